@@ -1,0 +1,314 @@
+"""What the packages hand to each other: codes, bags, keys and paired codes. Frozen, validated, numpy only.
+
+Axis legend, used in names everywhere: n items, d code dimensions, k classes, b batch, c channels, h w height and
+width in pixels, (d h w in `volumes_bcdhw`) depth, height and width of a volume in voxels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from embeddings.errors import InvalidInputError, InvalidNameError
+
+PARTS = ("train", "val", "test")
+"""The parts of a fold. '' stands for a case that the fold does not assign."""
+
+InputKind = Literal["tiles", "volumes", "bags", "photographs", "codes"]
+"""What an encoder consumes. `codes`: nothing, its codes were imported."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*\Z")
+MAX_NAME_CHARS = 120
+"""Fits a file name of 255 bytes beside our own suffixes, on every file system we know."""
+
+
+def check_name(value: str, what: str) -> str:
+    """`value` itself if it can be the name of a `what` (case id, cohort, modality, tag, …).
+
+    Names become parts of paths, SQL results and shell arguments, so only letters, digits and ``. _ + = -`` are
+    allowed, starting with a letter or digit, at most 120 characters. Raises InvalidNameError.
+    """
+    if not isinstance(value, str) or len(value) > MAX_NAME_CHARS or not _NAME.match(value) or ".." in value:
+        shown = repr(value if len(str(value)) <= 60 else str(value)[:57] + "...")
+        raise InvalidNameError(
+            f"{shown} cannot be a {what}: use 1 to {MAX_NAME_CHARS} letters, digits and . _ + = - (starting with a "
+            "letter or digit, without '..'); rename it in the source table"
+        )
+    return value
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with one spelling per value (sorted keys, no spaces, no NaN): what digests are taken over."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def sha256_of(value: Any) -> str:
+    """Hex sha256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class FoldScope:
+    """What an encoder was trained on: nothing of ours (`none`), `unknown` (imports), or one fold of a cohort."""
+
+    kind: Literal["none", "unknown", "fold"]
+    cohort: str = ""
+    split: str = ""
+    fold: int = -1
+
+    def __post_init__(self) -> None:
+        if self.kind == "fold":
+            check_name(self.cohort, "cohort")
+            check_name(self.split, "split")
+            if self.fold < 0:
+                raise InvalidInputError(f"fold {self.fold} of split {self.split} is negative; folds count from 0")
+        elif (self.cohort, self.split, self.fold) != ("", "", -1):
+            raise InvalidInputError(f"a fold scope of kind {self.kind!r} names no cohort, split or fold")
+
+    @classmethod
+    def of(cls, cohort: str, split: str, fold: int) -> FoldScope:
+        return cls("fold", cohort, split, int(fold))
+
+    def __str__(self) -> str:
+        return f"{self.cohort}/{self.split}/{self.fold}" if self.kind == "fold" else self.kind
+
+    @classmethod
+    def parse(cls, text: str) -> FoldScope:
+        """The inverse of ``str``. Raises InvalidInputError."""
+        if text in ("none", "unknown"):
+            return cls(text)  # pyright: ignore[reportArgumentType]
+        cohort, slash, rest = text.partition("/")
+        split, slash2, fold = rest.partition("/")
+        if not (slash and slash2 and fold.isdigit()):
+            raise InvalidInputError(f"{text!r} is no fold scope: write none, unknown or COHORT/SPLIT/FOLD")
+        return cls.of(cohort, split, int(fold))
+
+
+NEVER_TRAINED = FoldScope("none")
+UNKNOWN_TRAINING = FoldScope("unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """Identity of a function image -> code: name, implementation version, weights, preprocessing, training scope.
+
+    `digest` is the identity used in keys: two encoders that differ in anything here never mix.
+    """
+
+    name: str
+    version: str
+    """Of the implementation; bump it when codes would change."""
+    input_kind: InputKind
+    code_dim: int
+    """d of the codes; for a patch encoder of each patch code."""
+    weights_sha256: str = ""
+    """Digest of the weights file; '' for a weights-free encoder."""
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able parameters of the steps before the encoder, units in the names."""
+    trained_on: FoldScope = NEVER_TRAINED
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "encoder")
+        if self.code_dim < 1:
+            raise InvalidInputError(f"encoder {self.name}: code_dim is {self.code_dim}, it must be at least 1")
+        canonical_json(dict(self.preprocessing))
+
+    @property
+    def digest(self) -> str:
+        """sha256 over everything that decides the codes."""
+        return sha256_of(
+            {
+                "name": self.name,
+                "version": self.version,
+                "input_kind": self.input_kind,
+                "code_dim": self.code_dim,
+                "weights_sha256": self.weights_sha256,
+                "preprocessing": dict(self.preprocessing),
+                "trained_on": str(self.trained_on),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSetKey:
+    """Names all codes of one (cohort, modality, encoder, fold scope).
+
+    `str` gives ``COHORT/MODALITY/ENCODER@DIGEST12``; the digest covers weights, preprocessing and fold scope.
+    """
+
+    cohort: str
+    modality: str
+    encoder: str
+    encoder_digest: str
+    trained_on: FoldScope
+    kind: Literal["bag", "codes"]
+    code_dim: int
+
+    def __post_init__(self) -> None:
+        for value, what in ((self.cohort, "cohort"), (self.modality, "modality"), (self.encoder, "encoder")):
+            check_name(value, what)
+
+    @classmethod
+    def of(cls, cohort: str, modality: str, encoder: EncoderSpec) -> CodeSetKey:
+        kind = "bag" if encoder.input_kind == "tiles" else "codes"
+        return cls(cohort, modality, encoder.name, encoder.digest, encoder.trained_on, kind, encoder.code_dim)
+
+    def __str__(self) -> str:
+        return f"{self.cohort}/{self.modality}/{self.encoder}@{self.encoder_digest[:12]}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bag:
+    """The patch codes of one slide with their places.
+
+    features_nd: (n, d) float16 or float32, finite. coords_n2: (n, 2) int32, x and y of each tile's upper left corner
+    in level-0 pixels. n may be 0 (a slide without tissue).
+    """
+
+    features_nd: np.ndarray
+    coords_n2: np.ndarray
+    mpp: float | None = None
+    """Level-0 um per pixel; None where the source did not say (imports only)."""
+    tile_size_px: int = 0
+    """Edge of a tile as the encoder saw it, in pixels."""
+    tile_size_level0_px: int = 0
+    """Edge of a tile in level-0 pixels."""
+    magnification: float | None = None
+    """Objective power of level 0, where the slide says it."""
+
+    def __post_init__(self) -> None:
+        if self.features_nd.ndim != 2 or self.features_nd.dtype not in (np.float16, np.float32):
+            raise InvalidInputError(
+                f"bag features are {self.features_nd.dtype} of shape {self.features_nd.shape}; they must be "
+                "(n, d) float16 or float32"
+            )
+        if self.coords_n2.shape != (len(self.features_nd), 2) or self.coords_n2.dtype != np.int32:
+            raise InvalidInputError(
+                f"bag coordinates are {self.coords_n2.dtype} of shape {self.coords_n2.shape}; they must be int32 "
+                f"({len(self.features_nd)}, 2)"
+            )
+        if not np.isfinite(self.features_nd).all():
+            rows = np.flatnonzero(~np.isfinite(self.features_nd).all(axis=1))
+            raise InvalidInputError(
+                f"bag features are not finite in {len(rows)} rows (first: {rows[0]}); a float16 overflow is refused, "
+                "not clipped: store this encoder's bags as float32"
+            )
+
+    def __len__(self) -> int:
+        return len(self.features_nd)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseCodes:
+    """Case codes of one code set: row i of codes_nd (n, d) float32 belongs to case_ids[i], image_ids[i]."""
+
+    case_ids: tuple[str, ...]
+    codes_nd: np.ndarray
+    image_ids: tuple[str, ...] = ()
+    key: CodeSetKey | None = None
+
+    def __post_init__(self) -> None:
+        if self.codes_nd.ndim != 2 or self.codes_nd.dtype != np.float32 or len(self.codes_nd) != len(self.case_ids):
+            raise InvalidInputError(
+                f"case codes are {self.codes_nd.dtype} of shape {self.codes_nd.shape} for {len(self.case_ids)} cases; "
+                "they must be float32 (n cases, d)"
+            )
+        if not self.image_ids:
+            object.__setattr__(self, "image_ids", self.case_ids)
+        if len(self.image_ids) != len(self.case_ids):
+            raise InvalidInputError(f"{len(self.image_ids)} image ids for {len(self.case_ids)} cases")
+
+    def __len__(self) -> int:
+        return len(self.case_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class PairingIssue:
+    """Something that pairing met and did not hide: its kind, a sentence, and the cases it concerns."""
+
+    kind: str
+    sentence: str
+    case_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairedCodes:
+    """Paired codes and labels of one snapshot under one split and fold: what heads train on.
+
+    A case may lack a modality or the label; the masks say so. Rows without a modality hold NaN there, so that a use
+    without the mask shows at once.
+    """
+
+    cohort: str
+    split: str
+    fold: int
+    target: str
+    classes: tuple[str, ...]
+    """Class names in their fixed order; labels index into it."""
+    case_ids: tuple[str, ...]
+    inferior_nd: np.ndarray
+    """(n, d_I) float32 z_I."""
+    superior_nd: np.ndarray
+    """(n, d_S) float32 z_S."""
+    has_inferior: np.ndarray
+    """(n,) bool."""
+    has_superior: np.ndarray
+    """(n,) bool."""
+    labels: np.ndarray
+    """(n,) int64 class index, -1 where unlabelled."""
+    parts: np.ndarray
+    """(n,) str: train, val or test."""
+    inferior_key: CodeSetKey | None = None
+    superior_key: CodeSetKey | None = None
+    snapshot: int = 0
+    """Commit number that the codes were read at."""
+    issues: tuple[PairingIssue, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.case_ids)
+        if len(set(self.case_ids)) != n:
+            raise InvalidInputError("paired codes name a case twice; pairing keeps one row per case")
+        for name in ("inferior_nd", "superior_nd", "has_inferior", "has_superior", "labels", "parts"):
+            if len(getattr(self, name)) != n:
+                raise InvalidInputError(f"paired codes: {name} has {len(getattr(self, name))} rows for {n} cases")
+        unknown = set(np.unique(self.parts)) - set(PARTS)
+        if unknown:
+            raise InvalidInputError(f"paired codes: unknown parts {sorted(unknown)}; use {', '.join(PARTS)}")
+        if self.labels.size and (self.labels.min() < -1 or self.labels.max() >= len(self.classes)):
+            raise InvalidInputError("paired codes: a label lies outside the classes")
+
+    def __len__(self) -> int:
+        return len(self.case_ids)
+
+    @property
+    def has_label(self) -> np.ndarray:
+        """(n,) bool."""
+        return self.labels >= 0
+
+    @property
+    def is_pair(self) -> np.ndarray:
+        """(n,) bool: both modalities are there."""
+        return self.has_inferior & self.has_superior
+
+    def rows(self, part: str, *masks: np.ndarray) -> np.ndarray:
+        """Row numbers of `part` where all masks hold."""
+        keep = self.parts == part
+        for mask in masks:
+            keep = keep & mask
+        return np.flatnonzero(keep)
+
+
+def as_float32_codes(values: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+    """(n, d) float32, contiguous; raises InvalidInputError where a finite value overflows float32."""
+    source = np.asarray(values)
+    with np.errstate(over="ignore"):
+        codes_nd = np.ascontiguousarray(source, dtype=np.float32)
+    if (np.isinf(codes_nd) & np.isfinite(source)).any():
+        raise InvalidInputError("codes overflow float32; scale them before the import")
+    return codes_nd
