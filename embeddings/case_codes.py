@@ -1,0 +1,35 @@
+"""Case codes as Parquet: case_id, image_id, artifact and code, a FixedSizeList<float32>[d]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from embeddings.tables import write_table
+from embeddings.types import CaseCodes
+
+
+def write_codes(file: Path, codes: CaseCodes, artifacts: Sequence[str]) -> None:
+    """Writes codes with the artifact id of each row. The code column stays uncompressed: it is read hot."""
+    column = pa.FixedSizeListArray.from_arrays(pa.array(codes.codes_nd.reshape(-1)), codes.codes_nd.shape[1])
+    table = pa.table(
+        {
+            "case_id": pa.array(codes.case_ids),
+            "image_id": pa.array(codes.image_ids),
+            "artifact": pa.array(artifacts),
+            "code": column,
+        }
+    )
+    write_table(file, table, uncompressed=("code",))
+
+
+def code_matrix(table: pa.Table) -> np.ndarray:
+    """The code column as (n, d) float32, without a copy where it lies in one chunk."""
+    column = table["code"]
+    chunk = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    width = chunk.type.list_size
+    return np.asarray(chunk.flatten().to_numpy(zero_copy_only=False)).reshape(-1, width)
+

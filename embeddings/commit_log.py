@@ -1,0 +1,171 @@
+"""The create-only commit log: linear, optimistic, the single truth of the store."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from embeddings import checkpoints
+from embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
+from embeddings.log_table import empty_table, fold
+from embeddings.records import AliasMove, Commit, Entry, Purge, Removal
+from embeddings.storage import Storage
+
+NOT_ARTIFACTS = ("commit", "alias", "tombstone")
+"""Kinds of rows in the folded log that are no artifacts."""
+
+
+def path_of(version: int) -> str:
+    return f"commits/{version:012d}.json"
+
+
+class CommitLog:
+    """Reads and appends commits. One instance per process and thread; the folded state is kept and grown.
+
+    `head` is the newest commit known (0: none yet). All methods see new commits of others only after `refresh`.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.head = 0
+        self._head_sha256 = ""
+        self._table = empty_table()
+        self._unfolded: list[Commit] = []
+        self._live: dict[str, str] | None = None
+        self._load_checkpoint()
+        self.refresh()
+
+    def _load_checkpoint(self) -> None:
+        for version in checkpoints.versions(self._storage):
+            try:
+                table = checkpoints.read(self._storage, version)
+                newest = read_commit(self._storage, version)
+            except CorruptArtifactError:
+                continue  # a checkpoint is a shortcut: the commits have it all, and fsck reports the damage
+            self._table, self.head, self._head_sha256 = table, version, newest.sha256
+            return
+
+    def refresh(self) -> int:
+        """Reads commits made since; returns the head. Raises CorruptArtifactError on a damaged or missing commit."""
+        while self._storage.size(path_of(self.head + 1)) is not None:
+            commit = read_commit(self._storage, self.head + 1)
+            if commit.parent_sha256 != self._head_sha256:
+                raise CorruptArtifactError(
+                    f"{path_of(commit.version)} does not follow {path_of(self.head)}: the log was edited; "
+                    "restore commits/ from a copy"
+                )
+            self._accept(commit)
+        if self._storage.size(path_of(self.head + 2)) is not None and (
+            self._storage.size(path_of(self.head + 1)) is None
+        ):
+            raise CorruptArtifactError(
+                f"{path_of(self.head + 1)} is missing though later commits exist; restore commits/ from a copy"
+            )
+        return self.head
+
+    def _accept(self, commit: Commit) -> None:
+        self.head, self._head_sha256 = commit.version, commit.sha256
+        self._unfolded.append(commit)
+        if commit.purge:
+            self._live = None
+        elif self._live is not None:
+            for removal in commit.remove:
+                if self._live.get(removal.artifact) == removal.path:
+                    del self._live[removal.artifact]
+            self._live.update((entry.artifact, entry.path) for entry in commit.add)
+
+    def table(self) -> pa.Table:
+        """The folded log at `head` (schema `LOG_SCHEMA`)."""
+        self._table = fold(self._table, self._unfolded)
+        self._unfolded = []
+        return self._table
+
+    def live(self) -> Mapping[str, str]:
+        """Artifact id -> path of what exists at `head`."""
+        if self._live is None:
+            table = self.table().select(["kind", "artifact", "path", "removed_at"]).to_pydict()
+            self._live = {
+                artifact: path
+                for kind, artifact, path, removed_at in zip(*table.values(), strict=True)
+                if removed_at is None and kind not in NOT_ARTIFACTS
+            }
+        return self._live
+
+    def append(
+        self,
+        *,
+        add: Iterable[Entry] = (),
+        remove: Sequence[Removal] = (),
+        aliases: Sequence[AliasMove] = (),
+        purge: Sequence[Purge] = (),
+        actor: Mapping[str, Any],
+        message: str = "",
+    ) -> int:
+        """Appends one commit and returns its version.
+
+        Adds commute: where another writer took the number, the next is tried; an artifact that exists already is left
+        out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
+        CommitConflictError if something to remove is not there (any more), StorageError if the disk refuses.
+        """
+        wanted = {entry.artifact: entry for entry in add}
+        commit_uuid = uuid.uuid4().hex
+        self.refresh()
+        while True:
+            live = self.live()
+            for removal in remove:
+                if live.get(removal.artifact) != removal.path:
+                    raise CommitConflictError(
+                        f"artifact {removal.artifact[:12]} no longer lies at {removal.path}: another process changed "
+                        "it; run the command again"
+                    )
+            replaced = {removal.artifact for removal in remove}
+            wanted = {key: entry for key, entry in wanted.items() if key not in live or key in replaced}
+            if not (wanted or remove or aliases or purge):
+                return self.head
+            commit = Commit(
+                version=self.head + 1,
+                commit_uuid=commit_uuid,
+                parent=self.head,
+                parent_sha256=self._head_sha256,
+                created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+                actor=actor,
+                message=message,
+                add=tuple(wanted.values()),
+                remove=tuple(remove),
+                aliases=tuple(aliases),
+                purge=tuple(purge),
+            )
+            if self._create(commit):
+                self._accept(commit)
+                if commit.version % checkpoints.EVERY_COMMITS == 0:
+                    self._checkpoint()
+                return commit.version
+            self.refresh()
+
+    def _create(self, commit: Commit) -> bool:
+        try:
+            return self._storage.create(path_of(commit.version), commit.to_bytes())
+        except StorageError:
+            # The answer is lost, not necessarily the write: the log itself says whose commit stands there.
+            if self._storage.size(path_of(commit.version)) is None:
+                raise
+            return read_commit(self._storage, commit.version).commit_uuid == commit.commit_uuid
+
+    def _checkpoint(self) -> None:
+        try:
+            checkpoints.write(self._storage, self.head, self.table())
+        except StorageError:
+            return  # the commit stands; the next multiple of EVERY_COMMITS tries again
+
+
+def read_commit(storage: Storage, version: int) -> Commit:
+    """Commit `version`, verified. Raises CorruptArtifactError."""
+    path = path_of(version)
+    commit = Commit.from_bytes(storage.read(path), path)
+    if commit.version != version:
+        raise CorruptArtifactError(f"{path} holds commit {commit.version}; restore commits/ from a copy")
+    return commit

@@ -1,0 +1,171 @@
+"""The log folded up: one Arrow row per fact, with the commits that added and removed it.
+
+Besides artifacts the table holds rows of kind ``commit`` (meta: header), ``alias`` (artifact: its name) and
+``tombstone`` (path and files: what a purge replaced). A snapshot N is the rows with added_at <= N and
+(removed_at is null or removed_at > N). A checkpoint is this very table as Parquet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embeddings.records import Commit, Entry, FileRef
+from embeddings.types import canonical_json
+
+_FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
+LOG_SCHEMA = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("artifact", pa.string()),
+        ("cohort", pa.string()),
+        ("case_id", pa.string()),
+        ("image_id", pa.string()),
+        ("modality", pa.string()),
+        ("encoder", pa.string()),
+        ("encoder_digest", pa.string()),
+        ("trained_on", pa.string()),
+        ("split", pa.string()),
+        ("fold", pa.int32()),
+        ("dtype", pa.string()),
+        ("shape", pa.list_(pa.int32())),
+        ("path", pa.string()),
+        ("files", pa.list_(_FILE)),
+        ("inputs", pa.list_(pa.string())),
+        ("meta", pa.string()),
+        ("added_at", pa.int64()),
+        ("removed_at", pa.int64()),
+    ]
+)
+_BLANK: dict[str, Any] = {
+    **dict.fromkeys(LOG_SCHEMA.names, ""),
+    "fold": -1,
+    "shape": [],
+    "files": [],
+    "inputs": [],
+    "meta": "{}",
+    "removed_at": None,
+}
+
+
+def empty_table() -> pa.Table:
+    return LOG_SCHEMA.empty_table()
+
+
+def entry_of(row: dict[str, Any]) -> Entry:
+    """The Entry of a table row."""
+    fields = {name: row[name] for name in LOG_SCHEMA.names if name not in ("added_at", "removed_at", "meta")}
+    return Entry(
+        **{
+            **fields,
+            "files": tuple(FileRef(**file) for file in row["files"]),
+            "shape": tuple(row["shape"]),
+            "inputs": tuple(row["inputs"]),
+            "meta": json.loads(row["meta"]),
+        }
+    )
+
+
+def fold(table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
+    """`table` with `commits`, in order, applied."""
+    if not commits:
+        return table
+    if any(commit.remove or commit.purge or commit.aliases for commit in commits):
+        return _fold_with_changes(table, commits)
+    return pa.concat_tables([table, _to_table(row for commit in commits for row in _added(commit))])
+
+
+def _to_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=LOG_SCHEMA)
+
+
+def _added(commit: Commit) -> list[dict[str, Any]]:
+    header = {key: value for key, value in commit.body().items() if key not in ("add", "remove", "aliases", "purge")}
+    rows = [
+        {
+            **_BLANK,
+            "kind": "commit",
+            "artifact": commit.commit_uuid,
+            "meta": canonical_json({**header, "sha256": commit.sha256}),
+            "added_at": commit.version,
+        }
+    ]
+    rows += [
+        {**entry.as_json(), "meta": canonical_json(dict(entry.meta)), "added_at": commit.version, "removed_at": None}
+        for entry in commit.add
+    ]
+    rows += [
+        {
+            **_BLANK,
+            "kind": "alias",
+            "artifact": move.name,
+            "meta": canonical_json({"snapshot": move.snapshot, "artifact": move.artifact}),
+            "added_at": commit.version,
+        }
+        for move in commit.aliases
+    ]
+    return rows
+
+
+def _fold_with_changes(table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
+    """The rare path: commits that remove, move aliases or purge touch rows that stand already."""
+    rows = table.to_pylist()
+    for commit in commits:
+        removed = {(removal.artifact, removal.path) for removal in commit.remove}
+        moved = {move.name for move in commit.aliases}
+        for row in rows:
+            if row["removed_at"] is None and (
+                (row["artifact"], row["path"]) in removed or (row["kind"] == "alias" and row["artifact"] in moved)
+            ):
+                row["removed_at"] = commit.version
+        for purge in commit.purge:
+            rows = _purged(rows, purge, commit.version)
+        rows += _added(commit)
+    return _to_table(rows)
+
+
+def _purged(rows: list[dict[str, Any]], purge: Any, version: int) -> list[dict[str, Any]]:
+    redirects = {redirect.old.path: redirect for redirect in purge.redirects}
+    gone = set(purge.artifacts)
+    kept = []
+    for row in rows:
+        if row["artifact"] in gone and row["kind"] not in ("commit", "alias", "tombstone"):
+            continue
+        if any(file["path"] in redirects for file in row["files"]) and row["kind"] != "tombstone":
+            targets = [redirects[file["path"]].new if file["path"] in redirects else file for file in row["files"]]
+            files = [
+                target if isinstance(target, dict) else {"path": target.path, "size": target.size, "sha256": target.sha256}
+                for target in targets
+                if target is not None
+            ]
+            redirect = redirects.get(row["path"])
+            row = {**row, "files": files, "path": redirect.new.path if redirect and redirect.new else row["path"]}
+        kept.append(row)
+    for redirect in purge.redirects:
+        kept.append(
+            {
+                **_BLANK,
+                "kind": "tombstone",
+                "artifact": redirect.old.sha256,
+                "cohort": purge.cohort,
+                "case_id": purge.case_id,
+                "path": redirect.old.path,
+                "files": [
+                    {"path": redirect.old.path, "size": redirect.old.size, "sha256": redirect.old.sha256},
+                ],
+                "meta": canonical_json({"replaced_by": redirect.new.path if redirect.new else ""}),
+                "added_at": version,
+            }
+        )
+    return kept
+
+
+def live_at(table: pa.Table, version: int) -> pa.Table:
+    """The rows of snapshot `version`."""
+    added = pc.less_equal(table["added_at"], version)
+    stays = pc.or_(pc.is_null(table["removed_at"]), pc.greater(pc.fill_null(table["removed_at"], 0), version))
+    return table.filter(pc.and_(added, stays))

@@ -1,0 +1,41 @@
+"""What was asked for -> artifact id. The recipe is the identity; content digests serve integrity only.
+
+GPU output is rarely bit-identical, so the same recipe gives the same artifact id wherever it runs, and asking again for
+an artifact that exists is a no-op: that is how resume works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from embeddings.types import CodeSetKey, sha256_of
+
+
+def code_artifact(key: CodeSetKey, case_id: str, image_id: str, input_digests: Sequence[str]) -> str:
+    """Id of one bag or one case code. `input_digests`: sha256 of the image files, or artifact ids of pooled bags."""
+    return sha256_of(
+        {
+            "kind": key.kind,
+            "cohort": key.cohort,
+            "modality": key.modality,
+            "encoder_digest": key.encoder_digest,
+            "case_id": case_id,
+            "image_id": image_id,
+            "inputs": sorted(input_digests),
+        }
+    )
+
+
+def weights_artifact(role: str, recipe: Mapping[str, Any]) -> str:
+    """Id of trained weights.
+
+    `role`: encoder, guidance or decoder. `recipe`: hyper-parameters, seed, split and fold, inputs, implementation
+    version. The first commit of an id wins, and recipes downstream use the digest of its file.
+    """
+    return sha256_of({"kind": "weights", "role": role, "recipe": dict(recipe)})
+
+
+def rows_artifact(kind: str, recipe: Mapping[str, Any]) -> str:
+    """Id of a table of rows (labels, splits, …) or of a run."""
+    return sha256_of({"kind": kind, "recipe": dict(recipe)})

@@ -1,0 +1,185 @@
+"""One commit as it stands in ``commits/<N>.json``: what it adds, removes, names and purges. Carries its own digest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from embeddings.errors import CorruptArtifactError
+from embeddings.types import canonical_json, sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """A committed file: path relative to the root, size in bytes, hex sha256 of its bytes."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One artifact of a snapshot and the files that hold it.
+
+    kind: bag, codes, weights, run, or ``rows:<kind>``. Several entries may share a file (64 case codes in one Parquet
+    file). `split`, `fold`: the fold scope; '' and -1 outside folds. `meta`: JSON-able facts of the kind.
+    """
+
+    artifact: str
+    kind: str
+    path: str
+    files: tuple[FileRef, ...]
+    cohort: str = ""
+    case_id: str = ""
+    image_id: str = ""
+    modality: str = ""
+    encoder: str = ""
+    encoder_digest: str = ""
+    trained_on: str = ""
+    split: str = ""
+    fold: int = -1
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+    inputs: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "meta": dict(self.meta)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Entry:
+        return cls(
+            **{
+                **raw,
+                "files": tuple(FileRef(**file) for file in raw["files"]),
+                "shape": tuple(raw["shape"]),
+                "inputs": tuple(raw["inputs"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """`name` points to `snapshot` from this commit on; `artifact` names a run in it, '' for the whole snapshot."""
+
+    name: str
+    snapshot: int
+    artifact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Artifact `artifact` no longer lies at `path` from this commit on (earlier snapshots keep it)."""
+
+    artifact: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A file rewritten without a withdrawn case: readers of any snapshot go from `old` to `new` (None: deleted)."""
+
+    old: FileRef
+    new: FileRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """A withdrawn case: gone from every snapshot. The redirects are the tombstones that fsck accepts."""
+
+    cohort: str
+    case_id: str
+    artifacts: tuple[str, ...]
+    redirects: tuple[Redirect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """An atomic change of the store. `sha256` covers all other fields; `parent_sha256` chains the log."""
+
+    version: int
+    commit_uuid: str
+    parent: int
+    parent_sha256: str
+    created_at: str
+    """UTC, ISO 8601."""
+    actor: Mapping[str, Any]
+    message: str = ""
+    add: tuple[Entry, ...] = ()
+    remove: tuple[Removal, ...] = ()
+    aliases: tuple[AliasMove, ...] = ()
+    purge: tuple[Purge, ...] = ()
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "commit_uuid": self.commit_uuid,
+            "parent": self.parent,
+            "parent_sha256": self.parent_sha256,
+            "created_at": self.created_at,
+            "actor": dict(self.actor),
+            "message": self.message,
+            "add": [entry.as_json() for entry in self.add],
+            "remove": [asdict(removal) for removal in self.remove],
+            "aliases": [asdict(move) for move in self.aliases],
+            "purge": [asdict(purge) for purge in self.purge],
+        }
+
+    @property
+    def sha256(self) -> str:
+        return sha256_of(self.body())
+
+    def to_bytes(self) -> bytes:
+        return sealed_json(self.body())
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: str) -> Commit:
+        """Parses and verifies; raises CorruptArtifactError naming `path`."""
+        raw = open_sealed_json(data, path)
+        return cls(
+            **{
+                **raw,
+                "add": tuple(Entry.from_json(entry) for entry in raw["add"]),
+                "remove": tuple(Removal(**removal) for removal in raw["remove"]),
+                "aliases": tuple(AliasMove(**move) for move in raw["aliases"]),
+                "purge": tuple(
+                    Purge(
+                        purge["cohort"],
+                        purge["case_id"],
+                        tuple(purge["artifacts"]),
+                        tuple(
+                            Redirect(FileRef(**item["old"]), FileRef(**item["new"]) if item["new"] else None)
+                            for item in purge["redirects"]
+                        ),
+                    )
+                    for purge in raw["purge"]
+                ),
+            }
+        )
+
+
+def sealed_json(body: Mapping[str, Any]) -> bytes:
+    """Canonical JSON of `body` with its own sha256 under the key ``sha256``, and a newline."""
+    text = canonical_json(dict(body))
+    return canonical_json({**body, "sha256": sha256_of(json.loads(text))}).encode() + b"\n"
+
+
+def open_sealed_json(data: bytes, path: str) -> dict[str, Any]:
+    """The body of `sealed_json`. Raises CorruptArtifactError where a single byte is not as it was written."""
+    try:
+        body = json.loads(data)
+        digest = body.pop("sha256")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise CorruptArtifactError(f"{path} is damaged: it is no sealed JSON; restore it from a copy") from error
+    # The bytes are compared too, so that a flip that JSON reads the same (a space, an escape) is seen as well.
+    if sha256_of(body) != digest or sealed_json(body) != data:
+        raise CorruptArtifactError(f"{path} is damaged: its digest does not match; restore it from a copy")
+    return body
+
+
+def dedupe_paths(files: Sequence[FileRef]) -> list[FileRef]:
+    """One FileRef per path, in first-seen order."""
+    return list({file.path: file for file in files}.values())

@@ -1,0 +1,116 @@
+"""Tables of rows that the store keeps beside codes: one schema per kind. Format-1 stores hold exactly these."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from embeddings.errors import InvalidInputError
+
+_TEXT, _INT, _FLOAT = pa.string(), pa.int32(), pa.float64()
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "cohorts": pa.schema(
+        [("cohort", _TEXT), ("layout", _TEXT), ("source", _TEXT), ("pseudonymized", pa.bool_()), ("note", _TEXT)]
+    ),
+    # The fixed class order of a target: probabilities are in the order of class_index.
+    "targets": pa.schema([("cohort", _TEXT), ("target", _TEXT), ("class_index", _INT), ("class", _TEXT)]),
+    "cases": pa.schema([("cohort", _TEXT), ("case_id", _TEXT)]),
+    "labels": pa.schema([("cohort", _TEXT), ("case_id", _TEXT), ("target", _TEXT), ("class", _TEXT)]),
+    "splits": pa.schema(
+        [("cohort", _TEXT), ("split", _TEXT), ("fold", _INT), ("case_id", _TEXT), ("part", _TEXT), ("origin", _TEXT)]
+    ),
+    # path is '' where the cohort is pseudonymized: places live beside the key, outside the store. size in bytes.
+    "images": pa.schema(
+        [
+            ("cohort", _TEXT),
+            ("case_id", _TEXT),
+            ("image_id", _TEXT),
+            ("modality", _TEXT),
+            ("path", _TEXT),
+            ("mpp", _FLOAT),
+            ("size", pa.int64()),
+            ("sha256", _TEXT),
+        ]
+    ),
+    "encoders": pa.schema(
+        [
+            ("encoder", _TEXT),
+            ("encoder_digest", _TEXT),
+            ("version", _TEXT),
+            ("input_kind", _TEXT),
+            ("code_dim", _INT),
+            ("weights_sha256", _TEXT),
+            ("preprocessing", _TEXT),
+            ("trained_on", _TEXT),
+            ("config", _TEXT),
+        ]
+    ),
+    "quarantine": pa.schema(
+        [
+            ("cohort", _TEXT),
+            ("case_id", _TEXT),
+            ("image_id", _TEXT),
+            ("modality", _TEXT),
+            ("encoder", _TEXT),
+            ("encoder_digest", _TEXT),
+            ("reason", _TEXT),
+            ("at", _TEXT),
+        ]
+    ),
+    "runs": pa.schema(
+        [
+            ("run", _TEXT),
+            ("cohort", _TEXT),
+            ("target", _TEXT),
+            ("split", _TEXT),
+            ("fold", _INT),
+            ("snapshot", pa.int64()),
+            ("inferior", _TEXT),
+            ("superior", _TEXT),
+            ("trained_on", _TEXT),
+            ("row", _TEXT),
+            ("mode", _TEXT),
+            ("guidance", _TEXT),
+            ("decoder", _TEXT),
+            ("control", _TEXT),
+            ("permutation", _INT),
+            ("seed", _INT),
+            ("status", _TEXT),
+            ("n_train", _INT),
+            ("best_epoch", _INT),
+            ("settings", _TEXT),
+            ("weights", _TEXT),
+            ("versions", _TEXT),
+            ("created_at", _TEXT),
+        ]
+    ),
+    "metrics": pa.schema([("run", _TEXT), ("part", _TEXT), ("metric", _TEXT), ("value", _FLOAT)]),
+    "predictions": pa.schema(
+        [
+            ("run", _TEXT),
+            ("cohort", _TEXT),
+            ("case_id", _TEXT),
+            ("part", _TEXT),
+            ("label", _TEXT),
+            ("predicted", _TEXT),
+            ("probabilities", pa.list_(_FLOAT)),
+        ]
+    ),
+}
+RUN_KINDS = ("runs", "metrics", "predictions")
+"""The three files of a batch of runs; an entry of kind ``run`` names all three."""
+
+
+def as_rows(kind: str, rows: pa.Table | list[dict]) -> pa.Table:
+    """`rows` in the schema of `kind`. Raises InvalidInputError on an unknown kind or column."""
+    if kind not in SCHEMAS:
+        raise InvalidInputError(f"{kind!r} is no kind of rows; the store keeps {', '.join(SCHEMAS)}")
+    schema = SCHEMAS[kind]
+    if isinstance(rows, list):
+        unknown = {name for row in rows for name in row} - set(schema.names)
+        if unknown:
+            raise InvalidInputError(f"rows of kind {kind} have no column {', '.join(sorted(unknown))}")
+        return pa.Table.from_pylist(rows, schema=schema)
+    if rows.schema.names != schema.names:
+        raise InvalidInputError(f"rows of kind {kind} have columns {schema.names}, not {rows.schema.names}")
+    return rows.cast(schema)

@@ -1,0 +1,193 @@
+"""A read-only view of the store at one commit: code sets, bags, codes, rows, weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embeddings.bags import read_bag
+from embeddings.case_codes import code_matrix
+from embeddings.commit_log import NOT_ARTIFACTS
+from embeddings.errors import AmbiguousNameError, CorruptArtifactError, FoldLeakageError, NotFoundInStoreError
+from embeddings.log_table import entry_of, live_at
+from embeddings.records import Entry, dedupe_paths
+from embeddings.rows import RUN_KINDS, SCHEMAS
+from embeddings.storage import Storage
+from embeddings.tables import read_table, read_verified
+from embeddings.types import Bag, CaseCodes, CodeSetKey, FoldScope
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The store at commit `version`. Everything read through it is verified against the commit."""
+
+    storage: Storage
+    version: int
+    log: pa.Table
+    """The folded log; rows of later commits may be in it."""
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The rows of this snapshot (schema LOG_SCHEMA)."""
+        return live_at(self.log, self.version)
+
+    def select(self, **equal: str | int) -> pa.Table:
+        """Log rows whose columns equal the given values, for example ``kind='bag', cohort='phantom'``."""
+        mask = None
+        for name, value in equal.items():
+            condition = pc.equal(self.table[name], value)
+            mask = condition if mask is None else pc.and_(mask, condition)
+        return self.table if mask is None else self.table.filter(mask)
+
+    def entries(self, **equal: str | int) -> list[Entry]:
+        """Artifacts whose columns equal the given values."""
+        rows = self.select(**equal).to_pylist()
+        return [entry_of(row) for row in rows if row["kind"] not in NOT_ARTIFACTS]
+
+    def entry(self, artifact: str) -> Entry:
+        """One artifact by id. Raises NotFoundInStoreError."""
+        found = self.entries(artifact=artifact)
+        if not found:
+            raise NotFoundInStoreError(f"snapshot {self.version} has no artifact {artifact}")
+        return found[0]
+
+    @cached_property
+    def artifacts(self) -> frozenset[str]:
+        """Ids of all artifacts: what need not be made again."""
+        kinds, ids = self.table["kind"].to_pylist(), self.table["artifact"].to_pylist()
+        return frozenset(id_ for kind, id_ in zip(kinds, ids, strict=True) if kind not in NOT_ARTIFACTS)
+
+    # Code sets -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def code_sets(self) -> tuple[CodeSetKey, ...]:
+        """All code sets, sorted by name."""
+        coded = self.table.filter(pc.is_in(self.table["kind"], pa.array(["bag", "codes"])))
+        columns = ["cohort", "modality", "encoder", "encoder_digest", "trained_on", "kind"]
+        grouped = coded.append_column("row", pa.array(range(coded.num_rows), pa.int64())).group_by(columns)
+        one_row_each = coded.take(grouped.aggregate([("row", "min")])["row_min"])
+        keys = {
+            CodeSetKey(
+                row["cohort"],
+                row["modality"],
+                row["encoder"],
+                row["encoder_digest"],
+                FoldScope.parse(row["trained_on"]),
+                row["kind"],
+                row["shape"][-1],
+            )
+            for row in one_row_each.to_pylist()
+        }
+        return tuple(sorted(keys, key=str))
+
+    def code_set(self, name: str, *, split: str = "", fold: int = -1) -> CodeSetKey:
+        """The code set that ``COHORT/MODALITY/ENCODER[@DIGEST]`` names; DIGEST may be a prefix.
+
+        With a `split` and `fold`, of several fold-trained sets the one of that fold is meant. Raises
+        NotFoundInStoreError, AmbiguousNameError (listing the matches), or FoldLeakageError if all matches were
+        trained on other folds.
+        """
+        stem, _, digest = name.partition("@")
+        matches = [
+            key
+            for key in self.code_sets
+            if f"{key.cohort}/{key.modality}/{key.encoder}" == stem and key.encoder_digest.startswith(digest)
+        ]
+        if not matches:
+            known = "; there are " + ", ".join(str(key) for key in self.code_sets[:20]) if self.code_sets else ""
+            raise NotFoundInStoreError(f"no code set {name!r} at snapshot {self.version}{known}")
+        if split:
+            allowed = [key for key in matches if fold_allows(key.trained_on, stem.partition("/")[0], split, fold)]
+            if not allowed:
+                raise FoldLeakageError(
+                    f"code set {name} is not for fold {fold} of split {split}: its encoders were trained on "
+                    f"{', '.join(str(key.trained_on) for key in matches)}; encode this fold, or choose another encoder"
+                )
+            matches = allowed
+        if len(matches) > 1:
+            listed = ", ".join(f"{key} (trained on {key.trained_on})" for key in matches)
+            raise AmbiguousNameError(f"{name!r} matches several code sets: {listed}; add @DIGEST")
+        return matches[0]
+
+    def _code_set_rows(self, key: CodeSetKey) -> pa.Table:
+        return self.select(
+            kind=key.kind, cohort=key.cohort, modality=key.modality, encoder_digest=key.encoder_digest
+        )
+
+    def code_set_entries(self, key: CodeSetKey) -> list[Entry]:
+        """The artifacts of a code set, sorted by case and image."""
+        entries = [entry_of(row) for row in self._code_set_rows(key).to_pylist()]
+        return sorted(entries, key=lambda entry: (entry.case_id, entry.image_id))
+
+    def codes(self, key: CodeSetKey) -> CaseCodes:
+        """All codes of a set of case codes, sorted by case and image; verified. Raises CorruptArtifactError."""
+        rows = self._code_set_rows(key)
+        if not rows.num_rows:
+            raise NotFoundInStoreError(f"no codes of {key} at snapshot {self.version}")
+        wanted = rows["artifact"].combine_chunks()
+        paths = pc.unique(rows["path"]).to_pylist()
+        first_row = {path: rows.slice(pc.index(rows["path"], path).as_py(), 1).to_pylist()[0] for path in paths}
+        tables = []
+        for path in paths:
+            (file,) = entry_of(first_row[path]).files
+            tables.append(read_table(self.storage, file))
+        table = pa.concat_tables(tables)
+        if table.num_rows != len(wanted) or not pc.all(pc.is_in(table["artifact"], wanted)).as_py():
+            table = table.filter(pc.is_in(table["artifact"], wanted))
+        if table.num_rows != len(wanted):
+            raise CorruptArtifactError(f"files of code set {key} lack codes that were committed; run `guidestore fsck`")
+        case_ids, image_ids = table["case_id"].to_pylist(), table["image_id"].to_pylist()
+        order = sorted(range(len(case_ids)), key=lambda i: (case_ids[i], image_ids[i]))
+        codes_nd = code_matrix(table)
+        if order != list(range(len(order))):
+            codes_nd = codes_nd[order]
+        return CaseCodes(
+            tuple(case_ids[i] for i in order), codes_nd, tuple(image_ids[i] for i in order), key
+        )
+
+    def bags(self, key: CodeSetKey, case_id: str) -> list[Bag]:
+        """The bags of a case, one per slide, sorted by image id; verified. Raises CorruptArtifactError."""
+        entries = [entry_of(row) for row in self._code_set_rows(key).to_pylist() if row["case_id"] == case_id]
+        if not entries:
+            raise NotFoundInStoreError(f"case {case_id} has no bag in {key} at snapshot {self.version}")
+        return [read_bag(self.storage, entry) for entry in sorted(entries, key=lambda entry: entry.image_id)]
+
+    # Rows, weights, names --------------------------------------------------------------------------------------
+
+    def rows(self, kind: str, **equal: str) -> pa.Table:
+        """All rows of a kind, of entries whose log columns equal the given values (``cohort='phantom'``)."""
+        schema = SCHEMAS[kind]
+        entries = self.entries(kind="run" if kind in RUN_KINDS else f"rows:{kind}", **equal)
+        files = dedupe_paths(
+            [file for entry in entries for file in entry.files if file.path.startswith(f"objects/rows/{kind}/")]
+        )
+        tables = [read_table(self.storage, file).cast(schema) for file in files]
+        table = pa.concat_tables(tables) if tables else schema.empty_table()
+        if kind in RUN_KINDS:  # a file may hold a run that another writer committed first
+            table = table.filter(pc.is_in(table["run"], pa.array([entry.artifact for entry in entries], pa.string())))
+        return table
+
+    def weights(self, artifact: str) -> tuple[dict[str, np.ndarray], Entry]:
+        """Tensors of trained weights and their entry (meta: role, name, config); verified."""
+        from safetensors.numpy import load
+
+        entry = self.entry(artifact)
+        (file,) = entry.files
+        return load(read_verified(self.storage, file)), entry
+
+    @cached_property
+    def aliases(self) -> dict[str, tuple[int, str]]:
+        """Alias name -> (snapshot, run artifact or '')."""
+        rows = self.select(kind="alias").to_pylist()
+        metas = {row["artifact"]: json.loads(row["meta"]) for row in rows}
+        return {name: (meta["snapshot"], meta["artifact"]) for name, meta in metas.items()}
+
+
+def fold_allows(trained_on: FoldScope, cohort: str, split: str, fold: int) -> bool:
+    """Whether codes of an encoder trained on `trained_on` may feed heads of this cohort, split and fold."""
+    return trained_on.kind != "fold" or trained_on == FoldScope.of(cohort, split, fold)

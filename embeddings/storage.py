@@ -1,0 +1,201 @@
+"""The one interface between the store and a disk or bucket. Local disk here; a bucket is one more file.
+
+Paths are relative to the store's root, with forward slashes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from ulid import ULID
+
+from embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A listed file: relative path, size in bytes, time of last change in seconds since 1970."""
+
+    path: str
+    size: int
+    modified_at: float
+
+
+class Storage(Protocol):
+    """What the store asks of a disk or bucket.
+
+    Writes are durable when the call returns. `create` is the only arbiter between concurrent writers: exactly one of
+    them gets True. Missing files raise CorruptArtifactError (the caller asked for what a commit names); a refusing
+    disk (full, read-only, gone) raises StorageError and leaves no file under the asked name.
+    """
+
+    def read(self, path: str) -> bytes: ...
+    def size(self, path: str) -> int | None:
+        """Bytes of the file, None if there is none."""
+        ...
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Writes a new file, whole or not at all; False if the name is taken."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[StoredFile]:
+        """All files below a folder, in no order."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Removes a file; silent if it is gone already."""
+        ...
+
+    def staging(self) -> Path:
+        """A new local folder to write data into, swept by gc if it is left behind."""
+        ...
+
+    def publish(self, staged: Path, path: str) -> None:
+        """Moves a staged file or folder to its name, durably."""
+        ...
+
+    def zarr_store(self, path: str) -> Any:
+        """A read-only zarr store of the folder at `path`."""
+        ...
+
+
+@contextmanager
+def disk_errors(action: str, path: object) -> Iterator[None]:
+    """Turns an OSError of the block into a StorageError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = {
+            errno.ENOSPC: "the disk is full: free space and run again, what was committed is safe",
+            errno.EDQUOT: "the disk quota is used up: free space and run again, what was committed is safe",
+            errno.EROFS: "the disk is read-only: choose another store folder",
+            errno.EACCES: "permission denied: check the owner of the store folder",
+        }.get(error.errno or 0, f"{error.strerror or error}: check the disk and run again")
+        raise StorageError(f"cannot {action} {path}: {advice}") from error
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class LocalStorage:
+    """A folder on a local disk. Create-only through link(2), which fails if the name exists."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).absolute()
+
+    def _at(self, path: str) -> Path:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path:
+            raise InvalidNameError(f"{path!r} is no path inside the store")
+        return self.root / parts
+
+    def read(self, path: str) -> bytes:
+        try:
+            with disk_errors("read", path):
+                return self._at(path).read_bytes()
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                raise CorruptArtifactError(
+                    f"{path} is missing from the store {self.root}; restore it from a copy or encode again"
+                ) from error
+            raise
+
+    def size(self, path: str) -> int | None:
+        try:
+            return self._at(path).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def create(self, path: str, data: bytes) -> bool:
+        target = self._at(path)
+        temporary = self.root / "staging" / f"{ULID()}.tmp"
+        with disk_errors("write", path):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                with temporary.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                try:
+                    os.link(temporary, target)
+                except FileExistsError:
+                    return False
+                _fsync(target.parent)
+                return True
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> Iterator[StoredFile]:
+        for folder, _, names in os.walk(self._at(prefix)):
+            for name in names:
+                file = Path(folder) / name
+                try:
+                    status = file.stat()
+                except FileNotFoundError:
+                    continue  # swept or moved while we listed
+                yield StoredFile(file.relative_to(self.root).as_posix(), status.st_size, status.st_mtime)
+
+    def delete(self, path: str) -> None:
+        target = self._at(path)
+        with disk_errors("delete", path):
+            target.unlink(missing_ok=True)
+            # Folders of a bag go with their last file; `objects` and its kinds stay.
+            for parent in target.parents:
+                if len(parent.relative_to(self.root).parts) <= 2:
+                    break
+                try:
+                    parent.rmdir()
+                except OSError:
+                    break
+
+    def staging(self) -> Path:
+        folder = self.root / "staging" / str(ULID())
+        with disk_errors("create", folder):
+            folder.mkdir(parents=True)
+        return folder
+
+    def publish(self, staged: Path, path: str) -> None:
+        target = self._at(path)
+        with disk_errors("write", path):
+            if staged.is_dir():
+                for folder, _, names in os.walk(staged, topdown=False):
+                    for name in names:
+                        _fsync(Path(folder) / name)
+                    _fsync(Path(folder))
+            else:
+                _fsync(staged)
+            created = [parent for parent in target.parents if not parent.exists()]
+            while True:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    staged.rename(target)
+                    break
+                except FileNotFoundError:  # a sweep removed the empty parent between the two calls
+                    if target.parent.exists():
+                        raise
+            _fsync(target.parent)
+            for parent in created:
+                _fsync(parent.parent)
+
+    def zarr_store(self, path: str) -> Any:
+        from zarr.storage import LocalStore
+
+        return LocalStore(self._at(path), read_only=True)
+
+
+def discard_staging(folder: Path) -> None:
+    """Removes what an aborted write staged."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,51 @@
+"""Parquet files of the store: written with page checksums, read only after their sha256 matched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embeddings.errors import CorruptArtifactError
+from embeddings.records import FileRef
+from embeddings.storage import Storage
+
+
+def write_table(file: Path, table: pa.Table, *, uncompressed: Sequence[str] = ()) -> None:
+    """Writes `table` to the new `file`."""
+    compression = {name: "NONE" if name in uncompressed else "ZSTD" for name in _leaves(table.schema)}
+    pq.write_table(
+        table,
+        file,
+        compression=compression,
+        use_dictionary=[name for name in table.schema.names if name not in uncompressed],
+        write_page_checksum=True,
+        store_schema=True,
+    )
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Parquet addresses the values of a list column as NAME.list.element."""
+    return [
+        f"{field.name}.list.element" if pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type) else field.name
+        for field in schema
+    ]
+
+
+def read_verified(storage: Storage, file: FileRef) -> bytes:
+    """The bytes of `file`. Raises CorruptArtifactError where they are not those that were committed."""
+    data = storage.read(file.path)
+    if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
+        raise CorruptArtifactError(
+            f"{file.path} is damaged: its bytes are not those that were committed; run `guidestore fsck`, then restore "
+            "the file from a copy or write it again"
+        )
+    return data
+
+
+def read_table(storage: Storage, file: FileRef) -> pa.Table:
+    """The table in `file`, verified. Raises CorruptArtifactError."""
+    return pq.read_table(pa.BufferReader(read_verified(storage, file)))

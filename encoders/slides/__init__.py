@@ -1,0 +1,1 @@
+"""Whole slides -> bags: reader (OpenSlide), tissue mask, tiling, encoding."""

@@ -1,0 +1,25 @@
+"""Tells tissue from glass on a thumbnail: colour saturation above Otsu's threshold, specks removed."""
+
+from __future__ import annotations
+
+import numpy as np
+from skimage.color import rgb2hsv
+from skimage.filters import gaussian, threshold_otsu
+from skimage.morphology import remove_small_objects
+
+SATURATION_BOUNDS = (0.05, 0.15)
+"""Otsu's threshold is kept within these: glass and JPEG noise stay below .04, so a white slide has no tissue; above
+.15 Otsu has split a slide full of tissue into dark and pale tissue."""
+
+MIN_OBJECT_UM2 = 10_000.0
+"""Smaller spots (100 um x 100 um) are dust, not tissue."""
+
+SMOOTHING_SD_UM = 8.0
+"""Closes the pale gaps between cells, which are tissue too."""
+
+
+def tissue_mask(thumbnail_hwc: np.ndarray, mpp: float) -> np.ndarray:
+    """(h, w) bool, true on tissue, of a thumbnail (h, w, 3) uint8 RGB of `mpp` um per pixel."""
+    saturation_hw = gaussian(rgb2hsv(thumbnail_hwc)[..., 1], sigma=SMOOTHING_SD_UM / mpp)
+    threshold = float(np.clip(threshold_otsu(saturation_hw), *SATURATION_BOUNDS))
+    return remove_small_objects(saturation_hw > threshold, max_size=int(MIN_OBJECT_UM2 / mpp**2))
