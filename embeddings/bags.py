@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, ZstdCodec
+from zarr.storage import LocalStore
 
 from embeddings.errors import CorruptArtifactError
 from embeddings.records import Entry
@@ -29,7 +30,7 @@ def write_bag(folder: Path, bag: Bag) -> None:
     """Writes `bag` as a zarr group into the new `folder`."""
     with zarr.config.set({"array.write_empty_chunks": True}):
         group = zarr.create_group(
-            zarr.storage.LocalStore(folder),
+            LocalStore(folder),
             zarr_format=3,
             attributes={
                 "mpp": bag.mpp,

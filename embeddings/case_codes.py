@@ -32,4 +32,3 @@ def code_matrix(table: pa.Table) -> np.ndarray:
     chunk = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
     width = chunk.type.list_size
     return np.asarray(chunk.flatten().to_numpy(zero_copy_only=False)).reshape(-1, width)
-

@@ -142,7 +142,7 @@ class CommitLog:
             if self._create(commit):
                 self._accept(commit)
                 if commit.version % checkpoints.EVERY_COMMITS == 0:
-                    self._checkpoint()
+                    self.checkpoint()
                 return commit.version
             self.refresh()
 
@@ -155,7 +155,8 @@ class CommitLog:
                 raise
             return read_commit(self._storage, commit.version).commit_uuid == commit.commit_uuid
 
-    def _checkpoint(self) -> None:
+    def checkpoint(self) -> None:
+        """Writes the folded log of `head`, so that the next open reads one file."""
         try:
             checkpoints.write(self._storage, self.head, self.table())
         except StorageError:

@@ -72,11 +72,34 @@ def entry_of(row: dict[str, Any]) -> Entry:
 
 def fold(table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
     """`table` with `commits`, in order, applied."""
-    if not commits:
+    rows: list[dict[str, Any]] = []
+    for commit in commits:
+        if commit.remove or commit.aliases or commit.purge:  # these touch rows that stand already
+            table, rows = _joined(table, rows), []
+            table = _mark_removed(table, commit)
+            for purge in commit.purge:
+                table = _to_table(_purged(table.to_pylist(), purge, commit.version))
+        rows += _added(commit)
+    return _joined(table, rows)
+
+
+def _joined(table: pa.Table, rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.concat_tables([table, _to_table(rows)]).combine_chunks() if rows else table
+
+
+def _mark_removed(table: pa.Table, commit: Commit) -> pa.Table:
+    """`table` with removed_at set on what `commit` removes and on the aliases that it moves."""
+    gone = {(removal.artifact, removal.path) for removal in commit.remove}
+    gone |= {(move.name, "") for move in commit.aliases}
+    if not gone:
         return table
-    if any(commit.remove or commit.purge or commit.aliases for commit in commits):
-        return _fold_with_changes(table, commits)
-    return pa.concat_tables([table, _to_table(row for commit in commits for row in _added(commit))])
+    names, paths = table["artifact"].to_pylist(), table["path"].to_pylist()
+    removed_at = [
+        commit.version if at is None and (name, path) in gone else at
+        for name, path, at in zip(names, paths, table["removed_at"].to_pylist(), strict=True)
+    ]
+    column = LOG_SCHEMA.get_field_index("removed_at")
+    return table.set_column(column, LOG_SCHEMA.field(column), pa.array(removed_at, pa.int64()))
 
 
 def _to_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
@@ -111,23 +134,6 @@ def _added(commit: Commit) -> list[dict[str, Any]]:
     return rows
 
 
-def _fold_with_changes(table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
-    """The rare path: commits that remove, move aliases or purge touch rows that stand already."""
-    rows = table.to_pylist()
-    for commit in commits:
-        removed = {(removal.artifact, removal.path) for removal in commit.remove}
-        moved = {move.name for move in commit.aliases}
-        for row in rows:
-            if row["removed_at"] is None and (
-                (row["artifact"], row["path"]) in removed or (row["kind"] == "alias" and row["artifact"] in moved)
-            ):
-                row["removed_at"] = commit.version
-        for purge in commit.purge:
-            rows = _purged(rows, purge, commit.version)
-        rows += _added(commit)
-    return _to_table(rows)
-
-
 def _purged(rows: list[dict[str, Any]], purge: Any, version: int) -> list[dict[str, Any]]:
     redirects = {redirect.old.path: redirect for redirect in purge.redirects}
     gone = set(purge.artifacts)
@@ -138,7 +144,9 @@ def _purged(rows: list[dict[str, Any]], purge: Any, version: int) -> list[dict[s
         if any(file["path"] in redirects for file in row["files"]) and row["kind"] != "tombstone":
             targets = [redirects[file["path"]].new if file["path"] in redirects else file for file in row["files"]]
             files = [
-                target if isinstance(target, dict) else {"path": target.path, "size": target.size, "sha256": target.sha256}
+                target
+                if isinstance(target, dict)
+                else {"path": target.path, "size": target.size, "sha256": target.sha256}
                 for target in targets
                 if target is not None
             ]
@@ -166,6 +174,5 @@ def _purged(rows: list[dict[str, Any]], purge: Any, version: int) -> list[dict[s
 
 def live_at(table: pa.Table, version: int) -> pa.Table:
     """The rows of snapshot `version`."""
-    added = pc.less_equal(table["added_at"], version)
-    stays = pc.or_(pc.is_null(table["removed_at"]), pc.greater(pc.fill_null(table["removed_at"], 0), version))
-    return table.filter(pc.and_(added, stays))
+    stays = pc.field("removed_at").is_null() | (pc.field("removed_at") > version)
+    return table.filter((pc.field("added_at") <= version) & stays)

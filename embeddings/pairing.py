@@ -42,7 +42,7 @@ def pair(
         if not fold_allows(key.trained_on, cohort, split, fold):
             raise FoldLeakageError(
                 f"code set {key} comes from an encoder trained on {key.trained_on} and must not feed heads of "
-                f"{cohort}/{split}/{fold}: its test cases may have been seen; encode this fold, or choose another encoder"
+                f"{cohort}/{split}/{fold}: it may have seen test cases; encode this fold, or choose another encoder"
             )
     parts = parts_of(snapshot, cohort, split, fold)
     classes, labels = labels_of(snapshot, cohort, target)
@@ -63,8 +63,7 @@ def pair(
 def parts_of(snapshot: Snapshot, cohort: str, split: str, fold: int) -> dict[str, str]:
     """case_id -> part of one fold. Raises NotFoundInStoreError, InvalidInputError (a case in two parts)."""
     table = snapshot.rows("splits", cohort=cohort)
-    mask = pc.and_(pc.equal(table["split"], split), pc.equal(table["fold"], fold))
-    chosen = table.filter(mask)
+    chosen = table.filter((pc.field("split") == split) & (pc.field("fold") == fold))
     if not chosen.num_rows:
         known = sorted({f"{s}/{f}" for s, f in zip(*table.select(["split", "fold"]).to_pydict().values(), strict=True)})
         raise NotFoundInStoreError(

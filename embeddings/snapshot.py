@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +17,7 @@ from embeddings.case_codes import code_matrix
 from embeddings.commit_log import NOT_ARTIFACTS
 from embeddings.errors import AmbiguousNameError, CorruptArtifactError, FoldLeakageError, NotFoundInStoreError
 from embeddings.log_table import entry_of, live_at
-from embeddings.records import Entry, dedupe_paths
+from embeddings.records import Entry, FileRef, dedupe_paths
 from embeddings.rows import RUN_KINDS, SCHEMAS
 from embeddings.storage import Storage
 from embeddings.tables import read_table, read_verified
@@ -38,11 +40,10 @@ class Snapshot:
 
     def select(self, **equal: str | int) -> pa.Table:
         """Log rows whose columns equal the given values, for example ``kind='bag', cohort='phantom'``."""
-        mask = None
-        for name, value in equal.items():
-            condition = pc.equal(self.table[name], value)
-            mask = condition if mask is None else pc.and_(mask, condition)
-        return self.table if mask is None else self.table.filter(mask)
+        if not equal:
+            return self.table
+        conditions = [pc.field(name) == value for name, value in equal.items()]
+        return self.table.filter(functools.reduce(operator.and_, conditions))
 
     def entries(self, **equal: str | int) -> list[Entry]:
         """Artifacts whose columns equal the given values."""
@@ -67,7 +68,7 @@ class Snapshot:
     @cached_property
     def code_sets(self) -> tuple[CodeSetKey, ...]:
         """All code sets, sorted by name."""
-        coded = self.table.filter(pc.is_in(self.table["kind"], pa.array(["bag", "codes"])))
+        coded = self.table.filter(pc.field("kind").isin(["bag", "codes"]))
         columns = ["cohort", "modality", "encoder", "encoder_digest", "trained_on", "kind"]
         grouped = coded.append_column("row", pa.array(range(coded.num_rows), pa.int64())).group_by(columns)
         one_row_each = coded.take(grouped.aggregate([("row", "min")])["row_min"])
@@ -115,9 +116,7 @@ class Snapshot:
         return matches[0]
 
     def _code_set_rows(self, key: CodeSetKey) -> pa.Table:
-        return self.select(
-            kind=key.kind, cohort=key.cohort, modality=key.modality, encoder_digest=key.encoder_digest
-        )
+        return self.select(kind=key.kind, cohort=key.cohort, modality=key.modality, encoder_digest=key.encoder_digest)
 
     def code_set_entries(self, key: CodeSetKey) -> list[Entry]:
         """The artifacts of a code set, sorted by case and image."""
@@ -129,26 +128,19 @@ class Snapshot:
         rows = self._code_set_rows(key)
         if not rows.num_rows:
             raise NotFoundInStoreError(f"no codes of {key} at snapshot {self.version}")
-        wanted = rows["artifact"].combine_chunks()
-        paths = pc.unique(rows["path"]).to_pylist()
-        first_row = {path: rows.slice(pc.index(rows["path"], path).as_py(), 1).to_pylist()[0] for path in paths}
-        tables = []
-        for path in paths:
-            (file,) = entry_of(first_row[path]).files
-            tables.append(read_table(self.storage, file))
-        table = pa.concat_tables(tables)
-        if table.num_rows != len(wanted) or not pc.all(pc.is_in(table["artifact"], wanted)).as_py():
-            table = table.filter(pc.is_in(table["artifact"], wanted))
-        if table.num_rows != len(wanted):
+        first_rows = {row["path"]: row for row in reversed(rows.select(["path", "files"]).to_pylist())}
+        table = pa.concat_tables([read_table(self.storage, FileRef(**row["files"][0])) for row in first_rows.values()])
+        if table.num_rows != rows.num_rows or set(table["artifact"].to_pylist()) != set(rows["artifact"].to_pylist()):
+            # A file may hold a code that another writer committed first, or one that was compacted away.
+            table = table.filter(pc.field("artifact").isin(rows["artifact"].combine_chunks()))
+        if table.num_rows != rows.num_rows:
             raise CorruptArtifactError(f"files of code set {key} lack codes that were committed; run `guidestore fsck`")
         case_ids, image_ids = table["case_id"].to_pylist(), table["image_id"].to_pylist()
         order = sorted(range(len(case_ids)), key=lambda i: (case_ids[i], image_ids[i]))
         codes_nd = code_matrix(table)
         if order != list(range(len(order))):
             codes_nd = codes_nd[order]
-        return CaseCodes(
-            tuple(case_ids[i] for i in order), codes_nd, tuple(image_ids[i] for i in order), key
-        )
+        return CaseCodes(tuple(case_ids[i] for i in order), codes_nd, tuple(image_ids[i] for i in order), key)
 
     def bags(self, key: CodeSetKey, case_id: str) -> list[Bag]:
         """The bags of a case, one per slide, sorted by image id; verified. Raises CorruptArtifactError."""
@@ -169,7 +161,7 @@ class Snapshot:
         tables = [read_table(self.storage, file).cast(schema) for file in files]
         table = pa.concat_tables(tables) if tables else schema.empty_table()
         if kind in RUN_KINDS:  # a file may hold a run that another writer committed first
-            table = table.filter(pc.is_in(table["run"], pa.array([entry.artifact for entry in entries], pa.string())))
+            table = table.filter(pc.field("run").isin([entry.artifact for entry in entries]))
         return table
 
     def weights(self, artifact: str) -> tuple[dict[str, np.ndarray], Entry]:

@@ -17,14 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from ulid import ULID
 
 from embeddings.bags import write_bag
 from embeddings.case_codes import write_codes
 from embeddings.commit_log import CommitLog
 from embeddings.errors import AmbiguousNameError, InvalidInputError, NotFoundInStoreError
-from embeddings.log_table import entry_of
 from embeddings.recipe import code_artifact, rows_artifact, weights_artifact
 from embeddings.records import AliasMove, Entry, FileRef, Removal, open_sealed_json, sealed_json
 from embeddings.rows import RUN_KINDS, as_rows
@@ -127,18 +125,15 @@ class EmbeddingStore:
         snapshot = self.snapshot(at)
         if artifact and artifact not in snapshot.artifacts:
             raise NotFoundInStoreError(f"snapshot {snapshot.version} has no artifact {artifact}")
-        self.log.append(
-            aliases=[AliasMove(name, snapshot.version, artifact)], actor=actor(), message=f"alias {name}"
-        )
+        self.log.append(aliases=[AliasMove(name, snapshot.version, artifact)], actor=actor(), message=f"alias {name}")
         return self.snapshot()
 
     def find_run(self, name: str, at: int | str | None = None) -> Entry:
         """The run that an alias or an id (8 digits or more of it) names. Raises NotFoundInStoreError."""
         snapshot = self.snapshot(at)
         wanted = snapshot.aliases.get(name, (0, name))[1]
-        rows = snapshot.select(kind="run")
-        rows = rows.filter(pc.starts_with(rows["artifact"], wanted)) if len(wanted) >= 8 else rows.slice(0, 0)
-        runs = [entry_of(row) for row in rows.to_pylist()]
+        ids = snapshot.select(kind="run")["artifact"].to_pylist()
+        runs = [id_ for id_ in ids if len(wanted) >= 8 and id_.startswith(wanted)]
         if not runs:
             aliases = ", ".join(name for name, (_, artifact) in snapshot.aliases.items() if artifact) or "none yet"
             raise NotFoundInStoreError(
@@ -147,7 +142,7 @@ class EmbeddingStore:
             )
         if len(runs) > 1:
             raise AmbiguousNameError(f"run {name!r} matches {len(runs)} runs; give more digits")
-        return runs[0]
+        return snapshot.entry(runs[0])
 
 
 class Transaction:
@@ -187,9 +182,7 @@ class Transaction:
             return True
         return artifact in self._store.log.live() and artifact not in {removal.artifact for removal in self._removals}
 
-    def write_bag(
-        self, key: CodeSetKey, case_id: str, image_id: str, bag: Bag, *, input_digests: Sequence[str]
-    ) -> str:
+    def write_bag(self, key: CodeSetKey, case_id: str, image_id: str, bag: Bag, *, input_digests: Sequence[str]) -> str:
         """One bag. Raises InvalidInputError if its width is not that of the code set."""
         check_name(case_id, "case id")
         check_name(image_id, "image id")
@@ -235,7 +228,7 @@ class Transaction:
             counts = Counter(zip(codes.case_ids, codes.image_ids, strict=True))
             twice = [case_id for (case_id, _), count in counts.items() if count > 1]
             raise InvalidInputError(
-                f"code set {key}: {len(twice)} cases come twice with one image id (first: {twice[0]}); keep one row each"
+                f"code set {key}: {len(twice)} cases come twice with one image id (as {twice[0]}); keep one row each"
             )
         new = [i for i, artifact in enumerate(artifacts) if not self.exists(artifact)]
         if new:

@@ -20,8 +20,8 @@ def write_table(file: Path, table: pa.Table, *, uncompressed: Sequence[str] = ()
     pq.write_table(
         table,
         file,
-        compression=compression,
-        use_dictionary=[name for name in table.schema.names if name not in uncompressed],
+        compression=compression,  # pyright: ignore[reportArgumentType]
+        use_dictionary=[name for name in table.schema.names if name not in uncompressed],  # pyright: ignore[reportArgumentType]
         write_page_checksum=True,
         store_schema=True,
     )
@@ -30,7 +30,9 @@ def write_table(file: Path, table: pa.Table, *, uncompressed: Sequence[str] = ()
 def _leaves(schema: pa.Schema) -> list[str]:
     """Parquet addresses the values of a list column as NAME.list.element."""
     return [
-        f"{field.name}.list.element" if pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type) else field.name
+        f"{field.name}.list.element"
+        if pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
+        else field.name
         for field in schema
     ]
 

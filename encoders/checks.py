@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from embeddings.errors import InvalidInputError
 from embeddings.types import Bag
 
 
-def check_tiles(tiles_bhwc: np.ndarray, encoder: str) -> None:
+def check_tiles(tiles_bhwc: object, encoder: str) -> None:
     """Raises InvalidInputError unless the batch is (b, h, w, 3) uint8."""
     if not isinstance(tiles_bhwc, np.ndarray) or tiles_bhwc.dtype != np.uint8 or tiles_bhwc.shape[3:] != (3,):
         raise InvalidInputError(
@@ -19,7 +19,7 @@ def check_tiles(tiles_bhwc: np.ndarray, encoder: str) -> None:
         )
 
 
-def check_volumes(volumes_bcdhw: np.ndarray, channels: int, encoder: str) -> None:
+def check_volumes(volumes_bcdhw: object, channels: int, encoder: str) -> None:
     """Raises InvalidInputError unless the batch is (b, `channels`, d, h, w) float32."""
     if (
         not isinstance(volumes_bcdhw, np.ndarray)
@@ -33,7 +33,7 @@ def check_volumes(volumes_bcdhw: np.ndarray, channels: int, encoder: str) -> Non
         )
 
 
-def check_bags(bags: Sequence[Bag], code_dim: int, encoder: str) -> None:
+def check_bags(bags: Iterable[object], code_dim: int, encoder: str) -> None:
     """Raises InvalidInputError unless each bag has at least one tile and codes of `code_dim`."""
     for number, bag in enumerate(bags):
         if not isinstance(bag, Bag) or bag.features_nd.shape[1] != code_dim:

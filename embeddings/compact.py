@@ -1,0 +1,23 @@
+"""Joins the many small files of a code set into one; earlier snapshots keep the files they name."""
+
+from __future__ import annotations
+
+from embeddings.store import EmbeddingStore
+from embeddings.types import CodeSetKey
+
+
+def compact(store: EmbeddingStore, key: CodeSetKey) -> int:
+    """Rewrites the case codes of `key` as one file in one commit; returns how many files it joined (0: nothing to do).
+
+    Raises CommitConflictError if another process changed the set meanwhile, CorruptArtifactError on a damaged file.
+    """
+    snapshot = store.snapshot()
+    entries = snapshot.code_set_entries(key)
+    files = {entry.path for entry in entries}
+    if key.kind != "codes" or len(files) < 2:
+        return 0
+    with store.begin(f"compaction of {key}") as transaction:
+        for entry in entries:
+            transaction.replace(entry)
+        transaction.write_codes(snapshot.codes(key), input_digests=[entry.inputs for entry in entries])
+    return len(files)

@@ -1,0 +1,1 @@
+"""Decoders: codes -> class probabilities, one file each."""

@@ -1,0 +1,103 @@
+"""The contracts of guidance models and decoders, stated once.
+
+What holds for every implementation:
+
+- **numpy in, numpy out.** Codes are float (n, d), n >= 1, finite; they are read as float32. Anything else (NaN of a
+  missing modality, another d than at the fit, another number of rows than the labels) raises InvalidInputError.
+- **Fit sees train alone.** Scaling, weights and every chosen number come from the train rows. Decoders also get val
+  rows, only to stop early or to choose one hyper-parameter; guidance models get none. Nobody gets test rows.
+- **Labels** are integers 0 <= label < n_classes. Every class must occur in train; val may lack some.
+- **Deterministic given the seed** on one machine, torch version and thread count. The seed (0 <= seed < 2**63) drives a
+  generator of the fit's own; no global generator is read or seeded. A method without randomness ignores the seed.
+- **State is config and tensors.** `from_tensors(config, tensors())` predicts bit for bit what the fitted object
+  predicts. `config` is JSON-able and starts with {"name": NAME}; `tensors` are C-contiguous arrays that safetensors
+  can hold. Both before the fit: `config` is there, `tensors` and predictions raise InvalidInputError.
+- **Prediction is row by row**: a row's value does not depend on its neighbours (beyond the last float64 digits).
+- A fit that leaves the finite numbers raises DivergedError; the object is then not fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+
+class GuidanceModel(Protocol):
+    """G: z_I -> z_S (paper, eq. 4). Sees pairs, never labels."""
+
+    name: ClassVar[str]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """{"name": …} and every hyper-parameter: enough to build the unfitted object again."""
+        ...
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What the last fit found, for the run's record (chosen alpha, last loss); {} on loaded objects."""
+        ...
+
+    def fit(self, z_inferior_nd: np.ndarray, z_superior_nd: np.ndarray, *, seed: int) -> Self:
+        """Fit on train pairs: row i of (n, d_I) and of (n, d_S) are one case, n >= 2. Returns self."""
+        ...
+
+    def predict(self, z_inferior_nd: np.ndarray) -> np.ndarray:
+        """(n, d_I) -> (n, d_S) float32, in the units of z_S."""
+        ...
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What the fit learnt."""
+        ...
+
+    @classmethod
+    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
+        """The fitted object again. Raises InvalidInputError where a setting or tensor is missing or misshapen."""
+        ...
+
+
+class FrozenDecoder(Protocol):
+    """A decoder that only predicts: D_I and D_S, the heads of the trained classifiers, come as these."""
+
+    name: ClassVar[str]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """As in GuidanceModel."""
+        ...
+
+    def predict_proba(self, x_nd: np.ndarray) -> np.ndarray:
+        """(n, d) -> (n, k) float64 class probabilities; rows sum to 1."""
+        ...
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What the fit learnt."""
+        ...
+
+    @classmethod
+    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
+        """As in GuidanceModel."""
+        ...
+
+
+class Decoder(FrozenDecoder, Protocol):
+    """A decoder that can be fitted: D_c on [G(z_I), z_I] (paper, eq. 5), or on any other code."""
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What the last fit found: best_epoch, val_loss, chosen C …; {} on loaded objects."""
+        ...
+
+    def fit(
+        self,
+        x_nd: np.ndarray,
+        labels: np.ndarray,
+        x_val_nd: np.ndarray,
+        labels_val: np.ndarray,
+        *,
+        n_classes: int,
+        seed: int,
+    ) -> Self:
+        """Fit on (n, d) codes and (n,) labels; val rows serve early stopping or one choice. Returns self."""
+        ...
