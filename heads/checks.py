@@ -16,7 +16,9 @@ def check_codes(values: np.ndarray, what: str, *, code_dim: int | None = None, m
     """`values` as C-contiguous float32 (n, d): n >= min_rows, d >= 1 (d == code_dim where given), finite."""
     array = np.asarray(values)
     if array.ndim != 2 or array.dtype.kind not in "fiu" or array.shape[1] < 1:
-        raise InvalidInputError(f"{what} are {array.dtype} of shape {array.shape}; they must be numbers of shape (n, d)")
+        raise InvalidInputError(
+            f"{what} are {array.dtype} of shape {array.shape}; they must be numbers of shape (n, d)"
+        )
     if len(array) < min_rows:
         raise InvalidInputError(f"{what} have {len(array)} rows; at least {min_rows} are needed")
     if code_dim is not None and array.shape[1] != code_dim:

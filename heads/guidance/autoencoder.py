@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from embeddings.errors import InvalidInputError
 from heads.checks import (
     check_choice,
     check_codes,
@@ -61,6 +62,11 @@ class AutoencoderSettings:
         check_number(self.dropout, "autoencoder: dropout", 0, 0.95)
         check_flag(self.standardise, "autoencoder: standardise")
         check_choice(self.output, "autoencoder: output", ("linear", "relu"))
+        if self.standardise and self.output == "relu":
+            raise InvalidInputError(
+                "autoencoder: a relu output cannot reach standardised codes below their mean; set standardise to false "
+                "or output to linear"
+            )
         check_number(self.learning_rate, "autoencoder: learning_rate", 0, open_low=True)
         check_number(self.weight_decay, "autoencoder: weight_decay", 0)
         check_number(self.epochs, "autoencoder: epochs", 1, integer=True)
@@ -68,10 +74,7 @@ class AutoencoderSettings:
 
 
 class Autoencoder:
-    """G of the paper (eq. 4; supplementary table of hyper-parameters). Contract: heads.protocol.GuidanceModel.
-
-    With `standardise` and output `relu` the ReLU acts on standardised units; combine `relu` with raw codes.
-    """
+    """G of the paper (eq. 4; supplementary table of hyper-parameters). Contract: heads.protocol.GuidanceModel."""
 
     name: ClassVar[str] = "autoencoder"
     Settings = AutoencoderSettings
