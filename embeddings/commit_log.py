@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embeddings import checkpoints
 from embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
@@ -46,6 +48,9 @@ class CommitLog:
                 newest = read_commit(self._storage, version)
             except CorruptArtifactError:
                 continue  # a checkpoint is a shortcut: the commits have it all, and fsck reports the damage
+            header = table.filter((pc.field("kind") == "commit") & (pc.field("added_at") == version))
+            if header.num_rows != 1 or json.loads(header["meta"][0].as_py())["sha256"] != newest.sha256:
+                continue  # of another store, or of a log that was put back since
             self._table, self.head, self._head_sha256 = table, version, newest.sha256
             return
 
@@ -102,6 +107,7 @@ class CommitLog:
         remove: Sequence[Removal] = (),
         aliases: Sequence[AliasMove] = (),
         purge: Sequence[Purge] = (),
+        purge_seen_at: int | None = None,
         actor: Mapping[str, Any],
         message: str = "",
     ) -> int:
@@ -109,7 +115,8 @@ class CommitLog:
 
         Adds commute: where another writer took the number, the next is tried; an artifact that exists already is left
         out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
-        CommitConflictError if something to remove is not there (any more), StorageError if the disk refuses.
+        CommitConflictError if something to remove is not there (any more), or if others changed the cohort of a purge
+        since `purge_seen_at`, the commit that it was prepared on; StorageError if the disk refuses.
         """
         wanted = {entry.artifact: entry for entry in add}
         commit_uuid = uuid.uuid4().hex
@@ -122,6 +129,8 @@ class CommitLog:
                         f"artifact {removal.artifact[:12]} no longer lies at {removal.path}: another process changed "
                         "it; run the command again"
                     )
+            if purge_seen_at is not None and purge_seen_at != self.head:
+                self._refuse_unseen({item.cohort for item in purge}, purge_seen_at)
             replaced = {removal.artifact for removal in remove}
             wanted = {key: entry for key, entry in wanted.items() if key not in live or key in replaced}
             if not (wanted or remove or aliases or purge):
@@ -145,6 +154,14 @@ class CommitLog:
                     self.checkpoint()
                 return commit.version
             self.refresh()
+
+    def _refuse_unseen(self, cohorts: set[str], seen_at: int) -> None:
+        """A file committed since then may hold the case, and the purge would leave it there."""
+        late = self.table().filter(pc.field("added_at") > seen_at).select(["kind", "cohort"]).to_pylist()
+        if any(row["kind"] not in ("commit", "alias") and row["cohort"] in {*cohorts, ""} for row in late):
+            raise CommitConflictError(
+                f"another process changed cohort {', '.join(sorted(cohorts))} during the purge; run the command again"
+            )
 
     def _create(self, commit: Commit) -> bool:
         try:

@@ -60,7 +60,7 @@ def fsck(storage: Storage, progress: Callable[[int, int], None] = lambda done, t
     commits = _check_log(storage, findings)
     table = fold(empty_table(), commits)
     _check_checkpoints(storage, commits, findings)
-    _check_names(storage, len(commits), findings)
+    _check_names(storage, commits[-1].version if commits else 0, findings)
 
     owners: dict[str, tuple[FileRef, set[str]]] = {}
     folders: dict[str, str] = {}

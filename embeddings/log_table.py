@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embeddings.records import Commit, Entry, FileRef
+from embeddings.records import Commit, Entry, FileRef, Purge
 from embeddings.types import canonical_json
 
 _FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
@@ -90,13 +91,13 @@ def _joined(table: pa.Table, rows: list[dict[str, Any]]) -> pa.Table:
 def _mark_removed(table: pa.Table, commit: Commit) -> pa.Table:
     """`table` with removed_at set on what `commit` removes and on the aliases that it moves."""
     gone = {(removal.artifact, removal.path) for removal in commit.remove}
-    gone |= {(move.name, "") for move in commit.aliases}
-    if not gone:
+    moved = {move.name for move in commit.aliases}
+    if not (gone or moved):
         return table
-    names, paths = table["artifact"].to_pylist(), table["path"].to_pylist()
+    columns = (table[name].to_pylist() for name in ("kind", "artifact", "path", "removed_at"))
     removed_at = [
-        commit.version if at is None and (name, path) in gone else at
-        for name, path, at in zip(names, paths, table["removed_at"].to_pylist(), strict=True)
+        commit.version if at is None and (name in moved if kind == "alias" else (name, path) in gone) else at
+        for kind, name, path, at in zip(*columns, strict=True)
     ]
     column = LOG_SCHEMA.get_field_index("removed_at")
     return table.set_column(column, LOG_SCHEMA.field(column), pa.array(removed_at, pa.int64()))
@@ -134,7 +135,7 @@ def _added(commit: Commit) -> list[dict[str, Any]]:
     return rows
 
 
-def _purged(rows: list[dict[str, Any]], purge: Any, version: int) -> list[dict[str, Any]]:
+def _purged(rows: list[dict[str, Any]], purge: Purge, version: int) -> list[dict[str, Any]]:
     redirects = {redirect.old.path: redirect for redirect in purge.redirects}
     gone = set(purge.artifacts)
     kept = []
@@ -142,14 +143,12 @@ def _purged(rows: list[dict[str, Any]], purge: Any, version: int) -> list[dict[s
         if row["artifact"] in gone and row["kind"] not in ("commit", "alias", "tombstone"):
             continue
         if any(file["path"] in redirects for file in row["files"]) and row["kind"] != "tombstone":
-            targets = [redirects[file["path"]].new if file["path"] in redirects else file for file in row["files"]]
-            files = [
-                target
-                if isinstance(target, dict)
-                else {"path": target.path, "size": target.size, "sha256": target.sha256}
-                for target in targets
-                if target is not None
-            ]
+            files = []
+            for file in row["files"]:
+                if file["path"] not in redirects:
+                    files.append(file)
+                elif new := redirects[file["path"]].new:
+                    files.append(asdict(new))
             redirect = redirects.get(row["path"])
             row = {**row, "files": files, "path": redirect.new.path if redirect and redirect.new else row["path"]}
         kept.append(row)
@@ -162,10 +161,10 @@ def _purged(rows: list[dict[str, Any]], purge: Any, version: int) -> list[dict[s
                 "cohort": purge.cohort,
                 "case_id": purge.case_id,
                 "path": redirect.old.path,
-                "files": [
-                    {"path": redirect.old.path, "size": redirect.old.size, "sha256": redirect.old.sha256},
-                ],
-                "meta": canonical_json({"replaced_by": redirect.new.path if redirect.new else ""}),
+                "files": [asdict(redirect.old)],
+                "meta": canonical_json(
+                    {"replaced_by": redirect.new.path if redirect.new else "", "weights": list(purge.weights)}
+                ),
                 "added_at": version,
             }
         )

@@ -71,6 +71,8 @@ def parts_of(snapshot: Snapshot, cohort: str, split: str, fold: int) -> dict[str
         )
     parts: dict[str, str] = {}
     for case_id, part in zip(chosen["case_id"].to_pylist(), chosen["part"].to_pylist(), strict=True):
+        if not part:
+            continue  # the fold does not assign the case
         if parts.setdefault(case_id, part) != part:
             raise InvalidInputError(
                 f"case {case_id} stands in {parts[case_id]} and in {part} of {cohort}/{split}/{fold}; give it one part"
@@ -81,10 +83,13 @@ def parts_of(snapshot: Snapshot, cohort: str, split: str, fold: int) -> dict[str
 def labels_of(snapshot: Snapshot, cohort: str, target: str) -> tuple[tuple[str, ...], dict[str, str]]:
     """The classes of a target in their fixed order, and case_id -> class. Raises NotFoundInStoreError."""
     table = snapshot.rows("targets", cohort=cohort).to_pylist()
-    ordered = sorted((row["class_index"], row["class"]) for row in table if row["target"] == target)
+    ordered = sorted({(row["class_index"], row["class"]) for row in table if row["target"] == target})
     if not ordered:
         known = ", ".join(sorted({row["target"] for row in table})) or "none"
         raise NotFoundInStoreError(f"cohort {cohort} has no target {target!r}; it has {known}")
+    if [index for index, _ in ordered] != list(range(len(ordered))):
+        listed = ", ".join(f"{index} {name}" for index, name in ordered)
+        raise InvalidInputError(f"target {target} of cohort {cohort} has several class orders ({listed}); keep one")
     rows = snapshot.rows("labels", cohort=cohort).to_pylist()
     labels = {row["case_id"]: row["class"] for row in rows if row["target"] == target and row["class"]}
     return tuple(name for _, name in ordered), labels

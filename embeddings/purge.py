@@ -8,6 +8,7 @@ itself stays in the commits, which are create-only; `cohort add --pseudonymize` 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,16 @@ import pyarrow.compute as pc
 from ulid import ULID
 
 from embeddings.commit_log import NOT_ARTIFACTS
-from embeddings.errors import NotFoundInStoreError
+from embeddings.errors import CommitConflictError, NotFoundInStoreError
 from embeddings.log_table import entry_of
 from embeddings.records import Entry, FileRef, Purge, Redirect, dedupe_paths
-from embeddings.storage import discard_staging
+from embeddings.snapshot import Snapshot
+from embeddings.storage import discard_staging, disk_errors
 from embeddings.store import EmbeddingStore, actor
 from embeddings.tables import read_table, write_table
+
+_ATTEMPTS = 5
+"""Each takes as long as reading the cohort's shared files; who still commits to the cohort then should be stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,64 +43,87 @@ class PurgeReport:
 def purge(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     """Removes a case from every snapshot. Raises NotFoundInStoreError if the cohort never had it.
 
-    Predictions and rows of the case go too; weights that saw it stay and are named in the report.
+    Predictions and rows of the case go too; weights that saw it stay and are named in the report. Raises
+    CommitConflictError where other processes keep changing the cohort.
     """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _attempt(store, cohort, case_id)
+        except CommitConflictError:
+            continue  # what they committed may hold the case: look again
+    return _attempt(store, cohort, case_id)
+
+
+def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     snapshot = store.snapshot()
-    rows = [row for row in snapshot.log.to_pylist() if row["cohort"] == cohort]
+    rows = [row for row in snapshot.log.to_pylist() if row["cohort"] in (cohort, "")]
     entries = [entry_of(row) for row in rows if row["kind"] not in NOT_ARTIFACTS]
-    own = [entry for entry in entries if entry.case_id == case_id]
-    weights = _weights_that_saw(store, entries, cohort, case_id)
+    own = [entry for entry in entries if (entry.cohort, entry.case_id) == (cohort, case_id)]
+    tombstones = [row for row in rows if row["kind"] == "tombstone" and row["case_id"] == case_id]
+    weights = _weights_that_saw(snapshot, entries, cohort, case_id)
+    weights |= {artifact for row in tombstones for artifact in json.loads(row["meta"])["weights"]}
+    bag_files = {file.path for entry in own if entry.kind == "bag" for file in entry.files}
     staging = store.storage.staging()
     try:
         redirects = []
         for file in dedupe_paths([file for entry in entries for file in entry.files]):
-            if any(file in entry.files for entry in own if entry.kind == "bag"):
+            if file.path in bag_files:
                 redirects.append(Redirect(file, None))
             elif file.path.endswith(".parquet"):
-                redirect = _without_case(store, file, case_id, staging)
+                redirect = _without_case(store, file, cohort, case_id, staging)
                 redirects += [redirect] if redirect else []
     finally:
         discard_staging(staging)
-    tombstones = [
-        file for row in rows if row["kind"] == "tombstone" and row["case_id"] == case_id for file in row["files"]
-    ]
     if not (own or redirects or tombstones):
         raise NotFoundInStoreError(
             f"cohort {cohort} has no case {case_id}; `guidestore cohort show {cohort}` lists them"
         )
     if own or redirects:
-        item = Purge(cohort, case_id, tuple(entry.artifact for entry in own), tuple(redirects))
-        store.log.append(purge=[item], actor=actor(), message=f"purge of a case of cohort {cohort}")
-    old = {redirect.old.path for redirect in redirects} | {file["path"] for file in tombstones}
+        item = Purge(cohort, case_id, tuple(entry.artifact for entry in own), tuple(redirects), tuple(sorted(weights)))
+        store.log.append(
+            purge=[item],
+            purge_seen_at=snapshot.version,
+            actor=actor(),
+            message=f"purge of a case of cohort {cohort}",
+        )
+    old = {redirect.old.path for redirect in redirects} | {file["path"] for row in tombstones for file in row["files"]}
     for path in sorted(old):
         store.storage.delete(path)
     for stored in list(store.storage.list("checkpoints")):  # they list the case's files
         store.storage.delete(stored.path)
     store.log.checkpoint()
     rewritten = sum(redirect.new is not None for redirect in redirects)
-    return PurgeReport(case_id, len(own), rewritten, len(old), tuple(weights))
+    saw = {entry.artifact: entry for entry in entries if entry.artifact in weights}
+    return PurgeReport(case_id, len(own), rewritten, len(old), tuple(saw.values()))
 
 
-def _without_case(store: EmbeddingStore, file: FileRef, case_id: str, staging: Path) -> Redirect | None:
+def _without_case(store: EmbeddingStore, file: FileRef, cohort: str, case_id: str, staging: Path) -> Redirect | None:
     """A redirect to a rewritten file, None where the case is not in it."""
     table = read_table(store.storage, file)
     if "case_id" not in table.schema.names:
         return None
-    kept = table.filter(pc.field("case_id") != case_id)
+    gone = pc.field("case_id") == case_id
+    if "cohort" in table.schema.names:  # another cohort may have a case of the same id
+        gone &= pc.field("cohort") == cohort
+    kept = table.filter(~gone | gone.is_null())
     if kept.num_rows == table.num_rows:
         return None
     staged = staging / f"{ULID()}.parquet"
     uncompressed = [field.name for field in kept.schema if pa.types.is_fixed_size_list(field.type)]
-    write_table(staged, kept, uncompressed=uncompressed)
+    with disk_errors("write", "a file without the case"):
+        write_table(staged, kept, uncompressed=uncompressed)
+        data = staged.read_bytes()
     place = f"{file.path.rsplit('/', 1)[0]}/{ULID()}.parquet"
-    data = staged.read_bytes()
     store.storage.publish(staged, place)
     return Redirect(file, FileRef(place, len(data), hashlib.sha256(data).hexdigest()))
 
 
-def _weights_that_saw(store: EmbeddingStore, entries: list[Entry], cohort: str, case_id: str) -> list[Entry]:
-    splits = store.snapshot().rows("splits", cohort=cohort).to_pylist()
+def _weights_that_saw(snapshot: Snapshot, entries: list[Entry], cohort: str, case_id: str) -> set[str]:
+    """Artifacts of weights trained on a fold that has the case in train or val."""
     saw = {
-        (row["split"], row["fold"]) for row in splits if row["case_id"] == case_id and row["part"] in ("train", "val")
+        (cohort, row["split"], row["fold"])
+        for row in snapshot.rows("splits", cohort=cohort).to_pylist()
+        if row["case_id"] == case_id and row["part"] in ("train", "val")
     }
-    return [entry for entry in entries if entry.kind == "weights" and (entry.split, entry.fold) in saw]
+    weights = (entry for entry in entries if entry.kind == "weights")
+    return {entry.artifact for entry in weights if (entry.cohort, entry.split, entry.fold) in saw}

@@ -17,7 +17,7 @@ from embeddings.case_codes import code_matrix
 from embeddings.commit_log import NOT_ARTIFACTS
 from embeddings.errors import AmbiguousNameError, CorruptArtifactError, FoldLeakageError, NotFoundInStoreError
 from embeddings.log_table import entry_of, live_at
-from embeddings.records import Entry, FileRef, dedupe_paths
+from embeddings.records import Entry, FileRef
 from embeddings.rows import RUN_KINDS, SCHEMAS
 from embeddings.storage import Storage
 from embeddings.tables import read_table, read_verified
@@ -119,24 +119,34 @@ class Snapshot:
         return self.select(kind=key.kind, cohort=key.cohort, modality=key.modality, encoder_digest=key.encoder_digest)
 
     def code_set_entries(self, key: CodeSetKey) -> list[Entry]:
-        """The artifacts of a code set, sorted by case and image."""
+        """The artifacts of a code set, in the order of `codes`: by case, image and id."""
         entries = [entry_of(row) for row in self._code_set_rows(key).to_pylist()]
-        return sorted(entries, key=lambda entry: (entry.case_id, entry.image_id))
+        return sorted(entries, key=lambda entry: (entry.case_id, entry.image_id, entry.artifact))
+
+    @staticmethod
+    def _files_of(rows: pa.Table) -> list[tuple[FileRef, set[str]]]:
+        """The first file of each log row, once each, with the artifacts that the rows name in it."""
+        artifacts: dict[str, set[str]] = {}
+        first_row: dict[str, int] = {}
+        for i, (path, artifact) in enumerate(zip(rows["path"].to_pylist(), rows["artifact"].to_pylist(), strict=True)):
+            artifacts.setdefault(path, set()).add(artifact)
+            first_row.setdefault(path, i)
+        return [(FileRef(**rows["files"][first_row[path]].as_py()[0]), ids) for path, ids in artifacts.items()]
 
     def codes(self, key: CodeSetKey) -> CaseCodes:
         """All codes of a set of case codes, sorted by case and image; verified. Raises CorruptArtifactError."""
         rows = self._code_set_rows(key)
         if not rows.num_rows:
             raise NotFoundInStoreError(f"no codes of {key} at snapshot {self.version}")
-        first_rows = {row["path"]: row for row in reversed(rows.select(["path", "files"]).to_pylist())}
-        table = pa.concat_tables([read_table(self.storage, FileRef(**row["files"][0])) for row in first_rows.values()])
-        if table.num_rows != rows.num_rows or set(table["artifact"].to_pylist()) != set(rows["artifact"].to_pylist()):
-            # A file may hold a code that another writer committed first, or one that was compacted away.
-            table = table.filter(pc.field("artifact").isin(rows["artifact"].combine_chunks()))
-        if table.num_rows != rows.num_rows:
-            raise CorruptArtifactError(f"files of code set {key} lack codes that were committed; run `guidestore fsck`")
-        case_ids, image_ids = table["case_id"].to_pylist(), table["image_id"].to_pylist()
-        order = sorted(range(len(case_ids)), key=lambda i: (case_ids[i], image_ids[i]))
+        tables = []
+        for file, artifacts in self._files_of(rows):
+            table = _only(read_table(self.storage, file), "artifact", artifacts)
+            if table.num_rows != len(artifacts):
+                raise CorruptArtifactError(f"{file.path} lacks codes that were committed; run `guidestore fsck`")
+            tables.append(table)
+        table = pa.concat_tables(tables)
+        case_ids, image_ids, ids = (table[name].to_pylist() for name in ("case_id", "image_id", "artifact"))
+        order = sorted(range(len(ids)), key=lambda i: (case_ids[i], image_ids[i], ids[i]))
         codes_nd = code_matrix(table)
         if order != list(range(len(order))):
             codes_nd = codes_nd[order]
@@ -155,14 +165,16 @@ class Snapshot:
         """All rows of a kind, of entries whose log columns equal the given values (``cohort='phantom'``)."""
         schema = SCHEMAS[kind]
         entries = self.entries(kind="run" if kind in RUN_KINDS else f"rows:{kind}", **equal)
-        files = dedupe_paths(
-            [file for entry in entries for file in entry.files if file.path.startswith(f"objects/rows/{kind}/")]
-        )
-        tables = [read_table(self.storage, file).cast(schema) for file in files]
-        table = pa.concat_tables(tables) if tables else schema.empty_table()
-        if kind in RUN_KINDS:  # a file may hold a run that another writer committed first
-            table = table.filter(pc.field("run").isin([entry.artifact for entry in entries]))
-        return table
+        owners: dict[FileRef, set[str]] = {}
+        for entry in entries:
+            for file in entry.files:
+                if file.path.startswith(f"objects/rows/{kind}/"):
+                    owners.setdefault(file, set()).add(entry.artifact)
+        tables = []
+        for file, artifacts in owners.items():
+            table = read_table(self.storage, file).cast(schema)
+            tables.append(_only(table, "run", artifacts) if kind in RUN_KINDS else table)
+        return pa.concat_tables(tables) if tables else schema.empty_table()
 
     def weights(self, artifact: str) -> tuple[dict[str, np.ndarray], Entry]:
         """Tensors of trained weights and their entry (meta: role, name, config); verified."""
@@ -178,6 +190,13 @@ class Snapshot:
         rows = self.select(kind="alias").to_pylist()
         metas = {row["artifact"]: json.loads(row["meta"]) for row in rows}
         return {name: (meta["snapshot"], meta["artifact"]) for name, meta in metas.items()}
+
+
+def _only(table: pa.Table, column: str, ids: set[str]) -> pa.Table:
+    """The rows of `ids`: a file may also hold what another writer committed first."""
+    if set(table[column].to_pylist()) <= ids:
+        return table
+    return table.filter(pc.field(column).isin(sorted(ids)))
 
 
 def fold_allows(trained_on: FoldScope, cohort: str, split: str, fold: int) -> bool:

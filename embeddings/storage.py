@@ -113,10 +113,11 @@ class LocalStorage:
             raise
 
     def size(self, path: str) -> int | None:
-        try:
-            return self._at(path).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with disk_errors("read", path):
+            try:
+                return self._at(path).stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def create(self, path: str, data: bytes) -> bool:
         target = self._at(path)

@@ -79,7 +79,7 @@ class EmbeddingStore:
         if at is None:
             return self.log.head
         text = str(at)
-        if text.isdigit():
+        if text.isascii() and text.isdigit():
             if not 0 <= int(text) <= self.log.head:
                 raise NotFoundInStoreError(f"there is no snapshot {text}: the newest is {self.log.head}")
             return int(text)
@@ -97,9 +97,7 @@ class EmbeddingStore:
 
         Raises InvalidInputError if the name is taken by another snapshot, InvalidNameError if it is no name.
         """
-        check_name(name, "tag")
-        if name.isdigit():
-            raise InvalidInputError(f"tag {name!r} reads as a snapshot number; give it a letter")
+        _check_pointer(name, "tag")
         self.log.refresh()
         version = self.resolve(at)
         body = {
@@ -121,7 +119,7 @@ class EmbeddingStore:
 
     def move_alias(self, name: str, at: int | str | None = None, *, artifact: str = "") -> Snapshot:
         """Points a movable name at a snapshot, or at a run in it. Raises NotFoundInStoreError."""
-        check_name(name, "alias")
+        _check_pointer(name, "alias")
         snapshot = self.snapshot(at)
         if artifact and artifact not in snapshot.artifacts:
             raise NotFoundInStoreError(f"snapshot {snapshot.version} has no artifact {artifact}")
@@ -268,6 +266,7 @@ class Transaction:
             with pa.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table.combine_chunks())
             recipe = {"content": hashlib.sha256(sink.getvalue()).hexdigest()}
+        _check_names(table, cohort)
         artifact = rows_artifact(f"rows:{kind}", {"cohort": cohort, **recipe})
         if not self.exists(artifact):
             file = self._stage("rows.parquet")
@@ -330,6 +329,9 @@ class Transaction:
         """Trained weights as safetensors. Returns (artifact id, sha256 of the file that counts: the first's)."""
         from safetensors.numpy import save
 
+        for value, what in ((name, "name of weights"), (cohort, "cohort"), (split, "split")):
+            if value:
+                check_name(value, what)
         artifact = weights_artifact(role, recipe)
         if self.exists(artifact):
             existing = self._store.log.live().get(artifact) or next(
@@ -360,7 +362,8 @@ class Transaction:
 
     def move_alias(self, name: str, *, snapshot: int, artifact: str = "") -> None:
         """Moves an alias within this commit."""
-        self._aliases.append(AliasMove(check_name(name, "alias"), snapshot, artifact))
+        _check_pointer(name, "alias")
+        self._aliases.append(AliasMove(name, snapshot, artifact))
 
     def commit(self) -> Snapshot:
         """Publishes what was staged and appends the commit. Returns the snapshot that has it."""
@@ -390,6 +393,23 @@ class Transaction:
     def _add(self, staged: Path, place: str, facts: list[tuple[str, dict[str, Any]]]) -> None:
         self._staged.append((staged, place, facts))
         self._seen.update(artifact for artifact, _ in facts)
+
+
+def _check_names(table: pa.Table, cohort: str) -> None:
+    """Refuses rows with ids that cannot be names. Raises InvalidNameError."""
+    for value in {cohort} - {""}:
+        check_name(value, "cohort")
+    for column in {"cohort", "case_id", "image_id", "modality", "split"} & set(table.schema.names):
+        for value in table[column].unique().to_pylist():
+            if value:  # '' and null: the row is of no case, no split
+                check_name(value, column.replace("_", " "))
+
+
+def _check_pointer(name: str, what: str) -> None:
+    """Refuses what cannot name a snapshot. Raises InvalidInputError."""
+    check_name(name, what)
+    if name.isdigit():
+        raise InvalidInputError(f"{what} {name!r} reads as a snapshot number; give it a letter")
 
 
 def _code_facts(key: CodeSetKey, case_id: str, image_id: str) -> dict[str, Any]:

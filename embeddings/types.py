@@ -45,7 +45,8 @@ def check_name(value: str, what: str) -> str:
 
 def canonical_json(value: Any) -> str:
     """JSON with one spelling per value (sorted keys, no spaces, no NaN): what digests are taken over."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    plain = json.loads(json.dumps(value, allow_nan=False))  # keys become text before they are sorted: "10" < "2"
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def sha256_of(value: Any) -> str:
@@ -85,7 +86,7 @@ class FoldScope:
             return cls(text)  # pyright: ignore[reportArgumentType]
         cohort, slash, rest = text.partition("/")
         split, slash2, fold = rest.partition("/")
-        if not (slash and slash2 and fold.isdigit()):
+        if not (slash and slash2 and fold.isascii() and fold.isdigit()):
             raise InvalidInputError(f"{text!r} is no fold scope: write none, unknown or COHORT/SPLIT/FOLD")
         return cls.of(cohort, split, int(fold))
 

@@ -89,7 +89,7 @@ def _moments(values_chw: np.ndarray) -> np.ndarray:
 def _nuclei(hematoxylin_hw: np.ndarray) -> np.ndarray:
     """(6,) area fraction, count per 1,000 px, log area (mean, sd), eccentricity (mean), hematoxylin within."""
     mask_hw = hematoxylin_hw > NUCLEAR_HEMATOXYLIN
-    labels_hw = label(mask_hw, connectivity=1)
+    labels_hw = np.asarray(label(mask_hw, connectivity=1))
     y_p, x_p = np.nonzero(mask_hw)
     region_p = labels_hw[mask_hw] - 1
     # Second moments of all regions at once: skimage's regionprops takes 25 ms a tile, this 1 ms.

@@ -7,6 +7,7 @@ rows are predicted with it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ class Network:
         self.dropout = dropout
         self.generator = generator
         self.parameters: list[torch.Tensor] = []
-        for d_in, d_out in zip(widths[:-1], widths[1:], strict=True):
+        for d_in, d_out in itertools.pairwise(widths):
             bound = d_in**-0.5
             for shape in ((d_out, d_in), (d_out,)):
                 values = torch.empty(shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator)

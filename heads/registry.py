@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, cast
@@ -108,10 +108,13 @@ def build_decoder(name_or_preset: str, **params: Any) -> Decoder:
     return cast(Decoder, _import(DECODERS[preset.name])(**{**preset.params, **params}))
 
 
-def check_class_order(decoder: str, classes: tuple[str, ...]) -> None:
-    """Refuses a preset whose per-class numbers would meet its own classes in another order (G, O, A as A, G, O)."""
+def check_class_order(decoder: str, classes: Sequence[str], params: Mapping[str, Any]) -> None:
+    """Refuses a preset whose per-class numbers would meet its own classes in another order (G, O, A as A, G, O).
+
+    `params` that bring class weights of their own stand for themselves. Raises InvalidInputError.
+    """
     order = DECODER_PRESETS[decoder].class_order if decoder in DECODER_PRESETS else ()
-    if order and classes != order and sorted(classes) == sorted(order):
+    if order and "class_weights" not in params and tuple(classes) != order and sorted(classes) == sorted(order):
         raise InvalidInputError(
             f"preset {decoder!r} weights the classes in the order {', '.join(order)}, but the target lists them as "
             f"{', '.join(classes)}; reorder the target's classes, or give class_weights in its order"

@@ -84,7 +84,7 @@ class Logistic:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(x_nd, labels)
-            weight_kd, bias_k = model.coef_, model.intercept_
+            weight_kd, bias_k = np.asarray(model.coef_), np.asarray(model.intercept_)
             if n_classes == 2:  # scikit-learn keeps the row of class 1 alone
                 weight_kd = np.vstack([np.zeros_like(weight_kd), weight_kd])
                 bias_k = np.append(0.0, bias_k)

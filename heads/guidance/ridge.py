@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from heads.checks import (
+    check_codes,
     check_numbers,
     check_pairs,
-    check_codes,
     check_seed,
     make_settings,
     not_fitted,

@@ -1,0 +1,1 @@
+"""Cohorts: tables of cases, from the layouts that data sets come in."""
