@@ -1,0 +1,129 @@
+"""How answers are shown: tables on a terminal, csv, json or parquet for pipes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import IO, Any, Literal
+
+from embeddings.errors import InvalidInputError
+
+Format = Literal["table", "csv", "json", "parquet"]
+MAX_TABLE_ROWS = 200
+"""A terminal shows no more; the other formats give all."""
+
+
+def show_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], format_: str, title: str = "") -> None:
+    """Prints rows to standard output in `format_`. Raises InvalidInputError for binary output to a terminal."""
+    if format_ == "table":
+        _table(rows, columns, title)
+    elif format_ == "csv":
+        _csv(rows, columns, sys.stdout)
+    elif format_ == "json":
+        json.dump([{name: _plain(row.get(name)) for name in columns} for row in rows], sys.stdout, indent=1)
+        print()
+    else:
+        import pyarrow as pa
+
+        show_arrow(pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows]), format_)
+
+
+def show_arrow(table: Any, format_: str, title: str = "") -> None:
+    """Prints an Arrow table in `format_`."""
+    if format_ == "parquet":
+        import pyarrow.parquet as pq
+
+        if sys.stdout.isatty():
+            raise InvalidInputError("parquet is binary: send it into a file, as in `… --format parquet > out.parquet`")
+        pq.write_table(table, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    show_rows(table.to_pylist(), table.column_names, format_, title)
+
+
+def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str], out: IO[str]) -> None:
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        values = [row.get(name) for name in columns]
+        writer.writerow([json.dumps(_plain(v)) if isinstance(v, list | dict) else v for v in values])
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    numeric = {name for name in columns if any(isinstance(row.get(name), int | float) for row in rows)}
+    for name in columns:
+        table.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
+    for row in rows[:MAX_TABLE_ROWS]:
+        table.add_row(*(_cell(row.get(name)) for name in columns))
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+    if len(rows) > MAX_TABLE_ROWS:
+        console.print(f"… {len(rows) - MAX_TABLE_ROWS} more rows; --format csv|json|parquet gives all {len(rows)}")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        shown = ", ".join(_cell(item) for item in value[:4])
+        return f"[{shown}{', …' if len(value) > 4 else ''}]"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def paper_table(evaluation: Any, title: str) -> None:
+    """Prints an `Evaluation` in the paper's form."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from flows.evaluate import METRICS
+
+    gaps = {(gap.mode, gap.row, gap.control): gap for gap in evaluation.gaps}
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for name in ("mode", "input", "BA", "micro F1", "AUROC", "gain over I", "gap closed", "runs"):
+        table.add_column(name, justify="left" if name in ("mode", "input") else "right", no_wrap=True)
+    mode = ""
+    for row in evaluation.rows:
+        if mode and row.mode != mode:
+            table.add_section()
+        gap = gaps.get((row.mode, row.row, row.control))
+        table.add_row(
+            row.mode if row.mode != mode else "",
+            row.label,
+            *(_spread(row.mean[name], row.sd[name]) for name in METRICS),
+            f"{gap.gain:+.3f}" if gap else "",
+            gap.share if gap else "",
+            str(row.n),
+        )
+        mode = row.mode
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(table)
+    for note in evaluation.notes:
+        console.print(f"  {note}", highlight=False)
+
+
+def _spread(mean: float, sd: float) -> str:
+    if math.isnan(mean):
+        return "–"
+    text = f"{mean:.3f}"
+    return text if math.isnan(sd) else f"{text} ± {sd:.3f}"
