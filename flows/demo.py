@@ -1,0 +1,158 @@
+"""The main job, end to end on a generated cohort: encode once, keep every code, guide, compare, predict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embeddings.pairing import labels_of
+from embeddings.store import EmbeddingStore
+from flows.evaluate import Evaluation
+from flows.predict import Prediction, predict
+from flows.prefect_flows import encode_flow, evaluate_flow, guide_flow
+from flows.settings import EncodeSettings, GuideSettings
+from warehouse.catalog import build_index, query
+from warehouse.cohorts.phantom import generate_phantom
+from warehouse.cohorts.radpath import add_radpath
+from warehouse.cohorts.splits import add_split
+
+COHORT, TARGET, SPLIT = "phantom", "class", "cv3"
+CASES, FOLDS, SEEDS = 48, 3, (0, 1)
+TILE_SIZE_PX, TARGET_MPP = 128, 1.0
+PERMUTATIONS = 5
+
+QUESTIONS = {
+    "Which codes are in the store?": (
+        "SELECT modality, encoder, trained_on, kind, d, cases FROM code_sets ORDER BY ALL"
+    ),
+    "Which test cases does guidance turn from wrong to right, in most runs?": (
+        "SELECT p.case_id, p.label, mode(i.predicted) AS \"I says\", mode(p.predicted) AS \"G(I)+I says\", count(*) AS runs "
+        "FROM predictions p JOIN predictions i USING (case_id, mode, fold, seed, part) "
+        "WHERE p.row = 'G(I)+I' AND p.control = '' AND i.row = 'I' AND part = 'test' AND mode = 'matched' "
+        "GROUP BY p.case_id, p.label "
+        "HAVING avg((p.predicted = p.label)::INT) > 0.5 AND avg((i.predicted = i.label)::INT) < 0.5 ORDER BY ALL LIMIT 5"
+    ),
+    "Which cases look most like PHANTOM_0001 on MRI?": (
+        "SELECT n.* FROM neighbours('PHANTOM_0001', '{mri}', 5) n ORDER BY rank"
+    ),
+}
+
+
+@dataclass
+class DemoResult:
+    """What the demo found, for the command line to show."""
+
+    evaluation: Evaluation
+    answers: dict[str, tuple[str, list[dict]]]
+    prediction: Prediction
+    new_case_class: str
+    images_read: int
+    trained: int
+    snapshot: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run_demo(folder: Path, say: Callable[[str], None]) -> DemoResult:
+    """Runs the main job in `folder` (images, store). Run again, it finds every code in place and reads no image."""
+    root, images = folder / "store", folder / "images"
+    seconds: dict[str, float] = {}
+    started = time.monotonic()
+
+    def lap(name: str) -> None:
+        nonlocal started
+        seconds[name] = time.monotonic() - started
+        started = time.monotonic()
+
+    if not (images / "labels.csv").exists():
+        say(f"Generating {CASES} cases of real NIfTI and TIFF files under {images} …")
+        generate_phantom(images, cases=CASES, seed=0)
+    store = EmbeddingStore.create(root)
+    if not store.snapshot().rows("cohorts", cohort=COHORT).num_rows:
+        add_radpath(store, COHORT, images)
+        add_split(store, COHORT, TARGET, name=SPLIT, folds=FOLDS, seed=0)
+    lap("cohort")
+
+    say("Encoding: texture bags of the slides, then C_S and C_I trained on each fold …")
+    common = {"store": root, "cohort": COHORT, "split": SPLIT, "target": TARGET}
+    reports = [
+        encode_flow(
+            EncodeSettings(
+                store=root,
+                cohort=COHORT,
+                modality="histology",
+                encoder="texture",
+                tile_size_px=TILE_SIZE_PX,
+                target_mpp=TARGET_MPP,
+            )
+        )
+    ]
+    lap("slides to bags")
+    reports.append(encode_flow(EncodeSettings(**common, modality="histology", encoder="attention_pooling")))
+    lap("C_S and its codes")
+    reports.append(encode_flow(EncodeSettings(**common, modality="mri_all", encoder="densenet3d")))
+    lap("C_I and its codes")
+    images_read = sum(report.images_read for report in reports)
+    if "demo" not in store.tags():
+        store.tag("demo")
+
+    say("Training the five input rows and the shuffled-pairs control from stored codes …")
+    guided = guide_flow(
+        GuideSettings(
+            store=root,
+            cohort=COHORT,
+            target=TARGET,
+            split=SPLIT,
+            inferior="mri_all/densenet3d",
+            superior="histology/attention_pooling",
+            seeds=SEEDS,
+            modes=("as-published", "matched"),
+            permutations=PERMUTATIONS,
+        )
+    )
+    lap("heads")
+    evaluation = evaluate_flow(root, guided.runs)
+    champion = _best_on_val(store, guided.runs)
+    if store.snapshot().aliases.get("champion", (0, ""))[1] != champion:
+        store.move_alias("champion", artifact=champion)
+    build_index(store)
+    mri = next(key for key in store.snapshot().code_sets if key.modality == "mri_all")
+    answers = {}
+    for question, sql in QUESTIONS.items():
+        sql = sql.format(mri=mri)
+        answers[question] = (sql, query(root, sql).table.to_pylist())
+    lap("SQL")
+
+    new_images = folder / "new-case"
+    if not (new_images / "labels.csv").exists():
+        generate_phantom(new_images, cases=1, seed=2026)
+    (case_folder,) = (new_images / "Radiology").iterdir()
+    prediction = predict(root, "champion", files=[case_folder])
+    truth = (new_images / "labels.csv").read_text().splitlines()[1].split(",")[1]
+    lap("prediction")
+    classes, _ = labels_of(store.snapshot(), COHORT, TARGET)
+    assert prediction.classes == classes
+    return DemoResult(
+        evaluation,
+        answers,
+        prediction,
+        truth,
+        images_read,
+        sum(report.trained for report in reports) + guided.trained,
+        store.snapshot().version,
+        seconds,
+    )
+
+
+def _best_on_val(store: EmbeddingStore, runs: list[str]) -> str:
+    """The guided run (row G(I)+I, no control) with the best balanced accuracy on val; test is not looked at."""
+    snapshot = store.snapshot()
+    rows = {row["run"]: row for row in snapshot.rows("runs").to_pylist()}
+    wanted = {run for run in runs if rows[run]["row"] == "G(I)+I" and not rows[run]["control"]}
+    values = {
+        row["run"]: row["value"]
+        for row in snapshot.rows("metrics").to_pylist()
+        if row["run"] in wanted and row["part"] == "val" and row["metric"] == "balanced_accuracy"
+    }
+    return max(sorted(values), key=values.__getitem__)

@@ -1,0 +1,42 @@
+"""Progress bars on a terminal; silence in pipes. Flows report to whatever is set for the current context."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from flows.encode import Progress, no_progress
+
+_current: ContextVar[Progress] = ContextVar("progress", default=no_progress)
+
+
+def current_progress() -> Progress:
+    """Where a flow reports to: a flow's parameters are data, so this one comes by context."""
+    return _current.get()
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """One bar per kind of work on standard error."""
+    if not sys.stderr.isatty():
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        token = _current.set(update)
+        try:
+            yield update
+        finally:
+            _current.reset(token)

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from embeddings.store import EmbeddingStore
+
+# Every example writes real files, so its time says little about the code.
+settings.register_profile("store", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("store")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddingStore:
+    return EmbeddingStore.create(tmp_path / "store")
+
+
+@pytest.fixture
+def root(store: EmbeddingStore, tmp_path: Path) -> Path:
+    """The folder of `store`."""
+    return tmp_path / "store"

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
+from embeddings.storage import LocalStorage, disk_errors
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return LocalStorage(tmp_path / "store")
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a\\b", "a\0b"])
+def test_paths_outside_the_store_are_refused(storage, path):
+    for action in (storage.read, storage.size, storage.delete, storage.zarr_store, lambda p: storage.create(p, b"")):
+        with pytest.raises(InvalidNameError, match="no path inside the store"):
+            action(path)
+
+
+def test_the_first_create_wins_and_its_bytes_stay(storage):
+    assert storage.create("commits/1.json", b"first")
+    assert not storage.create("commits/1.json", b"second")
+    assert storage.read("commits/1.json") == b"first"
+    assert [file.path for file in storage.list("staging")] == []
+
+
+def test_size_list_and_delete(storage):
+    storage.create("objects/rows/labels/a", b"12345")
+    storage.create("objects/rows/labels/b", b"1")
+    assert storage.size("objects/rows/labels/a") == 5
+    assert storage.size("objects/rows/labels/none") is None
+    assert storage.size("objects/rows/labels/a/below-a-file") is None
+    assert {(file.path, file.size) for file in storage.list("objects")} == {
+        ("objects/rows/labels/a", 5),
+        ("objects/rows/labels/b", 1),
+    }
+    assert list(storage.list("nothing")) == []
+    storage.delete("objects/rows/labels/a")
+    storage.delete("objects/rows/labels/a")
+    assert storage.size("objects/rows/labels/a") is None
+    assert storage.size("objects/rows/labels/b") == 1
+
+
+def test_delete_takes_the_empty_folders_of_a_bag_with_it(storage, tmp_path):
+    storage.create("objects/bag/ab/abc/01/features/c/0/0", b"1")
+    storage.create("objects/bag/ab/abd/01/zarr.json", b"1")
+    storage.delete("objects/bag/ab/abc/01/features/c/0/0")
+    assert not (tmp_path / "store/objects/bag/ab/abc").exists()
+    assert (tmp_path / "store/objects/bag/ab/abd/01/zarr.json").exists()
+    storage.delete("objects/bag/ab/abd/01/zarr.json")
+    assert (tmp_path / "store/objects/bag").exists()
+
+
+def test_a_missing_file_is_damage_with_its_path(storage):
+    with pytest.raises(CorruptArtifactError, match=r"commits/9\.json is missing.*restore it"):
+        storage.read("commits/9.json")
+
+
+def test_publish_moves_files_and_folders(storage, tmp_path):
+    folder = storage.staging()
+    (folder / "bag/c").mkdir(parents=True)
+    (folder / "bag/c/0").write_bytes(b"chunk")
+    (folder / "file").write_bytes(b"file")
+    storage.publish(folder / "bag", "objects/bag/ab/x/01")
+    storage.publish(folder / "file", "objects/codes/mri/net/01.parquet")
+    assert storage.read("objects/bag/ab/x/01/c/0") == b"chunk"
+    assert storage.read("objects/codes/mri/net/01.parquet") == b"file"
+    assert list(folder.iterdir()) == []
+
+
+def test_a_published_file_and_its_folders_are_synced(storage, monkeypatch):
+    synced: list[str] = []
+    real = os.fsync
+
+    def note(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}").split("/store/")[-1])
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = storage.staging()
+    (folder / "bag").mkdir()
+    (folder / "bag/zarr.json").write_bytes(b"{}")
+    storage.publish(folder / "bag", "objects/bag/ab/x/01")
+    staged = folder.relative_to(storage.root).as_posix()
+    assert synced[:2] == [f"{staged}/bag/zarr.json", f"{staged}/bag"]
+    assert {"objects/bag/ab/x", "objects/bag/ab", "objects/bag", "objects"} <= set(synced)
+    synced.clear()
+    storage.create("commits/000000000001.json", b"x")
+    assert len(synced) == 2
+    assert synced[0].startswith("staging/")
+    assert synced[1] == "commits"
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.ENOSPC, "the disk is full: free space"),
+        (errno.EDQUOT, "quota is used up"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "permission denied"),
+        (errno.EIO, "Input/output error: check the disk"),
+    ],
+)
+def test_what_the_disk_says_becomes_one_sentence(number, sentence):
+    with pytest.raises(StorageError) as caught, disk_errors("write", "commits/1.json"):
+        raise OSError(number, os.strerror(number))
+    assert sentence in str(caught.value)
+    assert "cannot write commits/1.json" in str(caught.value)
+    assert caught.value.exit_code == 7
+
+
+def test_a_refused_create_leaves_no_file(storage, monkeypatch, tmp_path):
+    def refuse(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="the disk is full"):
+        storage.create("commits/1.json", b"x")
+    monkeypatch.undo()
+    assert storage.size("commits/1.json") is None
+    assert list(storage.list("staging")) == []
+    assert storage.create("commits/1.json", b"x")
