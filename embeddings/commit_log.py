@@ -20,6 +20,9 @@ from embeddings.storage import Storage
 NOT_ARTIFACTS = ("commit", "alias", "tombstone")
 """Kinds of rows in the folded log that are no artifacts."""
 
+_GAP_REACH = 16
+"""How far opening looks beyond the head for a lost commit: 0.2 ms. fsck lists the whole folder."""
+
 
 def path_of(version: int) -> str:
     return f"commits/{version:012d}.json"
@@ -40,6 +43,7 @@ class CommitLog:
         self._live: dict[str, str] | None = None
         self._load_checkpoint()
         self.refresh()
+        self._refuse_gap(_GAP_REACH)
 
     def _load_checkpoint(self) -> None:
         for version in checkpoints.versions(self._storage):
@@ -64,13 +68,18 @@ class CommitLog:
                     "restore commits/ from a copy"
                 )
             self._accept(commit)
-        if self._storage.size(path_of(self.head + 2)) is not None and (
-            self._storage.size(path_of(self.head + 1)) is None
+        self._refuse_gap(2)
+        return self.head
+
+    def _refuse_gap(self, reach: int) -> None:
+        """A commit up to `reach` after the head, though the next is not there: the number must not be given again."""
+        later = range(self.head + 2, self.head + reach + 1)
+        if any(self._storage.size(path_of(version)) is not None for version in later) and (
+            self._storage.size(path_of(self.head + 1)) is None  # asked again: it may have come meanwhile
         ):
             raise CorruptArtifactError(
                 f"{path_of(self.head + 1)} is missing though later commits exist; restore commits/ from a copy"
             )
-        return self.head
 
     def _accept(self, commit: Commit) -> None:
         self.head, self._head_sha256 = commit.version, commit.sha256

@@ -140,14 +140,15 @@ class LocalStorage:
                 temporary.unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
+        below = len(f"{self.root}{os.sep}")
         for folder, _, names in os.walk(self._at(prefix)):
             for name in names:
-                file = Path(folder) / name
+                file = os.path.join(folder, name)  # noqa: PTH118 - a Path per file makes listing 10 times slower
                 try:
-                    status = file.stat()
+                    status = os.stat(file)  # noqa: PTH116
                 except FileNotFoundError:
                     continue  # swept or moved while we listed
-                yield StoredFile(file.relative_to(self.root).as_posix(), status.st_size, status.st_mtime)
+                yield StoredFile(file[below:].replace(os.sep, "/"), status.st_size, status.st_mtime)
 
     def delete(self, path: str) -> None:
         target = self._at(path)

@@ -16,7 +16,7 @@ from embeddings.storage import Storage
 
 def write_table(file: Path, table: pa.Table, *, uncompressed: Sequence[str] = ()) -> None:
     """Writes `table` to the new `file`."""
-    compression = {name: "NONE" if name in uncompressed else "ZSTD" for name in _leaves(table.schema)}
+    compression = {_leaf(field): "NONE" if field.name in uncompressed else "ZSTD" for field in table.schema}
     pq.write_table(
         table,
         file,
@@ -27,14 +27,10 @@ def write_table(file: Path, table: pa.Table, *, uncompressed: Sequence[str] = ()
     )
 
 
-def _leaves(schema: pa.Schema) -> list[str]:
-    """Parquet addresses the values of a list column as NAME.list.element."""
-    return [
-        f"{field.name}.list.element"
-        if pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
-        else field.name
-        for field in schema
-    ]
+def _leaf(field: pa.Field) -> str:
+    """The Parquet column of `field`: the values of a list column are NAME.list.element."""
+    listed = pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
+    return f"{field.name}.list.element" if listed else field.name
 
 
 def read_verified(storage: Storage, file: FileRef) -> bytes:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from warehouse.cohorts.pseudonyms import read_image_paths
 
 from embeddings.errors import InvalidInputError
 from embeddings.pairing import labels_of, parts_of
@@ -25,7 +26,6 @@ from flows.cohort_facts import only_split, only_target, split_folds
 from flows.images import CaseImage, images_of
 from flows.settings import EncodeSettings
 from flows.sources import BagSource, Item, Source, VolumeSource
-from warehouse.cohorts.pseudonyms import read_image_paths
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
@@ -77,9 +77,7 @@ class _Encode:
             self._slides()
             return
         source = self._volume_source()
-        encoder = build_encoder(
-            self.settings.encoder, channels=source.input_width, preprocessing=source.preprocessing
-        )
+        encoder = build_encoder(self.settings.encoder, channels=source.input_width, preprocessing=source.preprocessing)
         self._case_codes(encoder, {}, source)
         self.report.images_read += source.images_read
 

@@ -62,7 +62,11 @@ class Evaluation:
         flat = []
         for row in self.rows:
             gap = gaps.get((row.mode, row.row, row.control))
-            values = {f"{name}_{kind}": stats[name] for name in row.mean for kind, stats in (("mean", row.mean), ("sd", row.sd))}
+            values = {
+                f"{name}_{kind}": stats[name]
+                for name in row.mean
+                for kind, stats in (("mean", row.mean), ("sd", row.sd))
+            }
             flat.append(
                 {
                     "mode": row.mode,
@@ -160,16 +164,25 @@ def _notes(facts: Sequence[dict]) -> list[str]:
     return notes
 
 
-def find_runs(
-    root: Path, condition: Callable[[dict], bool], at: int | str | None = None
-) -> list[str]:
+def find_runs(root: Path, condition: Callable[[dict], bool], at: int | str | None = None) -> list[str]:
     """Ids of the newest run for each (cohort, target, split, fold, code sets, row, mode, heads, control, seed)."""
     snapshot = EmbeddingStore.open(root).snapshot(at)
     newest: dict[tuple, dict] = {}
     for run in snapshot.rows("runs").to_pylist():
         if condition(run):
             stems = [run[side].partition("@")[0] for side in ("inferior", "superior")]
-            names = ("cohort", "target", "split", "fold", "row", "mode", "guidance", "decoder", "control", "permutation")
+            names = (
+                "cohort",
+                "target",
+                "split",
+                "fold",
+                "row",
+                "mode",
+                "guidance",
+                "decoder",
+                "control",
+                "permutation",
+            )
             place = (*stems, *(run[name] for name in names), run["seed"])
             if place not in newest or newest[place]["snapshot"] <= run["snapshot"]:
                 newest[place] = run

@@ -118,9 +118,7 @@ def _guide_fold(
         report.trained += _commit_heads(transaction, settings, paired, data, mode, heads, ids)
 
 
-def _run_id(
-    settings: GuideSettings, data: str, mode: str, seed: int, row: str, control: str, permutation: int
-) -> str:
+def _run_id(settings: GuideSettings, data: str, mode: str, seed: int, row: str, control: str, permutation: int) -> str:
     guided = "G(" in row
     return rows_artifact(
         "run",

@@ -80,7 +80,7 @@ def images_of(
     for row in wanted:
         if row["modality"] in by_case[row["case_id"]]:
             raise InvalidInputError(
-                f"case {row['case_id']} has several images of {row['modality']}, so {modality} is not one image; keep one"
+                f"case {row['case_id']} has several {row['modality']} images, so {modality} is ambiguous; keep one"
             )
         by_case[row["case_id"]][row["modality"]] = row
     images, incomplete = [], []

@@ -103,18 +103,22 @@ def _stored_codes(snapshot: Snapshot, key: CodeSetKey, cases: Sequence[str]) -> 
     row_of = {case_id: row for row, case_id in enumerate(codes.case_ids)}
     unknown = [case_id for case_id in cases if case_id not in row_of]
     if unknown:
-        raise NotFoundInStoreError(f"code set {key} has no code of case {unknown[0]}; `guidestore sql \"FROM codes\"`")
+        raise NotFoundInStoreError(f'code set {key} has no code of case {unknown[0]}; `guidestore sql "FROM codes"`')
     return cases, codes.codes_nd[[row_of[case_id] for case_id in cases]]
 
 
 def _given_codes(codes: CaseCodes, key: CodeSetKey, encoder: str) -> np.ndarray:
     """The codes, once it is sure that the run's encoder made them."""
     if codes.key is not None and codes.key.encoder_digest != key.encoder_digest:
-        raise InvalidInputError(f"these codes are of {codes.key}, the run was trained on {key}; encode with that encoder")
+        raise InvalidInputError(
+            f"these codes are of {codes.key}, the run was trained on {key}; encode with that encoder"
+        )
     if codes.key is None:
         name, _, digest = encoder.partition("@")
         if not name:
-            raise InvalidInputError(f"say which encoder made the codes: --encoder {key.encoder}@{key.encoder_digest[:12]}")
+            raise InvalidInputError(
+                f"say which encoder made the codes: --encoder {key.encoder}@{key.encoder_digest[:12]}"
+            )
         if name != key.encoder or not key.encoder_digest.startswith(digest):
             raise InvalidInputError(
                 f"the codes are of encoder {encoder}, the run was trained on {key.encoder}@{key.encoder_digest[:12]}; "
@@ -166,7 +170,9 @@ def _encoder_row(snapshot: Snapshot, digest: str) -> dict[str, Any]:
     rows = snapshot.rows("encoders").to_pylist()
     found = next((row for row in rows if row["encoder_digest"] == digest), None)
     if found is None:
-        raise NotFoundInStoreError(f"the store does not say what encoder {digest[:12]} is; encode with this store first")
+        raise NotFoundInStoreError(
+            f"the store does not say what encoder {digest[:12]} is; encode with this store first"
+        )
     return found
 
 
@@ -194,7 +200,7 @@ def _rebuilt(snapshot: Snapshot, row: Mapping[str, Any], device: str) -> Any:
         )
     if encoder.spec.digest != row["encoder_digest"]:
         raise InvalidInputError(
-            f"encoder {row['encoder']} of this guidestore is version {encoder.spec.version}, its codes in the store are "
+            f"encoder {row['encoder']} is version {encoder.spec.version} in this guidestore, its codes in the store are "
             f"of version {row['version']}: another version of guidestore made them; install that one, or encode again"
         )
     return encoder

@@ -1,4 +1,4 @@
-"""The steps as Prefect flows: `encode`, `guide`, `evaluate`. They need no server: without one, Prefect starts its own."""
+"""The steps as Prefect flows: `encode`, `guide`, `evaluate`. Where no server is set up, Prefect starts its own."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-from prefect import flow  # noqa: E402
+from prefect import flow
 
-from flows import encode as encode_step  # noqa: E402
-from flows import evaluate as evaluate_step  # noqa: E402
-from flows import guide as guide_step  # noqa: E402
-from flows.progress import current_progress  # noqa: E402
-from flows.settings import EncodeSettings, GuideSettings  # noqa: E402
+from flows import encode as encode_step
+from flows import evaluate as evaluate_step
+from flows import guide as guide_step
+from flows.progress import current_progress
+from flows.settings import EncodeSettings, GuideSettings
 
 
 @flow(name="encode", persist_result=False)

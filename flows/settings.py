@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from embeddings.errors import InvalidInputError
 
 Folds = Annotated[tuple[int, ...], Field(description="Folds to work on; empty: all folds of the split.")]
 
@@ -51,7 +53,9 @@ class GuideSettings(_Settings):
     split: str = Field("", description="Which split; empty: the cohort's only one.")
     folds: Folds = ()
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="One head per fold and seed.")
-    guidance: str = Field("autoencoder", description="G: a guidance model or preset (autoencoder, ridge, radpath-paper).")
+    guidance: str = Field(
+        "autoencoder", description="G: a guidance model or preset (autoencoder, ridge, radpath-paper)."
+    )
     decoder: str = Field("mlp", description="D_c: a decoder or preset (mlp, logistic, radpath-paper).")
     modes: tuple[Literal["as-published", "matched"], ...] = Field(
         ("matched",),
@@ -60,3 +64,13 @@ class GuideSettings(_Settings):
         "freshly trained decoder of one family. Imported codes have no classifiers and use matched.",
     )
     permutations: int = Field(5, ge=0, description="Shuffled-pairs controls per fold and seed.")
+
+
+def validated[T: _Settings](model: type[T], **values: object) -> T:
+    """The settings, or InvalidInputError that names the first wrong field."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidInputError(f"{field} = {first['input']!r}: {first['msg']}") from error

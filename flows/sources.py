@@ -135,6 +135,4 @@ def joined(bags: Sequence[Bag]) -> Bag:
     features_nd = np.concatenate([bag.features_nd for bag in bags])
     coords_n2 = np.concatenate([bag.coords_n2 for bag in bags])
     first = bags[0]
-    return Bag(
-        features_nd, coords_n2, first.mpp, first.tile_size_px, first.tile_size_level0_px, first.magnification
-    )
+    return Bag(features_nd, coords_n2, first.mpp, first.tile_size_px, first.tile_size_level0_px, first.magnification)

@@ -62,12 +62,12 @@ def test_a_width_that_is_not_the_code_sets_is_refused(store):
         transaction.write_codes(CaseCodes(("C1",), np.zeros((1, 4), np.float32)), input_digests=[[]])
 
 
-def test_every_byte_flip_of_a_code_file_is_caught_on_reading(store, root):
+def test_a_flipped_bit_of_a_code_file_is_caught_on_reading(store, root):
     commit_codes(store, make_codes(["C1", "C2"], mri_key()))
     (entry, _) = store.snapshot().code_set_entries(mri_key())
     path = root / entry.path
     whole = path.read_bytes()
-    for _, damaged in flips(whole, range(0, len(whole) * 8, 7)):
+    for _, damaged in flips(whole, range(0, len(whole) * 8, 43)):
         path.write_bytes(damaged)
         with pytest.raises(CorruptArtifactError, match=entry.path):
             store.snapshot().codes(mri_key())

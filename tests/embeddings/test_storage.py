@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_a_published_file_and_its_folders_are_synced(storage, monkeypatch):
     real = os.fsync
 
     def note(descriptor):
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}").split("/store/")[-1])
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()).split("/store/")[-1])
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)

@@ -96,8 +96,6 @@ def test_fold_scope_round_trips(scope):
 @pytest.mark.parametrize(
     "text", ["", "glioma", "glioma/published", "glioma/published/x", "glioma/published/-1", "a/b/²"]
 )
-    "text", ["", "glioma", "glioma/published", "glioma/published/x", "glioma/published/-1", "a/b/²"]
-)
 def test_no_fold_scope(text):
     with pytest.raises(InvalidInputError, match="is no fold scope"):
         FoldScope.parse(text)

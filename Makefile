@@ -1,0 +1,43 @@
+# make demo | test | check | slow | bench. Each installs what it needs into .venv first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# uv from the PATH, else one of our own that pip fetches into .uv.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+BIN := .venv/bin
+
+help:
+	@echo "make demo    install and run the main job on a generated cohort (under 3 minutes)"
+	@echo "make test    install and run the tests"
+	@echo "make check   ruff, pyright, import-linter"
+	@echo "make bench   benchmarks: one table each, ratios against a baseline in the same run"
+	@echo "make slow    long experiments"
+
+.uv/bin/uv:
+	python3 -m venv .uv && .uv/bin/pip install --quiet uv
+
+.venv/installed: pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing .venv
+	$(UV) pip install --quiet --python .venv --editable . --group dev
+	touch $@
+
+install: .venv/installed
+
+demo: install
+	$(BIN)/guidestore demo
+
+test: install
+	$(BIN)/pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: install
+	@for script in tests/benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+slow: install
+	$(BIN)/pytest -m slow
+
+.PHONY: help install demo test check bench slow

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+
+import pytest
+
+from embeddings import checkpoints, commit_log
+from embeddings.commit_log import CommitLog, read_commit
+from embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
+from embeddings.log_table import empty_table, fold
+from embeddings.records import AliasMove, Entry, FileRef, Removal
+from embeddings.storage import LocalStorage
+
+ACTOR = {"host": "example"}
+
+
+def entry(artifact: str, path: str = "") -> Entry:
+    path = path or f"objects/rows/labels/{artifact}.parquet"
+    return Entry(artifact, "rows:labels", path, (FileRef(path, 1, "ab" * 32),))
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return LocalStorage(tmp_path)
+
+
+@pytest.fixture
+def log(storage):
+    return CommitLog(storage)
+
+
+def test_commits_are_numbered_from_one_and_chained(log, storage):
+    assert log.head == 0
+    assert [log.append(add=[entry(name)], actor=ACTOR, message=f"add {name}") for name in "abc"] == [1, 2, 3]
+    commits = [read_commit(storage, version) for version in (1, 2, 3)]
+    assert [(c.version, c.parent, c.message) for c in commits] == [(1, 0, "add a"), (2, 1, "add b"), (3, 2, "add c")]
+    assert [c.parent_sha256 for c in commits] == ["", commits[0].sha256, commits[1].sha256]
+    assert len({c.commit_uuid for c in commits}) == 3
+    assert commits[0].actor == ACTOR
+    assert commits[0].created_at.endswith("+00:00")
+
+
+def test_a_second_reader_sees_commits_after_refresh(log, storage):
+    other = CommitLog(storage)
+    log.append(add=[entry("a")], actor=ACTOR)
+    assert other.head == 0
+    assert other.refresh() == 1
+    assert dict(other.live()) == {"a": "objects/rows/labels/a.parquet"}
+
+
+def test_the_first_of_two_adds_of_an_artifact_wins(log, storage):
+    other = CommitLog(storage)
+    assert log.append(add=[entry("a", "objects/rows/labels/first")], actor=ACTOR) == 1
+    assert other.append(add=[entry("a", "objects/rows/labels/second")], actor=ACTOR) == 1
+    assert other.append(add=[entry("a", "objects/rows/labels/third"), entry("b")], actor=ACTOR) == 2
+    assert [added.artifact for added in read_commit(storage, 2).add] == ["b"]
+    assert log.refresh() == 2
+    assert log.live()["a"] == "objects/rows/labels/first"
+
+
+def test_nothing_to_say_makes_no_commit(log):
+    assert log.append(actor=ACTOR) == 0
+    log.append(add=[entry("a")], actor=ACTOR)
+    assert log.append(add=[entry("a")], actor=ACTOR) == 1
+
+
+def test_a_removal_of_what_is_not_there_is_a_conflict(log, storage):
+    log.append(add=[entry("a", "objects/one")], actor=ACTOR)
+    other = CommitLog(storage)
+    log.append(add=[entry("a", "objects/two")], remove=[Removal("a", "objects/one")], actor=ACTOR)
+    assert log.live()["a"] == "objects/two"
+    with pytest.raises(CommitConflictError, match=r"no longer lies at objects/one.*run the command again"):
+        other.append(add=[entry("a", "objects/three")], remove=[Removal("a", "objects/one")], actor=ACTOR)
+    assert other.head == 2
+    log.append(remove=[Removal("a", "objects/two")], actor=ACTOR)
+    assert "a" not in log.live()
+    with pytest.raises(CommitConflictError):
+        other.append(remove=[Removal("a", "objects/two")], actor=ACTOR)
+
+
+def test_what_was_removed_can_be_added_again(log):
+    log.append(add=[entry("a", "objects/one")], actor=ACTOR)
+    log.append(remove=[Removal("a", "objects/one")], actor=ACTOR)
+    assert log.append(add=[entry("a", "objects/two")], actor=ACTOR) == 3
+    assert log.live()["a"] == "objects/two"
+    rows = log.table().to_pylist()
+    assert [(r["path"], r["added_at"], r["removed_at"]) for r in rows if r["kind"] != "commit"] == [
+        ("objects/one", 1, 2),
+        ("objects/two", 3, None),
+    ]
+
+
+def test_aliases_move_and_remember_where_they_were(log):
+    log.append(add=[entry("a")], actor=ACTOR)
+    log.append(aliases=[AliasMove("champion", 1)], actor=ACTOR)
+    log.append(aliases=[AliasMove("champion", 2, "a")], actor=ACTOR)
+    rows = [row for row in log.table().to_pylist() if row["kind"] == "alias"]
+    assert [(json.loads(r["meta"]), r["added_at"], r["removed_at"]) for r in rows] == [
+        ({"snapshot": 1, "artifact": ""}, 2, 3),
+        ({"snapshot": 2, "artifact": "a"}, 3, None),
+    ]
+
+
+def test_an_alias_does_not_touch_rows_that_happen_to_bear_its_name(log, storage):
+    log.append(add=[entry("a")], actor=ACTOR)
+    uuid = read_commit(storage, 1).commit_uuid
+    log.append(aliases=[AliasMove(uuid, 1)], actor=ACTOR)
+    assert [row["removed_at"] for row in log.table().to_pylist()] == [None] * 4
+
+
+def _append_some(root, name, count, results):
+    log = CommitLog(LocalStorage(root))
+    results.put([log.append(add=[entry(f"{name}-{i}"), entry(f"shared-{i}")], actor=ACTOR) for i in range(count)])
+
+
+def test_concurrent_processes_lose_no_commit_and_agree_on_one_line(tmp_path, storage):
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    workers = [context.Process(target=_append_some, args=(tmp_path, f"w{i}", 15, results)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    versions = [version for _ in workers for version in results.get(timeout=60)]
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert sorted(versions) == list(range(1, 61))
+    log = CommitLog(storage)
+    assert log.head == 60
+    expected = {f"w{i}-{n}" for i in range(4) for n in range(15)} | {f"shared-{n}" for n in range(15)}
+    assert set(log.live()) == expected
+    added = [added.artifact for version in range(1, 61) for added in read_commit(storage, version).add]
+    assert len(added) == len(set(added)) == 75
+
+
+class LostAnswers(LocalStorage):
+    """A disk whose next answers get lost: after the write, or before it."""
+
+    lose: str = ""
+
+    def create(self, path: str, data: bytes) -> bool:
+        if self.lose and path.startswith("commits/"):
+            lose, self.lose = self.lose, ""
+            if lose == "after the write":
+                super().create(path, data)
+            elif lose == "another's write":
+                CommitLog(LocalStorage(self.root)).append(add=[entry("other")], actor=ACTOR)
+            raise StorageError("cannot write: Input/output error")
+        return super().create(path, data)
+
+
+@pytest.mark.parametrize("lose", ["after the write", "another's write", "before the write"])
+def test_an_ambiguous_write_is_answered_by_reading_back(tmp_path, lose):
+    storage = LostAnswers(tmp_path)
+    log = CommitLog(storage)
+    log.append(add=[entry("first")], actor=ACTOR)
+    storage.lose = lose
+    if lose == "before the write":
+        with pytest.raises(StorageError, match="Input/output"):
+            log.append(add=[entry("a")], actor=ACTOR)
+        assert log.append(add=[entry("a")], actor=ACTOR) == 2
+    else:
+        assert log.append(add=[entry("a")], actor=ACTOR) == (2 if lose == "after the write" else 3)
+    again = CommitLog(LocalStorage(tmp_path))
+    assert again.live().keys() == {"first", "a"} | ({"other"} if lose == "another's write" else set())
+    assert sum(added.artifact == "a" for v in range(1, again.head + 1) for added in read_commit(storage, v).add) == 1
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_a_gap_is_detected(log, storage, tmp_path, gone):
+    for name in "abcde":
+        log.append(add=[entry(name)], actor=ACTOR)
+    (tmp_path / commit_log.path_of(gone)).unlink()
+    with pytest.raises(CorruptArtifactError, match=f"00000000000{gone}.json is missing though later commits exist"):
+        CommitLog(storage)
+
+
+def test_a_wider_gap_is_detected(log, storage, tmp_path):
+    for name in "abcdef":
+        log.append(add=[entry(name)], actor=ACTOR)
+    for version in (3, 4, 5):
+        (tmp_path / commit_log.path_of(version)).unlink()
+    with pytest.raises(CorruptArtifactError, match=r"000000000003\.json is missing though later commits exist"):
+        CommitLog(storage)
+
+
+def test_an_edited_log_is_detected(log, storage, tmp_path):
+    for name in "abc":
+        log.append(add=[entry(name)], actor=ACTOR)
+    other = CommitLog(LocalStorage(tmp_path / "other"))
+    other.append(add=[entry("x")], actor=ACTOR)
+    other.append(add=[entry("y")], actor=ACTOR)
+    second = tmp_path / commit_log.path_of(2)
+    second.write_bytes((tmp_path / "other" / commit_log.path_of(2)).read_bytes())
+    with pytest.raises(CorruptArtifactError, match="the log was edited"):
+        CommitLog(storage)
+    second.write_bytes((tmp_path / commit_log.path_of(3)).read_bytes())
+    with pytest.raises(CorruptArtifactError, match="holds commit 3"):
+        CommitLog(storage)
+
+
+@pytest.fixture
+def checkpointed(log, storage, monkeypatch):
+    """23 commits of all sorts, a checkpoint every 10."""
+    monkeypatch.setattr(checkpoints, "EVERY_COMMITS", 10)
+    for i in range(20):
+        log.append(add=[entry(f"a{i}")], actor=ACTOR)
+    log.append(aliases=[AliasMove("champion", 3)], actor=ACTOR)
+    log.append(add=[entry("a0", "objects/new")], remove=[Removal("a0", entry("a0").path)], actor=ACTOR)
+    log.append(aliases=[AliasMove("champion", 21)], actor=ACTOR)
+    return log
+
+
+def counted(storage, monkeypatch) -> list[str]:
+    read: list[str] = []
+    real = LocalStorage.read
+
+    def note(self, path):
+        read.append(path)
+        return real(self, path)
+
+    monkeypatch.setattr(LocalStorage, "read", note)
+    return read
+
+
+def test_opening_by_checkpoint_equals_folding_everything(checkpointed, storage, monkeypatch):
+    assert checkpoints.versions(storage) == [20, 10]
+    everything = fold(empty_table(), [read_commit(storage, version) for version in range(1, 24)])
+    read = counted(storage, monkeypatch)
+    log = CommitLog(storage)
+    assert log.table().equals(everything)
+    assert log.table().equals(checkpointed.table())
+    assert dict(log.live()) == dict(checkpointed.live())
+    assert sorted(read) == [
+        "checkpoints/000000000020.parquet",
+        *(commit_log.path_of(version) for version in (20, 21, 22, 23)),
+    ]
+
+
+def test_a_damaged_checkpoint_is_passed_over(checkpointed, storage, tmp_path, monkeypatch):
+    expected = checkpointed.table()
+    newest = tmp_path / checkpoints.path_of(20)
+    newest.write_bytes(newest.read_bytes()[:-9])
+    read = counted(storage, monkeypatch)
+    assert CommitLog(storage).table().equals(expected)
+    assert "checkpoints/000000000010.parquet" in read
+    (tmp_path / checkpoints.path_of(10)).write_bytes(b"")
+    assert CommitLog(storage).table().equals(expected)
+
+
+def test_a_checkpoint_of_another_log_is_passed_over(checkpointed, storage, tmp_path):
+    other = CommitLog(LocalStorage(tmp_path / "other"))
+    for i in range(20):
+        other.append(add=[entry(f"foreign{i}")], actor=ACTOR)
+    newest = tmp_path / checkpoints.path_of(20)
+    newest.write_bytes((tmp_path / "other" / checkpoints.path_of(20)).read_bytes())
+    assert set(CommitLog(storage).live()) == {f"a{i}" for i in range(20)}
+
+
+def test_a_checkpoint_newer_than_the_log_is_passed_over(checkpointed, storage, tmp_path):
+    for version in range(15, 24):  # as if commits/ had been put back from an older copy
+        (tmp_path / commit_log.path_of(version)).unlink()
+    assert CommitLog(storage).head == 14
+
+
+def test_a_disk_that_refuses_the_checkpoint_does_not_refuse_the_commit(log, storage, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_COMMITS", 1)
+
+    def refuse(*args):
+        raise StorageError("cannot write")
+
+    monkeypatch.setattr(checkpoints, "write", refuse)
+    assert log.append(add=[entry("a")], actor=ACTOR) == 1
+    assert CommitLog(storage).live().keys() == {"a"}

@@ -1,0 +1,267 @@
+"""Opens the DuckDB index and answers SQL from it, at any snapshot. Imports little: `guidestore sql` starts from here.
+
+`warehouse.indexer` builds the index. A connection made here can neither read nor write a file, and a reader keeps the
+catalog that it opened while newer ones take its place.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from embeddings.errors import (
+    CorruptArtifactError,
+    GuidestoreError,
+    InvalidInputError,
+    NotFoundInStoreError,
+)
+from embeddings.records import open_sealed_json
+from warehouse.current import INDEX_FOLDER, Current, read_current
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_OPEN = {
+    # No query reaches the network for an extension.
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    # A table name means a view of the index, never a Python variable of the caller.
+    "python_enable_replacements": "false",
+    # Spilling would write next to the catalog, and several readers would share the place; a query too large for
+    # memory fails instead.
+    "temp_directory": "",
+}
+_LOCKS = (
+    "SET enable_external_access = false",
+    # Without this, the catalog's own path and its .wal stay open to COPY and read_blob (seen with DuckDB 2.0.0).
+    "SET disabled_filesystems = 'LocalFileSystem'",
+    "SET lock_configuration = true",
+)
+_ATTEMPTS = 5
+"""A catalog can go away between reading CURRENT and opening the file, where two builds end in between."""
+_READS = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")
+"""Statement types that `query` runs; MULTI is what DuckDB makes of PIVOT."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """Rows that a query gave, and of which snapshot."""
+
+    table: pa.Table
+    at: int
+    """Snapshot that answered."""
+    index_version: int
+    """Newest commit that the index knows."""
+    commits_behind: int
+    """Commits in the store that the index does not know yet."""
+
+    @property
+    def lag_line(self) -> str:
+        """A sentence for the user, '' where the index is up to date."""
+        if not self.commits_behind:
+            return ""
+        commits = "1 commit" if self.commits_behind == 1 else f"{self.commits_behind} commits"
+        return f"the index ends at snapshot {self.index_version}, {commits} behind the store; run `guidestore index`"
+
+
+def open_catalog(store_root: Path | str, at: int | str | None = None) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to the index of the store at `store_root`, looking at snapshot `at`.
+
+    `at`: commit number, tag or alias; None: the newest that the index knows. Raises NotFoundInStoreError if there is
+    no store, no index or no such snapshot in it, CorruptArtifactError if the index is damaged.
+    """
+    return _open(Path(store_root), at)[0]
+
+
+def query(store_root: Path | str, sql: str, at: int | str | None = None) -> QueryResult:
+    """The rows that `sql` gives at snapshot `at`; of several statements, those of the last.
+
+    Raises what `open_catalog` raises, and InvalidInputError on SQL that is wrong or does more than read.
+    """
+    root = Path(store_root)
+    con, current, version = _open(root, at)
+    try:
+        return QueryResult(_run(con, sql), version, current.version, head(root, current.version) - current.version)
+    finally:
+        con.close()
+
+
+def lag(store_root: Path | str) -> int:
+    """Commits in the store that the index does not know yet; all of them if there is no index."""
+    current = read_current(Path(store_root) / INDEX_FOLDER)
+    version = current.version if current else 0
+    return head(Path(store_root), version) - version
+
+
+def head(root: Path, known: int = 0) -> int:
+    """The newest commit number, found by probing names from the commit `known` on: commits have no gaps."""
+
+    def exists(version: int) -> bool:
+        return (root / "commits" / f"{version:012d}.json").exists()
+
+    step = 1
+    while exists(known + step):
+        known += step
+        step *= 2
+    while step > 1:
+        step //= 2
+        if exists(known + step):
+            known += step
+    return known
+
+
+def _open(root: Path, at: int | str | None) -> tuple[duckdb.DuckDBPyConnection, Current, int]:
+    folder = root / INDEX_FOLDER
+    if not (root / "format.json").exists():
+        raise NotFoundInStoreError(
+            f"there is no guidestore at {root}: name one with --store, or make one with `guidestore cohort add`, "
+            "`guidestore import` or `guidestore demo`"
+        )
+    seen = None
+    for _ in range(_ATTEMPTS):
+        current = read_current(folder)
+        if current is None:
+            raise NotFoundInStoreError(f"the store {root} has no index yet; build it with `guidestore index`")
+        if current == seen:
+            break  # the catalog did not go away under us: it is not there
+        seen = current
+        catalog = folder / current.catalog
+        try:
+            if catalog.stat().st_size != current.size:
+                break
+            con = duckdb.connect(catalog, read_only=True, config=_OPEN)
+        except FileNotFoundError:
+            continue
+        except duckdb.Error as error:
+            if not catalog.exists():
+                continue
+            raise _damaged(current.catalog, current, error) from error
+        try:
+            return con, current, _set_up(con, root, current, at)
+        except BaseException:
+            con.close()
+            raise
+    raise _damaged(seen.catalog if seen else "CURRENT", seen)
+
+
+def _damaged(name: str, current: Current | None, error: Exception | None = None) -> CorruptArtifactError:
+    if current and current.duckdb != duckdb.__version__:
+        why = f"was written by DuckDB {current.duckdb}, this is {duckdb.__version__}"
+    elif error:
+        why = f"cannot be opened ({_first_line(error)})"
+    else:
+        why = "is missing or not as long as it was written"
+    return CorruptArtifactError(
+        f"{INDEX_FOLDER}/{name} {why}; the index is disposable: build it again with `guidestore index`"
+    )
+
+
+def _set_up(con: duckdb.DuckDBPyConnection, root: Path, current: Current, at: int | str | None) -> int:
+    """Chooses the snapshot, adds what no commit holds (tags), and locks the connection down."""
+    con.execute("CREATE TEMP TABLE tags (name VARCHAR, snapshot BIGINT, created_at VARCHAR)")
+    for path in sorted((root / "tags").glob("*.json")):
+        tag = open_sealed_json(path.read_bytes(), f"tags/{path.name}")
+        con.execute("INSERT INTO tags VALUES (?, ?, ?)", [tag["name"], tag["snapshot"], tag["created_at"]])
+    try:
+        version = _resolve(con, current, at)
+        con.execute(f"SET VARIABLE at_commit = {version}")
+        for lock in _LOCKS:
+            con.execute(lock)
+    except duckdb.Error as error:
+        raise _damaged(current.catalog, current, error) from error
+    return version
+
+
+def _resolve(con: duckdb.DuckDBPyConnection, current: Current, at: int | str | None) -> int:
+    if at is None:
+        return current.version
+    if str(at).isdigit():
+        version = int(at)
+    else:
+        found = con.execute(
+            "SELECT snapshot FROM tags WHERE name = $1 UNION ALL SELECT snapshot FROM aliases WHERE name = $1", [str(at)]
+        ).fetchone()
+        if found is None:
+            known = con.execute("SELECT name FROM tags UNION SELECT name FROM aliases ORDER BY name").fetchall()
+            names = ", ".join(name for (name,) in known) or "none yet"
+            raise NotFoundInStoreError(f"the index has no tag or alias {str(at)!r}; known: {names}")
+        version = found[0]
+    if version > current.version:
+        raise NotFoundInStoreError(
+            f"the index ends at snapshot {current.version} and knows no snapshot {version}; run `guidestore index`, or "
+            "choose an older one"
+        )
+    return version
+
+
+def _run(con: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    try:
+        statements = con.extract_statements(sql)
+        if not statements:
+            raise InvalidInputError('the query is empty; try `guidestore sql "SHOW TABLES"`')
+        for statement in statements:
+            _check_reads(con, statement)
+        result = con.sql(sql)
+        if result is None:
+            raise InvalidInputError("the query gives no rows; end it with a SELECT")
+        return result.to_arrow_table()
+    except duckdb.Error as error:
+        raise _as_sentence(con, error) from error
+
+
+def _check_reads(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+    kind, text = statement.type.name, statement.query.strip()
+    if kind == "EXPLAIN":  # EXPLAIN ANALYZE runs what it explains
+        words = text.split(maxsplit=2)
+        inner = text[len(words[0]) :].strip()
+        if inner[:1] != "(":
+            inner = inner[len(words[1]) :] if words[1].upper() == "ANALYZE" else inner
+            for part in con.extract_statements(inner):
+                _check_reads(con, part)
+    elif kind not in _READS:
+        raise InvalidInputError(
+            f"a {kind} statement does more than read, and the index is read-only: use SELECT or FROM; to keep a result, "
+            "write the command's output to a file"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(" .!") if text else type(error).__name__
+
+
+def _as_sentence(con: duckdb.DuckDBPyConnection, error: duckdb.Error) -> GuidestoreError:
+    kind, _, message = _first_line(error).partition(": ")
+    message = message or kind
+    if isinstance(error, duckdb.PermissionException):
+        return InvalidInputError("a query can neither read nor write files: it reads the views of the index alone")
+    if isinstance(error, duckdb.CatalogException | duckdb.BinderException) and "Table" in message:
+        return InvalidInputError(f"{message}; the views are {', '.join(_views(con))}")
+    if isinstance(error, duckdb.BinderException):
+        rest = " ".join(line.strip() for line in str(error).splitlines()[1:2] if line.startswith("Candidate"))
+        return InvalidInputError(f"{message}; {rest[:1].lower()}{rest[1:]}" if rest else message)
+    if isinstance(error, duckdb.FatalException | duckdb.InternalException | duckdb.SerializationException):
+        return CorruptArtifactError(
+            f"the index is damaged ({message}); it is disposable: build it again with `guidestore index --rebuild`"
+        )
+    if isinstance(error, duckdb.IOException):
+        return CorruptArtifactError(
+            f"the index cannot be read ({message}); it is disposable: build it again with `guidestore index --rebuild`"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return InvalidInputError(f"the query needs more memory than there is ({message}); read fewer rows or columns")
+    return InvalidInputError(message)
+
+
+def _views(con: duckdb.DuckDBPyConnection) -> list[str]:
+    with suppress(duckdb.Error):
+        rows = con.execute(
+            "SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main' "
+            "UNION SELECT 'tags' ORDER BY 1"
+        ).fetchall()
+        return [name for (name,) in rows]
+    return []

@@ -1,0 +1,64 @@
+"""``index/CURRENT``: the one small file that says which catalog is the index. Swapped whole, by rename."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from embeddings.errors import CorruptArtifactError
+from embeddings.records import open_sealed_json, sealed_json
+
+INDEX_FOLDER = "index"
+_NAME = "CURRENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What CURRENT holds about the catalog that it names."""
+
+    catalog: str
+    """File name in the index folder."""
+    version: int
+    """Newest commit that the catalog knows."""
+    size: int
+    """Bytes of the catalog file."""
+    file_sha256: str
+    commit_sha256: str
+    """Digest of commit `version`: an index of another log is told by it. '' for the empty log."""
+    duckdb: str
+    """Version of DuckDB that wrote the catalog."""
+    layout: str
+    """Digest of our tables and views; another one means a rebuild."""
+    previous: str = ""
+    """Catalog before this one, kept for readers that are about to open it; '' if there is none."""
+
+
+def read_current(folder: Path) -> Current | None:
+    """What CURRENT says, None if there is no index yet. Raises CorruptArtifactError where it is damaged."""
+    try:
+        data = (folder / _NAME).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    shown = f"{INDEX_FOLDER}/{_NAME}"
+    try:
+        return Current(**open_sealed_json(data, shown))
+    except (CorruptArtifactError, TypeError) as error:
+        raise CorruptArtifactError(
+            f"{shown} is damaged; the index is disposable: build it again with `guidestore index`"
+        ) from error
+
+
+def swap_current(folder: Path, current: Current) -> None:
+    """Makes `current` the index, durably and in one step: a reader sees the old one or the new one."""
+    temporary = folder / f"{_NAME}.{os.getpid()}.tmp"
+    with temporary.open("wb") as file:
+        file.write(sealed_json(asdict(current)))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(folder / _NAME)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

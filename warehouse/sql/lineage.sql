@@ -1,0 +1,21 @@
+-- What each artifact was made from. An input is another artifact (input_kind says of what kind) or the sha256 of an
+-- image file (input_kind 'image'); NULL where the store knows nothing of it.
+CREATE OR REPLACE VIEW lineage AS
+WITH edges AS (
+    SELECT artifact, kind, cohort, case_id, unnest(inputs) AS input
+    FROM base.log
+    WHERE kind NOT IN ('commit', 'alias') AND is_live(added_at, removed_at)
+),
+artifacts AS (
+    SELECT artifact AS input, any_value(kind) AS input_kind
+    FROM base.log
+    WHERE kind NOT IN ('commit', 'alias') AND is_live(added_at, removed_at)
+    GROUP BY artifact
+),
+files AS (
+    SELECT DISTINCT sha256 AS input FROM base.images WHERE is_live(added_at, removed_at)
+)
+SELECT e.*, coalesce(a.input_kind, CASE WHEN f.input IS NOT NULL THEN 'image' END) AS input_kind
+FROM edges e
+LEFT JOIN artifacts a USING (input)
+LEFT JOIN files f USING (input);
