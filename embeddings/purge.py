@@ -59,6 +59,7 @@ def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     rows = [row for row in snapshot.log.to_pylist() if row["cohort"] in (cohort, "")]
     entries = [entry_of(row) for row in rows if row["kind"] not in NOT_ARTIFACTS]
     own = [entry for entry in entries if (entry.cohort, entry.case_id) == (cohort, case_id)]
+    artifacts = tuple(dict.fromkeys(entry.artifact for entry in own))
     tombstones = [row for row in rows if row["kind"] == "tombstone" and row["case_id"] == case_id]
     weights = _weights_that_saw(snapshot, entries, cohort, case_id)
     weights |= {artifact for row in tombstones for artifact in json.loads(row["meta"])["weights"]}
@@ -79,7 +80,7 @@ def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
             f"cohort {cohort} has no case {case_id}; `guidestore cohort show {cohort}` lists them"
         )
     if own or redirects:
-        item = Purge(cohort, case_id, tuple(entry.artifact for entry in own), tuple(redirects), tuple(sorted(weights)))
+        item = Purge(cohort, case_id, artifacts, tuple(redirects), tuple(sorted(weights)))
         store.log.append(
             purge=[item],
             purge_seen_at=snapshot.version,
@@ -94,7 +95,7 @@ def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     store.log.checkpoint()
     rewritten = sum(redirect.new is not None for redirect in redirects)
     saw = {entry.artifact: entry for entry in entries if entry.artifact in weights}
-    return PurgeReport(case_id, len(own), rewritten, len(old), tuple(saw.values()))
+    return PurgeReport(case_id, len(artifacts), rewritten, len(old), tuple(saw.values()))
 
 
 def _without_case(store: EmbeddingStore, file: FileRef, cohort: str, case_id: str, staging: Path) -> Redirect | None:
@@ -108,6 +109,8 @@ def _without_case(store: EmbeddingStore, file: FileRef, cohort: str, case_id: st
     kept = table.filter(~gone | gone.is_null())
     if kept.num_rows == table.num_rows:
         return None
+    if not kept.num_rows and file.path.startswith("objects/codes/"):
+        return Redirect(file, None)  # rows keep their file: an artifact of no rows is still one
     staged = staging / f"{ULID()}.parquet"
     uncompressed = [field.name for field in kept.schema if pa.types.is_fixed_size_list(field.type)]
     with disk_errors("write", "a file without the case"):

@@ -105,9 +105,10 @@ class Snapshot:
         if split:
             allowed = [key for key in matches if fold_allows(key.trained_on, stem.partition("/")[0], split, fold)]
             if not allowed:
+                scopes = ", ".join(sorted(str(key.trained_on) for key in matches))
                 raise FoldLeakageError(
                     f"code set {name} is not for fold {fold} of split {split}: its encoders were trained on "
-                    f"{', '.join(str(key.trained_on) for key in matches)}; encode this fold, or choose another encoder"
+                    f"{scopes}; encode this fold, or choose another encoder"
                 )
             matches = allowed
         if len(matches) > 1:

@@ -154,9 +154,10 @@ class LocalStorage:
         target = self._at(path)
         with disk_errors("delete", path):
             target.unlink(missing_ok=True)
-            # Folders of a bag go with their last file; `objects` and its kinds stay.
+            # Folders of a bag, or of a writer, go with their last file; `objects`, its kinds and `staging` stay.
+            kept = 1 if path.startswith("staging/") else 2
             for parent in target.parents:
-                if len(parent.relative_to(self.root).parts) <= 2:
+                if len(parent.relative_to(self.root).parts) <= kept:
                     break
                 try:
                     parent.rmdir()

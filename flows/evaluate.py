@@ -95,13 +95,13 @@ def evaluate(root: Path, runs: Sequence[str], part: str = "test", at: int | str 
 
 def tabulate(facts: Sequence[dict], values: dict[tuple[str, str], float]) -> Evaluation:
     """The table of run rows (schema ``runs``) and their metric values by (run, metric)."""
-    from heads.input_rows import GUIDED_ROWS, ROWS
+    from heads.input_rows import ALL_ROWS, GUIDED_ROWS
 
     modes = [mode for mode in ("as-published", "matched") if any(fact["mode"] == mode for fact in facts)]
     rows: list[TableRow] = []
     gaps: list[Gap] = []
     for mode in modes:
-        for row in ROWS:
+        for row in ALL_ROWS:
             for control in ("", "shuffled") if row in GUIDED_ROWS else ("",):
                 chosen = [f for f in facts if (f["mode"], f["row"], f["control"]) == (mode, row, control)]
                 good = [fact for fact in chosen if fact["status"] == "ok"]

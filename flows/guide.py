@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from embeddings.types import CodeSetKey, PairedCodes, canonical_json, sha256_of
 from flows.cohort_facts import only_split, only_target, split_folds
 from flows.encode import Progress, classifier_recipe, no_progress
 from flows.settings import GuideSettings
+
+if TYPE_CHECKING:  # torch loads with it
+    from heads.input_rows import Mode, TrainedHead
 
 IMPLEMENTATION = "1"
 """Part of every run's recipe; bump it when a change of `heads` changes results, so that stored runs are not reused."""
@@ -47,7 +50,9 @@ def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideRep
     split = settings.split or only_split(snapshot, settings.cohort)
     folds = settings.folds or split_folds(snapshot, settings.cohort, split)
     report = GuideReport()
-    jobs = [(fold, mode, seed) for fold in folds for mode in settings.modes for seed in settings.seeds]
+    jobs: list[tuple[int, Mode, int]] = [
+        (fold, mode, seed) for fold in folds for mode in settings.modes for seed in settings.seeds
+    ]
     for done, (fold, mode, seed) in enumerate(jobs):
         progress(f"guide {settings.inferior} by {settings.superior}", done, len(jobs))
         paired = pair(
@@ -82,13 +87,13 @@ def _guide_fold(
     snapshot: Snapshot,
     settings: GuideSettings,
     paired: PairedCodes,
-    mode: str,
+    mode: Mode,
     seed: int,
     report: GuideReport,
 ) -> None:
-    from heads.input_rows import GUIDED_ROWS, ROWS
+    from heads.input_rows import ALL_ROWS, GUIDED_ROWS, train_rows
 
-    plan = [(row, "", -1) for row in ROWS]
+    plan = [(row, "", -1) for row in ALL_ROWS]
     plan += [(row, "shuffled", permutation) for permutation in range(settings.permutations) for row in GUIDED_ROWS]
     data = paired_digest(paired)
     ids = {
@@ -104,7 +109,7 @@ def _guide_fold(
     if mode == "as-published":
         d_i = _classifier(snapshot, paired.inferior_key, paired.target)
         d_s = _classifier(snapshot, paired.superior_key, paired.target)
-    heads = import_module("heads.input_rows").train_rows(
+    heads = train_rows(
         paired,
         guidance=settings.guidance,
         decoder=settings.decoder,
@@ -179,13 +184,14 @@ def _commit_heads(
     paired: PairedCodes,
     data: str,
     mode: str,
-    heads: Sequence[Any],
+    heads: Iterable[TrainedHead],
     ids: dict[tuple[str, str, int], str],
 ) -> int:
     runs, metrics, predictions, inputs = [], [], [], {}
     scope = {"cohort": paired.cohort, "split": paired.split, "fold": paired.fold}
     for head in heads:
         run = ids[head.row, head.control, head.permutation]
+        facts = {name: float(value) for name, value in head.facts.items() if math.isfinite(value)}
         weights = {}
         for role, (config, tensors) in head.components.items():
             recipe = {"of": run, "role": role}
@@ -221,8 +227,8 @@ def _commit_heads(
                 "seed": head.seed,
                 "status": head.status,
                 "n_train": head.n_train,
-                "best_epoch": int(head.facts.get("best_epoch", -1)),
-                "settings": canonical_json({"classes": paired.classes, "facts": dict(head.facts)}),
+                "best_epoch": int(head.facts.get("decoder_best_epoch", -1)),
+                "settings": canonical_json({"classes": paired.classes, "facts": facts, "message": head.message}),
                 "weights": canonical_json(weights),
                 "versions": canonical_json(versions()),
                 "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

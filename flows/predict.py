@@ -182,8 +182,10 @@ def _rebuilt(snapshot: Snapshot, row: Mapping[str, Any], device: str) -> Any:
 
     preprocessing = json.loads(row["preprocessing"])
     if row["encoder"] not in TRAINED:
-        channels = {"channels": len(preprocessing["sequences"])} if row["input_kind"] == "volumes" else {}
-        encoder = build_encoder(row["encoder"], preprocessing=preprocessing, **channels)
+        params = {"preprocessing": preprocessing}
+        if row["input_kind"] == "volumes":
+            params["channels"] = len(preprocessing["sequences"])
+        encoder = build_encoder(row["encoder"], **params)
     else:
         weights = snapshot.entries(kind="weights", path=f"objects/weights/{row['weights_sha256']}.safetensors")
         if not weights:
@@ -200,7 +202,7 @@ def _rebuilt(snapshot: Snapshot, row: Mapping[str, Any], device: str) -> Any:
         )
     if encoder.spec.digest != row["encoder_digest"]:
         raise InvalidInputError(
-            f"encoder {row['encoder']} is version {encoder.spec.version} in this guidestore, its codes in the store are "
+            f"encoder {row['encoder']} is version {encoder.spec.version} in this guidestore; its stored codes are "
             f"of version {row['version']}: another version of guidestore made them; install that one, or encode again"
         )
     return encoder

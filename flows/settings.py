@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,24 +24,34 @@ class EncodeSettings(_Settings):
 
     modality: str = Field(description="mri_t1, mri_all, histology, …: one of the cohort's, or a group of them.")
     encoder: str = Field(description="texture, first_order, densenet3d or attention_pooling.")
-    split: str = Field("", description="For trained encoders: the split whose folds to train on.")
+    split: str = Field(default="", description="For trained encoders: the split whose folds to train on.")
     folds: Folds = ()
-    target: str = Field("", description="For trained encoders: the target to train on; empty: the cohort's only one.")
-    seed: int = Field(0, ge=0, description="For trained encoders: seed of weights, sampler and augmentation.")
+    target: str = Field(
+        default="", description="For trained encoders: the target to train on; empty: the cohort's only one."
+    )
+    seed: int = Field(default=0, ge=0, description="For trained encoders: seed of weights, sampler and augmentation.")
     preset: Literal["demo", "paper"] = Field(
-        "demo", description="For trained encoders: small networks for two CPU cores, or the paper's sizes and epochs."
+        default="demo",
+        description="For trained encoders: small networks for two CPU cores, or the paper's sizes and epochs.",
     )
     patch_encoder: str = Field(
-        "texture", description="For attention_pooling: the patch encoder whose bags are pooled; NAME or NAME@DIGEST."
+        default="texture",
+        description="For attention_pooling: the patch encoder whose bags are pooled; NAME or NAME@DIGEST.",
     )
-    tile_size_px: int = Field(256, ge=8, description="For slides: edge of a tile in pixels, as the encoder sees it.")
-    target_mpp: float = Field(0.5, gt=0, description="For slides: um per pixel of the tiles (0.5 is 20x).")
+    tile_size_px: int = Field(
+        default=256, ge=8, description="For slides: edge of a tile in pixels, as the encoder sees it."
+    )
+    target_mpp: float = Field(default=0.5, gt=0, description="For slides: um per pixel of the tiles (0.5 is 20x).")
     volume_shape_vox: tuple[int, int, int] = Field(
-        (24, 32, 32), description="For volumes: depth, height, width that the encoder sees."
+        default=(24, 32, 32), description="For volumes: depth, height, width that the encoder sees."
     )
-    volume_spacing_mm: float = Field(4.0, gt=0, description="For volumes: spacing of the common grid of the sequences.")
-    key_file: Path | None = Field(None, description="For pseudonymized cohorts: the key file, beside which paths lie.")
-    device: str = Field("cpu", description="Where networks run: cpu, cuda, cuda:1, …")
+    volume_spacing_mm: float = Field(
+        default=4.0, gt=0, description="For volumes: spacing of the common grid of the sequences."
+    )
+    key_file: Path | None = Field(
+        default=None, description="For pseudonymized cohorts: the key file, beside which paths lie."
+    )
+    device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
 
 
 class GuideSettings(_Settings):
@@ -49,24 +59,24 @@ class GuideSettings(_Settings):
 
     inferior: str = Field(description="Inferior code set: MODALITY/ENCODER[@DIGEST].")
     superior: str = Field(description="Superior code set: MODALITY/ENCODER[@DIGEST].")
-    target: str = Field("", description="What to classify; empty: the cohort's only target.")
-    split: str = Field("", description="Which split; empty: the cohort's only one.")
+    target: str = Field(default="", description="What to classify; empty: the cohort's only target.")
+    split: str = Field(default="", description="Which split; empty: the cohort's only one.")
     folds: Folds = ()
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="One head per fold and seed.")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="One head per fold and seed.")
     guidance: str = Field(
-        "autoencoder", description="G: a guidance model or preset (autoencoder, ridge, radpath-paper)."
+        default="autoencoder", description="G: a guidance model or preset (autoencoder, ridge, radpath-paper)."
     )
-    decoder: str = Field("mlp", description="D_c: a decoder or preset (mlp, logistic, radpath-paper).")
+    decoder: str = Field(default="mlp", description="D_c: a decoder or preset (mlp, logistic, radpath-paper).")
     modes: tuple[Literal["as-published", "matched"], ...] = Field(
-        ("matched",),
+        default=("matched",),
         min_length=1,
         description="as-published: rows I and S are the trained classifiers themselves; matched: every row gets a "
         "freshly trained decoder of one family. Imported codes have no classifiers and use matched.",
     )
-    permutations: int = Field(5, ge=0, description="Shuffled-pairs controls per fold and seed.")
+    permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls per fold and seed.")
 
 
-def validated[T: _Settings](model: type[T], **values: object) -> T:
+def validated[T: _Settings](model: type[T], **values: Any) -> T:
     """The settings, or InvalidInputError that names the first wrong field."""
     try:
         return model(**values)

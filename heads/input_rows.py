@@ -26,7 +26,7 @@ from heads.errors import DivergedError
 from heads.guidance.controls import SHUFFLED, shuffle_pairs
 from heads.metrics import evaluate
 from heads.protocol import Decoder, FrozenDecoder, GuidanceModel
-from heads.registry import build_decoder, build_guidance, check_class_order, load_decoder, load_guidance
+from heads.registry import build_decoder, build_guidance, check_class_weights, load_decoder, load_guidance
 
 S_PLUS_I = "S+I"
 S = "S"
@@ -196,7 +196,7 @@ class _Fold:
             raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
         build_guidance(self.guidance, **self.guidance_params)
         build_decoder(self.decoder, **self.decoder_params)
-        check_class_order(self.decoder, paired.classes, self.decoder_params)
+        check_class_weights(self.decoder, paired.classes, self.decoder_params)
         self.check_stored(rows)
         guided = [row for row in rows if row in GUIDED_ROWS]
         n_pairs = len(paired.rows("train", paired.is_pair))
@@ -214,8 +214,8 @@ class _Fold:
             missing = [name for c, name in enumerate(paired.classes) if c not in have]
             if missing:
                 raise InvalidInputError(
-                    f"{where}: no train case with {needs} is labelled {' or '.join(missing)} for {paired.target}, which "
-                    f"row {row} needs; leave the class out or draw another split"
+                    f"{where}: no train case with {needs} is labelled {' or '.join(missing)} for {paired.target}, "
+                    f"which row {row} needs; leave the class out or draw another split"
                 )
             if not len(self.labelled("val", trained_as)):
                 raise InvalidInputError(

@@ -108,12 +108,20 @@ def build_decoder(name_or_preset: str, **params: Any) -> Decoder:
     return cast(Decoder, _import(DECODERS[preset.name])(**{**preset.params, **params}))
 
 
-def check_class_order(decoder: str, classes: Sequence[str], params: Mapping[str, Any]) -> None:
-    """Refuses a preset whose per-class numbers would meet its own classes in another order (G, O, A as A, G, O).
+def check_class_weights(decoder: str, classes: Sequence[str], params: Mapping[str, Any]) -> None:
+    """Refuses per-class numbers that do not fit the classes, before anything is trained.
 
-    `params` that bring class weights of their own stand for themselves. Raises InvalidInputError.
+    One number per class; and a preset's own numbers only with its classes in its order (G, O, A, never A, G, O).
+    Raises InvalidInputError.
     """
-    order = DECODER_PRESETS[decoder].class_order if decoder in DECODER_PRESETS else ()
+    preset = DECODER_PRESETS.get(decoder) or Preset(decoder)
+    weights = {**preset.params, **params}.get("class_weights")
+    if isinstance(weights, tuple | list) and len(weights) != len(classes):
+        raise InvalidInputError(
+            f"decoder {decoder!r} has {len(weights)} class weights, but the target has {len(classes)} classes; give "
+            "one class weight per class in the target's order, or 'balanced'"
+        )
+    order = preset.class_order
     if order and "class_weights" not in params and tuple(classes) != order and sorted(classes) == sorted(order):
         raise InvalidInputError(
             f"preset {decoder!r} weights the classes in the order {', '.join(order)}, but the target lists them as "

@@ -25,7 +25,7 @@ from warehouse.current import INDEX_FOLDER, Current, read_current
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_OPEN = {
+_OPEN: dict[str, str | bool | int | float | list[str]] = {
     # No query reaches the network for an extension.
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -133,10 +133,15 @@ def _open(root: Path, at: int | str | None) -> tuple[duckdb.DuckDBPyConnection, 
         try:
             if catalog.stat().st_size != current.size:
                 break
-            con = duckdb.connect(catalog, read_only=True, config=_OPEN)
         except FileNotFoundError:
             continue
+        # A connection of its own per caller: connections made by file name would share one locked instance.
+        con = duckdb.connect(config=_OPEN)
+        try:
+            con.execute("ATTACH '{}' AS guidestore (READ_ONLY)".format(str(catalog).replace("'", "''")))
+            con.execute("USE guidestore")
         except duckdb.Error as error:
+            con.close()
             if not catalog.exists():
                 continue
             raise _damaged(current.catalog, current, error) from error
@@ -183,7 +188,8 @@ def _resolve(con: duckdb.DuckDBPyConnection, current: Current, at: int | str | N
         version = int(at)
     else:
         found = con.execute(
-            "SELECT snapshot FROM tags WHERE name = $1 UNION ALL SELECT snapshot FROM aliases WHERE name = $1", [str(at)]
+            "SELECT snapshot FROM tags WHERE name = $1 UNION ALL SELECT snapshot FROM aliases WHERE name = $1",
+            [str(at)],
         ).fetchone()
         if found is None:
             known = con.execute("SELECT name FROM tags UNION SELECT name FROM aliases ORDER BY name").fetchall()
@@ -204,29 +210,17 @@ def _run(con: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
         if not statements:
             raise InvalidInputError('the query is empty; try `guidestore sql "SHOW TABLES"`')
         for statement in statements:
-            _check_reads(con, statement)
+            if statement.type.name not in _READS:
+                raise InvalidInputError(
+                    f"the index is read-only and {statement.type.name} does more than read: use SELECT or FROM; to "
+                    "keep a result, write the command's output to a file"
+                )
         result = con.sql(sql)
         if result is None:
             raise InvalidInputError("the query gives no rows; end it with a SELECT")
         return result.to_arrow_table()
     except duckdb.Error as error:
         raise _as_sentence(con, error) from error
-
-
-def _check_reads(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
-    kind, text = statement.type.name, statement.query.strip()
-    if kind == "EXPLAIN":  # EXPLAIN ANALYZE runs what it explains
-        words = text.split(maxsplit=2)
-        inner = text[len(words[0]) :].strip()
-        if inner[:1] != "(":
-            inner = inner[len(words[1]) :] if words[1].upper() == "ANALYZE" else inner
-            for part in con.extract_statements(inner):
-                _check_reads(con, part)
-    elif kind not in _READS:
-        raise InvalidInputError(
-            f"a {kind} statement does more than read, and the index is read-only: use SELECT or FROM; to keep a result, "
-            "write the command's output to a file"
-        )
 
 
 def _first_line(error: Exception) -> str:

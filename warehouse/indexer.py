@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal
 
 import duckdb
-import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
@@ -68,7 +67,9 @@ def build_index(store: EmbeddingStore, *, rebuild: bool = False) -> IndexInfo:
         base = standing if standing and not rebuild and _fits(standing, snapshot) else None
         temporary = folder / f"building-{ULID()}.duckdb"
         try:
-            if base and not _copy_verified(folder / base.catalog, None if base.version == snapshot.version else temporary):
+            if base and not _copy_verified(
+                folder / base.catalog, None if base.version == snapshot.version else temporary
+            ):
                 base = None
                 temporary.unlink(missing_ok=True)
             if base and base.version == snapshot.version:
@@ -181,7 +182,7 @@ def _publish(folder: Path, temporary: Path, built: Current, condemned: str, last
         standing = _standing(folder)
         if standing and standing.catalog != condemned and standing.version >= built.version:
             return standing
-        name = _link(folder, temporary, built.version)
+        name = _link(folder, temporary, built.version, standing)
         previous = ""
         if standing and standing.catalog != condemned and standing.version >= last_purge:
             previous = standing.catalog
@@ -197,11 +198,14 @@ def _fields(current: Current) -> dict:
     return {name: getattr(current, name) for name in Current.__dataclass_fields__}
 
 
-def _link(folder: Path, temporary: Path, version: int) -> str:
-    """Gives the catalog a name that nothing has had open: never over an existing one."""
+def _link(folder: Path, temporary: Path, version: int, standing: Current | None) -> str:
+    """Gives the catalog a name that no reader has open: ``catalog-N.duckdb``, ``catalog-N-1.duckdb``, …"""
+    stem = f"catalog-{version:012d}"
     attempt = 0
+    if standing and standing.version == version:
+        attempt = int(standing.catalog.removeprefix(stem).removesuffix(".duckdb").removeprefix("-") or 0) + 1
     while True:
-        name = f"catalog-{version:012d}{f'-{attempt}' if attempt else ''}.duckdb"
+        name = f"{stem}{f'-{attempt}' if attempt else ''}.duckdb"
         try:
             os.link(temporary, folder / name)
             return name

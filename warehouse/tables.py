@@ -4,6 +4,9 @@ Base tables, in the schema ``base``: ``log`` (one row per artifact, commit and a
 `embeddings.rows.SCHEMAS`, and ``codes_<d>`` per width of case codes. Growing and building afresh are the same call.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import, so no checker sees them.
+
 from __future__ import annotations
 
 import hashlib
@@ -28,13 +31,16 @@ from embeddings.tables import read_table
 _SQL = Path(__file__).parent / "sql"
 _LAYOUT = 1
 """Raise it when the base tables change; changes of the SQL files count by themselves."""
-_VIEWS = (
-    "live cohorts cases labels splits images encoders code_sets bags codes runs snapshots lineage weights quarantine "
-    "neighbours best_runs paper_table"
-).split()
+_VIEWS = [
+    *("live", "cohorts", "cases", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes", "runs"),
+    *("snapshots", "lineage", "weights", "quarantine", "neighbours", "best_runs", "paper_table"),
+]
 """Files of ``sql/`` in the order in which they build on each other."""
 _LOG_COLUMNS = [name for name in LOG_SCHEMA.names if name != "files"]
-_CODE_COLUMNS = "cohort modality encoder encoder_digest trained_on split fold case_id image_id artifact".split()
+_CODE_COLUMNS = [
+    *("cohort", "modality", "encoder", "encoder_digest", "trained_on", "split", "fold", "case_id", "image_id"),
+    "artifact",
+]
 _BATCH_FILES = 512
 """Files inserted by one statement: 32,768 case codes in files of 64, 34 MB at d = 256."""
 
@@ -99,7 +105,8 @@ def create_views(con: duckdb.DuckDBPyConnection) -> None:
 
 def _widths(con: duckdb.DuckDBPyConnection) -> list[int]:
     rows = con.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'base' AND regexp_matches(table_name, '^codes_\\d+$')"
+        "SELECT table_name FROM duckdb_tables() "
+        "WHERE schema_name = 'base' AND regexp_matches(table_name, '^codes_\\d+$')"
     ).fetchall()
     return sorted(int(name.removeprefix("codes_")) for (name,) in rows)
 
@@ -117,13 +124,13 @@ def _mark_removed(con: duckdb.DuckDBPyConnection, removed: pa.Table) -> None:
 
 
 def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, entries: pa.Table) -> None:
-    widths = pc.list_element(entries["shape"], 0)  # pyright: ignore[reportAttributeAccessIssue]
-    for width in sorted(pc.unique(widths).to_pylist()):  # pyright: ignore[reportAttributeAccessIssue]
+    widths = pc.list_element(entries["shape"], 0)
+    for width in sorted(pc.unique(widths).to_pylist()):
         con.execute(
             f"CREATE TABLE IF NOT EXISTS base.codes_{width} (code_set VARCHAR, cohort VARCHAR, modality VARCHAR, "
-            "encoder VARCHAR, encoder_digest VARCHAR, trained_on VARCHAR, split VARCHAR, fold INTEGER, case_id VARCHAR, "
-            f"image_id VARCHAR, artifact VARCHAR, code FLOAT[{width}], unit FLOAT[{width}], added_at BIGINT, "
-            "removed_at BIGINT)"
+            "encoder VARCHAR, encoder_digest VARCHAR, trained_on VARCHAR, split VARCHAR, fold INTEGER, "
+            f"case_id VARCHAR, image_id VARCHAR, artifact VARCHAR, code FLOAT[{width}], unit FLOAT[{width}], "
+            "added_at BIGINT, removed_at BIGINT)"
         )
         columns = ", ".join(f"e.{name}" for name in _CODE_COLUMNS)
         _insert(
@@ -157,11 +164,11 @@ def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, entr
 def _placed(entries: pa.Table, prefix: str) -> pa.Table:
     """One row per entry and file of it below `prefix`: the entry's columns, and place, size and sha256 of the file."""
     column = entries["files"].combine_chunks()
-    files = pc.list_flatten(column)  # pyright: ignore[reportAttributeAccessIssue]
-    table = entries.drop_columns(["files"]).take(pc.list_parent_indices(column))  # pyright: ignore[reportAttributeAccessIssue]
+    files = pc.list_flatten(column)
+    table = entries.drop_columns(["files"]).take(pc.list_parent_indices(column))
     for name, field in (("place", "path"), ("file_size", "size"), ("file_sha256", "sha256")):
-        table = table.append_column(name, pc.struct_field(files, field))  # pyright: ignore[reportAttributeAccessIssue]
-    return table.filter(pc.starts_with(table["place"], prefix))  # pyright: ignore[reportAttributeAccessIssue]
+        table = table.append_column(name, pc.struct_field(files, field))
+    return table.filter(pc.starts_with(table["place"], prefix))
 
 
 def _insert(
@@ -183,8 +190,8 @@ def _insert(
         con.register("files", batch)
         inserted = con.execute(statement).fetchall()[0][0]
         if rows_per_entry is not None:
-            places = pc.unique(batch["place"])  # pyright: ignore[reportAttributeAccessIssue]
-            wanted = placed.filter(pc.is_in(placed["place"], places)).num_rows  # pyright: ignore[reportAttributeAccessIssue]
+            places = pc.unique(batch["place"])
+            wanted = placed.filter(pc.is_in(placed["place"], places)).num_rows
             if inserted != wanted * rows_per_entry:
                 raise CorruptArtifactError(
                     f"files such as {places[0]} hold {inserted} of the {wanted} rows that were committed; run "
@@ -214,7 +221,5 @@ def _read_codes(storage: Storage, file: FileRef) -> pa.Table:
     finite = np.isfinite(norms)
     scale = np.where(finite & (norms > 0), norms, 1.0)
     units_nd = np.where(finite[:, None], codes_nd / scale[:, None], 0).astype(np.float32)
-    unit = pa.FixedSizeListArray.from_arrays(
-        pa.array(units_nd.reshape(-1)), codes_nd.shape[1], mask=pa.array(~finite)
-    )
+    unit = pa.FixedSizeListArray.from_arrays(pa.array(units_nd.reshape(-1)), codes_nd.shape[1], mask=pa.array(~finite))
     return table.append_column("unit", unit)

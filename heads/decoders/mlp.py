@@ -50,7 +50,7 @@ class MlpSettings:
     weighted_sampler: bool = False
     """Draw each epoch's n rows with replacement, each class equally often. Off by default: `balanced` does the same
     once, both together favour rare classes twice."""
-    learning_rate: float = 0.02
+    learning_rate: float = 0.01
     """For standardised codes; the paper's 1e-3 leaves small cohorts half trained after 500 epochs."""
     weight_decay: float = 1e-6
     """As in the released code."""

@@ -47,9 +47,10 @@ class AutoencoderSettings:
     that gave NaN within 3 steps."""
     output: Literal["linear", "relu"] = "linear"
     """`relu` fits non-negative z_S alone (the paper's both are); on signed codes it left 58 % of the variance."""
-    learning_rate: float = 0.05
-    """Per mean over batch and d_S. The paper's 0.5 is for raw codes; on standardised ones 0.05 stays stable at every
-    width from 1 to 1,024."""
+    learning_rate: float | None = None
+    """None: min(0.05, 0.02 * sqrt(d_S)), for standardised codes. The loss is a mean over d_S, so narrow z_S make larger
+    steps: at 0.05 three of six fits with d_S of 1 or 2 diverged, at 0.02 none of twelve; at 0.02 and d_S = 512 the
+    paper's 150 epochs were too few (R^2 .53 against .77 at 0.05). The paper's 0.5 is for its raw codes."""
     weight_decay: float = 1e-6
     """As in the released code."""
     epochs: int = 150
@@ -67,7 +68,8 @@ class AutoencoderSettings:
                 "autoencoder: a relu output cannot reach standardised codes below their mean; set standardise to false "
                 "or output to linear"
             )
-        check_number(self.learning_rate, "autoencoder: learning_rate", 0, open_low=True)
+        if self.learning_rate is not None:
+            check_number(self.learning_rate, "autoencoder: learning_rate", 0, open_low=True)
         check_number(self.weight_decay, "autoencoder: weight_decay", 0)
         check_number(self.epochs, "autoencoder: epochs", 1, integer=True)
         check_number(self.batch_size, "autoencoder: batch_size", 1, integer=True)
@@ -101,7 +103,8 @@ class Autoencoder:
 
         generator = torch.Generator().manual_seed(check_seed(seed))
         network = Network((d_in, *use.hidden, d_out), dropout=use.dropout, generator=generator)
-        optimiser = network.optimiser(use.learning_rate, use.weight_decay)
+        learning_rate = min(0.05, 0.02 * d_out**0.5) if use.learning_rate is None else use.learning_rate
+        optimiser = network.optimiser(learning_rate, use.weight_decay)
         loss_mean = np.inf
         for epoch in range(1, use.epochs + 1):
             loss_sum = torch.zeros(())
@@ -115,11 +118,11 @@ class Autoencoder:
                 optimiser.step()
                 loss_sum += loss.detach() * len(rows)
             loss_mean = float(loss_sum) / len(x_nd)
-            check_converged(loss_mean, None, self.name, epoch, use.learning_rate)
+            check_converged(loss_mean, None, self.name, epoch, learning_rate)
         layers = network.layers()
-        check_converged(loss_mean, layers, self.name, use.epochs, use.learning_rate)
+        check_converged(loss_mean, layers, self.name, use.epochs, learning_rate)
         self._fitted = (scale_in, layers, scale_out)
-        self.facts = {"train_loss": loss_mean}
+        self.facts = {"train_loss": loss_mean, "learning_rate": learning_rate}
         return self
 
     def predict(self, z_inferior_nd: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,14 @@ from embeddings.store import EmbeddingStore
 # Every example writes real files, so its time says little about the code.
 settings.register_profile("store", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("store")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_power_cut():
+    """No test here cuts the power, and fsync is most of the time of a small commit. tests/faults keep it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture

@@ -126,8 +126,8 @@ def commit_runs(store: EmbeddingStore, runs: Sequence[str], cases: Sequence[str]
 def full_store(root: Path) -> EmbeddingStore:
     """A store with one of everything: bag (two shards' worth is not needed), codes, rows, runs, weights, names."""
     store = EmbeddingStore.create(root)
-    cases = ["C1", "C2", "C3"]
-    commit_cohort(store, dict.fromkeys(cases, "G"), {"C1": "train", "C2": "val", "C3": "test"})
+    cases = ["case-1", "case-2", "case-3"]
+    commit_cohort(store, dict.fromkeys(cases, "G"), {"case-1": "train", "case-2": "val", "case-3": "test"})
     for i, case in enumerate(cases):
         commit_bag(store, make_bag(1030, seed=i), case)
     commit_codes(store, make_codes(cases, mri_key(), seed=1))

@@ -37,7 +37,7 @@ HIDDEN_CENTRES: Mapping[str, tuple[float, float, float]] = {
 HIDDEN_SD = 0.5
 """Of h within a class."""
 
-MRI_NOISE_SD = 0.9
+MRI_NOISE_SD = 0.7
 """Of what is added to h before the MRI shows it."""
 
 SLIDE_MPP = 0.5
@@ -206,10 +206,10 @@ def draw_mri(noisy: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarra
     """Sequence -> voxels int16 on its grid in GRIDS: a brain with a tumour that shows the noisy state (3,)."""
     vascularity, wetness, swelling = noisy
     semi_axes_mm = np.array([68.0, 84.0, 60.0]) * rng.normal(1, 0.03, 3)
-    centre_mm = rng.uniform(-0.45, 0.45, 3) * semi_axes_mm
+    centre_mm = rng.uniform(-0.35, 0.35, 3) * semi_axes_mm
     centre_mm[0] += np.sign(centre_mm[0]) * 12  # Off the midline, in one hemisphere.
-    core_mm = 17 * np.exp(0.1 * vascularity) * np.exp(rng.normal(0, 0.1))
-    oedema_mm = core_mm + 11 * np.exp(0.35 * swelling)
+    core_mm = 19 * np.exp(0.12 * vascularity + rng.normal(0, 0.08))
+    oedema_mm = core_mm + 12 * np.exp(0.4 * swelling)
     waviness = rng.normal(0, 1, (2, 3))
     voxels: dict[str, np.ndarray] = {}
     for sequence, grid in GRIDS.items():
@@ -229,14 +229,14 @@ def draw_mri(noisy: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarra
         oedema = _inside(away_mm, oedema_mm)
         core = _inside(away_mm, core_mm)
         if sequence in ("t2", "flair"):
-            image = image + oedema * (90 + 25 * swelling)
-            image = image + core * (tumour + 70 * wetness - image)
+            image = image + oedema * (110 + 50 * swelling)
+            image = image + core * (tumour + 140 * wetness - image)
         else:
             image = image - 40 * oedema
-            image = image + core * (tumour - 25 * wetness - image)
+            image = image + core * (tumour - 50 * wetness - image)
         if sequence == "t1ce":
-            ring = np.exp(-(((away_mm - core_mm) / 4.0) ** 2))
-            image = image + ring * np.clip(130 + 130 * vascularity, 0, None)
+            ring = np.exp(-(((away_mm - core_mm) / 5.0) ** 2))
+            image = image + ring * np.clip(150 + 170 * vascularity, 0, None)
         bias = 1 + 0.08 * np.sin(place_mm @ rng.normal(0, 0.008, 3))
         image = image * bias * rng.normal(1, 0.1) + rng.normal(0, 15, image.shape)
         voxels[sequence] = np.where(depth < 1, np.clip(image, 1, 32000), 0).astype(np.int16)

@@ -1,0 +1,230 @@
+"""The contracts of heads.protocol, over every guidance model and decoder by name and preset."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from embeddings.errors import InvalidInputError
+from heads.errors import DivergedError
+from heads.registry import (
+    DECODER_PRESETS,
+    DECODERS,
+    GUIDANCE,
+    GUIDANCE_PRESETS,
+    build_decoder,
+    build_guidance,
+    load_decoder,
+    load_guidance,
+)
+
+GUIDANCE_CASES = [
+    pytest.param("autoencoder", {"hidden": (16, 8), "epochs": 60}, True, id="autoencoder"),
+    pytest.param(
+        "radpath-paper",
+        {"hidden": (16, 8), "dropout": 0.0, "epochs": 60, "learning_rate": 0.05},
+        True,
+        id="radpath-paper",
+    ),
+    pytest.param("ridge", {}, False, id="ridge"),
+]
+"""Name or preset, parameters that keep it small, whether its seed matters."""
+DECODER_CASES = [
+    pytest.param("mlp", {"hidden_units": 8, "epochs": 40}, True, id="mlp"),
+    pytest.param("radpath-paper", {"hidden_units": 8, "epochs": 40, "learning_rate": 0.05}, True, id="radpath-paper"),
+    pytest.param("radpath-released", {"epochs": 40, "learning_rate": 0.05, "dropout": 0.1}, True, id="released"),
+    pytest.param("logistic", {}, False, id="logistic"),
+]
+
+
+def test_every_name_and_preset_is_under_the_contract():
+    assert {case.values[0] for case in GUIDANCE_CASES} == {*GUIDANCE, *GUIDANCE_PRESETS}
+    assert {case.values[0] for case in DECODER_CASES} == {*DECODERS, *DECODER_PRESETS}
+
+
+def pairs(n: int = 120, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """z_I (n, 6) and a non-negative z_S (n, 4) that mostly follows from it."""
+    rng = np.random.default_rng(seed)
+    z_inferior_nd = rng.normal(size=(n, 6))
+    mix = np.random.default_rng(99).normal(size=(6, 4))
+    z_superior_nd = np.maximum(z_inferior_nd @ mix + 3.0, 0.0) + 0.05 * rng.random((n, 4))
+    return z_inferior_nd.astype(np.float32), z_superior_nd.astype(np.float32)
+
+
+def labelled(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 5) codes on an offset and labels of three classes that lie apart."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    centres = np.random.default_rng(98).normal(scale=2.0, size=(3, 5))
+    return (centres[labels] + rng.normal(size=(n, 5))).astype(np.float32), labels
+
+
+def fit_decoder(name, params, *, seed=3, val_seed=1, train=None):
+    x_nd, labels = labelled() if train is None else train
+    return build_decoder(name, **params).fit(x_nd, labels, *labelled(30, val_seed), n_classes=3, seed=seed)
+
+
+def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize(("name", "params", "random"), GUIDANCE_CASES)
+class TestGuidance:
+    def test_round_trip_predicts_bit_for_bit(self, name, params, random):
+        model = build_guidance(name, **params).fit(*pairs(), seed=3)
+        config = json.loads(json.dumps(model.config))
+        loaded = load_guidance(config, {k: v.copy() for k, v in model.tensors().items()})
+        held_out_nd = pairs(17, seed=5)[0]
+        predicted_nd = model.predict(held_out_nd)
+        assert predicted_nd.dtype == np.float32
+        assert predicted_nd.shape == (17, 4)
+        assert np.array_equal(loaded.predict(held_out_nd), predicted_nd)
+        assert loaded.config == model.config
+        assert same(loaded.tensors(), model.tensors())
+        assert all(tensor.flags.c_contiguous for tensor in model.tensors().values())
+
+    def test_explains_held_out_pairs(self, name, params, random):
+        model = build_guidance(name, **params).fit(*pairs(), seed=3)
+        x_nd, y_nd = pairs(200, seed=5)
+        r2 = 1 - ((model.predict(x_nd) - y_nd) ** 2).sum() / ((y_nd - y_nd.mean(axis=0)) ** 2).sum()
+        assert r2 > 0.8
+
+    def test_the_seed_alone_decides(self, name, params, random):
+        first, again, other = (build_guidance(name, **params).fit(*pairs(), seed=seed) for seed in (3, 3, 4))
+        assert same(first.tensors(), again.tensors())
+        assert same(first.tensors(), other.tensors()) is not random
+
+    def test_neither_reads_nor_moves_the_global_generator(self, name, params, random):
+        import torch
+
+        torch.manual_seed(1)
+        expected = torch.rand(1)
+        torch.manual_seed(1)
+        first = build_guidance(name, **params).fit(*pairs(), seed=3)
+        assert torch.equal(torch.rand(1), expected)
+        torch.manual_seed(2)
+        assert same(build_guidance(name, **params).fit(*pairs(), seed=3).tensors(), first.tensors())
+
+    def test_a_row_does_not_depend_on_its_neighbours(self, name, params, random):
+        model = build_guidance(name, **params).fit(*pairs(), seed=3)
+        x_nd = pairs(9, seed=5)[0]
+        np.testing.assert_allclose(model.predict(x_nd[4:5])[0], model.predict(x_nd)[4], rtol=1e-6)
+
+    def test_refuses_bad_input_in_one_sentence(self, name, params, random):
+        x_nd, y_nd = pairs()
+        model = build_guidance(name, **params)
+        with pytest.raises(InvalidInputError, match="not fitted"):
+            model.predict(x_nd)
+        with pytest.raises(InvalidInputError, match="not fitted"):
+            model.tensors()
+        with pytest.raises(InvalidInputError, match="120 rows of z_I but 119 of z_S"):
+            model.fit(x_nd, y_nd[1:], seed=0)
+        with pytest.raises(InvalidInputError, match=r"not finite float32 in 1 of 120 rows \(first: 7\)"):
+            model.fit(np.where(np.arange(120)[:, None] == 7, np.nan, x_nd), y_nd, seed=0)
+        with pytest.raises(InvalidInputError, match="seed -1"):
+            model.fit(x_nd, y_nd, seed=-1)
+        model.fit(x_nd, y_nd, seed=0)
+        with pytest.raises(InvalidInputError, match="have 5 dimensions, but 6 were fitted"):
+            model.predict(x_nd[:, 1:])
+        with pytest.raises(InvalidInputError, match="is missing"):
+            load_guidance(model.config, {})
+        with pytest.raises(InvalidInputError, match="lacks"):
+            load_guidance({"name": model.name}, model.tensors())
+
+    def test_a_constant_column_does_no_harm(self, name, params, random):
+        x_nd, y_nd = pairs()
+        x_nd[:, 0], y_nd[:, 0] = 2.0, 5.0
+        predicted_nd = build_guidance(name, **params).fit(x_nd, y_nd, seed=0).predict(x_nd)
+        assert abs(predicted_nd[:, 0].mean() - 5.0) < 0.3
+
+    def test_refuses_predictions_beyond_float32(self, name, params, random):
+        model = build_guidance(name, **params).fit(*pairs(), seed=3)
+        far_nd = 10 * np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32) * np.float32(1e37)
+        with pytest.raises(DivergedError, match="not finite"):
+            model.predict(far_nd)
+
+
+@pytest.mark.parametrize(("name", "params", "random"), DECODER_CASES)
+class TestDecoders:
+    def test_round_trip_predicts_bit_for_bit(self, name, params, random):
+        decoder = fit_decoder(name, params)
+        loaded = load_decoder(
+            json.loads(json.dumps(decoder.config)), {k: v.copy() for k, v in decoder.tensors().items()}
+        )
+        x_nd, _ = labelled(19, seed=5)
+        probabilities = decoder.predict_proba(x_nd)
+        assert probabilities.dtype == np.float64
+        assert probabilities.shape == (19, 3)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=0, atol=1e-12)
+        assert np.array_equal(loaded.predict_proba(x_nd), probabilities)
+        assert loaded.config == decoder.config
+        assert same(loaded.tensors(), decoder.tensors())
+
+    def test_learns_an_easy_problem(self, name, params, random):
+        x_nd, labels = labelled(300, seed=5)
+        accuracy = (fit_decoder(name, params).predict_proba(x_nd).argmax(axis=1) == labels).mean()
+        # The released code's ReLU on the logits can kill a class for good.
+        assert accuracy > (0.55 if name == "radpath-released" else 0.85)
+
+    def test_two_classes(self, name, params, random):
+        x_nd, labels = labelled(90)
+        x_val_nd, labels_val = labelled(30, seed=1)
+        if name.startswith("radpath"):
+            params = params | {"class_weights": (1.0, 1.5)}
+        decoder = build_decoder(name, **params)
+        decoder.fit(x_nd, labels // 2, x_val_nd, labels_val // 2, n_classes=2, seed=0)
+        x_nd, labels = labelled(300, seed=5)
+        probabilities = decoder.predict_proba(x_nd)
+        assert probabilities.shape == (300, 2)
+        assert (probabilities.argmax(axis=1) == labels // 2).mean() > 0.8
+
+    def test_the_seed_alone_decides(self, name, params, random):
+        first, again, other = (fit_decoder(name, params, seed=seed).tensors() for seed in (3, 3, 4))
+        assert same(first, again)
+        assert same(first, other) is not random
+
+    def test_neither_reads_nor_moves_the_global_generator(self, name, params, random):
+        import torch
+
+        torch.manual_seed(1)
+        expected = torch.rand(1)
+        torch.manual_seed(1)
+        first = fit_decoder(name, params)
+        assert torch.equal(torch.rand(1), expected)
+        torch.manual_seed(2)
+        assert same(fit_decoder(name, params).tensors(), first.tensors())
+
+    def test_val_only_chooses(self, name, params, random):
+        """Val moves the scaling never, and the weights only among those that train alone would give."""
+        one_choice = params | ({"Cs": (0.1,)} if name == "logistic" else {"epochs": 1})
+        first, second = (fit_decoder(name, one_choice, val_seed=seed).tensors() for seed in (1, 2))
+        assert same(first, second)
+        scaling = {k: v for k, v in fit_decoder(name, params, val_seed=2).tensors().items() if k.startswith("input_")}
+        expected_mean = labelled()[0].astype(np.float64).mean(axis=0)
+        if name.startswith("radpath"):
+            expected_mean = np.zeros(5)
+        np.testing.assert_allclose(scaling["input_mean"], expected_mean)
+
+    def test_refuses_bad_input_in_one_sentence(self, name, params, random):
+        x_nd, labels = labelled()
+        val = labelled(30, seed=1)
+        decoder = build_decoder(name, **params)
+        with pytest.raises(InvalidInputError, match="not fitted"):
+            decoder.predict_proba(x_nd)
+        with pytest.raises(InvalidInputError, match="run from -1 to 1"):
+            decoder.fit(x_nd, labels - 1, *val, n_classes=3, seed=0)
+        with pytest.raises(InvalidInputError, match="no train row has class 2"):
+            decoder.fit(x_nd, labels % 2, *val, n_classes=3, seed=0)
+        with pytest.raises(InvalidInputError, match="val codes have 0 rows"):
+            decoder.fit(x_nd, labels, x_nd[:0], labels[:0], n_classes=3, seed=0)
+        with pytest.raises(InvalidInputError, match="val codes have 4 dimensions, but 5"):
+            decoder.fit(x_nd, labels, val[0][:, 1:], val[1], n_classes=3, seed=0)
+        with pytest.raises(InvalidInputError, match="at least 2 classes"):
+            decoder.fit(x_nd, labels * 0, val[0], val[1] * 0, n_classes=1, seed=0)
+        decoder.fit(x_nd, labels, *val, n_classes=3, seed=0)
+        with pytest.raises(InvalidInputError, match="not finite float32 in 90 of 90 rows"):
+            decoder.predict_proba(x_nd * np.nan)
+        with pytest.raises(InvalidInputError, match="is missing"):
+            load_decoder(decoder.config, {})

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from embeddings import checkpoints
+from embeddings.commit_log import CommitLog
+from embeddings.compact import compact
+from embeddings.errors import CommitConflictError, CorruptArtifactError, NotFoundInStoreError
+from embeddings.fsck import fsck
+from embeddings.gc import collect
+from embeddings.purge import purge
+from embeddings.storage import LocalStorage
+from embeddings.store import EmbeddingStore
+from tests.embeddings.making import (
+    bag_key,
+    commit_bag,
+    commit_codes,
+    commit_cohort,
+    commit_runs,
+    files_of,
+    full_store,
+    make_bag,
+    make_codes,
+    mri_key,
+    same_bag,
+    slide_key,
+)
+
+CASES = ["case-1", "case-2", "case-3"]
+
+
+@pytest.fixture
+def full(tmp_path):
+    return full_store(tmp_path / "store")
+
+
+def bytes_of(codes, case_id) -> bytes:
+    return codes.codes_nd[codes.case_ids.index(case_id)].tobytes()
+
+
+def holders(store, case_id: str, needles: list[bytes]) -> list[str]:
+    """Files under objects/ that hold the id, or one of the byte strings, raw or in a table."""
+    found = []
+    for path, data in files_of(store.storage.root, "objects").items():
+        parts = [data]
+        if path.endswith(".parquet"):
+            for column in pq.read_table(io.BytesIO(data)).columns:
+                parts += [repr(column.to_pylist()).encode()]
+                parts += [np.float32(v).tobytes() for v in column.to_pylist() if isinstance(v, list)]
+        if any(needle in part for needle in [case_id.encode(), *needles] for part in parts):
+            found.append(path)
+    return found
+
+
+def test_the_case_is_gone_from_every_snapshot_and_from_every_file(full):
+    mri, slides = (
+        make_codes(["case-1", "case-2", "case-3"], mri_key(), seed=1),
+        make_codes(["case-1", "case-2", "case-3"], slide_key(), seed=2),
+    )
+    commit_runs(full, ["e" * 64], ["case-1", "case-2"])
+    needles = [bytes_of(mri, "case-2"), bytes_of(slides, "case-2")]
+    assert len(holders(full, "case-2", needles)) >= 4
+    bag_entry = full.snapshot().entries(kind="bag", case_id="case-2")[0]
+    old = {n: full.snapshot(n).artifacts for n in range(full.log.head + 1)}
+    mine = {e.artifact for e in full.snapshot().entries(case_id="case-2")}
+    assert len(mine) == 3
+
+    report = purge(full, "glioma", "case-2")
+    assert (report.case_id, report.artifacts) == ("case-2", 3)
+    assert report.rewritten == 6  # two code files, labels, splits, two predictions
+    assert report.deleted == 6 + len(bag_entry.files)
+    assert [entry.meta["name"] for entry in report.weights] == ["ridge"]
+
+    assert holders(full, "case-2", needles) == []
+    assert not (full.storage.root / bag_entry.path).exists()
+    for store in (full, EmbeddingStore.open(full.storage.root)):
+        for version, artifacts in old.items():
+            snapshot = store.snapshot(version)
+            assert snapshot.artifacts == artifacts - mine
+            for key, codes in ((mri_key(), mri), (slide_key(), slides)):
+                if key in snapshot.code_sets:
+                    read = snapshot.codes(key)
+                    assert read.case_ids == ("case-1", "case-3")
+                    assert read.codes_nd.tobytes() == codes.codes_nd[[0, 2]].tobytes()
+            for kind in ("labels", "splits", "predictions"):
+                assert "case-2" not in snapshot.rows(kind)["case_id"].to_pylist()
+    assert full.snapshot().rows("labels")["case_id"].to_pylist() == ["case-1", "case-3"]
+    assert full.snapshot().rows("predictions")["case_id"].to_pylist() == ["case-1", "case-3", "case-1"]
+    assert same_bag(full.snapshot().bags(bag_key(), "case-3")[0], make_bag(1030, seed=2))
+    with pytest.raises(NotFoundInStoreError, match="case case-2 has no bag"):
+        full.snapshot().bags(bag_key(), "case-2")
+
+
+def test_fsck_and_gc_agree_with_a_purge(full):
+    purge(full, "glioma", "case-2")
+    assert fsck(full.storage).findings == ()
+    sweep = collect(full, dry_run=False, older_than_h=-1)
+    assert (sweep.swept, sweep.kept) == ((), ())
+    assert fsck(full.storage).findings == ()
+    assert CommitLog(full.storage).table().equals(full.log.table())
+
+
+def test_checkpoints_that_list_the_case_are_replaced(full):
+    assert checkpoints.versions(full.storage) == [full.log.head]
+    purge(full, "glioma", "case-2")
+    assert checkpoints.versions(full.storage) == [full.log.head]
+    table = checkpoints.read(full.storage, full.log.head)
+    rows = [row for row in table.to_pylist() if row["case_id"] == "case-2"]
+    assert {row["kind"] for row in rows} == {"tombstone"}
+
+
+@pytest.mark.parametrize(("case", "named"), [("case-1", ["ridge"]), ("case-2", ["ridge"]), ("case-3", [])])
+def test_weights_are_named_if_the_case_was_in_train_or_val(full, case, named):
+    assert [entry.meta["name"] for entry in purge(full, "glioma", case).weights] == named
+    assert len(full.snapshot().entries(kind="weights")) == 1
+
+
+def test_an_unknown_case_or_cohort_is_refused_and_nothing_changes(full):
+    before = files_of(full.storage.root)
+    for cohort, case in (("glioma", "case-9"), ("derm", "case-1"), ("glioma", "../x")):
+        with pytest.raises(NotFoundInStoreError, match=f"cohort {cohort} has no case"):
+            purge(full, cohort, case)
+    assert files_of(full.storage.root) == before
+
+
+def test_a_second_purge_finds_nothing_left_and_commits_nothing(full):
+    purge(full, "glioma", "case-2")
+    head, before = full.log.head, files_of(full.storage.root, "objects")
+    again = purge(full, "glioma", "case-2")
+    assert (again.artifacts, again.rewritten) == (0, 0)
+    assert full.log.head == head
+    assert files_of(full.storage.root, "objects") == before
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("survived", [0, 1, 5])
+def test_a_purge_killed_while_it_deletes_is_finished_by_the_next(full, monkeypatch, survived):
+    deleted = []
+    real = LocalStorage.delete
+
+    def delete(self, path):
+        if len(deleted) == survived:
+            raise Killed
+        deleted.append(path)
+        real(self, path)
+
+    monkeypatch.setattr(LocalStorage, "delete", delete)
+    with pytest.raises(Killed):
+        purge(full, "glioma", "case-2")
+    monkeypatch.undo()
+    full = EmbeddingStore.open(full.storage.root)
+    left = [finding for finding in fsck(full.storage).findings if finding.problem == "unfinished purge"]
+    assert left
+    assert {finding.case_id for finding in left} == {"case-2"}
+    assert "run `guidestore purge` again" in str(left[0])
+    head = full.log.head
+    report = purge(full, "glioma", "case-2")
+    assert full.log.head == head
+    assert [entry.meta["name"] for entry in report.weights] == ["ridge"]
+    assert fsck(full.storage).findings == ()
+    assert holders(full, "case-2", [bytes_of(make_codes(CASES, mri_key(), seed=1), "case-2")]) == []
+
+
+def test_a_purge_killed_before_its_commit_changes_no_snapshot(full, monkeypatch):
+    before = full.snapshot().codes(mri_key()).codes_nd.tobytes()
+    head = full.log.head
+
+    def killed(self, **_):
+        raise Killed
+
+    monkeypatch.setattr(CommitLog, "append", killed)
+    with pytest.raises(Killed):
+        purge(full, "glioma", "case-2")
+    monkeypatch.undo()
+    assert EmbeddingStore.open(full.storage.root).log.head == head
+    report = fsck(full.storage)
+    assert {finding.problem for finding in report.findings} == {"orphan"}
+    assert full.snapshot().codes(mri_key()).codes_nd.tobytes() == before
+    purge(full, "glioma", "case-2")
+    collect(full, dry_run=False, older_than_h=-1)
+    assert fsck(full.storage).findings == ()
+
+
+def test_files_that_only_old_snapshots_name_are_rewritten_too(store):
+    for i, cases in enumerate((["case-1", "case-2"], ["case-3"])):
+        commit_codes(store, make_codes(cases, mri_key(), seed=i))
+    first = make_codes(["case-1", "case-2"], mri_key(), seed=0)
+    compact(store, mri_key())
+    assert purge(store, "glioma", "case-1").rewritten == 2
+    assert holders(store, "case-1", [bytes_of(first, "case-1")]) == []
+    assert store.snapshot(1).codes(mri_key()).case_ids == ("case-2",)
+    assert store.snapshot(1).codes(mri_key()).codes_nd.tobytes() == first.codes_nd[1:].tobytes()
+    assert fsck(store.storage).findings == ()
+
+
+def test_the_losers_file_in_the_log_is_rewritten_too(store, root):
+    slow = EmbeddingStore.open(root).begin()
+    slow.__enter__()
+    slow.write_codes(
+        make_codes(["case-1", "case-2"], mri_key(), seed=2), input_digests=[["image of case-1"], ["image of case-2"]]
+    )
+    commit_codes(store, make_codes(["case-1"], mri_key(), seed=1))
+    slow.__exit__(None, None, None)
+    store.log.refresh()
+    assert purge(store, "glioma", "case-1").rewritten == 1  # the winner's file held nothing else
+    assert holders(store, "case-1", [bytes_of(loser, "case-1")]) == []
+    assert store.snapshot().codes(mri_key()).codes_nd.tobytes() == loser.codes_nd[1:].tobytes()
+
+
+def test_a_case_of_the_same_id_in_another_cohort_stays(store):
+    for cohort in ("glioma", "derm"):
+        commit_cohort(store, {"case-1": "G"}, {"case-1": "train"}, cohort=cohort)
+        commit_codes(store, make_codes(["case-1"], mri_key(cohort)))
+    # Rows that were written without saying a cohort, and a batch of runs over both.
+    rows = [
+        {"cohort": cohort, "case_id": case, "image_id": "I", "modality": "mri_t1", "path": f"{cohort}.nii"}
+        for cohort, case in (("glioma", "case-1"), ("derm", "case-1"), ("glioma", None), (None, "case-1"))
+    ]
+    with store.begin() as transaction:
+        transaction.write_rows("images", rows)
+        runs = {"a" * 64: "glioma", "b" * 64: "derm"}
+        transaction.write_runs(
+            [{"run": r, "cohort": c, "split": "s", "fold": 0, "trained_on": ""} for r, c in runs.items()],
+            [],
+            [{"run": r, "cohort": c, "case_id": "case-1"} for r, c in runs.items()],
+            inputs={run: [] for run in runs},
+        )
+    purge(store, "glioma", "case-1")
+    snapshot = store.snapshot()
+    assert snapshot.rows("labels")["cohort"].to_pylist() == ["derm"]
+    assert snapshot.rows("predictions")["cohort"].to_pylist() == ["derm"]
+    assert [(row["cohort"], row["case_id"]) for row in snapshot.rows("images").to_pylist()] == [
+        ("derm", "case-1"),
+        ("glioma", None),
+        (None, "case-1"),
+    ]
+    assert snapshot.codes(mri_key("derm")).case_ids == ("case-1",)
+    assert fsck(store.storage).findings == ()
+
+
+def test_what_others_commit_during_a_purge_is_purged_too(store, monkeypatch):
+    for i, cases in enumerate((["case-1", "case-2"], ["case-3"])):
+        commit_codes(store, make_codes(cases, mri_key(), seed=i))
+    other = EmbeddingStore.open(store.storage.root)
+    real = CommitLog.append
+    late = {"compaction": lambda: compact(other, mri_key()), "bag": lambda: commit_bag(other, make_bag(3), "case-1")}
+
+    def append(self, **arguments):
+        if self is store.log and late:
+            late.popitem()[1]()
+        return real(self, **arguments)
+
+    monkeypatch.setattr(CommitLog, "append", append)
+    report = purge(store, "glioma", "case-1")
+    assert late == {}
+    assert report.artifacts == 2
+    codes = make_codes(["case-1", "case-2"], mri_key(), seed=0)
+    assert holders(store, "case-1", [bytes_of(codes, "case-1")]) == []
+    assert store.snapshot().codes(mri_key()).case_ids == ("case-2", "case-3")
+    report = fsck(store.storage)
+    assert {finding.problem for finding in report.findings} <= {"orphan"}
+
+
+def test_a_purge_under_endless_changes_gives_up_and_says_so(store, monkeypatch):
+    commit_codes(store, make_codes(["case-1", "case-2"], mri_key()))
+    other = EmbeddingStore.open(store.storage.root)
+    real = CommitLog.append
+    count = iter(range(100))
+
+    def append(self, **arguments):
+        if self is store.log:
+            commit_codes(other, make_codes([f"D{next(count)}"], mri_key()))
+        return real(self, **arguments)
+
+    monkeypatch.setattr(CommitLog, "append", append)
+    with pytest.raises(CommitConflictError, match="changed cohort glioma during the purge; run the command again"):
+        purge(store, "glioma", "case-1")
+    assert {"case-1", "case-2"} <= set(store.snapshot().codes(mri_key()).case_ids)
+
+
+def test_commits_to_other_cohorts_do_not_hold_a_purge_up(store, monkeypatch):
+    commit_codes(store, make_codes(["case-1", "case-2"], mri_key()))
+    other = EmbeddingStore.open(store.storage.root)
+    real = CommitLog.append
+    count = iter(range(100))
+
+    def append(self, **arguments):
+        if self is store.log:
+            commit_codes(other, make_codes([f"D{next(count)}"], mri_key("derm")))
+        return real(self, **arguments)
+
+    monkeypatch.setattr(CommitLog, "append", append)
+    assert purge(store, "glioma", "case-1").artifacts == 1
+    assert next(count) == 1
+
+
+def test_a_compaction_that_began_before_a_purge_cannot_bring_the_case_back(store):
+    for i, cases in enumerate((["case-1", "case-2"], ["case-3"])):
+        commit_codes(store, make_codes(cases, mri_key(), seed=i))
+    other = EmbeddingStore.open(store.storage.root)
+    slow = other.begin()
+    slow.__enter__()
+    snapshot = other.snapshot()
+    entries = snapshot.code_set_entries(mri_key())
+    for entry in entries:
+        slow.replace(entry)
+    slow.write_codes(snapshot.codes(mri_key()), input_digests=[entry.inputs for entry in entries])
+    purge(store, "glioma", "case-1")
+    with pytest.raises(CommitConflictError):
+        slow.__exit__(None, None, None)
+    assert store.snapshot().codes(mri_key()).case_ids == ("case-2", "case-3")
+
+
+def test_a_purged_case_can_come_back_and_go_again(store):
+    codes = make_codes(["case-1", "case-2"], mri_key())
+    commit_codes(store, codes)
+    purge(store, "glioma", "case-1")
+    commit_codes(store, codes)
+    assert store.snapshot().codes(mri_key()).codes_nd.tobytes() == codes.codes_nd.tobytes()
+    assert store.snapshot(2).codes(mri_key()).case_ids == ("case-2",)
+    assert purge(store, "glioma", "case-1").artifacts == 1
+    assert store.snapshot(3).codes(mri_key()).case_ids == ("case-2",)
+    assert fsck(store.storage).findings == ()
+
+
+def test_the_last_case_of_a_file_leaves_an_empty_set(store):
+    commit_codes(store, make_codes(["case-1"], mri_key()))
+    purge(store, "glioma", "case-1")
+    assert store.snapshot().code_sets == ()
+    assert fsck(store.storage).findings == ()
+
+
+def test_a_damaged_shared_file_stops_the_purge_before_anything_changes(full):
+    path = full.snapshot().entries(kind="codes")[0].path
+    (full.storage.root / path).write_bytes(b"x")
+    before = files_of(full.storage.root, "commits")
+    with pytest.raises(CorruptArtifactError, match=path):
+        purge(full, "glioma", "case-2")
+    assert files_of(full.storage.root, "commits") == before
+    assert len(full.snapshot().bags(bag_key(), "case-2")) == 1

@@ -1,0 +1,68 @@
+"""One small phantom store, encoded once for the whole run; tests that write work on a copy."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from embeddings.store import EmbeddingStore
+from flows.encode import encode
+from flows.guide import guide
+from flows.settings import EncodeSettings, GuideSettings
+from warehouse.cohorts.phantom import generate_phantom
+from warehouse.cohorts.radpath import add_radpath
+from warehouse.cohorts.splits import add_split
+
+CASES = 24
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A store with both trained encoders on fold 0 and their heads."""
+
+    store: Path
+    images: Path
+    runs: tuple[str, ...]
+
+    def encode_settings(self, **values: object) -> EncodeSettings:
+        return EncodeSettings(**{**common(self.store), "folds": (0,), "target": "class", "split": "cv2", **values})
+
+
+def common(store: Path) -> dict:
+    return {"store": store, "cohort": "phantom"}
+
+
+SLIDES = {"modality": "histology", "encoder": "texture", "tile_size_px": 128, "target_mpp": 1.0}
+GUIDE = {
+    "inferior": "mri_all/densenet3d",
+    "superior": "histology/attention_pooling",
+    "modes": ("as-published", "matched"),
+    "permutations": 1,
+    "folds": (0,),
+}
+
+
+@pytest.fixture(scope="session")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
+    root = tmp_path_factory.mktemp("phantom")
+    images, store = root / "images", root / "store"
+    generate_phantom(images, cases=CASES, seed=3)
+    opened = EmbeddingStore.create(store)
+    add_radpath(opened, "phantom", images)
+    add_split(opened, "phantom", "class", name="cv2", folds=2, seed=0)
+    phantom = Phantom(store, images, ())
+    encode(EncodeSettings(**common(store), **SLIDES))
+    encode(phantom.encode_settings(modality="histology", encoder="attention_pooling"))
+    encode(phantom.encode_settings(modality="mri_all", encoder="densenet3d"))
+    report = guide(GuideSettings(**common(store), **GUIDE))
+    return Phantom(store, images, tuple(report.runs))
+
+
+@pytest.fixture
+def phantom(encoded: Phantom, tmp_path: Path) -> Phantom:
+    """A copy to write to; the images stay where they are."""
+    shutil.copytree(encoded.store, tmp_path / "store")
+    return Phantom(tmp_path / "store", encoded.images, encoded.runs)

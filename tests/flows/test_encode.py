@@ -1,0 +1,144 @@
+"""Materializing: resume, quarantine, fold scope, and the reading of images."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
+from embeddings.fsck import fsck
+from embeddings.pairing import pair, parts_of
+from embeddings.storage import LocalStorage
+from embeddings.store import EmbeddingStore
+from embeddings.types import FoldScope
+from flows.encode import encode
+from flows.settings import EncodeSettings
+from tests.flows.conftest import CASES, SLIDES, Phantom, common
+from warehouse.cohorts.radpath import add_radpath
+
+
+def test_every_case_has_its_codes_and_the_store_is_clean(encoded: Phantom) -> None:
+    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    by_encoder = {key.encoder: key for key in snapshot.code_sets}
+    assert set(by_encoder) == {"texture", "attention_pooling", "densenet3d"}
+    for key in by_encoder.values():
+        assert len({entry.case_id for entry in snapshot.code_set_entries(key)}) == CASES
+    assert by_encoder["texture"].trained_on.kind == "none"
+    assert by_encoder["densenet3d"].trained_on == FoldScope.of("phantom", "cv2", 0)
+    assert fsck(LocalStorage(encoded.store)).findings == ()
+
+
+def test_a_second_run_reads_no_image_and_commits_nothing(phantom: Phantom) -> None:
+    before = EmbeddingStore.open(phantom.store).snapshot().version
+    hidden = phantom.store.parent / "moved"
+    reports = [
+        encode(EncodeSettings(**common(phantom.store), **SLIDES)),
+        encode(phantom.encode_settings(modality="histology", encoder="attention_pooling")),
+        encode(phantom.encode_settings(modality="mri_all", encoder="densenet3d")),
+    ]
+    assert not hidden.exists()
+    assert [(r.encoded, r.existing, r.images_read, r.trained) for r in reports] == [(0, CASES, 0, 0)] * 3
+    assert EmbeddingStore.open(phantom.store).snapshot().version == before
+
+
+def test_other_tiling_is_another_code_set(phantom: Phantom) -> None:
+    report = encode(EncodeSettings(**common(phantom.store), **{**SLIDES, "target_mpp": 2.0}))
+    assert report.encoded == CASES
+    keys = [k for k in EmbeddingStore.open(phantom.store).snapshot().code_sets if k.encoder == "texture"]
+    assert len({key.encoder_digest for key in keys}) == 2
+
+
+def test_fold_trained_codes_do_not_feed_another_fold(encoded: Phantom) -> None:
+    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    with pytest.raises(FoldLeakageError, match="phantom/cv2/0"):
+        pair(
+            snapshot,
+            cohort="phantom",
+            target="class",
+            inferior="phantom/mri_all/densenet3d",
+            superior="phantom/histology/attention_pooling",
+            split="cv2",
+            fold=1,
+        )
+
+
+def test_the_encoder_saw_train_and_val_alone(encoded: Phantom) -> None:
+    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    parts = parts_of(snapshot, "phantom", "cv2", 0)
+    for entry in snapshot.entries(kind="weights", encoder="densenet3d"):
+        rows = entry.meta["recipe"]["rows"]
+        assert {case for part in rows for case in rows[part]} == {c for c, part in parts.items() if part != "test"}
+
+
+def test_unreadable_cases_go_into_quarantine_and_are_tried_again(encoded: Phantom, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(encoded.images, images)
+    store = EmbeddingStore.create(tmp_path / "store")
+    bad = images / "Pathology" / "PHANTOM_0002.tiff"
+    good_bytes = bad.read_bytes()
+    bad.write_bytes(good_bytes[:2000])
+    add_radpath(store, "phantom", images)
+    settings = EncodeSettings(**common(tmp_path / "store"), **{**SLIDES, "target_mpp": 4.0})
+    report = encode(settings)
+    assert set(report.failed) == {"PHANTOM_0002"}
+    assert report.encoded == CASES - 1
+    quarantine = store.snapshot().rows("quarantine").to_pylist()
+    assert [row["case_id"] for row in quarantine] == ["PHANTOM_0002"]
+    assert str(bad) in quarantine[0]["reason"]
+    again = encode(settings)
+    assert (again.encoded, again.existing, set(again.failed)) == (0, CASES - 1, {"PHANTOM_0002"})
+    assert store.snapshot().rows("quarantine").num_rows == 1
+
+
+def test_an_image_changed_since_the_cohort_was_added_is_refused(encoded: Phantom, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(encoded.images, images)
+    store = EmbeddingStore.create(tmp_path / "store")
+    add_radpath(store, "phantom", images)
+    slide = images / "Pathology" / "PHANTOM_0001.tiff"
+    slide.write_bytes(slide.read_bytes() + b"x")
+    report = encode(EncodeSettings(**common(tmp_path / "store"), **{**SLIDES, "target_mpp": 4.0}))
+    assert "when the cohort was added" in report.failed["PHANTOM_0001"]
+
+
+def test_unknown_names_say_what_there_is(encoded: Phantom) -> None:
+    with pytest.raises(NotFoundInStoreError, match="histology"):
+        encode(EncodeSettings(**common(encoded.store), modality="ct", encoder="texture"))
+    with pytest.raises(InvalidInputError, match="did you mean texture"):
+        encode(EncodeSettings(**common(encoded.store), modality="histology", encoder="textur"))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killed_in_the_middle_and_run_again_gives_the_same_codes(encoded: Phantom, tmp_path: Path, seed: int) -> None:
+    """kill -9 after some bags: the rest follow, and every bag equals that of the uninterrupted run bit for bit."""
+    store = EmbeddingStore.create(tmp_path / "store")
+    add_radpath(store, "phantom", encoded.images)
+    code = (
+        "from flows.encode import encode; from flows.settings import EncodeSettings; from pathlib import Path\n"
+        f"encode(EncodeSettings(store=Path({str(tmp_path / 'store')!r}), cohort='phantom', **{SLIDES!r}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    wanted = store.snapshot().version + 2 + 3 * seed
+    while store.log.refresh() < wanted and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = store.snapshot()
+    bags = len(done.entries(kind="bag"))
+    assert 0 < bags < CASES
+    report = encode(EncodeSettings(**common(tmp_path / "store"), **SLIDES))
+    assert (report.encoded, report.existing) == (CASES - bags, bags)
+    snapshot, reference = store.snapshot(), EmbeddingStore.open(encoded.store).snapshot()
+    (key,) = snapshot.code_sets
+    for entry in snapshot.code_set_entries(key):
+        (bag,), (expected,) = snapshot.bags(key, entry.case_id), reference.bags(key, entry.case_id)
+        assert bag.features_nd.tobytes() == expected.features_nd.tobytes()
+        assert bag.coords_n2.tobytes() == expected.coords_n2.tobytes()
+    assert fsck(LocalStorage(tmp_path / "store")).clean

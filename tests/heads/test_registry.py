@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embeddings.errors import InvalidInputError
+from heads.registry import build_decoder, build_guidance, check_class_weights, load_decoder, load_guidance
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "sentence"),
+    [
+        (build_guidance, "autoencodr", "did you mean 'autoencoder'. choose one of autoencoder, radpath-paper, ridge"),
+        (
+            build_decoder,
+            "logstic",
+            "did you mean 'logistic'. choose one of logistic, mlp, radpath-paper, radpath-released",
+        ),
+        (build_decoder, "zzz", "'zzz' is unknown: choose one of"),
+    ],
+)
+def test_unknown_names_suggest_the_nearest(build, name, sentence):
+    with pytest.raises(InvalidInputError, match=sentence):
+        build(name)
+
+
+def test_unknown_parameters_and_bad_values_are_refused():
+    with pytest.raises(
+        InvalidInputError, match="autoencoder: parameter 'learning_rat' is unknown: did you mean 'learning_rate'"
+    ):
+        build_guidance("autoencoder", learning_rat=0.1)
+    with pytest.raises(InvalidInputError, match=r"mlp: epochs is 2\.5; it must be an integer of at least 1"):
+        build_decoder("mlp", epochs=2.5)
+    with pytest.raises(InvalidInputError, match=r"mlp: dropout is 1; it must be a number of at least 0 up to 0\.95"):
+        build_decoder("mlp", dropout=1)
+    with pytest.raises(InvalidInputError, match="ridge: alphas: an entry is -1; it must be a number above 0"):
+        build_guidance("ridge", alphas=[-1])
+    with pytest.raises(InvalidInputError, match="a relu output cannot reach"):
+        build_guidance("autoencoder", output="relu")
+    with pytest.raises(InvalidInputError, match="guidance model None is unknown"):
+        load_guidance({}, {})
+    with pytest.raises(InvalidInputError, match="decoder 'ridge' is unknown"):
+        load_decoder({"name": "ridge"}, {})
+
+
+def test_parameters_override_presets():
+    config = build_guidance("radpath-paper", epochs=7).config
+    assert (config["epochs"], config["output"], config["learning_rate"]) == (7, "relu", 0.5)
+    assert build_guidance("autoencoder", hidden=[8, 4]).config["hidden"] == [8, 4]
+
+
+def test_per_class_numbers_meet_their_classes():
+    check_class_weights("radpath-paper", ("G", "O", "A"), {})
+    check_class_weights("mlp", ("A", "G", "O"), {})
+    check_class_weights("radpath-paper", ("A", "G", "O"), {"class_weights": (1.6, 1.0, 1.7)})
+    with pytest.raises(InvalidInputError, match="in the order G, O, A, but the target lists them as A, G, O"):
+        check_class_weights("radpath-paper", ("A", "G", "O"), {})
+    with pytest.raises(InvalidInputError, match="3 class weights, but the target has 2 classes"):
+        check_class_weights("radpath-paper", ("a", "b"), {})
+
+
+def test_heads_import_with_numpy_and_torch_alone():
+    """The modules load without scikit-learn, scipy, xgboost or faiss, and the contracts without torch."""
+    code = """
+import sys
+for name in ("sklearn", "scipy", "xgboost", "faiss", "pandas", "pyarrow", "zarr", "duckdb"):
+    sys.modules[name] = None  # importing it now raises
+import heads.protocol, heads.registry, heads.input_rows, heads.metrics
+assert "torch" not in sys.modules
+import numpy as np
+g = heads.registry.build_guidance("autoencoder", hidden=(4,), epochs=1)
+g.fit(np.eye(4), np.eye(4), seed=0)
+heads.registry.build_decoder("mlp", epochs=1).fit(np.eye(4), np.arange(4), np.eye(4), np.arange(4), n_classes=4, seed=0)
+print("fitted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("fitted", 0), done.stderr

@@ -1,0 +1,258 @@
+"""Commits a cohort, whatever layout it was read from: checks the tables against each other and against the store.
+
+Adding the same again changes nothing; new cases, images, labels and splits are added to what is there; what contradicts
+the store is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from embeddings.errors import InvalidInputError
+from embeddings.rows import SCHEMAS
+from embeddings.snapshot import Snapshot
+from embeddings.store import EmbeddingStore
+from embeddings.types import PARTS, check_name
+
+COHORT_KINDS = ("cohorts", "targets", "cases", "labels", "splits", "images")
+Rows = Sequence[Mapping[str, Any]] | pa.Table
+_KEYS: dict[str, tuple[str, ...]] = {
+    "cohorts": ("layout", "source", "pseudonymized", "note"),
+    "targets": ("target", "class"),
+    "cases": ("case_id",),
+    "labels": ("case_id", "target"),
+    "splits": ("split", "fold", "case_id"),
+    "images": ("case_id", "modality", "image_id"),
+}
+"""What makes a row of a kind the same row; its other columns are what it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class CohortIssue:
+    """Something that reading a cohort met and did not hide: its kind, a sentence, and what it concerns."""
+
+    kind: str
+    sentence: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CohortTables:
+    """One cohort as rows of `embeddings.rows.SCHEMAS` (list of dicts, or Arrow). The column ``cohort`` may be left out.
+
+    `cases` may be left out where `images` name them all. In `targets` the classes stand in class_index
+    order; class_index may be left out, it is then the order of the rows.
+    """
+
+    cohort: str
+    cohorts: Rows = ()
+    targets: Rows = ()
+    cases: Rows = ()
+    labels: Rows = ()
+    splits: Rows = ()
+    images: Rows = ()
+    issues: tuple[CohortIssue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CohortReport:
+    """What `add_cohort` did."""
+
+    cohort: str
+    added: Mapping[str, int]
+    """Rows that are new, by kind."""
+    snapshot: int
+    """Commit that has them; the old head where nothing was new."""
+    issues: tuple[CohortIssue, ...] = field(default=())
+
+
+def add_cohort(store: EmbeddingStore, tables: CohortTables, *, message: str = "") -> CohortReport:
+    """Commits `tables` in one transaction, all or nothing.
+
+    Raises InvalidInputError on a bad name, a row twice with two meanings, a label or part of an unknown case, an
+    unknown class or part, a case in two parts of a fold, or anything that contradicts what the store has of the cohort.
+    """
+    cohort = check_name(tables.cohort, "cohort")
+    snapshot = store.snapshot()
+    given = {kind: _rows_of(tables, kind) for kind in COHORT_KINDS}
+    given["cases"] = _all_cases(given)
+    _check_names(given)
+    standing = {kind: snapshot.rows(kind, cohort=cohort).to_pylist() for kind in COHORT_KINDS}
+    _check_pseudonyms(cohort, given["cohorts"], standing["cohorts"])
+    given["targets"] = _ordered_targets(cohort, given, standing["targets"])
+    new, moved = {}, []
+    for kind in COHORT_KINDS:
+        new[kind], changed = _news(cohort, kind, given[kind], standing[kind])
+        moved += changed
+    _check_known(cohort, given, standing)
+    if not any(new.values()) and not moved:
+        return CohortReport(cohort, dict.fromkeys(COHORT_KINDS, 0), snapshot.version, tables.issues)
+    with store.begin(message or f"cohort {cohort}") as transaction:
+        for kind in COHORT_KINDS:
+            rows = new[kind]
+            if kind == "images" and moved:
+                rows = _replace_images(transaction, snapshot, cohort, moved) + rows
+            if rows:
+                transaction.write_rows(kind, pa.Table.from_pylist(rows, schema=SCHEMAS[kind]), cohort=cohort)
+    if transaction.snapshot is None:
+        raise RuntimeError("a transaction without an error leaves a snapshot")
+    added = {kind: len(rows) for kind, rows in new.items()}
+    return CohortReport(cohort, added, transaction.snapshot.version, tables.issues)
+
+
+def _rows_of(tables: CohortTables, kind: str) -> list[dict[str, Any]]:
+    source = getattr(tables, kind)
+    rows = source.to_pylist() if isinstance(source, pa.Table) else source
+    names = SCHEMAS[kind].names
+    blank = {name: "" if SCHEMAS[kind].field(name).type == pa.string() else None for name in names}
+    full = []
+    for row in rows:
+        unknown = set(row) - set(names)
+        if unknown:
+            raise InvalidInputError(f"rows of kind {kind} have no column {', '.join(sorted(unknown))}")
+        if row.get("cohort", tables.cohort) != tables.cohort:
+            raise InvalidInputError(f"a row of kind {kind} is of cohort {row['cohort']}, not of {tables.cohort}")
+        full.append({**blank, **row, "cohort": tables.cohort})
+    return full
+
+
+def _all_cases(given: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The cases of the cohort, each once, in the order of their ids."""
+    cohorts = {row["case_id"]: row["cohort"] for kind in ("cases", "images") for row in given[kind] if row["case_id"]}
+    return [{"cohort": cohorts[case_id], "case_id": case_id} for case_id in sorted(cohorts)]
+
+
+def _check_names(given: Mapping[str, list[dict[str, Any]]]) -> None:
+    for row in given["cases"]:
+        check_name(row["case_id"], "case id")
+    for row in given["images"]:
+        check_name(row["image_id"], f"image id (case {row['case_id']})")
+        check_name(row["modality"], f"modality (case {row['case_id']})")
+    for split in {row["split"] for row in given["splits"]}:
+        check_name(split, "split")
+    for target in {row["target"] for kind in ("targets", "labels") for row in given[kind]}:
+        check_name(target, "target")
+    for row in given["splits"]:
+        if row["part"] not in PARTS:
+            raise InvalidInputError(
+                f"case {row['case_id']} has the part {row['part']!r} in {row['split']}/{row['fold']}; use "
+                f"{', '.join(PARTS)}"
+            )
+        if not isinstance(row["fold"], int) or row["fold"] < 0:
+            raise InvalidInputError(f"split {row['split']} has the fold {row['fold']!r}; folds count from 0")
+
+
+def _check_pseudonyms(cohort: str, given: list[dict[str, Any]], standing: list[dict[str, Any]]) -> None:
+    for old in standing:
+        for row in given:
+            if bool(row["pseudonymized"]) != bool(old["pseudonymized"]):
+                with_or_without = "with" if old["pseudonymized"] else "without"
+                raise InvalidInputError(
+                    f"cohort {cohort} was added {with_or_without} --pseudonymize: add to it in the same way, or choose "
+                    "another cohort name"
+                )
+
+
+def _ordered_targets(
+    cohort: str, given: Mapping[str, list[dict[str, Any]]], standing: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The classes of each target with their indices: those of the store stay, new ones come after them."""
+    old: dict[str, list[str]] = {}
+    for row in sorted(standing, key=lambda row: row["class_index"]):
+        old.setdefault(row["target"], []).append(row["class"])
+    new: dict[str, list[str]] = {}
+    for row in sorted(given["targets"], key=lambda row: row["class_index"] or 0):
+        new.setdefault(row["target"], []).append(row["class"])
+    rows = []
+    for target, classes in new.items():
+        before = list(dict.fromkeys(old.get(target, [])))
+        common = [name for name in classes if name in before]
+        if common != [name for name in before if name in classes]:
+            raise InvalidInputError(
+                f"target {target} of cohort {cohort} has the class order {', '.join(before)} and cannot take "
+                f"{', '.join(classes)}: probabilities are stored in that order; keep it, or name a new target"
+            )
+        order = before + [name for name in dict.fromkeys(classes) if name not in before]
+        rows += [
+            {"cohort": cohort, "target": target, "class_index": index, "class": name}
+            for index, name in enumerate(order)
+        ]
+    return rows
+
+
+def _news(
+    cohort: str, kind: str, given: list[dict[str, Any]], standing: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows that the store lacks, and image rows that it has under another path. Raises on contradictions."""
+    old = {_identity(kind, row): row for row in standing}
+    new: dict[tuple, dict[str, Any]] = {}
+    moved = []
+    for row in given:
+        identity = _identity(kind, row)
+        known = old.get(identity) or new.get(identity)
+        if known is None:
+            new[identity] = row
+        elif kind == "images":
+            moved += _moved(row, known, in_store=identity in old)
+        elif kind in ("labels", "splits"):
+            said = "class" if kind == "labels" else "part"
+            if row[said] != known[said]:
+                place = row["target"] if kind == "labels" else f"{row['split']}/{row['fold']}"
+                where = "in the store" if identity in old else "as well"
+                raise InvalidInputError(
+                    f"case {row['case_id']} of cohort {cohort} is {row[said]!r} in {place} and {known[said]!r} {where};"
+                    f" give it one {said}"
+                )
+    return list(new.values()), moved
+
+
+def _moved(row: dict[str, Any], known: dict[str, Any], *, in_store: bool) -> list[dict[str, Any]]:
+    name = f"image {row['image_id']} ({row['modality']}) of case {row['case_id']}"
+    if not in_store:
+        raise InvalidInputError(f"{name} comes twice; give each image of a case and modality its own image_id")
+    if (row["sha256"], row["size"]) != (known["sha256"], known["size"]):
+        raise InvalidInputError(
+            f"{name} is another file than the one in the store (sha256 {row['sha256'][:12]}, there "
+            f"{known['sha256'][:12]}); codes may have been made of that one, so add the new file under a new image_id"
+        )
+    return [row] if (row["path"], row["mpp"]) != (known["path"], known["mpp"]) else []
+
+
+def _replace_images(
+    transaction, snapshot: Snapshot, cohort: str, moved: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Takes the image rows of the cohort out of the next snapshot and returns them with their new places."""
+    rows = snapshot.rows("images", cohort=cohort).to_pylist()
+    for entry in snapshot.entries(kind="rows:images", cohort=cohort):
+        transaction.replace(entry)
+    places = {_identity("images", row): row for row in moved}
+    return [places.get(_identity("images", row)) or row for row in rows]
+
+
+def _identity(kind: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _KEYS[kind])
+
+
+def _check_known(
+    cohort: str, given: Mapping[str, list[dict[str, Any]]], standing: Mapping[str, list[dict[str, Any]]]
+) -> None:
+    cases = {row["case_id"] for tables in (given, standing) for row in tables["cases"]}
+    classes = {(row["target"], row["class"]) for tables in (given, standing) for row in tables["targets"]}
+    for kind, what in (("labels", "label"), ("splits", "part")):
+        for row in given[kind]:
+            if row["case_id"] not in cases:
+                raise InvalidInputError(
+                    f"case {row['case_id']} has a {what} but is no case of cohort {cohort}; add the case and its "
+                    f"images too, or take the {what} out"
+                )
+    for row in given["labels"]:
+        if (row["target"], row["class"]) not in classes:
+            known = ", ".join(name for target, name in sorted(classes) if target == row["target"]) or "none"
+            raise InvalidInputError(
+                f"case {row['case_id']} has the class {row['class']!r} of target {row['target']}, whose classes are "
+                f"{known}; correct the label, or add the class"
+            )
