@@ -203,9 +203,8 @@ def test_files_that_only_old_snapshots_name_are_rewritten_too(store):
 def test_the_losers_file_in_the_log_is_rewritten_too(store, root):
     slow = EmbeddingStore.open(root).begin()
     slow.__enter__()
-    slow.write_codes(
-        make_codes(["case-1", "case-2"], mri_key(), seed=2), input_digests=[["image of case-1"], ["image of case-2"]]
-    )
+    loser = make_codes(["case-1", "case-2"], mri_key(), seed=2)
+    slow.write_codes(loser, input_digests=digests(loser))
     commit_codes(store, make_codes(["case-1"], mri_key(), seed=1))
     slow.__exit__(None, None, None)
     store.log.refresh()

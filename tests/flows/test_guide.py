@@ -57,7 +57,9 @@ def test_a_second_guide_trains_nothing(phantom: Phantom) -> None:
 
 
 def test_another_seed_is_another_run(phantom: Phantom) -> None:
-    report = guide(GuideSettings(**common(phantom.store), **{**GUIDE, "permutations": 0, "modes": ("matched",)}, seeds=(7,)))
+    report = guide(
+        GuideSettings(**common(phantom.store), **{**GUIDE, "permutations": 0, "modes": ("matched",)}, seeds=(7,))
+    )
     assert report.trained == 5
     assert not set(report.runs) & set(phantom.runs)
 
@@ -69,9 +71,7 @@ def test_one_guidance_serves_both_guided_rows_and_both_modes(encoded: Phantom) -
 
 
 def test_imported_like_codes_have_no_classifier(phantom: Phantom) -> None:
-    settings = GuideSettings(
-        **common(phantom.store), **{**GUIDE, "superior": "mri_all/densenet3d"}, target="age_group"
-    )
+    settings = GuideSettings(**common(phantom.store), **{**GUIDE, "superior": "mri_all/densenet3d"}, target="age_group")
     with pytest.raises(Exception, match="age_group"):
         guide(settings)
 
@@ -83,8 +83,16 @@ def test_the_table_counts_means_and_gaps() -> None:
         for fold, value in enumerate((first, second)):
             run = f"{row}{fold}"
             facts.append(
-                {"run": run, "mode": "matched", "row": row, "control": "", "fold": fold, "seed": 0, "status": "ok",
-                 "trained_on": "none"}
+                {
+                    "run": run,
+                    "mode": "matched",
+                    "row": row,
+                    "control": "",
+                    "fold": fold,
+                    "seed": 0,
+                    "status": "ok",
+                    "trained_on": "none",
+                }
             )
             values[run, "balanced_accuracy"] = value
     table = tabulate(facts, values)
