@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from embeddings.errors import GuidestoreError, InvalidInputError
+
+if TYPE_CHECKING:
+    from flows.evaluate import Evaluation
+    from warehouse.cohorts.cohort import CohortReport
 
 app = typer.Typer(
     name="guidestore",
@@ -115,9 +119,11 @@ def demo(
 # Cohorts -----------------------------------------------------------------------------------------------------------
 
 
-def _report_cohort(report: object) -> None:
-    for line in getattr(report, "lines")():  # noqa: B009
-        print(line)
+def _report_cohort(report: CohortReport) -> None:
+    added = ", ".join(f"{count} {kind}" for kind, count in report.added.items() if count) or "nothing new"
+    print(f"cohort {report.cohort}: {added}; snapshot {report.snapshot}")
+    for issue in report.issues:
+        print(f"note: {issue.sentence}", file=sys.stderr)
 
 
 @add_app.command("manifest")
@@ -139,9 +145,9 @@ def add_manifest_command(
     store: Store = STORE,
 ) -> None:
     """A cohort from tables: images, labels and splits, each a CSV or Parquet file."""
-    from warehouse.cohorts.manifest import add_manifest
-
     from embeddings.store import EmbeddingStore
+    from warehouse.cohorts.manifest import add_manifest
+    from warehouse.cohorts.pseudonyms import Pseudonyms
 
     orders = {}
     for item in classes or []:
@@ -153,11 +159,11 @@ def add_manifest_command(
         add_manifest(
             EmbeddingStore.create(store),
             name,
-            images=images,
+            manifest=images,
             labels=labels,
             splits=splits,
             classes=orders,
-            key_file=pseudonymize,
+            pseudonyms=Pseudonyms.load_or_create(pseudonymize, store) if pseudonymize else None,
         )
     )
 
@@ -172,11 +178,10 @@ def add_radpath_command(
     store: Store = STORE,
 ) -> None:
     """A cohort in the RadPath layout: four MRI sequences and a slide per case."""
-    from warehouse.cohorts.radpath import add_radpath
-
     from embeddings.store import EmbeddingStore
+    from flows.cohorts import add_radpath
 
-    _report_cohort(add_radpath(EmbeddingStore.create(store), name, source, key_file=pseudonymize))
+    _report_cohort(add_radpath(EmbeddingStore.create(store), name, source, root=store, key_file=pseudonymize))
 
 
 @add_app.command("phantom")
@@ -188,9 +193,8 @@ def add_phantom_command(
     store: Store = STORE,
 ) -> None:
     """A generated cohort of real files whose slides tell the class better than their MRI: to try things out."""
-    from warehouse.cohorts.radpath import add_radpath
-
     from embeddings.store import EmbeddingStore
+    from flows.cohorts import add_radpath
     from warehouse.cohorts.phantom import generate_phantom
 
     generate_phantom(images, cases=cases, seed=seed)
@@ -207,10 +211,9 @@ def split_command(
     store: Store = STORE,
 ) -> None:
     """Draw stratified folds (train, val, test) with a seed, and keep them."""
-    from warehouse.cohorts.splits import add_split
-
     from embeddings.store import EmbeddingStore
     from flows.cohort_facts import only_target
+    from flows.cohorts import add_split
 
     opened = EmbeddingStore.open(store)
     wanted = target or only_target(opened.snapshot(), cohort)
@@ -434,13 +437,13 @@ def evaluate(
     _show_evaluation(run(store, find_runs(store, wanted, at), part, at), f"{cohort}, {part} cases", format_)
 
 
-def _show_evaluation(evaluation: object, title: str, format_: str) -> None:
+def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
     from flows.output import paper_table, show_rows
 
     if format_ == "table":
         paper_table(evaluation, title)
     else:
-        rows = evaluation.as_rows()  # pyright: ignore[reportAttributeAccessIssue]
+        rows = evaluation.as_rows()
         show_rows(rows, list(rows[0]), format_)
 
 
@@ -513,14 +516,16 @@ def sql(
 
 
 def _sql(query: str, at: str | None, store: Path, format_: str) -> None:
-    from warehouse.catalog import query as ask
-
     from flows.output import show_arrow
+    from warehouse.catalog import query as ask
 
     answer = ask(store, query, at=at)
     show_arrow(answer.table, format_)
-    if answer.behind and at is None:
-        print(f"note: the index is {answer.behind} commits behind; `guidestore index` brings it up", file=sys.stderr)
+    if answer.commits_behind and at is None:
+        print(
+            f"note: the index is {answer.commits_behind} commits behind; `guidestore index` brings it up",
+            file=sys.stderr,
+        )
 
 
 @app.command()
@@ -529,9 +534,8 @@ def index(
     store: Store = STORE,
 ) -> None:
     """Bring the SQL index up to the newest commit. It is disposable: the commits hold everything."""
-    from warehouse.catalog import build_index
-
     from embeddings.store import EmbeddingStore
+    from warehouse.indexer import build_index
 
     info = build_index(EmbeddingStore.open(store), rebuild=rebuild)
     print(f"index at snapshot {info.version}: {info.path.name}")
@@ -598,15 +602,14 @@ def purge_command(
     store: Store = STORE,
 ) -> None:
     """Remove a withdrawn case from every snapshot, and name the trained weights that saw it. Cannot be undone."""
-    from warehouse.catalog import build_index
-
     from embeddings.purge import purge
     from embeddings.store import EmbeddingStore
+    from warehouse.indexer import build_index
 
     if key is not None:
-        from warehouse.cohorts.pseudonyms import pseudonym
+        from warehouse.cohorts.pseudonyms import Pseudonyms
 
-        case = pseudonym(key, case)
+        case = Pseudonyms.load(key).case(case)
     if not yes:
         typer.confirm(f"Remove case {case} of cohort {cohort} from every snapshot for ever?", abort=True)
     opened = EmbeddingStore.open(store)

@@ -7,16 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from warehouse.catalog import build_index, query
-from warehouse.cohorts.radpath import add_radpath
-from warehouse.cohorts.splits import add_split
-
 from embeddings.store import EmbeddingStore
+from flows.cohorts import add_radpath, add_split
 from flows.evaluate import Evaluation
 from flows.predict import Prediction, predict
 from flows.prefect_flows import encode_flow, evaluate_flow, guide_flow
 from flows.settings import EncodeSettings, GuideSettings
+from warehouse.catalog import query
 from warehouse.cohorts.phantom import generate_phantom
+from warehouse.indexer import build_index
 
 COHORT, TARGET, SPLIT = "phantom", "class", "cv3"
 CASES, FOLDS, SEEDS = 48, 3, (0, 1)

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from warehouse.cohorts.pseudonyms import read_image_paths
 
 from embeddings.errors import InvalidInputError
 from embeddings.pairing import labels_of, parts_of
@@ -26,6 +25,7 @@ from flows.cohort_facts import only_split, only_target, split_folds
 from flows.images import CaseImage, images_of
 from flows.settings import EncodeSettings
 from flows.sources import BagSource, Item, Source, VolumeSource
+from warehouse.cohorts.pseudonyms import Pseudonyms
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
@@ -103,7 +103,7 @@ class _Encode:
 
     def _images(self) -> list[CaseImage]:
         settings = self.settings
-        paths = read_image_paths(settings.key_file, settings.cohort) if settings.key_file else None
+        paths = Pseudonyms.load(settings.key_file).image_paths(settings.cohort) if settings.key_file else None
         images, incomplete = images_of(self.store.snapshot(), settings.cohort, settings.modality, paths)
         self.report.notes += incomplete
         return images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def sequence_of(modality: str) -> str:
 
 
 def images_of(
-    snapshot: Snapshot, cohort: str, modality: str, paths: dict[tuple[str, str], str] | None = None
+    snapshot: Snapshot, cohort: str, modality: str, paths: Mapping[tuple[str, str], Path] | None = None
 ) -> tuple[list[CaseImage], list[str]]:
     """The images of `modality`, sorted by case and image, and the cases that lack a part of it.
 

@@ -10,7 +10,7 @@ Base tables, in the schema ``base``: ``log`` (one row per artifact, commit and a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from string import Template
@@ -19,6 +19,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from embeddings.case_codes import code_matrix
 from embeddings.errors import CorruptArtifactError
@@ -26,7 +27,7 @@ from embeddings.log_table import LOG_SCHEMA
 from embeddings.records import FileRef
 from embeddings.rows import RUN_KINDS, SCHEMAS
 from embeddings.storage import Storage
-from embeddings.tables import read_table
+from embeddings.tables import read_verified
 
 _SQL = Path(__file__).parent / "sql"
 _LAYOUT = 1
@@ -141,7 +142,7 @@ def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, entries: pa.Ta
             "e.cohort || '/' || e.modality || '/' || e.encoder || '@' || left(e.encoder_digest, 12), "
             f"{columns}, f.code::FLOAT[{width}], f.unit::FLOAT[{width}], e.added_at, e.removed_at "
             "FROM files f JOIN entries e ON f.place = e.place AND f.artifact = e.artifact",
-            _read_codes,
+            _with_units,
             rows_per_entry=1,
         )
 
@@ -156,7 +157,7 @@ def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, entr
         _placed(entries, f"objects/rows/{kind}/"),
         f"INSERT INTO base.{kind} SELECT {columns}, e.artifact, e.added_at, e.removed_at "
         f"FROM files f JOIN entries e ON f.place = e.place{of_run}",
-        lambda storage, file: read_table(storage, file).cast(SCHEMAS[kind]),
+        lambda table: table,
         rows_per_entry=1 if kind == "runs" else None,
     )
 
@@ -176,50 +177,59 @@ def _insert(
     storage: Storage,
     placed: pa.Table,
     statement: str,
-    read,
+    prepare: Callable[[pa.Table], pa.Table],
     *,
     rows_per_entry: int | None,
 ) -> None:
-    """Runs `statement` over batches of files, as the views ``files`` (their rows, and place) and ``entries``."""
+    """Runs `statement` over batches of files, as the views ``files`` (their rows, and place) and ``entries``.
+
+    `prepare` makes the rows ready. With `rows_per_entry`, so many must come of each entry. Raises CorruptArtifactError.
+    """
     if not placed.num_rows:
         return
-    listed = placed.select(["place", "file_size", "file_sha256"]).group_by(placed.schema.names[-3:]).aggregate([])
-    refs = [FileRef(*row.values()) for row in listed.to_pylist()]
+    columns = ["place", "file_size", "file_sha256"]
+    refs = [FileRef(*row.values()) for row in placed.select(columns).group_by(columns).aggregate([]).to_pylist()]
     con.register("entries", placed)
-    for batch in _read_all(storage, refs, read):
-        con.register("files", batch)
+    for start in range(0, len(refs), _BATCH_FILES):
+        batch = refs[start : start + _BATCH_FILES]
+        con.register("files", prepare(_read(storage, batch)))
         inserted = con.execute(statement).fetchall()[0][0]
-        if rows_per_entry is not None:
-            places = pc.unique(batch["place"])
-            wanted = placed.filter(pc.is_in(placed["place"], places)).num_rows
-            if inserted != wanted * rows_per_entry:
-                raise CorruptArtifactError(
-                    f"files such as {places[0]} hold {inserted} of the {wanted} rows that were committed; run "
-                    "`guidestore fsck`, then restore them from a copy or write them again"
-                )
         con.unregister("files")
+        if rows_per_entry is not None:
+            places = pa.array([ref.path for ref in batch])
+            wanted = placed.filter(pc.is_in(placed["place"], places)).num_rows * rows_per_entry
+            if inserted != wanted:
+                raise CorruptArtifactError(
+                    f"{batch[0].path} and the {len(batch) - 1} files read with it hold {inserted} of the {wanted} rows "
+                    "that were committed; run `guidestore fsck`, then restore them from a copy or write them again"
+                )
     con.unregister("entries")
 
 
-def _read_all(storage: Storage, refs: Sequence[FileRef], read) -> Iterator[pa.Table]:
-    """The tables of `refs`, some hundred files at a time, with the column ``place``."""
+def _read(storage: Storage, refs: Sequence[FileRef]) -> pa.Table:
+    """The rows of `refs`, verified, with the file of each row in the column ``place``."""
 
     def one(ref: FileRef) -> pa.Table:
-        table = read(storage, ref)
-        return table.append_column("place", pa.array([ref.path] * table.num_rows, pa.string()))
+        # ParquetFile.read takes a third of the time of read_table on files of 64 rows.
+        table = pq.ParquetFile(pa.BufferReader(read_verified(storage, ref))).read(use_threads=False)
+        return table.append_column("place", pa.repeat(pa.scalar(ref.path), table.num_rows))
 
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for start in range(0, len(refs), _BATCH_FILES):
-            yield pa.concat_tables(pool.map(one, refs[start : start + _BATCH_FILES]))
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return pa.concat_tables(pool.map(one, refs))
 
 
-def _read_codes(storage: Storage, file: FileRef) -> pa.Table:
-    """artifact, code and unit of the case codes in a file; unit is the code at length 1, null where not finite."""
-    table = read_table(storage, file).select(["artifact", "code"])
+def _with_units(table: pa.Table) -> pa.Table:
+    """place, artifact, code and unit: the code at length 1, zeros where it is zeros, null where it is not finite."""
     codes_nd = code_matrix(table)
-    norms = np.sqrt(np.einsum("nd,nd->n", codes_nd, codes_nd, dtype=np.float64))
-    finite = np.isfinite(norms)
-    scale = np.where(finite & (norms > 0), norms, 1.0)
-    units_nd = np.where(finite[:, None], codes_nd / scale[:, None], 0).astype(np.float32)
-    unit = pa.FixedSizeListArray.from_arrays(pa.array(units_nd.reshape(-1)), codes_nd.shape[1], mask=pa.array(~finite))
-    return table.append_column("unit", unit)
+    largest_n1 = np.abs(codes_nd).max(axis=1, initial=0, keepdims=True)
+    finite_n1 = np.isfinite(largest_n1)
+    # Divided by the largest value first, so that no square over- or underflows.
+    units_nd = codes_nd / np.where(finite_n1 & (largest_n1 > 0), largest_n1, 1)
+    if not finite_n1.all():
+        units_nd[~finite_n1[:, 0]] = 0
+    norms_n1 = np.sqrt(np.einsum("nd,nd->n", units_nd, units_nd))[:, None]
+    units_nd /= np.where(norms_n1 > 0, norms_n1, 1)
+    unit = pa.FixedSizeListArray.from_arrays(
+        pa.array(units_nd.reshape(-1)), codes_nd.shape[1], mask=pa.array(~finite_n1[:, 0])
+    )
+    return table.select(["place", "artifact", "code"]).append_column("unit", unit)

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from embeddings.store import EmbeddingStore
+from flows.cohorts import add_radpath, add_split
 from flows.encode import encode
 from flows.guide import guide
 from flows.settings import EncodeSettings, GuideSettings
 from warehouse.cohorts.phantom import generate_phantom
-from warehouse.cohorts.radpath import add_radpath
-from warehouse.cohorts.splits import add_split
 
 CASES = 24
 

@@ -18,10 +18,10 @@ from embeddings.pairing import pair, parts_of
 from embeddings.storage import LocalStorage
 from embeddings.store import EmbeddingStore
 from embeddings.types import FoldScope
+from flows.cohorts import add_radpath
 from flows.encode import encode
 from flows.settings import EncodeSettings
 from tests.flows.conftest import CASES, SLIDES, Phantom, common
-from warehouse.cohorts.radpath import add_radpath
 
 
 def test_every_case_has_its_codes_and_the_store_is_clean(encoded: Phantom) -> None:
