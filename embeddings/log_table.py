@@ -108,18 +108,22 @@ def _to_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
 
 
 def _added(commit: Commit) -> list[dict[str, Any]]:
-    header = {key: value for key, value in commit.body().items() if key not in ("add", "remove", "aliases", "purge")}
     rows = [
         {
             **_BLANK,
             "kind": "commit",
             "artifact": commit.commit_uuid,
-            "meta": canonical_json({**header, "sha256": commit.sha256}),
+            "meta": canonical_json({**commit.header(), "sha256": commit.sha256}),
             "added_at": commit.version,
         }
     ]
     rows += [
-        {**entry.as_json(), "meta": canonical_json(dict(entry.meta)), "added_at": commit.version, "removed_at": None}
+        {
+            **entry.as_json(),
+            "meta": canonical_json(dict(entry.meta)) if entry.meta else "{}",
+            "added_at": commit.version,
+            "removed_at": None,
+        }
         for entry in commit.add
     ]
     rows += [

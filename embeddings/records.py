@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from embeddings.errors import CorruptArtifactError
-from embeddings.types import canonical_json, sha256_of
+from embeddings.types import canonical_json, canonical_text, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,9 @@ class FileRef:
     path: str
     size: int
     sha256: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"path": self.path, "size": self.size, "sha256": self.sha256}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Entry:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "meta": dict(self.meta)}
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return {**fields, "files": [file.as_json() for file in self.files], "meta": dict(self.meta)}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Entry:
@@ -114,8 +119,11 @@ class Commit:
     remove: tuple[Removal, ...] = ()
     aliases: tuple[AliasMove, ...] = ()
     purge: tuple[Purge, ...] = ()
+    _digest: list[str] = field(default_factory=list, compare=False, repr=False)
+    """`sha256` once it is known; it is asked for often and takes long for many entries."""
 
-    def body(self) -> dict[str, Any]:
+    def header(self) -> dict[str, Any]:
+        """All but what the commit changes."""
         return {
             "version": self.version,
             "commit_uuid": self.commit_uuid,
@@ -124,6 +132,11 @@ class Commit:
             "created_at": self.created_at,
             "actor": dict(self.actor),
             "message": self.message,
+        }
+
+    def body(self) -> dict[str, Any]:
+        return {
+            **self.header(),
             "add": [entry.as_json() for entry in self.add],
             "remove": [asdict(removal) for removal in self.remove],
             "aliases": [asdict(move) for move in self.aliases],
@@ -132,7 +145,9 @@ class Commit:
 
     @property
     def sha256(self) -> str:
-        return sha256_of(self.body())
+        if not self._digest:
+            self._digest.append(sha256_of(self.body()))
+        return self._digest[0]
 
     def to_bytes(self) -> bytes:
         return sealed_json(self.body())
@@ -140,10 +155,11 @@ class Commit:
     @classmethod
     def from_bytes(cls, data: bytes, path: str) -> Commit:
         """Parses and verifies; raises CorruptArtifactError naming `path`."""
-        raw = open_sealed_json(data, path)
+        raw, digest = _opened(data, path)
         return cls(
             **{
                 **raw,
+                "_digest": [digest],
                 "add": tuple(Entry.from_json(entry) for entry in raw["add"]),
                 "remove": tuple(Removal(**removal) for removal in raw["remove"]),
                 "aliases": tuple(AliasMove(**move) for move in raw["aliases"]),
@@ -171,16 +187,24 @@ def sealed_json(body: Mapping[str, Any]) -> bytes:
 
 def open_sealed_json(data: bytes, path: str) -> dict[str, Any]:
     """The body of `sealed_json`. Raises CorruptArtifactError where a single byte is not as it was written."""
+    return _opened(data, path)[0]
+
+
+def _opened(data: bytes, path: str) -> tuple[dict[str, Any], str]:
     try:
-        body = json.loads(data)
-        digest = body.pop("sha256")
+        sealed = json.loads(data)
+        body = {key: value for key, value in sealed.items() if key != "sha256"}
+        digest = sealed["sha256"]
         # The bytes are compared too, so that a flip that JSON reads the same (a space, an escape) is seen as well.
-        whole = sha256_of(body) == digest and sealed_json(body) == data
+        whole = (
+            hashlib.sha256(canonical_text(body).encode()).hexdigest() == digest
+            and canonical_text(sealed).encode() + b"\n" == data
+        )
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CorruptArtifactError(f"{path} is damaged: it is no sealed JSON; restore it from a copy") from error
     if not whole:
         raise CorruptArtifactError(f"{path} is damaged: its digest does not match; restore it from a copy")
-    return body
+    return body, digest
 
 
 def dedupe_paths(files: Sequence[FileRef]) -> list[FileRef]:

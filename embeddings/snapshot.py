@@ -148,9 +148,7 @@ class Snapshot:
         table = pa.concat_tables(tables)
         case_ids, image_ids, ids = (table[name].to_pylist() for name in ("case_id", "image_id", "artifact"))
         order = sorted(range(len(ids)), key=lambda i: (case_ids[i], image_ids[i], ids[i]))
-        codes_nd = code_matrix(table)
-        if order != list(range(len(order))):
-            codes_nd = codes_nd[order]
+        codes_nd = code_matrix(table)[order]  # a copy, so that its owner may write to it
         return CaseCodes(tuple(case_ids[i] for i in order), codes_nd, tuple(image_ids[i] for i in order), key)
 
     def bags(self, key: CodeSetKey, case_id: str) -> list[Bag]:

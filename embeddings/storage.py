@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
 
 from ulid import ULID
 
@@ -36,7 +36,10 @@ class Storage(Protocol):
     disk (full, read-only, gone) raises StorageError and leaves no file under the asked name.
     """
 
-    def read(self, path: str) -> bytes: ...
+    def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes of a file from `start` up to `stop`, None: to its end."""
+        ...
+
     def size(self, path: str) -> int | None:
         """Bytes of the file, None if there is none."""
         ...
@@ -59,10 +62,6 @@ class Storage(Protocol):
 
     def publish(self, staged: Path, path: str) -> None:
         """Moves a staged file or folder to its name, durably."""
-        ...
-
-    def zarr_store(self, path: str) -> Any:
-        """A read-only zarr store of the folder at `path`."""
         ...
 
 
@@ -101,10 +100,11 @@ class LocalStorage:
             raise InvalidNameError(f"{path!r} is no path inside the store")
         return self.root / parts
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
         try:
-            with disk_errors("read", path):
-                return self._at(path).read_bytes()
+            with disk_errors("read", path), self._at(path).open("rb", buffering=0) as file:
+                file.seek(start)
+                return file.read() if stop is None else file.read(stop - start)
         except StorageError as error:
             if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 raise CorruptArtifactError(
@@ -192,11 +192,6 @@ class LocalStorage:
             _fsync(target.parent)
             for parent in created:
                 _fsync(parent.parent)
-
-    def zarr_store(self, path: str) -> Any:
-        from zarr.storage import LocalStore
-
-        return LocalStore(self._at(path), read_only=True)
 
 
 def discard_staging(folder: Path) -> None:

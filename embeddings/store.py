@@ -338,7 +338,7 @@ class Transaction:
                 place for _, place, entries in self._staged if any(id_ == artifact for id_, _ in entries)
             )
             return artifact, Path(existing).stem
-        data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
+        data = save({key: np.asarray(value, order="C") for key, value in tensors.items()})
         digest = hashlib.sha256(data).hexdigest()
         file = self._stage("weights.safetensors")
         with disk_errors("write", "weights"):

@@ -13,6 +13,8 @@ from embeddings.errors import CorruptArtifactError
 from embeddings.records import FileRef
 from embeddings.storage import Storage
 
+_THREADS_FROM_BYTES = 16_000_000
+
 
 def write_table(file: Path, table: pa.Table, *, uncompressed: Sequence[str] = ()) -> None:
     """Writes `table` to the new `file`."""
@@ -46,4 +48,6 @@ def read_verified(storage: Storage, file: FileRef) -> bytes:
 
 def read_table(storage: Storage, file: FileRef) -> pa.Table:
     """The table in `file`, verified. Raises CorruptArtifactError."""
-    return pq.read_table(pa.BufferReader(read_verified(storage, file)))
+    source = pa.BufferReader(read_verified(storage, file))
+    # Threads pay for large files only: a file of 64 codes takes three times as long with them.
+    return pq.read_table(source, use_threads=file.size > _THREADS_FROM_BYTES, pre_buffer=False)

@@ -46,6 +46,11 @@ def check_name(value: str, what: str) -> str:
 def canonical_json(value: Any) -> str:
     """JSON with one spelling per value (sorted keys, no spaces, no NaN): what digests are taken over."""
     plain = json.loads(json.dumps(value, allow_nan=False))  # keys become text before they are sorted: "10" < "2"
+    return canonical_text(plain)
+
+
+def canonical_text(plain: Any) -> str:
+    """`canonical_json` of a value that was read from JSON."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
@@ -194,7 +199,7 @@ class Bag:
                 f"bag coordinates are {self.coords_n2.dtype} of shape {self.coords_n2.shape}; they must be int32 "
                 f"({len(self.features_nd)}, 2)"
             )
-        if not np.isfinite(self.features_nd).all():
+        if not _all_finite(self.features_nd):
             rows = np.flatnonzero(~np.isfinite(self.features_nd).all(axis=1))
             raise InvalidInputError(
                 f"bag features are not finite in {len(rows)} rows (first: {rows[0]}); a float16 overflow is refused, "
@@ -203,6 +208,13 @@ class Bag:
 
     def __len__(self) -> int:
         return len(self.features_nd)
+
+
+def _all_finite(values_nd: np.ndarray) -> bool:
+    if values_nd.dtype == np.float16 and values_nd.size:
+        # All exponent bits set means NaN or infinity. np.isfinite converts each float16: ten times slower.
+        return bool((values_nd.view(np.uint16) & 0x7FFF).max() < 0x7C00)
+    return bool(np.isfinite(values_nd).all())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,7 @@ from embeddings.storage import LocalStorage, disk_errors
 from embeddings.store import EmbeddingStore
 from warehouse.catalog import head
 from warehouse.current import INDEX_FOLDER, Current, read_current, swap_current
-from warehouse.tables import apply_log, create_tables, create_views, layout_digest
+from warehouse.tables import apply_log, create_tables, create_views, layout_digest, open_to_fill
 
 _ABANDONED_S = 3600.0
 """A temporary file that nobody wrote to for so long belongs to a build that was killed."""
@@ -141,7 +141,7 @@ def _copy_verified(catalog: Path, target: Path | None) -> bool:
 def _fill(file: Path, store: EmbeddingStore, snapshot: Snapshot, since: int | None) -> None:
     """Writes the catalog `file`: afresh where `since` is None, else on the copy that knows the commits up to it."""
     try:
-        with contextlib.closing(duckdb.connect(file, config={"python_enable_replacements": "false"})) as con:
+        with contextlib.closing(open_to_fill(file)) as con:
             if since is None:
                 create_tables(con)
             apply_log(con, store.storage, snapshot.log, since or 0)

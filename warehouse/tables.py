@@ -10,7 +10,7 @@ Base tables, in the schema ``base``: ``log`` (one row per artifact, commit and a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from string import Template
@@ -38,10 +38,12 @@ _VIEWS = [
 ]
 """Files of ``sql/`` in the order in which they build on each other."""
 _LOG_COLUMNS = [name for name in LOG_SCHEMA.names if name != "files"]
-_CODE_COLUMNS = [
+_ENTRY_COLUMNS = [
     *("cohort", "modality", "encoder", "encoder_digest", "trained_on", "split", "fold", "case_id", "image_id"),
     "artifact",
 ]
+_GROUP_ROWS = 16_384
+"""Rows that DuckDB writes as one group. With its default, 122,880, it writes vectors twice, and one core scans all."""
 _BATCH_FILES = 512
 """Files inserted by one statement: 32,768 case codes in files of 64, 34 MB at d = 256."""
 
@@ -50,6 +52,18 @@ def layout_digest() -> str:
     """Digest of the tables and views that this version makes."""
     texts = [path.read_text() for path in sorted(_SQL.glob("*.sql"))]
     return hashlib.sha256("\0".join([str(_LAYOUT), *texts]).encode()).hexdigest()[:16]
+
+
+def open_to_fill(file: Path) -> duckdb.DuckDBPyConnection:
+    """A connection that writes the catalog `file`, new or not."""
+    con = duckdb.connect(config={"python_enable_replacements": "false", "temp_directory": ""})
+    con.execute(f"ATTACH {_quoted(file)} AS filling (ROW_GROUP_SIZE {_GROUP_ROWS})")
+    con.execute("USE filling")
+    return con
+
+
+def _quoted(file: Path) -> str:
+    return "'{}'".format(str(file).replace("'", "''"))
 
 
 def create_tables(con: duckdb.DuckDBPyConnection) -> None:
@@ -77,14 +91,17 @@ def apply_log(con: duckdb.DuckDBPyConnection, storage: Storage, log: pa.Table, s
     _mark_removed(con, log.filter((pc.field("added_at") <= since) & (pc.field("removed_at") > since)))
     # Tombstones stay out: they hold the ids of withdrawn cases.
     new = log.filter((pc.field("added_at") > since) & (pc.field("kind") != "tombstone"))
-    # Compressed floats cost a scan of 1 M x 256 half a second and save 4 % of the file.
+    # Compressed floats cost a scan of 1 M x 256 half a second and save 4 % of the file; compressing the digests of
+    # 100,000 artifacts costs half a second.
     con.execute("SET force_compression = 'uncompressed'")
-    _load_codes(con, storage, new.filter(pc.field("kind") == "codes"))
-    con.execute("CHECKPOINT")
-    con.execute("SET force_compression = 'auto'")
+    by_kind = new.select([*_ENTRY_COLUMNS, "kind", "shape", "files", "added_at", "removed_at"])
+    present = set(pc.unique(new["kind"]).to_pylist())
+    if "codes" in present:
+        _load_codes(con, storage, by_kind.filter(pc.field("kind") == "codes"))
     for kind in SCHEMAS:
         entry_kind = "run" if kind in RUN_KINDS else f"rows:{kind}"
-        _load_rows(con, storage, kind, new.filter(pc.field("kind") == entry_kind))
+        if entry_kind in present:
+            _load_rows(con, storage, kind, by_kind.filter(pc.field("kind") == entry_kind))
     con.register("new_log", new.select(_LOG_COLUMNS))
     con.execute("INSERT INTO base.log FROM new_log")
     con.unregister("new_log")
@@ -133,93 +150,92 @@ def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, entries: pa.Ta
             f"case_id VARCHAR, image_id VARCHAR, artifact VARCHAR, code FLOAT[{width}], unit FLOAT[{width}], "
             "added_at BIGINT, removed_at BIGINT)"
         )
-        columns = ", ".join(f"e.{name}" for name in _CODE_COLUMNS)
-        _insert(
-            con,
-            storage,
-            _placed(entries.filter(pc.equal(widths, width)), "objects/codes/"),
-            f"INSERT INTO base.codes_{width} SELECT "
-            "e.cohort || '/' || e.modality || '/' || e.encoder || '@' || left(e.encoder_digest, 12), "
-            f"{columns}, f.code::FLOAT[{width}], f.unit::FLOAT[{width}], e.added_at, e.removed_at "
-            "FROM files f JOIN entries e ON f.place = e.place AND f.artifact = e.artifact",
-            _with_units,
-            rows_per_entry=1,
-        )
+        placed = _placed(entries.filter(pc.equal(widths, width)), "objects/codes/")
+        for refs, batch in _batches(storage, placed):
+            rows = _with_units(_joined(batch, placed, "artifact"))
+            _check_count(rows, placed, refs)
+            con.register("rows", rows)
+            con.execute(
+                f"INSERT INTO base.codes_{width} SELECT "
+                "cohort || '/' || modality || '/' || encoder || '@' || left(encoder_digest, 12), "
+                f"{', '.join(_ENTRY_COLUMNS)}, code::FLOAT[{width}], unit::FLOAT[{width}], added_at, removed_at "
+                "FROM rows"
+            )
+            con.unregister("rows")
 
 
 def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, entries: pa.Table) -> None:
-    columns = ", ".join(f'f."{name}"' for name in SCHEMAS[kind].names)
-    # A file of runs may hold one that another writer committed first, so runs are joined by their id too.
-    of_run = " AND f.run = e.artifact" if kind in RUN_KINDS else ""
-    _insert(
-        con,
-        storage,
-        _placed(entries, f"objects/rows/{kind}/"),
-        f"INSERT INTO base.{kind} SELECT {columns}, e.artifact, e.added_at, e.removed_at "
-        f"FROM files f JOIN entries e ON f.place = e.place{of_run}",
-        lambda table: table,
-        rows_per_entry=1 if kind == "runs" else None,
-    )
+    placed = _placed(entries, f"objects/rows/{kind}/")
+    names = SCHEMAS[kind].names
+    for refs, batch in _batches(storage, placed):
+        # A file of runs may hold one that another writer committed first, so runs are joined by their id too.
+        rows = _joined(batch, placed, "run" if kind in RUN_KINDS else None, names)
+        if kind == "runs":
+            _check_count(rows, placed, refs)
+        con.register("rows", rows.select([*names, "artifact", "added_at", "removed_at"]))
+        con.execute(f"INSERT INTO base.{kind} FROM rows")
+        con.unregister("rows")
 
 
 def _placed(entries: pa.Table, prefix: str) -> pa.Table:
     """One row per entry and file of it below `prefix`: the entry's columns, and place, size and sha256 of the file."""
     column = entries["files"].combine_chunks()
     files = pc.list_flatten(column)
-    table = entries.drop_columns(["files"]).take(pc.list_parent_indices(column))
+    table = entries.drop_columns(["files", "shape", "kind"]).take(pc.list_parent_indices(column))
     for name, field in (("place", "path"), ("file_size", "size"), ("file_sha256", "sha256")):
         table = table.append_column(name, pc.struct_field(files, field))
     return table.filter(pc.starts_with(table["place"], prefix))
 
 
-def _insert(
-    con: duckdb.DuckDBPyConnection,
-    storage: Storage,
-    placed: pa.Table,
-    statement: str,
-    prepare: Callable[[pa.Table], pa.Table],
-    *,
-    rows_per_entry: int | None,
-) -> None:
-    """Runs `statement` over batches of files, as the views ``files`` (their rows, and place) and ``entries``.
-
-    `prepare` makes the rows ready. With `rows_per_entry`, so many must come of each entry. Raises CorruptArtifactError.
-    """
-    if not placed.num_rows:
-        return
+def _batches(storage: Storage, placed: pa.Table) -> Iterator[tuple[list[FileRef], pa.Table]]:
+    """Files of `placed`, some hundred at a time, and their rows, verified, with their file in the column ``place``."""
     columns = ["place", "file_size", "file_sha256"]
     refs = [FileRef(*row.values()) for row in placed.select(columns).group_by(columns).aggregate([]).to_pylist()]
-    con.register("entries", placed)
-    for start in range(0, len(refs), _BATCH_FILES):
-        batch = refs[start : start + _BATCH_FILES]
-        con.register("files", prepare(_read(storage, batch)))
-        inserted = con.execute(statement).fetchall()[0][0]
-        con.unregister("files")
-        if rows_per_entry is not None:
-            places = pa.array([ref.path for ref in batch])
-            wanted = placed.filter(pc.is_in(placed["place"], places)).num_rows * rows_per_entry
-            if inserted != wanted:
-                raise CorruptArtifactError(
-                    f"{batch[0].path} and the {len(batch) - 1} files read with it hold {inserted} of the {wanted} rows "
-                    "that were committed; run `guidestore fsck`, then restore them from a copy or write them again"
-                )
-    con.unregister("entries")
 
-
-def _read(storage: Storage, refs: Sequence[FileRef]) -> pa.Table:
-    """The rows of `refs`, verified, with the file of each row in the column ``place``."""
-
-    def one(ref: FileRef) -> pa.Table:
+    def read(ref: FileRef) -> pa.Table:
         # ParquetFile.read takes a third of the time of read_table on files of 64 rows.
         table = pq.ParquetFile(pa.BufferReader(read_verified(storage, ref))).read(use_threads=False)
         return table.append_column("place", pa.repeat(pa.scalar(ref.path), table.num_rows))
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        return pa.concat_tables(pool.map(one, refs))
+        for start in range(0, len(refs), _BATCH_FILES):
+            batch = refs[start : start + _BATCH_FILES]
+            # One chunk: DuckDB takes a third of the time to scan it that it takes for chunks of 64 rows.
+            yield batch, pa.concat_tables(pool.map(read, batch)).combine_chunks()
+
+
+def _joined(batch: pa.Table, placed: pa.Table, name: str | None, keep: Sequence[str] = ("code",)) -> pa.Table:
+    """Columns `keep` of the rows that an entry names, beside all columns of that entry.
+
+    Rows are matched by file and, with `name`, by that column being the entry's artifact.
+    """
+    near = placed.filter(pc.is_in(placed["place"], pc.unique(batch["place"])))
+    if name is None:
+        rows, wanted = batch["place"], near["place"]
+    else:
+        rows = pc.binary_join_element_wise(batch["place"], batch[name], " ")
+        wanted = pc.binary_join_element_wise(near["place"], near["artifact"], " ")
+    found = pc.index_in(rows, wanted)
+    batch = batch.select(list(keep))
+    if found.null_count:
+        batch, found = batch.filter(pc.is_valid(found)), found.drop_null()
+    entries = near.drop_columns([column for column in keep if column in near.schema.names]).take(found)
+    for column in keep:
+        entries = entries.append_column(column, batch[column])
+    return entries
+
+
+def _check_count(rows: pa.Table, placed: pa.Table, refs: Sequence[FileRef]) -> None:
+    wanted = pc.sum(pc.is_in(placed["place"], pa.array([ref.path for ref in refs]))).as_py()
+    if rows.num_rows != wanted:
+        raise CorruptArtifactError(
+            f"{refs[0].path} and the {len(refs) - 1} files read with it hold {rows.num_rows} of the {wanted} rows that "
+            "were committed; run `guidestore fsck`, then restore them from a copy or write them again"
+        )
 
 
 def _with_units(table: pa.Table) -> pa.Table:
-    """place, artifact, code and unit: the code at length 1, zeros where it is zeros, null where it is not finite."""
+    """`table` and ``unit``: its code at length 1, zeros where it is zeros, null where it is not finite."""
     codes_nd = code_matrix(table)
     largest_n1 = np.abs(codes_nd).max(axis=1, initial=0, keepdims=True)
     finite_n1 = np.isfinite(largest_n1)
@@ -232,4 +248,4 @@ def _with_units(table: pa.Table) -> pa.Table:
     unit = pa.FixedSizeListArray.from_arrays(
         pa.array(units_nd.reshape(-1)), codes_nd.shape[1], mask=pa.array(~finite_n1[:, 0])
     )
-    return table.select(["place", "artifact", "code"]).append_column("unit", unit)
+    return table.append_column("unit", unit)

@@ -49,7 +49,7 @@ class AutoencoderSettings:
     """`relu` fits non-negative z_S alone (the paper's both are); on signed codes it left 58 % of the variance."""
     learning_rate: float | None = None
     """None: min(0.05, 0.02 * sqrt(d_S)), for standardised codes. The loss is a mean over d_S, so narrow z_S make larger
-    steps: at 0.05 three of six fits with d_S of 1 or 2 diverged, at 0.02 none of twelve; at 0.02 and d_S = 512 the
+    steps: at 0.05 four of nine fits with d_S of 1 or 2 diverged, at 0.02 none of nine; at 0.02 and d_S = 512 the
     paper's 150 epochs were too few (R^2 .53 against .77 at 0.05). The paper's 0.5 is for its raw codes."""
     weight_decay: float = 1e-6
     """As in the released code."""

@@ -21,6 +21,7 @@ from tests.embeddings.making import (
     commit_codes,
     commit_cohort,
     commit_runs,
+    digests,
     files_of,
     full_store,
     make_bag,

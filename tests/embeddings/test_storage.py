@@ -17,7 +17,7 @@ def storage(tmp_path):
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a\\b", "a\0b"])
 def test_paths_outside_the_store_are_refused(storage, path):
-    for action in (storage.read, storage.size, storage.delete, storage.zarr_store, lambda p: storage.create(p, b"")):
+    for action in (storage.read, storage.size, storage.delete, lambda p: storage.create(p, b"")):
         with pytest.raises(InvalidNameError, match="no path inside the store"):
             action(path)
 
@@ -54,6 +54,13 @@ def test_delete_takes_the_empty_folders_of_a_bag_with_it(storage, tmp_path):
     assert (tmp_path / "store/objects/bag/ab/abd/01/zarr.json").exists()
     storage.delete("objects/bag/ab/abd/01/zarr.json")
     assert (tmp_path / "store/objects/bag").exists()
+
+
+def test_a_part_of_a_file(storage):
+    storage.create("objects/weights/a", b"0123456789")
+    assert storage.read("objects/weights/a", 7) == b"789"
+    assert storage.read("objects/weights/a", 2, 5) == b"234"
+    assert storage.read("objects/weights/a", 10) == b""
 
 
 def test_a_missing_file_is_damage_with_its_path(storage):

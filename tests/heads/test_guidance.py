@@ -17,7 +17,7 @@ from heads.registry import build_guidance
 
 def linear_pairs(n: int, d_in: int, d_out: int, seed: int, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    x_nd = rng.normal(size=(n, d_in)) * rng.uniform(0.1, 50, d_in) + 3
+    x_nd = rng.normal(size=(n, d_in)) * np.random.default_rng(6).uniform(0.1, 50, d_in) + 3
     y_nd = (x_nd - 3) @ np.random.default_rng(7).normal(size=(d_in, d_out)) / 50 + noise * rng.normal(size=(n, d_out))
     return x_nd.astype(np.float32), y_nd.astype(np.float32)
 

@@ -8,6 +8,7 @@ what guidance needs. Nothing here resembles disease closely enough to learn medi
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import tifffile
-from scipy.ndimage import gaussian_filter, zoom
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from embeddings.errors import InvalidInputError
 
@@ -37,7 +39,7 @@ HIDDEN_CENTRES: Mapping[str, tuple[float, float, float]] = {
 HIDDEN_SD = 0.5
 """Of h within a class."""
 
-MRI_NOISE_SD = 0.7
+MRI_NOISE_SD = 0.5
 """Of what is added to h before the MRI shows it."""
 
 SLIDE_MPP = 0.5
@@ -74,6 +76,13 @@ class VoxelGrid:
         affine = np.diag([*(signs * self.spacing_mm), 1.0])
         affine[:3, 3] = -affine[:3, :3] @ ((np.array(self.shape_vox) - 1) / 2)
         return affine
+
+    def axes_mm(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places of the voxels along each axis, RAS mm."""
+        x, y, z = (
+            np.arange(size) * self.affine[axis, axis] + self.affine[axis, 3] for axis, size in enumerate(self.shape_vox)
+        )
+        return x, y, z
 
 
 GRIDS: Mapping[str, VoxelGrid] = {
@@ -135,7 +144,7 @@ def _class_list(cases: int) -> list[str]:
 
 def draw_slide(hidden: np.ndarray, rng: np.random.Generator, slide_px: int) -> np.ndarray:
     """(slide_px, slide_px, 3) uint8 H&E-like picture of h (3,): a piece of tissue on white glass at SLIDE_MPP."""
-    cellularity, elongation, fibrillarity = hidden
+    cellularity, elongation, fibrillarity = hidden.tolist()  # Python floats keep the pictures float32.
     coarse = slide_px // 16
     y, x = np.mgrid[-1 : 1 : coarse * 1j, -1 : 1 : coarse * 1j]
     shape = 1 - np.hypot(x, y) + 4 * gaussian_filter(rng.normal(size=(coarse, coarse)), coarse / 12)
@@ -143,7 +152,7 @@ def draw_slide(hidden: np.ndarray, rng: np.random.Generator, slide_px: int) -> n
 
     grain = gaussian_filter(rng.normal(size=(slide_px // 4, slide_px // 4)), (1.0, 3.0))
     fibres = _enlarged(grain / grain.std(), 4)
-    eosin = tissue * np.clip(0.35 + 0.03 * fibrillarity + 0.07 * np.exp(0.4 * fibrillarity) * fibres, 0.05, 1.0)
+    eosin = tissue * np.clip(0.35 + 0.03 * fibrillarity + 0.07 * math.exp(0.4 * fibrillarity) * fibres, 0.05, 1.0)
     hematoxylin = 0.06 * tissue
 
     area_mm2 = (slide_px * SLIDE_MPP / 1000) ** 2
@@ -167,17 +176,18 @@ def draw_slide(hidden: np.ndarray, rng: np.random.Generator, slide_px: int) -> n
         # Soft rim of about a pixel and a half.
         np.maximum(window, dark * np.clip((1 - along**2 - across**2) * minor / 3, 0, 1), out=window)
 
-    stain = rng.normal(1, 0.06, 2)  # Laboratories stain differently.
+    stain = rng.normal(1, 0.06, 2).tolist()  # Laboratories stain differently.
     slide = np.empty((slide_px, slide_px, 3), np.uint8)
     for channel in range(3):
         density_hw = hematoxylin * (HEMATOXYLIN_OD[channel] * stain[0]) + eosin * (EOSIN_OD[channel] * stain[1])
-        slide[..., channel] = 245 * np.exp(-np.log(10) * density_hw.astype(np.float32))
+        slide[..., channel] = 245 * np.exp(-math.log(10) * density_hw)
     return slide
 
 
 def _enlarged(values_hw: np.ndarray, factor: int) -> np.ndarray:
     """(factor h, factor w) float32, linearly interpolated."""
-    return np.asarray(zoom(values_hw.astype(np.float32), factor, order=1))
+    size = (values_hw.shape[1] * factor, values_hw.shape[0] * factor)
+    return np.asarray(Image.fromarray(values_hw.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
 
 
 def write_slide(path: Path, slide_hwc: np.ndarray) -> None:
@@ -204,28 +214,26 @@ def write_slide(path: Path, slide_hwc: np.ndarray) -> None:
 
 def draw_mri(noisy: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Sequence -> voxels int16 on its grid in GRIDS: a brain with a tumour that shows the noisy state (3,)."""
-    vascularity, wetness, swelling = noisy
+    vascularity, wetness, swelling = noisy.tolist()
     semi_axes_mm = np.array([68.0, 84.0, 60.0]) * rng.normal(1, 0.03, 3)
     centre_mm = rng.uniform(-0.35, 0.35, 3) * semi_axes_mm
     centre_mm[0] += np.sign(centre_mm[0]) * 12  # Off the midline, in one hemisphere.
-    core_mm = 19 * np.exp(0.12 * vascularity + rng.normal(0, 0.08))
-    oedema_mm = core_mm + 12 * np.exp(0.4 * swelling)
+    core_mm = 22 * math.exp(0.12 * vascularity + rng.normal(0, 0.08))
+    oedema_mm = core_mm + 14 * math.exp(0.4 * swelling)
     waviness = rng.normal(0, 1, (2, 3))
     voxels: dict[str, np.ndarray] = {}
     for sequence, grid in GRIDS.items():
         gray, white, ventricle, tumour = TISSUE_INTENSITIES[sequence]
-        axes_mm = [
-            (np.arange(size) * grid.affine[axis, axis] + grid.affine[axis, 3])
-            for axis, size in enumerate(grid.shape_vox)
-        ]
-        place_mm = np.stack(np.meshgrid(*axes_mm, indexing="ij"), axis=-1)
-        depth = np.linalg.norm(place_mm / semi_axes_mm, axis=-1)  # 0 in the middle, 1 on the surface.
-        folds = np.sin(place_mm / 9.0 + waviness[0]).sum(axis=-1) / 3
-        image = np.where(depth + 0.08 * folds < 0.78, white, gray)
-        image = np.where(np.linalg.norm((np.abs(place_mm) - [12, 0, 5]) / [7, 26, 9], axis=-1) < 1, ventricle, image)
+        x, y, z = grid.axes_mm()
+        depth = np.sqrt(_sum_over(x / semi_axes_mm[0], y / semi_axes_mm[1], z / semi_axes_mm[2], power=2))
+        folds = _sum_over(*(np.sin(axis / 9.0 + shift) for axis, shift in zip((x, y, z), waviness[0], strict=True)))
+        image = np.where(depth + 0.03 * folds < 0.78, white, gray)  # depth: 0 in the middle, 1 on the surface.
+        ventricles = _sum_over((np.abs(x) - 12) / 7, y / 26, (z - 5) / 9, power=2) < 1
+        image = np.where(ventricles, ventricle, image)
 
-        away_mm = np.linalg.norm(place_mm - centre_mm, axis=-1)
-        away_mm = away_mm + 2.5 * np.sin(place_mm / 6.0 + waviness[1]).sum(axis=-1)
+        away_mm = np.sqrt(_sum_over(x - centre_mm[0], y - centre_mm[1], z - centre_mm[2], power=2))
+        waves = _sum_over(*(np.sin(axis / 6.0 + shift) for axis, shift in zip((x, y, z), waviness[1], strict=True)))
+        away_mm = away_mm + 2.5 * waves
         oedema = _inside(away_mm, oedema_mm)
         core = _inside(away_mm, core_mm)
         if sequence in ("t2", "flair"):
@@ -236,11 +244,17 @@ def draw_mri(noisy: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarra
             image = image + core * (tumour - 50 * wetness - image)
         if sequence == "t1ce":
             ring = np.exp(-(((away_mm - core_mm) / 5.0) ** 2))
-            image = image + ring * np.clip(150 + 170 * vascularity, 0, None)
-        bias = 1 + 0.08 * np.sin(place_mm @ rng.normal(0, 0.008, 3))
+            image = image + ring * max(150 + 170 * vascularity, 0.0)
+        tilt = rng.normal(0, 0.008, 3)
+        bias = 1 + 0.08 * np.sin(_sum_over(x * tilt[0], y * tilt[1], z * tilt[2]))  # Of the receiving coil.
         image = image * bias * rng.normal(1, 0.1) + rng.normal(0, 15, image.shape)
         voxels[sequence] = np.where(depth < 1, np.clip(image, 1, 32000), 0).astype(np.int16)
     return voxels
+
+
+def _sum_over(x: np.ndarray, y: np.ndarray, z: np.ndarray, power: int = 1) -> np.ndarray:
+    """(len(x), len(y), len(z)): the sum of one term per axis, each to `power`."""
+    return (x**power)[:, None, None] + (y**power)[:, None] + z**power
 
 
 def _inside(away_mm: np.ndarray, radius_mm: float) -> np.ndarray:

@@ -1,0 +1,202 @@
+"""Opening and querying: snapshots, the lag, sentences instead of tracebacks, and no way to a file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from embeddings.errors import CorruptArtifactError, InvalidInputError, NotFoundInStoreError
+from embeddings.store import EmbeddingStore
+from tests.warehouse.making import MRI, SLIDES, codes_of, commit_codes, commit_cohort
+from warehouse.catalog import head, lag, open_catalog, query
+from warehouse.indexer import build_index
+
+
+def count(root: Path, table: str, at: int | str | None = None) -> int:
+    return query(root, f"SELECT count(*) AS n FROM {table}", at).table["n"][0].as_py()
+
+
+def test_at_answers_for_every_snapshot(indexed_root: Path):
+    assert [count(indexed_root, "codes", at) for at in (0, 1, 2, 3, None)] == [0, 0, 12, 24, 24]
+    assert [count(indexed_root, "cases", at) for at in (0, 1)] == [0, 12]
+    assert [count(indexed_root, "runs", at) for at in (5, 6)] == [0, 3]
+    assert [count(indexed_root, "aliases", at) for at in (6, 7)] == [0, 1]
+
+
+def test_at_takes_tags_and_aliases(indexed_root: Path):
+    assert query(indexed_root, "SELECT 1", "baseline").at == 2
+    assert query(indexed_root, "SELECT 1", "champion").at == 6
+    with pytest.raises(NotFoundInStoreError, match="no tag or alias 'nobody'; known: baseline, champion"):
+        open_catalog(indexed_root, "nobody")
+    with pytest.raises(NotFoundInStoreError, match="ends at snapshot 7 and knows no snapshot 99"):
+        open_catalog(indexed_root, 99)
+
+
+def test_removed_rows_stay_in_old_snapshots(store: EmbeddingStore, root: Path):
+    commit_cohort(store)
+    (entry,) = store.snapshot().entries(kind="rows:labels")
+    with store.begin() as transaction:
+        transaction.replace(entry)
+    build_index(store)
+    assert [count(root, "labels", at) for at in (1, 2)] == [12, 0]
+
+
+def test_the_lag_is_told(store: EmbeddingStore, root: Path):
+    commit_cohort(store)
+    assert lag(root) == 1
+    build_index(store)
+    assert lag(root) == 0
+    assert query(root, "SELECT 1").lag_line == ""
+    commit_codes(store, codes_of(MRI, 0))
+    commit_codes(store, codes_of(SLIDES, 1))
+    result = query(root, "SELECT count(*) AS n FROM codes")
+    assert (result.commits_behind, result.at, result.table["n"][0].as_py()) == (2, 1, 0)
+    assert result.lag_line == "the index ends at snapshot 1, 2 commits behind the store; run `guidestore index`"
+
+
+@pytest.mark.parametrize("newest", [0, 1, 2, 3, 7, 8, 100])
+@pytest.mark.parametrize("known", [0, 1, 5])
+def test_head_is_found_by_probing(tmp_path: Path, newest: int, known: int):
+    (tmp_path / "commits").mkdir()
+    for version in range(1, newest + 1):
+        (tmp_path / "commits" / f"{version:012d}.json").touch()
+    if known <= newest:
+        assert head(tmp_path, known) == newest
+
+
+@pytest.mark.parametrize(
+    ("sql", "sentence"),
+    [
+        (
+            "FROM nowhere",
+            "Table with name nowhere does not exist; the views are aliases, bags, cases, code_sets, codes,",
+        ),
+        ("SELECT casse_id FROM cases", 'column "casse_id" not found in FROM clause; candidate bindings: "case_id"'),
+        ("SELEC 1", 'syntax error at or near "SELEC"'),
+        ("", "the query is empty"),
+        ("-- nothing", "the query is empty"),
+        ("SELECT 1 FROM root", "Table with name root does not exist"),
+        ("SELECT 'a'::INTEGER", "Could not convert string 'a' to INT32"),
+    ],
+)
+def test_wrong_sql_gives_a_sentence(indexed_root: Path, sql: str, sentence: str):
+    with pytest.raises(InvalidInputError, match=re.escape(sentence)) as caught:
+        query(indexed_root, sql)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *(
+            "CREATE TABLE x (a INT)",
+            "DROP VIEW cases",
+            "DELETE FROM base.cases",
+            "INSERT INTO tags VALUES ('x', 1, '')",
+        ),
+        *("COPY cases TO '{out}'", "EXPORT DATABASE '{out}'", "ATTACH '{out}'", "SET threads = 1", "INSTALL httpfs"),
+        *(
+            "UPDATE base.cases SET case_id = ''",
+            "CHECKPOINT",
+            "SELECT 1; DROP VIEW cases",
+            "CREATE TEMP TABLE x (a INT)",
+        ),
+    ],
+)
+def test_statements_that_do_more_than_read_are_refused(indexed_root: Path, tmp_path: Path, sql: str):
+    if sql == "CHECKPOINT":  # nothing to write in a read-only catalog
+        query(indexed_root, sql)
+    else:
+        with pytest.raises(InvalidInputError, match=r"the index is read-only and .* does more than read"):
+            query(indexed_root, sql.format(out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *("FROM read_csv('/etc/passwd')", "FROM read_text('/etc/passwd')", "FROM glob('/etc/*')", "FROM '/etc/passwd'"),
+        *("COPY cases TO '{out}'", "COPY cases TO '{out}' (USE_TMP_FILE false)", "ATTACH '{out}'"),
+        *("COPY cases TO '{catalog}' (USE_TMP_FILE false)", "COPY cases TO '{catalog}.wal' (USE_TMP_FILE false)"),
+        *("FROM read_blob('{catalog}')", "EXPLAIN ANALYZE COPY cases TO '{out}'", "INSTALL httpfs", "LOAD httpfs"),
+        *("SET enable_external_access = true", "SET disabled_filesystems = ''", "RESET lock_configuration"),
+        *("DELETE FROM base.cases", "CREATE VIEW guidestore.x AS SELECT 1", "EXPORT DATABASE '{out}'"),
+    ],
+)
+def test_the_engine_itself_is_locked_down(indexed_root: Path, tmp_path: Path, sql: str):
+    (catalog,) = (indexed_root / "index").glob("*.duckdb")
+    before = catalog.read_bytes()
+    con = open_catalog(indexed_root)
+    with pytest.raises(duckdb.Error):
+        con.execute(sql.format(out=tmp_path / "out", catalog=catalog)).fetchall()
+    con.close()
+    assert not (tmp_path / "out").exists()
+    assert catalog.read_bytes() == before
+    assert not Path(f"{catalog}.wal").exists()
+
+
+def test_reading_files_gives_a_sentence(indexed_root: Path):
+    with pytest.raises(InvalidInputError, match="can neither read nor write files"):
+        query(indexed_root, "FROM read_csv('/etc/passwd')")
+
+
+def test_reads_of_every_form_work(indexed_root: Path):
+    assert query(indexed_root, "SELECT 1; SELECT 2 AS b").table.to_pylist() == [{"b": 2}]
+    assert query(indexed_root, "DESCRIBE labels").table["column_name"].to_pylist() == [
+        "cohort",
+        "case_id",
+        "target",
+        "class",
+    ]
+    assert query(indexed_root, "PIVOT labels ON class USING count(*) GROUP BY cohort").table.to_pylist() == [
+        {"cohort": "phantom", "A": 6, "G": 6}
+    ]
+    assert "labels" in str(query(indexed_root, "EXPLAIN FROM labels").table.to_pylist())
+    assert query(indexed_root, "WITH a AS (SELECT 3 AS x) FROM a").table.to_pylist() == [{"x": 3}]
+
+
+def test_two_connections_of_one_process_look_at_two_snapshots(indexed_root: Path):
+    old, new = open_catalog(indexed_root, 2), open_catalog(indexed_root)
+    counts = [con.execute("SELECT count(*) FROM codes").fetchall() for con in (old, new, old)]
+    assert counts == [[(12,)], [(24,)], [(12,)]]
+    old.close()
+    new.close()
+
+
+def test_a_missing_store_or_index_is_said(tmp_path: Path, store: EmbeddingStore, root: Path):
+    with pytest.raises(NotFoundInStoreError, match="there is no guidestore at"):
+        query(tmp_path / "nothing", "SELECT 1")
+    with pytest.raises(NotFoundInStoreError, match="has no index yet; build it with `guidestore index`"):
+        query(root, "SELECT 1")
+
+
+def test_a_missing_or_short_catalog_is_said(store: EmbeddingStore, root: Path):
+    commit_cohort(store)
+    catalog = build_index(store).path
+    catalog.write_bytes(catalog.read_bytes()[:-1])
+    with pytest.raises(CorruptArtifactError, match="is missing or not as long as it was written"):
+        query(root, "SELECT 1")
+    catalog.unlink()
+    with pytest.raises(CorruptArtifactError, match=r"catalog-000000000001\.duckdb is missing"):
+        query(root, "SELECT 1")
+
+
+def test_little_is_imported_for_a_query(indexed_root: Path):
+    code = (
+        "import sys; from warehouse.catalog import query; query(sys.argv[1], 'SELECT 1'); "
+        "heavy = {'torch', 'zarr', 'sklearn', 'pandas', 'prefect'}; "
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(indexed_root)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.strip() == "[]"

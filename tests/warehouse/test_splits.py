@@ -1,0 +1,79 @@
+"""Drawn splits: stratified, seeded, independent of order, every labelled case in test once."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from embeddings.errors import InvalidInputError
+from warehouse.cohorts.splits import draw_fixed_splits, draw_splits
+
+IDS = [f"case_{number:03d}" for number in range(120)]
+LABELS = {case: "GGGOOA"[number % 6] for number, case in enumerate(IDS[:100])}
+
+
+def by_fold(rows: list[dict]) -> dict[int, dict[str, str]]:
+    folds: dict[int, dict[str, str]] = {}
+    for row in rows:
+        assert folds.setdefault(row["fold"], {}).setdefault(row["case_id"], row["part"]) == row["part"]
+    return folds
+
+
+def test_folds_cover_everyone_and_keep_the_classes():
+    folds = by_fold(draw_splits(IDS, LABELS, name="drawn", folds=5, seed=1, val_fraction=0.25))
+    assert sorted(folds) == [0, 1, 2, 3, 4]
+    tested = Counter(case for parts in folds.values() for case, part in parts.items() if part == "test")
+    assert tested == dict.fromkeys(IDS[:100], 1)
+    for parts in folds.values():
+        assert set(parts) == set(IDS)
+        assert {parts[case] for case in IDS[100:]} == {"train"}
+        sizes = Counter(parts[case] for case in LABELS)
+        assert sizes == {"train": 60, "val": 20, "test": 20}
+        classes = Counter((parts[case], label) for case, label in LABELS.items())
+        assert all(abs(classes["test", label] - count / 5) < 1 for label, count in Counter(LABELS.values()).items())
+        assert all(abs(classes["val", label] - count / 5) <= 1 for label, count in Counter(LABELS.values()).items())
+
+
+def test_order_does_not_matter_and_the_seed_does():
+    shuffled = IDS.copy()
+    random.Random(3).shuffle(shuffled)
+    labels = {case: LABELS[case] for case in shuffled if case in LABELS}
+    first = draw_splits(IDS, LABELS, name="drawn", folds=4, seed=7)
+    assert draw_splits(shuffled, labels, name="drawn", folds=4, seed=7) == first
+    assert draw_splits(IDS, LABELS, name="drawn", folds=4, seed=8) != first
+    assert "seed 7" in first[0]["origin"]
+    assert "stratified 4 folds" in first[0]["origin"]
+
+
+def test_fixed_sizes_as_in_radpath():
+    ids = [f"case_{number:03d}" for number in range(221)]
+    labels = dict(zip(ids, ["G"] * 133 + ["O"] * 34 + ["A"] * 54, strict=True))
+    folds = by_fold(draw_fixed_splits(ids, labels, name="five", sizes=(165, 28, 28), draws=5, seed=0))
+    assert len(folds) == 5
+    tests = set()
+    for parts in folds.values():
+        assert Counter(parts.values()) == {"train": 165, "val": 28, "test": 28}
+        assert Counter(labels[case] for case, part in parts.items() if part == "test") == {"G": 17, "O": 4, "A": 7}
+        tests.add(frozenset(case for case, part in parts.items() if part == "test"))
+    assert len(tests) == 5
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: draw_splits(IDS, {}, name="d", folds=2, seed=0), "no case has a label"),
+        (lambda: draw_splits(IDS, LABELS, name="d", folds=17, seed=0), "class A has 16 cases, too few for 17 folds"),
+        (lambda: draw_splits(IDS, LABELS, name="d", folds=1, seed=0), "at least 2 folds"),
+        (lambda: draw_splits(IDS, LABELS, name="a/b", folds=2, seed=0), "cannot be a split"),
+        (
+            lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(1, 2, 3), draws=1, seed=0),
+            r"1 \+ 2 \+ 3 are 6, but 100 cases have a label",
+        ),
+        (lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(98, 1, 1), draws=1, seed=0), "choose other sizes"),
+    ],
+)
+def test_draws_that_cannot_be_give_a_sentence(call, sentence: str):
+    with pytest.raises(InvalidInputError, match=sentence):
+        call()
