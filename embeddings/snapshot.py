@@ -139,17 +139,18 @@ class Snapshot:
         rows = self._code_set_rows(key)
         if not rows.num_rows:
             raise NotFoundInStoreError(f"no codes of {key} at snapshot {self.version}")
-        tables = []
+        ids: list[tuple[str, str, str]] = []
+        matrices = []
         for file, artifacts in self._files_of(rows):
             table = _only(read_table(self.storage, file), "artifact", artifacts)
             if table.num_rows != len(artifacts):
                 raise CorruptArtifactError(f"{file.path} lacks codes that were committed; run `guidestore fsck`")
-            tables.append(table)
-        table = pa.concat_tables(tables)
-        case_ids, image_ids, ids = (table[name].to_pylist() for name in ("case_id", "image_id", "artifact"))
-        order = sorted(range(len(ids)), key=lambda i: (case_ids[i], image_ids[i], ids[i]))
-        codes_nd = code_matrix(table)[order]  # a copy, so that its owner may write to it
-        return CaseCodes(tuple(case_ids[i] for i in order), codes_nd, tuple(image_ids[i] for i in order), key)
+            columns = (table[name].to_pylist() for name in ("case_id", "image_id", "artifact"))
+            ids += zip(*columns, strict=True)
+            matrices.append(code_matrix(table))
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        codes_nd = np.concatenate(matrices)[order]
+        return CaseCodes(tuple(ids[i][0] for i in order), codes_nd, tuple(ids[i][1] for i in order), key)
 
     def bags(self, key: CodeSetKey, case_id: str) -> list[Bag]:
         """The bags of a case, one per slide, sorted by image id; verified. Raises CorruptArtifactError."""

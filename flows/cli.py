@@ -107,7 +107,7 @@ def demo(
         else:
             print("  (none)")
     print(f"\nA new case from its MRI alone (its slide would say {result.new_case_class}):")
-    print(f"  guidestore predict --store {folder / 'store'} --run champion {folder / 'new-case' / 'Radiology'}/*")
+    print(f"  guidestore predict --store {folder / 'store'} --run champion {folder / 'new-case' / 'NEW_0001'}")
     rows = result.prediction.as_rows()
     show_rows(rows, list(rows[0]), "table")
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,8 +68,9 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> DemoResult:
         seconds[name] = time.monotonic() - started
         started = time.monotonic()
 
-    if not (images / "labels.csv").exists():
+    if not (images / "labels.csv").exists():  # written last: without it the folder is of an interrupted run
         say(f"Generating {CASES} cases of real NIfTI and TIFF files under {images} …")
+        shutil.rmtree(images, ignore_errors=True)
         generate_phantom(images, cases=CASES, seed=0)
     store = EmbeddingStore.create(root)
     if not store.snapshot().rows("cohorts", cohort=COHORT).num_rows:
@@ -125,12 +128,8 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> DemoResult:
         answers[question] = (sql, query(root, sql).table.to_pylist())
     lap("SQL")
 
-    new_images = folder / "new-case"
-    if not (new_images / "labels.csv").exists():
-        generate_phantom(new_images, cases=1, seed=2026)
-    (case_folder,) = (new_images / "Radiology").iterdir()
-    prediction = predict(root, "champion", files=[case_folder])
-    truth = (new_images / "labels.csv").read_text().splitlines()[1].split(",")[1]
+    new_case, truth = _new_case(folder)
+    prediction = predict(root, "champion", files=[new_case])
     lap("prediction")
     return DemoResult(
         evaluation,
@@ -142,6 +141,21 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> DemoResult:
         store.snapshot().version,
         seconds,
     )
+
+
+def _new_case(folder: Path) -> tuple[Path, str]:
+    """The MRI of a case that no cohort has, and the class that its slide would tell."""
+    case, label = folder / "new-case" / "NEW_0001", folder / "new-case" / "label.txt"
+    if not label.exists():
+        shutil.rmtree(folder / "new-case", ignore_errors=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            generate_phantom(Path(scratch) / "p", cases=9, seed=2026, slide_px=256)
+            case.mkdir(parents=True)
+            for file in (Path(scratch) / "p" / "Radiology" / "PHANTOM_0001").iterdir():
+                shutil.copy(file, case / file.name.replace("PHANTOM", "NEW"))
+            row = (Path(scratch) / "p" / "labels.csv").read_text().splitlines()[1]
+        label.write_text(row.split(",")[1])
+    return case, label.read_text()
 
 
 def _best_on_val(store: EmbeddingStore, runs: list[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -119,8 +120,24 @@ def _guide_fold(
         d_s=d_s,
         permutations=settings.permutations,
     )
-    with store.begin(f"heads on {paired.cohort}/{paired.split}/{paired.fold}, {mode}, seed {seed}") as transaction:
+    message = f"heads on {paired.cohort}/{paired.split}/{paired.fold}, {mode}, seed {seed}"
+    with one_thread(), store.begin(message) as transaction:
         report.trained += _commit_heads(transaction, settings, paired, data, mode, heads, ids)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Heads are products of 50 rows or so: a second thread only waits for the first, and on a busy machine for long."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _run_id(settings: GuideSettings, data: str, mode: str, seed: int, row: str, control: str, permutation: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def add(store: EmbeddingStore, data: Path, key: Path, **tables: Path):
+def add(store: EmbeddingStore, data: Path, key: Path, **tables: Any):
     pseudonyms = Pseudonyms.load_or_create(key, data.parent / "store")
     return add_manifest(store, "glioma", pseudonyms=pseudonyms, **tables)
 
