@@ -71,6 +71,8 @@ class _Encode:
     settings: EncodeSettings
     report: EncodeReport
     progress: Progress
+    hidden: dict[str, str] = field(default_factory=dict)
+    """What must not reach the store: the paths of a pseudonymized cohort, which hold patient ids -> image id."""
 
     def weights_free(self) -> None:
         if build_encoder(self.settings.encoder).spec.input_kind == "tiles":
@@ -106,6 +108,8 @@ class _Encode:
         paths = Pseudonyms.load(settings.key_file).image_paths(settings.cohort) if settings.key_file else None
         images, incomplete = images_of(self.store.snapshot(), settings.cohort, settings.modality, paths)
         self.report.notes += incomplete
+        if paths:
+            self.hidden.update({str(path): image.image_id for image in images for path in image.files.values()})
         return images
 
     def _volume_source(self) -> VolumeSource:
@@ -294,7 +298,7 @@ class _Encode:
         self.progress(what, len(items), len(items))
 
     def _quarantining(self, key: CodeSetKey, item: Item) -> _Quarantine:
-        return _Quarantine(self.store, key, item, self.report)
+        return _Quarantine(self.store, key, item, self.report, self.hidden)
 
 
 def classifier_recipe(encoder_weights_sha256: str, target: str) -> dict[str, str]:
@@ -362,6 +366,7 @@ class _Quarantine:
     key: CodeSetKey
     item: Item
     report: EncodeReport
+    hidden: Mapping[str, str]
 
     def __enter__(self) -> None:
         return None
@@ -371,7 +376,10 @@ class _Quarantine:
     ) -> bool:
         if not isinstance(error, InvalidInputError):
             return False
-        self.report.failed[self.item.case_id] = str(error)
+        reason = str(error)
+        for path, image_id in self.hidden.items():
+            reason = reason.replace(path, f"image {image_id}")
+        self.report.failed[self.item.case_id] = reason
         what = {
             "cohort": self.key.cohort,
             "case_id": self.item.case_id,
@@ -379,7 +387,7 @@ class _Quarantine:
             "modality": self.key.modality,
             "encoder": self.key.encoder,
             "encoder_digest": self.key.encoder_digest,
-            "reason": str(error),
+            "reason": reason,
         }
         row = {**what, "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
         with self.store.begin(f"quarantine of {self.item.case_id}") as transaction:

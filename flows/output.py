@@ -116,7 +116,7 @@ def paper_table(evaluation: Any, title: str) -> None:
             str(row.n),
         )
         mode = row.mode
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console = Console() if sys.stdout.isatty() else Console(width=140)
     console.print(table)
     for note in evaluation.notes:
         console.print(f"  {note}", highlight=False)

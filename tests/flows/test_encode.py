@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -142,3 +143,24 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_codes(encoded: Phanto
         assert bag.features_nd.tobytes() == expected.features_nd.tobytes()
         assert bag.coords_n2.tobytes() == expected.coords_n2.tobytes()
     assert fsck(LocalStorage(tmp_path / "store")).clean
+
+
+def test_a_pseudonymized_cohort_leaves_no_patient_id_in_the_store(encoded: Phantom, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(encoded.images, images)
+    (images / "Pathology" / "PHANTOM_0002.tiff").write_bytes(b"no slide")
+    root, key = tmp_path / "store", tmp_path / "key"
+    store = EmbeddingStore.create(root)
+    add_radpath(store, "phantom", images, root=root, key_file=key)
+    settings = {**common(root), **SLIDES, "target_mpp": 4.0}
+    with pytest.raises(InvalidInputError, match="--key"):
+        encode(EncodeSettings(**settings))
+    report = encode(EncodeSettings(**settings, key_file=key))
+    assert report.encoded == CASES - 1
+    (reason,) = report.failed.values()
+    assert "PHANTOM" not in reason
+    for file in root.rglob("*"):
+        assert "PHANTOM" not in str(file.relative_to(root))
+        assert not file.is_file() or b"PHANTOM_" not in file.read_bytes()
+    rows = store.snapshot().rows("quarantine").to_pylist()
+    assert "PHANTOM" not in json.dumps(rows)

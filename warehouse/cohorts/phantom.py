@@ -39,7 +39,7 @@ HIDDEN_CENTRES: Mapping[str, tuple[float, float, float]] = {
 HIDDEN_SD = 0.5
 """Of h within a class."""
 
-MRI_NOISE_SD = 0.5
+MRI_NOISE_SD = 0.6
 """Of what is added to h before the MRI shows it."""
 
 SLIDE_MPP = 0.5
