@@ -207,6 +207,7 @@ def split_command(
     folds: Annotated[int, typer.Option("--folds", min=2, help="Stratified folds; each case is tested once.")] = 5,
     name: Annotated[str, typer.Option("--name", help="Name of the split; default cvFOLDS.")] = "",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    val: Annotated[float, typer.Option("--val", min=0.01, max=0.9, help="Val's share of what is not test.")] = 0.15,
     target: Target = "",
     store: Store = STORE,
 ) -> None:
@@ -218,7 +219,7 @@ def split_command(
     opened = EmbeddingStore.open(store)
     wanted = target or only_target(opened.snapshot(), cohort)
     name = name or f"cv{folds}"
-    add_split(opened, cohort, wanted, name=name, folds=folds, seed=seed)
+    add_split(opened, cohort, wanted, name=name, folds=folds, seed=seed, val_fraction=val)
     print(f"split {name} of {cohort}: {folds} folds, stratified by {wanted}, seed {seed}")
 
 

@@ -22,10 +22,12 @@ def add_radpath(
     return add_cohort(store, tables)
 
 
-def add_split(store: EmbeddingStore, cohort: str, target: str, *, name: str, folds: int, seed: int) -> CohortReport:
+def add_split(
+    store: EmbeddingStore, cohort: str, target: str, *, name: str, folds: int, seed: int, val_fraction: float
+) -> CohortReport:
     """Draws stratified folds over all cases of a cohort and commits them; the same draw again is a no-op."""
     snapshot = store.snapshot()
     _, labels = labels_of(snapshot, cohort, target)
     case_ids = snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist()
-    rows = draw_splits(case_ids, labels, name=name, folds=folds, seed=seed)
+    rows = draw_splits(case_ids, labels, name=name, folds=folds, seed=seed, val_fraction=val_fraction)
     return add_cohort(store, CohortTables(cohort, splits=rows), message=f"split {name} of {cohort}")

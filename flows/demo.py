@@ -21,6 +21,8 @@ from warehouse.indexer import build_index
 
 COHORT, TARGET, SPLIT = "phantom", "class", "cv3"
 CASES, FOLDS, SEEDS = 48, 3, (0, 1)
+VAL_FRACTION = 0.25
+"""Of what a fold does not test: 8 cases to stop by, 24 to train on."""
 TILE_SIZE_PX, TARGET_MPP = 128, 1.0
 PERMUTATIONS = 5
 
@@ -75,7 +77,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> DemoResult:
     store = EmbeddingStore.create(root)
     if not store.snapshot().rows("cohorts", cohort=COHORT).num_rows:
         add_radpath(store, COHORT, images)
-        add_split(store, COHORT, TARGET, name=SPLIT, folds=FOLDS, seed=0)
+        add_split(store, COHORT, TARGET, name=SPLIT, folds=FOLDS, seed=0, val_fraction=VAL_FRACTION)
     lap("cohort")
 
     say("Encoding: texture bags of the slides, then C_S and C_I trained on each fold …")

@@ -51,7 +51,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
     generate_phantom(images, cases=CASES, seed=3)
     opened = EmbeddingStore.create(store)
     add_radpath(opened, "phantom", images)
-    add_split(opened, "phantom", "class", name="cv2", folds=2, seed=0)
+    add_split(opened, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
     phantom = Phantom(store, images, ())
     encode(EncodeSettings(**common(store), **SLIDES))
     encode(phantom.encode_settings(modality="histology", encoder="attention_pooling"))

@@ -32,10 +32,10 @@ def run(*arguments: object, ok: bool = True, text: bool = True) -> subprocess.Co
 def mfeat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real imported codes of 2,000 digits: mor and fou, five stratified folds drawn with a seed."""
     store = tmp_path_factory.mktemp("mfeat") / "store"
-    run("cohort", "add", "manifest", "mfeat", "--labels", DATA / "mfeat" / "labels.csv", "--store", store)
     for modality in ("mor", "fou"):
         file = DATA / "mfeat" / f"{modality}.csv"
         run("import", file, "--cohort", "mfeat", "--modality", modality, "--encoder", "mfeat", "--store", store)
+    run("cohort", "add", "manifest", "mfeat", "--labels", DATA / "mfeat" / "labels.csv", "--store", store)
     run("cohort", "split", "mfeat", "--folds", 5, "--seed", 0, "--store", store)
     return store
 
@@ -77,8 +77,8 @@ def test_sql_speaks_every_format_and_every_snapshot(mfeat: Path, tmp_path: Path)
     file = tmp_path / "out.parquet"
     file.write_bytes(run("sql", query, "--store", mfeat, "--format", "parquet", text=False).stdout)
     assert pq.read_table(file)["n"].to_pylist() == [2000, 2000]
-    at_two = run("sql", query, "--store", mfeat, "--at", 2, "--format", "csv").stdout.splitlines()
-    assert at_two == ["modality,n", "mor,2000"]
+    at_one = run("sql", query, "--store", mfeat, "--at", 1, "--format", "csv").stdout.splitlines()
+    assert at_one == ["modality,n", "mor,2000"]
     near = "SELECT case_id, similarity FROM neighbours('digit-0003', 'mfeat/fou/mfeat', 3) ORDER BY rank"
     rows = json.loads(run("sql", near, "--store", mfeat, "--format", "json").stdout)
     assert len(rows) == 3
