@@ -159,7 +159,7 @@ def test_help_and_sql_load_neither_torch_nor_prefect(encoded: Phantom) -> None:
         code = (
             "import sys; from flows import cli; sys.argv = ['guidestore', *" + repr(arguments) + "]\n"
             "try: cli.main()\nexcept SystemExit: pass\n"
-            "print(sorted({'torch', 'prefect', 'monai', 'sklearn', 'zarr', 'pydantic'} & set(sys.modules)))"
+            "print(sorted({'torch', 'prefect', 'monai', 'sklearn', 'zarr', 'skimage'} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.splitlines()[-1] == "[]"

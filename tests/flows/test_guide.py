@@ -113,5 +113,5 @@ def test_find_runs_keeps_the_newest_of_equals(encoded: Phantom) -> None:
 
 
 def test_wrong_parameters_are_refused_in_a_sentence(encoded: Phantom) -> None:
-    with pytest.raises(InvalidInputError, match="did you mean ridge"):
+    with pytest.raises(InvalidInputError, match="did you mean 'ridge'"):
         guide(GuideSettings(**common(encoded.store), **{**GUIDE, "permutations": 0}, guidance="rigde"))
