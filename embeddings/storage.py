@@ -129,6 +129,8 @@ class LocalStorage:
                 with temporary.open("xb") as file:
                     file.write(data)
                     file.flush()
+                    if target.exists():  # another writer won meanwhile: spare the disk a sync
+                        return False
                     os.fsync(file.fileno())
                 try:
                     os.link(temporary, target)

@@ -1,4 +1,4 @@
-"""Checks of the batches that encoders are handed, so that each encoder refuses in the same words."""
+"""What encoders refuse and how they say it, so that each does so in the same words."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ def check_bags(bags: Iterable[object], code_dim: int, encoder: str) -> None:
                 f"encoder {encoder} cannot pool item {number} of the batch: its bag has no tiles (a slide without "
                 "tissue); leave that case out"
             )
+
+
+def reason(error: Exception) -> str:
+    """What a library's error says, on one line, for use within a sentence."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _shown(value: object) -> str:

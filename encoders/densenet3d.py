@@ -26,7 +26,7 @@ FLIP_AXIS = -1
 
 @dataclass(frozen=True, slots=True)
 class DenseNet3dConfig:
-    """Size of the network. The defaults train on two CPU cores (47-d code)."""
+    """Size of the network. The defaults train on two CPU cores (32-d code)."""
 
     in_channels: int = 4
     """One per sequence."""

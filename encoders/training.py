@@ -118,7 +118,8 @@ def train_classifier(
     module.check(val_data)
     generator = torch.Generator().manual_seed(seed)
     module.reset(data, generator)
-    decoder = nn.Linear(module.code_dim, n_classes)
+    # Without PyTorch's own initialisation, which would draw from the global random state.
+    decoder = nn.Linear(module.code_dim, n_classes, device="meta").to_empty(device="cpu")
     nn.init.xavier_normal_(decoder.weight, generator=generator)
     nn.init.zeros_(decoder.bias)
     module.to(device)

@@ -19,6 +19,7 @@ from monai.transforms.spatial.array import Orientation, ResampleToMatch, Resize,
 from nibabel.filebasedimages import ImageFileError
 
 from embeddings.errors import InvalidInputError
+from encoders.checks import reason
 
 SEQUENCES = ("t1", "t1ce", "t2", "flair")
 """The sequences of RadPath and BraTS, in channel order. The paper's T1w is t1ce here."""
@@ -92,7 +93,8 @@ def load_volume(
     paths: sequence -> file, or what `sequence_files` takes. Steps: orient to RAS; resample by the physical affines onto
     the first sequence's field of view at spacing_mm (linear, zero outside); crop to the voxels above zero in any
     sequence; per sequence subtract the mean and divide by the standard deviation of its non-zero voxels; resize by one
-    factor for all axes so that the brain fits shape_vox, and pad with zeros.
+    factor for all axes so that the brain fits shape_vox, and pad with zeros. Nothing is co-registered: sequences
+    taken in different positions of the head must be registered beforehand.
 
     Raises InvalidInputError naming the file: missing, unreadable, truncated, not 3-D, not finite, without foreground.
     """
@@ -147,8 +149,7 @@ def _read(path: Path) -> MetaTensor:
         voxels = np.asarray(image.dataobj, dtype=np.float32)
     except (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise InvalidInputError(
-            f"{path} cannot be read as NIfTI ({str(error) or type(error).__name__}); the file is damaged or truncated, "
-            "so copy it again"
+            f"{path} cannot be read as NIfTI ({reason(error)}); the file is damaged or truncated, so copy it again"
         ) from error
     if voxels.ndim != 3:
         raise InvalidInputError(f"{path} has shape {voxels.shape}, it must be one 3-D volume; split it into volumes")

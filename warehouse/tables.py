@@ -45,7 +45,7 @@ _ENTRY_COLUMNS = [
 _GROUP_ROWS = 16_384
 """Rows that DuckDB writes as one group. With its default, 122,880, it writes vectors twice, and one core scans all."""
 _BATCH_FILES = 256
-"""Files inserted by one statement: 16,384 case codes in files of 64, 17 MB at d = 256; the next ones are read meanwhile."""
+"""Files inserted by one statement: 16,384 case codes in files of 64, 17 MB at d = 256; the next are read meanwhile."""
 
 
 def layout_digest() -> str:

@@ -105,22 +105,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "store"
         fill(EmbeddingStore.create(root), np.random.default_rng(0))
-        seconds = []
+        seconds, catalog = [], root
         for _ in range(builds):
             started, used = time.perf_counter(), time.process_time()
             store = EmbeddingStore.open(root)  # with the checkpoint
             opened = time.perf_counter()
-            info = build_index(store, rebuild=True)
+            catalog = build_index(store, rebuild=True).path
             seconds.append((time.perf_counter() - started, opened - started, time.process_time() - used))
         total, opening, cpu = (statistics.median(column) for column in zip(*seconds, strict=True))
-        size_mb = info.path.stat().st_size / 1e6
+        size_mb = catalog.stat().st_size / 1e6
     print("| artifacts | catalog | open store | open and rebuild (median) | fastest | CPU time | target |")
     print("|---|---|---|---|---|---|---|")
     fastest = min(row[0] for row in seconds)
     verdict = "met" if total < TARGET_S else "missed"
     print(
-        f"| {BAGS + CODES + RUNS:,} | {size_mb:.0f} MB | {opening:.2f} s | {total:.2f} s | {fastest:.2f} s | {cpu:.2f} s "
-        f"| < {TARGET_S:.0f} s, {verdict} |"
+        f"| {BAGS + CODES + RUNS:,} | {size_mb:.0f} MB | {opening:.2f} s | {total:.2f} s | {fastest:.2f} s "
+        f"| {cpu:.2f} s | < {TARGET_S:.0f} s, {verdict} |"
     )
 
 

@@ -72,7 +72,8 @@ def main() -> None:
             return [case_ids[row] for row in top[np.argsort(-similarities[top])]]
 
         picked = rng.integers(0, options.rows, options.queries + 1)
-        by_sql(units_nd[picked[0]]), by_numpy(units_nd[picked[0]])  # warm
+        for warm in (by_sql, by_numpy):
+            warm(units_nd[picked[0]])
         times: dict[str, list[float]] = {"sql": [], "numpy": [], "product": [], "neighbours": []}
         for row in picked[1:]:
             query = units_nd[row]

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numcodecs import Zstd
 
+from embeddings import bags
 from embeddings.bags import CHUNK_ROWS, SHARD_ROWS, read_bag
 from embeddings.errors import CorruptArtifactError, InvalidInputError
 from embeddings.store import EmbeddingStore
@@ -141,6 +143,20 @@ def test_a_part_of_a_bag_is_verified(store, root):
             except CorruptArtifactError:
                 continue
             assert read.features_nd.tobytes() == bag.features_nd[part].tobytes(), bit
+
+
+@pytest.mark.parametrize("n", [0, 1, 200, 300, 65_000, 70_000])
+def test_a_whole_frame_of_another_size_is_refused(n):
+    # A shorter one would leave what was in memory as codes.
+    frame = memoryview(bytes(Zstd(level=1, checksum=True).encode(np.ones(n, np.uint8).tobytes())))
+    whole = np.zeros(n, np.uint8)
+    if n:
+        bags._decode(frame, whole, "c/0/0")
+        assert whole.all()
+    for other in (n + 1, n - 1, 2 * n + 256):
+        if other > 0:
+            with pytest.raises(bags._DamageError, match=f"a chunk of c/0/0 does not hold {other} bytes"):
+                bags._decode(frame, np.zeros(other, np.uint8), "c/0/0")
 
 
 def test_a_chunk_of_another_bag_is_refused(store, root):

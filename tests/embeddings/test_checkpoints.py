@@ -18,7 +18,7 @@ class InMemory(LocalStorage):
     def __init__(self, data: bytes) -> None:
         self.data = data
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
         return self.data
 
 

@@ -199,6 +199,17 @@ def test_an_edited_log_is_detected(log, storage, tmp_path):
         CommitLog(storage)
 
 
+def test_an_alias_or_a_removal_whose_answer_got_lost_is_not_done_twice(tmp_path):
+    storage = LostAnswers(tmp_path)
+    log = CommitLog(storage)
+    log.append(add=[entry("a")], actor=ACTOR)
+    storage.lose = "after the write"
+    assert log.append(aliases=[AliasMove("champion", 1)], actor=ACTOR) == 2
+    storage.lose = "after the write"
+    assert log.append(remove=[Removal("a", entry("a").path)], actor=ACTOR) == 3
+    assert CommitLog(storage).head == 3
+
+
 @pytest.fixture
 def checkpointed(log, storage, monkeypatch):
     """23 commits of all sorts, a checkpoint every 10."""

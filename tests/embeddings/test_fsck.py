@@ -142,9 +142,9 @@ def test_a_lost_tail_with_a_gap_is_found(full):
 
 
 def test_a_commit_of_another_log_is_found(full, pristine, tmp_path):
-    other = full_store(tmp_path / "other")
+    full_store(tmp_path / "other")
     path = commit_log.path_of(4)
-    shutil.copyfile(other.storage.root / path, full.storage.root / path)
+    shutil.copyfile(tmp_path / "other" / path, full.storage.root / path)
     details = {f.path: f.detail for f in fsck(full.storage).findings}
     assert "does not follow the commit before it" in details[path]
 

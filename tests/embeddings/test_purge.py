@@ -51,7 +51,7 @@ def holders(store, case_id: str, needles: list[bytes]) -> list[str]:
         if path.endswith(".parquet"):
             for column in pq.read_table(io.BytesIO(data)).columns:
                 parts += [repr(column.to_pylist()).encode()]
-                parts += [np.float32(v).tobytes() for v in column.to_pylist() if isinstance(v, list)]
+                parts += [np.array(v, np.float32).tobytes() for v in column.to_pylist() if isinstance(v, list)]
         if any(needle in part for needle in [case_id.encode(), *needles] for part in parts):
             found.append(path)
     return found

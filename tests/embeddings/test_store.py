@@ -304,9 +304,15 @@ def test_weights_of_one_recipe_are_those_of_the_first(store):
     def write(value):
         with store.begin() as transaction:
             return transaction.write_weights(
-                "decoder", "mlp", config={}, tensors={"w": np.float32([value])}, recipe={"seed": 1}, split="s",
-                cohort="glioma", fold=0,
-            )  # fmt: skip
+                "decoder",
+                "mlp",
+                config={},
+                tensors={"w": np.array([value], np.float32)},
+                recipe={"seed": 1},
+                cohort="glioma",
+                split="s",
+                fold=0,
+            )
 
     first, second = write(1), write(2)
     assert first == second

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,27 +113,22 @@ def test_fold_scope_refuses_nonsense():
         FoldScope("none", "glioma")
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("name", "resnet2"),
-        ("version", "2"),
-        ("input_kind", "photographs"),
-        ("code_dim", 9),
-        ("weights_sha256", "cd" * 32),
-        ("preprocessing", {"mpp": 0.25}),
-        ("trained_on", FoldScope.of("glioma", "published", 3)),
-    ],
-)
-def test_encoder_digest_changes_with_every_field(field, value):
-    assert {f.name for f in dataclasses.fields(SPEC)} >= {field}
+OTHER: dict[str, Any] = {
+    "name": "resnet2",
+    "version": "2",
+    "input_kind": "photographs",
+    "code_dim": 9,
+    "weights_sha256": "cd" * 32,
+    "preprocessing": {"mpp": 0.25},
+    "trained_on": FoldScope.of("glioma", "published", 3),
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(EncoderSpec)])
+def test_encoder_digest_changes_with_every_field(field):
+    value = OTHER[field]
     assert dataclasses.replace(SPEC, **{field: value}).digest != SPEC.digest
     assert dataclasses.replace(SPEC).digest == SPEC.digest
-
-
-def test_no_field_of_the_encoder_is_left_out_of_the_test_above():
-    marks = test_encoder_digest_changes_with_every_field.pytestmark
-    assert {name for name, _ in marks[0].args[1]} == {field.name for field in dataclasses.fields(EncoderSpec)}
 
 
 def test_encoder_spec_refuses_nonsense():

@@ -59,6 +59,7 @@ def test_writers_killed_at_random_moments_leave_a_whole_store(tmp_path):
     EmbeddingStore.create(root)
     moments = random.Random(7)
     reported: list[tuple[int, str]] = []
+    store = EmbeddingStore.open(root)
     for turn in range(5):
         writers = [writer(root, f"w{turn}-{n}", "all", 0) for n in range(2)]
         # Counted from the first commit: starting Python takes longer than the moments we are after.

@@ -128,7 +128,7 @@ def commit_rest(store: EmbeddingStore) -> None:
                     "probabilities": [0.25, 0.75],
                 }
             ],
-            inputs={run["run"]: () for run in runs},
+            inputs={str(run["run"]): () for run in runs},
         )
     store.tag("baseline", 2)
     store.move_alias("champion", artifact="run_a")

@@ -1,0 +1,57 @@
+"""How long the command takes to answer: `--help` and `sql "SELECT 1"`, against Python's own start. Target: under 1 s.
+
+Run: python tests/benchmarks/startup.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+REPEATS = 9
+
+
+def median_s(*arguments: str) -> float:
+    """Median wall time of a process over REPEATS runs."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    from embeddings.store import EmbeddingStore
+    from flows.output import show_rows
+    from warehouse.indexer import build_index
+
+    with tempfile.TemporaryDirectory() as folder:
+        build_index(EmbeddingStore.create(Path(folder) / "store"))
+        bare = median_s("-c", "pass")
+        libraries = median_s("-c", "import typer._adapters, numpy, duckdb, pyarrow, rich.table")
+        rows = [
+            {"command": "python -c pass", "seconds": bare, "ratio": 1.0},
+            {
+                "command": "imports of typer, numpy, duckdb, pyarrow, rich",
+                "seconds": libraries,
+                "ratio": libraries / bare,
+            },
+        ]
+        for name, arguments in (
+            ("guidestore --help", ("--help",)),
+            ('guidestore sql "SELECT 1"', ("sql", "SELECT 1", "--store", str(Path(folder) / "store"))),
+        ):
+            seconds = median_s("-m", "flows.cli", *arguments)
+            rows.append({"command": name, "seconds": seconds, "ratio": seconds / bare})
+    show_rows(rows, ("command", "seconds", "ratio"), "table", f"median of {REPEATS} runs; target: under 1 s")
+
+
+if __name__ == "__main__":
+    main()

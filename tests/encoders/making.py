@@ -1,0 +1,88 @@
+"""Small inputs for the tests of encoders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import tifffile
+import torch
+
+from embeddings.types import Bag
+from encoders.registry import TRAINED, build_encoder
+from encoders.trainable import TrainableEncoder
+from encoders.weights import tensors_of
+
+PATCH_DIM = 6
+
+
+def bags(count: int, seed: int = 0, dim: int = PATCH_DIM) -> list[Bag]:
+    """`count` bags of 1 to 9 tiles, float16."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 10, count)
+    return [Bag(rng.normal(2, 3, (n, dim)).astype(np.float16), np.zeros((n, 2), np.int32)) for n in sizes]
+
+
+def volumes(count: int, seed: int = 0, shape: tuple[int, int, int] = (16, 20, 18)) -> np.ndarray:
+    """volumes_bcdhw of four channels with a background of 0."""
+    volumes_bcdhw = np.random.default_rng(seed).normal(size=(count, 4, *shape)).astype(np.float32)
+    volumes_bcdhw[..., :4] = 0
+    return volumes_bcdhw
+
+
+def tiles(count: int, seed: int = 0, size: int = 64) -> np.ndarray:
+    """tiles_bhwc with blobs of different size, so that texture statistics differ."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, size // 8, size // 8, 3))
+    fine = rng.integers(-40, 40, (count, size, size, 3))
+    return np.clip(coarse.repeat(8, axis=1).repeat(8, axis=2) + fine, 0, 255).astype(np.uint8)
+
+
+def module_of(name: str) -> TrainableEncoder:
+    """A small module of the trained encoder `name`, with weights drawn from seed 0."""
+    from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig
+    from encoders.densenet3d import DenseNet3d, DenseNet3dConfig
+
+    if name == "densenet3d":
+        module, data = DenseNet3d(DenseNet3dConfig(init_features=8, growth_rate=4, block_config=(1, 2))), volumes(2)
+    else:
+        module, data = AttentionPooling(AttentionPoolingConfig(PATCH_DIM, 8, 4)), bags(4)
+    module.reset(data, torch.Generator().manual_seed(0))
+    return module
+
+
+def encoder_of(name: str):
+    """Any encoder of the registry, small."""
+    if name not in TRAINED:
+        return build_encoder(name)
+    module = module_of(name)
+    return build_encoder(name, config=module.config, tensors=tensors_of(module), weights_sha256="ab")
+
+
+def batch_for(encoder, count: int, seed: int = 0):
+    """A batch of `count` for any encoder."""
+    return {"tiles": tiles, "volumes": volumes, "bags": bags}[encoder.spec.input_kind](count, seed)
+
+
+def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.Nifti1Image(voxels, affine).to_filename(path)
+    return path
+
+
+def write_tiff(path: Path, slide_hwc: np.ndarray, mpp: float | None = 0.5, levels: int = 1) -> Path:
+    """A lossless tiled TIFF; further levels are made by halving. mpp None leaves the resolution out."""
+    tags = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path) as tiff:
+        for level in range(levels):
+            tiff.write(
+                slide_hwc[:: 2**level, :: 2**level],
+                tile=(256, 256),
+                photometric="rgb",
+                compression="deflate",
+                subfiletype=int(level > 0),
+                metadata=None,
+                **tags,
+            )
+    return path

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from embeddings.errors import InvalidInputError
+from embeddings.types import Bag, canonical_json
+from encoders.registry import build_encoder
+from encoders.training import DEMO_BAGS_TRAINING, PAPER_BAGS, PAPER_VOLUMES, TrainingSettings, train_classifier
+from tests.encoders.making import PATCH_DIM, module_of, volumes
+
+SHORT = TrainingSettings(epochs=3, patience=3, batch_size=8, learning_rate=1e-3)
+
+
+def labelled_bags(count: int, seed: int) -> tuple[list[Bag], np.ndarray]:
+    """Bags in which one tile in three carries the class, as a shift of one component far from unit scale."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    found = []
+    for label in labels:
+        features_nd = rng.normal(50, 10, (9, PATCH_DIM))
+        features_nd[:3, label] += 40
+        found.append(Bag(features_nd.astype(np.float32), np.zeros((9, 2), np.int32)))
+    return found, labels
+
+
+def labelled_volumes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Volumes with a bright block in the channel of their class."""
+    labels = np.arange(count) % 3
+    data = volumes(count, seed, (12, 12, 12))
+    for row, label in enumerate(labels):
+        data[row, label, 3:8, 3:8, 5:10] += 2
+    return data, labels
+
+
+MAKERS = {"attention_pooling": labelled_bags, "densenet3d": labelled_volumes}
+
+
+def train(name: str, *, seed: int = 0, settings: TrainingSettings = SHORT, module=None, **changes):
+    data, labels = MAKERS[name](24, 0)
+    val_data, val_labels = MAKERS[name](9, 1)
+    given = {"data": data, "labels": labels, "val_data": val_data, "val_labels": val_labels} | changes
+    return train_classifier(module or module_of(name), **given, n_classes=3, settings=settings, seed=seed)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_same_seed_gives_the_same_weights_whatever_the_global_state(name):
+    module = module_of(name)
+    state = torch.random.get_rng_state()
+    first = train(name, module=module)
+    assert torch.equal(state, torch.random.get_rng_state())
+    torch.manual_seed(2)  # Another module of the same architecture, with other weights.
+    again, other = train(name), train(name, seed=5)
+    assert first.history == again.history
+    for key, value in first.tensors.items():
+        assert np.array_equal(value, again.tensors[key])
+    assert np.array_equal(first.decoder["weight"], again.decoder["weight"])
+    assert not np.array_equal(first.decoder["weight"], other.decoder["weight"])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_classes_that_the_data_show_are_learnt(name):
+    settings = replace(DEMO_BAGS_TRAINING, epochs=40, learning_rate=5e-3)
+    trained = train(name, settings=settings)
+    test_data, test_labels = MAKERS[name](30, 2)
+    encoder = build_encoder(name, config=trained.config, tensors=trained.tensors)
+    codes_bd = encoder.encode(test_data)
+    assert (codes_bd >= 0).all()
+    probabilities = trained.probabilities(codes_bd)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (probabilities.argmax(axis=1) == test_labels).mean() > 0.8
+    assert trained.decoder["weight"].shape == (3, encoder.spec.code_dim)
+    assert all(value.dtype == np.float32 for value in trained.decoder.values())
+    canonical_json(trained.config)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_kept_decoder_and_encoder_are_those_of_the_best_epoch(name):
+    trained = train(name, settings=replace(SHORT, epochs=8))
+    val_data, val_labels = MAKERS[name](9, 1)
+    encoder = build_encoder(name, config=trained.config, tensors=trained.tensors)
+    probabilities = trained.probabilities(encoder.encode(val_data))
+    loss = -np.log(probabilities[np.arange(9), val_labels]).mean()
+    losses = [row["val_loss"] for row in trained.history]
+    assert trained.best_epoch == int(np.argmin(losses))
+    assert loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_only_train_rows_are_fitted():
+    trained = train("attention_pooling")
+    data, _ = labelled_bags(24, 0)
+    tiles_nd = np.concatenate([bag.features_nd for bag in data])
+    assert np.allclose(trained.tensors["mean_d"], tiles_nd.mean(axis=0), rtol=1e-4)
+    assert np.allclose(trained.tensors["sd_d"], tiles_nd.std(axis=0), rtol=1e-3)
+    one_epoch = replace(SHORT, epochs=1)
+    val_data, _ = labelled_bags(9, 1)
+    moved = [Bag(bag.features_nd * 3 + 7, bag.coords_n2) for bag in val_data]
+    same = train("attention_pooling", settings=one_epoch)
+    other = train("attention_pooling", settings=one_epoch, val_data=moved)
+    assert all(np.array_equal(same.tensors[name], other.tensors[name]) for name in same.tensors)
+
+
+def test_training_stops_without_progress_on_val():
+    _, val_labels = labelled_bags(9, 1)
+    trained = train(
+        "attention_pooling",
+        settings=TrainingSettings(epochs=200, patience=4, batch_size=8, learning_rate=1e-2),
+        val_labels=(val_labels + 1) % 3,
+    )
+    assert len(trained.history) == trained.best_epoch + 5 < 200
+
+
+def test_the_module_given_is_left_as_it_was_and_progress_is_told():
+    module, rows = module_of("attention_pooling"), []
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    data, labels = labelled_bags(6, 0)
+    trained = train_classifier(
+        module, data, labels, data, labels, n_classes=3, settings=SHORT, seed=0, progress=rows.append
+    )
+    assert tuple(rows) == trained.history
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"labels": np.zeros(24, int)}, "class 1 of 3 has no train case"),
+        ({"labels": np.arange(23) % 3}, "give each case one"),
+        ({"labels": np.full(24, -1)}, "leave unlabelled cases out"),
+        ({"labels": np.full(24, 0.5)}, "whole numbers"),
+        ({"val_data": [], "val_labels": []}, "0 val cases"),
+        ({"data": [np.zeros(3)] * 24}, "takes bags"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(changes, sentence):
+    with pytest.raises(InvalidInputError, match=sentence):
+        train("attention_pooling", **changes)
+
+
+def test_divergence_is_said():
+    with pytest.raises(InvalidInputError, match="diverged in epoch"):
+        train("attention_pooling", settings=TrainingSettings(epochs=50, patience=50, batch_size=8, learning_rate=1e30))
+
+
+def test_presets_are_the_papers():
+    assert (PAPER_VOLUMES.epochs, PAPER_VOLUMES.patience, PAPER_VOLUMES.batch_size) == (600, 50, 10)
+    assert (PAPER_BAGS.epochs, PAPER_BAGS.patience, PAPER_BAGS.batch_size) == (200, 20, 1)
+    assert (PAPER_VOLUMES.learning_rate, PAPER_BAGS.learning_rate) == (2e-4, 1e-4)
+    assert TrainingSettings(**PAPER_BAGS.as_dict()) == PAPER_BAGS
+    with pytest.raises(InvalidInputError):
+        TrainingSettings(0, 1, 1, 1e-3)
