@@ -39,8 +39,8 @@ class Slide:
             self._slide = openslide.OpenSlide(self.path)
         except openslide.OpenSlideError as error:
             raise InvalidInputError(
-                f"OpenSlide cannot read {self.path} ({reason(error)}); the file is damaged or of a format it does not know, "
-                "so copy it again or convert it to a tiled pyramidal TIFF"
+                f"OpenSlide cannot read {self.path} ({reason(error)}); the file is damaged or of a format it does "
+                "not know, so copy it again or convert it to a tiled pyramidal TIFF"
             ) from error
         try:
             self.width_px, self.height_px = self._slide.dimensions
@@ -93,8 +93,8 @@ class Slide:
             rgba = self._slide.read_region(corner, level, (x1 - x0, y1 - y0))
         except openslide.OpenSlideError as error:
             raise InvalidInputError(
-                f"slide {self.path} cannot be decoded at x {x_level0}, y {y_level0} ({reason(error)}); the file is damaged "
-                "or truncated, so copy it again"
+                f"slide {self.path} cannot be decoded at x {x_level0}, y {y_level0} ({reason(error)}); the file is "
+                "damaged or truncated, so copy it again"
             ) from error
         region = Image.new("RGB", rgba.size, "white")
         region.paste(rgba, mask=rgba)
