@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,8 @@ def read_case_codes(path: Path, *, ids: Path | None = None) -> CaseCodes:
     raise InvalidInputError(f"{path} is of no kind that can be read: use .csv, .parquet, .npz or .npy with --ids")
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path) -> Any:
+    """An array, or an archive of arrays, never unpickled."""
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
