@@ -298,7 +298,7 @@ def encode(
     mpp: Annotated[float, typer.Option("--mpp", min=0.01, help="um per pixel of the tiles; 0.5 is 20x.")] = 0.5,
     shape: Annotated[
         tuple[int, int, int], typer.Option("--shape", help="Depth, height, width of volumes in voxels.")
-    ] = (24, 32, 32),
+    ] = (16, 24, 24),
     spacing: Annotated[float, typer.Option("--spacing", min=0.1, help="mm of the common grid of volumes.")] = 4.0,
     key: Key = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",

@@ -21,6 +21,8 @@ from warehouse.indexer import build_index
 
 COHORT, TARGET, SPLIT = "phantom", "class", "cv3"
 CASES, FOLDS, SEEDS = 48, 3, (0, 1)
+PHANTOM_SEED = 6
+"""Not among those that the phantom was tuned on (0 to 3)."""
 VAL_FRACTION = 0.25
 """Of what a fold does not test: 8 cases to stop by, 24 to train on."""
 TILE_SIZE_PX, TARGET_MPP = 128, 1.0
@@ -73,7 +75,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> DemoResult:
     if not (images / "labels.csv").exists():  # written last: without it the folder is of an interrupted run
         say(f"Generating {CASES} cases of real NIfTI and TIFF files under {images} …")
         shutil.rmtree(images, ignore_errors=True)
-        generate_phantom(images, cases=CASES, seed=0)
+        generate_phantom(images, cases=CASES, seed=PHANTOM_SEED)
     store = EmbeddingStore.create(root)
     if not store.snapshot().rows("cohorts", cohort=COHORT).num_rows:
         add_radpath(store, COHORT, images)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,7 @@ from flows.cohort_facts import only_split, only_target, split_folds
 from flows.images import CaseImage, images_of
 from flows.settings import EncodeSettings
 from flows.sources import BagSource, Item, Source, VolumeSource
+from flows.threads import one_thread
 from warehouse.cohorts.pseudonyms import Pseudonyms
 
 Progress = Callable[[str, int, int], None]
@@ -57,10 +59,12 @@ def encode(settings: EncodeSettings, progress: Progress = no_progress) -> Encode
     """Encodes what is missing. Raises GuidestoreError for what concerns all cases; single ones are quarantined."""
     store = EmbeddingStore.open(settings.store)
     job = _Encode(store, settings, EncodeReport(), progress)
-    if settings.encoder in TRAINED:
-        job.trained()
-    else:
-        job.weights_free()
+    paper_size = settings.encoder in TRAINED and settings.preset == "paper"
+    with nullcontext() if paper_size else one_thread():
+        if settings.encoder in TRAINED:
+            job.trained()
+        else:
+            job.weights_free()
     job.report.snapshot = store.snapshot().version
     return job.report
 

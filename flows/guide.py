@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from embeddings.types import CodeSetKey, PairedCodes, canonical_json, sha256_of
 from flows.cohort_facts import only_split, only_target, split_folds
 from flows.encode import Progress, classifier_recipe, no_progress
 from flows.settings import GuideSettings
+from flows.threads import one_thread
 
 if TYPE_CHECKING:  # torch loads with it
     from heads.input_rows import Mode, TrainedHead
@@ -123,21 +123,6 @@ def _guide_fold(
     message = f"heads on {paired.cohort}/{paired.split}/{paired.fold}, {mode}, seed {seed}"
     with one_thread(), store.begin(message) as transaction:
         report.trained += _commit_heads(transaction, settings, paired, data, mode, heads, ids)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Heads are products of 50 rows or so: a second thread only waits for the first, and on a busy machine for long."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _run_id(settings: GuideSettings, data: str, mode: str, seed: int, row: str, control: str, permutation: int) -> str:

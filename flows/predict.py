@@ -17,6 +17,7 @@ from embeddings.store import EmbeddingStore
 from embeddings.types import Bag, CaseCodes, CodeSetKey, FoldScope
 from flows.images import GROUPS, sequence_of
 from flows.sources import joined
+from flows.threads import one_thread
 
 SUPERIOR_ROWS = ("S", "S+I")
 """These rows need the superior image, which a new case does not have."""
@@ -77,7 +78,8 @@ def predict(
     elif codes is not None:
         case_ids, z_inferior_nd = codes.case_ids, _given_codes(codes, key, encoder)
     else:
-        case_ids, z_inferior_nd = _encoded(snapshot, key, [Path(file) for file in files], mpp, device)
+        with one_thread():
+            case_ids, z_inferior_nd = _encoded(snapshot, key, [Path(file) for file in files], mpp, device)
 
     from heads.input_rows import predict_row
 

@@ -43,7 +43,7 @@ class EncodeSettings(_Settings):
     )
     target_mpp: float = Field(default=0.5, gt=0, description="For slides: um per pixel of the tiles (0.5 is 20x).")
     volume_shape_vox: tuple[int, int, int] = Field(
-        default=(24, 32, 32), description="For volumes: depth, height, width that the encoder sees."
+        default=(16, 24, 24), description="For volumes: depth, height, width that the encoder sees."
     )
     volume_spacing_mm: float = Field(
         default=4.0, gt=0, description="For volumes: spacing of the common grid of the sequences."
