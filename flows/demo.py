@@ -21,7 +21,7 @@ from warehouse.indexer import build_index
 
 COHORT, TARGET, SPLIT = "phantom", "class", "cv3"
 CASES, FOLDS, SEEDS = 48, 3, (0, 1)
-PHANTOM_SEED = 6
+PHANTOM_SEED = 8
 """Not among those that the phantom was tuned on (0 to 3)."""
 VAL_FRACTION = 0.25
 """Of what a fold does not test: 8 cases to stop by, 24 to train on."""
