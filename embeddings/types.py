@@ -6,8 +6,6 @@ width in pixels, (d h w in `volumes_bcdhw`) depth, height and width of a volume 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from embeddings.canonical import canonical_json, sha256_of
 from embeddings.errors import InvalidInputError, InvalidNameError
 
 PARTS = ("train", "val", "test")
@@ -41,22 +40,6 @@ def check_name(value: str, what: str) -> str:
             "letter or digit, without '..'); rename it in the source table"
         )
     return value
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with one spelling per value (sorted keys, no spaces, no NaN): what digests are taken over."""
-    plain = json.loads(json.dumps(value, allow_nan=False))  # keys become text before they are sorted: "10" < "2"
-    return canonical_text(plain)
-
-
-def canonical_text(plain: Any) -> str:
-    """`canonical_json` of a value that was read from JSON."""
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def sha256_of(value: Any) -> str:
-    """Hex sha256 of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

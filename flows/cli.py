@@ -519,8 +519,9 @@ def sql(
 def _sql(query: str, at: str | None, store: Path, format_: str) -> None:
     from flows.output import show_arrow
     from warehouse.catalog import query as ask
+    from warehouse.catalog import query_plain
 
-    answer = ask(store, query, at=at)
+    answer = ask(store, query, at=at) if format_ == "parquet" else query_plain(store, query, at=at)
     show_arrow(answer.table, format_)
     if answer.commits_behind and at is None:
         print(

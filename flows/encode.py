@@ -15,11 +15,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from embeddings.canonical import canonical_json
 from embeddings.errors import InvalidInputError
 from embeddings.pairing import labels_of, parts_of
 from embeddings.recipe import code_artifact, weights_artifact
 from embeddings.store import EmbeddingStore, Transaction, versions
-from embeddings.types import CaseCodes, CodeSetKey, EncoderSpec, FoldScope, canonical_json
+from embeddings.types import CaseCodes, CodeSetKey, EncoderSpec, FoldScope
 from encoders.protocol import Encoder
 from encoders.registry import TRAINED, build_encoder
 from flows.cohort_facts import only_split, only_target, split_folds

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embeddings.canonical import canonical_json, sha256_of
 from embeddings.errors import InvalidInputError
 from embeddings.pairing import pair
 from embeddings.recipe import rows_artifact, weights_artifact
 from embeddings.snapshot import Snapshot
 from embeddings.store import EmbeddingStore, Transaction, versions
-from embeddings.types import CodeSetKey, PairedCodes, canonical_json, sha256_of
+from embeddings.types import CodeSetKey, PairedCodes
 from flows.cohort_facts import only_split, only_target, split_folds
 from flows.encode import Progress, classifier_recipe, no_progress
 from flows.settings import GuideSettings

@@ -32,7 +32,7 @@ def show_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], format_: s
 
 
 def show_arrow(table: Any, format_: str, title: str = "") -> None:
-    """Prints an Arrow table in `format_`."""
+    """Prints an Arrow table, or what has its `column_names` and `to_pylist`, in `format_`."""
     if format_ == "parquet":
         import pyarrow.parquet as pq
 
@@ -49,7 +49,7 @@ def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str], out: IO[str]) -
     writer.writerow(columns)
     for row in rows:
         values = [row.get(name) for name in columns]
-        writer.writerow([json.dumps(_plain(v)) if isinstance(v, list | dict) else v for v in values])
+        writer.writerow([json.dumps(_plain(v)) if isinstance(v, list | tuple | dict) else v for v in values])
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str) -> None:

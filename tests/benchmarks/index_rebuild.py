@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from embeddings import checkpoints
+from embeddings.canonical import sha256_of
 from embeddings.records import Entry, FileRef
 from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes, CodeSetKey, EncoderSpec, sha256_of
+from embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
 from warehouse.indexer import build_index
 
 BAGS, CODES, RUNS, BATCH, DIM = 60_000, 38_400, 1_600, 64, 256

@@ -35,11 +35,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         build_index(EmbeddingStore.create(Path(folder) / "store"))
         bare = median_s("-c", "pass")
-        libraries = median_s("-c", "import typer._adapters, numpy, duckdb, pyarrow, rich.table")
+        libraries = median_s("-c", "import typer, duckdb, rich.table")
         rows = [
             {"command": "python -c pass", "seconds": bare, "ratio": 1.0},
             {
-                "command": "imports of typer, numpy, duckdb, pyarrow, rich",
+                "command": "imports of typer, duckdb, rich",
                 "seconds": libraries,
                 "ratio": libraries / bare,
             },

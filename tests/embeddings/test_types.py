@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embeddings.canonical import canonical_json, sha256_of
 from embeddings.errors import InvalidInputError, InvalidNameError
 from embeddings.types import (
     MAX_NAME_CHARS,
@@ -21,9 +22,7 @@ from embeddings.types import (
     FoldScope,
     PairedCodes,
     as_float32_codes,
-    canonical_json,
     check_name,
-    sha256_of,
 )
 
 SPEC = EncoderSpec("resnet", "1", "tiles", 8, "ab" * 32, {"mpp": 0.5}, FoldScope.of("glioma", "published", 2))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from embeddings.canonical import canonical_json
 from embeddings.errors import InvalidInputError
-from embeddings.types import Bag, canonical_json
+from embeddings.types import Bag
 from encoders.registry import build_encoder
 from encoders.training import DEMO_BAGS_TRAINING, PAPER_BAGS, PAPER_VOLUMES, TrainingSettings, train_classifier
 from tests.encoders.making import PATCH_DIM, module_of, volumes

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from embeddings.canonical import canonical_json
 from embeddings.errors import InvalidInputError
-from embeddings.types import canonical_json
 from encoders.volumes import DEMO_VOLUMES, SEQUENCES, VolumeSettings, load_volume, sequence_files
 from tests.encoders.making import write_nifti
 

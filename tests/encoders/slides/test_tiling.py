@@ -4,8 +4,8 @@ import numpy as np
 import openslide
 import pytest
 
+from embeddings.canonical import canonical_json
 from embeddings.errors import InvalidInputError
-from embeddings.types import canonical_json
 from encoders.slides.reader import Slide
 from encoders.slides.tiling import TilingSettings, lay_tiles, read_thumbnail, read_tiles
 from encoders.slides.tissue import tissue_mask
