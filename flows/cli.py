@@ -119,7 +119,11 @@ def demo(
 # Cohorts -----------------------------------------------------------------------------------------------------------
 
 
-def _report_cohort(report: CohortReport) -> None:
+def _report_cohort(store: Path, report: CohortReport) -> None:
+    from embeddings.store import EmbeddingStore
+    from warehouse.indexer import build_index
+
+    build_index(EmbeddingStore.open(store))
     added = ", ".join(f"{count} {kind}" for kind, count in report.added.items() if count) or "nothing new"
     print(f"cohort {report.cohort}: {added}; snapshot {report.snapshot}")
     for issue in report.issues:
@@ -156,6 +160,7 @@ def add_manifest_command(
             raise InvalidInputError(f"--classes {item!r}: write TARGET=CLASS,CLASS,…")
         orders[target] = tuple(names.split(","))
     _report_cohort(
+        store,
         add_manifest(
             EmbeddingStore.create(store),
             name,
@@ -164,7 +169,7 @@ def add_manifest_command(
             splits=splits,
             classes=orders,
             pseudonyms=Pseudonyms.load_or_create(pseudonymize, store) if pseudonymize else None,
-        )
+        ),
     )
 
 
@@ -181,7 +186,7 @@ def add_radpath_command(
     from embeddings.store import EmbeddingStore
     from flows.cohorts import add_radpath
 
-    _report_cohort(add_radpath(EmbeddingStore.create(store), name, source, root=store, key_file=pseudonymize))
+    _report_cohort(store, add_radpath(EmbeddingStore.create(store), name, source, root=store, key_file=pseudonymize))
 
 
 @add_app.command("phantom")
@@ -198,7 +203,7 @@ def add_phantom_command(
     from warehouse.cohorts.phantom import generate_phantom
 
     generate_phantom(images, cases=cases, seed=seed)
-    _report_cohort(add_radpath(EmbeddingStore.create(store), name, images))
+    _report_cohort(store, add_radpath(EmbeddingStore.create(store), name, images))
 
 
 @cohort_app.command("split")
@@ -219,8 +224,9 @@ def split_command(
     opened = EmbeddingStore.open(store)
     wanted = target or only_target(opened.snapshot(), cohort)
     name = name or f"cv{folds}"
-    add_split(opened, cohort, wanted, name=name, folds=folds, seed=seed, val_fraction=val)
-    print(f"split {name} of {cohort}: {folds} folds, stratified by {wanted}, seed {seed}")
+    report = add_split(opened, cohort, wanted, name=name, folds=folds, seed=seed, val_fraction=val)
+    _report_cohort(store, report)
+    print(f"split {name}: {folds} folds, stratified by {wanted}, seed {seed}")
 
 
 @cohort_app.command("list")
@@ -491,10 +497,12 @@ def alias_command(
 ) -> None:
     """Point a movable name at a run; `predict --run NAME` then uses it."""
     from embeddings.store import EmbeddingStore
+    from warehouse.indexer import build_index
 
     opened = EmbeddingStore.open(store)
     entry = opened.find_run(run)
     opened.move_alias(name, artifact=entry.artifact)
+    build_index(opened)
     print(f"{name} -> run {entry.artifact[:12]}")
 
 

@@ -29,6 +29,7 @@ from flows.settings import EncodeSettings
 from flows.sources import BagSource, Item, Source, VolumeSource
 from flows.threads import one_thread
 from warehouse.cohorts.pseudonyms import Pseudonyms
+from warehouse.indexer import build_index
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
@@ -67,6 +68,7 @@ def encode(settings: EncodeSettings, progress: Progress = no_progress) -> Encode
         else:
             job.weights_free()
     job.report.snapshot = store.snapshot().version
+    build_index(store)
     return job.report
 
 

@@ -22,6 +22,7 @@ from flows.cohort_facts import only_split, only_target, split_folds
 from flows.encode import Progress, classifier_recipe, no_progress
 from flows.settings import GuideSettings
 from flows.threads import one_thread
+from warehouse.indexer import build_index
 
 if TYPE_CHECKING:  # torch loads with it
     from heads.input_rows import Mode, TrainedHead
@@ -70,6 +71,7 @@ def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideRep
         _guide_fold(store, snapshot, settings, paired, mode, seed, report)
     progress(f"guide {settings.inferior} by {settings.superior}", len(jobs), len(jobs))
     report.snapshot = store.snapshot().version
+    build_index(store)
     return report
 
 

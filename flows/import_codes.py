@@ -12,6 +12,7 @@ from embeddings.interchange.arrays import read_case_codes
 from embeddings.store import EmbeddingStore
 from embeddings.types import UNKNOWN_TRAINING, CaseCodes, CodeSetKey, EncoderSpec, FoldScope, check_name
 from flows.encode import register_encoder
+from warehouse.indexer import build_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def import_codes(
             )
         register_encoder(transaction, spec, {})
         artifacts = transaction.write_codes(keyed, input_digests=digests)
+    build_index(store)
     new = sum(artifact not in before for artifact in artifacts)
     broken = int((~np.isfinite(keyed.codes_nd).all(axis=1)).sum())
     return ImportReport(key, len(keyed), new, broken, store.snapshot().version)
