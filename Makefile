@@ -1,8 +1,8 @@
 # make demo | test | check | slow | bench. Each installs what it needs into .venv first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-# uv from the PATH, else one of our own that pip fetches into .uv.
-UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+# uv from the PATH if it runs (a pyenv shim may not), else one of our own that pip fetches into .uv.
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
 
 help:

@@ -16,7 +16,6 @@ from embeddings.snapshot import Snapshot
 from embeddings.store import EmbeddingStore
 from embeddings.types import Bag, CaseCodes, CodeSetKey, FoldScope
 from flows.images import GROUPS, sequence_of
-from flows.sources import joined
 from flows.threads import one_thread
 
 SUPERIOR_ROWS = ("S", "S+I")
@@ -165,7 +164,7 @@ def _bag(snapshot: Snapshot, row: Mapping[str, Any], file: Path, mpp: float | No
     from encoders.slides.tiling import TilingSettings
 
     tiling = TilingSettings(**json.loads(row["preprocessing"]))
-    return joined([encode_slide(file, _rebuilt(snapshot, row, device), tiling, mpp)])
+    return encode_slide(file, _rebuilt(snapshot, row, device), tiling, mpp)
 
 
 def _encoder_row(snapshot: Snapshot, digest: str) -> dict[str, Any]:

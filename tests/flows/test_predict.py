@@ -11,8 +11,10 @@ import pytest
 from embeddings.errors import InvalidInputError, NotFoundInStoreError
 from embeddings.store import EmbeddingStore
 from embeddings.types import CaseCodes
+from flows.guide import guide
 from flows.predict import predict
-from tests.flows.conftest import Phantom
+from flows.settings import GuideSettings
+from tests.flows.conftest import GUIDE, Phantom, common
 
 
 def run_of(phantom: Phantom, row: str, mode: str) -> str:
@@ -83,3 +85,18 @@ def test_what_does_not_fit_is_refused(encoded: Phantom, tmp_path: Path) -> None:
         predict(encoded.store, run_of(encoded, "S+I", "matched"), cases=["PHANTOM_0001"])
     with pytest.raises(NotFoundInStoreError, match="no run"):
         predict(encoded.store, "nonsense", cases=["PHANTOM_0001"])
+
+
+def test_a_slide_can_be_the_inferior_image(phantom: Phantom) -> None:
+    """Roles belong to an experiment: here the slide guides nothing and is predicted from, through both encoders."""
+    roles = {"inferior": GUIDE["superior"], "superior": GUIDE["inferior"], "modes": ("matched",), "permutations": 0}
+    report = guide(GuideSettings(**common(phantom.store), folds=(0,), **roles))
+    rows = EmbeddingStore.open(phantom.store).snapshot().rows("runs").to_pylist()
+    run = next(r["run"] for r in rows if r["run"] in report.runs and r["row"] == "G(I)+I")
+    known = stored(phantom, run)
+    case = sorted(known)[0]
+    prediction = predict(phantom.store, run, files=[phantom.images / "Pathology" / f"{case}.tiff"])
+    assert prediction.case_ids == (case,)
+    np.testing.assert_allclose(prediction.probabilities_nk[0], known[case], atol=1e-6)
+    with pytest.raises(InvalidInputError, match="predicts from slides"):
+        predict(phantom.store, run, files=[next((phantom.images / "Radiology").glob("*/*_t1.nii.gz"))])
