@@ -11,8 +11,9 @@ from embeddings import checkpoints, commit_log
 from embeddings.commit_log import NOT_ARTIFACTS, read_commit
 from embeddings.errors import CorruptArtifactError, GuidestoreError
 from embeddings.log_table import empty_table, fold
-from embeddings.records import Commit, FileRef, open_sealed_json
+from embeddings.records import Commit, FileRef, Removal, open_sealed_json
 from embeddings.storage import Storage
+from embeddings.store import EmbeddingStore, actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,10 @@ def fsck(storage: Storage, progress: Callable[[int, int], None] = lambda done, t
 def _check_file(storage: Storage, file: FileRef) -> tuple[str, str] | None:
     size = storage.size(file.path)
     if size is None:
-        return "missing", "a commit names it; restore it from a copy, or encode again after `guidestore forget`"
+        return (
+            "missing",
+            "a commit names it; restore it from a copy, or `guidestore fsck --drop-damaged` and make it again",
+        )
     if size != file.size:
         return "damaged", f"{size} bytes instead of {file.size}"
     try:
@@ -177,3 +181,19 @@ def _check_names(storage: Storage, head: int, findings: list[Finding]) -> None:
         findings.append(Finding("missing", "format.json", "", 'write {"format": 1} and a newline into it'))
     elif storage.read("format.json") != b'{"format": 1}\n':
         findings.append(Finding("damaged", "format.json", "", 'it must hold {"format": 1} and a newline'))
+
+
+def drop_damaged(store: EmbeddingStore, report: FsckReport) -> int:
+    """Takes bags, codes, weights and runs with damaged or missing files out of the newest snapshot; returns how many.
+
+    What is dropped can be made again by the command that made it. Earlier snapshots still name the damaged files, and
+    rows (labels, splits …) are never dropped: they cannot be made again, only restored from a copy.
+    """
+    broken = {finding.path for finding in report.findings if finding.problem in ("damaged", "missing")}
+    entries = [entry for kind in ("bag", "codes", "weights", "run") for entry in store.snapshot().entries(kind=kind)]
+    gone = [
+        Removal(entry.artifact, entry.path) for entry in entries if any(file.path in broken for file in entry.files)
+    ]
+    if gone:
+        store.log.append(remove=gone, actor=actor(), message=f"{len(gone)} damaged artifacts dropped")
+    return len(gone)

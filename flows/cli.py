@@ -564,10 +564,20 @@ def tag_command(
 
 
 @app.command("fsck")
-def fsck_command(store: Store = STORE, format_: Format = "table") -> None:
+def fsck_command(
+    drop: Annotated[
+        bool,
+        typer.Option(
+            "--drop-damaged", help="Drop damaged codes from the newest snapshot, so that encode makes them again."
+        ),
+    ] = False,
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
     """Read every byte of the store and name what is not as it was committed."""
-    from embeddings.fsck import fsck
+    from embeddings.fsck import drop_damaged, fsck
     from embeddings.storage import LocalStorage
+    from embeddings.store import EmbeddingStore
     from flows.output import show_rows
     from flows.progress import progress_bars
 
@@ -582,6 +592,8 @@ def fsck_command(store: Store = STORE, format_: Format = "table") -> None:
     print(
         f"{report.commits} commits, {report.files} files, {report.bytes / 1e6:.1f} MB read: {verdict}", file=sys.stderr
     )
+    if drop:
+        print(f"{drop_damaged(EmbeddingStore.open(store), report)} damaged artifacts dropped", file=sys.stderr)
     if not report.clean:
         raise typer.Exit(4)
 

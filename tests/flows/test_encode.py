@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
-from embeddings.fsck import fsck
+from embeddings.fsck import drop_damaged, fsck
 from embeddings.pairing import pair, parts_of
 from embeddings.storage import LocalStorage
 from embeddings.store import EmbeddingStore
@@ -164,3 +164,21 @@ def test_a_pseudonymized_cohort_leaves_no_patient_id_in_the_store(encoded: Phant
         assert not file.is_file() or b"PHANTOM_" not in file.read_bytes()
     rows = store.snapshot().rows("quarantine").to_pylist()
     assert "PHANTOM" not in json.dumps(rows)
+
+
+def test_a_damaged_bag_can_be_dropped_and_encoded_again(phantom: Phantom) -> None:
+    store = EmbeddingStore.open(phantom.store)
+    key = next(key for key in store.snapshot().code_sets if key.encoder == "texture")
+    (whole,) = store.snapshot().bags(key, "PHANTOM_0003")
+    entry = next(entry for entry in store.snapshot().code_set_entries(key) if entry.case_id == "PHANTOM_0003")
+    chunk = phantom.store / next(file.path for file in entry.files if "features/c/" in file.path)
+    damaged = bytearray(chunk.read_bytes())
+    damaged[50] ^= 1
+    chunk.write_bytes(damaged)
+    report = fsck(LocalStorage(phantom.store))
+    assert [(f.problem, f.case_id) for f in report.findings] == [("damaged", "PHANTOM_0003")]
+    assert drop_damaged(store, report) == 1
+    again = encode(EncodeSettings(**common(phantom.store), **SLIDES))
+    assert (again.encoded, again.existing) == (1, CASES - 1)
+    (mended,) = store.snapshot().bags(key, "PHANTOM_0003")
+    assert mended.features_nd.tobytes() == whole.features_nd.tobytes()
