@@ -8,10 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """For small networks and heads: a second thread mostly waits for the first.
-
-    On two busy cores a training step of the demo's networks took 10 to 15 times longer with two threads than with one.
-    """
+    """For small networks and heads: a second thread mostly waits for the first, on a busy machine for very long."""
     import torch
     from threadpoolctl import threadpool_limits
 

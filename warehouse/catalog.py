@@ -96,7 +96,7 @@ def query(store_root: Path | str, sql: str, at: int | str | None = None) -> Quer
 
 
 def query_plain(store_root: Path | str, sql: str, at: int | str | None = None) -> QueryResult:
-    """`query`, with the table as a `PlainTable`: it spares the import of pyarrow and numpy, half of a short query."""
+    """`query` with a `PlainTable`, which spares importing pyarrow and numpy (tests/benchmarks/startup.py)."""
     return _ask(store_root, sql, at, lambda relation: PlainTable(tuple(relation.columns), relation.fetchall()))
 
 

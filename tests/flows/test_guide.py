@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
+from embeddings.errors import InvalidInputError, NotFoundInStoreError
 from embeddings.pairing import labels_of, parts_of
 from embeddings.store import EmbeddingStore
 from flows.evaluate import evaluate, find_runs, tabulate
 from flows.guide import guide
+from flows.import_codes import import_codes
 from flows.settings import GuideSettings
 from tests.flows.conftest import GUIDE, Phantom, common
 
@@ -70,10 +72,16 @@ def test_one_guidance_serves_both_guided_rows_and_both_modes(encoded: Phantom) -
     assert len(used) == 1
 
 
-def test_imported_like_codes_have_no_classifier(phantom: Phantom) -> None:
-    settings = GuideSettings(**common(phantom.store), **{**GUIDE, "superior": "mri_all/densenet3d"}, target="age_group")
-    with pytest.raises(Exception, match="age_group"):
-        guide(settings)
+def test_imported_codes_have_no_classifier_and_unknown_targets_are_named(phantom: Phantom, tmp_path: Path) -> None:
+    cases = EmbeddingStore.open(phantom.store).snapshot().rows("cases")["case_id"].to_pylist()
+    file = tmp_path / "codes.csv"
+    file.write_text("case_id,a,b\n" + "".join(f"{case},{i},{i % 3}\n" for i, case in enumerate(sorted(set(cases)))))
+    import_codes(phantom.store, file, cohort="phantom", modality="clinical", encoder="made")
+    values = {**common(phantom.store), **GUIDE, "superior": "clinical/made", "permutations": 0}
+    with pytest.raises(InvalidInputError, match="use --mode matched"):
+        guide(GuideSettings(**{**values, "modes": ("as-published",)}))
+    with pytest.raises(NotFoundInStoreError, match="no target 'age_group'; it has class"):
+        guide(GuideSettings(**values, target="age_group"))
 
 
 def test_the_table_counts_means_and_gaps() -> None:
