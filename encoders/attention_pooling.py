@@ -1,27 +1,23 @@
-"""C_S of the paper: gated attention pooling over the patch codes of a slide.
+"""Gated attention pooling over the patch codes of a slide (ABMIL), and what its relatives build on.
 
-Ilse, Tomczak & Welling 2018 (gated attention), as in CLAM-SB without its clustering loss: Linear d -> hidden, ReLU,
-attention weights over the tiles, z_S = the weighted sum. z_S is non-negative because a ReLU precedes the sum.
+Ilse, Tomczak & Welling 2018: Linear d -> hidden, ReLU, attention weights over the tiles, z_S = the weighted sum. z_S is
+non-negative because a ReLU precedes the sum. CLAM (`encoders.clam`) adds an instance loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import dropout
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import NEVER_TRAINED, Bag, EncoderSpec, FoldScope
+from embeddings.types import Bag
 from encoders.checks import check_bags
-from encoders.trainable import Items, TrainableEncoder
-from encoders.weights import load_tensors
-
-KEPT_TILES = 0.75
-"""Share of a bag's tiles that a training step sees: the augmentation, and what keeps attention from one tile."""
+from encoders.trainable import Items, TrainableEncoder, TrainedEncoder
 
 MIN_SD = 1e-3
 """A component with less spread over the train tiles is constant; it is centred, not blown up."""
@@ -37,11 +33,19 @@ class AttentionPoolingConfig:
     """d of z_S."""
     attention_dim: int = 32
     """Width of the gated attention."""
+    dropout: float = 0.0
+    """After the first layer and in the attention."""
+    standardise: bool = True
+    """Patch codes by mean and sd of the train tiles; the codes of deep networks need it not."""
+    kept_tiles: float = 0.75
+    """Share of a bag's tiles that a training step sees: the augmentation, and what keeps attention from one tile."""
 
 
-def clam_small(patch_code_dim: int = 1024) -> AttentionPoolingConfig:
-    """The paper's: CLAM-SB small, with a 512-d code."""
-    return AttentionPoolingConfig(patch_code_dim, hidden_dim=512, attention_dim=256)
+def abmil(patch_code_dim: int) -> AttentionPoolingConfig:
+    """Of CLAM's size, with a 512-d code."""
+    return AttentionPoolingConfig(
+        patch_code_dim, hidden_dim=512, attention_dim=256, dropout=0.25, standardise=False, kept_tiles=1.0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +58,79 @@ class BagBatch:
     """b."""
 
 
+def bag_batch(bags: Sequence[Bag], device: torch.device) -> BagBatch:
+    """The bags laid end to end on `device`."""
+    tiles_nd = torch.from_numpy(np.concatenate([bag.features_nd for bag in bags]))
+    bag_n = torch.repeat_interleave(torch.arange(len(bags)), torch.tensor([len(bag) for bag in bags]))
+    # float16 travels to a GPU in half the time.
+    return BagBatch(tiles_nd.to(device).float(), bag_n.to(device), len(bags))
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """hidden_nh (n, h) of the tiles, attention_nj (n, branches) that sums to 1 over each bag, codes_bd (b, d)."""
+
+    hidden_nh: torch.Tensor
+    attention_nj: torch.Tensor
+    codes_bd: torch.Tensor
+
+
 class AttentionPooling(TrainableEncoder):
-    """b bags of patch codes -> codes (b, hidden_dim), non-negative. The train tiles' mean and sd are buffers."""
+    """b bags of patch codes -> codes (b, branches * hidden_dim), non-negative. Mean and sd of the tiles are buffers."""
 
     encoder_name = "attention_pooling"
+    input_kind = "bags"
+    encode_batch_size = 1
+    config_class: ClassVar[type] = AttentionPoolingConfig
     mean_d: torch.Tensor
     sd_d: torch.Tensor
 
-    def __init__(self, config: AttentionPoolingConfig) -> None:
+    def __init__(self, config: Any, branches: int = 1) -> None:
         super().__init__()
         self._config = config
-        self.code_dim = config.hidden_dim
+        self.branches = branches
+        self.code_dim = branches * config.hidden_dim
         self.register_buffer("mean_d", torch.zeros(config.patch_code_dim))
         self.register_buffer("sd_d", torch.ones(config.patch_code_dim))
         self.project = nn.Linear(config.patch_code_dim, config.hidden_dim)
         self.attend = nn.Linear(config.hidden_dim, config.attention_dim)
         self.gate = nn.Linear(config.hidden_dim, config.attention_dim)
-        self.score = nn.Linear(config.attention_dim, 1)
+        self.score = nn.Linear(config.attention_dim, branches)
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Self:
+        return cls(cls.config_class(**config))
 
     @property
     def config(self) -> dict[str, Any]:
         return asdict(self._config)
 
-    def forward(self, batch: BagBatch) -> torch.Tensor:
-        hidden_nh = torch.relu(self.project((batch.tiles_nd - self.mean_d) / self.sd_d))
-        score_n = self.score(torch.tanh(self.attend(hidden_nh)) * torch.sigmoid(self.gate(hidden_nh)))[:, 0]
+    def pool(self, batch: BagBatch) -> Pooled:
+        """Attention and codes of the bags."""
+        hidden_nh = self._dropped(torch.relu(self.project((batch.tiles_nd - self.mean_d) / self.sd_d)))
+        attend_na = self._dropped(torch.tanh(self.attend(hidden_nh)))
+        gate_na = self._dropped(torch.sigmoid(self.gate(hidden_nh)))
+        # Sums over many tiles in float32, also where a GPU multiplies in bfloat16.
+        score_nj, hidden_nh = self.score(attend_na * gate_na).float(), hidden_nh.float()
         # A softmax within each bag; the gate bounds the scores, so the shift is for precision only and has no gradient.
-        zeros_b = score_n.new_zeros(batch.size)
-        top_b = zeros_b.scatter_reduce(0, batch.bag_n, score_n.detach(), "amax", include_self=False)
-        weight_n = torch.exp(score_n - top_b[batch.bag_n])
-        total_b = zeros_b.index_add(0, batch.bag_n, weight_n)
-        pooled_bh = hidden_nh.new_zeros(batch.size, self.code_dim)
-        pooled_bh = pooled_bh.index_add(0, batch.bag_n, hidden_nh * weight_n[:, None])
-        return pooled_bh / total_b[:, None]
+        zeros_bj = score_nj.new_zeros(batch.size, self.branches)
+        index_nj = batch.bag_n[:, None].expand_as(score_nj)
+        top_bj = zeros_bj.scatter_reduce(0, index_nj, score_nj.detach(), "amax", include_self=False)
+        weight_nj = torch.exp(score_nj - top_bj[batch.bag_n])
+        total_bj = zeros_bj.index_add(0, batch.bag_n, weight_nj)
+        codes = []
+        for branch in range(self.branches):
+            sum_bh = hidden_nh.new_zeros(batch.size, hidden_nh.shape[1])
+            sum_bh = sum_bh.index_add(0, batch.bag_n, hidden_nh * weight_nj[:, branch, None])
+            codes.append(sum_bh / total_bj[:, branch, None])
+        return Pooled(hidden_nh, weight_nj / total_bj[batch.bag_n], torch.cat(codes, dim=1))
+
+    def _dropped(self, values: torch.Tensor) -> torch.Tensor:
+        share = self._config.dropout
+        return dropout(values, share) if share and self.training else values
+
+    def forward(self, batch: BagBatch) -> torch.Tensor:
+        return self.pool(batch).codes_bd
 
     def check(self, data: Items) -> None:
         check_bags(data, self._config.patch_code_dim, self.encoder_name)
@@ -96,65 +140,49 @@ class AttentionPooling(TrainableEncoder):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_normal_(module.weight, generator=generator)
                 nn.init.zeros_(module.bias)
-        # Every slide counts the same, however many tiles it has.
-        means = np.stack([bag.features_nd.mean(axis=0, dtype=np.float64) for bag in train_data])
-        squares = np.stack([np.square(bag.features_nd, dtype=np.float64).mean(axis=0) for bag in train_data])
-        mean_d = means.mean(axis=0)
-        sd_d = np.sqrt(np.maximum(squares.mean(axis=0) - mean_d**2, 0))
-        self.mean_d.copy_(torch.from_numpy(mean_d))
-        self.sd_d.copy_(torch.from_numpy(np.where(sd_d < MIN_SD, 1.0, sd_d)))
+        if self._config.standardise:
+            mean_d, sd_d = tile_scale(train_data)
+            self.mean_d.copy_(torch.from_numpy(mean_d))
+            self.sd_d.copy_(torch.from_numpy(sd_d))
 
     def batch(self, data: Items, rows: Sequence[int]) -> BagBatch:
-        bags: list[Bag] = [data[row] for row in rows]
-        tiles_nd = torch.from_numpy(np.concatenate([bag.features_nd.astype(np.float32) for bag in bags]))
-        bag_n = torch.repeat_interleave(torch.arange(len(bags)), torch.tensor([len(bag) for bag in bags]))
-        return BagBatch(tiles_nd.to(self.device), bag_n.to(self.device), len(bags))
+        bags: list[Any] = [data[row] for row in rows]
+        check_bags(bags, self._config.patch_code_dim, self.encoder_name)
+        return bag_batch(bags, self.device)
 
     def augment(self, batch: BagBatch, generator: torch.Generator) -> BagBatch:
-        """Each bag keeps about three quarters of its tiles, and always one."""
+        """Each bag keeps about `kept_tiles` of its tiles, and always one."""
+        if self._config.kept_tiles >= 1:
+            return batch
         draw_n = torch.rand(len(batch.bag_n), generator=generator).to(batch.bag_n.device)
         lowest_b = draw_n.new_ones(batch.size).scatter_reduce(0, batch.bag_n, draw_n, "amin")
-        keep_n = (draw_n < KEPT_TILES) | (draw_n == lowest_b[batch.bag_n])
+        keep_n = (draw_n < self._config.kept_tiles) | (draw_n == lowest_b[batch.bag_n])
         return BagBatch(batch.tiles_nd[keep_n], batch.bag_n[keep_n], batch.size)
 
 
-class AttentionPoolingEncoder:
-    """bags -> (b, hidden_dim) float32, non-negative. See `Encoder`; bags go through one at a time.
+def tile_scale(bags: Any) -> tuple[np.ndarray, np.ndarray]:
+    """mean_d, sd_d (d,) float64 of the tiles; every slide counts the same, however many tiles it has."""
+    means, squares = [], []
+    for bag in bags:
+        means.append(bag.features_nd.mean(axis=0, dtype=np.float64))
+        squares.append(np.square(bag.features_nd, dtype=np.float64).mean(axis=0))
+    mean_d = np.mean(means, axis=0)
+    sd_d = np.sqrt(np.maximum(np.mean(squares, axis=0) - mean_d**2, 0))
+    return mean_d, np.where(sd_d < MIN_SD, 1.0, sd_d)
 
-    config, tensors: of a `TrainedClassifier`. preprocessing: which patch codes the bags hold, for instance
-    ``{"patch_encoder": name, "patch_encoder_digest": digest}``.
-    """
 
-    def __init__(
-        self,
-        *,
-        config: Mapping[str, Any],
-        tensors: Mapping[str, np.ndarray],
-        weights_sha256: str = "",
-        trained_on: FoldScope = NEVER_TRAINED,
-        preprocessing: Mapping[str, Any] | None = None,
-        device: str = "cpu",
-    ) -> None:
-        try:
-            self._module = AttentionPooling(AttentionPoolingConfig(**config))
-        except TypeError as error:
-            raise InvalidInputError(f"this is no config of encoder attention_pooling: {error}") from error
-        load_tensors(self._module, tensors, AttentionPooling.encoder_name)
-        self._module.eval().to(device)
-        self.spec = EncoderSpec(
-            AttentionPooling.encoder_name,
-            "1",
-            "bags",
-            self._module.code_dim,
-            weights_sha256,
-            dict(preprocessing or {}),
-            trained_on,
-        )
+class AttentionEncoder(TrainedEncoder):
+    """A trained attention network as an `Encoder` that also says where it looked."""
+
+    module: AttentionPooling
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Bag], /) -> np.ndarray:
-        self._module.check(batch)
-        codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
-        for row in range(len(batch)):
-            codes_bd[row] = self._module(self._module.batch(batch, [row]))[0].cpu().numpy()
-        return codes_bd
+    def attention(self, bag: Bag) -> np.ndarray:
+        """attention_jn (branches, n) float32 of the tiles of `bag`; each row sums to 1."""
+        return self.module.pool(self.module.batch([bag], [0])).attention_nj.T.cpu().numpy()
+
+
+class AttentionPoolingEncoder(AttentionEncoder):
+    """bags -> (b, hidden_dim) float32, non-negative. See `Encoder`."""
+
+    module_class = AttentionPooling

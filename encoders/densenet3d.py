@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,16 +12,9 @@ from monai.networks.nets.densenet import DenseNet
 from torch import nn
 
 from embeddings.errors import InvalidInputError
-from embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
+from encoders.augmentation import AUGMENTATIONS
 from encoders.checks import check_volumes
-from encoders.trainable import Items, TrainableEncoder
-from encoders.weights import load_tensors
-
-ENCODE_BATCH_SIZE = 8
-"""Volumes per forward pass: a full-size volume of four sequences takes some 2 GB in a DenseNet121."""
-
-FLIP_AXIS = -1
-"""Left-right, the only flip that leaves a head a head."""
+from encoders.trainable import Items, TrainableEncoder, TrainedEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +27,29 @@ class DenseNet3dConfig:
     growth_rate: int = 8
     block_config: tuple[int, ...] = (2, 2, 2)
     """Layers per dense block."""
+    augmentation: str = "light"
+    """Of train volumes: a name of `encoders.augmentation.AUGMENTATIONS`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "block_config", tuple(int(layers) for layers in self.block_config))
+        if self.augmentation not in AUGMENTATIONS:
+            raise InvalidInputError(
+                f"there is no augmentation {self.augmentation!r}; use one of {', '.join(AUGMENTATIONS)}"
+            )
 
 
-DENSENET121 = DenseNet3dConfig(init_features=64, growth_rate=32, block_config=(6, 12, 24, 16))
-"""The paper's, with a 1,024-d code."""
+def densenet121(in_channels: int) -> DenseNet3dConfig:
+    """The paper's, with a 1,024-d code."""
+    return DenseNet3dConfig(in_channels, 64, 32, (6, 12, 24, 16), "paper")
 
 
 class DenseNet3d(TrainableEncoder):
     """volumes (b, c, d, h, w) float32 -> codes (b, code_dim), non-negative."""
 
     encoder_name = "densenet3d"
+    input_kind = "volumes"
+    encode_batch_size = 8
+    """A full-size volume of four sequences takes some 2 GB in a DenseNet121."""
 
     def __init__(self, config: DenseNet3dConfig | None = None) -> None:
         super().__init__()
@@ -62,6 +65,10 @@ class DenseNet3d(TrainableEncoder):
         self.features = network.features
         self.code_dim = int(network.class_layers.out.in_features)  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
 
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Self:
+        return cls(DenseNet3dConfig(**config))
+
     @property
     def config(self) -> dict[str, Any]:
         return asdict(self._config) | {"block_config": list(self._config.block_config)}
@@ -70,7 +77,7 @@ class DenseNet3d(TrainableEncoder):
         return torch.relu(self.features(volumes_bcdhw)).mean(dim=(2, 3, 4))
 
     def check(self, data: Items) -> None:
-        check_volumes(data, self._config.in_channels, self.encoder_name)
+        check_volumes(np.asarray(data), self._config.in_channels, self.encoder_name)
 
     def reset(self, train_data: Items, generator: torch.Generator) -> None:
         for module in self.modules():
@@ -82,59 +89,15 @@ class DenseNet3d(TrainableEncoder):
                 module.reset_parameters()
 
     def batch(self, data: Items, rows: Sequence[int]) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(data)[list(rows)]).to(self.device)
+        volumes_bcdhw = np.stack([np.asarray(data[row]) for row in rows])
+        check_volumes(volumes_bcdhw, self._config.in_channels, self.encoder_name)
+        return torch.from_numpy(volumes_bcdhw).to(self.device)
 
     def augment(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Left-right flips of half the volumes; each sequence scaled by 1 +- 0.1 and shifted by 0.1 sd."""
-        b, c = batch.shape[:2]
-        flip_b = torch.rand(b, generator=generator) < 0.5
-        scale_bc = 1 + 0.1 * torch.randn(b, c, generator=generator)
-        shift_bc = 0.1 * torch.randn(b, c, generator=generator)
-        flip, scale, shift = (
-            value[..., *(None,) * (5 - value.ndim)].to(batch.device) for value in (flip_b, scale_bc, shift_bc)
-        )
-        flipped = torch.where(flip, batch.flip(FLIP_AXIS), batch)
-        # The background is exactly 0 and stays so.
-        return torch.where(flipped == 0, flipped, flipped * scale + shift)
+        return AUGMENTATIONS[self._config.augmentation](batch, generator)
 
 
-class DenseNet3dEncoder:
-    """volumes_bcdhw float32 -> (b, d) float32, non-negative. See `Encoder`.
+class DenseNet3dEncoder(TrainedEncoder):
+    """volumes_bcdhw float32 -> (b, d) float32, non-negative. See `Encoder`."""
 
-    config, tensors: of a `TrainedClassifier`. preprocessing: `VolumeSettings.as_dict()` of the volumes.
-    """
-
-    def __init__(
-        self,
-        *,
-        config: Mapping[str, Any],
-        tensors: Mapping[str, np.ndarray],
-        weights_sha256: str = "",
-        trained_on: FoldScope = NEVER_TRAINED,
-        preprocessing: Mapping[str, Any] | None = None,
-        device: str = "cpu",
-    ) -> None:
-        try:
-            self._module = DenseNet3d(DenseNet3dConfig(**config))
-        except TypeError as error:
-            raise InvalidInputError(f"this is no config of encoder densenet3d: {error}") from error
-        load_tensors(self._module, tensors, DenseNet3d.encoder_name)
-        self._module.eval().to(device)
-        self.spec = EncoderSpec(
-            DenseNet3d.encoder_name,
-            "1",
-            "volumes",
-            self._module.code_dim,
-            weights_sha256,
-            dict(preprocessing or {}),
-            trained_on,
-        )
-
-    @torch.inference_mode()
-    def encode(self, batch: np.ndarray, /) -> np.ndarray:
-        self._module.check(batch)
-        codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
-        for start in range(0, len(batch), ENCODE_BATCH_SIZE):
-            rows = range(start, min(start + ENCODE_BATCH_SIZE, len(batch)))
-            codes_bd[rows.start : rows.stop] = self._module(self._module.batch(batch, rows)).cpu().numpy()
-        return codes_bd
+    module_class = DenseNet3d

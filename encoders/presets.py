@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from embeddings.errors import InvalidInputError
-from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig, clam_small
-from encoders.densenet3d import DENSENET121, DenseNet3d, DenseNet3dConfig
+from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig, abmil
+from encoders.clam import ClamConfig, ClamMB, ClamSB, clam_small
+from encoders.densenet3d import DenseNet3d, DenseNet3dConfig, densenet121
+from encoders.mean_pooling import MeanPooling, MeanPoolingConfig
 from encoders.trainable import TrainableEncoder
 from encoders.training import (
     DEMO_BAGS_TRAINING,
@@ -22,28 +24,33 @@ from encoders.training import (
 
 @dataclass(frozen=True, slots=True)
 class Trainable:
-    """How to make an untrained network for an input width (channels, or d of the patch codes), and to train it."""
+    """How to make an untrained network, and to train it."""
 
-    input_kind: Literal["volumes", "bags"]
-    build: Callable[[int], TrainableEncoder]
+    build: Callable[[int, int], TrainableEncoder]
+    """Of input width (channels, or d of the patch codes) and number of classes."""
     training: TrainingSettings
+    input_kind: Literal["volumes", "bags"] = "bags"
+
+
+def _demo_clam(width: int, n_classes: int) -> ClamConfig:
+    return ClamConfig(width, n_classes=n_classes, k_sample=4)
 
 
 PRESETS: dict[tuple[str, str], Trainable] = {
     ("densenet3d", "demo"): Trainable(
-        "volumes", lambda channels: DenseNet3d(DenseNet3dConfig(in_channels=channels)), DEMO_VOLUMES_TRAINING
+        lambda channels, _: DenseNet3d(DenseNet3dConfig(channels)), DEMO_VOLUMES_TRAINING, "volumes"
     ),
-    ("densenet3d", "paper"): Trainable(
-        "volumes",
-        lambda channels: DenseNet3d(
-            DenseNet3dConfig(channels, DENSENET121.init_features, DENSENET121.growth_rate, DENSENET121.block_config)
-        ),
-        PAPER_VOLUMES,
-    ),
+    ("densenet3d", "paper"): Trainable(lambda channels, _: DenseNet3d(densenet121(channels)), PAPER_VOLUMES, "volumes"),
+    ("clam_sb", "demo"): Trainable(lambda width, k: ClamSB(_demo_clam(width, k)), DEMO_BAGS_TRAINING),
+    ("clam_sb", "paper"): Trainable(lambda width, k: ClamSB(clam_small(width, k)), PAPER_BAGS),
+    ("clam_mb", "demo"): Trainable(lambda width, k: ClamMB(_demo_clam(width, k)), DEMO_BAGS_TRAINING),
+    ("clam_mb", "paper"): Trainable(lambda width, k: ClamMB(clam_small(width, k)), PAPER_BAGS),
     ("attention_pooling", "demo"): Trainable(
-        "bags", lambda width: AttentionPooling(AttentionPoolingConfig(width)), DEMO_BAGS_TRAINING
+        lambda width, _: AttentionPooling(AttentionPoolingConfig(width)), DEMO_BAGS_TRAINING
     ),
-    ("attention_pooling", "paper"): Trainable("bags", lambda width: AttentionPooling(clam_small(width)), PAPER_BAGS),
+    ("attention_pooling", "paper"): Trainable(lambda width, _: AttentionPooling(abmil(width)), PAPER_BAGS),
+    ("mean_pooling", "demo"): Trainable(lambda width, _: MeanPooling(MeanPoolingConfig(width)), DEMO_BAGS_TRAINING),
+    ("mean_pooling", "paper"): Trainable(lambda width, _: MeanPooling(MeanPoolingConfig(width, 512)), PAPER_BAGS),
 }
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
-from embeddings.types import Bag
+from embeddings.errors import InvalidInputError
+from embeddings.types import NEVER_TRAINED, Bag, EncoderSpec, FoldScope
+from encoders.weights import load_tensors
 
-type Items = np.ndarray | Sequence[Bag]
-"""Data of n cases: volumes_bcdhw (n, c, d, h, w) float32, or n bags."""
+type Items = np.ndarray | Sequence[np.ndarray] | Sequence[Bag]
+"""Data of n cases: item i is volume_cdhw (c, d, h, w) float32, or a bag. A sequence may read its items when asked."""
 
 
 class TrainableEncoder(nn.Module, ABC):
@@ -22,7 +25,17 @@ class TrainableEncoder(nn.Module, ABC):
     encoder_name: ClassVar[str]
     """Under which `build_encoder` rebuilds it."""
 
+    input_kind: ClassVar[Literal["volumes", "bags"]]
+
+    encode_batch_size: ClassVar[int]
+    """Items per forward pass when it encodes."""
+
     code_dim: int
+
+    @classmethod
+    @abstractmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Self:
+        """The module again, with weights of no meaning. Raises TypeError on a config that is not its own."""
 
     @property
     @abstractmethod
@@ -31,7 +44,7 @@ class TrainableEncoder(nn.Module, ABC):
 
     @abstractmethod
     def check(self, data: Items) -> None:
-        """Raises InvalidInputError where `data` is not what the module takes."""
+        """Raises InvalidInputError where `data` is not what the module takes. Reads every item."""
 
     @abstractmethod
     def reset(self, train_data: Items, generator: torch.Generator) -> None:
@@ -39,12 +52,67 @@ class TrainableEncoder(nn.Module, ABC):
 
     @abstractmethod
     def batch(self, data: Items, rows: Sequence[int]) -> Any:
-        """The tensors of those rows, on the module's device, as `forward` takes them."""
+        """The tensors of those rows, checked, on the module's device, as `forward` takes them. Runs in a thread."""
 
     @abstractmethod
     def augment(self, batch: Any, generator: torch.Generator) -> Any:
         """A lightly changed copy of a train batch; `generator` lives on the CPU."""
 
+    def training_loss(self, batch: Any, y: torch.Tensor, decode: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        """Scalar loss of a train batch with labels y (b,) int64; `decode` turns codes into logits (b, k)."""
+        return cross_entropy(decode(self(batch)), y)
+
+    def decoder_mask(self, n_classes: int) -> torch.Tensor | None:
+        """(k, code_dim) of 0 and 1: what the decoder of each class may see of a code; None: all of it."""
+        return None
+
     @property
     def device(self) -> torch.device:
-        return next(self.parameters()).device
+        return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+
+class TrainedEncoder:
+    """A trained module as an `Encoder`: volumes_bcdhw float32 or a sequence of bags -> (b, code_dim) float32.
+
+    config, tensors: of a `TrainedClassifier`. preprocessing: `VolumeSettings.as_dict()` of the volumes, or which patch
+    codes the bags hold: ``{"patch_encoder": name, "patch_encoder_digest": digest}``.
+    """
+
+    module_class: ClassVar[type[TrainableEncoder]]
+
+    def __init__(
+        self,
+        *,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, np.ndarray],
+        weights_sha256: str = "",
+        trained_on: FoldScope = NEVER_TRAINED,
+        preprocessing: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        kind = self.module_class
+        try:
+            self.module = kind.of_config(config)
+        except TypeError as error:
+            raise InvalidInputError(f"this is no config of encoder {kind.encoder_name}: {error}") from error
+        load_tensors(self.module, tensors, kind.encoder_name)
+        self.module.eval().to(device)
+        self.spec = EncoderSpec(
+            kind.encoder_name,
+            "1",
+            kind.input_kind,
+            self.module.code_dim,
+            weights_sha256,
+            dict(preprocessing or {}),
+            trained_on,
+        )
+
+    @torch.inference_mode()
+    def encode(self, batch: Any, /) -> np.ndarray:
+        """codes_bd of the batch, a few items at a time."""
+        self.module.check(batch)
+        codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
+        for start in range(0, len(batch), self.module.encode_batch_size):
+            rows = range(start, min(start + self.module.encode_batch_size, len(batch)))
+            codes_bd[rows.start : rows.stop] = self.module(self.module.batch(batch, rows)).cpu().numpy()
+        return codes_bd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -42,13 +43,20 @@ def tiles(count: int, seed: int = 0, size: int = 64) -> np.ndarray:
 def module_of(name: str) -> TrainableEncoder:
     """A small module of the trained encoder `name`, with weights drawn from seed 0."""
     from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig
+    from encoders.clam import ClamConfig, ClamMB, ClamSB
     from encoders.densenet3d import DenseNet3d, DenseNet3dConfig
+    from encoders.mean_pooling import MeanPooling, MeanPoolingConfig
 
-    if name == "densenet3d":
-        module, data = DenseNet3d(DenseNet3dConfig(init_features=8, growth_rate=4, block_config=(1, 2))), volumes(2)
-    else:
-        module, data = AttentionPooling(AttentionPoolingConfig(PATCH_DIM, 8, 4)), bags(4)
-    module.reset(data, torch.Generator().manual_seed(0))
+    clam = ClamConfig(PATCH_DIM, 8, 4, n_classes=3, k_sample=2)
+    modules: dict[str, Callable[[], TrainableEncoder]] = {
+        "densenet3d": lambda: DenseNet3d(DenseNet3dConfig(init_features=8, growth_rate=4, block_config=(1, 2))),
+        "attention_pooling": lambda: AttentionPooling(AttentionPoolingConfig(PATCH_DIM, 8, 4)),
+        "clam_sb": lambda: ClamSB(clam),
+        "clam_mb": lambda: ClamMB(clam),
+        "mean_pooling": lambda: MeanPooling(MeanPoolingConfig(PATCH_DIM, 8)),
+    }
+    module = modules[name]()
+    module.reset(volumes(2) if module.input_kind == "volumes" else bags(4), torch.Generator().manual_seed(0))
     return module
 
 
