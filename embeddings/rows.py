@@ -57,6 +57,21 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("at", _TEXT),
         ]
     ),
+    # One row per slide, encoder and branch of its attention; attention is in the order of the bag's tiles, and sums to 1
+    # over all slides of the case. bag: artifact id of the slide's patch codes.
+    "attention": pa.schema(
+        [
+            ("cohort", _TEXT),
+            ("case_id", _TEXT),
+            ("image_id", _TEXT),
+            ("modality", _TEXT),
+            ("encoder", _TEXT),
+            ("encoder_digest", _TEXT),
+            ("bag", _TEXT),
+            ("branch", _INT),
+            ("attention", pa.list_(pa.float32())),
+        ]
+    ),
     "runs": pa.schema(
         [
             ("run", _TEXT),

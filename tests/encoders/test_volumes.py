@@ -44,7 +44,7 @@ def case(tmp_path: Path) -> Path:
 
 
 def test_sequences_on_different_grids_meet_at_physical_places(case):
-    settings = VolumeSettings(shape_vox=(40, 40, 40), spacing_mm=2.0)
+    settings = VolumeSettings(shape_vox=(40, 40, 40), spacing_mm=2.0, fit="scale")
     volume_cdhw = load_volume(case, settings)
     assert volume_cdhw.shape == (4, 40, 40, 40)
     assert volume_cdhw.dtype == np.float32
@@ -64,8 +64,19 @@ def test_intensities_are_z_scored_over_the_brain(case):
     assert (volume_cdhw[:, 0, 0, 0] == 0).all()
 
 
-def test_aspect_is_kept_and_the_rest_padded(case):
-    volume_cdhw = load_volume(case, VolumeSettings(shape_vox=(20, 40, 30), spacing_mm=2.0))
+def test_cropped_and_padded_voxels_keep_their_size(case):
+    """The head of 80 mm is 40 voxels of 2 mm: 10 of each side are cut off in d, and h and w are padded."""
+    volume_cdhw = load_volume(case, VolumeSettings(shape_vox=(20, 50, 60), spacing_mm=2.0))
+    assert volume_cdhw.shape == (4, 20, 50, 60)
+    extent = np.ptp(np.argwhere(volume_cdhw[0] != 0), axis=0) + 1
+    assert extent[0] == 20
+    assert np.abs(extent[1:] - 40).max() <= 2
+    ball = volume_cdhw[0] > volume_cdhw[0].max() * 0.6
+    assert ball.sum() * 8 == pytest.approx(4 / 3 * np.pi * 9**3, rel=0.2)
+
+
+def test_scaled_to_fit_the_aspect_is_kept_and_the_rest_padded(case):
+    volume_cdhw = load_volume(case, VolumeSettings(shape_vox=(20, 40, 30), spacing_mm=2.0, fit="scale"))
     extent = np.ptp(np.argwhere(volume_cdhw[0] != 0), axis=0) + 1
     assert np.abs(extent - 20).max() <= 1
 
@@ -164,6 +175,12 @@ def test_a_listed_file_that_is_gone(case):
 def test_settings_are_json_and_checked():
     canonical_json(DEMO_VOLUMES.as_dict())
     assert VolumeSettings(**DEMO_VOLUMES.as_dict()) == DEMO_VOLUMES
-    for wrong in ({"sequences": ()}, {"sequences": ("t1", "t1")}, {"shape_vox": (4, 4)}, {"spacing_mm": 0.0}):
+    for wrong in (
+        {"sequences": ()},
+        {"sequences": ("t1", "t1")},
+        {"shape_vox": (4, 4)},
+        {"spacing_mm": 0.0},
+        {"fit": "stretch"},
+    ):
         with pytest.raises(InvalidInputError):
             VolumeSettings(**wrong)

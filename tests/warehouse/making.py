@@ -97,6 +97,8 @@ def commit_rest(store: EmbeddingStore) -> None:
         )
         quarantined = {"cohort": COHORT, "case_id": CASES[1], "image_id": CASES[1], "reason": "no tissue"}
         transaction.write_rows("quarantine", [quarantined], cohort=COHORT)
+        looked = {"case_id": CASES[0], "image_id": CASES[0], "branch": 0, "attention": [0.25, 0.75]}
+        transaction.write_rows("attention", [{"cohort": COHORT, **looked}], cohort=COHORT)
     with store.begin("weights") as transaction:
         transaction.write_weights(
             "guidance",

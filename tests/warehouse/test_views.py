@@ -11,7 +11,17 @@ import pytest
 from embeddings.errors import InvalidInputError
 from embeddings.store import EmbeddingStore
 from embeddings.types import CaseCodes
-from tests.warehouse.making import CASES, MRI, SLIDES, TILES, codes_of, commit_codes, commit_cohort, image_digest
+from tests.warehouse.making import (
+    CASES,
+    COHORT,
+    MRI,
+    SLIDES,
+    TILES,
+    codes_of,
+    commit_codes,
+    commit_cohort,
+    image_digest,
+)
 from warehouse.catalog import query
 from warehouse.indexer import build_index
 
@@ -30,7 +40,7 @@ def test_every_view_has_rows(indexed_root: Path):
     assert {
         *("cohorts", "cases", "targets", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes"),
         *("codes_8", "codes_6", "runs", "metrics", "predictions", "snapshots", "aliases", "tags", "lineage", "weights"),
-        "quarantine",
+        *("quarantine", "attention"),
     } == set(views)
     counts = {view: one(indexed_root, f"SELECT count(*) AS n FROM {view}")["n"] for view in views}
     assert min(counts.values()) > 0, counts
@@ -114,6 +124,21 @@ def test_snapshots_names_lineage_weights_quarantine(indexed_root: Path):
     assert (indexed_root / "objects" / "weights" / f"{weights['sha256']}.safetensors").exists()
     assert one(indexed_root, "FROM quarantine")["reason"] == "no tissue"
     assert one(indexed_root, "FROM encoders")["encoder_digest"] == TILES.encoder_digest
+    assert one(indexed_root, "SELECT case_id, attention FROM attention") == {
+        "case_id": CASES[0],
+        "attention": [0.25, 0.75],
+    }
+
+
+def test_an_image_that_could_be_read_in_the_end_is_out_of_quarantine(store: EmbeddingStore, root: Path):
+    commit_codes(store, codes_of(MRI, 0))
+    quarantined = {"cohort": COHORT, "case_id": CASES[0], "image_id": CASES[0], "reason": "truncated"}
+    for digest in (MRI.encoder_digest, "another"):
+        with store.begin() as transaction:
+            transaction.write_rows("quarantine", [{**quarantined, "encoder_digest": digest}], cohort=COHORT)
+    build_index(store)
+    left = rows(root, f"FROM quarantine WHERE case_id = '{CASES[0]}'")
+    assert [row["encoder_digest"] for row in left] == ["another"]
 
 
 @pytest.mark.parametrize(("key", "seed"), [(MRI, 0), (SLIDES, 1)])

@@ -1,3 +1,14 @@
--- Images that an encoder could not read: left out of their code set, with the reason.
+-- Images that an encoder could not read, with the reason; those that it has read since are out of it.
 CREATE OR REPLACE VIEW quarantine AS
-SELECT DISTINCT * EXCLUDE (artifact, added_at, removed_at) FROM base.quarantine WHERE is_live(added_at, removed_at);
+SELECT DISTINCT q.* EXCLUDE (artifact, added_at, removed_at)
+FROM base.quarantine q
+WHERE
+    is_live(q.added_at, q.removed_at)
+    AND NOT EXISTS (
+        FROM base.log l
+        WHERE
+            is_live(l.added_at, l.removed_at)
+            AND l.kind IN ('bag', 'codes')
+            AND (l.cohort, l.case_id, l.image_id, l.encoder_digest)
+            = (q.cohort, q.case_id, q.image_id, q.encoder_digest)
+    );
