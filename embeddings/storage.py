@@ -60,6 +60,10 @@ class Storage(Protocol):
         """A new local folder to write data into, swept by gc if it is left behind."""
         ...
 
+    def scratch(self, name: str) -> Path:
+        """A local folder of this name for what a crash must not lose; swept by gc once nobody has written for a day."""
+        ...
+
     def publish(self, staged: Path, path: str) -> None:
         """Moves a staged file or folder to its name, durably."""
         ...
@@ -170,6 +174,12 @@ class LocalStorage:
         folder = self.root / "staging" / str(ULID())
         with disk_errors("create", folder):
             folder.mkdir(parents=True)
+        return folder
+
+    def scratch(self, name: str) -> Path:
+        folder = self.root / "staging" / f"scratch-{name}"
+        with disk_errors("create", folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def publish(self, staged: Path, path: str) -> None:

@@ -19,7 +19,7 @@ from embeddings.snapshot import Snapshot
 from embeddings.store import EmbeddingStore, Transaction, versions
 from embeddings.types import CodeSetKey, PairedCodes
 from flows.cohort_facts import only_split, only_target, split_folds
-from flows.encode import Progress, classifier_recipe, no_progress
+from flows.reporting import Progress, no_progress
 from flows.settings import GuideSettings
 from flows.threads import one_thread
 from warehouse.indexer import build_index
@@ -168,6 +168,7 @@ def _digest_of(key: CodeSetKey | None) -> str:
 
 def _classifier(snapshot: Snapshot, key: CodeSetKey | None, target: str) -> Any:
     """D_I or D_S of the encoder that made a code set. Raises InvalidInputError where it was not trained here."""
+    from flows.training import classifier_recipe
     from heads.registry import load_decoder
 
     if key is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from embeddings.interchange.arrays import read_case_codes
 from embeddings.store import EmbeddingStore
 from embeddings.types import UNKNOWN_TRAINING, CaseCodes, CodeSetKey, EncoderSpec, FoldScope, check_name
-from flows.encode import register_encoder
+from flows.committing import register_encoder
 from warehouse.indexer import build_index
 
 

@@ -52,13 +52,15 @@ def predict(
     encoder: str = "",
     mpp: float | None = None,
     device: str = "cpu",
+    weights: Path | None = None,
 ) -> Prediction:
     """Predicts with the stored weights of `run` (an alias, or 8 digits or more of its id).
 
     Exactly one source: `files`, inferior images of new cases (NIfTI files or case folders for MRI, slides for
     slides); `codes`, made by the run's inferior encoder (`codes.key`, or `encoder` as NAME or NAME@DIGEST, says so);
-    `cases`, ids whose inferior codes the store has. Raises InvalidInputError on another modality or encoder, or a run
-    whose row needs the superior image.
+    `cases`, ids whose inferior codes the store has. `weights`: file of a pretrained encoder, which the store does not
+    keep; None: the hub. Raises InvalidInputError on another modality or encoder, or a run whose row needs the superior
+    image.
     """
     if sum(map(bool, (files, codes is not None, cases))) != 1:
         raise InvalidInputError("give one source to predict from: image files, a file of codes, or stored case ids")
@@ -78,7 +80,9 @@ def predict(
         case_ids, z_inferior_nd = codes.case_ids, _given_codes(codes, key, encoder)
     else:
         with one_thread():
-            case_ids, z_inferior_nd = _encoded(snapshot, key, [Path(file) for file in files], mpp, device)
+            case_ids, z_inferior_nd = _encoded(
+                snapshot, key, [Path(file) for file in files], mpp, device=device, weights=weights
+            )
 
     from heads.input_rows import predict_row
 
@@ -134,7 +138,7 @@ def _given_codes(codes: CaseCodes, key: CodeSetKey, encoder: str) -> np.ndarray:
 
 
 def _encoded(
-    snapshot: Snapshot, key: CodeSetKey, files: Sequence[Path], mpp: float | None, device: str
+    snapshot: Snapshot, key: CodeSetKey, files: Sequence[Path], mpp: float | None, **loading: Any
 ) -> tuple[list[str], np.ndarray]:
     """Case ids and codes of new images, through the run's own inferior encoder."""
     row = _encoder_row(snapshot, key.encoder_digest)
@@ -142,7 +146,7 @@ def _encoded(
         raise InvalidInputError(
             f"the codes of {key} were imported, so guidestore cannot make them from images; give --codes FILE"
         )
-    encoder = _rebuilt(snapshot, row, device)
+    encoder = _rebuilt(snapshot, row, **loading)
     if row["input_kind"] == "volumes":
         from encoders.volumes import VolumeSettings, load_volume
 
@@ -154,17 +158,23 @@ def _encoded(
     if row["input_kind"] == "bags":
         preprocessing = json.loads(row["preprocessing"])
         patch_row = _encoder_row(snapshot, preprocessing["patch_encoder_digest"])
-        bags = {_slide_case(file): _bag(snapshot, patch_row, file, mpp, device) for file in files}
+        bags = {_slide_case(file): _bag(snapshot, patch_row, file, mpp, **loading) for file in files}
         return list(bags), np.concatenate([encoder.encode([bag]) for bag in bags.values()])
     raise InvalidInputError(f"code set {key} is made of {row['input_kind']}, which cannot be predicted from yet")
 
 
-def _bag(snapshot: Snapshot, row: Mapping[str, Any], file: Path, mpp: float | None, device: str) -> Bag:
+def _bag(snapshot: Snapshot, row: Mapping[str, Any], file: Path, mpp: float | None, **loading: Any) -> Bag:
     from encoders.slides.encode import encode_slide
+
+    return encode_slide(file, _rebuilt(snapshot, row, **loading), _tiling(row), mpp)
+
+
+def _tiling(row: Mapping[str, Any]) -> Any:
+    """The TilingSettings among an encoder's preprocessing."""
     from encoders.slides.tiling import TilingSettings
 
-    tiling = TilingSettings(**json.loads(row["preprocessing"]))
-    return encode_slide(file, _rebuilt(snapshot, row, device), tiling, mpp)
+    preprocessing = json.loads(row["preprocessing"])
+    return TilingSettings(**{name: preprocessing[name] for name in TilingSettings().as_dict()})
 
 
 def _encoder_row(snapshot: Snapshot, digest: str) -> dict[str, Any]:
@@ -177,23 +187,18 @@ def _encoder_row(snapshot: Snapshot, digest: str) -> dict[str, Any]:
     return found
 
 
-def _rebuilt(snapshot: Snapshot, row: Mapping[str, Any], device: str) -> Any:
-    """The encoder of an encoders row, through its stored weights."""
+def _rebuilt(snapshot: Snapshot, row: Mapping[str, Any], device: str, weights: Path | None) -> Any:
+    """The encoder of an encoders row, with its stored weights, or those of the file that it was made with."""
     from encoders.registry import TRAINED, build_encoder
 
-    preprocessing = json.loads(row["preprocessing"])
-    if row["encoder"] not in TRAINED:
-        params = {"preprocessing": preprocessing}
-        if row["input_kind"] == "volumes":
-            params["channels"] = len(preprocessing["sequences"])
-        encoder = build_encoder(row["encoder"], **params)
-    else:
-        weights = snapshot.entries(kind="weights", path=f"objects/weights/{row['weights_sha256']}.safetensors")
-        if not weights:
-            raise NotFoundInStoreError(f"the weights {row['weights_sha256'][:12]} of encoder {row['encoder']} are gone")
-        tensors, _ = snapshot.weights(weights[0].artifact)
+    name, preprocessing = row["encoder"], json.loads(row["preprocessing"])
+    if name in TRAINED:
+        found = snapshot.entries(kind="weights", path=f"objects/weights/{row['weights_sha256']}.safetensors")
+        if not found:
+            raise NotFoundInStoreError(f"the weights {row['weights_sha256'][:12]} of encoder {name} are gone")
+        tensors, _ = snapshot.weights(found[0].artifact)
         encoder = build_encoder(
-            row["encoder"],
+            name,
             config=json.loads(row["config"]),
             tensors=tensors,
             weights_sha256=row["weights_sha256"],
@@ -201,9 +206,21 @@ def _rebuilt(snapshot: Snapshot, row: Mapping[str, Any], device: str) -> Any:
             preprocessing=preprocessing,
             device=device,
         )
+    else:
+        params: dict[str, Any] = {"weights": weights, "device": device} if row["weights_sha256"] else {}
+        if row["input_kind"] == "volumes":
+            params |= {"channels": len(preprocessing["sequences"]), "preprocessing": preprocessing}
+        else:
+            params["preprocessing"] = _tiling(row).as_dict()
+        encoder = build_encoder(name, **params)
+        if encoder.spec.weights_sha256 != row["weights_sha256"]:
+            raise InvalidInputError(
+                f"these weights of encoder {name} have sha256 {encoder.spec.weights_sha256[:12]}, stored codes "
+                f"were made with {row['weights_sha256'][:12]}; give that file with --weights"
+            )
     if encoder.spec.digest != row["encoder_digest"]:
         raise InvalidInputError(
-            f"encoder {row['encoder']} is version {encoder.spec.version} in this guidestore; its stored codes are "
+            f"encoder {name} is version {encoder.spec.version} in this guidestore; its stored codes are "
             f"of version {row['version']}: another version of guidestore made them; install that one, or encode again"
         )
     return encoder

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from flows.encode import Progress, no_progress
+from flows.reporting import Progress, no_progress
 
 _current: ContextVar[Progress] = ContextVar("progress", default=no_progress)
 

@@ -23,7 +23,7 @@ class EncodeSettings(_Settings):
     """Images of one modality -> codes, by a weights-free encoder or one trained on each fold."""
 
     modality: str = Field(description="mri_t1, mri_all, histology, …: one of the cohort's, or a group of them.")
-    encoder: str = Field(description="texture, first_order, densenet3d or attention_pooling.")
+    encoder: str = Field(description="Name of an encoder; `guidestore encoders` lists them.")
     split: str = Field(default="", description="For trained encoders: the split whose folds to train on.")
     folds: Folds = ()
     target: str = Field(
@@ -32,26 +32,45 @@ class EncodeSettings(_Settings):
     seed: int = Field(default=0, ge=0, description="For trained encoders: seed of weights, sampler and augmentation.")
     preset: Literal["demo", "paper"] = Field(
         default="demo",
-        description="For trained encoders: small networks for two CPU cores, or the paper's sizes and epochs.",
+        description="Small networks and volumes for two CPU cores, or the paper's sizes and epochs.",
     )
     patch_encoder: str = Field(
         default="texture",
-        description="For attention_pooling: the patch encoder whose bags are pooled; NAME or NAME@DIGEST.",
+        description="For clam_sb and its kin: the patch encoder whose bags are pooled; NAME or NAME@DIGEST.",
     )
-    tile_size_px: int = Field(
-        default=256, ge=8, description="For slides: edge of a tile in pixels, as the encoder sees it."
+    weights: Path | None = Field(
+        default=None,
+        description="Weights file of a pretrained encoder (safetensors, or PyTorch's .pt, .pth, .bin); empty: the hub.",
     )
-    target_mpp: float = Field(default=0.5, gt=0, description="For slides: um per pixel of the tiles (0.5 is 20x).")
-    volume_shape_vox: tuple[int, int, int] = Field(
-        default=(16, 24, 24), description="For volumes: depth, height, width that the encoder sees."
+    tile_size_px: int | None = Field(
+        default=None, ge=8, description="For slides: edge of a tile in pixels; empty: what the encoder was made for."
     )
-    volume_spacing_mm: float = Field(
-        default=4.0, gt=0, description="For volumes: spacing of the common grid of the sequences."
+    target_mpp: float | None = Field(
+        default=None, gt=0, description="For slides: um per pixel of the tiles (0.5 is 20x); empty: the encoder's own."
+    )
+    bag_dtype: Literal["float16", "float32"] = Field(
+        default="float16", description="For slides: how patch codes are kept; float32 where they overflow float16."
+    )
+    volume_shape_vox: tuple[int, int, int] | None = Field(
+        default=None, description="For volumes: depth, height, width that the encoder sees; empty: the preset's."
+    )
+    volume_spacing_mm: float | None = Field(
+        default=None, gt=0, description="For volumes: spacing of the common grid; empty: the preset's."
+    )
+    volume_fit: Literal["crop", "scale"] | None = Field(
+        default=None,
+        description="For volumes: crop and pad at the spacing, or scale the brain to the shape; empty: the preset's.",
     )
     key_file: Path | None = Field(
         default=None, description="For pseudonymized cohorts: the key file, beside which paths lie."
     )
     device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
+
+    @property
+    def volume_parameters(self) -> tuple[tuple[int, int, int], float, str]:
+        """Shape in voxels (d, h, w), spacing in mm, and fit: as given, else as the preset has them."""
+        shape, spacing, fit = ((16, 24, 24), 4.0, "scale") if self.preset == "demo" else ((140, 220, 220), 1.0, "crop")
+        return self.volume_shape_vox or shape, self.volume_spacing_mm or spacing, self.volume_fit or fit
 
 
 class GuideSettings(_Settings):
@@ -74,6 +93,43 @@ class GuideSettings(_Settings):
         "freshly trained decoder of one family. Imported codes have no classifiers and use matched.",
     )
     permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls per fold and seed.")
+
+
+class RadPathSettings(_Settings):
+    """Table 1 of the paper from a RadPath-shaped cohort: what is missing is encoded and trained, the rest is reused."""
+
+    source: Path | None = Field(
+        default=None, description="RadPath folder; needed where the store does not have the cohort yet."
+    )
+    labels: Path | None = Field(default=None, description="Folder of the label and split tables; empty: in the source.")
+    inputs: tuple[str, ...] = Field(
+        default=("mri_t1", "mri_t2", "mri_t1ce", "mri_flair", "mri_all"),
+        min_length=1,
+        description="MRI inputs: the columns of the table.",
+    )
+    splits: int = Field(default=5, ge=1, description="Splits: published ones as given, the others drawn.")
+    preset: Literal["demo", "paper"] = Field(
+        default="demo", description="Small networks and volumes for two CPU cores, or the paper's sizes and epochs."
+    )
+    seed: int = Field(default=0, ge=0, description="Of drawn splits, encoders and heads.")
+    patch_encoder: str = Field(
+        default="", description="Patch encoder of the slides; empty: texture (demo) or resnet50_trunc (paper)."
+    )
+    weights: Path | None = Field(default=None, description="Weights file of the patch encoder; empty: the hub.")
+    tile_size_px: int | None = Field(default=None, ge=8, description="Edge of a tile; empty: the patch encoder's own.")
+    target_mpp: float | None = Field(
+        default=None, gt=0, description="um per pixel of the tiles; empty: the patch encoder's own."
+    )
+    superior_encoder: str = Field(default="clam_sb", description="C_S: clam_sb, clam_mb, attention_pooling, …")
+    inferior_encoder: str = Field(default="densenet3d", description="C_I.")
+    guidance: str = Field(default="", description="G; empty: autoencoder (demo) or radpath-paper (paper).")
+    decoder: str = Field(default="", description="D_c; empty: mlp (demo) or radpath-paper (paper).")
+    mode: Literal["as-published", "matched"] = Field(
+        default="as-published", description="as-published: rows R and P are the trained classifiers themselves."
+    )
+    permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls per split.")
+    key_file: Path | None = Field(default=None, description="Key file of a pseudonymized cohort.")
+    device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
 
 
 def validated[T: _Settings](model: type[T], **values: Any) -> T:

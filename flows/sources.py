@@ -1,11 +1,13 @@
-"""What an encode consumes, one item per code: slides or volumes from files, bags from the store."""
+"""What an encode consumes, one item per code: volumes from files, bags from the store. Slides stream (`encode`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 
@@ -15,6 +17,10 @@ from embeddings.records import Entry
 from embeddings.snapshot import Snapshot
 from embeddings.types import Bag
 from flows.images import CaseImage, sequence_of
+
+KEPT_BAG_BYTES = 8 * 2**30
+"""Bags that stay in memory between epochs: RadPath's, 221 of some 5,000 x 1,024 float16, are 2.3 GB. Those beyond are
+read again, 20 ms each, while the step before computes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,50 +48,91 @@ class Source(Protocol):
         """Channels of a volume, or d of the patch codes."""
         ...
 
-    def load(self, items: Sequence[Item]) -> Any:
-        """What `Encoder.encode` takes for those items. Raises InvalidInputError where one cannot be read."""
+    def load(self, item: Item) -> Any:
+        """volume_cdhw float32, or a bag; safe in threads. Raises InvalidInputError where it cannot be read."""
         ...
 
 
-class VolumeSource:
-    """Volumes from NIfTI files; each is read once and kept while the folds go by."""
+@dataclass(frozen=True)
+class ItemView(Sequence[Any]):
+    """Some items of a source, each read when it is asked for: what `train_classifier` takes."""
 
-    def __init__(self, images: Sequence[CaseImage], shape_vox: tuple[int, int, int], spacing_mm: float) -> None:
+    source: Source
+    items: Sequence[Item]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, row: int) -> Any: ...
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[Any]: ...
+    def __getitem__(self, row: int | slice) -> Any:
+        return ItemView(self.source, self.items[row]) if isinstance(row, slice) else self.source.load(self.items[row])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.source.load(item) for item in self.items)
+
+
+class VolumeSource:
+    """Volumes from NIfTI files; each is read and resampled once, and waits in a scratch file while the folds go by.
+
+    The scratch file is mapped, so that the operating system decides how much of it is in memory: 221 cases of four
+    sequences are 24 GB at the paper's size.
+    """
+
+    def __init__(
+        self, images: Sequence[CaseImage], shape_vox: tuple[int, int, int], spacing_mm: float, fit: Any
+    ) -> None:
         self._images = {image.image_id: image for image in images}
-        self._shape_vox, self._spacing_mm = shape_vox, spacing_mm
-        self._volumes: dict[str, np.ndarray] = {}
+        self._shape_vox, self._spacing_mm, self._fit = shape_vox, spacing_mm, fit
         self.items = [Item(image.case_id, image.image_id, image.sha256s) for image in images]
+        self._row_of = {item.image_id: row for row, item in enumerate(self.items)}
+        self._loaded: set[str] = set()
+        self._lock = threading.Lock()
         self.images_read = 0
 
     @cached_property
-    def _settings(self) -> Any:
+    def settings(self) -> Any:
+        """VolumeSettings."""
         from encoders.volumes import VolumeSettings
 
         sequences = tuple(sequence_of(modality) for modality in next(iter(self._images.values())).files)
-        return VolumeSettings(sequences=sequences, shape_vox=self._shape_vox, spacing_mm=self._spacing_mm)
+        return VolumeSettings(sequences, self._shape_vox, self._spacing_mm, self._fit)
+
+    @cached_property
+    def _scratch(self) -> np.memmap:
+        """(n, c, d, h, w) float32. Sparse: it takes the disk that its volumes fill, and goes with the process."""
+        shape = (len(self.items), len(self.settings.sequences), *self._shape_vox)
+        with tempfile.TemporaryFile() as file:
+            return np.memmap(file, np.float32, "w+", shape=shape)
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return self._settings.as_dict()
+        return self.settings.as_dict()
 
     @property
     def input_width(self) -> int:
-        return len(self._settings.sequences)
+        return len(self.settings.sequences)
 
-    def load(self, items: Sequence[Item]) -> np.ndarray:
-        """volumes_bcdhw float32."""
-        return np.stack([self._volume(item) for item in items])
-
-    def _volume(self, item: Item) -> np.ndarray:
+    def load(self, item: Item) -> np.ndarray:
+        """volume_cdhw float32."""
         from encoders.volumes import load_volume
 
-        if item.image_id not in self._volumes:
+        with self._lock:
+            volumes = self._scratch
+            known = item.image_id in self._loaded
+        row = self._row_of[item.image_id]
+        if not known:
             image = self._images[item.image_id]
             image.check_unchanged()
-            self.images_read += len(image.files)
+            with self._lock:
+                self.images_read += len(image.files)
             files = {sequence_of(modality): path for modality, path in image.files.items()}
-            self._volumes[item.image_id] = load_volume(files, self._settings)
-        return self._volumes[item.image_id]
+            volumes[row] = load_volume(files, self.settings)
+            with self._lock:
+                self._loaded.add(item.image_id)
+        return np.asarray(volumes[row])
 
 
 class BagSource:
@@ -110,6 +157,7 @@ class BagSource:
             for case_id, entries in self._entries.items()
         ]
         self._bags: dict[str, Bag] = {}
+        self._kept_bytes = 0
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -119,13 +167,21 @@ class BagSource:
     def input_width(self) -> int:
         return self._key.code_dim
 
-    def load(self, items: Sequence[Item]) -> list[Bag]:
-        return [self._bag(item.case_id) for item in items]
+    def load(self, item: Item) -> Bag:
+        """The bag of all slides of the case, in the order of `slides`."""
+        kept = self._bags.get(item.case_id)
+        if kept is not None:
+            return kept
+        bag = joined([read_bag(self._storage, entry) for entry in self._entries[item.case_id]])
+        # The first that fit stay: a draw with replacement would drive out the oldest before it comes again.
+        if self._kept_bytes + bag.features_nd.nbytes <= KEPT_BAG_BYTES:
+            self._kept_bytes += bag.features_nd.nbytes
+            self._bags[item.case_id] = bag
+        return bag
 
-    def _bag(self, case_id: str) -> Bag:
-        if case_id not in self._bags:
-            self._bags[case_id] = joined([read_bag(self._storage, entry) for entry in self._entries[case_id]])
-        return self._bags[case_id]
+    def slides(self, item: Item) -> list[tuple[str, str, int]]:
+        """(image_id, bag artifact, number of tiles) of the case's slides."""
+        return [(entry.image_id, entry.artifact, entry.shape[0]) for entry in self._entries[item.case_id]]
 
 
 def joined(bags: Sequence[Bag]) -> Bag:

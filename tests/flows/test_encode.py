@@ -19,9 +19,11 @@ from embeddings.pairing import pair, parts_of
 from embeddings.storage import LocalStorage
 from embeddings.store import EmbeddingStore
 from embeddings.types import FoldScope
-from flows.cohorts import add_radpath
+from encoders.checkpoints import load_checkpoint
+from flows.cohorts import add_radpath, add_split
 from flows.encode import encode
 from flows.settings import EncodeSettings
+from flows.sources import BagSource
 from tests.flows.conftest import CASES, SLIDES, Phantom, common
 
 
@@ -141,6 +143,58 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_codes(encoded: Phanto
         assert bag.features_nd.tobytes() == expected.features_nd.tobytes()
         assert bag.coords_n2.tobytes() == expected.coords_n2.tobytes()
     assert fsck(LocalStorage(tmp_path / "store")).clean
+
+
+def test_killed_while_training_and_run_again_gives_the_same_weights_and_codes(encoded: Phantom, tmp_path: Path) -> None:
+    """kill -9 after some epochs: training goes on from its checkpoint, to the weights of the uninterrupted run."""
+    store = EmbeddingStore.create(tmp_path / "store")
+    add_radpath(store, "phantom", encoded.images)
+    add_split(store, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
+    settings = Phantom(tmp_path / "store", encoded.images, ()).encode_settings(modality="mri_all", encoder="densenet3d")
+    code = (
+        "from flows.encode import encode; from flows.settings import EncodeSettings\n"
+        f"encode(EncodeSettings.model_validate_json({settings.model_dump_json()!r}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    while not (found := list((tmp_path / "store" / "staging").glob("scratch-*/checkpoint.pt"))):
+        assert process.poll() is None
+        time.sleep(0.01)
+    for _ in range(3):  # some epochs later
+        seen = found[0].stat().st_mtime_ns
+        while found[0].stat().st_mtime_ns == seen and process.poll() is None:
+            time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not store.snapshot().entries(kind="weights")
+    epochs = len(load_checkpoint(found[0])["history"])
+    assert epochs >= 3
+    seen_epochs: list[int] = []
+    report = encode(settings, lambda what, done, _: seen_epochs.append(done) if "training" in what else None)
+    assert min(seen_epochs) == epochs + 1
+    assert (report.trained, report.encoded) == (1, CASES)
+    assert not found[0].exists()
+    (mine,), (theirs,) = (
+        EmbeddingStore.open(root).snapshot().entries(kind="weights", encoder="densenet3d")
+        for root in (tmp_path / "store", encoded.store)
+    )
+    assert mine.files[0].sha256 == theirs.files[0].sha256
+    snapshot, reference = store.snapshot(), EmbeddingStore.open(encoded.store).snapshot()
+    mine, theirs = (one.codes(one.code_set("phantom/mri_all/densenet3d")) for one in (snapshot, reference))
+    assert mine.case_ids == theirs.case_ids
+    assert mine.codes_nd.tobytes() == theirs.codes_nd.tobytes()
+
+
+def test_bags_beyond_the_memory_for_them_are_read_again(encoded: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    whole = BagSource(snapshot, "phantom", "histology", "texture")
+    for item in whole.items:
+        assert whole.load(item) is whole.load(item)
+    monkeypatch.setattr("flows.sources.KEPT_BAG_BYTES", 3 * whole.load(whole.items[0]).features_nd.nbytes)
+    bounded = BagSource(snapshot, "phantom", "histology", "texture")
+    for item in whole.items:
+        assert bounded.load(item).features_nd.tobytes() == whole.load(item).features_nd.tobytes()
+    kept = sum(bounded.load(item) is bounded.load(item) for item in bounded.items)
+    assert 0 < kept < CASES
 
 
 def test_a_pseudonymized_cohort_leaves_no_patient_id_in_the_store(encoded: Phantom, tmp_path: Path) -> None:
