@@ -6,12 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from embeddings.errors import InvalidInputError
 from embeddings.store import EmbeddingStore
+from embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
 from warehouse.cohorts.manifest import add_manifest, read_manifest, sorted_classes
 
 MANIFEST = "case_id,modality,path,mpp\nA,mri_t1,a.nii,\nA,histology,slides/a.tiff,0.5\nB,mri_t1,b.nii,\n"
@@ -209,12 +211,29 @@ def test_what_contradicts_the_store_is_refused(store: EmbeddingStore, data: Path
         add_manifest(store, "glioma", splits=table(data, "s.csv", "case_id,split,fold,part\nA,s,0,test\n"))
     with pytest.raises(InvalidInputError, match="has the class order G, O, A and cannot take A, O, G"):
         add_manifest(store, "glioma", labels=labels, classes={"grade": ["A", "O", "G"]})
+    key = CodeSetKey.of("glioma", "mri_t1", EncoderSpec("e", "1", "volumes", 2))
+    digest = next(row["sha256"] for row in committed(store, "images") if row["image_id"] == "B")
+    with store.begin() as transaction:
+        codes = CaseCodes(("B",), np.ones((1, 2), np.float32), ("B",), key)
+        transaction.write_codes(codes, input_digests=[[digest]])
     (data / "b.nii").write_text("another file")
     with pytest.raises(
         InvalidInputError, match=r"image B \(mri_t1\) of case B is another file than the one in the store"
     ):
         add_manifest(store, "glioma", manifest=data / "manifest.csv")
-    assert store.snapshot().version == 1
+    assert store.snapshot().version == 2
+
+
+def test_a_file_that_nothing_was_made_of_can_be_copied_again(store: EmbeddingStore, data: Path):
+    """As after a truncated copy, which no encoder could read."""
+    whole = (data / "b.nii").read_bytes()
+    (data / "b.nii").write_bytes(whole[:3])
+    add_manifest(store, "glioma", manifest=data / "manifest.csv")
+    (data / "b.nii").write_bytes(whole)
+    report = add_manifest(store, "glioma", manifest=data / "manifest.csv")
+    assert (report.snapshot, report.added["images"]) == (2, 0)
+    (row,) = [row for row in committed(store, "images") if row["image_id"] == "B"]
+    assert (row["size"], row["sha256"]) == (len(whole), hashlib.sha256(whole).hexdigest())
 
 
 def test_moved_images_get_their_new_place(store: EmbeddingStore, data: Path, tmp_path: Path):

@@ -86,7 +86,7 @@ def add_cohort(store: EmbeddingStore, tables: CohortTables, *, message: str = ""
     given["targets"] = _ordered_targets(cohort, given, standing["targets"])
     new, moved = {}, []
     for kind in COHORT_KINDS:
-        new[kind], changed = _news(cohort, kind, given[kind], standing[kind])
+        new[kind], changed = _news(snapshot, cohort, kind, given[kind], standing[kind])
         moved += changed
     _check_known(cohort, given, standing)
     if not any(new.values()) and not moved:
@@ -185,9 +185,12 @@ def _ordered_targets(
 
 
 def _news(
-    cohort: str, kind: str, given: list[dict[str, Any]], standing: list[dict[str, Any]]
+    snapshot: Snapshot, cohort: str, kind: str, given: list[dict[str, Any]], standing: list[dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows that the store lacks, and image rows that it has under another path. Raises on contradictions."""
+    """Rows that the store lacks, and image rows that it has under another path or of a file that no code was made of.
+
+    Raises InvalidInputError on contradictions.
+    """
     old = {_identity(kind, row): row for row in standing}
     new: dict[tuple, dict[str, Any]] = {}
     moved = []
@@ -197,7 +200,7 @@ def _news(
         if known is None:
             new[identity] = row
         elif kind == "images":
-            moved += _moved(row, known, in_store=identity in old)
+            moved += _moved(snapshot, row, known, in_store=identity in old)
         elif kind in ("labels", "splits"):
             said = "class" if kind == "labels" else "part"
             if row[said] != known[said]:
@@ -210,16 +213,23 @@ def _news(
     return list(new.values()), moved
 
 
-def _moved(row: dict[str, Any], known: dict[str, Any], *, in_store: bool) -> list[dict[str, Any]]:
+def _moved(snapshot: Snapshot, row: dict[str, Any], known: dict[str, Any], *, in_store: bool) -> list[dict[str, Any]]:
     name = f"image {row['image_id']} ({row['modality']}) of case {row['case_id']}"
     if not in_store:
         raise InvalidInputError(f"{name} comes twice; give each image of a case and modality its own image_id")
-    if (row["sha256"], row["size"]) != (known["sha256"], known["size"]):
+    if row["sha256"] != known["sha256"] and _is_used(snapshot, known["sha256"]):
         raise InvalidInputError(
             f"{name} is another file than the one in the store (sha256 {row['sha256'][:12]}, there "
-            f"{known['sha256'][:12]}); codes may have been made of that one, so add the new file under a new image_id"
+            f"{known['sha256'][:12]}); codes were made of that one, so add the new file under a new image_id"
         )
-    return [row] if (row["path"], row["mpp"]) != (known["path"], known["mpp"]) else []
+    # A file that could not be read, and was copied again, is simply the file.
+    changed = any(row[name] != known[name] for name in ("path", "mpp", "size", "sha256"))
+    return [row] if changed else []
+
+
+def _is_used(snapshot: Snapshot, digest: str) -> bool:
+    """Whether something in the store was made of the file with this sha256."""
+    return any(digest in inputs for inputs in snapshot.table["inputs"].to_pylist())
 
 
 def _replace_images(
