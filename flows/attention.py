@@ -135,6 +135,7 @@ def draw_attention(
 
 def _draw(one: AttentionMap, slide_path: Path, mpp: float | None, file: Path) -> None:
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
     from encoders.slides.reader import Slide
@@ -150,19 +151,20 @@ def _draw(one: AttentionMap, slide_path: Path, mpp: float | None, file: Path) ->
     figure = Figure(figsize=(panels * panel_in, panel_in * height / width + 0.9), dpi=120, layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for axis in axes:
-        axis.imshow(thumbnail_hwc)
         axis.set_axis_off()
+    axes[0].imshow(thumbnail_hwc)
     axes[0].set_title("slide", fontsize=10)
     _scale_bar(axes[0], width, mpp_level0 * downsample)
     edge = one.tile_size_level0_px / downsample
     for axis, branch, weights_n in zip(axes[1:], one.branches, one.attention_jn, strict=True):
-        ranks_n = weights_n.argsort().argsort() / max(len(weights_n) - 1, 1)
+        axis.imshow(thumbnail_hwc.mean(axis=2), cmap="gray", vmin=0, vmax=255)  # so that colours are attention alone
+        ranks_n = 100 * weights_n.argsort().argsort() / max(len(weights_n) - 1, 1)
         heat_hw = np.full((height, width), np.nan)
         for (x, y), rank in zip(one.coords_n2 / downsample, ranks_n, strict=True):
             heat_hw[round(y) : round(y + edge), round(x) : round(x + edge)] = rank
-        axis.imshow(heat_hw, cmap="viridis", vmin=0, vmax=1, alpha=0.6, interpolation="nearest")
+        axis.imshow(heat_hw, cmap="viridis", vmin=0, vmax=100, alpha=0.6, interpolation="nearest")
         axis.set_title(f"attention for {branch}" if branch else "attention", fontsize=10)
-    bar = figure.colorbar(ScalarMappable(cmap="viridis"), ax=axes[-1], shrink=0.7)
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 100), "viridis"), ax=axes[-1], shrink=0.7)
     bar.set_label("percentile of the slide's tiles")
     figure.suptitle(f"case {one.case_id}, slide {one.image_id}: {one.code_set}", fontsize=10)
     figure.savefig(file)

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from embeddings.errors import InvalidInputError
 from embeddings.pairing import labels_of
 from embeddings.store import EmbeddingStore
 from warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
 from warehouse.cohorts.pseudonyms import Pseudonyms
 from warehouse.cohorts.radpath import read_radpath
-from warehouse.cohorts.splits import draw_splits
+from warehouse.cohorts.splits import draw_splits, keep_standing
 
 
 def add_radpath(
-    store: EmbeddingStore, cohort: str, folder: Path, *, root: Path | None = None, key_file: Path | None = None
+    store: EmbeddingStore,
+    cohort: str,
+    folder: Path,
+    *,
+    labels: Path | None = None,
+    splits: int = 0,
+    seed: int = 0,
+    root: Path | None = None,
+    key_file: Path | None = None,
 ) -> CohortReport:
-    """Adds a folder in the RadPath layout. `root` and `key_file`: to pseudonymize. Raises InvalidInputError."""
-    tables = read_radpath(folder, cohort=cohort)
-    if key_file is not None and root is not None:
-        tables = Pseudonyms.load_or_create(key_file, root).hide(store, tables)
-    return add_cohort(store, tables)
+    """Adds a folder in the RadPath layout, or what is new in it; the same again is a no-op.
+
+    labels, splits, seed: see `read_radpath`; folds that the store has stay as they are. `root` and `key_file`: to
+    pseudonymize, issues included. Raises InvalidInputError.
+    """
+    if key_file is not None and root is None:
+        raise InvalidInputError(f"the key {key_file} was given without the store's folder; pass root too")
+    pseudonyms = Pseudonyms.load_or_create(key_file, root) if key_file and root else None
+    tables = read_radpath(
+        folder, cohort=cohort, labels=labels, splits=splits, seed=seed, name_of=pseudonyms.case if pseudonyms else str
+    )
+    if pseudonyms:
+        tables = pseudonyms.hide(store, tables)
+    standing = store.snapshot().rows("splits", cohort=cohort).to_pylist()
+    return add_cohort(store, replace(tables, splits=keep_standing(list(tables.splits), standing)))
 
 
 def add_split(

@@ -72,13 +72,13 @@ class _Encode:
         key = self._code_set(encoder.spec)
         images = self._images()
         items = [Item(image.case_id, image.image_id, image.sha256s) for image in images]
-        by_id = {image.image_id: image for image in images}
+        by_id = {(image.case_id, image.image_id): image for image in images}
         todo = self._missing(key, items)
         what = f"{key.modality}/{key.encoder}"
         jobs = []
         for item in todo:
             with self._quarantining(key, item):
-                image = by_id[item.image_id]
+                image = by_id[item.case_id, item.image_id]
                 image.check_unchanged()
                 (path,) = image.files.values()
                 jobs.append(SlideJob(path, image.mpp, item))

@@ -84,11 +84,11 @@ class VolumeSource:
     def __init__(
         self, images: Sequence[CaseImage], shape_vox: tuple[int, int, int], spacing_mm: float, fit: Any
     ) -> None:
-        self._images = {image.image_id: image for image in images}
+        self._images = {(image.case_id, image.image_id): image for image in images}
         self._shape_vox, self._spacing_mm, self._fit = shape_vox, spacing_mm, fit
         self.items = [Item(image.case_id, image.image_id, image.sha256s) for image in images]
-        self._row_of = {item.image_id: row for row, item in enumerate(self.items)}
-        self._loaded: set[str] = set()
+        self._row_of = {item: row for row, item in enumerate(self.items)}
+        self._loaded: set[Item] = set()
         self._lock = threading.Lock()
         self.images_read = 0
 
@@ -121,17 +121,17 @@ class VolumeSource:
 
         with self._lock:
             volumes = self._scratch
-            known = item.image_id in self._loaded
-        row = self._row_of[item.image_id]
+            known = item in self._loaded
+        row = self._row_of[item]
         if not known:
-            image = self._images[item.image_id]
+            image = self._images[item.case_id, item.image_id]
             image.check_unchanged()
             with self._lock:
                 self.images_read += len(image.files)
             files = {sequence_of(modality): path for modality, path in image.files.items()}
             volumes[row] = load_volume(files, self.settings)
             with self._lock:
-                self._loaded.add(item.image_id)
+                self._loaded.add(item)
         return np.asarray(volumes[row])
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from embeddings.errors import InvalidInputError
-from warehouse.cohorts.splits import draw_fixed_splits, draw_splits
+from warehouse.cohorts.splits import draw_fixed_splits, draw_splits, keep_standing
 
 IDS = [f"case_{number:03d}" for number in range(120)]
 LABELS = {case: "GGGOOA"[number % 6] for number, case in enumerate(IDS[:100])}
@@ -50,7 +50,7 @@ def test_order_does_not_matter_and_the_seed_does():
 def test_fixed_sizes_as_in_radpath():
     ids = [f"case_{number:03d}" for number in range(221)]
     labels = dict(zip(ids, ["G"] * 133 + ["O"] * 34 + ["A"] * 54, strict=True))
-    folds = by_fold(draw_fixed_splits(ids, labels, name="five", sizes=(165, 28, 28), draws=5, seed=0))
+    folds = by_fold(draw_fixed_splits(ids, labels, name="five", sizes=(165, 28, 28), folds=range(5), seed=0))
     assert len(folds) == 5
     tests = set()
     for parts in folds.values():
@@ -58,6 +58,29 @@ def test_fixed_sizes_as_in_radpath():
         assert Counter(labels[case] for case, part in parts.items() if part == "test") == {"G": 17, "O": 4, "A": 7}
         tests.add(frozenset(case for case, part in parts.items() if part == "test"))
     assert len(tests) == 5
+    alone = draw_fixed_splits(ids, labels, name="five", sizes=(165, 28, 28), folds=[3], seed=0)
+    assert by_fold(alone) == {3: folds[3]}
+    assert "seed 0 + fold 3, 221 labelled cases" in alone[0]["origin"]
+    assert draw_fixed_splits(ids, labels, name="five", sizes=(165, 28, 28), folds=[], seed=0) == []
+
+
+def test_folds_that_stand_are_kept():
+    def rows(origin: str, **parts: str) -> list[dict]:
+        return [
+            {"split": "s", "fold": 0, "case_id": case, "part": part, "origin": origin} for case, part in parts.items()
+        ]
+
+    drawn, given = "drawn: stratified draw, seed 1 + fold 0, 9 labelled cases", "given: a.csv"
+    standing = rows(drawn, A="train", B="test")
+    today = rows(drawn.replace("9", "10"), A="test", B="train", C="test")
+    assert keep_standing(today, standing) == rows(f"{drawn}; this case came later", C="train")
+    assert keep_standing(today, []) == today
+    assert keep_standing(today, rows(given, A="train")) == []
+    assert keep_standing(rows(given, A="train"), rows(given, A="train")) == rows(given, A="train")
+    with pytest.raises(InvalidInputError, match="fold 0 of split s stands in the store with seed 1"):
+        keep_standing(rows(drawn.replace("seed 1", "seed 2"), A="train"), standing)
+    with pytest.raises(InvalidInputError, match="add the cohort under another name"):
+        keep_standing(rows(given, A="train"), standing)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +91,10 @@ def test_fixed_sizes_as_in_radpath():
         (lambda: draw_splits(IDS, LABELS, name="d", folds=1, seed=0), "at least 2 folds"),
         (lambda: draw_splits(IDS, LABELS, name="a/b", folds=2, seed=0), "cannot be a split"),
         (
-            lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(1, 2, 3), draws=1, seed=0),
+            lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(1, 2, 3), folds=[0], seed=0),
             r"1 \+ 2 \+ 3 are 6, but 100 cases have a label",
         ),
-        (lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(98, 1, 1), draws=1, seed=0), "choose other sizes"),
+        (lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(98, 1, 1), folds=[0], seed=0), "choose other sizes"),
     ],
 )
 def test_draws_that_cannot_be_give_a_sentence(call, sentence: str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from embeddings.errors import InvalidInputError
@@ -51,28 +51,66 @@ def draw_fixed_splits(
     *,
     name: str,
     sizes: tuple[int, int, int],
-    draws: int,
+    folds: Sequence[int],
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Rows of kind splits: `draws` independent stratified draws, one per fold.
+    """Rows of kind splits: an independent stratified draw for each of the `folds`, fold k from the seed `seed` + k.
 
     `sizes`: labelled cases in train, val and test; RadPath's own are 165, 28, 28, five times. Cases without a label go
     to train besides. Raises InvalidInputError where the sizes do not add up to the labelled cases, or a class has too
     few.
     """
     ids, classes, unlabelled = _sorted(case_ids, labels, name)
-    if sum(sizes) != len(ids) or min(sizes) < 1 or draws < 1:
+    if sum(sizes) != len(ids) or min(sizes) < 1:
         raise InvalidInputError(
             f"split {name}: sizes {sizes[0]} + {sizes[1]} + {sizes[2]} are {sum(sizes)}, but {len(ids)} cases have a "
             "label; give sizes that add up, each at least 1"
         )
-    origin = _origin(f"stratified draw of {sizes[0]}/{sizes[1]}/{sizes[2]}", seed, len(ids))
     rows = []
-    for fold in range(draws):
+    for fold in folds:
+        origin = _origin(f"stratified draw of {sizes[0]}/{sizes[1]}/{sizes[2]}", f"{seed} + fold {fold}", len(ids))
         rest, test = _divide(range(len(ids)), classes, sizes[2], seed + fold, name)
         train, val = _divide(rest, classes, sizes[1], seed + fold, name)
         rows += _rows(name, fold, ids, unlabelled, {"train": train, "val": val, "test": test}, origin)
     return rows
+
+
+def keep_standing(rows: Iterable[Mapping[str, Any]], standing: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`rows` with the folds that stand in the store (`standing`) as they are there, whatever a draw would give today.
+
+    Both are rows of kind splits of one cohort, with `split` and `fold`. A drawn fold that stands is not drawn again:
+    a label that was corrected since, or a newer scikit-learn, would change it under the codes that were trained on it.
+    Cases that it does not have go to train. Raises InvalidInputError where a fold was drawn with another seed, or was
+    drawn before and is given by a file now.
+    """
+    stands: dict[tuple[str, int], dict[str, Mapping[str, Any]]] = {}
+    for row in standing:
+        stands.setdefault((row["split"], row["fold"]), {})[row["case_id"]] = row
+    kept = []
+    for row in rows:
+        fold = stands.get((row["split"], row["fold"]), {})
+        origin = next((old["origin"] for old in fold.values()), "")
+        drawn, was_drawn = row["origin"].startswith("drawn"), origin.startswith("drawn")
+        place = f"fold {row['fold']} of split {row['split']}"
+        if was_drawn and not drawn:
+            raise InvalidInputError(
+                f"{place} was drawn when the cohort was added and is given by a file now; add the cohort under another "
+                "name to use the file"
+            )
+        if not drawn or not fold:
+            kept.append(dict(row))
+        elif was_drawn and _seed_of(origin) != _seed_of(row["origin"]):
+            raise InvalidInputError(
+                f"{place} stands in the store with seed {_seed_of(origin)}, so it cannot be drawn with seed "
+                f"{_seed_of(row['origin'])}; give the same seed, or draw a split of another name"
+            )
+        elif was_drawn and row["case_id"] not in fold:
+            kept.append({**row, "part": "train", "origin": f"{origin}; this case came later"})
+    return kept
+
+
+def _seed_of(origin: str) -> str:
+    return origin.partition(", seed ")[2].partition(",")[0]
 
 
 def _sorted(case_ids: Iterable[str], labels: Mapping[str, str], name: str) -> tuple[list[str], list[str], list[str]]:
@@ -110,7 +148,7 @@ def _rows(
     ]
 
 
-def _origin(method: str, seed: int, labelled: int) -> str:
+def _origin(method: str, seed: int | str, labelled: int) -> str:
     import sklearn
 
     return f"drawn: {method}, seed {seed}, {labelled} labelled cases, scikit-learn {sklearn.__version__}"

@@ -1,0 +1,1 @@
+"""The commands of `guidestore`, a file for each part of the work. Each imports what it needs when it runs."""

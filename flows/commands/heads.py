@@ -1,0 +1,169 @@
+"""Heads: guide, evaluate, predict, alias."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from flows.commands.options import STORE, At, FoldList, Format, Split, Store, Target
+
+if TYPE_CHECKING:
+    from flows.evaluate import Evaluation
+
+app = typer.Typer()
+
+
+@app.command()
+def guide(
+    cohort: Annotated[str, typer.Argument(help="Cohort.")],
+    inferior: Annotated[str, typer.Option("--inferior", help="Cheap modality's code set: MODALITY/ENCODER[@DIGEST].")],
+    superior: Annotated[str, typer.Option("--superior", help="Strong modality's code set: MODALITY/ENCODER[@DIGEST].")],
+    guidance: Annotated[
+        str, typer.Option("--guidance", help="G: autoencoder, ridge, or preset radpath-paper.")
+    ] = "autoencoder",
+    decoder: Annotated[str, typer.Option("--decoder", help="D_c: mlp, logistic, or preset radpath-paper.")] = "mlp",
+    mode: Annotated[
+        list[str] | None, typer.Option("--mode", help="matched and/or as-published (needs trained classifiers).")
+    ] = None,
+    split: Split = "",
+    fold: FoldList = None,
+    target: Target = "",
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several; default 0.")] = None,
+    permutations: Annotated[
+        int, typer.Option("--permutations", min=0, help="Shuffled-pairs controls per fold and seed.")
+    ] = 5,
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Train guidance on stored codes and print the paper's table with its control.
+
+    The five input rows are S+I, S, I, G(I) and G(I)+I. The control trains G on shuffled pairs: where it gains as much
+    as the real G, the gain is capacity, not guidance.
+    """
+    from flows.evaluate import evaluate
+    from flows.guide import guide as run
+    from flows.progress import progress_bars
+    from flows.settings import GuideSettings, validated
+
+    settings = validated(
+        GuideSettings,
+        store=store,
+        cohort=cohort,
+        inferior=inferior,
+        superior=superior,
+        guidance=guidance,
+        decoder=decoder,
+        modes=tuple(mode or ("matched",)),
+        split=split,
+        folds=tuple(fold or ()),
+        target=target,
+        seeds=tuple(seed or (0,)),
+        permutations=permutations,
+    )
+    with progress_bars() as progress:
+        report = run(settings, progress)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+    _show_evaluation(evaluate(store, report.runs), f"{cohort}: {inferior} guided by {superior}, test cases", format_)
+    print(
+        f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}", file=sys.stderr
+    )
+
+
+@app.command()
+def evaluate(
+    cohort: Annotated[str, typer.Argument(help="Cohort.")],
+    target: Annotated[str, typer.Option("--target", help="Only runs of this target.")] = "",
+    inferior: Annotated[str, typer.Option("--inferior", help="Only runs of MODALITY/ENCODER as inferior.")] = "",
+    superior: Annotated[str, typer.Option("--superior", help="Only runs of MODALITY/ENCODER as superior.")] = "",
+    guidance: Annotated[str, typer.Option("--guidance", help="Only this G (rows without G stay).")] = "",
+    decoder: Annotated[str, typer.Option("--decoder", help="Only this decoder.")] = "",
+    part: Annotated[Literal["test", "val"], typer.Option("--part", help="Which cases.")] = "test",
+    at: At = None,
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Print the table again from stored runs; trains nothing."""
+    from flows.evaluate import evaluate as run
+    from flows.evaluate import find_runs
+
+    def wanted(row: dict) -> bool:
+        return (
+            row["cohort"] == cohort
+            and target in ("", row["target"])
+            and (not inferior or row["inferior"].startswith(f"{cohort}/{inferior}"))
+            and (not superior or row["superior"].startswith(f"{cohort}/{superior}"))
+            and guidance in ("", row["guidance"] or guidance)
+            and decoder in ("", row["decoder"])
+        )
+
+    _show_evaluation(run(store, find_runs(store, wanted, at), part, at), f"{cohort}, {part} cases", format_)
+
+
+def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
+    from flows.output import paper_table, show_rows
+
+    if format_ == "table":
+        paper_table(evaluation, title)
+    else:
+        rows = evaluation.as_rows()
+        show_rows(rows, list(rows[0]), format_)
+
+
+@app.command()
+def predict(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Inferior images: NIfTI files, case folders, or slides.")
+    ] = None,
+    run: Annotated[str, typer.Option("--run", help="Alias (champion) or run id.")] = "champion",
+    codes: Annotated[Path | None, typer.Option("--codes", help="Codes instead of images: CSV, Parquet, npz.")] = None,
+    encoder: Annotated[str, typer.Option("--encoder", help="With --codes: what made them, NAME or NAME@DIGEST.")] = "",
+    case: Annotated[
+        list[str] | None, typer.Option("--case", help="A case whose code is in the store; repeatable.")
+    ] = None,
+    mpp: Annotated[float | None, typer.Option("--mpp", help="um per pixel of slides that do not say it.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Weights file of a pretrained encoder; default: the model hub.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Class probabilities of new cases from the inferior image alone."""
+    from embeddings.interchange.arrays import read_case_codes
+    from flows.output import show_rows
+    from flows.predict import predict as run_predict
+
+    prediction = run_predict(
+        store,
+        run,
+        files=files or (),
+        codes=read_case_codes(codes) if codes else None,
+        cases=case or (),
+        encoder=encoder,
+        mpp=mpp,
+        device=device,
+        weights=weights,
+    )
+    rows = prediction.as_rows()
+    show_rows(rows, list(rows[0]), format_, title=f"run {prediction.run[:12]}")
+
+
+@app.command("alias")
+def alias_command(
+    name: Annotated[str, typer.Argument(help="Movable name, such as champion.")],
+    run: Annotated[str, typer.Argument(help="Run id (8 digits or more) or another alias.")],
+    store: Store = STORE,
+) -> None:
+    """Point a movable name at a run; `predict --run NAME` then uses it."""
+    from embeddings.store import EmbeddingStore
+    from warehouse.indexer import build_index
+
+    opened = EmbeddingStore.open(store)
+    entry = opened.find_run(run)
+    opened.move_alias(name, artifact=entry.artifact)
+    build_index(opened)
+    print(f"{name} -> run {entry.artifact[:12]}")

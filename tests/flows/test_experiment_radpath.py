@@ -1,0 +1,112 @@
+"""Table 1 from one call on a RadPath-shaped folder; what the store has is not made again."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embeddings.errors import InvalidInputError, NotFoundInStoreError
+from embeddings.fsck import fsck
+from embeddings.storage import LocalStorage
+from embeddings.store import EmbeddingStore
+from flows.experiment_radpath import ExperimentReport, run_radpath, write_table
+from flows.settings import RadPathSettings
+from flows.table1 import CONTROL, DELTA
+from tests.flows.conftest import CASES, Phantom
+
+
+def settings(root: Path, **values: object) -> RadPathSettings:
+    given = {"inputs": ("mri_t1", "mri_all"), "splits": 1, "tile_size_px": 128, "target_mpp": 2.0, "permutations": 1}
+    return RadPathSettings(store=root, cohort="phantom", **{**given, **values})
+
+
+@pytest.fixture(scope="module")
+def folder(encoded: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """RadPath's layout with a published split 1 of the phantom's cases."""
+    folder = tmp_path_factory.mktemp("radpath") / "images"
+    shutil.copytree(encoded.images, folder)
+    header, *rows = (folder / "labels.csv").read_text().splitlines()
+    rows.sort(key=lambda row: row.split(",")[1])
+    parts = {"train": rows[0::2] + rows[3::4], "val": rows[1::8], "test": rows[5::8]}
+    for part, lines in parts.items():
+        (folder / f"split_1_{part}.csv").write_text("\n".join([header, *dict.fromkeys(lines)]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> tuple[Path, ExperimentReport]:
+    root = folder.parent / "store"
+    return root, run_radpath(settings(root, source=folder))
+
+
+def test_it_trains_and_evaluates_all_of_it(done: tuple[Path, ExperimentReport]) -> None:
+    root, report = done
+    table = report.table
+    assert table.columns == ("mri_t1", "mri_all")
+    assert list(table.rows)[:5] == ["P+R", "P", "R", "G(R)", "G(R)+R"]
+    assert {CONTROL, DELTA} <= table.rows.keys()
+    for name, cells in table.rows.items():
+        for cell in cells:
+            assert cell is not None, name
+            assert cell.n == 1
+            assert all(np.isfinite(cell.mean))
+    assert table.rows["P"][0].mean == table.rows["P"][1].mean  # the slide's classifier knows no MRI
+    assert table.rows["R"][1].published == (0.729, 0.771)
+    # 24 slides, then C_S and two C_I on one fold: one code for each case.
+    assert (report.encoded, report.images_read, report.failed) == (CASES * 4, CASES * (1 + 1 + 4), {})
+    origins = {row["origin"] for row in EmbeddingStore.open(root).snapshot().rows("splits").to_pylist()}
+    assert origins == {f"given: split_1_{part}.csv" for part in ("train", "val", "test")}
+    assert fsck(LocalStorage(root)).clean
+
+
+def test_run_again_it_reads_and_trains_nothing(done: tuple[Path, ExperimentReport]) -> None:
+    root, report = done
+    again = run_radpath(settings(root))
+    assert (again.encoded, again.trained, again.images_read) == (0, 0, 0)
+    assert again.runs == report.runs
+    assert again.table == report.table
+    assert again.snapshot == report.snapshot
+
+
+def test_it_is_written_as_markdown_csv_and_a_figure(done: tuple[Path, ExperimentReport], tmp_path: Path) -> None:
+    _, report = done
+    files = write_table(report.table, tmp_path / "new" / "out")
+    assert [file.name for file in files] == ["table1.md", "table1.csv", "table1.png"]
+    assert "| G(R)+R, shuffled pairs |" in files[0].read_text()
+    rows = list(csv.DictReader(files[1].read_text().splitlines()))
+    assert len({row["row"] for row in rows}) == len(report.table.rows)
+    picture = np.asarray(Image.open(files[2]).convert("RGB"))
+    assert picture.std() > 10
+
+
+def test_what_is_missing_is_said(encoded: Phantom, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundInStoreError, match="--source"):
+        run_radpath(settings(tmp_path / "store"))
+    images = tmp_path / "images"
+    shutil.copytree(encoded.images, images)
+    for file in images.glob("Radiology/*/*.nii.gz"):
+        file.unlink()
+    with pytest.raises(InvalidInputError, match="has no images of mri_t1, mri_all"):
+        run_radpath(settings(tmp_path / "store", source=images))
+
+
+@pytest.mark.slow
+def test_the_whole_table_on_a_phantom_takes_under_15_minutes(tmp_path: Path) -> None:
+    """Five inputs, two splits, 80 cases."""
+    import time
+
+    from warehouse.cohorts.phantom import generate_phantom
+
+    generate_phantom(tmp_path / "images", cases=80, seed=11)
+    start = time.monotonic()
+    report = run_radpath(
+        RadPathSettings(store=tmp_path / "store", cohort="phantom", source=tmp_path / "images", splits=2)
+    )
+    assert time.monotonic() - start < 15 * 60
+    assert len(report.table.columns) == 5
+    assert all(cell is not None and cell.n in (2, 10) for cells in report.table.rows.values() for cell in cells)
