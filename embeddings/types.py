@@ -192,6 +192,11 @@ class Bag:
     def __len__(self) -> int:
         return len(self.features_nd)
 
+    @property
+    def tile_size_um(self) -> float | None:
+        """Edge of a tile in um; None where the source did not say its mpp or tile size."""
+        return self.tile_size_level0_px * self.mpp if self.mpp and self.tile_size_level0_px else None
+
 
 def _all_finite(values_nd: np.ndarray) -> bool:
     if values_nd.dtype == np.float16 and values_nd.size:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from embeddings.errors import InvalidInputError
-from embeddings.types import NEVER_TRAINED, FoldScope
+from embeddings.types import NEVER_TRAINED, FoldScope, InputKind
+from encoders.pathology_models import MODELS, PatchModel, timm_model
 from encoders.protocol import Encoder
 
 WEIGHTS_FREE = {
@@ -22,13 +24,85 @@ WEIGHTS_FREE = {
 TRAINED = {
     "densenet3d": "encoders.densenet3d:DenseNet3dEncoder",
     "attention_pooling": "encoders.attention_pooling:AttentionPoolingEncoder",
+    "clam_sb": "encoders.clam:ClamSBEncoder",
+    "clam_mb": "encoders.clam:ClamMBEncoder",
+    "mean_pooling": "encoders.mean_pooling:MeanPoolingEncoder",
 }
 """Rebuilt from the `config` and `tensors` of a `TrainedClassifier`."""
 
+FROZEN_VOLUMES = {
+    "resnet3d": "encoders.resnet3d:ResNet3dEncoder",
+    "swin_unetr": "encoders.swin_unetr:SwinUnetrEncoder",
+}
+"""Case encoders of volumes whose weights others trained, from a file."""
+
+PATCH_ENCODER = "encoders.timm_patch:TimmPatchEncoder"
+"""Builds all patch encoders whose weights others trained."""
+
+INPUT_KINDS: Mapping[str, InputKind] = {
+    "texture": "tiles",
+    "first_order": "volumes",
+    "densenet3d": "volumes",
+    "attention_pooling": "bags",
+    "clam_sb": "bags",
+    "clam_mb": "bags",
+    "mean_pooling": "bags",
+    "resnet3d": "volumes",
+    "swin_unetr": "volumes",
+}
+"""What each of the above consumes, known without importing it."""
+
+TEXTURE_FACTS = (256, 0.5)
+"""Tile size in pixels and um per pixel that the texture encoder's statistics are scaled for."""
+
 
 def encoder_names() -> tuple[str, ...]:
-    """All names that `build_encoder` knows, sorted."""
+    """Names of the encoders that need no foreign weights, sorted: the weights-free and those trained here."""
     return tuple(sorted(WEIGHTS_FREE | TRAINED))
+
+
+def patch_encoder_names() -> tuple[str, ...]:
+    """Names of the patch encoders whose weights others trained, sorted. Any timm model's name does as well."""
+    return tuple(sorted(MODELS))
+
+
+def input_kind(name: str) -> InputKind:
+    """What encoder `name` consumes. Raises InvalidInputError for an unknown name."""
+    if name in INPUT_KINDS:
+        return INPUT_KINDS[name]
+    _patch_model(name)
+    return "tiles"
+
+
+def needs_weights(name: str) -> bool:
+    """Whether `build_encoder` needs foreign weights for encoder `name`. Raises as `input_kind` does."""
+    return name in FROZEN_VOLUMES or (name not in INPUT_KINDS and bool(_patch_model(name)))
+
+
+def patch_encoder_facts(name: str) -> tuple[int, float]:
+    """(tile size in pixels, um per pixel) to lay tiles with for patch encoder `name`.
+
+    Raises InvalidInputError for an unknown name and for an encoder that takes no tiles.
+    """
+    if name == "texture":
+        return TEXTURE_FACTS
+    if name in INPUT_KINDS:
+        raise InvalidInputError(f"encoder {name} takes {INPUT_KINDS[name]}, not tiles; name a patch encoder")
+    model = _patch_model(name)
+    return model.input_size_px, model.mpp
+
+
+def _patch_model(name: str) -> PatchModel:
+    """Loads timm, which takes seconds, only for a name that nothing else knows."""
+    model = MODELS.get(name) or timm_model(name)
+    if model is None:
+        known = (*INPUT_KINDS, *patch_encoder_names())
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InvalidInputError(
+            f"there is no encoder {name!r}; {hint}use one of {', '.join(known)}, or the name of any timm model"
+        )
+    return model
 
 
 def build_encoder(
@@ -38,24 +112,22 @@ def build_encoder(
     config: Mapping[str, Any] | None = None,
     weights_sha256: str = "",
     trained_on: FoldScope = NEVER_TRAINED,
+    weights: str | Path | None = None,
     **params: Any,
 ) -> Encoder:
     """The encoder `name`.
 
-    tensors, config: what `train_classifier` returned, for a trained encoder; None for a weights-free one.
+    tensors, config: what `train_classifier` returned, for an encoder trained here; None for others.
     weights_sha256, trained_on: recorded in the spec of a trained encoder, so that its digest covers them.
+    weights: file of a patch encoder whose weights others trained; None fetches it from the model hub. There is no such
+    encoder without weights.
     params: `preprocessing` (a JSON-able mapping that becomes part of the spec: `TilingSettings.as_dict()`,
     `VolumeSettings.as_dict()`, or the patch encoder's digest for a bag encoder), and what the encoder's class takes
-    besides, such as `device` for a trained one.
+    besides, such as `device` for a network.
 
-    Raises InvalidInputError for an unknown name or parameter, for a trained encoder without weights, and for weights
-    given to an encoder that has none.
+    Raises InvalidInputError for an unknown name or parameter, for a trained encoder without weights, for weights that
+    cannot be had or do not fit, and for weights given to an encoder that has none.
     """
-    place = (WEIGHTS_FREE | TRAINED).get(name)
-    if place is None:
-        near = difflib.get_close_matches(name, encoder_names(), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InvalidInputError(f"there is no encoder {name!r}; {hint}use one of {', '.join(encoder_names())}")
     if name in TRAINED:
         if tensors is None or config is None:
             raise InvalidInputError(
@@ -64,7 +136,18 @@ def build_encoder(
             )
         params |= {"config": config, "tensors": tensors, "weights_sha256": weights_sha256, "trained_on": trained_on}
     elif tensors is not None or config is not None or weights_sha256 or trained_on != NEVER_TRAINED:
-        raise InvalidInputError(f"encoder {name} has no weights; give it no tensors, config, digest or fold scope")
+        raise InvalidInputError(
+            f"encoder {name} has no weights of ours; give it no tensors, config, digest or fold scope"
+        )
+    if name in FROZEN_VOLUMES:
+        if weights is None:
+            raise InvalidInputError(f"encoder {name} needs its weights: name their file with --weights")
+        params["weights"] = weights
+    elif name in INPUT_KINDS and weights is not None:
+        raise InvalidInputError(f"encoder {name} has no weights file; leave out --weights")
+    place = (WEIGHTS_FREE | TRAINED | FROZEN_VOLUMES).get(name, PATCH_ENCODER)
+    if place == PATCH_ENCODER:
+        params |= {"model": _patch_model(name), "weights": weights}
     module, _, attribute = place.partition(":")
     factory = getattr(import_module(module), attribute)
     try:

@@ -150,7 +150,8 @@ class _Training:
         self.module = deepcopy(module)
         self.generator = torch.Generator().manual_seed(seed)
         for part in (data, val_data):  # the first for all: each batch is checked when it is read
-            self.module.check([part[0]])
+            first: Any = part[0]
+            self.module.check([first])
         saved = load_checkpoint(checkpoint) if checkpoint else None
         if saved is None:
             self.module.reset(data, self.generator)

@@ -88,8 +88,8 @@ def predict(
 
     components = {}
     for role, artifact in json.loads(facts["weights"]).items():
-        tensors, weights = snapshot.weights(artifact)
-        components[role] = (weights.meta["config"], tensors)
+        tensors, kept = snapshot.weights(artifact)
+        components[role] = (kept.meta["config"], tensors)
     classes = tuple(json.loads(facts["settings"])["classes"])
     probabilities_nk = predict_row(facts["row"], components, z_inferior_nd)
     return Prediction(entry.artifact, classes, tuple(case_ids), probabilities_nk)

@@ -1,7 +1,9 @@
-"""Pushes a slide through a patch encoder: slide -> bag, a few tiles in memory at a time."""
+"""Pushes slides through a patch encoder: slide -> bag, while the tiles to come are read by threads."""
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -10,25 +12,38 @@ import numpy as np
 from embeddings.errors import InvalidInputError
 from embeddings.types import Bag
 from encoders.protocol import Encoder
-from encoders.slides.reader import Slide
-from encoders.slides.tiling import TilingSettings, lay_tiles, read_tiles
+from encoders.slides.stream import (
+    PREFETCH_TILES,
+    TILE_BATCH_SIZE,
+    SlideFailure,
+    SlideJob,
+    TileBatch,
+    stream_slides,
+)
+from encoders.slides.tiling import TilingSettings
 
-TILE_BATCH_SIZE = 64
-"""Tiles read and encoded at a time: 13 MB at 256 px; more does not pay on a CPU."""
+BagDtype = Literal["float16", "float32"]
 
 
-def encode_slide(
-    path: str | Path,
+def encode_slides(
+    jobs: Iterable[SlideJob],
     encoder: Encoder,
     tiling_settings: TilingSettings,
-    mpp: float | None = None,
-    dtype: Literal["float16", "float32"] = "float16",
-) -> Bag:
-    """The bag of the slide at `path`: features_nd of `dtype`, coordinates, mpp, tile sizes and magnification.
+    *,
+    dtype: BagDtype = "float16",
+    readers: int = 2,
+    batch_size: int = TILE_BATCH_SIZE,
+    prefetch_tiles: int = PREFETCH_TILES,
+) -> Generator[tuple[SlideJob, Bag | InvalidInputError]]:
+    """Each slide's bag in the order of `jobs` as it is finished, or why that slide has none.
 
-    mpp: level-0 um per pixel, where the file does not say it or says it wrongly. A slide without tissue gives a bag of
-    no tiles. Raises InvalidInputError for a slide that cannot be read or has no mpp, for an encoder that takes no
-    tiles or whose spec names another tiling, and for codes that overflow `dtype`.
+    A bag holds features_nd of `dtype`, coordinates row by row, mpp, tile sizes and magnification; a slide without
+    tissue gives a bag of no tiles. A slide that cannot be read or has no mpp, and codes that overflow `dtype`, give an
+    InvalidInputError in the bag's place. Batches never hold tiles of two slides, so a bag is the same bit for bit
+    whichever slides come with it. readers, batch_size, prefetch_tiles: as in `stream_slides`.
+
+    Raises InvalidInputError at once for an encoder that takes no tiles or whose spec names another tiling. Closing the
+    generator stops the readers.
     """
     spec = encoder.spec
     if spec.input_kind != "tiles":
@@ -36,25 +51,61 @@ def encode_slide(
     tiling = tiling_settings.as_dict()
     if {name: spec.preprocessing.get(name) for name in tiling} != tiling:
         raise InvalidInputError(
-            f"encoder {spec.name} was built for preprocessing {dict(spec.preprocessing)}, but slide {path} was to be "
-            f"cut by {tiling}; build the encoder with preprocessing=tiling_settings.as_dict()"
+            f"encoder {spec.name} was built for preprocessing {dict(spec.preprocessing)}, but slides were to be cut by "
+            f"{tiling}; build the encoder with preprocessing=tiling_settings.as_dict()"
         )
-    with Slide(path, mpp) as slide:
-        grid = lay_tiles(slide, tiling_settings)
-        features_nd = np.empty((len(grid.coords_n2), spec.code_dim), dtype)
-        row = 0
-        for tiles_bhwc in read_tiles(slide, grid, TILE_BATCH_SIZE):
+    events = stream_slides(jobs, tiling_settings, readers=readers, batch_size=batch_size, prefetch_tiles=prefetch_tiles)
+    return _encoded(events, encoder, dtype)
+
+
+def encode_slide(
+    path: str | Path,
+    encoder: Encoder,
+    tiling_settings: TilingSettings,
+    mpp: float | None = None,
+    dtype: BagDtype = "float16",
+) -> Bag:
+    """The bag of the slide at `path`, as `encode_slides` gives it.
+
+    mpp: level-0 um per pixel, where the file does not say it or says it wrongly. Raises InvalidInputError for what
+    `encode_slides` raises or gives in the bag's place.
+    """
+    with closing(encode_slides([SlideJob(path, mpp)], encoder, tiling_settings, dtype=dtype)) as encoded:
+        _, bag = next(encoded)
+    if isinstance(bag, InvalidInputError):
+        raise bag
+    return bag
+
+
+def _encoded(
+    events: Generator[TileBatch | SlideFailure], encoder: Encoder, dtype: BagDtype
+) -> Generator[tuple[SlideJob, Bag | InvalidInputError]]:
+    features_nd: np.ndarray | None = None
+    with closing(events):
+        for event in events:
+            if isinstance(event, SlideFailure):
+                features_nd = None
+                yield event.job, event.error
+                continue
+            if features_nd is None:
+                features_nd = np.empty((len(event.grid.coords_n2), encoder.spec.code_dim), dtype)
             with np.errstate(over="ignore"):  # Bag refuses what overflowed, with a sentence.
-                features_nd[row : row + len(tiles_bhwc)] = encoder.encode(tiles_bhwc)
-            row += len(tiles_bhwc)
-        try:
-            return Bag(
-                features_nd,
-                grid.coords_n2,
-                mpp=slide.mpp,
-                tile_size_px=grid.tile_size_px,
-                tile_size_level0_px=grid.tile_size_level0_px,
-                magnification=slide.magnification,
-            )
-        except InvalidInputError as error:
-            raise InvalidInputError(f"slide {path}, encoder {spec.name}: {error}") from error
+                features_nd[event.rows_b] = encoder.encode(event.tiles_bhwc)
+            if event.is_last:
+                bag = _bag(event, features_nd, encoder.spec.name)
+                features_nd = None
+                yield event.job, bag
+
+
+def _bag(last: TileBatch, features_nd: np.ndarray, encoder: str) -> Bag | InvalidInputError:
+    try:
+        return Bag(
+            features_nd,
+            last.grid.coords_n2,
+            mpp=last.mpp,
+            tile_size_px=last.grid.tile_size_px,
+            tile_size_level0_px=last.grid.tile_size_level0_px,
+            magnification=last.magnification,
+        )
+    except InvalidInputError as error:
+        return InvalidInputError(f"slide {last.job.path}, encoder {encoder}: {error}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +22,9 @@ PLAUSIBLE_MPP = (0.02, 20.0)
 SAME_SCALE = 1.01
 """A level whose downsample exceeds the wanted one by up to 1 % still serves (2048 -> 511 px levels are 4.008)."""
 
+MAX_READ_PX = 2048
+"""Edge of the largest region read from a level at once: 16 MB as RGBA, whatever the downsample."""
+
 
 class Slide:
     """An open slide. Use it as a context manager; reading is safe from several threads.
@@ -27,11 +32,14 @@ class Slide:
     Attributes: path; width_px, height_px of level 0; mpp, level-0 um per pixel; magnification, the objective power
     where the slide says it, else None; level_downsamples, one per level, from 1.
 
-    mpp: overrides what the file says (um per pixel). Raises InvalidInputError for a file that OpenSlide cannot read,
-    and for a slide that has no plausible mpp while none is given.
+    mpp: overrides what the file says (um per pixel). cache: of decoded tiles, shared with other slides. Raises
+    InvalidInputError for a file that OpenSlide cannot read, and for a slide that has no plausible mpp while none is
+    given.
     """
 
-    def __init__(self, path: str | Path, mpp: float | None = None) -> None:
+    def __init__(
+        self, path: str | Path, mpp: float | None = None, cache: openslide.OpenSlideCache | None = None
+    ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise InvalidInputError(f"there is no slide file {self.path}; correct the path in the manifest")
@@ -42,7 +50,10 @@ class Slide:
                 f"OpenSlide cannot read {self.path} ({reason(error)}); the file is damaged or of a format it does "
                 "not know, so copy it again or convert it to a tiled pyramidal TIFF"
             ) from error
+        self._is_closed = False
         try:
+            if cache is not None:
+                self._slide.set_cache(cache)
             self.width_px, self.height_px = self._slide.dimensions
             self.level_downsamples = tuple(float(value) for value in self._slide.level_downsamples)
             power = _number(self._slide.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
@@ -73,40 +84,69 @@ class Slide:
             )
         return mpp_x
 
-    def read(self, x_level0: int, y_level0: int, width_px: int, height_px: int, downsample: float) -> np.ndarray:
+    def read(self, x_level0: float, y_level0: float, width_px: int, height_px: int, downsample: float) -> np.ndarray:
         """The region of width_px x height_px output pixels at `downsample` of level 0: (height, width, 3) uint8 RGB.
 
         x_level0, y_level0: upper left corner in level-0 pixels; the region may lie partly or wholly outside the slide,
         which reads as white. Reads the coarsest level at or below `downsample` and resamples it with an antialiased
         bilinear filter to exactly the size asked for; where that level is at the very scale, its pixels come
-        unchanged. Raises InvalidInputError for a region that cannot be decoded.
+        unchanged. A region that covers more than MAX_READ_PX of that level is read and resampled in parts. Raises
+        InvalidInputError for a region that cannot be decoded.
         """
-        level = max(i for i, value in enumerate(self.level_downsamples) if value <= max(downsample, 1.0) * SAME_SCALE)
-        level_downsample = self.level_downsamples[level]
-        left, top = x_level0 / level_downsample, y_level0 / level_downsample
-        right = left + width_px * downsample / level_downsample
-        bottom = top + height_px * downsample / level_downsample
-        # Whole level pixels that cover the region; the fractions go into the resampling box below.
-        x0, y0, x1, y1 = _floor(left), _floor(top), _ceil(right), _ceil(bottom)
-        corner = round(x0 * level_downsample), round(y0 * level_downsample)
+        part_px = max(int(MAX_READ_PX / self.level_pixels_per_pixel(downsample)), 1)
+        if max(width_px, height_px) <= part_px:
+            return self.read_cut([(x_level0, y_level0)], width_px, height_px, downsample)[0]
+        region_hwc = np.empty((height_px, width_px, 3), np.uint8)
+        for y in range(0, height_px, part_px):
+            for x in range(0, width_px, part_px):
+                part = region_hwc[y : y + part_px, x : x + part_px]
+                corner = (x_level0 + x * downsample, y_level0 + y * downsample)
+                part[:] = self.read_cut([corner], part.shape[1], part.shape[0], downsample)[0]
+        return region_hwc
+
+    def read_cut(
+        self,
+        corners: Sequence[tuple[float, float]],
+        width_px: int,
+        height_px: int,
+        downsample: float,
+        anchor: tuple[float, float] | None = None,
+    ) -> list[np.ndarray]:
+        """Several regions, each as `read` gives it, cut from one read that covers them all.
+
+        anchor: level-0 place that the read may start from, left of and above all corners. Where a level's downsample
+        is no whole number OpenSlide interpolates relative to where a read starts; a fixed anchor makes a region's
+        pixels independent of which others are asked for. Raises InvalidInputError for what cannot be decoded.
+        """
+        level = self._level(downsample)
+        scale = self.level_downsamples[level]
+        windows = [_Window.of(x / scale, y / scale, width_px, height_px, downsample / scale) for x, y in corners]
+        x0, y0 = min(window.x0 for window in windows), min(window.y0 for window in windows)
+        if anchor is not None and scale != int(scale):
+            x0, y0 = _floor(anchor[0] / scale), _floor(anchor[1] / scale)
+        size = max(window.x1 for window in windows) - x0, max(window.y1 for window in windows) - y0
         try:
-            rgba = self._slide.read_region(corner, level, (x1 - x0, y1 - y0))
+            rgba = self._slide.read_region((round(x0 * scale), round(y0 * scale)), level, size)
         except openslide.OpenSlideError as error:
             raise InvalidInputError(
-                f"slide {self.path} cannot be decoded at x {x_level0}, y {y_level0} ({reason(error)}); the file is "
-                "damaged or truncated, so copy it again"
+                f"slide {self.path} cannot be decoded at x {round(x0 * scale)}, y {round(y0 * scale)} "
+                f"({reason(error)}); the file is damaged or truncated, so copy it again"
             ) from error
-        region = Image.new("RGB", rgba.size, "white")
-        region.paste(rgba, mask=rgba)
-        box = (left - x0, top - y0, right - x0, bottom - y0)
-        whole = all(abs(value - round(value)) < 1e-6 for value in box)
-        if not (whole and region.size == (width_px, height_px)):
-            box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], region.width), min(box[3], region.height))
-            region = region.resize((width_px, height_px), Image.Resampling.BILINEAR, box=box)
-        return np.asarray(region)
+        raw = _on_white(rgba)
+        return [window.cut(raw, x0, y0, width_px, height_px) for window in windows]
+
+    def level_pixels_per_pixel(self, downsample: float) -> float:
+        """Pixels that `read` takes from its level, along an edge, for one output pixel at `downsample`."""
+        return downsample / self.level_downsamples[self._level(downsample)]
+
+    def _level(self, downsample: float) -> int:
+        return max(i for i, value in enumerate(self.level_downsamples) if value <= max(downsample, 1.0) * SAME_SCALE)
 
     def close(self) -> None:
-        self._slide.close()
+        """May be called again."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._slide.close()
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +155,44 @@ class Slide:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Whole level pixels [x0, x1) x [y0, y1) that cover a region, and the region's exact box within them."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    box: tuple[float, float, float, float]
+
+    @classmethod
+    def of(cls, left: float, top: float, width_px: int, height_px: int, downsample: float) -> _Window:
+        right, bottom = left + width_px * downsample, top + height_px * downsample
+        x0, y0 = _floor(left), _floor(top)
+        return cls(x0, y0, _ceil(right), _ceil(bottom), (left - x0, top - y0, right - x0, bottom - y0))
+
+    def cut(self, raw: Image.Image, raw_x0: int, raw_y0: int, width_px: int, height_px: int) -> np.ndarray:
+        """The region (height_px, width_px, 3) from `raw`, whose corner lies at raw_x0, raw_y0 of the level."""
+        place = (self.x0 - raw_x0, self.y0 - raw_y0, self.x1 - raw_x0, self.y1 - raw_y0)
+        # Cropped before it is resampled: the filter would reach over the region's edge otherwise.
+        region = raw if place == (0, 0, *raw.size) else raw.crop(place)
+        whole = all(abs(value - round(value)) < 1e-6 for value in self.box)
+        if not (whole and region.size == (width_px, height_px)):
+            left, top, right, bottom = self.box
+            box = (max(left, 0.0), max(top, 0.0), min(right, region.width), min(bottom, region.height))
+            region = region.resize((width_px, height_px), Image.Resampling.BILINEAR, box=box)
+        return np.asarray(region)
+
+
+def _on_white(rgba: Image.Image) -> Image.Image:
+    """`rgba` as RGB; what is transparent (outside the slide, never scanned) becomes white."""
+    if rgba.getchannel("A").getextrema() == (255, 255):  # The usual case, without compositing.
+        return rgba.convert("RGB")
+    rgb = Image.new("RGB", rgba.size, "white")
+    rgb.paste(rgba, mask=rgba)
+    return rgb
 
 
 def _floor(value: float) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,8 +14,8 @@ from encoders.slides.tissue import tissue_mask
 MAX_UPSAMPLING = 1.1
 """A slide scanned more than 10 % coarser than asked for is refused: finer detail would be invented."""
 
-THUMBNAIL_BLOCK_PX = 128
-"""The thumbnail is read in blocks of this edge, so that a slide of one huge level never lies in memory whole."""
+MAX_SINGLE_LEVEL_PX = 2**28
+"""A slide of one level and more pixels than 16,384 x 16,384 (6 s of reading) is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +89,15 @@ def lay_tiles(slide: Slide, settings: TilingSettings) -> TileGrid:
 
 
 def read_thumbnail(slide: Slide, downsample: float) -> np.ndarray:
-    """The whole slide at `downsample`: (h, w, 3) uint8 RGB, read block by block."""
+    """The whole slide at `downsample`: (h, w, 3) uint8 RGB.
+
+    Raises InvalidInputError for a large slide without a pyramid, of which it would read every pixel.
+    """
+    if len(slide.level_downsamples) == 1 and slide.width_px * slide.height_px > MAX_SINGLE_LEVEL_PX:
+        raise InvalidInputError(
+            f"slide {slide.path} is one level of {slide.width_px} x {slide.height_px} pixels, no pyramid: finding "
+            "tissue would read all of it; convert it to a tiled pyramidal TIFF, e.g. with vips tiffsave --pyramid "
+            "--tile"
+        )
     height, width = (max(int(size / downsample), 1) for size in (slide.height_px, slide.width_px))
-    thumbnail_hwc = np.empty((height, width, 3), np.uint8)
-    for y in range(0, height, THUMBNAIL_BLOCK_PX):
-        for x in range(0, width, THUMBNAIL_BLOCK_PX):
-            block = thumbnail_hwc[y : y + THUMBNAIL_BLOCK_PX, x : x + THUMBNAIL_BLOCK_PX]
-            corner = round(x * downsample), round(y * downsample)
-            block[:] = slide.read(*corner, block.shape[1], block.shape[0], downsample)
-    return thumbnail_hwc
-
-
-def read_tiles(slide: Slide, grid: TileGrid, batch_size: int) -> Iterator[np.ndarray]:
-    """The tiles of `grid` in order, as tiles_bhwc: (b, tile_size_px, tile_size_px, 3) uint8, b <= batch_size."""
-    size = grid.tile_size_px
-    for start in range(0, len(grid.coords_n2), batch_size):
-        places = grid.coords_n2[start : start + batch_size].tolist()
-        yield np.stack([slide.read(x, y, size, size, grid.tile_size_level0_px / size) for x, y in places])
+    return slide.read(0, 0, width, height, downsample)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from skimage.color import rgb2hsv
 from skimage.filters import gaussian, threshold_otsu
 from skimage.morphology import remove_small_objects
 
@@ -20,6 +19,9 @@ SMOOTHING_SD_UM = 8.0
 
 def tissue_mask(thumbnail_hwc: np.ndarray, mpp: float) -> np.ndarray:
     """(h, w) bool, true on tissue, of a thumbnail (h, w, 3) uint8 RGB of `mpp` um per pixel."""
-    saturation_hw = gaussian(rgb2hsv(thumbnail_hwc)[..., 1], sigma=SMOOTHING_SD_UM / mpp)
+    brightest_hw, darkest_hw = thumbnail_hwc.max(axis=-1), thumbnail_hwc.min(axis=-1)
+    # float32 throughout: a slide's thumbnail has millions of pixels, and skimage's rgb2hsv needs 100 bytes for each.
+    saturation_hw = np.divide(brightest_hw - darkest_hw, np.maximum(brightest_hw, 1), dtype=np.float32)
+    saturation_hw = gaussian(saturation_hw, sigma=SMOOTHING_SD_UM / mpp)
     threshold = float(np.clip(threshold_otsu(saturation_hw), *SATURATION_BOUNDS))
     return remove_small_objects(saturation_hw > threshold, max_size=int(MIN_OBJECT_UM2 / mpp**2))

@@ -7,7 +7,15 @@ import pytest
 
 from embeddings.errors import InvalidInputError
 from embeddings.types import FoldScope
-from encoders.registry import build_encoder, encoder_names
+from encoders.registry import (
+    INPUT_KINDS,
+    build_encoder,
+    encoder_names,
+    input_kind,
+    needs_weights,
+    patch_encoder_facts,
+    patch_encoder_names,
+)
 from encoders.weights import tensors_of
 from tests.encoders.making import encoder_of, module_of
 
@@ -15,7 +23,10 @@ from tests.encoders.making import encoder_of, module_of
 def test_an_unknown_name_suggests_the_nearest_and_lists_all():
     with pytest.raises(InvalidInputError, match=r"did you mean densenet3d\?") as caught:
         build_encoder("densnet3d")
-    assert all(name in str(caught.value) for name in encoder_names())
+    assert all(name in str(caught.value) for name in (*encoder_names(), *patch_encoder_names()))
+    assert "any timm model" in str(caught.value)
+    with pytest.raises(InvalidInputError, match=r"did you mean virchow2\?"):
+        build_encoder("virchov2")
 
 
 def test_weights_are_asked_for_where_needed_and_refused_where_not():
@@ -27,6 +38,32 @@ def test_weights_are_asked_for_where_needed_and_refused_where_not():
         build_encoder("first_order", trained_on=FoldScope.of("c", "s", 0))
     with pytest.raises(InvalidInputError, match="does not take these parameters"):
         build_encoder("texture", tile=3)
+    with pytest.raises(InvalidInputError, match="no weights file"):
+        build_encoder("texture", weights="w.pth")
+    with pytest.raises(InvalidInputError, match="no weights of ours"):
+        build_encoder("uni", tensors={}, config={})
+
+
+def test_facts_of_encoders_are_known_by_name():
+    assert set(INPUT_KINDS) == set(encoder_names())
+    for name in encoder_names():
+        assert encoder_of(name).spec.input_kind == input_kind(name)
+        assert not needs_weights(name)
+    assert patch_encoder_facts("texture") == (256, 0.5)
+    assert patch_encoder_facts("resnet50_trunc") == (256, 0.5)
+    assert input_kind("uni2_h") == "tiles"
+    assert needs_weights("uni2_h")
+    with pytest.raises(InvalidInputError, match="takes volumes, not tiles"):
+        patch_encoder_facts("first_order")
+    with pytest.raises(InvalidInputError, match="there is no encoder"):
+        input_kind("no_such")
+
+
+def test_there_is_no_untrained_patch_encoder(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InvalidInputError, match=r"cannot be reached .* --weights FILE"):
+        build_encoder("resnet18")
 
 
 def test_the_digest_covers_weights_scope_and_preprocessing():
@@ -66,6 +103,8 @@ def test_a_bag_without_tiles_is_refused():
 
 
 def test_the_protocol_and_the_registry_import_nothing_heavy():
-    code = "import sys, encoders.registry; print([m for m in ('torch', 'monai', 'skimage') if m in sys.modules])"
+    code = (
+        "import sys, encoders.registry; print([m for m in ('torch', 'monai', 'skimage', 'timm') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -6,9 +6,10 @@ import pytest
 from embeddings.errors import InvalidInputError
 from embeddings.types import EncoderSpec
 from encoders.registry import build_encoder
-from encoders.slides.encode import encode_slide
+from encoders.slides.encode import encode_slide, encode_slides
 from encoders.slides.reader import Slide
-from encoders.slides.tiling import TilingSettings, lay_tiles, read_tiles
+from encoders.slides.stream import SlideJob
+from encoders.slides.tiling import TilingSettings, lay_tiles
 from tests.encoders.making import write_tiff
 
 SETTINGS = TilingSettings(target_mpp=1.0, tile_size_px=64)
@@ -24,9 +25,10 @@ def test_a_bag_holds_the_codes_of_its_tiles(slide_path):
     bag = encode_slide(slide_path, encoder, SETTINGS)
     assert len(bag) > 4
     assert (bag.mpp, bag.tile_size_px, bag.tile_size_level0_px, bag.magnification) == (0.5, 64, 128, None)
+    assert bag.tile_size_um == 64.0
     assert bag.features_nd.dtype == np.float16
     with Slide(slide_path) as slide:
-        tiles_bhwc = np.concatenate(list(read_tiles(slide, lay_tiles(slide, SETTINGS), 3)))
+        tiles_bhwc = np.stack([slide.read(x, y, 64, 64, 2.0) for x, y in lay_tiles(slide, SETTINGS).coords_n2.tolist()])
     assert np.array_equal(bag.features_nd, encoder.encode(tiles_bhwc).astype(np.float16))
     again = encode_slide(slide_path, encoder, SETTINGS, dtype="float32")
     assert np.array_equal(again.features_nd.astype(np.float16), bag.features_nd)
@@ -62,3 +64,36 @@ def test_an_overflow_of_float16_is_refused_with_the_slides_name(slide_path):
     with pytest.raises(InvalidInputError, match=r"PHANTOM_0002\.tiff, encoder huge: .* float16 overflow"):
         encode_slide(slide_path, Huge(), SETTINGS)
     assert encode_slide(slide_path, Huge(), SETTINGS, dtype="float32").features_nd.max() == 1e6
+
+
+def test_a_cohort_gives_the_bags_that_its_slides_give_alone(cohort, tmp_path):
+    encoder = build_encoder("texture", preprocessing=SETTINGS.as_dict())
+    paths = sorted((cohort / "Pathology").iterdir())[:4]
+    white = write_tiff(tmp_path / "white.tiff", np.full((512, 512, 3), 255, np.uint8))
+    jobs = [SlideJob(path, key=i) for i, path in enumerate([*paths, white, tmp_path / "none.tiff", paths[0]])]
+    encoded = list(encode_slides(jobs, encoder, SETTINGS, batch_size=5, readers=3))
+    assert [job.key for job, _ in encoded] == list(range(7))
+    bags = [bag for _, bag in encoded]
+    assert isinstance(bags[5], InvalidInputError)
+    assert "none.tiff" in str(bags[5])
+    assert len(bags[4]) == 0
+    for job, bag in encoded[:4] + encoded[6:]:
+        alone = encode_slide(job.path, encoder, SETTINGS)
+        assert np.array_equal(bag.features_nd, alone.features_nd)
+        assert np.array_equal(bag.coords_n2, alone.coords_n2)
+
+
+def test_one_slide_that_overflows_does_not_stop_the_others(cohort):
+    class Growing:
+        spec = EncoderSpec("growing", "1", "tiles", 1, preprocessing=SETTINGS.as_dict())
+        value = 1e6
+
+        def encode(self, batch: np.ndarray, /) -> np.ndarray:
+            codes_bd = np.full((len(batch), 1), self.value, np.float32)
+            self.value = 1.0
+            return codes_bd
+
+    jobs = [SlideJob(path) for path in sorted((cohort / "Pathology").iterdir())[:2]]
+    first, second = (bag for _, bag in encode_slides(jobs, Growing(), SETTINGS))
+    assert isinstance(first, InvalidInputError)
+    assert (second.features_nd == 1).all()

@@ -7,6 +7,7 @@ import openslide
 import pytest
 
 from embeddings.errors import InvalidInputError
+from encoders.slides import reader
 from encoders.slides.reader import Slide
 from tests.encoders.making import write_tiff
 
@@ -100,3 +101,31 @@ def test_faulty_files_are_one_sentence(tmp_path, test_data, cohort):
             with pytest.raises(InvalidInputError, match=f"{path.name} .*copy it again") as caught:
                 read_all(path)
             assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("downsample", [1.0, 2.0, 3.3])
+def test_regions_cut_from_one_read_are_those_read_alone(tmp_path, picture, downsample):
+    with Slide(write_tiff(tmp_path / "s.tiff", picture, levels=2)) as slide:
+        corners = [(64, 96), (10, 20), (700, 480)]
+        cut = slide.read_cut(corners, 40, 30, downsample, anchor=(0, 0))
+        for corner, region in zip(corners, cut, strict=True):
+            assert np.array_equal(region, slide.read(*corner, 40, 30, downsample))
+
+
+def test_a_region_of_many_pixels_is_read_in_parts(tmp_path, picture, monkeypatch):
+    with Slide(write_tiff(tmp_path / "s.tiff", picture)) as slide:
+        whole = slide.read(0, 0, 96, 64, 8.0)
+        monkeypatch.setattr(reader, "MAX_READ_PX", 100)
+        sizes = []
+        read_region = slide._slide.read_region
+        monkeypatch.setattr(slide._slide, "read_region", lambda *a: sizes.append(a[2]) or read_region(*a))
+        parts = slide.read(0, 0, 96, 64, 8.0)
+    assert len(sizes) == 48
+    assert max(max(size) for size in sizes) <= 100
+    assert np.abs(parts.astype(int) - whole).max() <= 2  # The filter stops at the seams.
+
+
+def test_closing_twice_is_allowed(tmp_path, picture):
+    slide = Slide(write_tiff(tmp_path / "s.tiff", picture))
+    slide.close()
+    slide.close()

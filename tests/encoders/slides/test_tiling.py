@@ -6,8 +6,10 @@ import pytest
 
 from embeddings.canonical import canonical_json
 from embeddings.errors import InvalidInputError
+from encoders.slides import tiling
 from encoders.slides.reader import Slide
-from encoders.slides.tiling import TilingSettings, lay_tiles, read_thumbnail, read_tiles
+from encoders.slides.stream import SlideJob, stream_slides
+from encoders.slides.tiling import TilingSettings, lay_tiles, read_thumbnail
 from encoders.slides.tissue import tissue_mask
 from tests.encoders.making import write_tiff
 
@@ -45,7 +47,6 @@ def test_white_slides_have_no_tiles(tmp_path):
         with Slide(write_tiff(tmp_path / f"{number}.tiff", slide_hwc.astype(np.uint8))) as slide:
             grid = lay_tiles(slide, TilingSettings(tile_size_px=64))
             assert grid.coords_n2.shape == (0, 2)
-            assert list(read_tiles(slide, grid, 8)) == []
 
 
 def test_tiles_lie_on_the_tissue_in_rows(tmp_path, half_pink):
@@ -60,10 +61,10 @@ def test_the_last_tile_may_reach_over_the_edge(tmp_path, half_pink):
     # 500 px hold 3.9 tiles of 128: the fourth counts what lies outside as glass, which is little.
     with Slide(write_tiff(tmp_path / "s.tiff", half_pink[:500, :500])) as slide:
         grid = lay_tiles(slide, TilingSettings(target_mpp=1.0, tile_size_px=64))
-        tiles_bhwc = next(read_tiles(slide, grid, 16))
+        tile_hwc = slide.read(*grid.coords_n2[3].tolist(), 64, 64, 2.0)
     assert len(grid.coords_n2) == 16
-    assert (tiles_bhwc[3, :, -5:] == 255).all()
-    assert (tiles_bhwc[3, :, :40] < 255).all()
+    assert (tile_hwc[:, -5:] == 255).all()
+    assert (tile_hwc[:, :40] < 255).all()
 
 
 def test_level_and_objective_power_do_not_change_the_tiles(tmp_path, half_pink):
@@ -80,7 +81,7 @@ def test_the_real_slide(test_data):
     with Slide(test_data / REAL) as slide:
         grid = lay_tiles(slide, settings)
         assert read_thumbnail(slide, 8 / slide.mpp).shape == (185, 138, 3)
-        shapes = [tiles_bhwc.shape for tiles_bhwc in read_tiles(slide, grid, 32)]
+    shapes = [batch.tiles_bhwc.shape for batch in stream_slides([SlideJob(test_data / REAL)], settings, batch_size=32)]
     assert grid.tile_size_level0_px == 257  # 128 px * 1.0 / 0.499
     assert (grid.coords_n2 % 257 == 0).all()
     assert len(grid.coords_n2) == 36  # of 9 x 12 places, about a third of the slide is tissue
@@ -89,13 +90,12 @@ def test_the_real_slide(test_data):
 
 def test_a_tile_at_the_slides_own_scale_is_openslides_own_read(test_data):
     settings = TilingSettings(target_mpp=0.499, tile_size_px=256)
-    with Slide(test_data / REAL) as slide, openslide.OpenSlide(test_data / REAL) as plain:
-        grid = lay_tiles(slide, settings)
-        tiles_bhwc = np.concatenate(list(read_tiles(slide, grid, 10)))
-        for place, tile_hwc in zip(grid.coords_n2.tolist(), tiles_bhwc, strict=True):
-            own = plain.read_region(tuple(place), 0, (256, 256))
-            inside = np.asarray(own)[..., 3] == 255
-            assert np.array_equal(tile_hwc[inside], np.asarray(own.convert("RGB"))[inside])
+    with openslide.OpenSlide(test_data / REAL) as plain:
+        for batch in stream_slides([SlideJob(test_data / REAL)], settings):
+            for place, tile_hwc in zip(batch.grid.coords_n2[batch.rows_b].tolist(), batch.tiles_bhwc, strict=True):
+                own = plain.read_region(tuple(place), 0, (256, 256))
+                inside = np.asarray(own)[..., 3] == 255
+                assert np.array_equal(tile_hwc[inside], np.asarray(own.convert("RGB"))[inside])
 
 
 def test_finer_than_scanned_is_refused(tmp_path, half_pink):
@@ -113,3 +113,12 @@ def test_settings_are_json_and_checked():
     for wrong in ({"target_mpp": 0}, {"tile_size_px": 4}, {"min_tissue_fraction": 2}, {"mask_mpp": 0.1}):
         with pytest.raises(InvalidInputError):
             TilingSettings(**wrong)
+
+
+def test_a_large_slide_without_a_pyramid_is_refused(tmp_path, half_pink, monkeypatch):
+    monkeypatch.setattr(tiling, "MAX_SINGLE_LEVEL_PX", 2**19)
+    path = write_tiff(tmp_path / "flat.tiff", half_pink)
+    with Slide(path) as slide, pytest.raises(InvalidInputError, match=r"flat\.tiff .* no pyramid.* vips tiffsave"):
+        lay_tiles(slide, TilingSettings())
+    with Slide(write_tiff(tmp_path / "s.tiff", half_pink, levels=2)) as slide:
+        assert len(lay_tiles(slide, TilingSettings()).coords_n2) == 4

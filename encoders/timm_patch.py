@@ -1,0 +1,138 @@
+"""Patch encoders that timm builds: CLAM's truncated ResNet-50, pathology foundation models, any timm model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from embeddings.types import EncoderSpec
+from encoders.checks import check_tiles
+from encoders.hub import fetch_weights, file_sha256, read_weights
+from encoders.pathology_models import PatchModel
+from encoders.transformers_layout import to_timm
+from encoders.weights import fit_state
+
+FORWARD_TILES = {"cpu": 8, "cuda": 64}
+"""Tiles pushed through at a time: activations of a ResNet-50 in a CPU's cache; a ViT-g's well within a GPU's memory."""
+
+
+class TimmPatchEncoder:
+    """tiles_bhwc uint8 RGB -> (b, d) float32 codes of a frozen network. See `Encoder`.
+
+    model: its facts. weights: its file; None fetches it from the hub. device: of the network; on cuda it computes in
+    bfloat16 where that is safe, on the CPU in float32. preprocessing: `TilingSettings.as_dict()` of the tiles.
+
+    Tiles of another size than the network's are resized on the device with an antialiased bilinear filter. Raises
+    InvalidInputError for weights that cannot be had, read, or do not fit the network.
+    """
+
+    def __init__(
+        self,
+        model: PatchModel,
+        weights: str | Path | None = None,
+        device: str = "cpu",
+        preprocessing: Mapping[str, Any] | None = None,
+    ) -> None:
+        path = Path(weights) if weights is not None else fetch_weights(model)
+        state = read_weights(path)
+        network = build_network(model)
+        if model.layout == "transformers" and "cls_token" not in state:
+            state = to_timm(state, model.input_size_px // network.patch_embed.patch_size[0])  # pyright: ignore
+        state = {name: value for name, value in state.items() if not name.startswith(model.ignored)}
+        fit_state(network, state, model.name, path)
+        self._model = model
+        self._device = torch.device(device)
+        network = network.eval().requires_grad_(False).to(self._device)
+        self._network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self._mean_c11, self._std_c11 = (
+            torch.tensor(value, device=self._device).view(3, 1, 1) * 255 for value in (model.mean, model.std)
+        )
+        with torch.inference_mode():
+            size = model.input_size_px
+            code_dim = self._pooled(torch.zeros(1, 3, size, size, device=self._device)).shape[1]
+        self.spec = EncoderSpec(
+            model.name,
+            "1",
+            "tiles",
+            code_dim,
+            file_sha256(path),
+            dict(preprocessing or {}) | input_facts(model),
+        )
+
+    def encode(self, batch: np.ndarray, /) -> np.ndarray:
+        check_tiles(batch, self.spec.name)
+        codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
+        step = FORWARD_TILES.get(self._device.type, FORWARD_TILES["cpu"])
+        with torch.inference_mode():
+            parts = [self._codes(batch[start : start + step]) for start in range(0, len(batch), step)]
+            if parts:  # Fetched at the end, so that a GPU is never waited for between parts.
+                codes_bd[:] = torch.cat(parts).cpu().numpy()
+        return codes_bd
+
+    def _codes(self, tiles_bhwc: np.ndarray) -> Tensor:
+        tiles = torch.from_numpy(np.ascontiguousarray(tiles_bhwc))
+        if self._device.type == "cuda":
+            tiles = tiles.pin_memory().to(self._device, non_blocking=True)
+        images_bchw = tiles.permute(0, 3, 1, 2).float()  # Channels stay last in memory.
+        size = (self._model.input_size_px, self._model.input_size_px)
+        if images_bchw.shape[2:] != size:
+            images_bchw = nn.functional.interpolate(images_bchw, size, mode="bilinear", antialias=True)
+        with self._precision():
+            return self._pooled((images_bchw - self._mean_c11) / self._std_c11).float()
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast("cuda", torch.bfloat16) if self._device.type == "cuda" else nullcontext()
+
+    def _pooled(self, images_bchw: Tensor) -> Tensor:
+        return pooled(self._network, self._model, images_bchw)
+
+
+def build_network(model: PatchModel) -> nn.Module:
+    """The network of `model` on torch's meta device: shapes without values, to be filled by `fit_state`."""
+    import timm
+    from timm.layers.mlp import SwiGLUPacked
+
+    kwargs = dict(model.kwargs)
+    if model.swiglu:
+        kwargs |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU}
+    if model.pooling != "avg":  # features_only builds no classifier.
+        kwargs["num_classes"] = 0
+
+    def build() -> nn.Module:
+        return timm.create_model(model.architecture, pretrained=False, **kwargs)
+
+    with torch.device("meta"):
+        network = build()
+    # Buffers that no weights file holds (attention masks, relative positions) need values: build those networks truly.
+    held = network.state_dict().keys()
+    return network if all(name in held for name, _ in network.named_buffers()) else build()
+
+
+def pooled(network: nn.Module, model: PatchModel, images_bchw: Tensor) -> Tensor:
+    """codes_bd of normalised images."""
+    if model.pooling == "timm":
+        return network(images_bchw)
+    if model.pooling == "avg":
+        return network(images_bchw)[0].mean(dim=(2, 3))
+    tokens_bnd = network.forward_features(images_bchw)  # pyright: ignore[reportCallIssue]
+    if model.pooling == "cls":
+        return tokens_bnd[:, 0]
+    patches_bnd = tokens_bnd[:, network.num_prefix_tokens :]  # pyright: ignore
+    return torch.cat([tokens_bnd[:, 0], patches_bnd.mean(dim=1)], dim=1)
+
+
+def input_facts(model: PatchModel) -> dict[str, Any]:
+    """What happens to a tile before the network and to its tokens after it, for the spec."""
+    return {
+        "input_size_px": model.input_size_px,
+        "resize": "bilinear, antialiased",
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "pooling": model.pooling,
+    }
