@@ -15,8 +15,8 @@ OPTIMUS_MEAN, OPTIMUS_STD = (0.707223, 0.578729, 0.703617), (0.211883, 0.230117,
 HIBOU_MEAN, HIBOU_STD = (0.7068, 0.5755, 0.722), (0.195, 0.2316, 0.1816)
 HALF = (0.5, 0.5, 0.5)
 
-Pooling = Literal["cls", "cls+mean", "avg", "timm"]
-"""Class token / class token and mean of the patch tokens / mean of the last feature map / as timm pools that model."""
+Pooling = Literal["cls", "cls+mean", "avg", "own"]
+"""Class token / class token and mean of the patch tokens / mean of the last feature map / as the network pools."""
 
 NON_COMMERCIAL = "CC-BY-NC-ND-4.0"
 
@@ -49,6 +49,9 @@ class PatchModel:
     ignored: tuple[str, ...] = ()
     """Prefixes of tensors that a file may hold beyond the network: a classifier, blocks that are cut off."""
 
+
+CONCH = "conch_v1_5"
+"""Not one of timm's architectures, see `encoders.conch`."""
 
 _DINOV2 = {"img_size": 224, "init_values": 1e-5}
 _VIRCHOW = {**_DINOV2, "mlp_ratio": 5.3375}
@@ -179,6 +182,20 @@ MODELS: Mapping[str, PatchModel] = {
             {"init_values": 1.0},
             layout="transformers",
         ),
+        # Trained on 512 px at 20x, shrunk to 448 px: 0.57 um per pixel.
+        PatchModel(
+            CONCH,
+            CONCH,
+            768,
+            "MahmoodLab/conchv1_5",
+            "pytorch_model_vision.bin",
+            NON_COMMERCIAL,
+            True,
+            {"img_size": 448, "init_values": 1e-6},
+            input_size_px=448,
+            mpp=0.5 * 512 / 448,
+            pooling="own",
+        ),
         PatchModel(
             "midnight_12k",
             "vit_giant_patch14_dinov2",
@@ -248,6 +265,6 @@ def timm_model(name: str) -> PatchModel | None:
         input_size_px=facts.input_size[1],
         mean=tuple(facts.mean),
         std=tuple(facts.std),
-        pooling="timm",
+        pooling="own",
         ignored=tuple(f"{classifier}." for classifier in classifiers),
     )

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from embeddings.types import EncoderSpec
 from encoders.checks import check_tiles
+from encoders.conch import ConchVision, with_positions
 from encoders.hub import fetch_weights, file_sha256, read_weights
-from encoders.pathology_models import PatchModel
+from encoders.pathology_models import CONCH, PatchModel
 from encoders.transformers_layout import to_timm
 from encoders.weights import fit_state
 
@@ -44,6 +45,8 @@ class TimmPatchEncoder:
         network = build_network(model)
         if model.layout == "transformers" and "cls_token" not in state:
             state = to_timm(state, model.input_size_px // network.patch_embed.patch_size[0])  # pyright: ignore
+        if model.architecture == CONCH:
+            state = with_positions(state, network.trunk.patch_embed.grid_size[0])  # pyright: ignore
         state = {name: value for name, value in state.items() if not name.startswith(model.ignored)}
         fit_state(network, state, model.name, path)
         self._model = model
@@ -105,6 +108,8 @@ def build_network(model: PatchModel) -> nn.Module:
         kwargs["num_classes"] = 0
 
     def build() -> nn.Module:
+        if model.architecture == CONCH:
+            return ConchVision(**model.kwargs)
         return timm.create_model(model.architecture, pretrained=False, **kwargs)
 
     with torch.device("meta"):
@@ -116,7 +121,7 @@ def build_network(model: PatchModel) -> nn.Module:
 
 def pooled(network: nn.Module, model: PatchModel, images_bchw: Tensor) -> Tensor:
     """codes_bd of normalised images."""
-    if model.pooling == "timm":
+    if model.pooling == "own":
         return network(images_bchw)
     if model.pooling == "avg":
         return network(images_bchw)[0].mean(dim=(2, 3))

@@ -11,6 +11,7 @@ from torch import nn
 
 from embeddings.canonical import canonical_json
 from embeddings.errors import InvalidInputError
+from encoders.conch import AttentionalPooler, with_positions
 from encoders.hub import file_sha256
 from encoders.pathology_models import MODELS, PatchModel, timm_model
 from encoders.protocol import Encoder
@@ -67,7 +68,7 @@ def test_every_row_gives_codes_of_its_dimension(model):
     with torch.inference_mode():
         codes_bd = pooled(network.eval(), model, torch.empty(2, 3, size, size, device="meta"))
     assert codes_bd.shape == (2, model.code_dim)
-    assert patch_encoder_facts(model.name) == (size, 0.5)
+    assert patch_encoder_facts(model.name) == (size, 0.5 if model.name != "conch_v1_5" else 4 / 7)
     assert needs_weights(model.name)
     assert len(model.mean) == len(model.std) == 3
     assert model.hub_repo.count("/") == 1
@@ -83,6 +84,7 @@ PARAMETERS = {
     "h_optimus_0": 1.13e9,
     "h_optimus_1": 1.13e9,
     "prov_gigapath": 1.13e9,
+    "conch_v1_5": 306e6,
     "phikon": 86e6,
     "phikon_v2": 303e6,
     "midnight_12k": 1.13e9,
@@ -154,6 +156,47 @@ def test_pooling_takes_the_tokens_it_names(tmp_path):
     assert tokens.shape[1] == 1 + 3 + 16
     assert torch.equal(pooled(network, model, images), torch.cat([tokens[:, 0], tokens[:, 4:].mean(1)], 1))
     assert TimmPatchEncoder(model, tmp_path / "w.safetensors").spec.code_dim == 32
+
+
+def test_conchs_pooler_is_one_query_over_the_tokens():
+    """Against cross-attention head by head; and its positions, which the published code interpolates when it runs."""
+    torch.manual_seed(0)
+    pooler = AttentionalPooler(8, 6, heads=2)
+    nn.init.normal_(pooler.query)
+    tokens_bnd = torch.randn(3, 5, 6)
+    with torch.inference_mode():
+        query_qd, normed = pooler.to_q(pooler.ln_q(pooler.query)), pooler.ln_k(tokens_bnd)
+        key_bnd, value_bnd = pooler.to_kv(normed).split(8, dim=-1)
+        heads = []
+        for head in (slice(0, 4), slice(4, 8)):
+            weight_bqn = torch.softmax(query_qd[:, head] @ key_bnd[..., head].mT / 4**0.5, dim=-1)
+            heads.append(weight_bqn @ value_bnd[..., head])
+        assert torch.allclose(pooler(tokens_bnd), pooler.to_out(torch.cat(heads, dim=-1)), atol=1e-6)
+    positions = torch.randn(1, 1 + 4 * 4, 6)
+    wide = with_positions({"trunk.pos_embed": positions}, 8)["trunk.pos_embed"]
+    assert wide.shape == (1, 1 + 8 * 8, 6)
+    assert torch.equal(wide[:, 0], positions[:, 0])
+    assert torch.equal(with_positions({"trunk.pos_embed": wide}, 8)["trunk.pos_embed"], wide)
+    # A field that rises along x still does.
+    ramp = torch.arange(4.0).repeat(4).reshape(1, 16, 1).expand(1, 16, 6)
+    wide = with_positions({"trunk.pos_embed": torch.cat([positions[:, :1], ramp], dim=1)}, 8)["trunk.pos_embed"]
+    columns = wide[0, 1:, 0].reshape(8, 8)
+    assert (columns.diff(dim=1) > 0).all()
+    assert torch.allclose(columns, columns[:1].expand(8, 8), atol=1e-5)
+
+
+def test_a_conch_file_of_224_px_positions_loads_and_encodes(tmp_path):
+    kwargs = {"embed_dim": 16, "depth": 1, "num_heads": 2, "init_values": 0.5, "heads": 2}
+    model = PatchModel(
+        "tiny_conch", "conch_v1_5", 12, "", "", "none", False, {"code_dim": 12, "img_size": 64, **kwargs},
+        input_size_px=64, pooling="own",
+    )  # fmt: skip
+    small = dataclasses.replace(model, kwargs={**model.kwargs, "img_size": 32})
+    save_file(random_state(small), tmp_path / "conch.safetensors")
+    codes_bd = TimmPatchEncoder(model, tmp_path / "conch.safetensors").encode(tiles(3, size=64))
+    assert codes_bd.shape == (3, 12)
+    assert np.isfinite(codes_bd).all()
+    assert np.ptp(codes_bd, axis=0).max() > 1e-3
 
 
 def test_the_truncated_resnet_is_clams(tmp_path):

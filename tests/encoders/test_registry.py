@@ -4,11 +4,17 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from embeddings.errors import InvalidInputError
 from embeddings.types import FoldScope
+from encoders.catalogue import catalogue
+from encoders.pathology_models import MODELS
+from encoders.presets import PRESETS
 from encoders.registry import (
+    FROZEN_VOLUMES,
     INPUT_KINDS,
+    WEIGHTS_FREE,
     build_encoder,
     encoder_names,
     input_kind,
@@ -45,7 +51,7 @@ def test_weights_are_asked_for_where_needed_and_refused_where_not():
 
 
 def test_facts_of_encoders_are_known_by_name():
-    assert set(INPUT_KINDS) == set(encoder_names())
+    assert set(INPUT_KINDS) == {*encoder_names(), *FROZEN_VOLUMES}
     for name in encoder_names():
         assert encoder_of(name).spec.input_kind == input_kind(name)
         assert not needs_weights(name)
@@ -53,6 +59,29 @@ def test_facts_of_encoders_are_known_by_name():
     assert patch_encoder_facts("resnet50_trunc") == (256, 0.5)
     assert input_kind("uni2_h") == "tiles"
     assert needs_weights("uni2_h")
+    for name in FROZEN_VOLUMES:
+        assert (input_kind(name), needs_weights(name)) == ("volumes", True)
+        with pytest.raises(InvalidInputError, match=f"{name} needs its weights: name their file with --weights"):
+            build_encoder(name, channels=4)
+
+
+def test_the_catalogue_lists_every_encoder_once():
+    rows = catalogue()
+    assert [row["encoder"] for row in rows] == [*INPUT_KINDS, *MODELS]
+    by_name = {row["encoder"]: row for row in rows}
+    assert (by_name["texture"]["code_dim"], by_name["texture"]["weights"]) == ("46", "none needed")
+    assert by_name["uni2_h"]["weights"].endswith(", gated")
+    for name in WEIGHTS_FREE:
+        assert name == "first_order" or by_name[name]["code_dim"] == str(encoder_of(name).spec.code_dim)
+    for (name, preset), made in PRESETS.items():
+        with torch.device("meta"):
+            code_dim = made.build(4 if made.input_kind == "volumes" else 1024, 3).code_dim
+        said = by_name[name]["code_dim"].replace("64 k", "192").replace("512 k", "1536")
+        assert f"{code_dim} ({preset})" in said
+    assert by_name["first_order"]["code_dim"] == "15 c + c (c - 1) / 2"
+
+
+def test_what_is_no_patch_encoder_is_said():
     with pytest.raises(InvalidInputError, match="takes volumes, not tiles"):
         patch_encoder_facts("first_order")
     with pytest.raises(InvalidInputError, match="there is no encoder"):

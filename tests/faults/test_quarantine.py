@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import nibabel as nib
@@ -15,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from flows.cli import main
+from tests.commandline import guidestore
 from warehouse.cohorts.phantom import generate_phantom
 
 SLIDE_FAULTS = {
@@ -43,22 +39,6 @@ SAYS = {
     "NaN": "NaN",
     "two channels": "it must be one 3-D volume",
 }
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: object
-    stdout: str
-    stderr: str
-
-
-def guidestore(*arguments: object) -> Done:
-    """The command line, in this process: starting another takes seconds that nothing is learnt from."""
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        patch.setattr(sys, "argv", ["guidestore", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return Done(ended.value.code, out.getvalue(), err.getvalue())
 
 
 def _write(path: Path, slide_hwc: np.ndarray, mpp: float | None = 0.5) -> None:

@@ -11,9 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
+import torch
 
-from embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
+from embeddings.errors import AmbiguousNameError, FoldLeakageError, InvalidInputError, NotFoundInStoreError
 from embeddings.fsck import drop_damaged, fsck
 from embeddings.pairing import pair, parts_of
 from embeddings.storage import LocalStorage
@@ -22,7 +25,9 @@ from embeddings.types import FoldScope
 from encoders.checkpoints import load_checkpoint
 from flows.cohorts import add_radpath, add_split
 from flows.encode import encode
-from flows.settings import EncodeSettings
+from flows.guide import guide
+from flows.predict import predict
+from flows.settings import EncodeSettings, GuideSettings
 from flows.sources import BagSource
 from tests.flows.conftest import CASES, SLIDES, Phantom, common
 
@@ -182,6 +187,44 @@ def test_killed_while_training_and_run_again_gives_the_same_weights_and_codes(en
     mine, theirs = (one.codes(one.code_set("phantom/mri_all/densenet3d")) for one in (snapshot, reference))
     assert mine.case_ids == theirs.case_ids
     assert mine.codes_nd.tobytes() == theirs.codes_nd.tobytes()
+
+
+def test_other_weights_are_another_code_set_and_never_mix(encoded: Phantom, tmp_path: Path) -> None:
+    """A timm model by name, with weights from a file, from slides to predictions."""
+    files = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = timm.create_model("test_resnet", pretrained=False)
+        files.append(tmp_path / f"weights-{seed}.pth")
+        torch.save(network.state_dict(), files[-1])
+    root = tmp_path / "store"
+    store = EmbeddingStore.create(root)
+    add_radpath(store, "phantom", encoded.images)
+    add_split(store, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
+    settings = {**common(root), **SLIDES, "encoder": "test_resnet", "target_mpp": 4.0, "tile_size_px": 64}
+    reports = [encode(EncodeSettings(**settings, weights=file)) for file in files]
+    assert [report.encoded for report in reports] == [CASES, CASES]
+    assert encode(EncodeSettings(**settings, weights=files[0])).existing == CASES
+    keys = [report.code_sets[0] for report in reports]
+    assert len({key.encoder_digest for key in keys}) == 2
+    pool = {**common(root), "modality": "histology", "encoder": "mean_pooling", "split": "cv2", "folds": (0,)}
+    with pytest.raises(AmbiguousNameError, match="matches several code sets"):
+        encode(EncodeSettings(**pool, patch_encoder="test_resnet"))
+    pooled = encode(EncodeSettings(**pool, patch_encoder=f"test_resnet@{keys[1].encoder_digest[:12]}"))
+    assert pooled.encoded == CASES
+    with pytest.raises(InvalidInputError, match="has no weights"):
+        encode(EncodeSettings(**{**settings, "encoder": "texture"}, weights=files[0]))
+    key = f"histology/mean_pooling@{pooled.code_sets[0].encoder_digest[:12]}"
+    heads = {"guidance": "ridge", "decoder": "logistic", "permutations": 0}
+    (run, *_) = guide(GuideSettings(**common(root), inferior=key, superior=key, split="cv2", folds=(0,), **heads)).runs[
+        2:
+    ]
+    slide = encoded.images / "Pathology" / "PHANTOM_0004.tiff"
+    with pytest.raises(InvalidInputError, match="give that file with --weights"):
+        predict(root, run, files=[slide], weights=files[0])
+    from_pixels = predict(root, run, files=[slide], weights=files[1])
+    stored = predict(root, run, cases=["PHANTOM_0004"])
+    assert np.array_equal(from_pixels.probabilities_nk, stored.probabilities_nk)
 
 
 def test_bags_beyond_the_memory_for_them_are_read_again(encoded: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from embeddings.storage import LocalStorage
 from embeddings.store import EmbeddingStore
 from flows.experiment_radpath import ExperimentReport, run_radpath, write_table
 from flows.settings import RadPathSettings
-from flows.table1 import CONTROL, DELTA
+from flows.table1 import CONTROL, DELTA, as_rows
+from tests.commandline import guidestore
 from tests.flows.conftest import CASES, Phantom
 
 
@@ -71,6 +73,28 @@ def test_run_again_it_reads_and_trains_nothing(done: tuple[Path, ExperimentRepor
     assert again.runs == report.runs
     assert again.table == report.table
     assert again.snapshot == report.snapshot
+
+
+def test_the_command_prints_and_writes_it(done: tuple[Path, ExperimentReport], tmp_path: Path) -> None:
+    root, report = done
+    options = ("--input", "mri_t1", "--input", "mri_all", "--splits", 1, "--tile-px", 128, "--mpp", 2)
+    command = ("experiment", "radpath", "phantom", *options, "--permutations", 1, "--store", root, "--out", tmp_path)
+    shown = guidestore(*command)
+    assert shown.returncode == 0, shown.stderr
+    assert "images read: 0, codes made: 0, networks and heads trained: 0" in shown.stderr
+    assert "G(R)+R, shuffled pairs" in shown.stdout
+    assert {file.name for file in tmp_path.iterdir()} == {"table1.md", "table1.csv", "table1.png"}
+    rows = json.loads(guidestore(*command, "--format", "json").stdout)
+    assert rows == json.loads(json.dumps(as_rows(report.table)))
+    drawn = guidestore(
+        *("attention", "PHANTOM_0003", "--cohort", "phantom", "--split", "radpath", "--fold", 0, "--out", tmp_path),
+        *("--store", root),
+    )
+    assert Path(drawn.stdout.strip()).exists()
+    tiles = guidestore("attention", "PHANTOM_0003", "--cohort", "phantom", "--format", "csv", "--store", root).stdout
+    assert sum(float(row["attention"]) for row in csv.DictReader(tiles.splitlines())) == pytest.approx(1, abs=1e-4)
+    wrong = guidestore("attention", "NOBODY", "--cohort", "phantom", "--store", root)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (3, 1)
 
 
 def test_it_is_written_as_markdown_csv_and_a_figure(done: tuple[Path, ExperimentReport], tmp_path: Path) -> None:
