@@ -8,12 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from monai.networks.nets.densenet import DenseNet
 from torch import nn
 
 from embeddings.errors import InvalidInputError
 from encoders.augmentation import AUGMENTATIONS
 from encoders.checks import check_volumes
+from encoders.monai_parts import DenseNet
 from encoders.trainable import Items, TrainableEncoder, TrainedEncoder
 
 

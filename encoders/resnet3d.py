@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from monai.networks.nets.resnet import ResNet
 from torch import nn
 
 from encoders.frozen_volumes import FrozenVolumeEncoder, State
+from encoders.monai_parts import ResNet
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 

@@ -6,12 +6,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import nn
 from torch.nn.functional import pad
 
 from embeddings.errors import InvalidInputError
 from encoders.frozen_volumes import FrozenVolumeEncoder, State
+from encoders.monai_parts import SwinTransformer
 
 _STAGES = ("layers1", "layers2", "layers3", "layers4")
 _PARTS = ("patch_embed.", *(f"{stage}." for stage in _STAGES), *(f"{stage}c." for stage in _STAGES))

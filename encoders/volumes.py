@@ -12,14 +12,20 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
-from monai.transforms.croppad.array import CropForeground, ResizeWithPadOrCrop
-from monai.transforms.intensity.array import NormalizeIntensity
-from monai.transforms.spatial.array import Orientation, ResampleToMatch, Resize, Spacing
 from nibabel.filebasedimages import ImageFileError
 
 from embeddings.errors import InvalidInputError
 from encoders.checks import reason
+from encoders.monai_parts import (
+    CropForeground,
+    MetaTensor,
+    NormalizeIntensity,
+    Orientation,
+    ResampleToMatch,
+    Resize,
+    ResizeWithPadOrCrop,
+    Spacing,
+)
 
 SEQUENCES = ("t1", "t1ce", "t2", "flair")
 """The sequences of RadPath and BraTS, in channel order. The paper's T1w is t1ce here."""

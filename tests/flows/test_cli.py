@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embeddings.store import EmbeddingStore
+from tests.commandline import guidestore
 from tests.flows.conftest import Phantom
 
 ROOT = Path(__file__).parents[2]
@@ -96,13 +97,13 @@ def test_encode_the_real_slide_and_the_real_mri(tmp_path: Path) -> None:
             lines.append(f"{folder.name},mri_{sequence},{folder / f'{folder.name}_{sequence}.nii.gz'}")
     manifest.write_text("\n".join(lines) + "\n")
     store = tmp_path / "store"
-    run("cohort", "add", "manifest", "real", "--images", manifest, "--store", store)
-    slide = run("encode", "real", "--modality", "histology", "--encoder", "texture", "--store", store)
+    guidestore("cohort", "add", "manifest", "real", "--images", manifest, "--store", store)
+    slide = guidestore("encode", "real", "--modality", "histology", "--encoder", "texture", "--store", store)
     assert "encoded 1," in slide.stdout
-    volumes = run("encode", "real", "--modality", "mri_all", "--encoder", "first_order", "--store", store)
+    volumes = guidestore("encode", "real", "--modality", "mri_all", "--encoder", "first_order", "--store", store)
     assert "encoded 2," in volumes.stdout
     assert "image files read 8;" in volumes.stdout
-    single = run("encode", "real", "--modality", "mri_t2", "--encoder", "first_order", "--store", store)
+    single = guidestore("encode", "real", "--modality", "mri_t2", "--encoder", "first_order", "--store", store)
     assert "encoded 2," in single.stdout
     snapshot = EmbeddingStore.open(store).snapshot()
     key = next(key for key in snapshot.code_sets if key.kind == "bag")
@@ -111,7 +112,7 @@ def test_encode_the_real_slide_and_the_real_mri(tmp_path: Path) -> None:
     assert bag.tile_size_px == 256
     assert 20 < len(bag) < 100
     assert (bag.coords_n2.max(axis=0) < (2220, 2967)).all()
-    checked = run("fsck", "--store", store)
+    checked = guidestore("fsck", "--store", store)
     assert "clean" in checked.stderr
 
 
