@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from embeddings.errors import InvalidInputError
-from embeddings.types import EncoderSpec
+from embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
 from encoders.checks import check_volumes
 from encoders.hub import file_sha256, read_weights
 from encoders.weights import fit_state
@@ -32,8 +32,10 @@ class FrozenVolumeEncoder(ABC):
     codes are concatenated in the order of the channels; any other network must have c channels.
     preprocessing: `VolumeSettings.as_dict()` of the volumes. device: of the network.
 
-    The spec says that the network never saw the cohort: choose weights of which that is true. Raises InvalidInputError
-    for weights that cannot be read, are of another architecture, or have another number of channels.
+    trained_on: none where the network never saw the cohort, else unknown (BraTS and RadPath may share patients).
+
+    Raises InvalidInputError for weights that cannot be read, are of another architecture, or have another number of
+    channels.
     """
 
     encoder_name: ClassVar[str]
@@ -47,6 +49,7 @@ class FrozenVolumeEncoder(ABC):
         channels: int,
         preprocessing: Mapping[str, Any] | None = None,
         device: str = "cpu",
+        trained_on: FoldScope = NEVER_TRAINED,
     ) -> None:
         path = Path(weights)
         state = self.relevant(read_weights(path))
@@ -78,6 +81,7 @@ class FrozenVolumeEncoder(ABC):
             self.width(state) * channels // in_channels,
             file_sha256(path),
             dict(preprocessing or {}),
+            trained_on,
         )
 
     @abstractmethod

@@ -118,7 +118,8 @@ def build_encoder(
     """The encoder `name`.
 
     tensors, config: what `train_classifier` returned, for an encoder trained here; None for others.
-    weights_sha256, trained_on: recorded in the spec of a trained encoder, so that its digest covers them.
+    weights_sha256, trained_on: recorded in the spec, so that its digest covers them. Of weights that others trained,
+    `trained_on` says none (they never saw the cohort) or unknown.
     weights: file of a patch encoder whose weights others trained; None fetches it from the model hub. There is no such
     encoder without weights.
     params: `preprocessing` (a JSON-able mapping that becomes part of the spec: `TilingSettings.as_dict()`,
@@ -135,19 +136,19 @@ def build_encoder(
                 "it first, or name the weights in the store"
             )
         params |= {"config": config, "tensors": tensors, "weights_sha256": weights_sha256, "trained_on": trained_on}
-    elif tensors is not None or config is not None or weights_sha256 or trained_on != NEVER_TRAINED:
+    elif tensors is not None or config is not None or weights_sha256 or trained_on.kind == "fold":
         raise InvalidInputError(
             f"encoder {name} has no weights of ours; give it no tensors, config, digest or fold scope"
         )
-    if name in FROZEN_VOLUMES:
-        if weights is None:
-            raise InvalidInputError(f"encoder {name} needs its weights: name their file with --weights")
-        params["weights"] = weights
-    elif name in INPUT_KINDS and weights is not None:
+    if name in FROZEN_VOLUMES and weights is None:
+        raise InvalidInputError(f"encoder {name} needs its weights: name their file with --weights")
+    if name in INPUT_KINDS and name not in FROZEN_VOLUMES and weights is not None:
         raise InvalidInputError(f"encoder {name} has no weights file; leave out --weights")
+    if name not in TRAINED and name not in WEIGHTS_FREE:
+        params |= {"weights": weights, "trained_on": trained_on}
     place = (WEIGHTS_FREE | TRAINED | FROZEN_VOLUMES).get(name, PATCH_ENCODER)
     if place == PATCH_ENCODER:
-        params |= {"model": _patch_model(name), "weights": weights}
+        params["model"] = _patch_model(name)
     module, _, attribute = place.partition(":")
     factory = getattr(import_module(module), attribute)
     try:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embeddings.types import EncoderSpec
+from embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
 from encoders.checks import check_tiles
 from encoders.conch import ConchVision, with_positions
 from encoders.hub import fetch_weights, file_sha256, read_weights
@@ -39,6 +39,7 @@ class TimmPatchEncoder:
         weights: str | Path | None = None,
         device: str = "cpu",
         preprocessing: Mapping[str, Any] | None = None,
+        trained_on: FoldScope = NEVER_TRAINED,
     ) -> None:
         path = Path(weights) if weights is not None else fetch_weights(model)
         state = read_weights(path)
@@ -66,6 +67,7 @@ class TimmPatchEncoder:
             code_dim,
             file_sha256(path),
             dict(preprocessing or {}) | input_facts(model),
+            trained_on,
         )
 
     def encode(self, batch: np.ndarray, /) -> np.ndarray:

@@ -161,7 +161,12 @@ class _Encode:
             if self.settings.weights:
                 raise InvalidInputError(f"encoder {self.settings.encoder} has no weights; leave --weights out")
             return {}
-        return {"weights": self.settings.weights, "device": self.settings.device}
+        settings = self.settings
+        return {
+            "weights": settings.weights,
+            "device": settings.device,
+            "trained_on": FoldScope(settings.pretrained_on),
+        }
 
     def _code_set(self, spec: EncoderSpec) -> CodeSetKey:
         key = CodeSetKey.of(self.settings.cohort, self.settings.modality, spec)

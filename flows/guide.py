@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideRep
             split=split,
             fold=fold,
         )
-        _note_issues(report, paired)
+        _note_issues(report, snapshot, paired)
         _guide_fold(store, snapshot, settings, paired, mode, seed, report)
     progress(f"guide {settings.inferior} by {settings.superior}", len(jobs), len(jobs))
     report.snapshot = store.snapshot().version
@@ -75,15 +76,23 @@ def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideRep
     return report
 
 
-def _note_issues(report: GuideReport, paired: PairedCodes) -> None:
-    for issue in paired.issues:
-        if issue.sentence not in report.notes:
-            report.notes.append(issue.sentence)
+def _note_issues(report: GuideReport, snapshot: Snapshot, paired: PairedCodes) -> None:
+    sentences = [issue.sentence for issue in paired.issues]
     for key in (paired.inferior_key, paired.superior_key):
-        if key is not None and key.trained_on.kind == "unknown":
-            note = f"what the encoder of {key.modality}/{key.encoder} was trained on is unknown"
-            if note not in report.notes:
-                report.notes.append(note)
+        for made_by in _encoders_behind(snapshot, key):
+            if made_by.trained_on.kind == "unknown":
+                sentences.append(f"what the encoder of {made_by.modality}/{made_by.encoder} was trained on is unknown")
+    report.notes += [sentence for sentence in dict.fromkeys(sentences) if sentence not in report.notes]
+
+
+def _encoders_behind(snapshot: Snapshot, key: CodeSetKey | None) -> list[CodeSetKey]:
+    """The code set, and that of the patch codes which its encoder pooled."""
+    if key is None:
+        return []
+    rows = snapshot.rows("encoders").to_pylist()
+    facts = next((row for row in rows if row["encoder_digest"] == key.encoder_digest), {"preprocessing": "{}"})
+    pooled = json.loads(facts["preprocessing"]).get("patch_encoder_digest", "")
+    return [key, *(other for other in snapshot.code_sets if pooled and other.encoder_digest == pooled)]
 
 
 def _guide_fold(

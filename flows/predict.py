@@ -207,7 +207,9 @@ def _rebuilt(snapshot: Snapshot, row: Mapping[str, Any], device: str, weights: P
             device=device,
         )
     else:
-        params: dict[str, Any] = {"weights": weights, "device": device} if row["weights_sha256"] else {}
+        params: dict[str, Any] = {}
+        if row["weights_sha256"]:
+            params = {"weights": weights, "device": device, "trained_on": FoldScope.parse(row["trained_on"])}
         if row["input_kind"] == "volumes":
             params |= {"channels": len(preprocessing["sequences"]), "preprocessing": preprocessing}
         else:

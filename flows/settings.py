@@ -42,6 +42,10 @@ class EncodeSettings(_Settings):
         default=None,
         description="Weights file of a pretrained encoder (safetensors, or PyTorch's .pt, .pth, .bin); empty: the hub.",
     )
+    pretrained_on: Literal["none", "unknown"] = Field(
+        default="none",
+        description="What pretrained weights saw: none of these cases; or unknown, which every table then says.",
+    )
     tile_size_px: int | None = Field(
         default=None, ge=8, description="For slides: edge of a tile in pixels; empty: what the encoder was made for."
     )

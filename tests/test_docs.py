@@ -7,8 +7,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+
+from flows.cli import app
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -70,7 +74,27 @@ def test_every_command_of_the_readme_exists() -> None:
         assert re.search(rf"\b{command}\b", text), command
 
 
-def test_files_that_the_readme_links_are_there() -> None:
-    links = re.findall(r"\]\(([^)]+)\)", README)
-    assert links
-    assert all((ROOT / link).exists() for link in links)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_files_that_a_page_links_are_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    assert links or page.name == "store-format.md"
+    assert all((page.parent / link).exists() for link in links)
+
+
+def test_every_option_that_the_pages_name_exists() -> None:
+    """Of each ``guidestore …`` in the README and docs: the command, and its options."""
+    root = get_command(app)
+    text = README + (ROOT / "docs" / "radpath.md").read_text(encoding="utf-8")
+    checked = 0
+    for line in re.findall(r"(?:\$ |`)guidestore ([^`\n]+)", text):
+        words = line.replace("|", " ").split()
+        command: Any = root
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        for option in (word for word in words if word.startswith("--")):
+            assert option in known, f"guidestore {line}: {option}"
+            checked += 1
+    assert checked > 40

@@ -67,6 +67,10 @@ def encode(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Weights file of a pretrained encoder; default: the model hub.")
     ] = None,
+    pretrained_on: Annotated[
+        Literal["none", "unknown"],
+        typer.Option("--pretrained-on", help="Whether those weights saw none of these cases, or who knows."),
+    ] = "none",
     tile_px: Annotated[
         int | None, typer.Option("--tile-px", min=8, help="Edge of a tile in pixels; default: the encoder's own.")
     ] = None,
@@ -115,6 +119,7 @@ def encode(
         preset=preset,
         patch_encoder=patch_encoder,
         weights=weights,
+        pretrained_on=pretrained_on,
         tile_size_px=tile_px,
         target_mpp=mpp,
         bag_dtype=bag_dtype,

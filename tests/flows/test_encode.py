@@ -202,7 +202,8 @@ def test_other_weights_are_another_code_set_and_never_mix(encoded: Phantom, tmp_
     add_radpath(store, "phantom", encoded.images)
     add_split(store, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
     settings = {**common(root), **SLIDES, "encoder": "test_resnet", "target_mpp": 4.0, "tile_size_px": 64}
-    reports = [encode(EncodeSettings(**settings, weights=file)) for file in files]
+    reports = [encode(EncodeSettings(**settings, weights=files[0]))]
+    reports.append(encode(EncodeSettings(**settings, weights=files[1], pretrained_on="unknown")))
     assert [report.encoded for report in reports] == [CASES, CASES]
     assert encode(EncodeSettings(**settings, weights=files[0])).existing == CASES
     keys = [report.code_sets[0] for report in reports]
