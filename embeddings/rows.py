@@ -57,8 +57,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("at", _TEXT),
         ]
     ),
-    # One row per slide, encoder and branch of its attention; attention is in the order of the bag's tiles, and sums to 1
-    # over all slides of the case. bag: artifact id of the slide's patch codes.
+    # One row per slide, encoder and branch; attention is in the order of the bag's tiles, and sums to 1 over all slides
+    # of the case. bag: artifact id of the slide's patch codes.
     "attention": pa.schema(
         [
             ("cohort", _TEXT),

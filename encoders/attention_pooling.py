@@ -6,9 +6,7 @@ non-negative because a ReLU precedes the sum. CLAM (`encoders.clam`) adds an ins
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,11 +14,8 @@ from torch import nn
 from torch.nn.functional import dropout
 
 from embeddings.types import Bag
-from encoders.checks import check_bags
-from encoders.trainable import Items, TrainableEncoder, TrainedEncoder
-
-MIN_SD = 1e-3
-"""A component with less spread over the train tiles is constant; it is centred, not blown up."""
+from encoders.bags import BagBatch, BagModule
+from encoders.trainable import Items, TrainedEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +44,6 @@ def abmil(patch_code_dim: int) -> AttentionPoolingConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class BagBatch:
-    """b bags laid end to end: tiles_nd (n, d) float32 and for each tile its bag, bag_n (n,) int64, ascending."""
-
-    tiles_nd: torch.Tensor
-    bag_n: torch.Tensor
-    size: int
-    """b."""
-
-
-def bag_batch(bags: Sequence[Bag], device: torch.device) -> BagBatch:
-    """The bags laid end to end on `device`."""
-    tiles_nd = torch.from_numpy(np.concatenate([bag.features_nd for bag in bags]))
-    bag_n = torch.repeat_interleave(torch.arange(len(bags)), torch.tensor([len(bag) for bag in bags]))
-    # float16 travels to a GPU in half the time.
-    return BagBatch(tiles_nd.to(device).float(), bag_n.to(device), len(bags))
-
-
-@dataclass(frozen=True, slots=True)
 class Pooled:
     """hidden_nh (n, h) of the tiles, attention_nj (n, branches) that sums to 1 over each bag, codes_bd (b, d)."""
 
@@ -75,39 +52,21 @@ class Pooled:
     codes_bd: torch.Tensor
 
 
-class AttentionPooling(TrainableEncoder):
-    """b bags of patch codes -> codes (b, branches * hidden_dim), non-negative. Mean and sd of the tiles are buffers."""
+class AttentionPooling(BagModule):
+    """b bags of patch codes -> codes (b, branches * hidden_dim), non-negative."""
 
     encoder_name = "attention_pooling"
-    input_kind = "bags"
-    encode_batch_size = 1
-    config_class: ClassVar[type] = AttentionPoolingConfig
-    mean_d: torch.Tensor
-    sd_d: torch.Tensor
+    config_class = AttentionPoolingConfig
 
-    def __init__(self, config: Any, branches: int = 1) -> None:
-        super().__init__()
-        self._config = config
-        self.branches = branches
-        self.code_dim = branches * config.hidden_dim
-        self.register_buffer("mean_d", torch.zeros(config.patch_code_dim))
-        self.register_buffer("sd_d", torch.ones(config.patch_code_dim))
-        self.project = nn.Linear(config.patch_code_dim, config.hidden_dim)
+    def __init__(self, config: AttentionPoolingConfig, branches: int = 1) -> None:
+        super().__init__(config, branches)
         self.attend = nn.Linear(config.hidden_dim, config.attention_dim)
         self.gate = nn.Linear(config.hidden_dim, config.attention_dim)
         self.score = nn.Linear(config.attention_dim, branches)
 
-    @classmethod
-    def of_config(cls, config: Mapping[str, Any]) -> Self:
-        return cls(cls.config_class(**config))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return asdict(self._config)
-
     def pool(self, batch: BagBatch) -> Pooled:
         """Attention and codes of the bags."""
-        hidden_nh = self._dropped(torch.relu(self.project((batch.tiles_nd - self.mean_d) / self.sd_d)))
+        hidden_nh = self._dropped(torch.relu(self.project(self.scaled(batch))))
         attend_na = self._dropped(torch.tanh(self.attend(hidden_nh)))
         gate_na = self._dropped(torch.sigmoid(self.gate(hidden_nh)))
         # Sums over many tiles in float32, also where a GPU multiplies in bfloat16.
@@ -132,23 +91,10 @@ class AttentionPooling(TrainableEncoder):
     def forward(self, batch: BagBatch) -> torch.Tensor:
         return self.pool(batch).codes_bd
 
-    def check(self, data: Items) -> None:
-        check_bags(data, self._config.patch_code_dim, self.encoder_name)
-
     def reset(self, train_data: Items, generator: torch.Generator) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_normal_(module.weight, generator=generator)
-                nn.init.zeros_(module.bias)
+        super().reset(train_data, generator)
         if self._config.standardise:
-            mean_d, sd_d = tile_scale(train_data)
-            self.mean_d.copy_(torch.from_numpy(mean_d))
-            self.sd_d.copy_(torch.from_numpy(sd_d))
-
-    def batch(self, data: Items, rows: Sequence[int]) -> BagBatch:
-        bags: list[Any] = [data[row] for row in rows]
-        check_bags(bags, self._config.patch_code_dim, self.encoder_name)
-        return bag_batch(bags, self.device)
+            self.fit_scale(train_data)
 
     def augment(self, batch: BagBatch, generator: torch.Generator) -> BagBatch:
         """Each bag keeps about `kept_tiles` of its tiles, and always one."""
@@ -158,17 +104,6 @@ class AttentionPooling(TrainableEncoder):
         lowest_b = draw_n.new_ones(batch.size).scatter_reduce(0, batch.bag_n, draw_n, "amin")
         keep_n = (draw_n < self._config.kept_tiles) | (draw_n == lowest_b[batch.bag_n])
         return BagBatch(batch.tiles_nd[keep_n], batch.bag_n[keep_n], batch.size)
-
-
-def tile_scale(bags: Any) -> tuple[np.ndarray, np.ndarray]:
-    """mean_d, sd_d (d,) float64 of the tiles; every slide counts the same, however many tiles it has."""
-    means, squares = [], []
-    for bag in bags:
-        means.append(bag.features_nd.mean(axis=0, dtype=np.float64))
-        squares.append(np.square(bag.features_nd, dtype=np.float64).mean(axis=0))
-    mean_d = np.mean(means, axis=0)
-    sd_d = np.sqrt(np.maximum(np.mean(squares, axis=0) - mean_d**2, 0))
-    return mean_d, np.where(sd_d < MIN_SD, 1.0, sd_d)
 
 
 class AttentionEncoder(TrainedEncoder):

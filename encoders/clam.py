@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from embeddings.errors import InvalidInputError
-from encoders.attention_pooling import AttentionEncoder, AttentionPooling, AttentionPoolingConfig, BagBatch
+from encoders.attention_pooling import AttentionEncoder, AttentionPooling, AttentionPoolingConfig
+from encoders.bags import BagBatch
 
 
 @dataclass(frozen=True, slots=True)
