@@ -268,6 +268,7 @@ def test_every_kind_of_rows_takes_a_row_of_each_type(store, kind):
         "double": 0.5,
         "bool": True,
         "list<element: double>": [0.25, 0.75],
+        "list<element: float>": [0.25, 0.75],
     }
     row = {field.name: samples[str(field.type).replace("item", "element")] for field in SCHEMAS[kind]}
     blank: dict = {}

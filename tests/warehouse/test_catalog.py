@@ -74,7 +74,7 @@ def test_head_is_found_by_probing(tmp_path: Path, newest: int, known: int):
     [
         (
             "FROM nowhere",
-            "Table with name nowhere does not exist; the views are aliases, bags, cases, code_sets, codes,",
+            "Table with name nowhere does not exist; the views are aliases, attention, bags, cases, code_sets, codes,",
         ),
         ("SELECT casse_id FROM cases", 'column "casse_id" not found in FROM clause; candidate bindings: "case_id"'),
         ("SELEC 1", 'syntax error at or near "SELEC"'),
