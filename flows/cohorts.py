@@ -9,6 +9,7 @@ from embeddings.errors import InvalidInputError
 from embeddings.pairing import labels_of
 from embeddings.store import EmbeddingStore
 from warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
+from warehouse.cohorts.derm7pt import read_derm7pt
 from warehouse.cohorts.pseudonyms import Pseudonyms
 from warehouse.cohorts.radpath import read_radpath
 from warehouse.cohorts.splits import draw_splits, keep_standing
@@ -40,6 +41,14 @@ def add_radpath(
         tables = pseudonyms.hide(store, tables)
     standing = store.snapshot().rows("splits", cohort=cohort).to_pylist()
     return add_cohort(store, replace(tables, splits=keep_standing(list(tables.splits), standing)))
+
+
+def add_derm7pt(store: EmbeddingStore, cohort: str, folder: Path) -> CohortReport:
+    """Adds the folder release_v0 of Derm7pt, or what is new in it; the same again is a no-op.
+
+    Raises InvalidInputError; see `read_derm7pt`.
+    """
+    return add_cohort(store, read_derm7pt(folder, cohort=cohort))
 
 
 def add_split(

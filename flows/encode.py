@@ -6,16 +6,16 @@ Interrupted anywhere and run again, only the missing cases are encoded; a second
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embeddings.errors import InvalidInputError
 from embeddings.recipe import code_artifact
 from embeddings.store import EmbeddingStore
-from embeddings.types import CodeSetKey, EncoderSpec, FoldScope
+from embeddings.types import Bag, CodeSetKey, EncoderSpec, FoldScope
 from encoders.protocol import Encoder
 from encoders.registry import TRAINED, build_encoder, input_kind, patch_encoder_facts
 from flows.ahead import read_ahead
@@ -28,6 +28,9 @@ from flows.sources import BagSource, Item, Source, VolumeSource
 from flows.threads import one_thread
 from warehouse.cohorts.pseudonyms import Pseudonyms
 from warehouse.indexer import build_index
+
+if TYPE_CHECKING:  # OpenSlide loads with it
+    from encoders.slides.stream import SlideJob
 
 
 def encode(settings: EncodeSettings, progress: Progress = no_progress) -> EncodeReport:
@@ -82,19 +85,23 @@ class _Encode:
                 image.check_unchanged()
                 (path,) = image.files.values()
                 jobs.append(SlideJob(path, image.mpp, item))
-        bags = encode_slides(jobs, encoder, tiling, dtype=settings.bag_dtype)
-        for job, bag in counted(bags, len(jobs), what, self.progress):
-            item: Any = job.key
-            self.report.images_read += 1
-            with self._quarantining(key, item):
-                if isinstance(bag, InvalidInputError):
-                    raise bag
-                if not len(bag):
-                    raise InvalidInputError(f"slide {job.path} shows no tissue; check the file, or leave the case out")
-                with self.store.begin(f"{key}: {item.case_id}") as transaction:
-                    register_encoder(transaction, encoder.spec, {})
-                    transaction.write_bag(key, item.case_id, item.image_id, bag, input_digests=item.digests)
-                self.report.encoded += 1
+        # Closed on the way out, so that an interrupted encode leaves no reader behind.
+        with closing(encode_slides(jobs, encoder, tiling, dtype=settings.bag_dtype)) as bags:
+            for job, bag in counted(bags, len(jobs), what, self.progress):
+                self._commit_bag(key, encoder.spec, job, bag)
+
+    def _commit_bag(self, key: CodeSetKey, spec: EncoderSpec, job: SlideJob, bag: Bag | InvalidInputError) -> None:
+        item: Any = job.key
+        self.report.images_read += 1
+        with self._quarantining(key, item):
+            if isinstance(bag, InvalidInputError):
+                raise bag
+            if not len(bag):
+                raise InvalidInputError(f"slide {job.path} shows no tissue; check the file, or leave the case out")
+            with self.store.begin(f"{key}: {item.case_id}") as transaction:
+                register_encoder(transaction, spec, {})
+                transaction.write_bag(key, item.case_id, item.image_id, bag, input_digests=item.digests)
+            self.report.encoded += 1
 
     def volumes(self) -> None:
         """Volumes -> case codes, by an encoder that is not trained here."""

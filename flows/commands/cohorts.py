@@ -126,6 +126,36 @@ def add_phantom_command(
     _report_cohort(store, add_radpath(EmbeddingStore.create(store), name, images))
 
 
+@add_app.command("derm7pt")
+def add_derm7pt_command(
+    name: Annotated[str, typer.Argument(help="Name of the cohort.")],
+    source: Annotated[Path, typer.Option("--source", help="The folder release_v0, with images/ and meta/.")],
+    store: Store = STORE,
+) -> None:
+    """The seven-point checklist data set: two photographs and eight targets per case, and the split `published`."""
+    from embeddings.store import EmbeddingStore
+    from flows.cohorts import add_derm7pt
+
+    _report_cohort(store, add_derm7pt(EmbeddingStore.create(store), name, source))
+
+
+@add_app.command("derm7pt-phantom")
+def add_derm7pt_phantom_command(
+    name: Annotated[str, typer.Argument(help="Name of the cohort.")],
+    images: Annotated[Path, typer.Option("--images", help="Folder to generate the files in.")],
+    cases: Annotated[int, typer.Option("--cases", min=20, help="How many cases.")] = 200,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same pixels.")] = 0,
+    store: Store = STORE,
+) -> None:
+    """A generated cohort in Derm7pt's layout whose dermoscopy tells more than its photographs: to try things out."""
+    from embeddings.store import EmbeddingStore
+    from flows.cohorts import add_derm7pt
+    from warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
+
+    generate_derm7pt_phantom(images, cases=cases, seed=seed)
+    _report_cohort(store, add_derm7pt(EmbeddingStore.create(store), name, images))
+
+
 @app.command("split")
 def split_command(
     cohort: Annotated[str, typer.Argument(help="Cohort.")],
