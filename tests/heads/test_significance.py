@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embeddings.errors import InvalidInputError
+from heads.metrics import evaluate
+from heads.significance import (
+    VERDICTS,
+    Comparison,
+    GuidanceEffect,
+    GuidedRow,
+    Interval,
+    RunPredictions,
+    compare,
+    draw_metrics,
+    guidance_effect,
+    on_common_cases,
+)
+from heads.significance.bootstrap import draw_counts
+from heads.significance.drawn_metrics import METRICS, auroc, balanced_accuracy, f1_micro
+from heads.significance.guidance_effect import decide
+from heads.significance.intervals import interval_of, p_value_of
+from heads.significance.training_luck import training_luck
+
+BA = "balanced_accuracy"
+UNIT = ("published", 0, 0)
+
+
+def make_run(run: str, labels: np.ndarray, *, skill: float = 1.0, k: int = 3, seed: int = 0, unit=UNIT, first: int = 0):
+    """Predictions that are right the more often the greater the skill, on cases C<first> …"""
+    rng = np.random.default_rng(seed)
+    scores = skill * np.eye(k)[labels] + rng.normal(size=(len(labels), k))
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    return RunPredictions(run, unit, tuple(f"C{first + i:05d}" for i in range(len(labels))), labels, probabilities)
+
+
+def balanced_labels(n: int, k: int = 3) -> np.ndarray:
+    return np.arange(n) % k
+
+
+@given(st.integers(2, 5), st.integers(0, 10_000))
+@settings(max_examples=8, deadline=None)
+def test_a_draw_has_the_metrics_of_its_cases_repeated(k, seed):
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(k), rng.integers(0, k, 25)])
+    # Coarse probabilities, so that scores tie.
+    probabilities_rnk = rng.integers(1, 5, (2, len(labels), k)).astype(float)
+    probabilities_rnk /= probabilities_rnk.sum(axis=2, keepdims=True)
+    # `evaluate` divides once more, and ties are ties to the last bit.
+    given_rnk, probabilities_rnk = probabilities_rnk, probabilities_rnk / probabilities_rnk.sum(axis=2, keepdims=True)
+    correct_nr = (probabilities_rnk.argmax(axis=2) == labels).T
+    counts_bn = draw_counts(len(labels), 6, seed)
+    found = {
+        BA: balanced_accuracy(counts_bn, labels, correct_nr),
+        "f1_micro": f1_micro(counts_bn, correct_nr),
+        "auroc": auroc(counts_bn, labels, probabilities_rnk),
+    }
+    assert (counts_bn[0] == 1).all()
+    assert (counts_bn.sum(axis=1) == len(labels)).all()
+    for b, counts in enumerate(counts_bn):
+        cases = np.repeat(np.arange(len(labels)), counts.astype(int))
+        for r in range(2):
+            expected = evaluate(labels[cases], given_rnk[r, cases], [str(c) for c in range(k)])
+            for metric in METRICS:
+                # Without a class `evaluate` leaves AUROC out; a draw leaves out that class alone.
+                if metric in expected:
+                    assert found[metric][b, r] == pytest.approx(expected[metric], abs=1e-12)
+
+
+def test_a_class_absent_from_a_draw_is_left_out_of_its_mean():
+    labels = np.array([0, 0, 1, 2])
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.5, 0.1, 0.4], [0.1, 0.7, 0.2], [0.1, 0.5, 0.4]])
+    correct_nr = (probabilities.argmax(axis=1) == labels)[:, None]
+    counts_bn = np.array([[2, 0, 1, 0], [2, 2, 0, 0], [0, 0, 0, 0]], dtype=np.float32)
+    assert balanced_accuracy(counts_bn, labels, correct_nr)[:2, 0].tolist() == [1.0, 1.0]
+    areas = auroc(counts_bn, labels, probabilities[None])[:, 0]
+    assert areas[0] == 1.0  # classes 0 and 1; none of class 2 to find
+    assert np.isnan(areas[1:]).all()  # one class, and no cases
+    assert np.isnan(balanced_accuracy(counts_bn, labels, correct_nr)[2, 0])
+    assert np.isnan(f1_micro(counts_bn, correct_nr)[2, 0])
+    assert np.isnan(auroc(counts_bn[:, :3], labels[:3], probabilities[None, :3])).all()
+
+
+def test_large_cohorts_are_counted_in_float64():
+    rng = np.random.default_rng(0)
+    labels = np.arange(9_000) % 2
+    scores = rng.random((1, 9_000)).astype(np.float64)
+    probabilities = np.stack([1 - scores, scores], axis=2)
+    area = auroc(np.ones((1, 9_000), dtype=np.float32), labels, probabilities)[0, 0]
+    assert area == pytest.approx(evaluate(labels, probabilities[0], "ab")["auroc"], abs=1e-14)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=199, max_size=450), st.floats(-2.5, 2.5))
+@settings(max_examples=60, deadline=None)
+def test_p_is_at_most_5_percent_exactly_where_the_interval_excludes_0(draws, shift):
+    values = np.array([0.0, *draws]) + shift
+    assert (p_value_of(values) <= 0.05) == (not interval_of(values, "x").includes_zero)
+    assert p_value_of(values) == p_value_of(-values)
+
+
+def test_the_interval_ends_at_draws():
+    values = np.array([0.5, *np.arange(1, 2000)])
+    assert interval_of(values, "x") == Interval(0.5, 50.0, 1950.0)
+    assert p_value_of(values) == pytest.approx(2 / 2000)
+    assert p_value_of(np.zeros(200)) == 1.0
+
+
+def test_the_interval_of_one_run_agrees_with_the_binomial():
+    labels = balanced_labels(400, 2)
+    drawn = draw_metrics([make_run("a", labels, k=2)])
+    share = drawn.interval("a", "f1_micro")
+    se = np.sqrt(share.value * (1 - share.value) / 400)
+    assert share.low == pytest.approx(share.value - 1.96 * se, abs=0.004)
+    assert share.high == pytest.approx(share.value + 1.96 * se, abs=0.004)
+    assert drawn.interval("a", "auroc").low < drawn.interval("a", "auroc").value
+
+
+def test_draws_are_fixed_by_the_seed_and_not_by_the_order_of_runs_or_cases():
+    labels = balanced_labels(60)
+    a, b = make_run("a", labels), make_run("b", labels, seed=1)
+    order = np.random.default_rng(0).permutation(60)
+    turned = RunPredictions(
+        "a", UNIT, tuple(np.array(a.case_ids)[order].tolist()), labels[order], a.probabilities[order]
+    )
+    first, second = draw_metrics([a, b], draws=199), draw_metrics([b, turned], draws=199)
+    for metric in METRICS:
+        assert compare(first, metric, ["a"], ["b"]) == compare(second, metric, ["a"], ["b"])
+    other = compare(draw_metrics([a, b], draws=199, seed=1), BA, ["a"], ["b"])
+    assert (other.seed, other.draws) == (1, 199)
+    assert other.gain.low != compare(first, BA, ["a"], ["b"]).gain.low
+
+
+def test_more_seeds_on_the_same_cases_do_not_narrow_the_interval():
+    labels = balanced_labels(150)
+    a, b = make_run("a0", labels, skill=1.5), make_run("b0", labels, seed=1)
+    copies = [replace(run, run=f"{run.run[0]}{s}", unit=("published", 0, s)) for run in (a, b) for s in range(4)]
+    one = compare(draw_metrics([a, b]), BA, ["a0"], ["b0"])
+    four = compare(draw_metrics(copies), BA, [f"a{s}" for s in range(4)], [f"b{s}" for s in range(4)])
+    assert four.gain.low == pytest.approx(one.gain.low, abs=1e-12)
+    assert four.gain.high == pytest.approx(one.gain.high, abs=1e-12)
+
+
+def test_folds_with_other_cases_narrow_it_and_splits_that_share_cases_do_not():
+    def width(first_case_of_fold_1: int) -> float:
+        runs = []
+        for fold, first in enumerate((0, first_case_of_fold_1)):
+            labels = balanced_labels(150)
+            for name, skill in (("a", 1.5), ("b", 1.0)):
+                # The same predictions for the same position, so a shared case is the same evidence.
+                run = make_run(f"{name}{fold}", labels, skill=skill, seed=ord(name), unit=("s", fold, 0), first=first)
+                runs.append(run)
+        gain = compare(draw_metrics(runs), BA, ["a0", "a1"], ["b0", "b1"]).gain
+        return gain.high - gain.low
+
+    assert width(0) / width(150) == pytest.approx(np.sqrt(2), rel=0.08)
+
+
+def test_a_control_counts_with_the_mean_of_its_permutations():
+    labels = balanced_labels(90)
+    runs = [make_run(f"p{p}", labels, seed=p) for p in range(5)] + [make_run("a", labels, seed=9)]
+    drawn = draw_metrics(runs, draws=199)
+    gain = compare(drawn, BA, ["a"], [f"p{p}" for p in range(5)]).gain
+    each = [evaluate(run.labels, run.probabilities, "abc")[BA] for run in runs]
+    assert gain.value == pytest.approx(each[5] - np.mean(each[:5]))
+
+
+def test_equal_rows_have_no_difference_whatever_rounding_leaves():
+    labels = balanced_labels(91)
+    base = make_run("a", labels)
+    runs = [base, *(replace(base, run=f"p{p}") for p in range(7))]
+    comparison = compare(draw_metrics(runs, draws=499), BA, ["a"], [f"p{p}" for p in range(7)])
+    assert comparison.gain == Interval(0.0, 0.0, 0.0)
+    assert comparison.p_value == 1.0
+
+
+def test_training_luck_is_the_spread_that_cases_do_not_explain():
+    labels = balanced_labels(3_000)
+    alike = [make_run(f"s{p}", labels, seed=p) for p in range(8)]
+    apart = [make_run(f"d{p}", labels, seed=p, skill=1.0 + 0.2 * (p % 2)) for p in range(8)]
+    drawn = draw_metrics([*alike, *apart], draws=499)
+    values = [evaluate(run.labels, run.probabilities, "abc")[BA] for run in apart]
+    luck = training_luck(drawn, BA, [f"d{p}" for p in range(8)])
+    none = training_luck(drawn, BA, [f"s{p}" for p in range(8)])
+    assert luck is not None
+    assert none is not None
+    assert luck.degrees == none.degrees == 7
+    assert 0.8 * np.std(values, ddof=1) < luck.sd < 1.1 * np.std(values, ddof=1)
+    assert none.sd < 0.4 * luck.sd
+    assert training_luck(drawn, BA, ["d0"]) is None
+
+
+OUTCOMES = {
+    "guidance helps": {"inferior": 0.5, "shuffled": 0.7, "self_training": 0.8, "guided": 2.0},
+    "self-training, not guidance": {"inferior": 0.5, "shuffled": 0.7, "self_training": 2.0, "guided": 2.0},
+    "capacity, not guidance": {"inferior": 0.5, "shuffled": 2.0, "self_training": 0.8, "guided": 2.0},
+    "no effect": {"inferior": 1.0, "shuffled": 0.4, "self_training": 0.4, "guided": 1.0},
+    "hurts": {"inferior": 2.0, "shuffled": 0.4, "self_training": 0.4, "guided": 1.0},
+}
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_five_outcomes(verdict, metric):
+    labels, skills = balanced_labels(600), OUTCOMES[verdict]
+    runs = [make_run(f"{name}{s}", labels, skill=skill, seed=17 * s + i, unit=("s", 0, s))
+            for i, (name, skill) in enumerate({**skills, "s_plus_i": 4.0}.items()) for s in range(2)]  # fmt: skip
+    runs += [make_run(f"shuffled{s}{p}", labels, skill=skills["shuffled"], seed=500 + 10 * s + p, unit=("s", 0, s))
+             for s in range(2) for p in range(4)]  # fmt: skip
+    drawn = draw_metrics(runs, draws=499)
+    ids = {name: [run.run for run in runs if run.run.rstrip("0123456789") == name] for name in (*skills, "s_plus_i")}
+    effect = guidance_effect(drawn, metric, GuidedRow(**ids))
+    assert effect.verdict == verdict
+    assert (effect.p_helps <= 0.05) == (verdict == "guidance helps")
+    assert effect.gain_over_shuffled.luck is not None
+    assert effect.gain_over_i.luck is None
+    assert effect.gap is not None
+    assert effect.gap.gain.above_zero
+    assert effect.gap_closed is not None
+    assert effect.gap_closed.value == pytest.approx(effect.gain_over_i.gain.value / effect.gap.gain.value)
+    assert effect.gap_closed.low < effect.gap_closed.value < effect.gap_closed.high
+    plain = guidance_effect(drawn, metric, GuidedRow(ids["guided"], ids["inferior"], ids["shuffled"]))
+    assert plain.gain_over_self_training is None
+    assert plain.gap is None
+    assert plain.gap_closed is None
+    assert plain.verdict == ("guidance helps" if verdict.startswith("self") else verdict)
+
+
+ABOVE, AROUND, BELOW = Interval(0.1, 0.05, 0.2), Interval(0.1, 0.0, 0.2), Interval(-0.1, -0.2, -0.05)
+
+
+@pytest.mark.parametrize(
+    ("over_i", "over_shuffled", "over_self_training", "verdict"),
+    [
+        (BELOW, ABOVE, ABOVE, "hurts"),
+        (BELOW, BELOW, None, "hurts"),
+        (AROUND, ABOVE, ABOVE, "no effect"),
+        (AROUND, BELOW, None, "no effect"),
+        (ABOVE, AROUND, ABOVE, "capacity, not guidance"),
+        (ABOVE, BELOW, None, "capacity, not guidance"),
+        (ABOVE, AROUND, AROUND, "capacity, not guidance"),
+        (ABOVE, ABOVE, AROUND, "self-training, not guidance"),
+        (ABOVE, ABOVE, BELOW, "self-training, not guidance"),
+        (ABOVE, ABOVE, ABOVE, "guidance helps"),
+        (ABOVE, ABOVE, None, "guidance helps"),
+    ],
+)
+def test_the_rule(over_i, over_shuffled, over_self_training, verdict):
+    assert decide(over_i, over_shuffled, over_self_training) == verdict
+
+
+def test_p_helps_is_1_for_a_loss_however_sure():
+    sure, loss = Comparison(BA, ABOVE, 0.001, 499, 0), Comparison(BA, BELOW, 0.001, 499, 0)
+    assert GuidanceEffect(sure, sure, None, None, None, "guidance helps").p_helps == 0.001
+    assert GuidanceEffect(sure, loss, None, None, None, "capacity, not guidance").p_helps == 1.0
+
+
+def test_no_share_of_a_gap_that_may_be_none():
+    labels = balanced_labels(60)
+    names = ("g", "i", "c", "b")
+    drawn = draw_metrics([make_run(name, labels, seed=s) for s, name in enumerate(names)], draws=199)
+    effect = guidance_effect(drawn, BA, GuidedRow(["g"], ["i"], ["c"], s_plus_i=["b"]))
+    assert effect.gap is not None
+    assert effect.gap.gain.includes_zero
+    assert effect.gap_closed is None
+
+
+def test_on_common_cases_keeps_what_every_run_of_a_unit_has():
+    labels = balanced_labels(30)
+    i, both = make_run("i", labels), make_run("b", labels[:20], first=5)
+    other = make_run("x", labels, unit=("published", 1, 0))
+    kept = on_common_cases([i, both, other])
+    assert kept[0].case_ids == kept[1].case_ids == tuple(f"C{c:05d}" for c in range(5, 25))
+    assert kept[0].probabilities == pytest.approx(i.probabilities[5:25])
+    assert len(kept[2]) == 30
+
+
+def row(**changes):
+    return GuidedRow(**{"guided": ["g"], "inferior": ["i"], "shuffled": ["c"], **changes})
+
+
+def test_refuses_what_cannot_be_compared():
+    labels = balanced_labels(30)
+    g, i, c = (make_run(name, labels, seed=s) for s, name in enumerate("gic"))
+    fewer, other_unit = make_run("f", labels[:20]), make_run("u", labels, unit=("published", 1, 0))
+    drawn = draw_metrics([g, i, c, fewer, other_unit], draws=199)
+    cases = {
+        "no shuffled control": row(shuffled=[]),
+        "different cases in unit": row(inferior=["f"]),
+        r"only one row has unit \('published', 0, 0\)": row(inferior=["u"]),
+        "run x was not drawn": row(inferior=["x"]),
+        "without runs": row(guided=[]),
+        "has other cases than its row": row(shuffled=["c", "f"]),
+    }
+    for sentence, wrong in cases.items():
+        with pytest.raises(InvalidInputError, match=sentence):
+            guidance_effect(drawn, BA, wrong)
+    with pytest.raises(InvalidInputError, match="unknown"):
+        compare(drawn, "accuracy", ["g"], ["i"])
+
+
+def test_refuses_auroc_without_cases_of_a_class():
+    labels = np.array([0, 0, 1, 1, 1])
+    drawn = draw_metrics([make_run("a", labels), make_run("b", labels, seed=1)], draws=199)
+    assert drawn.interval("a", BA).value >= 0
+    with pytest.raises(InvalidInputError, match="auroc of run a is undefined"):
+        drawn.interval("a", "auroc")
+    with pytest.raises(InvalidInputError, match="a class has no cases"):
+        compare(drawn, "auroc", ["a"], ["b"])
+
+
+def test_refuses_runs_that_do_not_go_together():
+    labels = balanced_labels(30)
+    a = make_run("a", labels)
+    with pytest.raises(InvalidInputError, match="or one occurs twice"):
+        draw_metrics([a, a])
+    with pytest.raises(InvalidInputError, match="there are no runs"):
+        draw_metrics([])
+    with pytest.raises(InvalidInputError, match="case C00000 has label 1 in run b"):
+        draw_metrics([a, make_run("b", (labels + 1) % 3)])
+    with pytest.raises(InvalidInputError, match="3 and 4 classes"):
+        draw_metrics([a, make_run("b", labels, k=4)])
+    with pytest.raises(InvalidInputError, match="draws is 10"):
+        draw_metrics([a], draws=10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"case_ids": ("C1",), "labels": np.array([0]), "probabilities": np.array([[0.5, 0.5]])},
+            "1 cases; at least 2",
+        ),
+        ({"case_ids": ("C1", "C1")}, "case C1 occurs twice"),
+        ({"probabilities": np.array([[0.5, 0.5], [np.nan, 0.5]])}, "not finite"),
+        ({"probabilities": np.array([[0.5, 0.5], [0.9, 0.5]])}, "do not sum to 1"),
+        ({"probabilities": np.array([[1.5, -0.5], [0.5, 0.5]])}, "negative"),
+        ({"probabilities": np.array([[0.5, 0.5]])}, r"shape \(1, 2\); give one row"),
+        ({"labels": np.array([0, -1])}, "leave unlabelled rows out"),
+        ({"labels": np.array([0, 2])}, "must lie in 0 to 1"),
+        ({"labels": np.array([0])}, r"integers of shape \(2,\)"),
+    ],
+)
+def test_refuses_what_is_no_prediction(changes, sentence):
+    good = RunPredictions("r", UNIT, ("C1", "C2"), np.array([0, 1]), np.array([[0.6, 0.4]] * 2))
+    with pytest.raises(InvalidInputError, match=sentence):
+        replace(good, **changes)
+
+
+def test_imports_without_scipy_and_statsmodels():
+    import subprocess
+    import sys
+
+    heavy = {"scipy", "statsmodels", "sklearn", "torch"}
+    code = f"import sys, heads.significance; sys.exit(bool({heavy} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)
