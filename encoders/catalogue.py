@@ -7,7 +7,7 @@ from typing import Any
 from encoders.pathology_models import MODELS
 from encoders.registry import FROZEN_VOLUMES, INPUT_KINDS, TRAINED, patch_encoder_facts
 
-_CODE_DIMS = {"texture": "46", "first_order": "15 c + c (c - 1) / 2"}
+_CODE_DIMS = {"texture": "46", "first_order": "15 c + c (c - 1) / 2", "colour_texture": "317"}
 _TRAINED_DIMS = {
     "densenet3d": "32 (demo), 1024 (paper)",
     "clam_mb": "64 k (demo), 512 k (paper)",

@@ -19,6 +19,20 @@ def check_tiles(tiles_bhwc: object, encoder: str) -> None:
         )
 
 
+def check_photographs(photographs_bhwc: object, encoder: str) -> None:
+    """Raises InvalidInputError unless the batch is (b, h, w, 3) uint8, each photograph with pixels."""
+    if (
+        not isinstance(photographs_bhwc, np.ndarray)
+        or photographs_bhwc.dtype != np.uint8
+        or photographs_bhwc.shape[3:] != (3,)
+        or not min(photographs_bhwc.shape[1:])
+    ):
+        raise InvalidInputError(
+            f"encoder {encoder} takes photographs of shape (b, h, w, 3) uint8 RGB, not {_shown(photographs_bhwc)}; "
+            "load them with encoders.photographs.load_photograph"
+        )
+
+
 def check_volumes(volumes_bcdhw: object, channels: int, encoder: str) -> None:
     """Raises InvalidInputError unless the batch is (b, `channels`, d, h, w) float32."""
     if (

@@ -20,6 +20,7 @@ class Encoder(Protocol):
     |---|---|
     | tiles | tiles_bhwc: (b, h, w, 3) uint8 RGB, as `encoders.slides` cuts them |
     | volumes | volumes_bcdhw: (b, c, d, h, w) float32, as `encoders.volumes.load_volume` makes them |
+    | photographs | photographs_bhwc: (b, h, w, 3) uint8 RGB, as `encoders.photographs.load_photograph` makes them |
     | bags | a sequence of b `Bag`s, each with at least one tile: one code per bag |
 
     For every encoder: the same batch gives the same codes bit for bit on one CPU; a code does not depend on its batch

@@ -18,6 +18,7 @@ from encoders.protocol import Encoder
 WEIGHTS_FREE = {
     "texture": "encoders.texture:TextureEncoder",
     "first_order": "encoders.first_order:FirstOrderEncoder",
+    "colour_texture": "encoders.colour_texture:ColourTextureEncoder",
 }
 """Built from parameters alone."""
 
@@ -42,6 +43,7 @@ PATCH_ENCODER = "encoders.timm_patch:TimmPatchEncoder"
 INPUT_KINDS: Mapping[str, InputKind] = {
     "texture": "tiles",
     "first_order": "volumes",
+    "colour_texture": "photographs",
     "densenet3d": "volumes",
     "attention_pooling": "bags",
     "clam_sb": "bags",

@@ -17,14 +17,14 @@ from embeddings.recipe import code_artifact
 from embeddings.store import EmbeddingStore
 from embeddings.types import Bag, CodeSetKey, EncoderSpec, FoldScope
 from encoders.protocol import Encoder
-from encoders.registry import TRAINED, build_encoder, input_kind, patch_encoder_facts
+from encoders.registry import TRAINED, WEIGHTS_FREE, build_encoder, input_kind, patch_encoder_facts
 from flows.ahead import read_ahead
 from flows.cohort_facts import only_split, only_target, split_folds
 from flows.committing import CodeBatch, Quarantine, register_encoder
 from flows.images import CaseImage, images_of
 from flows.reporting import EncodeReport, Progress, counted, no_progress
 from flows.settings import EncodeSettings
-from flows.sources import BagSource, Item, Source, VolumeSource
+from flows.sources import BagSource, Item, PhotographSource, Source, VolumeSource
 from flows.threads import one_thread
 from warehouse.cohorts.pseudonyms import Pseudonyms
 from warehouse.indexer import build_index
@@ -46,6 +46,8 @@ def encode(settings: EncodeSettings, progress: Progress = no_progress) -> Encode
             job.trained(kind)
         elif kind == "tiles":
             job.slides()
+        elif kind == "photographs":
+            job.photographs()
         else:
             job.volumes()
     job.report.snapshot = store.snapshot().version
@@ -112,6 +114,13 @@ class _Encode:
         self._case_codes(encoder, {}, source)
         self.report.images_read += source.images_read
 
+    def photographs(self) -> None:
+        """Photographs -> case codes."""
+        source = PhotographSource(self._images())
+        encoder = build_encoder(self.settings.encoder, preprocessing=source.preprocessing, **self._loading())
+        self._case_codes(encoder, {}, source)
+        self.report.images_read += source.images_read
+
     def trained(self, kind: str) -> None:
         """C_I or C_S: trained on each fold, then all cases -> case codes of that fold."""
         from flows.training import FoldTraining
@@ -164,7 +173,7 @@ class _Encode:
 
     def _loading(self) -> dict[str, Any]:
         """How an encoder with weights of its own is built; one without takes nothing."""
-        if self.settings.encoder in ("texture", "first_order"):
+        if self.settings.encoder in WEIGHTS_FREE:
             if self.settings.weights:
                 raise InvalidInputError(f"encoder {self.settings.encoder} has no weights; leave --weights out")
             return {}

@@ -160,6 +160,12 @@ def _encoded(
         patch_row = _encoder_row(snapshot, preprocessing["patch_encoder_digest"])
         bags = {_slide_case(file): _bag(snapshot, patch_row, file, mpp, **loading) for file in files}
         return list(bags), np.concatenate([encoder.encode([bag]) for bag in bags.values()])
+    if row["input_kind"] == "photographs":
+        from encoders.photographs import PhotographSettings, load_photograph
+
+        facts = PhotographSettings(**json.loads(row["preprocessing"]))
+        photographs = {file.stem: load_photograph(file, facts) for file in files}
+        return list(photographs), np.concatenate([encoder.encode(one[None]) for one in photographs.values()])
     raise InvalidInputError(f"code set {key} is made of {row['input_kind']}, which cannot be predicted from yet")
 
 
@@ -210,7 +216,9 @@ def _rebuilt(snapshot: Snapshot, row: Mapping[str, Any], device: str, weights: P
         params: dict[str, Any] = {}
         if row["weights_sha256"]:
             params = {"weights": weights, "device": device, "trained_on": FoldScope.parse(row["trained_on"])}
-        if row["input_kind"] == "volumes":
+        if row["input_kind"] == "photographs":
+            params["preprocessing"] = preprocessing
+        elif row["input_kind"] == "volumes":
             params |= {"channels": len(preprocessing["sequences"]), "preprocessing": preprocessing}
         else:
             params["preprocessing"] = _tiling(row).as_dict()

@@ -1,4 +1,4 @@
-"""What an encode consumes, one item per code: volumes from files, bags from the store. Slides stream (`encode`)."""
+"""What an encode consumes, one item per code: volumes and photographs from files, bags from the store."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ class Source(Protocol):
         ...
 
     def load(self, item: Item) -> Any:
-        """volume_cdhw float32, or a bag; safe in threads. Raises InvalidInputError where it cannot be read."""
+        """volume_cdhw float32, photograph_hwc uint8, or a bag; safe in threads.
+
+        Raises InvalidInputError where it cannot be read.
+        """
         ...
 
 
@@ -133,6 +136,36 @@ class VolumeSource:
             with self._lock:
                 self._loaded.add(item)
         return np.asarray(volumes[row])
+
+
+class PhotographSource:
+    """Photographs from files, each read when it is encoded."""
+
+    input_width = 3
+    """Channels."""
+
+    def __init__(self, images: Sequence[CaseImage]) -> None:
+        self._images = {(image.case_id, image.image_id): image for image in images}
+        self._lock = threading.Lock()
+        self.items = [Item(image.case_id, image.image_id, image.sha256s) for image in images]
+        self.images_read = 0
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        from encoders.photographs import DEFAULT_SETTINGS
+
+        return DEFAULT_SETTINGS.as_dict()
+
+    def load(self, item: Item) -> np.ndarray:
+        """photograph_hwc (size, size, 3) uint8."""
+        from encoders.photographs import DEFAULT_SETTINGS, load_photograph
+
+        image = self._images[item.case_id, item.image_id]
+        image.check_unchanged()
+        with self._lock:
+            self.images_read += 1
+        (path,) = image.files.values()
+        return load_photograph(path, DEFAULT_SETTINGS)
 
 
 class BagSource:

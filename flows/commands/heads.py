@@ -1,4 +1,4 @@
-"""Heads: guide, evaluate, predict, alias."""
+"""Heads: guide, evaluate, compare, predict, alias."""
 
 from __future__ import annotations
 
@@ -111,6 +111,37 @@ def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
     else:
         rows = evaluation.as_rows()
         show_rows(rows, list(rows[0]), format_)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="Alias, or 8 digits or more of a run id.")],
+    run_b: Annotated[str, typer.Argument(help="The run that may be better.")],
+    part: Annotated[Literal["test", "val"], typer.Option("--part", help="Which cases.")] = "test",
+    at: At = None,
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Say how much better run B is than run A on the same cases, how sure that is, and which cases changed.
+
+    From stored predictions alone: gains with 95 % intervals over cases, McNemar's test, the cases that changed.
+    """
+    from flows.compare import compare_runs
+    from flows.output import show_rows
+
+    found = compare_runs(store, run_a, run_b, part=part, at=at)
+    if format_ != "table":
+        show_rows(found.rows, list(found.rows[0]), format_)
+        return
+    print(f"a: {found.names[0]}\nb: {found.names[1]}\n{found.n_cases} {part} cases")
+    show_rows(found.rows, list(found.rows[0]), format_)
+    test = found.mcnemar
+    kind = "exact" if test.exact else "chi-squared"
+    print(f"McNemar ({kind}): only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}")
+    for note in found.notes:
+        print(note)
+    if found.changed:
+        show_rows(found.changed, list(found.changed[0]), format_, title=f"{len(found.changed)} cases changed")
 
 
 @app.command()

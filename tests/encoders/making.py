@@ -40,6 +40,11 @@ def tiles(count: int, seed: int = 0, size: int = 64) -> np.ndarray:
     return np.clip(coarse.repeat(8, axis=1).repeat(8, axis=2) + fine, 0, 255).astype(np.uint8)
 
 
+def photographs(count: int, seed: int = 0, size: int = 256) -> np.ndarray:
+    """photographs_bhwc, as `tiles`."""
+    return tiles(count, seed, size)
+
+
 def module_of(name: str) -> TrainableEncoder:
     """A small module of the trained encoder `name`, with weights drawn from seed 0."""
     from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig
@@ -70,7 +75,8 @@ def encoder_of(name: str):
 
 def batch_for(encoder, count: int, seed: int = 0):
     """A batch of `count` for any encoder."""
-    return {"tiles": tiles, "volumes": volumes, "bags": bags}[encoder.spec.input_kind](count, seed)
+    made = {"tiles": tiles, "volumes": volumes, "photographs": photographs, "bags": bags}
+    return made[encoder.spec.input_kind](count, seed)
 
 
 def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
