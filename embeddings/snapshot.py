@@ -100,7 +100,9 @@ class Snapshot:
             if f"{key.cohort}/{key.modality}/{key.encoder}" == stem and key.encoder_digest.startswith(digest)
         ]
         if not matches:
-            known = "; there are " + ", ".join(str(key) for key in self.code_sets[:20]) if self.code_sets else ""
+            known = "; there are " + ", ".join(str(key) for key in self.code_sets[:20])
+            if not self.code_sets:
+                known = "; there are none yet, make them with `guidestore encode` or `guidestore import`"
             raise NotFoundInStoreError(f"no code set {name!r} at snapshot {self.version}{known}")
         if split:
             allowed = [key for key in matches if fold_allows(key.trained_on, stem.partition("/")[0], split, fold)]

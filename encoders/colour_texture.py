@@ -20,7 +20,7 @@ from encoders.checks import check_photographs
 from encoders.photographs import DEFAULT_SETTINGS
 
 COLOUR_PX = 96
-"""Edge at which colours are counted: the way to Lab takes 0.5 ms there and 15 ms at 256 px."""
+"""Edge at which colours are counted: the way to Lab is slow, and counts need no detail."""
 
 LAB_RANGES = ((0.0, 100.0), (-10.0, 50.0), (-25.0, 45.0))
 """L, a, b between which skin and lesions lie; what is beyond counts in the last bin."""
@@ -139,7 +139,7 @@ _UNIFORM = _uniform_patterns()
 def _binary_patterns(gray_hw: np.ndarray) -> np.ndarray:
     """(20,) twice the square roots of the shares of each uniform pattern, in the whole and in the centre.
 
-    As scikit-image's ``uniform``, which takes 17 ms for the three scales and not 1, but for its interpolated corners.
+    As scikit-image's ``uniform``, which takes far longer, but for its interpolated corners.
     """
     h, w = (size - 2 for size in gray_hw.shape)
     middle_hw = gray_hw[1:-1, 1:-1]

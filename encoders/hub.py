@@ -122,7 +122,8 @@ def _tensors_in(content: object) -> dict[str, Tensor]:
 
 def _short(error: Exception) -> str:
     """The first sentence of a library's error: torch appends advice to switch its checks off."""
-    return reason(error).split(". ")[0][:200]
+    said = reason(error).split(". ")[0][:200]
+    return said if any(letter.isalpha() for letter in said) else "it is no such file"  # pickle may say just a number
 
 
 def file_sha256(path: Path) -> str:

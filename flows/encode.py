@@ -25,7 +25,7 @@ from flows.images import CaseImage, images_of
 from flows.reporting import EncodeReport, Progress, counted, no_progress
 from flows.settings import EncodeSettings
 from flows.sources import BagSource, Item, PhotographSource, Source, VolumeSource
-from flows.threads import one_thread
+from flows.threads import check_device, one_thread
 from warehouse.cohorts.pseudonyms import Pseudonyms
 from warehouse.indexer import build_index
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # OpenSlide loads with it
 def encode(settings: EncodeSettings, progress: Progress = no_progress) -> EncodeReport:
     """Encodes what is missing. Raises GuidestoreError for what concerns all cases; single ones are quarantined."""
     store = EmbeddingStore.open(settings.store)
+    check_device(settings.device)
     job = _Encode(store, settings, EncodeReport(), progress)
     kind = input_kind(settings.encoder)
     small = settings.encoder in ("texture", "first_order") or (

@@ -40,7 +40,9 @@ class ExperimentReport:
 
 def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> ExperimentReport:
     """Encodes and trains what is missing, and makes the table. Raises GuidestoreError for what concerns all cases."""
-    store = EmbeddingStore.create(settings.store)
+    if settings.source is not None and not settings.source.is_dir():
+        raise InvalidInputError(f"there is no folder {settings.source}; name the RadPath folder with --source")
+    store = (EmbeddingStore.create if settings.source else EmbeddingStore.open)(settings.store)
     notes = _cohort(store, settings)
     snapshot = store.snapshot()
     folds = split_folds(snapshot, settings.cohort, SPLIT)[: settings.splits]
@@ -58,6 +60,7 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
             modality=SUPERIOR,
             encoder=patch_encoder,
             weights=settings.weights,
+            pretrained_on=settings.pretrained_on,
             tile_size_px=settings.tile_size_px,
             target_mpp=settings.target_mpp,
         ),

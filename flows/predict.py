@@ -16,7 +16,7 @@ from embeddings.snapshot import Snapshot
 from embeddings.store import EmbeddingStore
 from embeddings.types import Bag, CaseCodes, CodeSetKey, FoldScope
 from flows.images import GROUPS, sequence_of
-from flows.threads import one_thread
+from flows.threads import check_device, one_thread
 
 SUPERIOR_ROWS = ("S", "S+I")
 """These rows need the superior image, which a new case does not have."""
@@ -64,6 +64,7 @@ def predict(
     """
     if sum(map(bool, (files, codes is not None, cases))) != 1:
         raise InvalidInputError("give one source to predict from: image files, a file of codes, or stored case ids")
+    check_device(device)
     store = EmbeddingStore.open(root)
     entry = store.find_run(run)
     snapshot = store.snapshot()

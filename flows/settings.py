@@ -120,6 +120,9 @@ class RadPathSettings(_Settings):
         default="", description="Patch encoder of the slides; empty: texture (demo) or resnet50_trunc (paper)."
     )
     weights: Path | None = Field(default=None, description="Weights file of the patch encoder; empty: the hub.")
+    pretrained_on: Literal["none", "unknown"] = Field(
+        default="none", description="What those weights saw: none of these cases, or unknown."
+    )
     tile_size_px: int | None = Field(default=None, ge=8, description="Edge of a tile; empty: the patch encoder's own.")
     target_mpp: float | None = Field(
         default=None, gt=0, description="um per pixel of the tiles; empty: the patch encoder's own."

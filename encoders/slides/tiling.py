@@ -15,7 +15,7 @@ MAX_UPSAMPLING = 1.1
 """A slide scanned more than 10 % coarser than asked for is refused: finer detail would be invented."""
 
 MAX_SINGLE_LEVEL_PX = 2**28
-"""A slide of one level and more pixels than 16,384 x 16,384 (6 s of reading) is refused."""
+"""A slide of one level and more pixels than 16,384 x 16,384 is refused: all would be read to find tissue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,10 @@ def radpath(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Weights file of the patch encoder; default: the model hub.")
     ] = None,
+    pretrained_on: Annotated[
+        Literal["none", "unknown"],
+        typer.Option("--pretrained-on", help="Whether those weights saw none of these cases, or who knows."),
+    ] = "none",
     tile_px: Annotated[int | None, typer.Option("--tile-px", min=8, help="Edge of a tile in pixels.")] = None,
     mpp: Annotated[float | None, typer.Option("--mpp", min=0.01, help="um per pixel of the tiles.")] = None,
     superior: Annotated[str, typer.Option("--superior-encoder", help="C_S of the slides.")] = "clam_sb",
@@ -84,6 +88,7 @@ def radpath(
         seed=seed,
         patch_encoder=patch_encoder,
         weights=weights,
+        pretrained_on=pretrained_on,
         tile_size_px=tile_px,
         target_mpp=mpp,
         superior_encoder=superior,

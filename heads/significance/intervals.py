@@ -1,11 +1,9 @@
 """From draws to an interval and a p-value that agree.
 
 Intervals are percentile intervals, two-sided. Differences of paired metrics are nearly symmetric, one set of draws
-serves every comparison and every sum of them, and the p-value is the interval's exact counterpart. BCa covered no
-better: of 600 simulated cohorts with 3 classes the interval of a difference in balanced accuracy (AUROC) held the
-truth in 93 % (94 %) of those with 100 cases, BCa in 93 % (94 %); with 400 cases, 5 % of them of the rarest class, in
-93 % (93 %), BCa in 92 % (91 %). Where a class has a handful of test cases any bootstrap is too narrow: 91 % with 28
-cases, 87 % with 8 cases of a class; look at such verdicts twice.
+serves every comparison and every sum of them, and the p-value is the interval's exact counterpart; BCa covered no
+better when it was tried. Where a class has a handful of test cases any bootstrap is too narrow: look at such verdicts
+twice.
 """
 
 from __future__ import annotations

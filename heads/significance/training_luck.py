@@ -3,8 +3,8 @@
 Drawing cases says nothing about it: of several pairings that carry nothing, one will have led to the better head, and a
 large test set then shows that surely. But the true pairing is one more such pairing if pairs do not matter, so the
 permutations of the control measure its luck. In simulated cohorts that are trained anew, drawing cases alone said
-`guidance helps` of guidance that could not help in 7 to 12 % of them, with this in at most 2 %
-(tests/heads/test_significance_simulated.py).
+`guidance helps` of guidance that could not help too often (tests/heads/test_significance_simulated.py asserts that it
+no longer does).
 """
 
 from __future__ import annotations

@@ -117,6 +117,8 @@ def test_an_image_changed_since_the_cohort_was_added_is_refused(encoded: Phantom
 def test_unknown_names_say_what_there_is(encoded: Phantom) -> None:
     with pytest.raises(NotFoundInStoreError, match="histology"):
         encode(EncodeSettings(**common(encoded.store), modality="ct", encoder="texture"))
+    with pytest.raises(InvalidInputError, match=r"device 'tpu:9' cannot be used here .*; give --device cpu"):
+        encode(EncodeSettings(**common(encoded.store), modality="histology", encoder="texture", device="tpu:9"))
     with pytest.raises(InvalidInputError, match="did you mean texture"):
         encode(EncodeSettings(**common(encoded.store), modality="histology", encoder="textur"))
 

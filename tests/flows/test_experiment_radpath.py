@@ -109,6 +109,12 @@ def test_it_is_written_as_markdown_csv_and_a_figure(done: tuple[Path, Experiment
 
 
 def test_what_is_missing_is_said(encoded: Phantom, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundInStoreError, match="there is no guidestore"):
+        run_radpath(settings(tmp_path / "store"))
+    with pytest.raises(InvalidInputError, match="--source"):
+        run_radpath(settings(tmp_path / "store", source=tmp_path / "nowhere"))
+    assert not (tmp_path / "store").exists()
+    EmbeddingStore.create(tmp_path / "store")
     with pytest.raises(NotFoundInStoreError, match="--source"):
         run_radpath(settings(tmp_path / "store"))
     images = tmp_path / "images"
