@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-LAYOUT = 1
+LAYOUT = 2
+"""Of the state; a checkpoint of another one counts as none. 1 had one decoder."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

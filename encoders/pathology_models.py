@@ -23,7 +23,10 @@ NON_COMMERCIAL = "CC-BY-NC-ND-4.0"
 
 @dataclass(frozen=True, slots=True)
 class PatchModel:
-    """What a patch encoder is: its network, its input, its code, and where its weights are."""
+    """What a frozen network of pictures is: its architecture, its input, its code, and where its weights are.
+
+    Slides it encodes tile by tile, as a patch encoder; photographs whole.
+    """
 
     name: str
     architecture: str
@@ -44,8 +47,10 @@ class PatchModel:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     pooling: Pooling = "cls"
-    layout: Literal["timm", "transformers"] = "timm"
-    """How the published file names its tensors."""
+    layout: Literal["timm", "transformers", "clip", "own"] = "timm"
+    """How the published file names its tensors; own: as its authors' code does, which timm can translate."""
+    part: str = ""
+    """Where the published file may hold more than the encoder: prefix of its tensors there. Others are left out."""
     ignored: tuple[str, ...] = ()
     """Prefixes of tensors that a file may hold beyond the network: a classifier, blocks that are cut off."""
 

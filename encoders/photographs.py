@@ -79,7 +79,8 @@ def load_photograph(path: str | Path, settings: PhotographSettings = DEFAULT_SET
             width, height = drafted[1][2:] if drafted else image.size
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
             square = _centre_square(_as_rgb(image, path), width, height, settings.size_px)
-            return np.asarray(square.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else square)
+            # A copy: Pillow's own array cannot be written to, which torch warns of.
+            return np.array(square.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else square)
     except FileNotFoundError as error:
         raise InvalidInputError(f"there is no photograph {path}; put the file in place, or correct the path") from error
     except Image.UnidentifiedImageError as error:

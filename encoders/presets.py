@@ -11,12 +11,15 @@ from embeddings.errors import InvalidInputError
 from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig, abmil
 from encoders.clam import ClamConfig, ClamMB, ClamSB, clam_small
 from encoders.densenet3d import DenseNet3d, DenseNet3dConfig, densenet121
+from encoders.inception_multitask import InceptionConfig, InceptionMultitask
 from encoders.mean_pooling import MeanPooling, MeanPoolingConfig
 from encoders.trainable import TrainableEncoder
 from encoders.training import (
     DEMO_BAGS_TRAINING,
+    DEMO_PHOTOGRAPHS_TRAINING,
     DEMO_VOLUMES_TRAINING,
     PAPER_BAGS,
+    PAPER_PHOTOGRAPHS,
     PAPER_VOLUMES,
     TrainingSettings,
 )
@@ -27,9 +30,11 @@ class Trainable:
     """How to make an untrained network, and to train it."""
 
     build: Callable[[int, int], TrainableEncoder]
-    """Of input width (channels, or d of the patch codes) and number of classes."""
+    """Of input width (channels, or d of the patch codes) and number of classes of the first target."""
     training: TrainingSettings
-    input_kind: Literal["volumes", "bags"] = "bags"
+    input_kind: Literal["volumes", "photographs", "bags"] = "bags"
+    photograph_px: int = 0
+    """Edge of the photographs that it is trained on."""
 
 
 def _demo_clam(width: int, n_classes: int) -> ClamConfig:
@@ -41,6 +46,10 @@ PRESETS: dict[tuple[str, str], Trainable] = {
         lambda channels, _: DenseNet3d(DenseNet3dConfig(channels)), DEMO_VOLUMES_TRAINING, "volumes"
     ),
     ("densenet3d", "paper"): Trainable(lambda channels, _: DenseNet3d(densenet121(channels)), PAPER_VOLUMES, "volumes"),
+    ("inception_multitask", "demo"): Trainable(
+        lambda *_: InceptionMultitask(InceptionConfig("Mixed_5d")), DEMO_PHOTOGRAPHS_TRAINING, "photographs", 128
+    ),
+    ("inception_multitask", "paper"): Trainable(lambda *_: InceptionMultitask(), PAPER_PHOTOGRAPHS, "photographs", 512),
     ("clam_sb", "demo"): Trainable(lambda width, k: ClamSB(_demo_clam(width, k)), DEMO_BAGS_TRAINING),
     ("clam_sb", "paper"): Trainable(lambda width, k: ClamSB(clam_small(width, k)), PAPER_BAGS),
     ("clam_mb", "demo"): Trainable(lambda width, k: ClamMB(_demo_clam(width, k)), DEMO_BAGS_TRAINING),

@@ -13,6 +13,7 @@ import numpy as np
 from embeddings.errors import InvalidInputError
 from embeddings.types import NEVER_TRAINED, FoldScope, InputKind
 from encoders.pathology_models import MODELS, PatchModel, timm_model
+from encoders.photograph_models import PHOTOGRAPH_MODELS
 from encoders.protocol import Encoder
 
 WEIGHTS_FREE = {
@@ -24,12 +25,16 @@ WEIGHTS_FREE = {
 
 TRAINED = {
     "densenet3d": "encoders.densenet3d:DenseNet3dEncoder",
+    "inception_multitask": "encoders.inception_multitask:InceptionMultitaskEncoder",
     "attention_pooling": "encoders.attention_pooling:AttentionPoolingEncoder",
     "clam_sb": "encoders.clam:ClamSBEncoder",
     "clam_mb": "encoders.clam:ClamMBEncoder",
     "mean_pooling": "encoders.mean_pooling:MeanPoolingEncoder",
 }
 """Rebuilt from the `config` and `tensors` of a `TrainedClassifier`."""
+
+MULTI_TASK = frozenset({"inception_multitask"})
+"""Trained on all targets of a cohort at once, unless some are named."""
 
 FROZEN_VOLUMES = {
     "resnet3d": "encoders.resnet3d:ResNet3dEncoder",
@@ -38,13 +43,14 @@ FROZEN_VOLUMES = {
 """Case encoders of volumes whose weights others trained, from a file."""
 
 PATCH_ENCODER = "encoders.timm_patch:TimmPatchEncoder"
-"""Builds all patch encoders whose weights others trained."""
+"""Builds all encoders of tiles and photographs whose weights others trained."""
 
 INPUT_KINDS: Mapping[str, InputKind] = {
     "texture": "tiles",
     "first_order": "volumes",
     "colour_texture": "photographs",
     "densenet3d": "volumes",
+    "inception_multitask": "photographs",
     "attention_pooling": "bags",
     "clam_sb": "bags",
     "clam_mb": "bags",
@@ -64,20 +70,26 @@ def encoder_names() -> tuple[str, ...]:
 
 
 def patch_encoder_names() -> tuple[str, ...]:
-    """Names of the patch encoders whose weights others trained, sorted. Any timm model's name does as well."""
-    return tuple(sorted(MODELS))
+    """Names of the networks for tiles and photographs whose weights others trained, sorted.
+
+    Any timm model's name does as well.
+    """
+    return tuple(sorted({*MODELS, *PHOTOGRAPH_MODELS}))
 
 
-def input_kind(name: str) -> InputKind:
-    """What encoder `name` consumes. Raises InvalidInputError for an unknown name."""
+def input_kinds(name: str) -> tuple[InputKind, ...]:
+    """What encoder `name` can consume: one kind, but networks of pictures take tiles and photographs alike.
+
+    Raises InvalidInputError for an unknown name.
+    """
     if name in INPUT_KINDS:
-        return INPUT_KINDS[name]
+        return (INPUT_KINDS[name],)
     _patch_model(name)
-    return "tiles"
+    return ("tiles", "photographs")
 
 
 def needs_weights(name: str) -> bool:
-    """Whether `build_encoder` needs foreign weights for encoder `name`. Raises as `input_kind` does."""
+    """Whether `build_encoder` needs foreign weights for encoder `name`. Raises as `input_kinds` does."""
     return name in FROZEN_VOLUMES or (name not in INPUT_KINDS and bool(_patch_model(name)))
 
 
@@ -94,9 +106,21 @@ def patch_encoder_facts(name: str) -> tuple[int, float]:
     return model.input_size_px, model.mpp
 
 
+def photograph_size_px(name: str) -> int:
+    """Edge of the square that frozen encoder `name` is given of a photograph: what its network takes.
+
+    Raises InvalidInputError for an unknown name.
+    """
+    if name in WEIGHTS_FREE:
+        from encoders.photographs import DEFAULT_SETTINGS
+
+        return DEFAULT_SETTINGS.size_px
+    return _patch_model(name).input_size_px
+
+
 def _patch_model(name: str) -> PatchModel:
     """Loads timm, which takes seconds, only for a name that nothing else knows."""
-    model = MODELS.get(name) or timm_model(name)
+    model = MODELS.get(name) or PHOTOGRAPH_MODELS.get(name) or timm_model(name)
     if model is None:
         known = (*INPUT_KINDS, *patch_encoder_names())
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -122,11 +146,11 @@ def build_encoder(
     tensors, config: what `train_classifier` returned, for an encoder trained here; None for others.
     weights_sha256, trained_on: recorded in the spec, so that its digest covers them. Of weights that others trained,
     `trained_on` says none (they never saw the cohort) or unknown.
-    weights: file of a patch encoder whose weights others trained; None fetches it from the model hub. There is no such
-    encoder without weights.
+    weights: file of a network of pictures whose weights others trained; None fetches it from the model hub. There is no
+    such encoder without weights.
     params: `preprocessing` (a JSON-able mapping that becomes part of the spec: `TilingSettings.as_dict()`,
-    `VolumeSettings.as_dict()`, or the patch encoder's digest for a bag encoder), and what the encoder's class takes
-    besides, such as `device` for a network.
+    `VolumeSettings.as_dict()`, `PhotographSettings.as_dict()`, or the patch encoder's digest for a bag encoder), and
+    what the encoder's class takes besides, such as `device` for a network, or `input_kind` for one of pictures.
 
     Raises InvalidInputError for an unknown name or parameter, for a trained encoder without weights, for weights that
     cannot be had or do not fit, and for weights given to an encoder that has none.

@@ -1,18 +1,23 @@
-"""Patch encoders that timm builds: CLAM's truncated ResNet-50, pathology foundation models, any timm model."""
+"""Frozen networks that timm builds: CLAM's truncated ResNet-50, foundation models, any timm model.
+
+On tiles of slides they are patch encoders, on photographs case encoders; the forward pass is the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
-from encoders.checks import check_tiles
+from encoders.checks import check_photographs, check_tiles
+from encoders.clip_layout import clip_to_timm
 from encoders.conch import ConchVision, with_positions
 from encoders.hub import fetch_weights, file_sha256, read_weights
 from encoders.pathology_models import CONCH, PatchModel
@@ -24,12 +29,13 @@ FORWARD_TILES = {"cpu": 8, "cuda": 64}
 
 
 class TimmPatchEncoder:
-    """tiles_bhwc uint8 RGB -> (b, d) float32 codes of a frozen network. See `Encoder`.
+    """tiles_bhwc or photographs_bhwc uint8 RGB -> (b, d) float32 codes of a frozen network. See `Encoder`.
 
     model: its facts. weights: its file; None fetches it from the hub. device: of the network; on cuda it computes in
-    bfloat16 where that is safe, on the CPU in float32. preprocessing: `TilingSettings.as_dict()` of the tiles.
+    bfloat16 where that is safe, on the CPU in float32. preprocessing: `TilingSettings.as_dict()` of the tiles, or
+    `PhotographSettings.as_dict()` of the photographs.
 
-    Tiles of another size than the network's are resized on the device with an antialiased bilinear filter. Raises
+    Pictures of another size than the network's are resized on the device with an antialiased bilinear filter. Raises
     InvalidInputError for weights that cannot be had, read, or do not fit the network.
     """
 
@@ -40,15 +46,11 @@ class TimmPatchEncoder:
         device: str = "cpu",
         preprocessing: Mapping[str, Any] | None = None,
         trained_on: FoldScope = NEVER_TRAINED,
+        input_kind: Literal["tiles", "photographs"] = "tiles",
     ) -> None:
         path = Path(weights) if weights is not None else fetch_weights(model)
-        state = read_weights(path)
         network = build_network(model)
-        if model.layout == "transformers" and "cls_token" not in state:
-            state = to_timm(state, model.input_size_px // network.patch_embed.patch_size[0])  # pyright: ignore
-        if model.architecture == CONCH:
-            state = with_positions(state, network.trunk.patch_embed.grid_size[0])  # pyright: ignore
-        state = {name: value for name, value in state.items() if not name.startswith(model.ignored)}
+        state = own_names(model, network, read_weights(path))
         fit_state(network, state, model.name, path)
         self._model = model
         self._device = torch.device(device)
@@ -63,7 +65,7 @@ class TimmPatchEncoder:
         self.spec = EncoderSpec(
             model.name,
             "1",
-            "tiles",
+            input_kind,
             code_dim,
             file_sha256(path),
             dict(preprocessing or {}) | input_facts(model),
@@ -71,7 +73,8 @@ class TimmPatchEncoder:
         )
 
     def encode(self, batch: np.ndarray, /) -> np.ndarray:
-        check_tiles(batch, self.spec.name)
+        check = check_tiles if self.spec.input_kind == "tiles" else check_photographs
+        check(batch, self.spec.name)
         codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
         step = FORWARD_TILES.get(self._device.type, FORWARD_TILES["cpu"])
         with torch.inference_mode():
@@ -121,6 +124,25 @@ def build_network(model: PatchModel) -> nn.Module:
     return network if all(name in held for name, _ in network.named_buffers()) else build()
 
 
+def own_names(model: PatchModel, network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a published file under the names of `network`; those that no rule knows keep theirs."""
+    state = dict(state)
+    if model.part:
+        inner = {name.removeprefix(model.part): v for name, v in state.items() if name.startswith(model.part)}
+        known = network.state_dict().keys()
+        state = {name: value for name, value in (inner or state).items() if name in known}
+    if model.layout == "transformers" and "cls_token" not in state:
+        state = to_timm(state, model.input_size_px // network.patch_embed.patch_size[0])  # pyright: ignore
+    if model.layout == "clip":
+        state = clip_to_timm(state)
+    if model.layout == "own" and not state.keys() >= network.state_dict().keys():
+        # timm keeps the translation of the authors' own files beside each family of networks.
+        state = import_module(type(network).__module__).checkpoint_filter_fn(state, network)
+    if model.architecture == CONCH:
+        state = with_positions(state, network.trunk.patch_embed.grid_size[0])  # pyright: ignore
+    return {name: value for name, value in state.items() if not name.startswith(model.ignored)}
+
+
 def pooled(network: nn.Module, model: PatchModel, images_bchw: Tensor) -> Tensor:
     """codes_bd of normalised images."""
     if model.pooling == "own":
@@ -135,7 +157,7 @@ def pooled(network: nn.Module, model: PatchModel, images_bchw: Tensor) -> Tensor
 
 
 def input_facts(model: PatchModel) -> dict[str, Any]:
-    """What happens to a tile before the network and to its tokens after it, for the spec."""
+    """What happens to a picture before the network and to its tokens after it, for the spec."""
     return {
         "input_size_px": model.input_size_px,
         "resize": "bilinear, antialiased",

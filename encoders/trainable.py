@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,7 +17,8 @@ from embeddings.types import NEVER_TRAINED, Bag, EncoderSpec, FoldScope
 from encoders.weights import load_tensors
 
 type Items = np.ndarray | Sequence[np.ndarray] | Sequence[Bag]
-"""Data of n cases: item i is volume_cdhw (c, d, h, w) float32, or a bag. A sequence may read its items when asked."""
+"""Data of n cases: item i is volume_cdhw (c, d, h, w) float32, photograph_hwc (h, w, 3) uint8, or a bag. A sequence may
+read its items when asked."""
 
 
 class TrainableEncoder(nn.Module, ABC):
@@ -25,7 +27,7 @@ class TrainableEncoder(nn.Module, ABC):
     encoder_name: ClassVar[str]
     """Under which `build_encoder` rebuilds it."""
 
-    input_kind: ClassVar[Literal["volumes", "bags"]]
+    input_kind: ClassVar[Literal["volumes", "photographs", "bags"]]
 
     encode_batch_size: ClassVar[int]
     """Items per forward pass when it encodes."""
@@ -42,13 +44,25 @@ class TrainableEncoder(nn.Module, ABC):
     def config(self) -> dict[str, Any]:
         """JSON-able; with the tensors enough to rebuild the module."""
 
+    def start_from(self, path: Path, saw: Literal["none", "unknown"]) -> None:
+        """Lets `reset` take the weights of a file for those that it draws; `saw`: whether they saw the cohort's cases.
+
+        Raises InvalidInputError for a file that does not fit, and where the module knows no published weights.
+        """
+        raise InvalidInputError(
+            f"encoder {self.encoder_name} is trained from weights of its own, not from {path}; leave --weights out"
+        )
+
     @abstractmethod
     def check(self, data: Items) -> None:
         """Raises InvalidInputError where `data` is not what the module takes. Reads every item."""
 
     @abstractmethod
     def reset(self, train_data: Items, generator: torch.Generator) -> None:
-        """Draws all weights anew from `generator`, and fits what the module keeps of the train data (its scale)."""
+        """Draws all weights anew from `generator`, and fits what the module keeps of the train data (its scale).
+
+        A module with start weights (`start_from`) takes those.
+        """
 
     @abstractmethod
     def batch(self, data: Items, rows: Sequence[int]) -> Any:
@@ -59,7 +73,7 @@ class TrainableEncoder(nn.Module, ABC):
         """A lightly changed copy of a train batch; `generator` lives on the CPU."""
 
     def training_loss(self, batch: Any, y: torch.Tensor, decode: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-        """Scalar loss of a train batch with labels y (b,) int64; `decode` turns codes into logits (b, k)."""
+        """Scalar loss of a train batch with labels y (b,) int64 of one target; `decode`: codes -> logits (b, k)."""
         return cross_entropy(decode(self(batch)), y)
 
     def decoder_mask(self, n_classes: int) -> torch.Tensor | None:
@@ -72,10 +86,11 @@ class TrainableEncoder(nn.Module, ABC):
 
 
 class TrainedEncoder:
-    """A trained module as an `Encoder`: volumes_bcdhw float32 or a sequence of bags -> (b, code_dim) float32.
+    """A trained module as an `Encoder`: volumes, photographs or a sequence of bags -> (b, code_dim) float32.
 
-    config, tensors: of a `TrainedClassifier`. preprocessing: `VolumeSettings.as_dict()` of the volumes, or which patch
-    codes the bags hold: ``{"patch_encoder": name, "patch_encoder_digest": digest}``.
+    config, tensors: of a `TrainedClassifier`. preprocessing: `VolumeSettings.as_dict()` of the volumes,
+    `PhotographSettings.as_dict()` of the photographs, or which patch codes the bags hold:
+    ``{"patch_encoder": name, "patch_encoder_digest": digest}``.
     """
 
     module_class: ClassVar[type[TrainableEncoder]]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from embeddings.errors import GuidestoreError
-from flows.commands import codes, cohorts, experiments, heads, store
+from flows.commands import codes, cohorts, experiments, heads, report, store
 
 app = typer.Typer(
     name="guidestore",
@@ -98,6 +98,7 @@ def demo(
 app.add_typer(cohorts.app, name="cohort")
 app.add_typer(codes.app)
 app.add_typer(heads.app)
+app.add_typer(report.app)
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(store.app)
 

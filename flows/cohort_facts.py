@@ -14,6 +14,12 @@ def only_target(snapshot: Snapshot, cohort: str) -> str:
     return _only(names, cohort, "target")
 
 
+def all_targets(snapshot: Snapshot, cohort: str) -> tuple[str, ...]:
+    """All of the cohort's targets, sorted. Raises NotFoundInStoreError where it has none."""
+    names = sorted(set(snapshot.rows("targets", cohort=cohort)["target"].to_pylist()))
+    return tuple(names) or (only_target(snapshot, cohort),)
+
+
 def only_split(snapshot: Snapshot, cohort: str) -> str:
     """The cohort's one split. Raises NotFoundInStoreError, AmbiguousNameError."""
     names = sorted(set(snapshot.rows("splits", cohort=cohort)["split"].to_pylist()))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
 
 from embeddings.errors import InvalidInputError
-from embeddings.snapshot import Snapshot
 from embeddings.store import EmbeddingStore
-from flows.threads import one_thread
+from flows.stored_predictions import load_predictions
+from flows.stored_runs import load_runs
 from heads.significance import McNemar, RunPredictions, compare, draw_metrics, mcnemar, on_common_cases
 
 METRICS = ("balanced_accuracy", "f1_micro", "auroc")
@@ -44,14 +43,22 @@ def compare_runs(
     ids = [store.find_run(name, at).artifact for name in (a, b)]
     if ids[0] == ids[1]:
         raise InvalidInputError(f"{a} and {b} are the same run {ids[0][:12]}; name two")
-    facts = [_facts(snapshot, run) for run in ids]
+    found, _ = load_runs(snapshot, ids)
+    facts = sorted(found, key=lambda fact: ids.index(fact["run"]))
     for what in ("cohort", "target"):
         if facts[0][what] != facts[1][what]:
             raise InvalidInputError(
                 f"run {a} is of {what} {facts[0][what]} and run {b} of {facts[1][what]}; compare runs of one {what}"
             )
     classes = json.loads(facts[0]["settings"])["classes"]
-    given = [_predictions(snapshot, run, classes, part) for run in ids]
+    predictions = load_predictions(snapshot, facts, part)
+    for run in ids:
+        if run not in predictions:
+            raise InvalidInputError(
+                f"run {run[:12]} has fewer than 2 labelled {part} predictions (a run that diverged has none)"
+            )
+    # One unit: what makes them a pair is the cases, whatever split or seed they come from.
+    given = [replace(predictions[run], unit=("pair",)) for run in ids]
     common = set(given[0].case_ids) & set(given[1].case_ids)
     if len(common) < 2:
         raise InvalidInputError(
@@ -59,7 +66,7 @@ def compare_runs(
             f"and {facts[1]['split']}/{facts[1]['fold']}); compare runs that were tested on the same cases"
         )
     one, other = on_common_cases(given)
-    with one_thread():
+    with threadpool_limits(1):
         drawn = draw_metrics([one, other], metrics=METRICS)
         rows = []
         for metric in METRICS:
@@ -82,29 +89,10 @@ def compare_runs(
     )
 
 
-def _facts(snapshot: Snapshot, run: str) -> dict[str, Any]:
-    (facts,) = snapshot.rows("runs").filter(pc.field("run") == run).to_pylist()
-    return facts
-
-
 def _name(facts: dict[str, Any]) -> str:
     control = f", {facts['control']} pairs {facts['permutation']}" if facts["control"] else ""
     heads = " ".join(name for name in (facts["guidance"], facts["decoder"]) if name)
     return f"{facts['row']}{control} ({heads}, {facts['mode']}, fold {facts['fold']}, seed {facts['seed']})"
-
-
-def _predictions(snapshot: Snapshot, run: str, classes: list[str], part: str) -> RunPredictions:
-    stored = snapshot.rows("predictions").filter((pc.field("run") == run) & (pc.field("part") == part)).to_pylist()
-    labelled = [row for row in stored if row["label"] is not None]
-    if not labelled:
-        raise InvalidInputError(f"run {run[:12]} has no labelled {part} predictions (a run that diverged has none)")
-    return RunPredictions(
-        run,
-        ("pair",),  # one unit: what makes them a pair is the cases, whatever split or seed they come from
-        tuple(row["case_id"] for row in labelled),
-        np.array([classes.index(row["label"]) for row in labelled]),
-        np.array([row["probabilities"] for row in labelled]),
-    )
 
 
 def _changed(one: RunPredictions, other: RunPredictions, classes: list[str]) -> list[dict[str, Any]]:

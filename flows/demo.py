@@ -83,7 +83,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> DemoResult:
     lap("cohort")
 
     say("Encoding: texture bags of the slides, then C_S and C_I trained on each fold …")
-    common = {"store": root, "cohort": COHORT, "split": SPLIT, "target": TARGET}
+    common = {"store": root, "cohort": COHORT, "split": SPLIT, "targets": (TARGET,)}
     reports = [
         encode_flow(
             EncodeSettings(
@@ -110,7 +110,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> DemoResult:
         GuideSettings(
             store=root,
             cohort=COHORT,
-            target=TARGET,
+            targets=(TARGET,),
             split=SPLIT,
             inferior="mri_all/densenet3d",
             superior="histology/attention_pooling",

@@ -17,14 +17,22 @@ from embeddings.recipe import code_artifact
 from embeddings.store import EmbeddingStore
 from embeddings.types import Bag, CodeSetKey, EncoderSpec, FoldScope
 from encoders.protocol import Encoder
-from encoders.registry import TRAINED, WEIGHTS_FREE, build_encoder, input_kind, patch_encoder_facts
+from encoders.registry import (
+    MULTI_TASK,
+    TRAINED,
+    WEIGHTS_FREE,
+    build_encoder,
+    input_kinds,
+    patch_encoder_facts,
+    photograph_size_px,
+)
 from flows.ahead import read_ahead
-from flows.cohort_facts import only_split, only_target, split_folds
+from flows.cohort_facts import all_targets, only_split, only_target, split_folds
 from flows.committing import CodeBatch, Quarantine, register_encoder
-from flows.images import CaseImage, images_of
+from flows.images import CaseImage, are_photographs, images_of
 from flows.reporting import EncodeReport, Progress, counted, no_progress
 from flows.settings import EncodeSettings
-from flows.sources import BagSource, Item, PhotographSource, Source, VolumeSource
+from flows.sources import KEPT_PHOTOGRAPH_BYTES, BagSource, Item, PhotographSource, Source, VolumeSource
 from flows.threads import check_device, one_thread
 from warehouse.cohorts.pseudonyms import Pseudonyms
 from warehouse.indexer import build_index
@@ -38,19 +46,17 @@ def encode(settings: EncodeSettings, progress: Progress = no_progress) -> Encode
     store = EmbeddingStore.open(settings.store)
     check_device(settings.device)
     job = _Encode(store, settings, EncodeReport(), progress)
-    kind = input_kind(settings.encoder)
+    kinds = input_kinds(settings.encoder)
     small = settings.encoder in ("texture", "first_order") or (
         settings.encoder in TRAINED and settings.preset == "demo"
     )
     with one_thread() if small else nullcontext():
         if settings.encoder in TRAINED:
-            job.trained(kind)
-        elif kind == "tiles":
-            job.slides()
-        elif kind == "photographs":
-            job.photographs()
-        else:
+            job.trained(kinds[0])
+        elif kinds == ("volumes",):
             job.volumes()
+        else:
+            job.pictures(kinds)
     job.report.snapshot = store.snapshot().version
     build_index(store)
     return job.report
@@ -65,7 +71,22 @@ class _Encode:
     hidden: dict[str, str] = field(default_factory=dict)
     """What must not reach the store: the paths of a pseudonymized cohort, which hold patient ids -> image id."""
 
-    def slides(self) -> None:
+    def pictures(self, kinds: Sequence[str]) -> None:
+        """Slides or photographs, as the cohort has them. Raises InvalidInputError where the encoder takes the other."""
+        settings, images = self.settings, self._images()
+        kind = "photographs" if are_photographs(images) else "tiles"
+        if kind not in kinds:
+            has, wants = ("photographs", "slides") if kind == "photographs" else ("slides", "photographs")
+            raise InvalidInputError(
+                f"encoder {settings.encoder} takes {wants}, and the images of modality {settings.modality} are {has}; "
+                "`guidestore encoders` lists those for them"
+            )
+        if kind == "photographs":
+            self._photographs(images)
+        else:
+            self._slides(images)
+
+    def _slides(self, images: Sequence[CaseImage]) -> None:
         """Slides -> bags, each committed as it finishes."""
         from encoders.slides.encode import encode_slides
         from encoders.slides.stream import SlideJob
@@ -76,7 +97,6 @@ class _Encode:
         tiling = TilingSettings(settings.target_mpp or target_mpp, settings.tile_size_px or tile_size_px)
         encoder = build_encoder(settings.encoder, preprocessing=tiling.as_dict(), **self._loading())
         key = self._code_set(encoder.spec)
-        images = self._images()
         items = [Item(image.case_id, image.image_id, image.sha256s) for image in images]
         by_id = {(image.case_id, image.image_id): image for image in images}
         todo = self._missing(key, items)
@@ -115,10 +135,14 @@ class _Encode:
         self._case_codes(encoder, {}, source)
         self.report.images_read += source.images_read
 
-    def photographs(self) -> None:
+    def _photographs(self, images: Sequence[CaseImage]) -> None:
         """Photographs -> case codes."""
-        source = PhotographSource(self._images())
-        encoder = build_encoder(self.settings.encoder, preprocessing=source.preprocessing, **self._loading())
+        settings = self.settings
+        source = PhotographSource(images, settings.photograph_px or photograph_size_px(settings.encoder))
+        loading = self._loading()
+        if loading:
+            loading["input_kind"] = "photographs"
+        encoder = build_encoder(settings.encoder, preprocessing=source.preprocessing, **loading)
         self._case_codes(encoder, {}, source)
         self.report.images_read += source.images_read
 
@@ -127,15 +151,24 @@ class _Encode:
         from flows.training import FoldTraining
 
         settings, snapshot = self.settings, self.store.snapshot()
-        target = settings.target or only_target(snapshot, settings.cohort)
+        targets = settings.targets or (
+            all_targets(snapshot, settings.cohort)
+            if settings.encoder in MULTI_TASK
+            else (only_target(snapshot, settings.cohort),)
+        )
         split = settings.split or only_split(snapshot, settings.cohort)
         folds = settings.folds or split_folds(snapshot, settings.cohort, split)
         source: Source
         if kind == "volumes":
             source = self._volume_source()
+        elif kind == "photographs":
+            from encoders.presets import trainable
+
+            size_px = settings.photograph_px or trainable(settings.encoder, settings.preset).photograph_px
+            source = PhotographSource(self._images(), size_px, KEPT_PHOTOGRAPH_BYTES)
         else:
             source = BagSource(snapshot, settings.cohort, settings.modality, settings.patch_encoder)
-        training = FoldTraining(self.store, settings, source, target, self.report, self.progress)
+        training = FoldTraining(self.store, settings, source, tuple(dict.fromkeys(targets)), self.report, self.progress)
         for fold in folds:
             encoder, config = training.encoder(FoldScope.of(settings.cohort, split, fold))
             self._case_codes(encoder, config, source)

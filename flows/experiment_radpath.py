@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from embeddings.errors import InvalidInputError, NotFoundInStoreError
 from embeddings.snapshot import Snapshot
 from embeddings.store import EmbeddingStore
 from flows.cohort_facts import split_folds
 from flows.cohorts import add_radpath
+from flows.effects import effects_of
 from flows.encode import encode
+from flows.experiment import ExperimentReport
 from flows.guide import guide
 from flows.images import GROUPS
+from flows.paper_table import PaperTable
 from flows.reporting import Progress, no_progress
 from flows.settings import EncodeSettings, GuideSettings, RadPathSettings
-from flows.table1 import Table1, build_table1, draw, to_csv, to_markdown
+from flows.stored_runs import load_runs
+from flows.table1 import build_table1
 from warehouse.cohorts.radpath import SPLIT
 
 TARGET, SUPERIOR = "class", "histology"
-
-
-@dataclass
-class ExperimentReport:
-    """The table, and what it took: counts of this call alone."""
-
-    table: Table1
-    runs: list[str]
-    images_read: int = 0
-    encoded: int = 0
-    trained: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    snapshot: int = 0
 
 
 def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> ExperimentReport:
@@ -53,7 +39,7 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
     patch_encoder = settings.patch_encoder or ("texture" if small else "resnet50_trunc")
     common = {"store": settings.store, "cohort": settings.cohort, "key_file": settings.key_file}
     common |= {"preset": settings.preset, "device": settings.device, "seed": settings.seed}
-    fold_wise = {"split": SPLIT, "folds": folds, "target": TARGET}
+    fold_wise = {"split": SPLIT, "folds": folds, "targets": (TARGET,)}
     slides = encode(
         EncodeSettings(
             **common,
@@ -88,7 +74,7 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
                     cohort=settings.cohort,
                     inferior=f"{modality}/{key.encoder}@{key.encoder_digest[:12]}",
                     superior=f"{SUPERIOR}/{settings.superior_encoder}@{superior_of[fold].encoder_digest[:12]}",
-                    target=TARGET,
+                    targets=(TARGET,),
                     split=SPLIT,
                     folds=(fold,),
                     seeds=(settings.seed,),
@@ -114,16 +100,6 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
         notes,
         store.snapshot().version,
     )
-
-
-def write_table(table: Table1, folder: Path) -> list[Path]:
-    """``table1.md``, ``table1.csv`` and ``table1.png`` in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"table1.{suffix}" for suffix in ("md", "csv", "png")]
-    files[0].write_text(to_markdown(table), encoding="utf-8")
-    files[1].write_text(to_csv(table), encoding="utf-8")
-    draw(table, files[2])
-    return files
 
 
 def _cohort(store: EmbeddingStore, settings: RadPathSettings) -> list[str]:
@@ -165,10 +141,7 @@ def _inputs(snapshot: Snapshot, settings: RadPathSettings) -> tuple[list[str], l
     return inputs, [f"cohort {settings.cohort} has no images of {', '.join(absent)}: no column"] if absent else []
 
 
-def _table(snapshot: Snapshot, cohort: str, runs: list[str]) -> Table1:
-    wanted = pa.array(runs, pa.string())
-    facts = snapshot.rows("runs").filter(pc.field("run").isin(wanted)).to_pylist()
-    stored = snapshot.rows("metrics").filter(pc.field("run").isin(wanted) & (pc.field("part") == "test")).to_pylist()
-    values = {(row["run"], row["metric"]): row["value"] for row in stored}
+def _table(snapshot: Snapshot, cohort: str, runs: list[str]) -> PaperTable:
+    facts, values = load_runs(snapshot, runs)
     layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
-    return build_table1(facts, values, cohort=cohort, layout=layouts[0])
+    return build_table1(facts, values, effects_of(snapshot, facts), cohort=cohort, layout=layouts[0])

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +19,17 @@ from embeddings.recipe import rows_artifact, weights_artifact
 from embeddings.snapshot import Snapshot
 from embeddings.store import EmbeddingStore, Transaction, versions
 from embeddings.types import CodeSetKey, PairedCodes
+from flows.ahead import read_ahead
 from flows.cohort_facts import only_split, only_target, split_folds
-from flows.reporting import Progress, no_progress
+from flows.reporting import Progress, counted, no_progress
 from flows.settings import GuideSettings
 from flows.threads import one_thread
 from warehouse.indexer import build_index
 
 if TYPE_CHECKING:  # torch loads with it
-    from heads.input_rows import Mode, TrainedHead
+    from heads.input_rows import RowsJob, TrainedHead
 
-IMPLEMENTATION = "1"
+IMPLEMENTATION = "2"
 """Part of every run's recipe; bump it when a change of `heads` changes results, so that stored runs are not reused."""
 
 
@@ -43,37 +44,69 @@ class GuideReport:
     snapshot: int = 0
 
 
-def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideReport:
-    """Trains and evaluates what the store does not have yet, one commit per fold, seed and mode.
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One target, fold, mode and seed that the store lacks."""
 
-    Raises GuidestoreError: unknown names, leakage between folds, too few cases.
+    asked: RowsJob
+    ids: dict[tuple[str, str, int], str]
+    """(row, control, permutation) -> run."""
+
+
+def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideReport:
+    """Trains and evaluates what the store does not have yet, one commit per fold, seed, mode and target.
+
+    The targets and modes of a fold and seed are trained together, because they share every G, and two such batches at a
+    time, each on one core. Raises GuidestoreError: unknown names, leakage between folds, too few
+    cases.
     """
     store = EmbeddingStore.open(settings.store)
     snapshot = store.snapshot()
-    target = settings.target or only_target(snapshot, settings.cohort)
+    targets = settings.targets or (only_target(snapshot, settings.cohort),)
     split = settings.split or only_split(snapshot, settings.cohort)
     folds = settings.folds or split_folds(snapshot, settings.cohort, split)
     report = GuideReport()
-    jobs: list[tuple[int, Mode, int]] = [
-        (fold, mode, seed) for fold in folds for mode in settings.modes for seed in settings.seeds
-    ]
-    for done, (fold, mode, seed) in enumerate(jobs):
-        progress(f"guide {settings.inferior} by {settings.superior}", done, len(jobs))
-        paired = pair(
-            snapshot,
-            cohort=settings.cohort,
-            target=target,
-            inferior=f"{settings.cohort}/{settings.inferior}",
-            superior=f"{settings.cohort}/{settings.superior}",
-            split=split,
-            fold=fold,
-        )
-        _note_issues(report, snapshot, paired)
-        _guide_fold(store, snapshot, settings, paired, mode, seed, report)
-    progress(f"guide {settings.inferior} by {settings.superior}", len(jobs), len(jobs))
+
+    def batches() -> Iterator[list[_Job]]:
+        for fold in folds:
+            paired = [_pair(snapshot, settings, target, split, fold) for target in targets]
+            for of_target in paired:
+                _note_issues(report, snapshot, of_target)
+            for seed in settings.seeds:
+                yield _planned(snapshot, settings, paired, seed, report)
+
+    def train(jobs: list[_Job]) -> list[tuple[_Job, list[TrainedHead]]]:
+        from heads.input_rows import train_rows
+
+        heads = {"guidance": settings.guidance, "decoder": settings.decoder, "permutations": settings.permutations}
+        return list(zip(jobs, train_rows([job.asked for job in jobs], **heads), strict=True))
+
+    what = f"guide {settings.inferior} by {settings.superior}"
+    with one_thread():
+        for _, trained in counted(read_ahead(train, batches()), len(folds) * len(settings.seeds), what, progress):
+            if isinstance(trained, InvalidInputError):
+                raise trained
+            for job, heads in trained:
+                asked = job.asked
+                place = f"{settings.cohort}/{split}/{asked.paired.fold}"
+                message = f"heads of {asked.paired.target} on {place}, {asked.mode}, seed {asked.seed}"
+                with store.begin(message) as transaction:
+                    report.trained += _commit_heads(transaction, settings, job, heads)
     report.snapshot = store.snapshot().version
     build_index(store)
     return report
+
+
+def _pair(snapshot: Snapshot, settings: GuideSettings, target: str, split: str, fold: int) -> PairedCodes:
+    return pair(
+        snapshot,
+        cohort=settings.cohort,
+        target=target,
+        inferior=f"{settings.cohort}/{settings.inferior}",
+        superior=f"{settings.cohort}/{settings.superior}",
+        split=split,
+        fold=fold,
+    )
 
 
 def _note_issues(report: GuideReport, snapshot: Snapshot, paired: PairedCodes) -> None:
@@ -95,46 +128,30 @@ def _encoders_behind(snapshot: Snapshot, key: CodeSetKey | None) -> list[CodeSet
     return [key, *(other for other in snapshot.code_sets if pooled and other.encoder_digest == pooled)]
 
 
-def _guide_fold(
-    store: EmbeddingStore,
-    snapshot: Snapshot,
-    settings: GuideSettings,
-    paired: PairedCodes,
-    mode: Mode,
-    seed: int,
-    report: GuideReport,
-) -> None:
-    from heads.input_rows import ALL_ROWS, GUIDED_ROWS, train_rows
+def _planned(
+    snapshot: Snapshot, settings: GuideSettings, of_targets: Sequence[PairedCodes], seed: int, report: GuideReport
+) -> list[_Job]:
+    """What the store lacks of one fold and seed."""
+    from heads.input_rows import ALL_ROWS, GUIDED_ROWS, RowsJob
 
     plan = [(row, "", -1) for row in ALL_ROWS]
     plan += [(row, "shuffled", permutation) for permutation in range(settings.permutations) for row in GUIDED_ROWS]
-    data = paired_digest(paired)
-    ids = {
-        (row, control, permutation): _run_id(settings, data, mode, seed, row, control, permutation)
-        for row, control, permutation in plan
-    }
-    report.runs += ids.values()
-    have = sum(run in snapshot.artifacts for run in ids.values())
-    report.existing += have
-    if have == len(ids):
-        return
-    d_i, d_s = (None, None)
-    if mode == "as-published":
-        d_i = _classifier(snapshot, paired.inferior_key, paired.target)
-        d_s = _classifier(snapshot, paired.superior_key, paired.target)
-    heads = train_rows(
-        paired,
-        guidance=settings.guidance,
-        decoder=settings.decoder,
-        mode=mode,
-        seed=seed,
-        d_i=d_i,
-        d_s=d_s,
-        permutations=settings.permutations,
-    )
-    message = f"heads on {paired.cohort}/{paired.split}/{paired.fold}, {mode}, seed {seed}"
-    with one_thread(), store.begin(message) as transaction:
-        report.trained += _commit_heads(transaction, settings, paired, data, mode, heads, ids)
+    jobs: list[_Job] = []
+    for paired in of_targets:
+        data = paired_digest(paired)
+        for mode in settings.modes:
+            ids = {place: _run_id(settings, data, mode, seed, *place) for place in plan}
+            report.runs += ids.values()
+            have = sum(run in snapshot.artifacts for run in ids.values())
+            report.existing += have
+            if have == len(ids):
+                continue
+            stored = {}
+            if mode == "as-published":
+                stored["d_i"] = _classifier(snapshot, paired.inferior_key, paired.target)
+                stored["d_s"] = _classifier(snapshot, paired.superior_key, paired.target)
+            jobs.append(_Job(RowsJob(paired, mode, seed, **stored), ids))
+    return jobs
 
 
 def _run_id(settings: GuideSettings, data: str, mode: str, seed: int, row: str, control: str, permutation: int) -> str:
@@ -171,6 +188,21 @@ def paired_digest(paired: PairedCodes) -> str:
     )
 
 
+def pairs_digest(paired: PairedCodes) -> str:
+    """Identity of what G is fitted on: the codes of the train pairs, whatever their labels."""
+    rows = paired.rows("train", paired.is_pair)
+    arrays = hashlib.sha256()
+    for array in (paired.inferior_nd, paired.superior_nd):
+        arrays.update(np.ascontiguousarray(array[rows]))
+    return sha256_of(
+        {
+            "cases": [paired.case_ids[row] for row in rows],
+            "keys": [_digest_of(paired.inferior_key), _digest_of(paired.superior_key)],
+            "arrays": arrays.hexdigest(),
+        }
+    )
+
+
 def _digest_of(key: CodeSetKey | None) -> str:
     return key.encoder_digest if key else ""
 
@@ -193,26 +225,20 @@ def _classifier(snapshot: Snapshot, key: CodeSetKey | None, target: str) -> Any:
     )
 
 
-def _commit_heads(
-    transaction: Transaction,
-    settings: GuideSettings,
-    paired: PairedCodes,
-    data: str,
-    mode: str,
-    heads: Iterable[TrainedHead],
-    ids: dict[tuple[str, str, int], str],
-) -> int:
+def _commit_heads(transaction: Transaction, settings: GuideSettings, job: _Job, heads: Sequence[TrainedHead]) -> int:
     runs, metrics, predictions, inputs = [], [], [], {}
+    paired = job.asked.paired
+    pairs = pairs_digest(paired)
     scope = {"cohort": paired.cohort, "split": paired.split, "fold": paired.fold}
     for head in heads:
-        run = ids[head.row, head.control, head.permutation]
+        run = job.ids[head.row, head.control, head.permutation]
         facts = {name: float(value) for name, value in head.facts.items() if math.isfinite(value)}
         weights = {}
         for role, (config, tensors) in head.components.items():
             recipe = {"of": run, "role": role}
-            if role == "guidance":  # one G serves both guided rows, in every mode
+            if role == "guidance":  # one G serves both guided rows, in every mode and for every target
                 recipe = {
-                    "data": data,
+                    "pairs": pairs,
                     "config": config,
                     "seed": head.seed,
                     "control": head.control,
@@ -234,7 +260,7 @@ def _commit_heads(
                 "superior": str(paired.superior_key or ""),
                 "trained_on": ", ".join(sorted({str(key.trained_on) for key in keys})),
                 "row": head.row,
-                "mode": mode,
+                "mode": job.asked.mode,
                 "guidance": head.guidance,
                 "decoder": head.decoder,
                 "control": head.control,

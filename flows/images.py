@@ -1,9 +1,9 @@
-"""The images of a cohort: which files make one image of a modality, and their recorded digests."""
+"""The images of a cohort: which files make one image of a modality, their recorded digests, slides or photographs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,25 @@ class CaseImage:
                 raise InvalidInputError(
                     f"{path} has {path.stat().st_size} bytes, {size} when the cohort was added; add the cohort again"
                 )
+
+
+PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+"""Of files that are never slides; TIFF may be either."""
+
+
+def are_photographs(images: Iterable[CaseImage]) -> bool:
+    """Whether the images are photographs: none of them is a slide by its suffix, its um per pixel, or OpenSlide."""
+    return not any(_is_slide(path, image.mpp) for image in images for path in image.files.values())
+
+
+def _is_slide(path: Path, mpp: float | None) -> bool:
+    if path.suffix.lower() in PHOTOGRAPH_SUFFIXES:
+        return False
+    if mpp is not None or path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
+        return True
+    from openslide import OpenSlide
+
+    return OpenSlide.detect_format(path) is not None
 
 
 def sequence_of(modality: str) -> str:

@@ -92,34 +92,51 @@ def _plain(value: Any) -> Any:
 
 
 def paper_table(evaluation: Any, title: str) -> None:
-    """Prints an `Evaluation` in the paper's form."""
+    """Prints an `Evaluation` in the paper's form, and what each guided row gained."""
     from rich.console import Console
     from rich.table import Table
 
     from flows.evaluate import METRICS
 
-    gaps = {(gap.mode, gap.row, gap.control): gap for gap in evaluation.gaps}
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    for name in ("mode", "input", "BA", "micro F1", "AUROC", "gain over I", "gap closed", "runs"):
-        table.add_column(name, justify="left" if name in ("mode", "input") else "right", no_wrap=True)
-    mode = ""
+    several = len({row.target for row in evaluation.rows}) > 1
+    places = ("target", "mode", "input") if several else ("mode", "input")
+    table = Table(title=title, title_justify="left")
+    for name in (*places, "BA", "micro F1", "AUROC", "runs"):
+        table.add_column(name, justify="left" if name in places else "right", no_wrap=True)
+    before = None
     for row in evaluation.rows:
-        if mode and row.mode != mode:
+        if before and (row.target, row.mode) != (before.target, before.mode):
             table.add_section()
-        gap = gaps.get((row.mode, row.row, row.control))
-        table.add_row(
-            row.mode if row.mode != mode else "",
-            row.label,
-            *(_spread(row.mean[name], row.sd[name]) for name in METRICS),
-            f"{gap.gain:+.3f}" if gap else "",
-            gap.share if gap else "",
-            str(row.n),
-        )
-        mode = row.mode
+        first = before is None or (row.target, row.mode) != (before.target, before.mode)
+        target = (row.target if first else "",) if several else ()
+        scores = (_spread(row.mean[name], row.sd[name]) for name in METRICS)
+        table.add_row(*target, row.mode if first else "", row.label, *scores, str(row.n))
+        before = row
     console = Console() if sys.stdout.isatty() else Console(width=140)
     console.print(table)
+    if evaluation.effects:
+        console.print(_effects_table(evaluation.effects, several))
     for note in evaluation.notes:
         console.print(f"  {note}", highlight=False)
+
+
+def _effects_table(effects: Sequence[Any], several: bool) -> Any:
+    from rich.table import Table
+
+    from flows.effects import spread
+
+    table = Table(title="Is it guidance?", title_justify="left")
+    places = ("target", "mode", "input") if several else ("mode", "input")
+    for name in (*places, "gain over I", "gain over shuffled pairs", "gap closed", "verdict"):
+        left = name in (*places, "verdict")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdict")
+    for found in effects:
+        target = (found.target,) if several else ()
+        effect = found.effect
+        gains = (spread(effect.gain_over_i), spread(effect.gain_over_shuffled)) if effect else ("–", "–")
+        closed = spread(effect.gap_closed, ".0%") if effect else "–"
+        table.add_row(*target, found.mode, found.row, *gains, closed, found.verdict)
+    return table
 
 
 def _spread(mean: float, sd: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ def _encoded(
     if row["input_kind"] == "photographs":
         from encoders.photographs import PhotographSettings, load_photograph
 
-        facts = PhotographSettings(**json.loads(row["preprocessing"]))
+        facts = PhotographSettings(**_own_fields(row, PhotographSettings().as_dict()))
         photographs = {file.stem: load_photograph(file, facts) for file in files}
         return list(photographs), np.concatenate([encoder.encode(one[None]) for one in photographs.values()])
     raise InvalidInputError(f"code set {key} is made of {row['input_kind']}, which cannot be predicted from yet")
@@ -180,8 +180,13 @@ def _tiling(row: Mapping[str, Any]) -> Any:
     """The TilingSettings among an encoder's preprocessing."""
     from encoders.slides.tiling import TilingSettings
 
+    return TilingSettings(**_own_fields(row, TilingSettings().as_dict()))
+
+
+def _own_fields(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Those of an encoder's preprocessing; a frozen network's own facts stand beside them."""
     preprocessing = json.loads(row["preprocessing"])
-    return TilingSettings(**{name: preprocessing[name] for name in TilingSettings().as_dict()})
+    return {name: preprocessing[name] for name in names}
 
 
 def _encoder_row(snapshot: Snapshot, digest: str) -> dict[str, Any]:
@@ -219,6 +224,8 @@ def _rebuilt(snapshot: Snapshot, row: Mapping[str, Any], device: str, weights: P
             params = {"weights": weights, "device": device, "trained_on": FoldScope.parse(row["trained_on"])}
         if row["input_kind"] == "photographs":
             params["preprocessing"] = preprocessing
+            if row["weights_sha256"]:
+                params["input_kind"] = "photographs"
         elif row["input_kind"] == "volumes":
             params |= {"channels": len(preprocessing["sequences"]), "preprocessing": preprocessing}
         else:

@@ -20,14 +20,16 @@ class _Settings(BaseModel):
 
 
 class EncodeSettings(_Settings):
-    """Images of one modality -> codes, by a weights-free encoder or one trained on each fold."""
+    """Images of one modality -> codes, by a frozen encoder or one trained on each fold."""
 
     modality: str = Field(description="mri_t1, mri_all, histology, …: one of the cohort's, or a group of them.")
     encoder: str = Field(description="Name of an encoder; `guidestore encoders` lists them.")
     split: str = Field(default="", description="For trained encoders: the split whose folds to train on.")
     folds: Folds = ()
-    target: str = Field(
-        default="", description="For trained encoders: the target to train on; empty: the cohort's only one."
+    targets: tuple[str, ...] = Field(
+        default=(),
+        description="For trained encoders: the targets to train on; empty: the cohort's only one, and all of them for "
+        "a multi-task encoder.",
     )
     seed: int = Field(default=0, ge=0, description="For trained encoders: seed of weights, sampler and augmentation.")
     preset: Literal["demo", "paper"] = Field(
@@ -40,11 +42,19 @@ class EncodeSettings(_Settings):
     )
     weights: Path | None = Field(
         default=None,
-        description="Weights file of a pretrained encoder (safetensors, or PyTorch's .pt, .pth, .bin); empty: the hub.",
+        description="Weights file of a pretrained encoder (safetensors, or PyTorch's .pt, .pth, .bin); empty: the hub. "
+        "For inception_multitask: where training starts; empty: from nothing.",
     )
     pretrained_on: Literal["none", "unknown"] = Field(
         default="none",
         description="What pretrained weights saw: none of these cases; or unknown, which every table then says.",
+    )
+    photograph_px: int | None = Field(
+        default=None,
+        ge=32,
+        le=4096,
+        description="For photographs: edge of the square that the encoder is given, in pixels; empty: the preset's, or "
+        "what the network was made for.",
     )
     tile_size_px: int | None = Field(
         default=None, ge=8, description="For slides: edge of a tile in pixels; empty: what the encoder was made for."
@@ -82,7 +92,7 @@ class GuideSettings(_Settings):
 
     inferior: str = Field(description="Inferior code set: MODALITY/ENCODER[@DIGEST].")
     superior: str = Field(description="Superior code set: MODALITY/ENCODER[@DIGEST].")
-    target: str = Field(default="", description="What to classify; empty: the cohort's only target.")
+    targets: tuple[str, ...] = Field(default=(), description="What to classify; empty: the cohort's only target.")
     split: str = Field(default="", description="Which split; empty: the cohort's only one.")
     folds: Folds = ()
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="One head per fold and seed.")
@@ -136,6 +146,38 @@ class RadPathSettings(_Settings):
     )
     permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls per split.")
     key_file: Path | None = Field(default=None, description="Key file of a pseudonymized cohort.")
+    device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
+
+
+class Derm7ptSettings(_Settings):
+    """Table 2 of the paper from a Derm7pt-shaped cohort: what is missing is encoded and trained, the rest is reused."""
+
+    source: Path | None = Field(
+        default=None, description="Folder release_v0; needed where the store does not have the cohort yet."
+    )
+    preset: Literal["demo", "paper", "released"] = Field(
+        default="demo",
+        description="demo: colour and texture codes, for two CPU cores; paper: Inception-v3 and hyper-parameters as "
+        "published; released: those of the authors' released code.",
+    )
+    encoder: str = Field(default="", description="Of both photographs; empty: the preset's.")
+    encoder_seed: int = Field(default=0, ge=0, description="For trained encoders: one training serves all seeds.")
+    weights: Path | None = Field(
+        default=None, description="Weights file of a pretrained encoder, or what a trained one starts from."
+    )
+    inferior_weights: Path | None = Field(default=None, description="The same, of the clinical photographs alone.")
+    superior_weights: Path | None = Field(default=None, description="The same, of the dermoscopic images alone.")
+    pretrained_on: Literal["none", "unknown"] = Field(
+        default="none", description="What those weights saw: none of these cases, or unknown."
+    )
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="Of the heads.")
+    guidance: str = Field(default="", description="G; empty: the preset's.")
+    decoder: str = Field(default="", description="D_c; empty: the preset's.")
+    mode: Literal["", "as-published", "matched"] = Field(
+        default="",
+        description="as-published: rows C and D are the trained classifiers themselves; empty: the preset's.",
+    )
+    permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls per seed.")
     device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
 
 

@@ -13,7 +13,7 @@ Comparing C_I with D_c mixes two changes (guidance, and another decoder); `match
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -23,10 +23,12 @@ from embeddings.errors import InvalidInputError
 from embeddings.types import PairedCodes
 from heads.checks import check_choice, check_codes, check_number, check_seed, unknown_name
 from heads.errors import DivergedError
+from heads.fitting import fit_decoders, fit_guidance
 from heads.guidance.controls import SHUFFLED, shuffle_pairs
 from heads.metrics import evaluate
-from heads.protocol import Decoder, FrozenDecoder, GuidanceModel
+from heads.protocol import Decoder, DecoderProblem, FrozenDecoder, GuidanceModel, GuidanceProblem
 from heads.registry import build_decoder, build_guidance, check_class_weights, load_decoder, load_guidance
+from heads.shared_codes import SharedCodes
 
 S_PLUS_I = "S+I"
 S = "S"
@@ -82,38 +84,50 @@ class TrainedHead:
     """Labelled train rows that the decoder was fitted on; 0 for a stored D_I or D_S."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsJob:
+    """One training set under one mode and seed."""
+
+    paired: PairedCodes
+    mode: Mode
+    seed: int
+    d_i: FrozenDecoder | None = None
+    """The stored D_I on z_I: as-published needs those that its rows use, matched takes none."""
+    d_s: FrozenDecoder | None = None
+    """The stored D_S on z_S."""
+
+
 def train_rows(
-    paired: PairedCodes,
+    jobs: Sequence[RowsJob],
     *,
     guidance: str,
     decoder: str,
-    mode: Mode,
-    seed: int,
     guidance_params: Mapping[str, Any] | None = None,
     decoder_params: Mapping[str, Any] | None = None,
-    d_i: FrozenDecoder | None = None,
-    d_s: FrozenDecoder | None = None,
     permutations: int = 5,
     rows: Sequence[str] = ALL_ROWS,
-) -> Iterator[TrainedHead]:
-    """Train the `rows` on train, choose on val, predict val and test once; then the controls of the guided rows.
+    device: str = "cpu",
+) -> list[list[TrainedHead]]:
+    """Per job: train the `rows` on train, choose on val, predict val and test once; then the controls of guided rows.
 
-    guidance, decoder: names or presets of heads.registry, with parameters that override theirs. d_i, d_s: the stored
-    D_I and D_S on z_I and z_S; as-published needs those that its rows use, matched takes none. permutations: runs of
-    the shuffled-pairs control for each guided row; permutation p trains G with `seed` on pairs shuffled by (seed, p),
-    once for both rows.
+    guidance, decoder: names or presets of heads.registry, with parameters that override theirs. permutations: runs of
+    the shuffled-pairs control for each guided row; permutation p trains G with the job's seed on pairs shuffled by
+    (seed, p). device: where networks train.
 
     G is fitted on train pairs, labelled or not; decoders on the labelled train rows that have the modalities of the
-    row, with val alike for early stopping. G(I)+I is fitted on the same cases as I.
+    row, with val alike for early stopping. G(I)+I is fitted on the same cases as I. All jobs are fitted at once: jobs
+    of the same pairs and seed (other targets, another mode) share each G, and a head does not depend on its company.
 
-    All input is checked before anything is trained; then heads come one by one: `rows` in the given order, then each
-    permutation. A fit that diverges marks the heads that use it (status 'diverged') and harms no other. Raises
-    InvalidInputError.
+    All input is checked before anything is trained. A job's heads come in the order of `rows`, then each permutation. A
+    fit that diverges marks the heads that use it (status 'diverged') and harms no other. Raises InvalidInputError.
     """
     params = (dict(guidance_params or {}), dict(decoder_params or {}))
-    fold = _Fold(paired, guidance, decoder, mode, check_seed(seed), *params, d_i, d_s)
-    fold.check(tuple(rows), permutations)
-    return fold.train(tuple(rows), permutations)
+    folds = [
+        _Fold(job.paired, guidance, decoder, job.mode, check_seed(job.seed), *params, job.d_i, job.d_s) for job in jobs
+    ]
+    for fold in folds:
+        fold.check(tuple(rows), permutations)
+    return _Training(folds, tuple(rows), permutations, device).heads()
 
 
 def predict_row(row: str, components: Mapping[str, Component], z_inferior_nd: np.ndarray) -> np.ndarray:
@@ -144,9 +158,13 @@ def _inferior_input(row: str, model: GuidanceModel | None, z_inferior_nd: np.nda
     return guided_nd if row == GUIDED else np.hstack([guided_nd, z_inferior_nd])
 
 
+Model = GuidanceModel | DivergedError
+"""A fitted G, or why there is none."""
+
+
 @dataclass(slots=True)
 class _Fold:
-    """One call of `train_rows`: its input, and the models that several heads share."""
+    """One job and what it asks for."""
 
     paired: PairedCodes
     guidance: str
@@ -157,8 +175,6 @@ class _Fold:
     decoder_params: dict[str, Any]
     d_i: FrozenDecoder | None
     d_s: FrozenDecoder | None
-    superior_decoder: Decoder | DivergedError | None = None
-    """The decoder on z_S of rows S and G(I), once fitted."""
 
     def modalities(self, row: str) -> np.ndarray:
         """(n,) bool: the case has what the row reads."""
@@ -172,16 +188,22 @@ class _Fold:
             return S if row == GUIDED else row
         return "" if row in (S, I, GUIDED) else row
 
+    def stored(self, row: str) -> FrozenDecoder | None:
+        """The stored decoder that `row` uses; None where it is trained."""
+        return None if self.trained_as(row) else self.d_i if row == I else self.d_s
+
     def labelled(self, part: str, row: str) -> np.ndarray:
         """Rows of `part` that the decoder of `row` may be fitted or stopped on."""
         return self.paired.rows(part, self.paired.has_label, self.modalities(row))
 
-    def codes(self, row: str, rows_n: np.ndarray, model: GuidanceModel | None) -> np.ndarray:
-        """(n, d) what the decoder of `row` reads."""
-        if row in INFERIOR_ROWS:
-            return _inferior_input(row, model, self.paired.inferior_nd[rows_n])
-        superior_nd = self.paired.superior_nd[rows_n]
-        return superior_nd if row == S else np.hstack([superior_nd, self.paired.inferior_nd[rows_n]])
+    @property
+    def pairs(self) -> np.ndarray:
+        """Rows that G is fitted on."""
+        return self.paired.rows("train", self.paired.is_pair)
+
+    def build_decoder(self) -> Decoder:
+        """An unfitted one."""
+        return build_decoder(self.decoder, target=self.paired.target, **self.decoder_params)
 
     def check(self, rows: tuple[str, ...], permutations: int) -> None:
         paired, where = self.paired, f"{self.paired.cohort}/{self.paired.split}/{self.paired.fold}"
@@ -195,8 +217,8 @@ class _Fold:
         if len(paired.classes) < 2:
             raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
         build_guidance(self.guidance, **self.guidance_params)
-        build_decoder(self.decoder, **self.decoder_params)
-        check_class_weights(self.decoder, paired.classes, self.decoder_params)
+        self.build_decoder()
+        check_class_weights(self.decoder, paired.classes, self.decoder_params, target=paired.target)
         self.check_stored(rows)
         guided = [row for row in rows if row in GUIDED_ROWS]
         n_pairs = len(paired.rows("train", paired.is_pair))
@@ -252,81 +274,130 @@ class _Fold:
                     "the classifier that was trained on this target"
                 )
 
-    def train(self, rows: tuple[str, ...], permutations: int) -> Iterator[TrainedHead]:
-        guided = [row for row in rows if row in GUIDED_ROWS]
-        model = self.fit_guidance(-1) if guided else None
-        for row in rows:
-            yield self.head(row, model if row in GUIDED_ROWS else None, -1)
-        for permutation in range(permutations if guided else 0):
-            model = self.fit_guidance(permutation)
-            for row in guided:
-                yield self.head(row, model, permutation)
 
-    def fit_guidance(self, permutation: int) -> GuidanceModel | DivergedError:
-        """G on the train pairs; shuffled where permutation >= 0."""
-        pairs = self.paired.rows("train", self.paired.is_pair)
-        z_inferior_nd, z_superior_nd = self.paired.inferior_nd[pairs], self.paired.superior_nd[pairs]
-        if permutation >= 0:
-            z_superior_nd = shuffle_pairs(z_superior_nd, seed=self.seed, permutation=permutation)
-        model = build_guidance(self.guidance, **self.guidance_params)
-        try:
-            return model.fit(z_inferior_nd, z_superior_nd, seed=self.seed)
-        except DivergedError as error:
-            return error
+@dataclass(slots=True)
+class _Training:
+    """All jobs of one call, fitted together: first every G, then every decoder. -1 is the permutation of true pairs."""
 
-    def fit_decoder(self, row: str, model: GuidanceModel | None) -> Decoder:
-        """A fresh decoder of `row`. Raises DivergedError."""
-        train, val = self.labelled("train", row), self.labelled("val", row)
-        return build_decoder(self.decoder, **self.decoder_params).fit(
-            self.codes(row, train, model),
-            self.paired.labels[train],
-            self.codes(row, val, model),
-            self.paired.labels[val],
-            n_classes=len(self.paired.classes),
-            seed=self.seed,
-        )
+    folds: list[_Fold]
+    rows: tuple[str, ...]
+    permutations: int
+    device: str
+    codes: SharedCodes = field(default_factory=SharedCodes)
 
-    def decoder_of(self, row: str, model: GuidanceModel | None) -> tuple[FrozenDecoder, dict[str, float]]:
-        """The decoder of `row` and what its fit found. Raises DivergedError."""
-        trained_as = self.trained_as(row)
-        if not trained_as:
-            stored = self.d_i if row == I else self.d_s
-            assert stored is not None  # noqa: S101  (check_stored)
-            return stored, {}
-        if trained_as != S:
-            fitted = self.fit_decoder(trained_as, model)
-            return fitted, fitted.facts
-        if self.superior_decoder is None:
-            try:
-                self.superior_decoder = self.fit_decoder(S, None)
-            except DivergedError as error:
-                self.superior_decoder = error
-        if isinstance(self.superior_decoder, DivergedError):
-            raise self.superior_decoder
-        return self.superior_decoder, self.superior_decoder.facts
+    def heads(self) -> list[list[TrainedHead]]:
+        guided = [row for row in self.rows if row in GUIDED_ROWS]
+        plan = [(row, -1) for row in self.rows]
+        plan += [(row, p) for p in range(self.permutations if guided else 0) for row in guided]
+        models = self.fit_guidance(sorted({p for row, p in plan if row in GUIDED_ROWS}))
+        decoders = self.fit_decoders(plan, models)
+        return [
+            [self.head(number, row, permutation, models, decoders) for row, permutation in plan]
+            for number in range(len(self.folds))
+        ]
 
-    def head(self, row: str, model: GuidanceModel | DivergedError | None, permutation: int) -> TrainedHead:
-        """`row` trained and predicted, or marked as diverged."""
-        paired, trained_as = self.paired, self.trained_as(row)
-        stored = None if trained_as else self.d_i if row == I else self.d_s
+    def fit_guidance(self, permutations: list[int]) -> dict[tuple[int, int], Model]:
+        """(job, permutation) -> G on its train pairs, shuffled where permutation >= 0; the same pairs share one G."""
+        problems: dict[Hashable, GuidanceProblem] = {}
+        places: dict[tuple[int, int], Hashable] = {}
+        for number, fold in enumerate(self.folds):
+            pairs = fold.pairs
+            z_inferior_nd = self.codes.rows_of(fold.paired.inferior_nd, pairs)
+            true_nd = self.codes.rows_of(fold.paired.superior_nd, pairs)
+            for permutation in permutations:
+                key = (id(z_inferior_nd), id(true_nd), fold.seed, permutation)
+                places[number, permutation] = key
+                if key not in problems:
+                    z_superior_nd = true_nd
+                    if permutation >= 0:
+                        z_superior_nd = shuffle_pairs(true_nd, seed=fold.seed, permutation=permutation)
+                    model = build_guidance(fold.guidance, **fold.guidance_params)
+                    problems[key] = GuidanceProblem(model, z_inferior_nd, z_superior_nd, fold.seed)
+        fitted = dict(zip(problems, fit_guidance(list(problems.values()), device=self.device), strict=True))
+        return {place: fitted[key] for place, key in places.items()}
+
+    def fit_decoders(
+        self, plan: list[tuple[str, int]], models: Mapping[tuple[int, int], Model]
+    ) -> dict[tuple[int, str, int], Decoder | DivergedError]:
+        """(job, row that it is trained as, permutation) -> its decoder."""
+        fitted: dict[tuple[int, str, int], Decoder | DivergedError] = {}
+        problems: dict[tuple[int, str, int], DecoderProblem] = {}
+        for number, fold in enumerate(self.folds):
+            for row, permutation in plan:
+                trained_as = fold.trained_as(row)
+                place = (number, trained_as, permutation if trained_as in GUIDED_ROWS else -1)
+                if not trained_as or place in problems or place in fitted:
+                    continue
+                model = models.get((number, place[2])) if trained_as in GUIDED_ROWS else None
+                train, val = fold.labelled("train", trained_as), fold.labelled("val", trained_as)
+                try:
+                    x_nd, x_val_nd = (self.read(fold, trained_as, part, model) for part in (train, val))
+                except DivergedError as error:
+                    fitted[place] = error
+                    continue
+                problems[place] = DecoderProblem(
+                    fold.build_decoder(),
+                    x_nd,
+                    fold.paired.labels[train],
+                    x_val_nd,
+                    fold.paired.labels[val],
+                    len(fold.paired.classes),
+                    fold.seed,
+                )
+        return fitted | dict(zip(problems, fit_decoders(list(problems.values()), device=self.device), strict=True))
+
+    def read(self, fold: _Fold, row: str, rows_n: np.ndarray, model: Model | None) -> np.ndarray:
+        """(n, d) what the decoder of `row` reads; one array for all that read the same. Raises DivergedError."""
+        if isinstance(model, DivergedError):
+            raise model
+        inferior_nd, superior_nd = fold.paired.inferior_nd, fold.paired.superior_nd
+        if row == I:
+            return self.codes.rows_of(inferior_nd, rows_n)
+        if row == S:
+            return self.codes.rows_of(superior_nd, rows_n)
+        if row == S_PLUS_I:
+            return self.codes.side_by_side(
+                self.codes.rows_of(superior_nd, rows_n), self.codes.rows_of(inferior_nd, rows_n)
+            )
+        assert model is not None  # noqa: S101  (guided rows have one)
+        z_inferior_nd = self.codes.rows_of(inferior_nd, rows_n)
+        guided_nd = self.codes.guided(model, z_inferior_nd)
+        return guided_nd if row == GUIDED else self.codes.side_by_side(guided_nd, z_inferior_nd)
+
+    def head(
+        self,
+        number: int,
+        row: str,
+        permutation: int,
+        models: Mapping[tuple[int, int], Model],
+        decoders: Mapping[tuple[int, str, int], Decoder | DivergedError],
+    ) -> TrainedHead:
+        """`row` predicted with what was fitted, or marked as diverged."""
+        fold = self.folds[number]
+        paired, trained_as, stored = fold.paired, fold.trained_as(row), fold.stored(row)
+        model = models[number, permutation] if row in GUIDED_ROWS else None
         common: dict[str, Any] = {
             "row": row,
-            "mode": self.mode,
-            "guidance": self.guidance if row in GUIDED_ROWS else "",
-            "decoder": self.decoder if stored is None else stored.name,
+            "mode": fold.mode,
+            "guidance": fold.guidance if row in GUIDED_ROWS else "",
+            "decoder": fold.decoder if stored is None else stored.name,
             "control": SHUFFLED if permutation >= 0 else "",
             "permutation": permutation,
-            "seed": self.seed,
-            "n_pairs": len(paired.rows("train", paired.is_pair)) if row in GUIDED_ROWS else 0,
-            "n_train": len(self.labelled("train", trained_as)) if trained_as else 0,
+            "seed": fold.seed,
+            "n_pairs": len(fold.pairs) if row in GUIDED_ROWS else 0,
+            "n_train": len(fold.labelled("train", trained_as)) if trained_as else 0,
         }
-        shown = np.flatnonzero(np.isin(paired.parts, ("val", "test")) & self.modalities(row))
+        shown = np.flatnonzero(np.isin(paired.parts, ("val", "test")) & fold.modalities(row))
         try:
-            if isinstance(model, DivergedError):
-                raise model
-            decoder, found = self.decoder_of(row, model)
-            shape = (0, len(paired.classes))
-            probabilities = decoder.predict_proba(self.codes(row, shown, model)) if len(shown) else np.zeros(shape)
+            decoder: Any = stored
+            if stored is None:
+                decoder = decoders[number, trained_as, permutation if trained_as in GUIDED_ROWS else -1]
+            for fitted in (model, decoder):
+                if isinstance(fitted, DivergedError):
+                    raise fitted
+            probabilities = np.zeros((0, len(paired.classes)))
+            if len(shown):
+                probabilities = decoder.predict_proba(self.read(fold, row, shown, model))
         except DivergedError as error:
             return TrainedHead(**common, status="diverged", message=str(error))
         parts, labels = paired.parts[shown], paired.labels[shown]
@@ -336,8 +407,8 @@ class _Fold:
             if scored.any():
                 metrics[part] = evaluate(labels[scored], probabilities[scored], paired.classes)
         components: dict[str, Component] = {"decoder": (decoder.config, decoder.tensors())}
-        facts = {f"decoder_{name}": value for name, value in found.items()}
-        if model is not None:
+        facts = {} if stored is not None else {f"decoder_{name}": value for name, value in decoder.facts.items()}
+        if model is not None and not isinstance(model, DivergedError):
             components["guidance"] = (model.config, model.tensors())
             facts |= {f"guidance_{name}": value for name, value in model.facts.items()}
         return TrainedHead(

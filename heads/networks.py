@@ -1,15 +1,12 @@
-"""Fully connected networks: their training state in torch, their prediction in numpy.
+"""Fully connected networks once trained (heads.training does that in torch): their weights and prediction in numpy.
 
-A network of widths d_0 … d_L is the list of its layers (weight (d_out, d_in), bias (d_out,)). Training is float32 with
-everything resident; prediction is float64 over the float32 weights, so that a row's result does not depend on how many
-rows are predicted with it.
+A network of widths d_0 … d_L is the list of its layers (weight (d_out, d_in), bias (d_out,)). Prediction is float64
+over the float32 weights, so that a row's result does not depend on how many rows are predicted with it.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,73 +14,18 @@ from embeddings.errors import InvalidInputError
 from heads.checks import take_tensor
 from heads.errors import DivergedError
 
-if TYPE_CHECKING:
-    import torch
-
 type Layers = list[tuple[np.ndarray, np.ndarray]]
 
 MOMENTUM = 0.9
 """All SGD of the paper: momentum 0.9, Nesterov."""
 
 
-class Network:
-    """A trainable network on the CPU: ReLU and dropout after each hidden layer, a linear output."""
-
-    def __init__(self, widths: Sequence[int], *, dropout: float, generator: torch.Generator) -> None:
-        """Weights and biases uniform in +- 1 / sqrt(d_in), which is torch.nn.Linear's own start."""
-        import torch
-
-        self.dropout = dropout
-        self.generator = generator
-        self.parameters: list[torch.Tensor] = []
-        for d_in, d_out in itertools.pairwise(widths):
-            bound = d_in**-0.5
-            for shape in ((d_out, d_in), (d_out,)):
-                values = torch.empty(shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
-                self.parameters.append(values.requires_grad_())
-
-    def optimiser(self, learning_rate: float, weight_decay: float) -> torch.optim.SGD:
-        """Fused SGD: the optimiser's memory traffic dominates at these sizes (1.4 s against 2.5 s for one G)."""
-        import torch
-
-        return torch.optim.SGD(
-            self.parameters, lr=learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=weight_decay, fused=True
-        )
-
-    def drop(self, x_nd: torch.Tensor) -> torch.Tensor:
-        """Inverted dropout from the fit's own generator (torch's dropout reads the global one)."""
-        import torch
-
-        keep = 1.0 - self.dropout
-        return x_nd * torch.empty_like(x_nd).bernoulli_(keep, generator=self.generator).div_(keep)
-
-    def forward(self, x_nd: torch.Tensor, *, train: bool) -> torch.Tensor:
-        """(n, d_0) -> (n, d_L); dropout only where `train`."""
-        import torch
-
-        last = len(self.parameters) - 2
-        for i in range(0, last + 2, 2):
-            x_nd = torch.addmm(self.parameters[i + 1], x_nd, self.parameters[i].t())
-            if i < last:
-                x_nd = x_nd.relu()
-                if train and self.dropout > 0:
-                    x_nd = self.drop(x_nd)
-        return x_nd
-
-    def layers(self) -> Layers:
-        """The weights as numpy copies."""
-        arrays = [parameter.detach().numpy().copy() for parameter in self.parameters]
-        return list(zip(arrays[::2], arrays[1::2], strict=True))
-
-
-def check_converged(loss: float, layers: Layers | None, what: str, epoch: int, learning_rate: float) -> None:
-    """Raises DivergedError where the loss, or a weight, is not finite."""
-    finite = np.isfinite(loss) and all(np.isfinite(array).all() for layer in layers or [] for array in layer)
-    if not finite:
-        raise DivergedError(
-            f"{what}: training diverged in epoch {epoch} (loss {loss:g}) at learning rate {learning_rate:g}; lower the "
-            "learning rate, or standardise the codes"
-        )
+def diverged(what: str, epoch: int, loss: float, learning_rate: float) -> DivergedError:
+    """The error of a fit whose loss, or a weight, left the finite numbers."""
+    return DivergedError(
+        f"{what}: training diverged in epoch {epoch} (loss {loss:g}) at learning rate {learning_rate:g}; lower the "
+        "learning rate, or standardise the codes"
+    )
 
 
 def check_finite_predictions(values: np.ndarray, what: str) -> np.ndarray:

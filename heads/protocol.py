@@ -18,10 +18,13 @@ What holds for every implementation:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+
+from heads.errors import DivergedError
 
 
 class GuidanceModel(Protocol):
@@ -100,4 +103,57 @@ class Decoder(FrozenDecoder, Protocol):
         seed: int,
     ) -> Self:
         """Fit on (n, d) codes and (n,) labels; val rows serve early stopping or one choice. Returns self."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GuidanceProblem:
+    """One fit of a guidance model."""
+
+    model: GuidanceModel
+    """Unfitted, of this problem alone."""
+    z_inferior_nd: np.ndarray
+    """(n, d_I)."""
+    z_superior_nd: np.ndarray
+    """(n, d_S)."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecoderProblem:
+    """One fit of a decoder. Problems on the same codes hold the same array objects, so that work can be shared."""
+
+    decoder: Decoder
+    """Unfitted, of this problem alone."""
+    x_nd: np.ndarray
+    """(n, d)."""
+    labels: np.ndarray
+    """(n,)."""
+    x_val_nd: np.ndarray
+    """(n_val, d)."""
+    labels_val: np.ndarray
+    """(n_val,)."""
+    n_classes: int
+    seed: int
+
+
+class BatchGuidanceModel(GuidanceModel, Protocol):
+    """A guidance model that can fit several at once. Optional: `heads.fitting` calls `fit` where this is missing."""
+
+    @classmethod
+    def fit_many(cls, problems: Sequence[GuidanceProblem], *, device: str) -> list[Self | DivergedError]:
+        """Each problem's own model, fitted as its `fit` alone would, or its divergence; in order. (Rounding
+        differs with the batch, and long training at a high learning rate can amplify it.)
+
+        All problems are checked before any is trained. device: "cpu" or "cuda". Raises InvalidInputError.
+        """
+        ...
+
+
+class BatchDecoder(Decoder, Protocol):
+    """A decoder that can fit several at once; as BatchGuidanceModel."""
+
+    @classmethod
+    def fit_many(cls, problems: Sequence[DecoderProblem], *, device: str) -> list[Self | DivergedError]:
+        """As BatchGuidanceModel.fit_many."""
         ...

@@ -39,7 +39,20 @@ class Preset:
     """What differs from, or must not follow, the model's defaults."""
     class_order: tuple[str, ...] = ()
     """The classes that per-class numbers among `params` are given for, in that order; () where there are none."""
+    by_target: Mapping[str, Preset] = field(default_factory=dict)
+    """Target -> what the preset is for it. Where there are any, the preset serves these targets alone."""
 
+
+_DERM7PT_GUIDANCE: dict[str, Any] = {
+    "hidden": (512,),
+    "dropout": 0.25,
+    "standardise": False,
+    "output": "relu",
+    "learning_rate": 0.5,
+    "weight_decay": 1e-6,
+    "epochs": 500,
+    "batch_size": 100,
+}
 
 GUIDANCE_PRESETS: dict[str, Preset] = {
     "radpath-paper": Preset(
@@ -55,8 +68,11 @@ GUIDANCE_PRESETS: dict[str, Preset] = {
             "batch_size": 50,
         },
     ),
+    "derm7pt-paper": Preset("autoencoder", _DERM7PT_GUIDANCE),
+    "derm7pt-released": Preset("autoencoder", _DERM7PT_GUIDANCE | {"hidden": (1024, 512, 512, 1024)}),
 }
-"""G as published, table of hyper-parameters, row G(R)."""
+"""G as published, table of hyper-parameters, rows G(R) and G(C). For Derm7pt the paper gives the bottleneck of 512 and
+no other width, nor dropout: that is the released code's, which has four hidden layers."""
 
 _RADPATH_DECODER: dict[str, Any] = {
     "hidden_units": 50,
@@ -72,11 +88,61 @@ _RADPATH_DECODER: dict[str, Any] = {
     "relu_dropout_on_logits": False,
 }
 
+_DERM7PT_DECODER: dict[str, Any] = {
+    "hidden_units": 100,
+    "dropout": 0.25,
+    "standardise": False,
+    "weighted_sampler": False,
+    "learning_rate": 1e-4,
+    "weight_decay": 1e-6,
+    "epochs": 500,
+    "patience": 200,
+    "batch_size": 100,
+}
+"""Width and dropout are of the released code's hidden layer, which its network leaves unconnected."""
+
+_DERM7PT_WEIGHTS: dict[str, dict[str, float]] = {
+    "DIAG": {"BCC": 15.0, "NEV": 0.07, "MEL": 1.4, "MISC": 4.0, "SK": 15.0},
+    "PN": {"ABS": 0.9, "TYP": 0.9, "ATP": 1.8},
+    "BWV": {"ABS": 0.6, "PRS": 12.0},
+    "VS": {"ABS": 0.01, "REG": 20.0, "IR": 50.0},
+    "PIG": {"ABS": 0.2, "REG": 45.0, "IR": 1.1},
+    "STR": {"ABS": 0.06, "REG": 50.0, "IR": 4.0},
+    "DaG": {"ABS": 0.3, "REG": 0.9, "IR": 0.9},
+    "RS": {"ABS": 0.25, "PRS": 6.0},
+}
+"""Target -> class -> weight in the cross-entropy, as published."""
+
+_DERM7PT_RELEASED: dict[str, dict[str, Any]] = {
+    "VS": {"learning_rate": 1e-3},
+    "STR": {"learning_rate": 5e-4, "epochs": 1000, "patience": 300},
+}
+"""What the released code (derm7pt/codes/guided_model.ipynb of its repository) sets apart for two targets."""
+
 DECODER_PRESETS: dict[str, Preset] = {
     "radpath-paper": Preset("mlp", _RADPATH_DECODER, ("G", "O", "A")),
     "radpath-released": Preset("mlp", _RADPATH_DECODER | {"relu_dropout_on_logits": True}, ("G", "O", "A")),
+    "derm7pt-paper": Preset(
+        "mlp",
+        by_target={
+            target: Preset("mlp", _DERM7PT_DECODER | {"class_weights": tuple(weights.values())}, tuple(weights))
+            for target, weights in _DERM7PT_WEIGHTS.items()
+        },
+    ),
+    "derm7pt-released": Preset(
+        "mlp",
+        by_target={
+            target: Preset(
+                "mlp",
+                _DERM7PT_DECODER | {"hidden_units": 0, "class_weights": "balanced"} | _DERM7PT_RELEASED.get(target, {}),
+            )
+            for target in _DERM7PT_WEIGHTS
+        },
+    ),
 }
-"""D_c as published (rows P+R head and G(R)+R), and with the released code's ReLU and dropout on the logits."""
+"""D_c as published (rows P+R head, G(R)+R and G(C)+C), and as released: RadPath's with ReLU and dropout on the logits,
+Derm7pt's without a hidden layer and with balanced class weights. (Keras's decay=1e-6 there lowers the learning rate by
+0.3 % over the run; we read it as RadPath's weight decay.)"""
 
 
 def _import(place: str) -> Any:
@@ -95,26 +161,45 @@ def build_guidance(name_or_preset: str, **params: Any) -> GuidanceModel:
     return cast(GuidanceModel, _import(GUIDANCE[preset.name])(**{**preset.params, **params}))
 
 
-def build_decoder(name_or_preset: str, **params: Any) -> Decoder:
-    """An unfitted decoder; as `build_guidance`. `linear` has no fit and is refused: load it."""
+def decoder_preset(name_or_preset: str, target: str = "") -> Preset:
+    """The preset of that name for `target`, or one without parameters for a decoder's own name.
+
+    Raises InvalidInputError where the preset is for other targets.
+    """
+    preset = DECODER_PRESETS.get(name_or_preset) or Preset(name_or_preset)
+    if not preset.by_target:
+        return preset
+    if target not in preset.by_target:
+        raise InvalidInputError(
+            f"preset {name_or_preset!r} has numbers for the targets {', '.join(preset.by_target)}, not for {target!r}; "
+            f"name one of them, or use {preset.name!r} with parameters of your own"
+        )
+    return preset.by_target[target]
+
+
+def build_decoder(name_or_preset: str, *, target: str = "", **params: Any) -> Decoder:
+    """An unfitted decoder; as `build_guidance`. `linear` has no fit and is refused: load it.
+
+    target: what it will predict; presets may differ by it, decoders do not.
+    """
     if name_or_preset in FROZEN_DECODERS:
         raise InvalidInputError(
             f"decoder {name_or_preset!r} holds given weights and has no fit; load it with load_decoder, or fit "
             f"{' or '.join(DECODERS)}"
         )
-    preset = DECODER_PRESETS.get(name_or_preset) or Preset(name_or_preset)
+    preset = decoder_preset(name_or_preset, target)
     if preset.name not in DECODERS:
         raise unknown_name("decoder", name_or_preset, [*DECODERS, *DECODER_PRESETS])
     return cast(Decoder, _import(DECODERS[preset.name])(**{**preset.params, **params}))
 
 
-def check_class_weights(decoder: str, classes: Sequence[str], params: Mapping[str, Any]) -> None:
+def check_class_weights(decoder: str, classes: Sequence[str], params: Mapping[str, Any], *, target: str = "") -> None:
     """Refuses per-class numbers that do not fit the classes, before anything is trained.
 
     One number per class; and a preset's own numbers only with its classes in its order (G, O, A, never A, G, O).
     Raises InvalidInputError.
     """
-    preset = DECODER_PRESETS.get(decoder) or Preset(decoder)
+    preset = decoder_preset(decoder, target)
     weights = {**preset.params, **params}.get("class_weights")
     if isinstance(weights, tuple | list) and len(weights) != len(classes):
         raise InvalidInputError(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.commands.options import STORE, At, FoldList, Format, Key, Split, Store, Target
+from flows.commands.options import STORE, At, FoldList, Format, Key, Split, Store
 
 app = typer.Typer()
 
@@ -52,25 +52,42 @@ def import_command(
 @app.command()
 def encode(
     cohort: Annotated[str, typer.Argument(help="Cohort.")],
-    modality: Annotated[str, typer.Option("--modality", help="histology, mri_all, mri_t1, …")],
+    modality: Annotated[str, typer.Option("--modality", help="histology, mri_all, clinical, …")],
     encoder: Annotated[str, typer.Option("--encoder", help="`guidestore encoders` lists them.")],
     split: Split = "",
     fold: FoldList = None,
-    target: Target = "",
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            help="Target to train on; repeat for several; default: the cohort's only one, all for inception_multitask.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of training.")] = 0,
     preset: Annotated[
-        Literal["demo", "paper"], typer.Option("--preset", help="Sizes of trained encoders and of volumes.")
+        Literal["demo", "paper"], typer.Option("--preset", help="Sizes of trained encoders and of their images.")
     ] = "demo",
     patch_encoder: Annotated[
         str, typer.Option("--patch-encoder", help="Whose bags clam_sb and its kin pool.")
     ] = "texture",
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Weights file of a pretrained encoder; default: the model hub.")
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="Weights file of a pretrained encoder (default: the model hub), or what inception_multitask starts "
+            "from (default: nothing).",
+        ),
     ] = None,
     pretrained_on: Annotated[
         Literal["none", "unknown"],
         typer.Option("--pretrained-on", help="Whether those weights saw none of these cases, or who knows."),
     ] = "none",
+    photograph_px: Annotated[
+        int | None,
+        typer.Option(
+            "--photograph-px", min=32, max=4096, help="Edge of photographs in pixels; default: the encoder's own."
+        ),
+    ] = None,
     tile_px: Annotated[
         int | None, typer.Option("--tile-px", min=8, help="Edge of a tile in pixels; default: the encoder's own.")
     ] = None,
@@ -114,12 +131,13 @@ def encode(
         encoder=encoder,
         split=split,
         folds=tuple(fold or ()),
-        target=target,
+        targets=tuple(targets or ()),
         seed=seed,
         preset=preset,
         patch_encoder=patch_encoder,
         weights=weights,
         pretrained_on=pretrained_on,
+        photograph_px=photograph_px,
         tile_size_px=tile_px,
         target_mpp=mpp,
         bag_dtype=bag_dtype,
@@ -149,7 +167,7 @@ def encode(
 def encoders(format_: Format = "table") -> None:
     """List the encoders: what they take, how wide their codes are, where their weights come from.
 
-    Any timm model works as a patch encoder too, by its name and with --weights.
+    Any timm model works too, on slides and on photographs, by its name and with --weights.
     """
     from encoders.catalogue import catalogue
     from flows.output import show_rows

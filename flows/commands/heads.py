@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.commands.options import STORE, At, FoldList, Format, Split, Store, Target
+from flows.commands.options import STORE, At, FoldList, Format, Split, Store, TargetList
 
 if TYPE_CHECKING:
     from flows.evaluate import Evaluation
@@ -30,7 +30,7 @@ def guide(
     ] = None,
     split: Split = "",
     fold: FoldList = None,
-    target: Target = "",
+    target: TargetList = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several; default 0.")] = None,
     permutations: Annotated[
         int, typer.Option("--permutations", min=0, help="Shuffled-pairs controls per fold and seed.")
@@ -59,7 +59,7 @@ def guide(
         modes=tuple(mode or ("matched",)),
         split=split,
         folds=tuple(fold or ()),
-        target=target,
+        targets=tuple(target or ()),
         seeds=tuple(seed or (0,)),
         permutations=permutations,
     )
@@ -89,18 +89,12 @@ def evaluate(
     """Print the table again from stored runs; trains nothing."""
     from flows.evaluate import evaluate as run
     from flows.evaluate import find_runs
+    from flows.run_selection import RunSelection
 
-    def wanted(row: dict) -> bool:
-        return (
-            row["cohort"] == cohort
-            and target in ("", row["target"])
-            and (not inferior or row["inferior"].startswith(f"{cohort}/{inferior}"))
-            and (not superior or row["superior"].startswith(f"{cohort}/{superior}"))
-            and guidance in ("", row["guidance"] or guidance)
-            and decoder in ("", row["decoder"])
-        )
-
-    _show_evaluation(run(store, find_runs(store, wanted, at), part, at), f"{cohort}, {part} cases", format_)
+    chosen = RunSelection(
+        cohort, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
+    )
+    _show_evaluation(run(store, find_runs(store, chosen.wants, at), part, at), f"{cohort}, {part} cases", format_)
 
 
 def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
@@ -115,8 +109,8 @@ def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
 
 @app.command()
 def compare(
-    run_a: Annotated[str, typer.Argument(help="Alias, or 8 digits or more of a run id.")],
-    run_b: Annotated[str, typer.Argument(help="The run that may be better.")],
+    a: Annotated[str, typer.Argument(help="Run (alias, or 8 digits or more of its id), or snapshot (number or tag).")],
+    b: Annotated[str, typer.Argument(help="The run, or the snapshot, that may be better.")],
     part: Annotated[Literal["test", "val"], typer.Option("--part", help="Which cases.")] = "test",
     at: At = None,
     store: Store = STORE,
@@ -124,12 +118,23 @@ def compare(
 ) -> None:
     """Say how much better run B is than run A on the same cases, how sure that is, and which cases changed.
 
-    From stored predictions alone: gains with 95 % intervals over cases, McNemar's test, the cases that changed.
+    From stored predictions alone: gains with 95 % intervals over cases, McNemar's test, the cases that changed. Of two
+    snapshots: what each head that both have gained between them.
     """
+    from embeddings.store import EmbeddingStore
+    from flows.compare_snapshots import names_snapshots
+
+    if names_snapshots(EmbeddingStore.open(store), a, b):
+        _compare_snapshots(store, a, b, part, format_)
+    else:
+        _compare_runs(store, a, b, part, at, format_)
+
+
+def _compare_runs(store: Path, a: str, b: str, part: Literal["test", "val"], at: str | None, format_: str) -> None:
     from flows.compare import compare_runs
     from flows.output import show_rows
 
-    found = compare_runs(store, run_a, run_b, part=part, at=at)
+    found = compare_runs(store, a, b, part=part, at=at)
     if format_ != "table":
         show_rows(found.rows, list(found.rows[0]), format_)
         return
@@ -142,6 +147,17 @@ def compare(
         print(note)
     if found.changed:
         show_rows(found.changed, list(found.changed[0]), format_, title=f"{len(found.changed)} cases changed")
+
+
+def _compare_snapshots(store: Path, a: str, b: str, part: Literal["test", "val"], format_: str) -> None:
+    from flows.compare_snapshots import compare_snapshots
+    from flows.output import show_rows
+
+    found = compare_snapshots(store, a, b, part=part)
+    show_rows(found.rows, list(found.rows[0]), format_, title=f"snapshot {a} (a) and snapshot {b} (b)")
+    if format_ == "table":
+        for note in found.notes:
+            print(note)
 
 
 @app.command()

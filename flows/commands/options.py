@@ -18,4 +18,7 @@ At = Annotated[str | None, typer.Option("--at", help="Snapshot number, tag or al
 Key = Annotated[Path | None, typer.Option("--key", help="Key file of a pseudonymized cohort.")]
 Split = Annotated[str, typer.Option("--split", help="Split; default: the cohort's only one.")]
 Target = Annotated[str, typer.Option("--target", help="Target; default: the cohort's only one.")]
+TargetList = Annotated[
+    list[str] | None, typer.Option("--target", help="Target; repeat for several; default: the cohort's only one.")
+]
 FoldList = Annotated[list[int] | None, typer.Option("--fold", help="Fold; repeat for several; default: all.")]

@@ -1,10 +1,10 @@
-"""The paper's combined decoder D_c: one hidden layer, trained by SGD with early stopping on the val loss."""
+"""The paper's combined decoder D_c: at most one hidden layer, trained by SGD with early stopping on the val loss."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
@@ -21,27 +21,35 @@ from heads.checks import (
     settings_from_config,
     settings_to_config,
 )
+from heads.errors import DivergedError
 from heads.networks import (
     Layers,
-    Network,
-    check_converged,
     check_finite_predictions,
+    diverged,
     layers_from_tensors,
     layers_to_tensors,
     run_layers,
     softmax,
 )
+from heads.protocol import DecoderProblem
 from heads.scaling import Standardiser
+
+if TYPE_CHECKING:
+    from heads.training.head import Head
+
+
+type _Standardised = dict[tuple[int, int, bool], tuple[Standardiser, np.ndarray, np.ndarray]]
+"""(object of the train codes, of the val codes, whether standardised) -> the scaling, train and val codes after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlpSettings:
-    """Hyper-parameters of `Mlp`; the presets `radpath-paper` and `radpath-released` hold the paper's."""
+    """Hyper-parameters of `Mlp`; the presets of heads.registry hold the paper's."""
 
     hidden_units: int = 50
-    """Width of the one hidden layer (released code: 1536-50-3)."""
+    """Width of the one hidden layer (released code: 1536-50-3); 0 for none, which is a linear decoder."""
     dropout: float = 0.3
-    """After the hidden layer (released code)."""
+    """After the hidden layer (released code); on the codes where there is none."""
     standardise: bool = True
     """Codes to zero mean and unit variance on train. The paper feeds raw codes, so that lr means another thing per
     encoder."""
@@ -66,7 +74,7 @@ class MlpSettings:
     """The released code's slip: ReLU and dropout on the logits, the ReLU at prediction too."""
 
     def __post_init__(self) -> None:
-        check_number(self.hidden_units, "mlp: hidden_units", 1, integer=True)
+        check_number(self.hidden_units, "mlp: hidden_units", 0, integer=True)
         check_number(self.dropout, "mlp: dropout", 0, 0.95)
         check_flag(self.standardise, "mlp: standardise")
         if self.class_weights != "balanced":
@@ -80,9 +88,14 @@ class MlpSettings:
         check_number(self.batch_size, "mlp: batch_size", 1, integer=True)
         check_flag(self.relu_dropout_on_logits, "mlp: relu_dropout_on_logits")
 
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Widths of the hidden layers."""
+        return (self.hidden_units,) if self.hidden_units else ()
+
 
 class Mlp:
-    """D_c of the paper (eq. 5; supplementary table of hyper-parameters). Contract: heads.protocol.Decoder.
+    """D_c of the paper (eq. 5; supplementary table of hyper-parameters). Contract: heads.protocol.BatchDecoder.
 
     The val loss is the same weighted cross-entropy, over all val rows at once, without dropout.
     """
@@ -100,16 +113,16 @@ class Mlp:
         return settings_to_config(self.name, self.settings)
 
     def _class_weights(self, labels: np.ndarray, n_classes: int) -> np.ndarray:
-        """(k,) float32 weights of the cross-entropy."""
+        """(k,) float64 weights of the cross-entropy."""
         given = self.settings.class_weights
         if given == "balanced":
-            return (len(labels) / (n_classes * np.bincount(labels, minlength=n_classes))).astype(np.float32)
+            return len(labels) / (n_classes * np.bincount(labels, minlength=n_classes))
         if len(given) != n_classes:
             raise InvalidInputError(
                 f"mlp: class_weights has {len(given)} values but there are {n_classes} classes; give one per class in "
                 "the order of the labels, or 'balanced'"
             )
-        return np.asarray(given, dtype=np.float32)
+        return np.asarray(given, dtype=np.float64)
 
     def fit(
         self,
@@ -121,54 +134,68 @@ class Mlp:
         n_classes: int,
         seed: int,
     ) -> Self:
-        import torch
+        problem = DecoderProblem(self, x_nd, labels, x_val_nd, labels_val, n_classes, seed)
+        fitted = self.fit_many([problem])[0]
+        if isinstance(fitted, DivergedError):
+            raise fitted
+        return self
+
+    @classmethod
+    def fit_many(cls, problems: Sequence[DecoderProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
+        from heads.training.head import Diverged
+        from heads.training.train import train
+
+        models = [cast(Self, problem.decoder) for problem in problems]
+        standardised: _Standardised = {}
+        heads = [model._head(problem, standardised) for model, problem in zip(models, problems, strict=True)]
+        results: list[Self | DivergedError] = []
+        for model, problem, head, trained in zip(models, problems, heads, train(heads, device=device), strict=True):
+            if isinstance(trained, Diverged):
+                results.append(diverged(cls.name, trained.epoch, trained.loss, head.learning_rate))
+                continue
+            model._fitted = (standardised[model._codes_key(problem)][0], trained.layers)
+            model.facts = {"best_epoch": float(trained.epoch), "val_loss": trained.loss}
+            results.append(model)
+        return results
+
+    def _codes_key(self, problem: DecoderProblem) -> tuple[int, int, bool]:
+        return (id(problem.x_nd), id(problem.x_val_nd), self.settings.standardise)
+
+    def _head(self, problem: DecoderProblem, standardised: _Standardised) -> Head:
+        """What to train. `standardised` holds the codes of earlier problems, so that those that share go on sharing."""
+        from heads.training.head import Classes, Head
 
         self._fitted, self.facts = None, {}
-        x_nd, labels, x_val_nd, labels_val = check_fit(x_nd, labels, x_val_nd, labels_val, n_classes, self.name)
-        use = self.settings
-        weights_k = torch.from_numpy(self._class_weights(labels, n_classes))
-        scale = Standardiser.fit(x_nd) if use.standardise else Standardiser.identity(x_nd.shape[1])
-        x, y = torch.from_numpy(scale.apply(x_nd).astype(np.float32)), torch.from_numpy(labels)
-        x_val, y_val = torch.from_numpy(scale.apply(x_val_nd).astype(np.float32)), torch.from_numpy(labels_val)
-        row_weights = torch.from_numpy(1.0 / np.bincount(labels, minlength=n_classes)[labels])
-
-        generator = torch.Generator().manual_seed(check_seed(seed))
-        network = Network((x_nd.shape[1], use.hidden_units, n_classes), dropout=use.dropout, generator=generator)
-        optimiser = network.optimiser(use.learning_rate, use.weight_decay)
-
-        def loss_of(x: torch.Tensor, y: torch.Tensor, *, train: bool) -> torch.Tensor:
-            logits = network.forward(x, train=train)
-            if use.relu_dropout_on_logits:
-                logits = logits.relu()
-                if train and use.dropout > 0:
-                    logits = network.drop(logits)
-            return torch.nn.functional.cross_entropy(logits, y, weight=weights_k)
-
-        best_epoch, best_loss, best_layers = 0, np.inf, network.layers()
-        for epoch in range(1, use.epochs + 1):
-            if use.weighted_sampler:
-                order = torch.multinomial(row_weights, len(x), replacement=True, generator=generator)
-            else:
-                order = torch.randperm(len(x), generator=generator)
-            loss_sum = torch.zeros(())
-            for rows in order.split(use.batch_size):
-                optimiser.zero_grad(set_to_none=True)
-                loss = loss_of(x[rows], y[rows], train=True)
-                loss.backward()
-                optimiser.step()
-                loss_sum += loss.detach() * len(rows)
-            check_converged(float(loss_sum) / len(x), None, self.name, epoch, use.learning_rate)
-            with torch.no_grad():
-                val_loss = float(loss_of(x_val, y_val, train=False))
-            check_converged(val_loss, None, self.name, epoch, use.learning_rate)
-            if val_loss < best_loss:
-                best_epoch, best_loss, best_layers = epoch, val_loss, network.layers()
-            elif epoch - best_epoch >= use.patience:
-                break
-        check_converged(best_loss, best_layers, self.name, best_epoch, use.learning_rate)
-        self._fitted = (scale, best_layers)
-        self.facts = {"best_epoch": float(best_epoch), "val_loss": best_loss}
-        return self
+        use, k = self.settings, problem.n_classes
+        x_nd, labels, x_val_nd, labels_val = check_fit(
+            problem.x_nd, problem.labels, problem.x_val_nd, problem.labels_val, k, self.name
+        )
+        key = self._codes_key(problem)
+        if key not in standardised:
+            scale = Standardiser.fit(x_nd) if use.standardise else Standardiser.identity(x_nd.shape[1])
+            x_nd, x_val_nd = (scale.apply(part).astype(np.float32) for part in (x_nd, x_val_nd))
+            standardised[key] = (scale, x_nd, x_val_nd)
+        _, x_nd, x_val_nd = standardised[key]
+        task = Classes(
+            labels=labels,
+            x_val_nd=x_val_nd,
+            labels_val=labels_val,
+            class_weights=self._class_weights(labels, k),
+            weighted_sampler=use.weighted_sampler,
+            patience=use.patience,
+            relu_dropout_on_logits=use.relu_dropout_on_logits,
+        )
+        return Head(
+            x_nd=x_nd,
+            task=task,
+            hidden=use.hidden,
+            dropout=use.dropout,
+            learning_rate=use.learning_rate,
+            weight_decay=use.weight_decay,
+            epochs=use.epochs,
+            batch_size=use.batch_size,
+            seed=check_seed(problem.seed),
+        )
 
     def predict_proba(self, x_nd: np.ndarray) -> np.ndarray:
         if self._fitted is None:
@@ -190,6 +217,6 @@ class Mlp:
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
         model = cls()
         model.settings = settings_from_config(MlpSettings, config, cls.name)
-        layers = layers_from_tensors(tensors, (model.settings.hidden_units,), cls.name)
+        layers = layers_from_tensors(tensors, model.settings.hidden, cls.name)
         model._fitted = (Standardiser.from_tensors(tensors, "input", layers[0][0].shape[1], cls.name), layers)
         return model

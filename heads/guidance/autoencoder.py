@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
@@ -22,21 +22,29 @@ from heads.checks import (
     settings_from_config,
     settings_to_config,
 )
+from heads.errors import DivergedError
 from heads.networks import (
     Layers,
-    Network,
-    check_converged,
     check_finite_predictions,
+    diverged,
     layers_from_tensors,
     layers_to_tensors,
     run_layers,
 )
+from heads.protocol import GuidanceProblem
 from heads.scaling import Standardiser
+
+if TYPE_CHECKING:
+    from heads.training.head import Head
+
+
+type _Standardised = dict[tuple[int, bool], tuple[Standardiser, np.ndarray]]
+"""(object of the codes, whether standardised) -> the scaling, and the codes after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoencoderSettings:
-    """Hyper-parameters of `Autoencoder`; the preset `radpath-paper` holds the paper's."""
+    """Hyper-parameters of `Autoencoder`; the presets of heads.registry hold the paper's."""
 
     hidden: tuple[int, ...] = (512, 256, 256)
     """Widths between d_I and d_S (released code: 1024-512-256-256-512)."""
@@ -76,7 +84,7 @@ class AutoencoderSettings:
 
 
 class Autoencoder:
-    """G of the paper (eq. 4; supplementary table of hyper-parameters). Contract: heads.protocol.GuidanceModel."""
+    """G of the paper (eq. 4; supplementary table of hyper-parameters). Contract: heads.protocol.BatchGuidanceModel."""
 
     name: ClassVar[str] = "autoencoder"
     Settings = AutoencoderSettings
@@ -91,39 +99,61 @@ class Autoencoder:
         return settings_to_config(self.name, self.settings)
 
     def fit(self, z_inferior_nd: np.ndarray, z_superior_nd: np.ndarray, *, seed: int) -> Self:
-        import torch
+        fitted = self.fit_many([GuidanceProblem(self, z_inferior_nd, z_superior_nd, seed)])[0]
+        if isinstance(fitted, DivergedError):
+            raise fitted
+        return self
+
+    @classmethod
+    def fit_many(cls, problems: Sequence[GuidanceProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
+        from heads.training.head import Diverged
+        from heads.training.train import train
+
+        models = [cast(Self, problem.model) for problem in problems]
+        standardised: _Standardised = {}
+        heads = [model._head(problem, standardised) for model, problem in zip(models, problems, strict=True)]
+        results: list[Self | DivergedError] = []
+        for model, problem, head, trained in zip(models, problems, heads, train(heads, device=device), strict=True):
+            if isinstance(trained, Diverged):
+                results.append(diverged(cls.name, trained.epoch, trained.loss, head.learning_rate))
+                continue
+            scale_in, scale_out = (standardised[key][0] for key in model._codes_keys(problem))
+            model._fitted = (scale_in, trained.layers, scale_out)
+            model.facts = {"train_loss": trained.loss, "learning_rate": head.learning_rate}
+            results.append(model)
+        return results
+
+    def _codes_keys(self, problem: GuidanceProblem) -> list[tuple[int, bool]]:
+        """Of z_I and of z_S."""
+        return [
+            (id(codes_nd), self.settings.standardise) for codes_nd in (problem.z_inferior_nd, problem.z_superior_nd)
+        ]
+
+    def _head(self, problem: GuidanceProblem, standardised: _Standardised) -> Head:
+        """What to train. `standardised` holds the codes of earlier problems, so that those that share go on sharing."""
+        from heads.training.head import Head, Values
 
         self._fitted, self.facts = None, {}
-        z_inferior_nd, z_superior_nd = check_pairs(z_inferior_nd, z_superior_nd, self.name)
-        use, d_in, d_out = self.settings, z_inferior_nd.shape[1], z_superior_nd.shape[1]
-        scale_in = Standardiser.fit(z_inferior_nd) if use.standardise else Standardiser.identity(d_in)
-        scale_out = Standardiser.fit(z_superior_nd) if use.standardise else Standardiser.identity(d_out)
-        x_nd = torch.from_numpy(scale_in.apply(z_inferior_nd).astype(np.float32))
-        y_nd = torch.from_numpy(scale_out.apply(z_superior_nd).astype(np.float32))
-
-        generator = torch.Generator().manual_seed(check_seed(seed))
-        network = Network((d_in, *use.hidden, d_out), dropout=use.dropout, generator=generator)
-        learning_rate = min(0.05, 0.02 * d_out**0.5) if use.learning_rate is None else use.learning_rate
-        optimiser = network.optimiser(learning_rate, use.weight_decay)
-        loss_mean = np.inf
-        for epoch in range(1, use.epochs + 1):
-            loss_sum = torch.zeros(())
-            for rows in torch.randperm(len(x_nd), generator=generator).split(use.batch_size):
-                optimiser.zero_grad(set_to_none=True)
-                predicted_nd = network.forward(x_nd[rows], train=True)
-                if use.output == "relu":
-                    predicted_nd = predicted_nd.relu()
-                loss = torch.nn.functional.mse_loss(predicted_nd, y_nd[rows])
-                loss.backward()
-                optimiser.step()
-                loss_sum += loss.detach() * len(rows)
-            loss_mean = float(loss_sum) / len(x_nd)
-            check_converged(loss_mean, None, self.name, epoch, learning_rate)
-        layers = network.layers()
-        check_converged(loss_mean, layers, self.name, use.epochs, learning_rate)
-        self._fitted = (scale_in, layers, scale_out)
-        self.facts = {"train_loss": loss_mean, "learning_rate": learning_rate}
-        return self
+        use = self.settings
+        both = check_pairs(problem.z_inferior_nd, problem.z_superior_nd, self.name)
+        keys = self._codes_keys(problem)
+        for key, codes_nd in zip(keys, both, strict=True):
+            if key not in standardised:
+                scale = Standardiser.fit(codes_nd) if use.standardise else Standardiser.identity(codes_nd.shape[1])
+                standardised[key] = (scale, scale.apply(codes_nd).astype(np.float32))
+        x_nd, y_nd = (standardised[key][1] for key in keys)
+        default_rate = min(0.05, 0.02 * y_nd.shape[1] ** 0.5)
+        return Head(
+            x_nd=x_nd,
+            task=Values(y_nd=y_nd, relu_output=use.output == "relu"),
+            hidden=use.hidden,
+            dropout=use.dropout,
+            learning_rate=default_rate if use.learning_rate is None else use.learning_rate,
+            weight_decay=use.weight_decay,
+            epochs=use.epochs,
+            batch_size=use.batch_size,
+            seed=check_seed(problem.seed),
+        )
 
     def predict(self, z_inferior_nd: np.ndarray) -> np.ndarray:
         if self._fitted is None:

@@ -44,10 +44,18 @@ def train(store: EmbeddingStore, device: str) -> tuple[float, float]:
     """Median over epochs of the milliseconds of a step and the share of it spent waiting; the first epoch warms up."""
     source = BagSource(store.snapshot(), "bench", "histology", "resnet50_trunc")
     view = ItemView(source, source.items)
-    labels = np.arange(CASES) % 3
+    labels = {"class": np.arange(CASES) % 3}
     settings = TrainingSettings(**{**PAPER_BAGS.as_dict(), "epochs": EPOCHS})
     trained = train_classifier(
-        ClamSB(clam_small(DIM, 3)), view, labels, view, labels, n_classes=3, settings=settings, seed=0, device=device
+        ClamSB(clam_small(DIM, 3)),
+        view,
+        labels,
+        view,
+        labels,
+        n_classes={"class": 3},
+        settings=settings,
+        seed=0,
+        device=device,
     )
     rows = trained.history[1:]
     step_ms = statistics.median(row["seconds"] / CASES * 1e3 for row in rows)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from embeddings.errors import InvalidInputError
 from heads.errors import DivergedError
+from heads.fitting import fit_decoders, fit_guidance
+from heads.protocol import DecoderProblem, GuidanceProblem
 from heads.registry import (
     DECODER_PRESETS,
     DECODERS,
@@ -16,6 +19,7 @@ from heads.registry import (
     GUIDANCE_PRESETS,
     build_decoder,
     build_guidance,
+    decoder_preset,
     load_decoder,
     load_guidance,
 )
@@ -28,6 +32,18 @@ GUIDANCE_CASES = [
         True,
         id="radpath-paper",
     ),
+    pytest.param(
+        "derm7pt-paper",
+        {"hidden": (32,), "dropout": 0.0, "learning_rate": 0.02, "batch_size": 30, "epochs": 150},
+        True,
+        id="derm7pt-paper",
+    ),
+    pytest.param(
+        "derm7pt-released",
+        {"hidden": (32, 16, 16, 32), "dropout": 0.0, "learning_rate": 0.02, "batch_size": 30, "epochs": 150},
+        True,
+        id="derm7pt-released",
+    ),
     pytest.param("ridge", {}, False, id="ridge"),
 ]
 """Name or preset, parameters that keep it small, whether its seed matters."""
@@ -35,6 +51,10 @@ DECODER_CASES = [
     pytest.param("mlp", {"hidden_units": 8, "epochs": 40}, True, id="mlp"),
     pytest.param("radpath-paper", {"hidden_units": 8, "epochs": 40, "learning_rate": 0.05}, True, id="radpath-paper"),
     pytest.param("radpath-released", {"epochs": 40, "learning_rate": 0.05, "dropout": 0.1}, True, id="released"),
+    pytest.param("derm7pt-paper", {"target": "PN", "epochs": 40, "learning_rate": 0.05}, True, id="derm7pt-paper"),
+    pytest.param(
+        "derm7pt-released", {"target": "PN", "epochs": 40, "learning_rate": 0.05}, True, id="derm7pt-released"
+    ),
     pytest.param("logistic", {}, False, id="logistic"),
 ]
 
@@ -64,6 +84,11 @@ def labelled(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def fit_decoder(name, params, *, seed=3, val_seed=1, train=None):
     x_nd, labels = labelled() if train is None else train
     return build_decoder(name, **params).fit(x_nd, labels, *labelled(30, val_seed), n_classes=3, seed=seed)
+
+
+def few_epochs(params: dict[str, Any]) -> dict[str, Any]:
+    """Training amplifies the rounding in which a batch differs from a fit alone; 3 epochs do not."""
+    return params | {"epochs": 3} if "epochs" in params or "hidden" in params else params
 
 
 def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
@@ -106,6 +131,16 @@ class TestGuidance:
         assert torch.equal(torch.rand(1), expected)
         torch.manual_seed(2)
         assert same(build_guidance(name, **params).fit(*pairs(), seed=3).tensors(), first.tensors())
+
+    def test_several_at_once_are_each_as_alone(self, name, params, random):
+        params = few_epochs(params)
+        problems = [GuidanceProblem(build_guidance(name, **params), *pairs(), seed) for seed in (3, 4, 5)]
+        x_nd = pairs(17, seed=5)[0]
+        for problem, fitted in zip(problems, fit_guidance(problems), strict=True):
+            assert fitted is problem.model
+            alone = build_guidance(name, **params).fit(*pairs(), seed=problem.seed)
+            np.testing.assert_allclose(problem.model.predict(x_nd), alone.predict(x_nd), rtol=1e-4, atol=1e-4)
+            assert problem.model.facts.keys() == alone.facts.keys()
 
     def test_a_row_does_not_depend_on_its_neighbours(self, name, params, random):
         model = build_guidance(name, **params).fit(*pairs(), seed=3)
@@ -171,7 +206,7 @@ class TestDecoders:
     def test_two_classes(self, name, params, random):
         x_nd, labels = labelled(90)
         x_val_nd, labels_val = labelled(30, seed=1)
-        if name.startswith("radpath"):
+        if "class_weights" in decoder_preset(name, params.get("target", "")).params:
             params = params | {"class_weights": (1.0, 1.5)}
         decoder = build_decoder(name, **params)
         decoder.fit(x_nd, labels // 2, x_val_nd, labels_val // 2, n_classes=2, seed=0)
@@ -196,6 +231,16 @@ class TestDecoders:
         torch.manual_seed(2)
         assert same(fit_decoder(name, params).tensors(), first.tensors())
 
+    def test_several_at_once_are_each_as_alone(self, name, params, random):
+        params, train, val = few_epochs(params), labelled(), labelled(30, seed=1)
+        problems = [DecoderProblem(build_decoder(name, **params), *train, *val, 3, seed) for seed in (3, 4, 5)]
+        x_nd, _ = labelled(19, seed=5)
+        for problem, fitted in zip(problems, fit_decoders(problems), strict=True):
+            assert fitted is problem.decoder
+            alone = fit_decoder(name, params, seed=problem.seed)
+            np.testing.assert_allclose(problem.decoder.predict_proba(x_nd), alone.predict_proba(x_nd), atol=1e-4)
+            assert problem.decoder.facts.keys() == alone.facts.keys()
+
     def test_val_only_chooses(self, name, params, random):
         """Val moves the scaling never, and the weights only among those that train alone would give."""
         one_choice = params | ({"Cs": (0.1,)} if name == "logistic" else {"epochs": 1})
@@ -203,7 +248,7 @@ class TestDecoders:
         assert same(first, second)
         scaling = {k: v for k, v in fit_decoder(name, params, val_seed=2).tensors().items() if k.startswith("input_")}
         expected_mean = labelled()[0].astype(np.float64).mean(axis=0)
-        if name.startswith("radpath"):
+        if decoder_preset(name, params.get("target", "")).params:
             expected_mean = np.zeros(5)
         np.testing.assert_allclose(scaling["input_mean"], expected_mean)
 

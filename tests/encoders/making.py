@@ -40,7 +40,7 @@ def tiles(count: int, seed: int = 0, size: int = 64) -> np.ndarray:
     return np.clip(coarse.repeat(8, axis=1).repeat(8, axis=2) + fine, 0, 255).astype(np.uint8)
 
 
-def photographs(count: int, seed: int = 0, size: int = 256) -> np.ndarray:
+def photographs(count: int, seed: int = 0, size: int = 80) -> np.ndarray:
     """photographs_bhwc, as `tiles`."""
     return tiles(count, seed, size)
 
@@ -50,18 +50,21 @@ def module_of(name: str) -> TrainableEncoder:
     from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig
     from encoders.clam import ClamConfig, ClamMB, ClamSB
     from encoders.densenet3d import DenseNet3d, DenseNet3dConfig
+    from encoders.inception_multitask import InceptionConfig, InceptionMultitask
     from encoders.mean_pooling import MeanPooling, MeanPoolingConfig
 
     clam = ClamConfig(PATCH_DIM, 8, 4, n_classes=3, k_sample=2)
     modules: dict[str, Callable[[], TrainableEncoder]] = {
         "densenet3d": lambda: DenseNet3d(DenseNet3dConfig(init_features=8, growth_rate=4, block_config=(1, 2))),
+        "inception_multitask": lambda: InceptionMultitask(InceptionConfig("Mixed_5d")),
         "attention_pooling": lambda: AttentionPooling(AttentionPoolingConfig(PATCH_DIM, 8, 4)),
         "clam_sb": lambda: ClamSB(clam),
         "clam_mb": lambda: ClamMB(clam),
         "mean_pooling": lambda: MeanPooling(MeanPoolingConfig(PATCH_DIM, 8)),
     }
     module = modules[name]()
-    module.reset(volumes(2) if module.input_kind == "volumes" else bags(4), torch.Generator().manual_seed(0))
+    train_data = {"volumes": volumes, "photographs": photographs, "bags": bags}[module.input_kind](4)
+    module.reset(train_data, torch.Generator().manual_seed(0))
     return module
 
 

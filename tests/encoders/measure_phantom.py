@@ -91,10 +91,17 @@ def score(
 
     train, val, test = parts
     trained = train_classifier(
-        module, select(train), labels[train], select(val), labels[val], n_classes=3, settings=settings, seed=seed
+        module,
+        select(train),
+        {"class": labels[train]},
+        select(val),
+        {"class": labels[val]},
+        n_classes={"class": 3},
+        settings=settings,
+        seed=seed,
     )
     encoder = build_encoder(trained.encoder_name, config=trained.config, tensors=trained.tensors)
-    predicted = trained.probabilities(encoder.encode(select(test))).argmax(axis=1)
+    predicted = trained.probabilities(encoder.encode(select(test)), "class").argmax(axis=1)
     return float(balanced_accuracy_score(labels[test], predicted))
 
 

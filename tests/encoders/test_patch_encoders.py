@@ -14,6 +14,7 @@ from embeddings.errors import InvalidInputError
 from encoders.conch import AttentionalPooler, with_positions
 from encoders.hub import file_sha256
 from encoders.pathology_models import MODELS, PatchModel, timm_model
+from encoders.photograph_models import PHOTOGRAPH_MODELS
 from encoders.protocol import Encoder
 from encoders.registry import build_encoder, needs_weights, patch_encoder_facts, patch_encoder_names
 from encoders.slides.encode import encode_slide
@@ -99,7 +100,7 @@ PARAMETERS = {
 def test_every_row_has_the_published_number_of_parameters(name):
     count = sum(value.numel() for value in build_network(MODELS[name]).parameters())
     assert count == pytest.approx(PARAMETERS[name], rel=0.015)
-    assert PARAMETERS.keys() == set(patch_encoder_names())
+    assert {*PARAMETERS, *PHOTOGRAPH_MODELS} == set(patch_encoder_names())
 
 
 def test_an_encoder_keeps_the_contract(resnet_file):

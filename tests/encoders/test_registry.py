@@ -10,6 +10,7 @@ from embeddings.errors import InvalidInputError
 from embeddings.types import FoldScope
 from encoders.catalogue import catalogue
 from encoders.pathology_models import MODELS
+from encoders.photograph_models import PHOTOGRAPH_MODELS
 from encoders.presets import PRESETS
 from encoders.registry import (
     FROZEN_VOLUMES,
@@ -17,10 +18,11 @@ from encoders.registry import (
     WEIGHTS_FREE,
     build_encoder,
     encoder_names,
-    input_kind,
+    input_kinds,
     needs_weights,
     patch_encoder_facts,
     patch_encoder_names,
+    photograph_size_px,
 )
 from encoders.weights import tensors_of
 from tests.encoders.making import encoder_of, module_of
@@ -33,6 +35,10 @@ def test_an_unknown_name_suggests_the_nearest_and_lists_all():
     assert "any timm model" in str(caught.value)
     with pytest.raises(InvalidInputError, match=r"did you mean virchow2\?"):
         build_encoder("virchov2")
+    with pytest.raises(InvalidInputError, match=r"did you mean dinov2_vits14\?"):
+        build_encoder("dino_vits14")
+    with pytest.raises(InvalidInputError, match=r"did you mean panderm_large\?"):
+        input_kinds("panderm-large")
 
 
 def test_weights_are_asked_for_where_needed_and_refused_where_not():
@@ -53,24 +59,28 @@ def test_weights_are_asked_for_where_needed_and_refused_where_not():
 def test_facts_of_encoders_are_known_by_name():
     assert set(INPUT_KINDS) == {*encoder_names(), *FROZEN_VOLUMES}
     for name in encoder_names():
-        assert encoder_of(name).spec.input_kind == input_kind(name)
+        assert (encoder_of(name).spec.input_kind,) == input_kinds(name)
         assert not needs_weights(name)
     assert patch_encoder_facts("texture") == (256, 0.5)
     assert patch_encoder_facts("resnet50_trunc") == (256, 0.5)
-    assert input_kind("uni2_h") == "tiles"
+    for name in ("uni2_h", "dinov2_vits14", "resnet18"):
+        assert input_kinds(name) == ("tiles", "photographs")
+    assert [photograph_size_px(name) for name in ("colour_texture", "dinov2_vits14", "resnet18")] == [256, 518, 224]
     assert needs_weights("uni2_h")
     for name in FROZEN_VOLUMES:
-        assert (input_kind(name), needs_weights(name)) == ("volumes", True)
+        assert (input_kinds(name), needs_weights(name)) == (("volumes",), True)
         with pytest.raises(InvalidInputError, match=f"{name} needs its weights: name their file with --weights"):
             build_encoder(name, channels=4)
 
 
 def test_the_catalogue_lists_every_encoder_once():
     rows = catalogue()
-    assert [row["encoder"] for row in rows] == [*INPUT_KINDS, *MODELS]
+    assert [row["encoder"] for row in rows] == [*INPUT_KINDS, *MODELS, *PHOTOGRAPH_MODELS]
     by_name = {row["encoder"]: row for row in rows}
     assert (by_name["texture"]["code_dim"], by_name["texture"]["weights"]) == ("46", "none needed")
     assert by_name["uni2_h"]["weights"].endswith(", gated")
+    assert by_name["panderm_large"]["weights"] == "--weights FILE"
+    assert (by_name["uni"]["takes"], by_name["monet"]["takes"]) == ("tiles, photographs", "photographs, tiles")
     for name in WEIGHTS_FREE:
         assert name == "first_order" or by_name[name]["code_dim"] == str(encoder_of(name).spec.code_dim)
     for (name, preset), made in PRESETS.items():
@@ -85,7 +95,7 @@ def test_what_is_no_patch_encoder_is_said():
     with pytest.raises(InvalidInputError, match="takes volumes, not tiles"):
         patch_encoder_facts("first_order")
     with pytest.raises(InvalidInputError, match="there is no encoder"):
-        input_kind("no_such")
+        input_kinds("no_such")
 
 
 def test_there_is_no_untrained_patch_encoder(monkeypatch, tmp_path):

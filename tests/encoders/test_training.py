@@ -56,7 +56,9 @@ def train(name: str, *, seed: int = 0, settings: TrainingSettings = SHORT, modul
     data, labels = MAKERS[name](24, 0)
     val_data, val_labels = MAKERS[name](9, 1)
     given = {"data": data, "labels": labels, "val_data": val_data, "val_labels": val_labels} | changes
-    return train_classifier(module or module_of(name), **given, n_classes=3, settings=settings, seed=seed)
+    for part in ("labels", "val_labels"):
+        given[part] = {"class": given[part]}
+    return train_classifier(module or module_of(name), **given, n_classes={"class": 3}, settings=settings, seed=seed)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -70,8 +72,8 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_global_state(name):
     assert what_was_seen(first.history) == what_was_seen(again.history)
     for key, value in first.tensors.items():
         assert np.array_equal(value, again.tensors[key])
-    assert np.array_equal(first.decoder["weight"], again.decoder["weight"])
-    assert not np.array_equal(first.decoder["weight"], other.decoder["weight"])
+    assert np.array_equal(first.decoders["class"]["weight"], again.decoders["class"]["weight"])
+    assert not np.array_equal(first.decoders["class"]["weight"], other.decoders["class"]["weight"])
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -82,11 +84,11 @@ def test_classes_that_the_data_show_are_learnt(name):
     encoder = build_encoder(name, config=trained.config, tensors=trained.tensors)
     codes_bd = encoder.encode(test_data)
     assert (codes_bd >= 0).all()
-    probabilities = trained.probabilities(codes_bd)
+    probabilities = trained.probabilities(codes_bd, "class")
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (probabilities.argmax(axis=1) == test_labels).mean() > 0.8
-    assert trained.decoder["weight"].shape == (3, encoder.spec.code_dim)
-    assert all(value.dtype == np.float32 for value in trained.decoder.values())
+    assert trained.decoders["class"]["weight"].shape == (3, encoder.spec.code_dim)
+    assert all(value.dtype == np.float32 for value in trained.decoders["class"].values())
     canonical_json(trained.config)
 
 
@@ -95,7 +97,7 @@ def test_the_kept_decoder_and_encoder_are_those_of_the_best_epoch(name):
     trained = train(name, settings=replace(SHORT, epochs=8))
     val_data, val_labels = MAKERS[name](9, 1)
     encoder = build_encoder(name, config=trained.config, tensors=trained.tensors)
-    probabilities = trained.probabilities(encoder.encode(val_data))
+    probabilities = trained.probabilities(encoder.encode(val_data), "class")
     loss = -np.log(probabilities[np.arange(9), val_labels]).mean()
     losses = [row["val_loss"] for row in trained.history]
     assert trained.best_epoch == int(np.argmin(losses))
@@ -131,7 +133,15 @@ def test_the_module_given_is_left_as_it_was_and_progress_is_told():
     before = {name: value.clone() for name, value in module.state_dict().items()}
     data, labels = labelled_bags(6, 0)
     trained = train_classifier(
-        module, data, labels, data, labels, n_classes=3, settings=SHORT, seed=0, progress=rows.append
+        module,
+        data,
+        {"class": labels},
+        data,
+        {"class": labels},
+        n_classes={"class": 3},
+        settings=SHORT,
+        seed=0,
+        progress=rows.append,
     )
     assert tuple(rows) == trained.history
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
@@ -140,9 +150,11 @@ def test_the_module_given_is_left_as_it_was_and_progress_is_told():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"labels": np.zeros(24, int)}, "class 1 of 3 has no train case"),
+        ({"labels": np.zeros(24, int)}, "class 1 of 3 of target class has no train case"),
         ({"labels": np.arange(23) % 3}, "give each case one"),
-        ({"labels": np.full(24, -1)}, "leave unlabelled cases out"),
+        ({"labels": np.full(24, -1)}, "no train case has a label of target class; leave the target out"),
+        ({"labels": np.arange(24) % 4 - 1}, "a train case has no label of class; leave unlabelled cases out"),
+        ({"labels": np.arange(24) % 4}, "from 0 to 2, or -1"),
         ({"labels": np.full(24, 0.5)}, "whole numbers"),
         ({"val_data": [], "val_labels": []}, "0 val cases"),
         ({"data": [np.zeros(3)] * 24}, "takes bags"),
@@ -191,7 +203,7 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(name, tmp_path)
     assert what_was_seen(resumed.history) == what_was_seen(whole.history)
     for key, value in whole.tensors.items():
         assert np.array_equal(value, resumed.tensors[key])
-    assert np.array_equal(whole.decoder["weight"], resumed.decoder["weight"])
+    assert np.array_equal(whole.decoders["class"]["weight"], resumed.decoders["class"]["weight"])
     # Finished already: nothing is left to train, and a damaged checkpoint counts as none.
     assert train(name, module=module, settings=settings, checkpoint=file, progress=seen.append).best_epoch == (
         whole.best_epoch
@@ -199,7 +211,7 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(name, tmp_path)
     assert len(seen) == 3
     file.write_bytes(file.read_bytes()[:-100])
     again = train(name, module=module, settings=settings, checkpoint=file)
-    assert np.array_equal(whole.decoder["weight"], again.decoder["weight"])
+    assert np.array_equal(whole.decoders["class"]["weight"], again.decoders["class"]["weight"])
 
 
 def test_items_are_read_when_they_are_asked_for():
@@ -215,12 +227,85 @@ def test_items_are_read_when_they_are_asked_for():
             return data[row]
 
     eager, lazy = train("clam_sb"), train("clam_sb", data=OneByOne(), labels=labels)
-    assert np.array_equal(eager.decoder["weight"], lazy.decoder["weight"])
+    assert np.array_equal(eager.decoders["class"]["weight"], lazy.decoders["class"]["weight"])
     assert all(0 <= row["wait_seconds"] <= row["seconds"] for row in lazy.history)
 
 
 def test_a_decoder_of_clam_mb_is_stored_as_it_acts():
     trained = train("clam_mb")
-    weight = trained.decoder["weight"]
+    weight = trained.decoders["class"]["weight"]
     assert (weight.reshape(3, 3, 8)[~np.eye(3, dtype=bool)] == 0).all()
     assert (weight != 0).sum() == 3 * 8
+
+
+TWO = {"channel": 3, "bright": 2}
+
+
+def two_targets(count: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Volumes that show two things; every third has no label of the second."""
+    data, channel = labelled_volumes(count, seed)
+    bright = np.arange(count) // 3 % 2
+    data[bright == 1, :, :, :3] += 1.5
+    return data, {"channel": channel, "bright": np.where(np.arange(count) % 3 == 2, -1, bright)}
+
+
+def train_two(**settings):
+    data, labels = two_targets(24, 0)
+    val_data, val_labels = two_targets(12, 1)
+    given = replace(SHORT, **settings)
+    return train_classifier(
+        module_of("densenet3d"), data, labels, val_data, val_labels, n_classes=TWO, settings=given, seed=0
+    )
+
+
+def test_one_encoder_learns_several_targets_and_keeps_those_of_the_best_epoch():
+    trained = train_two(epochs=25, patience=25, learning_rate=5e-3)
+    assert {target: decoder["weight"].shape[0] for target, decoder in trained.decoders.items()} == TWO
+    encoder = build_encoder("densenet3d", config=trained.config, tensors=trained.tensors)
+    data, labels = two_targets(30, 2)
+    codes_bd = encoder.encode(data)
+    for target, y in labels.items():
+        correct = trained.probabilities(codes_bd, target).argmax(axis=1) == y
+        assert correct[y >= 0].mean() > 0.8, target
+    # The val loss is the sum over the targets of the mean over the cases with a label.
+    val_data, val_labels = two_targets(12, 1)
+    codes_bd, loss = encoder.encode(val_data), 0.0
+    for target, y in val_labels.items():
+        probabilities = trained.probabilities(codes_bd, target)
+        loss -= np.log(probabilities[y >= 0, y[y >= 0]]).mean()
+    losses = [row["val_loss"] for row in trained.history]
+    assert trained.best_epoch == int(np.argmin(losses))
+    assert loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_several_targets_are_drawn_by_the_mean_of_their_class_weights(monkeypatch):
+    seen, multinomial = [], torch.multinomial
+
+    def watched(weights, *args, **kwargs):
+        seen.append(weights)
+        return multinomial(weights, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "multinomial", watched)
+    first, again = train_two(), train_two()
+    assert np.array_equal(first.decoders["bright"]["weight"], again.decoders["bright"]["weight"])
+    _, labels = two_targets(24, 0)
+    expected = np.zeros(24)
+    for y in labels.values():
+        expected += np.array([0.0 if label < 0 else 0.5 / (y == label).sum() for label in y])
+    assert np.allclose(seen[0].numpy(), expected)
+
+
+def test_bags_are_pooled_for_one_target_alone():
+    data, labels = labelled_bags(12, 0)
+    given = {"a": labels, "b": labels}
+    with pytest.raises(InvalidInputError, match=r"clam_sb pools bags for one target, not for a, b at once; name one"):
+        train_classifier(
+            module_of("clam_sb"), data, given, data, given, n_classes={"a": 3, "b": 3}, settings=SHORT, seed=0
+        )
+    with pytest.raises(InvalidInputError, match="the train labels are of targets a, b, the classes of a; give both"):
+        train_classifier(module_of("clam_sb"), data, given, data, given, n_classes={"a": 3}, settings=SHORT, seed=0)
+
+
+def test_an_encoder_without_published_weights_starts_from_none(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"densenet3d is trained from weights of its own, .* --weights out"):
+        module_of("densenet3d").start_from(tmp_path / "w.pth", "none")

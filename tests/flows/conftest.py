@@ -27,7 +27,7 @@ class Phantom:
     runs: tuple[str, ...]
 
     def encode_settings(self, **values: object) -> EncodeSettings:
-        return EncodeSettings(**{**common(self.store), "folds": (0,), "target": "class", "split": "cv2", **values})
+        return EncodeSettings(**{**common(self.store), "folds": (0,), "targets": ("class",), "split": "cv2", **values})
 
 
 def common(store: Path) -> dict:

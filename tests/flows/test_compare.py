@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from embeddings.errors import InvalidInputError, NotFoundInStoreError
 from embeddings.store import EmbeddingStore
 from flows.compare import compare_runs
+from flows.compare_snapshots import compare_snapshots
 from flows.guide import guide
+from flows.import_codes import import_codes
 from flows.settings import GuideSettings
 from tests.commandline import guidestore
 from tests.flows.conftest import GUIDE, Phantom, common
@@ -85,3 +88,45 @@ def test_runs_that_are_no_pair_are_refused(phantom: Phantom) -> None:
     )
     with pytest.raises(InvalidInputError, match="0 test cases in common"):
         compare_runs(phantom.store, a, other.runs[2])
+
+
+def _import_noisy(phantom: Phantom, version: str, noise: float) -> str:
+    """mri_all's codes of fold 0 under the name noisy, with noise; their digest."""
+    snapshot = EmbeddingStore.open(phantom.store).snapshot()
+    codes = snapshot.codes(snapshot.code_set("phantom/mri_all/densenet3d"))
+    noisy_nd = codes.codes_nd + noise * np.random.default_rng(0).normal(size=codes.codes_nd.shape)
+    file = phantom.store.parent / f"noisy{version}.npz"
+    np.savez(file, case_id=np.array(codes.case_ids), codes=noisy_nd.astype(np.float32))
+    report = import_codes(phantom.store, file, cohort="phantom", modality="mri_all", encoder="noisy", version=version)
+    return report.code_set.encoder_digest[:12]
+
+
+def test_two_snapshots_are_compared_head_by_head(phantom: Phantom) -> None:
+    """The same heads on a second version of an encoder, whose codes are noise."""
+    store = EmbeddingStore.open(phantom.store)
+    before = store.snapshot().version
+    store.tag("before")
+    settings = {**common(phantom.store), **GUIDE, "modes": ("matched",), "guidance": "ridge", "decoder": "logistic"}
+    first, second = (_import_noisy(phantom, version, noise) for version, noise in (("1", 0.0), ("2", 1e4)))
+    with pytest.raises(InvalidInputError, match=r"no head was trained anew .* are the same runs in both"):
+        compare_snapshots(phantom.store, before, store.snapshot().version)
+    guide(GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{first}"}))
+    middle = store.snapshot().version
+    guide(GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{second}"}))
+    found = compare_snapshots(phantom.store, middle, store.snapshot().version)
+    rows = {row["row"]: row for row in found.rows}
+    assert rows.keys() == {"S+I", "S", "I", "G(I)", "G(I)+I", "G(I), shuffled pairs", "G(I)+I, shuffled pairs"}
+    assert rows["S"]["gain"] == 0
+    assert rows["I"]["b"] < rows["I"]["a"]
+    for row in found.rows:
+        assert row["low"] <= row["gain"] <= row["high"]
+        assert row["gain"] == pytest.approx(row["b"] - row["a"])
+    assert any("same runs in both" in note for note in found.notes)
+    done = guidestore("compare", "before", middle, "--store", phantom.store)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    done = guidestore("compare", middle, store.snapshot().version, "--store", phantom.store, "--format", "json")
+    assert [row["row"] for row in json.loads(done.stdout)] == [row["row"] for row in found.rows]
+    with pytest.raises(NotFoundInStoreError, match="no snapshot 99999"):
+        compare_snapshots(phantom.store, middle, 99999)
+    with pytest.raises(InvalidInputError, match="the same snapshot"):
+        compare_snapshots(phantom.store, "before", before)

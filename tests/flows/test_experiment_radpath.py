@@ -15,9 +15,12 @@ from embeddings.errors import InvalidInputError, NotFoundInStoreError
 from embeddings.fsck import fsck
 from embeddings.storage import LocalStorage
 from embeddings.store import EmbeddingStore
-from flows.experiment_radpath import ExperimentReport, run_radpath, write_table
+from flows.experiment import ExperimentReport, write_table
+from flows.experiment_radpath import run_radpath
+from flows.paper_table import DELTA, as_rows
 from flows.settings import RadPathSettings
-from flows.table1 import CONTROL, DELTA, as_rows
+from flows.table1 import FORM
+from heads.significance import VERDICTS
 from tests.commandline import guidestore
 from tests.flows.conftest import CASES, Phantom
 
@@ -49,9 +52,9 @@ def done(folder: Path) -> tuple[Path, ExperimentReport]:
 def test_it_trains_and_evaluates_all_of_it(done: tuple[Path, ExperimentReport]) -> None:
     root, report = done
     table = report.table
-    assert table.columns == ("mri_t1", "mri_all")
+    assert [column.key for column in table.columns] == ["mri_t1", "mri_all"]
     assert list(table.rows)[:5] == ["P+R", "P", "R", "G(R)", "G(R)+R"]
-    assert {CONTROL, DELTA} <= table.rows.keys()
+    assert {FORM.control, DELTA} <= table.rows.keys()
     for name, cells in table.rows.items():
         for cell in cells:
             assert cell is not None, name
@@ -59,6 +62,8 @@ def test_it_trains_and_evaluates_all_of_it(done: tuple[Path, ExperimentReport]) 
             assert all(np.isfinite(cell.mean))
     assert table.rows["P"][0].mean == table.rows["P"][1].mean  # the slide's classifier knows no MRI
     assert table.rows["R"][1].published == (0.729, 0.771)
+    assert list(table.effects) == [(r, m) for r in ("G(R)", "G(R)+R") for m in ("mri_t1", "mri_all")]
+    assert {effect.verdict for effect in table.effects.values()} <= set(VERDICTS)
     # 24 slides, then C_S and two C_I on one fold: one code for each case.
     assert (report.encoded, report.images_read, report.failed) == (CASES * 4, CASES * (1 + 1 + 4), {})
     origins = {row["origin"] for row in EmbeddingStore.open(root).snapshot().rows("splits").to_pylist()}
@@ -83,7 +88,7 @@ def test_the_command_prints_and_writes_it(done: tuple[Path, ExperimentReport], t
     assert shown.returncode == 0, shown.stderr
     assert "images read: 0, codes made: 0, networks and heads trained: 0" in shown.stderr
     assert "G(R)+R, shuffled pairs" in shown.stdout
-    assert {file.name for file in tmp_path.iterdir()} == {"table1.md", "table1.csv", "table1.png"}
+    assert {file.name for file in tmp_path.iterdir()} == {"table1.md", "table1.csv", "table1.png", "table1-gains.png"}
     rows = json.loads(guidestore(*command, "--format", "json").stdout)
     assert rows == json.loads(json.dumps(as_rows(report.table)))
     drawn = guidestore(
@@ -100,7 +105,7 @@ def test_the_command_prints_and_writes_it(done: tuple[Path, ExperimentReport], t
 def test_it_is_written_as_markdown_csv_and_a_figure(done: tuple[Path, ExperimentReport], tmp_path: Path) -> None:
     _, report = done
     files = write_table(report.table, tmp_path / "new" / "out")
-    assert [file.name for file in files] == ["table1.md", "table1.csv", "table1.png"]
+    assert [file.name for file in files] == ["table1.md", "table1.csv", "table1.png", "table1-gains.png"]
     assert "| G(R)+R, shuffled pairs |" in files[0].read_text()
     rows = list(csv.DictReader(files[1].read_text().splitlines()))
     assert len({row["row"] for row in rows}) == len(report.table.rows)

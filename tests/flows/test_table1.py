@@ -14,7 +14,12 @@ import pytest
 from PIL import Image
 
 from embeddings.errors import InvalidInputError
-from flows.table1 import CONTROL, PUBLISHED, Table1, as_rows, build_table1, draw, show, to_csv, to_markdown
+from flows.evaluate import EFFECT_COLUMNS
+from flows.paper_figures import draw
+from flows.paper_table import PaperTable, as_rows, show, to_csv, to_markdown
+from flows.table1 import FORM, PUBLISHED, build_table1
+
+CONTROL = FORM.control
 
 SCORES = {
     "S+I": (0.80, 0.90),
@@ -66,7 +71,7 @@ def make_runs(*modalities: str) -> tuple[list[dict], dict[tuple[str, str], float
 
 
 @pytest.fixture
-def table() -> Table1:
+def table() -> PaperTable:
     """T1w and T1; of T1w, G(R)+R diverged in both folds and G(R) in one."""
     runs, values = make_runs("mri_t1ce", "mri_t1")
     gone = [("G(I)+I", 0), ("G(I)+I", 1), ("G(I)", 1)]
@@ -77,8 +82,8 @@ def table() -> Table1:
     return build_table1(runs, values, cohort="glioma", layout="manifest")
 
 
-def test_means_deviations_and_deltas_are_exact(table: Table1):
-    assert table.columns == ("mri_t1", "mri_t1ce")
+def test_means_deviations_and_deltas_are_exact(table: PaperTable):
+    assert [(column.key, column.title) for column in table.columns] == [("mri_t1", "T1"), ("mri_t1ce", "T1w")]
     assert table.mode == "as-published"
     assert list(table.rows) == [
         "P+R",
@@ -108,7 +113,7 @@ def test_means_deviations_and_deltas_are_exact(table: Table1):
     assert control.sd[0] == pytest.approx(np.std([0.5, 0.6, 0.6, 0.7], ddof=1))
 
 
-def test_published_numbers_stand_beside_ours_and_nothing_else_does(table: Table1):
+def test_published_numbers_stand_beside_ours_and_nothing_else_does(table: PaperTable):
     cells = {name: [cell.published if cell else None for cell in row] for name, row in table.rows.items()}
     assert cells["R"] == [(0.506, 0.578), (0.641, 0.735)]
     assert cells["G(R)+R"] == [(0.587, 0.585), (0.654, 0.742)]
@@ -119,7 +124,7 @@ def test_published_numbers_stand_beside_ours_and_nothing_else_does(table: Table1
     assert {row for row, modality in PUBLISHED if modality == "mri_all"} == {"P+R", "P", "R", "G(R)", "G(R)+R"}
 
 
-def test_diverged_runs_are_left_out_and_counted(table: Table1):
+def test_diverged_runs_are_left_out_and_counted(table: PaperTable):
     guided, delta, through = (table.rows[name][1] for name in ("G(R)+R", "Δ %", "G(R)"))
     assert guided is not None
     assert (guided.n, guided.diverged) == (0, 2)
@@ -131,7 +136,7 @@ def test_diverged_runs_are_left_out_and_counted(table: Table1):
     assert "3 runs diverged and left out; lower the learning rate, or standardise the codes" in table.notes
 
 
-def test_markdown(table: Table1):
+def test_markdown(table: PaperTable):
     lines = to_markdown(table).splitlines()
     assert lines[:2] == ["| Table 1 | T1 | T1w |", "| --- | ---: | ---: |"]
     by_row = {line.split(" | ")[0].removeprefix("| "): line.removesuffix(" |").split(" | ")[1:] for line in lines[2:10]}
@@ -162,19 +167,19 @@ def test_notes_know_radpath_and_unknown_encoders():
     assert "diverged" not in notes
 
 
-def test_flat_rows_and_csv_agree(table: Table1):
+def test_flat_rows_and_csv_agree(table: PaperTable):
     rows = as_rows(table)
     json.dumps(rows, allow_nan=False)
     assert len(rows) == 8 * 2
-    read = list(csv.DictReader(io.StringIO(to_csv(table))))
+    read = list(csv.DictReader(io.StringIO(to_csv(as_rows(table)))))
     assert [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows] == read
-    row = next(row for row in rows if (row["row"], row["modality"]) == ("R", "mri_t1ce"))
+    row = next(row for row in rows if (row["row"], row["column"]) == ("R", "mri_t1ce"))
     assert row == {
         "cohort": "glioma",
         "mode": "as-published",
         "row": "R",
-        "modality": "mri_t1ce",
-        "input": "T1w",
+        "column": "mri_t1ce",
+        "title": "T1w",
         "unit": "share",
         "n": 2,
         "diverged": 0,
@@ -184,9 +189,10 @@ def test_flat_rows_and_csv_agree(table: Table1):
         "f1_micro_mean": pytest.approx(0.55),
         "f1_micro_sd": pytest.approx(math.sqrt(0.02)),
         "f1_micro_published": 0.735,
+        **dict.fromkeys(EFFECT_COLUMNS),
     }
     assert {row["unit"] for row in rows if row["row"].startswith("Δ")} == {"percent"}
-    gone = next(row for row in rows if (row["row"], row["modality"]) == ("G(R)+R", "mri_t1ce"))
+    gone = next(row for row in rows if (row["row"], row["column"]) == ("G(R)+R", "mri_t1ce"))
     assert (gone["n"], gone["diverged"], gone["balanced_accuracy_mean"]) == (0, 2, None)
 
 
@@ -195,7 +201,7 @@ def test_rows_without_runs_print_a_dash_and_one_run_has_no_deviation():
     values = {(run["run"], metric): 0.5 for run in runs for metric in ("balanced_accuracy", "f1_micro")}
     table = build_table1(runs, values, cohort="glioma")
     text = to_markdown(table)
-    assert table.columns == ("mri_flair",)
+    assert [column.key for column in table.columns] == ["mri_flair"]
     assert "| P+R | – |" in text
     assert "| P | 0.500 [–]<br>0.500 [–]<br>n 1 |" in text
     assert "| R | 0.500 [0.534]<br>0.500 [0.621]<br>n 1 |" in text
@@ -204,7 +210,7 @@ def test_rows_without_runs_print_a_dash_and_one_run_has_no_deviation():
     assert [row["row"] for row in as_rows(table)] == ["P", "R"]
 
 
-def test_the_terminal_shows_the_same(table: Table1, capsys: pytest.CaptureFixture[str]):
+def test_the_terminal_shows_the_same(table: PaperTable, capsys: pytest.CaptureFixture[str]):
     show(table)
     text = capsys.readouterr().out
     for part in ("Table 1, cohort glioma, as-published", "[in the paper]", "0.500 ± 0.141 [0.506]", "diverged [0.654]"):
@@ -243,7 +249,7 @@ def test_a_mode_is_chosen_among_several():
     assert build_table1(twice, values, cohort="glioma", mode="as-published").rows["R"][0].n == 2  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def test_the_figure_has_the_bars_in_their_colours(table: Table1, tmp_path: Path):
+def test_the_figure_has_the_bars_in_their_colours(table: PaperTable, tmp_path: Path):
     draw(table, tmp_path / "figures" / "table1.png")
     with Image.open(tmp_path / "figures" / "table1.png") as image:
         pixels = np.asarray(image.convert("RGB"))

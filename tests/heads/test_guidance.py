@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from heads.guidance.autoencoder import Autoencoder
 from heads.guidance.controls import shuffle_pairs
 from heads.guidance.ridge import Ridge
 from heads.registry import build_guidance
+from heads.training.draws import initial_layer
 
 
 def linear_pairs(n: int, d_in: int, d_out: int, seed: int, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -83,10 +86,10 @@ def test_autoencoder_step_equals_torchs_own_modules():
     epochs = [Autoencoder(**params, epochs=epochs, weight_decay=0.01) for epochs in (1, 4)]
     start, end = (model.fit(x_nd.numpy(), y_nd.numpy(), seed=1).tensors() for model in epochs)
     network = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
-    generator = torch.Generator().manual_seed(1)
+    first = [initial_layer(1, layer, *widths) for layer, widths in enumerate(((6, 5), (5, 3)))]
     with torch.no_grad():
-        for parameter, bound in zip(network.parameters(), (6, 6, 5, 5), strict=True):
-            parameter.copy_(torch.empty(parameter.shape).uniform_(-(bound**-0.5), bound**-0.5, generator=generator))
+        for parameter, values in zip(network.parameters(), itertools.chain(*first), strict=True):
+            parameter.copy_(torch.from_numpy(values))
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=0.01)
     for epoch in range(4):
         optimiser.zero_grad()

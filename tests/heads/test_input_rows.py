@@ -10,8 +10,9 @@ from embeddings.types import PairedCodes
 from heads.decoders.linear import Linear
 from heads.decoders.logistic import Logistic
 from heads.guidance.ridge import Ridge
-from heads.input_rows import ALL_ROWS, TrainedHead, predict_row, train_rows
+from heads.input_rows import ALL_ROWS, RowsJob, TrainedHead, predict_row, train_rows
 from heads.metrics import evaluate
+from tests.heads.training import train_one
 
 N = 240
 FAST = {"guidance": "ridge", "decoder": "logistic", "seed": 0, "decoder_params": {"Cs": (0.1, 1.0)}}
@@ -53,7 +54,7 @@ def paired() -> PairedCodes:
 
 @pytest.fixture(scope="module")
 def matched(paired: PairedCodes) -> list[TrainedHead]:
-    return list(train_rows(paired, mode="matched", permutations=2, **FAST))
+    return train_one(paired, mode="matched", permutations=2, **FAST)
 
 
 def test_rows_and_controls_come_in_order(matched):
@@ -121,7 +122,7 @@ def test_matched_equals_fits_by_hand(paired, matched):
 def test_as_published_uses_the_stored_classifiers(paired):
     rng = np.random.default_rng(3)
     d_i, d_s = Linear(rng.normal(size=(3, 6)), rng.normal(size=3)), Linear(rng.normal(size=(3, 4)), rng.normal(size=3))
-    heads = list(train_rows(paired, mode="as-published", d_i=d_i, d_s=d_s, permutations=1, **FAST))
+    heads = train_one(paired, mode="as-published", d_i=d_i, d_s=d_s, permutations=1, **FAST)
     rows, control = by_row(heads), by_row(heads, 0)
     seen = np.isin(paired.parts, ("val", "test"))
     z_i, z_s = paired.inferior_nd[seen & paired.has_inferior], paired.superior_nd[seen & paired.has_superior]
@@ -132,7 +133,7 @@ def test_as_published_uses_the_stored_classifiers(paired):
     np.testing.assert_allclose(rows["G(I)"].probabilities, d_s.predict_proba(guide.predict(z_i)), atol=1e-6)
     assert [rows[row].decoder for row in ALL_ROWS] == ["logistic", "linear", "linear", "linear", "logistic"]
     assert [rows[row].n_train > 0 for row in ALL_ROWS] == [True, False, False, False, True]
-    matched = by_row(list(train_rows(paired, mode="matched", permutations=0, **FAST)))
+    matched = by_row(train_one(paired, mode="matched", permutations=0, **FAST))
     for row in ("S+I", "G(I)+I"):
         assert np.array_equal(rows[row].probabilities, matched[row].probabilities)
     assert not np.allclose(control["G(I)"].probabilities, rows["G(I)"].probabilities, atol=0.01)
@@ -155,7 +156,7 @@ def test_predict_row_reproduces_the_stored_probabilities(paired, guidance, guida
     if decoder == "radpath-paper":
         decoder_params = decoder_params | {"epochs": 10}
     heads = list(
-        train_rows(
+        train_one(
             paired, guidance=guidance, guidance_params=guidance_params, decoder=decoder, decoder_params=decoder_params,
             mode="matched", seed=1, permutations=1,
         )
@@ -174,7 +175,7 @@ def test_predict_row_reproduces_the_stored_probabilities(paired, guidance, guida
 
 def test_the_control_loses_where_guidance_carries_signal():
     """G(I) through a frozen decoder: with shuffled pairs there is no signal left, so it falls to chance."""
-    heads = list(train_rows(make_paired(masks=False), mode="matched", permutations=3, **FAST))
+    heads = train_one(make_paired(masks=False), mode="matched", permutations=3, **FAST)
     true = by_row(heads)["G(I)"].metrics["test"]["auroc"]
     shuffled = [by_row(heads, p)["G(I)"].metrics["test"]["balanced_accuracy"] for p in range(3)]
     assert true > 0.75
@@ -189,7 +190,7 @@ def test_test_rows_never_reach_a_fit(paired):
     changed_nd[test] = changed_nd[test] * 5 + 1
     labels = np.where(test & (paired.labels >= 0), (paired.labels + 1) % 3, paired.labels)
     other = dataclasses.replace(paired, inferior_nd=changed_nd, labels=labels)
-    for first, second in zip(train_rows(paired, **params), train_rows(other, **params), strict=True):
+    for first, second in zip(train_one(paired, **params), train_one(other, **params), strict=True):
         assert first.components.keys() == second.components.keys()
         for name, (config, tensors) in first.components.items():
             assert config == second.components[name][0]
@@ -202,7 +203,7 @@ def test_g_learns_from_pairs_without_labels(paired):
     """Hiding labels of pairs moves n_train and not G."""
     fewer = dataclasses.replace(paired, labels=np.where(np.arange(N) % 2 == 0, -1, paired.labels))
     first, second = (
-        by_row(list(train_rows(p, mode="matched", permutations=0, rows=("G(I)+I",), **FAST)))["G(I)+I"]
+        by_row(list(train_one(p, mode="matched", permutations=0, rows=("G(I)+I",), **FAST)))["G(I)+I"]
         for p in (paired, fewer)
     )
     assert second.n_pairs == first.n_pairs
@@ -213,7 +214,7 @@ def test_g_learns_from_pairs_without_labels(paired):
 def test_a_diverged_guidance_harms_no_other_row(paired):
     wild = {"hidden": (8,), "standardise": False, "learning_rate": 1e6, "epochs": 20}
     heads = list(
-        train_rows(paired, **FAST | {"guidance": "autoencoder"}, guidance_params=wild, mode="matched", permutations=1)
+        train_one(paired, **FAST | {"guidance": "autoencoder"}, guidance_params=wild, mode="matched", permutations=1)
     )
     assert [head.status for head in heads] == ["ok", "ok", "ok", "diverged", "diverged", "diverged", "diverged"]
     for head in heads[3:]:
@@ -229,7 +230,7 @@ def test_a_diverged_decoder_marks_only_its_rows():
     params = {"standardise": False, "learning_rate": 0.01, "epochs": 5}
     heads = by_row(
         list(
-            train_rows(
+            train_one(
                 paired, guidance="ridge", decoder="mlp", decoder_params=params, mode="matched", seed=0, permutations=0
             )
         )
@@ -283,7 +284,7 @@ def part_changed(paired: PairedCodes, **changes: object) -> PairedCodes:
 def test_refuses_before_training(paired, change, options, sentence):
     broken = part_changed(paired, **change(paired))
     with pytest.raises(InvalidInputError, match=sentence):
-        train_rows(broken, **{"mode": "matched", **FAST, **options})
+        train_one(broken, **{"mode": "matched", **FAST, **options})
 
 
 def test_predict_row_refuses_incomplete_components(matched):
@@ -298,5 +299,32 @@ def test_predict_row_refuses_incomplete_components(matched):
 
 def test_a_fold_without_test_rows_still_trains(paired):
     parts = np.where(paired.parts == "test", "train", paired.parts)
-    heads = list(train_rows(dataclasses.replace(paired, parts=parts), mode="matched", permutations=0, **FAST))
+    heads = train_one(dataclasses.replace(paired, parts=parts), mode="matched", permutations=0, **FAST)
     assert {tuple(head.metrics) for head in heads} == {("val",)}
+
+
+def test_jobs_share_each_g_and_a_head_does_not_depend_on_its_company(paired):
+    """Two targets and two seeds at once give what each gives alone; every G of one pair set is one model."""
+    other = dataclasses.replace(
+        paired,
+        target="other",
+        labels=np.where(paired.labels >= 0, (paired.labels + 1) % 3, -1),
+        inferior_nd=paired.inferior_nd.copy(),
+        superior_nd=paired.superior_nd.copy(),
+    )
+    options = {"guidance": "autoencoder", "guidance_params": {"hidden": (8,), "epochs": 5}, "permutations": 1}
+    options |= {"decoder": "mlp", "decoder_params": {"epochs": 5}}
+    jobs = [RowsJob(p, "matched", seed) for p in (paired, other) for seed in (0, 1)]
+    together = train_rows(jobs, **options)
+    for job, heads in zip(jobs, together, strict=True):
+        alone = train_one(job.paired, mode="matched", seed=job.seed, **options)
+        for head, single in zip(heads, alone, strict=True):
+            assert (head.row, head.control, head.permutation) == (single.row, single.control, single.permutation)
+            np.testing.assert_allclose(head.probabilities, single.probabilities, atol=1e-5)
+
+    def g(job: int, permutation: int) -> np.ndarray:
+        return by_row(together[job], permutation)["G(I)+I"].components["guidance"][1]["layer0_weight"]
+
+    for permutation in (-1, 0):
+        assert np.array_equal(g(0, permutation), g(2, permutation))
+        assert not np.array_equal(g(0, permutation), g(1, permutation))

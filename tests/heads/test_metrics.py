@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embeddings.errors import InvalidInputError
-from heads.metrics import evaluate, gap_closed
+from heads.metrics import evaluate
 
 
 def test_hand_counted_example():
@@ -66,28 +66,3 @@ def test_a_certain_mistake_has_a_finite_log_loss():
 def test_refuses_what_is_no_prediction(labels, probabilities, sentence):
     with pytest.raises(InvalidInputError, match=sentence):
         evaluate(np.array(labels, dtype=np.int64), np.array(probabilities), ("a", "b"))
-
-
-def test_gap_closed():
-    closed = gap_closed([0.5, 0.52, 0.48], [0.7, 0.73, 0.67], [0.6, 0.62, 0.58])
-    assert closed.share == pytest.approx(0.5)
-    assert closed.gap == pytest.approx(0.2)
-    # t(.975, 2) = 4.30265; differences .2, .21, .19 with standard deviation .01
-    assert closed.gap_low == pytest.approx(0.2 - 4.30265 * 0.01 / math.sqrt(3), rel=1e-4)
-    assert closed.gap_high == pytest.approx(0.2 + 4.30265 * 0.01 / math.sqrt(3), rel=1e-4)
-    assert not closed.gap_includes_zero
-    assert str(closed) == "50%"
-
-
-def test_gap_that_may_be_none_prints_a_dash():
-    noisy = gap_closed([0.5, 0.6, 0.4], [0.55, 0.55, 0.5], [0.52, 0.6, 0.45])
-    assert noisy.gap_includes_zero
-    assert str(noisy) == "–"
-    assert noisy.share == pytest.approx((0.07 / 3) / (0.1 / 3))
-    assert str(gap_closed([0.5], [0.9], [0.7])) == "–"
-    none = gap_closed([0.5, 0.5], [0.5, 0.5], [0.6, 0.6])
-    assert math.isnan(none.share)
-    assert str(none) == "–"
-    assert str(gap_closed([0.5, 0.5], [0.4, 0.41], [0.6, 0.6])) != "–"
-    with pytest.raises(InvalidInputError, match=r"shapes \(2,\), \(3,\), \(2,\)"):
-        gap_closed([0.5, 0.5], [0.5, 0.5, 0.5], [0.6, 0.6])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from embeddings.types import PairedCodes
-from heads.input_rows import train_rows
+from tests.heads.training import train_one
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", ROOT / "../shared/data")) / "mfeat"
@@ -39,7 +39,7 @@ def digits() -> PairedCodes:
 
 
 def test_published_accuracies_of_the_views(digits):
-    heads = train_rows(
+    heads = train_one(
         digits, guidance="ridge", decoder="logistic", mode="matched", seed=0, permutations=0, rows=("I", "S", "S+I")
     )
     found = {head.row: head.metrics["test"]["balanced_accuracy"] for head in heads}
@@ -50,7 +50,7 @@ def test_published_accuracies_of_the_views(digits):
 
 def test_guidance_says_nothing_beyond_its_control_where_all_pairs_are_labelled(digits):
     """The design's own finding: all pairs labelled, a G that reconstructs z_S gains what its shuffled twin gains."""
-    heads = list(train_rows(digits, guidance="ridge", decoder="logistic", mode="matched", seed=0, permutations=2))
+    heads = train_one(digits, guidance="ridge", decoder="logistic", mode="matched", seed=0, permutations=2)
     accuracy = {(head.row, head.permutation): head.metrics["test"]["balanced_accuracy"] for head in heads}
     shuffled = np.mean([accuracy["G(I)+I", p] for p in (0, 1)])
     assert abs(accuracy["G(I)+I", -1] - shuffled) < 0.03
@@ -61,7 +61,7 @@ def test_guidance_says_nothing_beyond_its_control_where_all_pairs_are_labelled(d
 def test_the_mlp_is_as_good_as_logistic_regression(digits):
     rows = {"guidance": "ridge", "mode": "matched", "seed": 0, "permutations": 0, "rows": ("S",)}
     mlp, logistic = (
-        next(train_rows(digits, decoder=name, decoder_params=params, **rows)).metrics["test"]["balanced_accuracy"]
+        train_one(digits, decoder=name, decoder_params=params, **rows)[0].metrics["test"]["balanced_accuracy"]
         for name, params in (("mlp", {"epochs": 60}), ("logistic", {}))
     )
     assert mlp > logistic - 0.02

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from embeddings.errors import InvalidInputError
-from heads.registry import build_decoder, build_guidance, check_class_weights, load_decoder, load_guidance
+from heads.registry import (
+    DECODER_PRESETS,
+    build_decoder,
+    build_guidance,
+    check_class_weights,
+    decoder_preset,
+    load_decoder,
+    load_guidance,
+)
+from warehouse.cohorts.derm7pt import CLASSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,11 +24,17 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("build", "name", "sentence"),
     [
-        (build_guidance, "autoencodr", "did you mean 'autoencoder'. choose one of autoencoder, radpath-paper, ridge"),
+        (
+            build_guidance,
+            "autoencodr",
+            "did you mean 'autoencoder'. choose one of autoencoder, derm7pt-paper, "
+            "derm7pt-released, radpath-paper, ridge",
+        ),
         (
             build_decoder,
             "logstic",
-            "did you mean 'logistic'. choose one of logistic, mlp, radpath-paper, radpath-released",
+            "did you mean 'logistic'. choose one of derm7pt-paper, derm7pt-released, logistic, mlp, "
+            "radpath-paper, radpath-released",
         ),
         (build_decoder, "zzz", "'zzz' is unknown: choose one of"),
     ],
@@ -62,6 +77,23 @@ def test_per_class_numbers_meet_their_classes():
         check_class_weights("radpath-paper", ("A", "G", "O"), {})
     with pytest.raises(InvalidInputError, match="3 class weights, but the target has 2 classes"):
         check_class_weights("radpath-paper", ("a", "b"), {})
+
+
+def test_derm7pt_presets_know_their_targets_and_the_order_of_their_classes():
+    assert DECODER_PRESETS["derm7pt-paper"].by_target.keys() == CLASSES.keys()
+    assert DECODER_PRESETS["derm7pt-released"].by_target.keys() == CLASSES.keys()
+    for target, classes in CLASSES.items():
+        for preset in ("derm7pt-paper", "derm7pt-released"):
+            check_class_weights(preset, tuple(classes), {}, target=target)
+        assert decoder_preset("derm7pt-paper", target).class_order == tuple(classes)
+        with pytest.raises(InvalidInputError, match="reorder the target's classes"):
+            check_class_weights("derm7pt-paper", tuple(classes)[::-1], {}, target=target)
+    assert build_decoder("derm7pt-paper", target="DIAG").config["class_weights"] == [15.0, 0.07, 1.4, 4.0, 15.0]
+    rates = {t: build_decoder("derm7pt-released", target=t).config["learning_rate"] for t in CLASSES}
+    assert rates == dict.fromkeys(CLASSES, 1e-4) | {"VS": 1e-3, "STR": 5e-4}
+    assert build_decoder("derm7pt-released", target="VS").config["hidden_units"] == 0
+    with pytest.raises(InvalidInputError, match=r"has numbers for the targets DIAG, PN, .* not for 'melanoma'; name"):
+        build_decoder("derm7pt-paper", target="melanoma")
 
 
 def test_heads_import_with_numpy_and_torch_alone():

@@ -1,0 +1,148 @@
+"""C_I and C_S of the paper for skin: an Inception-v3 whose pooled features serve every target at once (timm).
+
+Szegedy et al. 2016; one linear decoder per target on one code is the multi-task network of Kawahara et al. 2019.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from embeddings.errors import InvalidInputError
+from encoders.checks import check_photographs
+from encoders.hub import file_sha256, read_weights
+from encoders.photograph_augmentation import turned
+from encoders.trainable import Items, TrainableEncoder, TrainedEncoder
+from encoders.weights import fit_state
+
+BLOCKS = (
+    "Conv2d_1a_3x3",
+    "Conv2d_2a_3x3",
+    "Conv2d_2b_3x3",
+    "Pool1",
+    "Conv2d_3b_1x1",
+    "Conv2d_4a_3x3",
+    "Pool2",
+    "Mixed_5b",
+    "Mixed_5c",
+    "Mixed_5d",
+    "Mixed_6a",
+    "Mixed_6b",
+    "Mixed_6c",
+    "Mixed_6d",
+    "Mixed_6e",
+    "Mixed_7a",
+    "Mixed_7b",
+    "Mixed_7c",
+)
+"""In the order of the forward pass, with the names of timm's and torchvision's files."""
+
+CODE_DIMS: Mapping[str, int] = {"Mixed_5d": 288, "Mixed_6e": 768, "Mixed_7c": 2048}
+"""Last block -> channels: where the map is next halved, or ends."""
+
+MIN_EDGE_PX = 75
+"""Of a photograph: a smaller one leaves nothing to the last block."""
+
+
+@dataclass(frozen=True, slots=True)
+class InceptionConfig:
+    """Size of the network, and where its training started."""
+
+    last_block: str = "Mixed_7c"
+    """Whose features are pooled to the code: one of `CODE_DIMS`. The whole network gives 2,048."""
+    start_sha256: str = ""
+    """Of the file of the weights that training started from; '' for weights drawn anew."""
+    start_trained_on: str = ""
+    """What those saw: none of the cohort's cases, or unknown."""
+
+    def __post_init__(self) -> None:
+        if self.last_block not in CODE_DIMS:
+            raise InvalidInputError(
+                f"an Inception-v3 cannot end with {self.last_block!r}; use one of {', '.join(CODE_DIMS)}"
+            )
+
+
+class InceptionMultitask(TrainableEncoder):
+    """photographs (b, 3, h, w) of 0 to 255 -> codes (b, code_dim), non-negative: a ReLU precedes the pooling."""
+
+    encoder_name = "inception_multitask"
+    input_kind = "photographs"
+    encode_batch_size = 8
+    """Eight photographs of 512 px take 0.4 GB on the CPU."""
+
+    def __init__(self, config: InceptionConfig | None = None) -> None:
+        super().__init__()
+        import timm
+
+        self._config = config or InceptionConfig()
+        self._start: dict[str, torch.Tensor] = {}
+        with torch.device("meta"):  # timm draws weights, which `reset` or the stored ones replace.
+            network = timm.create_model("inception_v3", pretrained=False, num_classes=0)
+        names = BLOCKS[: BLOCKS.index(self._config.last_block) + 1]
+        self.blocks = nn.Sequential(OrderedDict((name, getattr(network, name)) for name in names))
+        self.code_dim = CODE_DIMS[self._config.last_block]
+        if torch.get_default_device().type != "meta":
+            self.to_empty(device="cpu")
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Self:
+        return cls(InceptionConfig(**config))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return asdict(self._config)
+
+    def forward(self, images_bchw: torch.Tensor) -> torch.Tensor:
+        # To -1 … 1, as the published weights had it. Channels last is what convolutions are fast in.
+        scaled = (images_bchw / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        return self.blocks(scaled).mean(dim=(2, 3))
+
+    def start_from(self, path: Path, saw: Literal["none", "unknown"]) -> None:
+        """Takes the blocks of a file of timm's or torchvision's Inception-v3; its classifiers are left out."""
+        unused = ("fc.", "AuxLogits.", *(f"{name}." for name in BLOCKS[len(self.blocks) :]))
+        state = {name: value for name, value in read_weights(path).items() if not name.startswith(unused)}
+        fit_state(self.blocks, state, self.encoder_name, path)
+        self._start = {name: value.clone() for name, value in self.blocks.state_dict().items()}
+        self._config = replace(self._config, start_sha256=file_sha256(path), start_trained_on=saw)
+
+    def reset(self, train_data: Items, generator: torch.Generator) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, generator=generator)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+        if self._start:
+            self.blocks.load_state_dict(self._start)
+
+    def check(self, data: Items) -> None:
+        self._check(np.asarray(data))
+
+    def _check(self, photographs_bhwc: np.ndarray) -> None:
+        check_photographs(photographs_bhwc, self.encoder_name)
+        if min(photographs_bhwc.shape[1:3]) < MIN_EDGE_PX:
+            raise InvalidInputError(
+                f"encoder {self.encoder_name} needs photographs of at least {MIN_EDGE_PX} px, not "
+                f"{photographs_bhwc.shape[1]} x {photographs_bhwc.shape[2]}; give a larger --photograph-px"
+            )
+
+    def batch(self, data: Items, rows: Sequence[int]) -> torch.Tensor:
+        photographs_bhwc = np.stack([np.asarray(data[row]) for row in rows])
+        self._check(photographs_bhwc)
+        # As bytes, a quarter of what a GPU would wait for; channels stay last in memory.
+        return torch.from_numpy(photographs_bhwc).to(self.device).permute(0, 3, 1, 2)
+
+    def augment(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return turned(batch, generator)
+
+
+class InceptionMultitaskEncoder(TrainedEncoder):
+    """photographs_bhwc uint8 RGB -> (b, code_dim) float32, non-negative. See `Encoder`."""
+
+    module_class = InceptionMultitask

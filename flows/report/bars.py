@@ -1,0 +1,101 @@
+"""Each input row's metrics as bars, with 95 % intervals over the test cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from embeddings.errors import InvalidInputError
+from flows.evaluate import METRICS, tabulate
+from flows.report.figures import CONTROL_COLOUR, INK, ROW_COLOURS, drawing, inline_svg, mark_bar
+from flows.report.sections import Section
+from flows.report.tables import METRIC_NAMES, NOTHING
+from heads.significance import DrawnMetrics, Interval, draw_metrics
+from heads.significance.intervals import interval_of
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The figure, its numbers (label of a row, one cell per metric), and notes. `svg` is '' where nothing is drawn."""
+
+    svg: Markup
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    label: str
+    row: str
+    control: str
+    intervals: dict[str, Interval]
+    """By metric; what is undefined is not in it."""
+
+
+def bars_of(section: Section) -> Bars:
+    """The bars of one section, from its stored predictions."""
+    if not section.predictions:
+        return Bars(Markup(), (), ("No run here has stored predictions of labelled test cases, so nothing is drawn.",))
+    try:
+        drawn = draw_metrics(list(section.predictions.values()), metrics=METRICS)
+    except InvalidInputError as error:
+        return Bars(Markup(), (), (f"No intervals: {error}.",))
+    rows, notes = [], []
+    for found in tabulate(list(map(dict, section.facts)), dict(section.values)):
+        runs = section.runs(found.row, found.control)
+        if not runs:
+            notes.append(f"{found.label} has no test predictions.")
+            continue
+        intervals = {}
+        for metric in METRICS:
+            try:
+                intervals[metric] = _interval(drawn, metric, runs)
+            except InvalidInputError:
+                notes.append(
+                    f"{METRIC_NAMES[metric]} of {found.label} is not defined: a class has no test cases, or too few."
+                )
+        rows.append(_Row(found.label, found.row, found.control, intervals))
+    notes.append(f"95 % intervals from {drawn.draws} draws of the test cases, seed {drawn.seed}; heads as trained.")
+    cells = [tuple(_cell(row.intervals.get(metric)) for metric in METRICS) for row in rows]
+    labels = [row.label for row in rows]
+    return Bars(_draw(section, rows), tuple(zip(labels, cells, strict=True)), tuple(dict.fromkeys(notes)))
+
+
+def _interval(drawn: DrawnMetrics, metric: str, runs: list[str]) -> Interval:
+    return interval_of(drawn.row(metric, runs), metric)
+
+
+def _cell(interval: Interval | None) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]" if interval else NOTHING
+
+
+def _draw(section: Section, rows: list[_Row]) -> Markup:
+    with drawing(8.0, 0.75 + 0.3 * len(rows)) as figure:
+        panels = figure.subplots(1, len(METRICS), sharey=True)
+        for metric, panel in zip(METRICS, panels, strict=True):
+            for place, row in enumerate(rows):
+                if metric in row.intervals:
+                    _bar(panel, place, row, row.intervals[metric])
+            chance = {"balanced_accuracy": 1 / len(section.classes), "auroc": 0.5}.get(metric)
+            if chance is not None:
+                panel.axvline(chance, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+            panel.set_title(METRIC_NAMES[metric], loc="left")
+            panel.set_xlim(0, 1)
+            panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+            panel.set_ylim(len(rows) - 0.4, -0.6)
+            panel.set_yticks(range(len(rows)), [row.label for row in rows])
+            panel.tick_params(axis="y", length=0)
+            panel.grid(axis="x")
+        told = "; ".join(f"{row.label} {_cell(row.intervals.get(METRICS[0]))}" for row in rows)
+        return inline_svg(figure, f"{section.name}-bars", f"Bars: {METRIC_NAMES[METRICS[0]]} of {told}")
+
+
+def _bar(panel: Any, place: int, row: _Row, interval: Interval) -> None:
+    colour = CONTROL_COLOUR if row.control else ROW_COLOURS.get(row.row, CONTROL_COLOUR)
+    # A bar in the page's ink at full strength would hide its own whisker.
+    (bar,) = panel.barh(place, interval.value, 0.72, color=colour, alpha=0.55, hatch="////" if row.control else "")
+    mark_bar(bar)
+    panel.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.3, solid_capstyle="butt")
+    panel.plot([interval.value], [place], marker="|", color=INK, markersize=7)

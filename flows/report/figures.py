@@ -1,0 +1,142 @@
+"""How figures of the report look, and how they come into the page: inline SVG that takes the page's ink and font."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK = "#010203"
+"""Becomes the page's text colour, dark or light."""
+
+ROW_COLOURS = {"S+I": INK, "S": "#D55E00", "I": "#0072B2", "G(I)": "#E69F00", "G(I)+I": "#009E73"}
+"""Okabe and Ito's, which the colour-blind tell apart; as in the paper's tables (`flows.table1`)."""
+CONTROL_COLOUR = "#999999"
+
+_CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", INK)
+UNLABELLED_COLOUR = "#999999"
+
+PX_PER_IN = 96
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "guidestore",
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "text.parse_math": False,  # a class may be called $x$
+    "axes.unicode_minus": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.15,
+    "hatch.linewidth": 0.6,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color", "hatch.color"),
+        INK,
+    ),
+}
+
+
+def class_colours(n_classes: int) -> list[str]:
+    """One per class. Beyond seven there are not as many that everybody tells apart: then from dark to bright."""
+    if n_classes <= len(_CLASS_COLOURS):
+        return list(_CLASS_COLOURS[:n_classes])
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colormaps["viridis"](0.95 * c / (n_classes - 1))) for c in range(n_classes)]
+
+
+def css_colour(colour: str) -> str:
+    """The colour as the page's style has it."""
+    return "currentColor" if colour == INK else colour
+
+
+@contextmanager
+def drawing(width_in: float, height_in: float) -> Iterator[Figure]:
+    """A figure in the report's style. Close the block after `inline_svg`."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a matplotlibrc of the user's must not change the report
+        mpl.rcParams.update(_STYLE)
+        yield Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def mark_bar(artist: Any) -> None:
+    """Gives a shape the class ``bar`` in the page."""
+    artist.set_gid("bar")
+
+
+def inline_svg(figure: Figure, name: str, label: str) -> Markup:
+    """The figure as an element of the page. `name` makes its ids the page's only ones, `label` tells it to those who do
+    not see it."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if _local(child.tag) in ("metadata", "style"):
+                parent.remove(child)
+    attributes = [(_local(key), value) for element in root.iter() for key, value in element.attrib.items()]
+    used = {id_ for name_, value in attributes for id_ in _refers_to(name_, value)}
+    ids = {old: f"{name}-{number}" for number, old in enumerate(_ids(root, used))}
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        element.attrib = dict(_tidied(element.attrib, ids))
+        element.text, element.tail = (text if text and text.strip() else None for text in (element.text, element.tail))
+    width_in = figure.get_figwidth()
+    root.attrib = {
+        "viewBox": root.attrib["viewBox"],
+        "role": "img",
+        "aria-label": label,
+        "style": f"width:{width_in * PX_PER_IN:.0f}px",
+    }
+    text = ElementTree.tostring(root, encoding="unicode")
+    return Markup(text.replace(INK, "currentColor"))
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _refers_to(name: str, value: str) -> list[str]:
+    """The ids that an attribute refers to."""
+    return [value.removeprefix("#")] if name == "href" else re.findall(r"url\(#([^)]+)\)", value)
+
+
+def _ids(root: ElementTree.Element, used: set[str]) -> list[str]:
+    """The ids that something refers to, in the order of the document."""
+    return [id_ for element in root.iter() if (id_ := element.attrib.get("id", "")) in used]
+
+
+def _tidied(attributes: dict[str, str], ids: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Without namespaces, ids that nothing refers to, fonts and digits that nobody sees."""
+    for key, value in attributes.items():
+        name = _local(key)
+        if name == "id":
+            if value == "bar":
+                yield "class", "bar"
+            elif value in ids:
+                yield "id", ids[value]
+            continue
+        if name == "transform" and value.startswith("rotate(-0 "):
+            continue
+        if name in ("x", "y", "d", "transform", "width", "height"):
+            value = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
+            value = " ".join(value.split())
+        for old in _refers_to(name, value):
+            value = value.replace(f"#{old}", f"#{ids[old]}")
+        if name == "style":
+            value = re.sub(r"font-family: [^;]+;? ?", "", value).replace(": ", ":").replace("; ", ";")
+        yield name, value

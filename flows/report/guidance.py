@@ -1,0 +1,114 @@
+"""How well G foretells z_S on test pairs, beside G trained on shuffled pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from embeddings.snapshot import Snapshot
+from flows.report.figures import CONTROL_COLOUR, INK, ROW_COLOURS, drawing, inline_svg
+from flows.report.guided_codes import GuidedPairs, foretell
+from flows.report.sections import Section
+from flows.report.tables import NOTHING
+from heads.input_rows import GUIDED_PLUS_I
+from heads.reliability import Reliability, pool, reliability
+
+RECALL_AT = (1, 5, 10)
+R2_FROM = -1.0
+"""Left end of the histogram; dimensions that G tells worse than this are counted there."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuidanceTable:
+    """Measure, G, its control ('–' without), and what a G that knows nothing would have; the figure; and of what."""
+
+    lines: tuple[tuple[str, str, str, str], ...]
+    svg: Markup
+    models: int
+    pairs: int
+    """Test pairs, each counted once for each G."""
+    constant: int
+    """Dimensions of z_S without R², because they do not vary among the test pairs."""
+
+
+def reliability_of(snapshot: Snapshot, pairs: Sequence[GuidedPairs]) -> tuple[Reliability, Reliability | None]:
+    """Of G over all folds and seeds, and of the control (None without). Raises GuidestoreError."""
+    true = [reliability(foretell(snapshot, one.guidance, one), one.superior_nd) for one in pairs]
+    shuffled = [
+        reliability(foretell(snapshot, artifact, one), one.superior_nd) for one in pairs for artifact in one.shuffled
+    ]
+    return pool(true), pool(shuffled) if shuffled else None
+
+
+def guidance_table(section: Section, pairs: Sequence[GuidedPairs], true: Reliability, control: Reliability | None):
+    """The measures of `reliability_of` as a table and a figure."""
+    measures: list[tuple[str, Callable[[Reliability], str], str]] = [
+        ("R² of a dimension of z_S, median", lambda of: f"{np.median(_r2(of)):.3f}" if len(_r2(of)) else NOTHING, "0"),
+        ("dimensions with R² above 0", lambda of: f"{np.mean(_r2(of) > 0):.0%}" if len(_r2(of)) else NOTHING, NOTHING),
+        ("cosine with the case's own z_S, mean", lambda of: f"{of.cosine_n.mean():.3f}", NOTHING),
+        ("cosine with another case's z_S, mean", lambda of: f"{of.cosine_other_n.mean():.3f}", NOTHING),
+        (
+            "rank of the case's own z_S, median",
+            lambda of: f"{of.median_rank:g} of {np.median(of.candidates_n):g}",
+            f"{true.median_rank_by_chance:g}",
+        ),
+        *(
+            (
+                "own z_S is the nearest" if k == 1 else f"own z_S among the {k} nearest",
+                lambda of, k=k: f"{of.recall_at(k):.1%}",
+                f"{true.recall_by_chance(k):.1%}",
+            )
+            for k in RECALL_AT
+        ),
+    ]
+    lines = tuple((name, of(true), of(control) if control else NOTHING, chance) for name, of, chance in measures)
+    constant = int(np.isnan(true.r2_d).sum())
+    return GuidanceTable(lines, _draw(section, true, control), len(pairs), len(true.rank_n), constant)
+
+
+def _r2(of: Reliability) -> np.ndarray:
+    return of.r2_d[~np.isnan(of.r2_d)]
+
+
+def _draw(section: Section, true: Reliability, control: Reliability | None) -> Markup:
+    """Two histograms: R² over the dimensions of z_S, cosine over the cases."""
+    colour = ROW_COLOURS[GUIDED_PLUS_I]
+    both = [("G", true, colour, "-")]
+    both += [("G, shuffled pairs", control, CONTROL_COLOUR, (0, (4, 1.5)))] if control else []
+    with drawing(7.6, 2.7) as figure:
+        left, right = figure.subplots(1, 2)
+        edges = np.linspace(R2_FROM, 1, 41)
+        for label, of, line_colour, line in both:
+            if len(_r2(of)):
+                _histogram(left, np.maximum(_r2(of), R2_FROM), edges, label, line_colour, line)
+        left.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+        left.set_xlabel(f"R² of a dimension of z_S ({R2_FROM:g}: or less)")
+        left.set_ylabel("share of dimensions")
+        cosines = [
+            ("G, own z_S", true.cosine_n, colour, "-"),
+            ("G, another z_S", true.cosine_other_n, INK, (0, (1, 1))),
+        ]
+        if control:
+            cosines.append(("shuffled pairs, own z_S", control.cosine_n, CONTROL_COLOUR, (0, (4, 1.5))))
+        low = min(float(cosine_n.min()) for _, cosine_n, _, _ in cosines)
+        edges = np.linspace(max(-1.0, np.floor(low * 10) / 10), 1, 41)
+        for label, cosine_n, line_colour, line in cosines:
+            _histogram(right, np.clip(cosine_n, -1, 1), edges, label, line_colour, line)
+        right.set_xlabel("cosine of G(z_I) and z_S")
+        right.set_ylabel("share of cases")
+        for panel in (left, right):
+            panel.set_ylim(0, 1.35 * panel.get_ylim()[1])  # room for the legend
+            panel.grid(axis="y")
+            if panel.get_legend_handles_labels()[0]:
+                panel.legend(loc="upper left", frameon=False, fontsize=8)
+        told = f"median R² {np.median(_r2(true)):.3f}; " if len(_r2(true)) else ""
+        label = f"Histograms of G against z_S: {told}mean cosine {true.cosine_n.mean():.3f} with the case's own z_S"
+        return inline_svg(figure, f"{section.name}-guidance", label)
+
+
+def _histogram(panel, values: np.ndarray, edges: np.ndarray, label: str, colour: str, line) -> None:
+    counts, _ = np.histogram(values, edges)
+    panel.stairs(counts / len(values), edges, label=label, color=colour, linestyle=line, linewidth=1.5)

@@ -1,0 +1,189 @@
+"""The selected runs -> the page, and the page -> a file that is either whole or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
+from embeddings.snapshot import Snapshot
+from embeddings.store import EmbeddingStore
+from flows.effects import RowEffect, row_effects
+from flows.report.bars import Bars, bars_of
+from flows.report.calibration import N_BINS, Calibrated, calibrations_of, draw_calibration
+from flows.report.code_map import CodeMap, Places, code_map
+from flows.report.confusion import Confusion, confusions_of
+from flows.report.figures import ROW_COLOURS, css_colour
+from flows.report.guidance import GuidanceTable, guidance_table, reliability_of
+from flows.report.guided_codes import foretell, guided_pairs_of
+from flows.report.provenance import Provenance, provenance_of
+from flows.report.sections import Section, sections_of
+from flows.report.tables import METRIC_NAMES, Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
+from flows.reporting import Progress, counted, no_progress
+from flows.run_selection import RunSelection
+from flows.stored_predictions import load_predictions
+from flows.stored_runs import load_runs, newest_runs
+from flows.threads import one_thread
+
+TEMPLATES = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was written. `effects`: the verdicts in it, in their order."""
+
+    file: Path
+    size: int
+    """In bytes."""
+    snapshot: int
+    sections: int
+    runs: int
+    effects: tuple[RowEffect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Everything that the template shows of one section; None and '' where `codes_note` says why it cannot."""
+
+    section: Section
+    cases: int
+    inputs: InputTable
+    gains: list[Gain]
+    bars: Bars
+    confusions: list[Confusion]
+    calibrations: list[Calibrated]
+    calibration_svg: Markup
+    guidance: GuidanceTable | None
+    map: CodeMap | None
+    codes_note: str
+
+
+def write_report(
+    root: Path | str,
+    selection: RunSelection,
+    out: Path,
+    *,
+    at: int | str | None = None,
+    progress: Progress = no_progress,
+) -> Report:
+    """Writes the report on the newest of the selected runs to the file `out`, over an earlier one.
+
+    The same store and snapshot give the same bytes. Raises NotFoundInStoreError without runs, InvalidInputError where
+    `out` cannot be written, CorruptArtifactError.
+    """
+    out = Path(out)
+    _check_place(out)
+    store = EmbeddingStore.open(root)
+    snapshot = store.snapshot(at)
+    newest = newest_runs(snapshot, selection.wants)
+    if not newest:
+        raise NotFoundInStoreError(_nothing_found(snapshot, selection))
+    facts, values = load_runs(snapshot, [fact["run"] for fact in newest.values()])
+    with one_thread():
+        sections = sections_of(facts, values, load_predictions(snapshot, facts))
+        effects = {section.number: row_effects(section.facts, section.predictions) for section in sections}
+        places = Places()
+        parts = [
+            _part(snapshot, section, effects[section.number], places)
+            for section in counted(sections, len(sections), "report", progress)
+        ]
+        page = _render(
+            parts=parts, summary=summary_of(sections, effects), made=provenance_of(store, snapshot, selection, facts)
+        )
+    data = page.encode()
+    _write(out, data)
+    told = tuple(effect for section in sections for effect in effects[section.number])
+    return Report(out, len(data), snapshot.version, len(sections), len(facts), told)
+
+
+def _part(snapshot: Snapshot, section: Section, effects: Sequence[RowEffect], places: Places) -> _Part:
+    calibrations = calibrations_of(section)
+    guidance, shown, note = None, None, ""
+    try:
+        pairs = guided_pairs_of(snapshot, section)
+        if pairs:
+            guidance = guidance_table(section, pairs, *reliability_of(snapshot, pairs))
+            shown = code_map(section, pairs[0], foretell(snapshot, pairs[0].guidance, pairs[0]), places)
+        else:
+            note = "No fold here has a trained G and two test pairs."
+    except (NotFoundInStoreError, InvalidInputError, FoldLeakageError) as error:
+        note = f"Nothing can be said of G: {error}."
+    return _Part(
+        section,
+        len({case_id for run in section.predictions.values() for case_id in run.case_ids}),
+        input_table(section),
+        [gain_of(effect) for effect in effects],
+        bars_of(section),
+        confusions_of(section),
+        calibrations,
+        draw_calibration(section, calibrations) if calibrations else Markup(),
+        guidance,
+        shown,
+        note,
+    )
+
+
+def _nothing_found(snapshot: Snapshot, selection: RunSelection) -> str:
+    there = {(run["cohort"], run["target"]) for run in snapshot.rows("runs").to_pylist()}
+    known = ", ".join(sorted(f"{cohort}/{target}" for cohort, target in there)) or "none yet"
+    return (
+        f"no run at snapshot {snapshot.version} is of {' '.join(selection.options())}; there are runs of {known}; "
+        "train some with `guidestore guide`"
+    )
+
+
+def _render(*, parts: list[_Part], summary: list[SummaryRow], made: Provenance) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template("template.html").render(
+        parts=parts,
+        summary=summary,
+        made=made,
+        style=style,
+        metric_names=list(METRIC_NAMES.values()),
+        row_colours={row: css_colour(colour) for row, colour in ROW_COLOURS.items()},
+        n_bins=N_BINS,
+        several_heads=len(parts) > len({part.section.target for part in parts}),
+    )
+
+
+def _check_place(out: Path) -> None:
+    """Before the work, not after it. Raises InvalidInputError."""
+    try:
+        is_folder, has_folder = out.is_dir(), out.parent.is_dir()
+    except OSError as error:
+        raise _refused(out, error) from error
+    if is_folder:
+        raise InvalidInputError(f"{out} is a folder; name the file of the report, as in {out / 'report.html'}")
+    if not has_folder:
+        raise InvalidInputError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+
+
+def _write(out: Path, data: bytes) -> None:
+    """Whole or not at all: a file beside it, then a rename. Raises InvalidInputError where the disk refuses."""
+    scratch = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with scratch.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        scratch.replace(out)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise _refused(out, error) from error
+
+
+def _refused(out: Path, error: OSError) -> InvalidInputError:
+    return InvalidInputError(f"{out} cannot be written ({error.strerror}); name another place with --out")

@@ -1,0 +1,129 @@
+"""The report's tables of numbers: the input rows, what guidance gained in each section, and all of that at a glance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flows.effects import RowEffect, spread
+from flows.evaluate import METRICS, TableRow, tabulate
+from flows.report.sections import Section
+from heads.input_rows import I
+from heads.significance import holm
+
+NOTHING = "–"
+METRIC_NAMES = {"balanced_accuracy": "balanced accuracy", "f1_micro": "micro F1", "auroc": "AUROC"}
+
+
+@dataclass(frozen=True, slots=True)
+class InputTable:
+    """Label, cells by metric and number of runs of each input row, and notes."""
+
+    rows: tuple[tuple[str, tuple[str, ...], int], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """One guided row as the tables print it."""
+
+    row: str
+    over_i: str
+    over_shuffled: str
+    over_self_training: str
+    gap_closed: str
+    p: str
+    """p of `guidance helps`."""
+    verdict: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One guided row of one section, for the table at the top."""
+
+    section: Section
+    inferior: str
+    """Mean balanced accuracy of row I, and of the guided row."""
+    guided: str
+    gain: Gain
+    p_holm: str
+    """p of `guidance helps` over all rows of the table (Holm)."""
+
+
+def input_table(section: Section) -> InputTable:
+    """Mean ± sd over folds and seeds, as `guidestore evaluate` prints it."""
+    rows = tabulate(list(map(dict, section.facts)), dict(section.values))
+    shown = tuple((row.label, tuple(mean_sd(row, name) for name in METRICS), row.n) for row in rows)
+    return InputTable(shown, tuple(_notes(section)))
+
+
+def mean_sd(row: TableRow, metric: str) -> str:
+    """0.867 ± 0.016; – where the metric is not defined."""
+    mean, sd = row.mean[metric], row.sd[metric]
+    return _number(mean) if math.isnan(sd) else f"{mean:.3f} ± {sd:.3f}"
+
+
+def _number(mean: float) -> str:
+    return NOTHING if math.isnan(mean) else f"{mean:.3f}"
+
+
+def _notes(section: Section) -> list[str]:
+    folds, seeds = ({fact[what] for fact in section.facts} for what in ("fold", "seed"))
+    notes = [
+        f"Mean ± standard deviation on test cases over {count(len(folds), 'fold')} x {count(len(seeds), 'seed')}; "
+        "shuffled pairs also over their permutations."
+    ]
+    if any("unknown" in fact["trained_on"] for fact in section.facts):
+        notes.append("What the encoders were trained on is unknown (imported codes).")
+    diverged = sum(fact["status"] == "diverged" for fact in section.facts)
+    if diverged:
+        notes.append(f"{count(diverged, 'run')} diverged and left out; lower the learning rate, or standardise.")
+    silent = [f for f in section.facts if f["status"] != "diverged" and f["run"] not in section.predictions]
+    if silent:
+        notes.append(f"{count(len(silent), 'run')} without stored predictions of labelled test cases.")
+    return notes
+
+
+def count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def gain_of(effect: RowEffect) -> Gain:
+    """The words and figures of one effect."""
+    found = effect.effect
+    return Gain(
+        effect.row,
+        spread(found and found.gain_over_i),
+        spread(found and found.gain_over_shuffled),
+        spread(found and found.gain_over_self_training),
+        spread(found and found.gap_closed, "+.0%"),
+        p_text(found.p_helps) if found else NOTHING,
+        effect.verdict,
+        effect.note,
+    )
+
+
+def p_text(p: float) -> str:
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def summary_of(sections: Sequence[Section], effects: Mapping[int, Sequence[RowEffect]]) -> list[SummaryRow]:
+    """All guided rows; `effects` by number of section. Holm corrects over those whose gain could be told."""
+    told = {
+        f"{section.number}/{effect.row}": effect.effect.p_helps
+        for section in sections
+        for effect in effects[section.number]
+        if effect.effect
+    }
+    corrected = holm(told) if told else {}
+    rows = []
+    for section in sections:
+        table = tabulate(list(map(dict, section.facts)), dict(section.values))
+        means = {row.row: row.mean["balanced_accuracy"] for row in table if not row.control}
+        for effect in effects[section.number]:
+            p = corrected.get(f"{section.number}/{effect.row}")
+            inferior, guided = (_number(means.get(row, math.nan)) for row in (I, effect.row))
+            rows.append(SummaryRow(section, inferior, guided, gain_of(effect), NOTHING if p is None else p_text(p)))
+    return rows

@@ -1,0 +1,51 @@
+"""Stored runs: their facts and metrics, and the newest of each place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embeddings.errors import NotFoundInStoreError
+from embeddings.snapshot import Snapshot
+from flows.stored_predictions import Part
+
+
+def load_runs(
+    snapshot: Snapshot, runs: Sequence[str], part: Part = "test"
+) -> tuple[list[dict[str, Any]], dict[tuple[str, str], float]]:
+    """Rows of schema ``runs`` for these ids, and their metrics on `part` by (run, metric).
+
+    Raises NotFoundInStoreError where none of them is there.
+    """
+    wanted = pa.array(list(dict.fromkeys(runs)), pa.string())
+    facts = snapshot.rows("runs").filter(pc.field("run").isin(wanted)).to_pylist()
+    if not facts:
+        raise NotFoundInStoreError("there are no such runs to evaluate; train some with `guidestore guide`")
+    stored = snapshot.rows("metrics").filter(pc.field("run").isin(wanted) & (pc.field("part") == part)).to_pylist()
+    return facts, {(row["run"], row["metric"]): row["value"] for row in stored}
+
+
+PLACE = ("cohort", "target", "split", "fold", "row", "mode", "guidance", "decoder", "control", "permutation", "seed")
+"""What, with the names of the code sets, a run is asked for by."""
+
+
+def place_of(fact: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The code sets without their digests, then the columns of `PLACE`."""
+    stems = [fact[side].partition("@")[0] for side in ("inferior", "superior")]
+    return (*stems, *(fact[name] for name in PLACE))
+
+
+def newest_runs(
+    snapshot: Snapshot, condition: Callable[[dict[str, Any]], bool]
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Place -> row of schema ``runs`` of its newest run, of those that fulfil the condition."""
+    newest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for run in snapshot.rows("runs").to_pylist():
+        if condition(run):
+            place = place_of(run)
+            if place not in newest or newest[place]["snapshot"] <= run["snapshot"]:
+                newest[place] = run
+    return newest

@@ -1,0 +1,57 @@
+"""Fits many guidance models or decoders: those that can share one batched problem together, the rest one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from heads.errors import DivergedError
+from heads.protocol import BatchDecoder, BatchGuidanceModel, Decoder, DecoderProblem, GuidanceModel, GuidanceProblem
+
+
+def fit_decoders(problems: Sequence[DecoderProblem], *, device: str = "cpu") -> list[Decoder | DivergedError]:
+    """The decoders of `problems`, fitted, in their order; a fit that diverged is its error, and harms no other.
+
+    Problems that share codes share work: pass the same array object. A result does not depend on what else is in the
+    list (but for rounding: see heads.protocol). device: where networks train, "cpu" or "cuda"; other models ignore it.
+    Raises InvalidInputError where a problem is none; of networks, all are checked before any is trained.
+    """
+    batched = _by_class([problem.decoder for problem in problems], "fit_many")
+    fitted: dict[int, Decoder | DivergedError] = {}
+    for kind, places in batched.items():
+        many = cast(type[BatchDecoder], kind).fit_many([problems[i] for i in places], device=device)
+        fitted |= zip(places, many, strict=True)
+    for i, p in enumerate(problems):
+        if i not in fitted:
+            try:
+                fitted[i] = p.decoder.fit(
+                    p.x_nd, p.labels, p.x_val_nd, p.labels_val, n_classes=p.n_classes, seed=p.seed
+                )
+            except DivergedError as error:
+                fitted[i] = error
+    return [fitted[i] for i in range(len(problems))]
+
+
+def fit_guidance(problems: Sequence[GuidanceProblem], *, device: str = "cpu") -> list[GuidanceModel | DivergedError]:
+    """The guidance models of `problems`, fitted, in their order; as `fit_decoders`."""
+    batched = _by_class([problem.model for problem in problems], "fit_many")
+    fitted: dict[int, GuidanceModel | DivergedError] = {}
+    for kind, places in batched.items():
+        many = cast(type[BatchGuidanceModel], kind).fit_many([problems[i] for i in places], device=device)
+        fitted |= zip(places, many, strict=True)
+    for i, p in enumerate(problems):
+        if i not in fitted:
+            try:
+                fitted[i] = p.model.fit(p.z_inferior_nd, p.z_superior_nd, seed=p.seed)
+            except DivergedError as error:
+                fitted[i] = error
+    return [fitted[i] for i in range(len(problems))]
+
+
+def _by_class(models: Sequence[object], method: str) -> dict[type, list[int]]:
+    """Class -> places of its models in `models`; of classes that have `method` alone."""
+    places: dict[type, list[int]] = {}
+    for i, model in enumerate(models):
+        if hasattr(type(model), method):
+            places.setdefault(type(model), []).append(i)
+    return places

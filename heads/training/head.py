@@ -1,0 +1,94 @@
+"""What one network is trained on and how, and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from heads.networks import Layers
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Classes:
+    """Cross-entropy over k classes, stopped early on the val loss: the mean over all val rows, without dropout."""
+
+    labels: np.ndarray
+    """(n,) int64, 0 <= label < k."""
+    x_val_nd: np.ndarray
+    """(n_val, d) float32."""
+    labels_val: np.ndarray
+    """(n_val,) int64."""
+    class_weights: np.ndarray
+    """(k,) of the cross-entropy; both losses are means weighted by them."""
+    weighted_sampler: bool
+    """Draw each epoch's n rows with replacement, each class equally often; else a permutation."""
+    patience: int
+    """Epochs without a lower val loss before the head stops; its best epoch is restored."""
+    relu_dropout_on_logits: bool
+    """ReLU and dropout on the logits, the ReLU at prediction too."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Values:
+    """Mean squared error to given values; no early stopping, the last epoch is used."""
+
+    y_nd: np.ndarray
+    """(n, d_out) float32."""
+    relu_output: bool
+    """A ReLU after the last layer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Head:
+    """One network: ReLU and dropout after each hidden layer, a linear output, SGD with Nesterov momentum."""
+
+    x_nd: np.ndarray
+    """(n, d) float32. Heads with equal arrays share work."""
+    task: Classes | Values
+    hidden: tuple[int, ...]
+    """Widths of the hidden layers; () is one linear layer, and then dropout is on the codes."""
+    dropout: float
+    learning_rate: float
+    weight_decay: float
+    """As torch.optim.SGD has it."""
+    epochs: int
+    batch_size: int
+    seed: int
+    """Keys all of the head's randomness (heads.training.draws)."""
+
+    @property
+    def d_out(self) -> int:
+        return len(self.task.class_weights) if isinstance(self.task, Classes) else self.task.y_nd.shape[1]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return (self.x_nd.shape[1], *self.hidden, self.d_out)
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """Heads of equal shape can be one batch: every step has as many rows, and nothing but k differs in width."""
+        kept = (*self.x_nd.shape, self.hidden, self.batch_size)
+        if isinstance(self.task, Classes):
+            return (*kept, len(self.task.x_val_nd), self.task.relu_dropout_on_logits)
+        return (*kept, self.task.y_nd.shape[1], self.task.relu_output, "values")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A trained network."""
+
+    layers: Layers
+    """float32: of the best epoch under early stopping, else of the last."""
+    epoch: int
+    """That epoch, from 1."""
+    loss: float
+    """Its val loss under early stopping, else its mean train loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diverged:
+    """A head whose loss, or whose weights, left the finite numbers."""
+
+    epoch: int
+    loss: float

@@ -1,0 +1,190 @@
+"""The report in a real browser without a network: it shows what the Python calls say, on a phone and in the dark too.
+
+The browser is the system's Chromium; `.ci/run` installs it where it is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from embeddings.store import EmbeddingStore
+from flows.effects import effects_of, spread
+from tests.commandline import guidestore
+from tests.report_store import CLASSES
+
+METRICS = ("balanced_accuracy", "f1_micro", "auroc")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "there is no Chromium to look at the report with; install it, as in `apt-get install chromium`"
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox does not start as root, as in most containers; the page is our own file.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
+    yield context
+    context.close()
+
+
+def opened(context: BrowserContext, file: Path) -> Page:
+    """The report, once it is sure that it asked for nothing and complained of nothing."""
+    page = context.new_page()
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri(), wait_until="networkidle")
+    assert said == []
+    assert asked == [file.as_uri()]
+    return page
+
+
+def section_of(page: Page, target: str):
+    return page.locator("section.target").filter(has=page.locator("h2", has_text=re.compile(f"^{target}$")))
+
+
+def cells(table) -> list[list[str]]:
+    """The text of each body row of a table."""
+    return [row.locator("th, td").all_inner_texts() for row in table.locator("tbody tr").all()]
+
+
+def test_it_opens_offline_under_its_headings(context: BrowserContext, report_file: Path) -> None:
+    page = opened(context, report_file)
+    assert page.locator("h1").all_inner_texts() == ["Is it guidance? Cohort skin"]
+    assert page.locator("h2").all_inner_texts() == ["At a glance", *CLASSES, "Provenance"]
+    for target in CLASSES:
+        assert section_of(page, target).locator("h3").all_inner_texts() == [
+            "Input rows",
+            "Is it real?",
+            "Metrics with intervals",
+            "Confusion matrices",
+            "Calibration",
+            "Does G foretell z_S?",
+            "Map of codes",
+        ]
+    page.locator("#summary a").first.click()  # links lead within the page
+    assert page.url.endswith("#section-1")
+
+
+def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_store: Path, report_file: Path) -> None:
+    page = opened(context, report_file)
+    snapshot = EmbeddingStore.open(report_store).snapshot()
+    effects = effects_of(snapshot, snapshot.rows("runs").to_pylist())
+    for target in CLASSES:
+        expected = []
+        for effect in (effect for effect in effects if effect.target == target):
+            found = effect.effect
+            assert found is not None
+            gains = [spread(found.gain_over_i), spread(found.gain_over_shuffled), spread(found.gap_closed, "+.0%")]
+            expected.append([effect.row, *gains, effect.verdict])
+        shown = cells(section_of(page, target).locator("table.gains"))
+        assert [[*row[:4], row[5]] for row in shown] == expected
+    summary = page.locator("#summary tbody tr .verdict").all_inner_texts()
+    assert summary == [effect.verdict for target in CLASSES for effect in effects if effect.target == target]
+
+
+def test_tables_are_those_of_evaluate(context: BrowserContext, report_store: Path, report_file: Path) -> None:
+    page = opened(context, report_file)
+    for target in CLASSES:
+        done = guidestore("evaluate", "skin", "--target", target, "--store", report_store, "--format", "json")
+        expected = [
+            [
+                f"{row['row']}, shuffled pairs" if row["control"] else row["row"],
+                *(f"{row[f'{metric}_mean']:.3f} ± {row[f'{metric}_sd']:.3f}" for metric in METRICS),
+                str(row["n"]),
+            ]
+            for row in json.loads(done.stdout)
+        ]
+        assert cells(section_of(page, target).locator("table.inputs")) == expected
+
+
+def test_figures_are_seen_and_told(context: BrowserContext, report_file: Path) -> None:
+    page = opened(context, report_file)
+    for target in CLASSES:
+        section = section_of(page, target)
+        figures = section.locator("svg[role=img]").all()
+        assert len(figures) == 4
+        for figure in figures:
+            box = figure.bounding_box()
+            assert box is not None
+            assert min(box["width"], box["height"]) > 100
+            assert len(figure.get_attribute("aria-label") or "") > 20
+        bars = section.locator("figure.bars svg .bar").all()
+        assert len(bars) == 3 * 7  # three metrics of five rows and two controls
+        for bar in bars:
+            assert bar.is_visible()
+            box = bar.bounding_box()
+            assert box is not None
+            assert min(box["width"], box["height"]) > 3
+        # Text of figures is text: it can be found, read out and resized.
+        assert section.locator("figure.bars svg text", has_text="G(I)+I, shuffled pairs").count() == 1
+        # Everything that is drawn is found under the one id that it refers to.
+        broken = section.evaluate(
+            "one => [...one.querySelectorAll('use')].filter(use => !document.querySelector(use.getAttribute('href')))"
+            ".length"
+        )
+        assert broken == 0
+    assert (
+        page.evaluate("(ids => ids.length - new Set(ids).size)([...document.querySelectorAll('[id]')].map(e => e.id))")
+        == 0
+    )
+
+
+def test_class_names_are_shown_as_they_are(context: BrowserContext, report_file: Path) -> None:
+    page = opened(context, report_file)
+    for target, names in CLASSES.items():
+        section = section_of(page, target)
+        matrices = section.locator("table.confusion").all()
+        assert len(matrices) == 3
+        for matrix in matrices:
+            assert tuple(matrix.locator("thead th").all_inner_texts()[1:]) == names
+        assert section.locator(".legend li").all_inner_texts() == list(names)
+    assert page.locator("main b", has_text="bold").count() == 0
+
+
+def test_a_phone_scrolls_down_only(browser: Browser, report_file: Path) -> None:
+    context = browser.new_context(viewport={"width": 400, "height": 800}, offline=True)
+    page = opened(context, report_file)
+    page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    # What is wider scrolls within itself, and can be reached by keyboard.
+    wide = page.locator(".scroll").evaluate_all(
+        "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.tabIndex)"
+    )
+    assert wide
+    assert set(wide) == {0}
+    context.close()
+
+
+def test_the_dark_scheme_is_dark_and_readable(browser: Browser, report_file: Path) -> None:
+    lightness = {}
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme, offline=True)
+        page = opened(context, report_file)
+        colours = [
+            page.evaluate("getComputedStyle(document.body).backgroundColor"),
+            page.evaluate("getComputedStyle(document.querySelector('h1')).color"),
+            page.evaluate("getComputedStyle(document.querySelector('svg text')).fill"),
+        ]
+        lightness[scheme] = [sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in colours]
+        context.close()
+    paper, ink, figure_ink = lightness["light"]
+    assert paper > 240
+    assert max(ink, figure_ink) < 80
+    paper, ink, figure_ink = lightness["dark"]
+    assert paper < 40
+    assert min(ink, figure_ink) > 180
