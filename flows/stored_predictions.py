@@ -26,9 +26,11 @@ def load_predictions(
     by_run = {fact["run"]: fact for fact in facts}
     wanted = pc.field("run").isin(pa.array(list(by_run), pa.string())) & (pc.field("part") == part)
     table = snapshot.rows("predictions").filter(wanted & pc.field("label").is_valid())
+    if not table.num_rows:
+        return {}
     runs = np.asarray(table["run"].to_pylist(), dtype=object)
     order = np.argsort(runs, kind="stable")
-    names, starts = np.unique(runs[order], return_index=True) if len(runs) else (np.array([]), np.array([], int))
+    names, starts = np.unique(runs[order], return_index=True)
     case_ids, labels = table["case_id"].to_pylist(), table["label"].to_pylist()
     lists = table["probabilities"]
     found = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -30,8 +31,8 @@ class GuidanceTable:
     models: int
     pairs: int
     """Test pairs, each counted once for each G."""
-    constant: int
-    """Dimensions of z_S without R², because they do not vary among the test pairs."""
+    constant: float
+    """Share of the dimensions of z_S without R², because they do not vary among the test pairs."""
 
 
 def reliability_of(snapshot: Snapshot, pairs: Sequence[GuidedPairs]) -> tuple[Reliability, Reliability | None]:
@@ -43,11 +44,13 @@ def reliability_of(snapshot: Snapshot, pairs: Sequence[GuidedPairs]) -> tuple[Re
     return pool(true), pool(shuffled) if shuffled else None
 
 
-def guidance_table(section: Section, pairs: Sequence[GuidedPairs], true: Reliability, control: Reliability | None):
+def guidance_table(
+    section: Section, pairs: Sequence[GuidedPairs], true: Reliability, control: Reliability | None
+) -> GuidanceTable:
     """The measures of `reliability_of` as a table and a figure."""
     measures: list[tuple[str, Callable[[Reliability], str], str]] = [
-        ("R² of a dimension of z_S, median", lambda of: f"{np.median(_r2(of)):.3f}" if len(_r2(of)) else NOTHING, "0"),
-        ("dimensions with R² above 0", lambda of: f"{np.mean(_r2(of) > 0):.0%}" if len(_r2(of)) else NOTHING, NOTHING),
+        ("R² of a dimension of z_S, median", lambda of: _over(_r2(of), np.median, ".3f"), "0"),
+        ("dimensions with R² above 0", lambda of: _over(_r2(of) > 0, np.mean, ".0%"), NOTHING),
         ("cosine with the case's own z_S, mean", lambda of: f"{of.cosine_n.mean():.3f}", NOTHING),
         ("cosine with another case's z_S, mean", lambda of: f"{of.cosine_other_n.mean():.3f}", NOTHING),
         (
@@ -65,12 +68,17 @@ def guidance_table(section: Section, pairs: Sequence[GuidedPairs], true: Reliabi
         ),
     ]
     lines = tuple((name, of(true), of(control) if control else NOTHING, chance) for name, of, chance in measures)
-    constant = int(np.isnan(true.r2_d).sum())
+    constant = float(np.isnan(true.r2_d).mean())
     return GuidanceTable(lines, _draw(section, true, control), len(pairs), len(true.rank_n), constant)
 
 
 def _r2(of: Reliability) -> np.ndarray:
+    """Of the dimensions that have one."""
     return of.r2_d[~np.isnan(of.r2_d)]
+
+
+def _over(values: np.ndarray, measure: Callable[[np.ndarray], Any], form: str) -> str:
+    return f"{measure(values):{form}}" if len(values) else NOTHING
 
 
 def _draw(section: Section, true: Reliability, control: Reliability | None) -> Markup:
@@ -109,6 +117,6 @@ def _draw(section: Section, true: Reliability, control: Reliability | None) -> M
         return inline_svg(figure, f"{section.name}-guidance", label)
 
 
-def _histogram(panel, values: np.ndarray, edges: np.ndarray, label: str, colour: str, line) -> None:
+def _histogram(panel: Any, values: np.ndarray, edges: np.ndarray, label: str, colour: str, line: Any) -> None:
     counts, _ = np.histogram(values, edges)
     panel.stairs(counts / len(values), edges, label=label, color=colour, linestyle=line, linewidth=1.5)

@@ -56,6 +56,8 @@ class Head:
     batch_size: int
     seed: int
     """Keys all of the head's randomness (heads.training.draws)."""
+    start: tuple[np.ndarray, np.ndarray] | None = None
+    """Weight (d_1, d) and bias (d_1,) that the first layer starts from; None: as they are drawn."""
 
     @property
     def d_out(self) -> int:

@@ -28,13 +28,15 @@ class Stack:
         self.biases: list[torch.Tensor] = []
         """Per layer (h, 1, d_out)."""
         for layer, (d_in, d_out) in enumerate(itertools.pairwise(self.widths)):
-            weight, bias = torch.zeros(len(heads), d_out, d_in), torch.zeros(len(heads), 1, d_out)
+            weight = torch.zeros(len(heads), d_out, d_in, dtype=dtype)
+            bias = torch.zeros(len(heads), 1, d_out, dtype=dtype)
             for i, head in enumerate(heads):
                 own_out = head.widths[layer + 1]
-                first_weight, first_bias = initial_layer(head.seed, layer, d_in, own_out)
+                given = head.start if layer == 0 else None
+                first_weight, first_bias = given or initial_layer(head.seed, layer, d_in, own_out)
                 weight[i, :own_out], bias[i, 0, :own_out] = torch.from_numpy(first_weight), torch.from_numpy(first_bias)
-            self.weights.append(weight.to(device, dtype))
-            self.biases.append(bias.to(device, dtype))
+            self.weights.append(weight.to(device))
+            self.biases.append(bias.to(device))
         self.momenta = [torch.zeros_like(p) for p in self._parameters]
         self._set_up(heads)
 

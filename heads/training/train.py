@@ -10,6 +10,7 @@ from embeddings.errors import InvalidInputError
 from heads.training.batch import train_batch
 from heads.training.head import Diverged, Head, Trained
 from heads.training.memory import heads_at_once, in_batches
+from heads.training.row_space import RowSpaces
 from heads.training.sharing import find_readings, together
 
 
@@ -30,16 +31,18 @@ def train(
         raise InvalidInputError(
             f"device {device!r} is not there; train on 'cpu'{' or cuda' * torch.cuda.is_available()}"
         )
+    spaces = RowSpaces()
+    entered = [spaces.enter(head) for head in heads]
     by_shape: dict[object, list[int]] = {}
-    for i, head in enumerate(heads):
+    for i, head in enumerate(entered):
         by_shape.setdefault(head.shape, []).append(i)
     results: dict[int, Trained | Diverged] = {}
     for places in by_shape.values():
-        group = [heads[i] for i in places]
+        group = [entered[i] for i in places]
         order = together(find_readings(group)[1])
         at_once = heads_at_once(group[0], device=device, dtype=dtype, memory_bytes=memory_bytes)
         trained = in_batches(
             [group[i] for i in order], at_once, lambda part: train_batch(part, device=device, dtype=dtype)
         )
         results |= zip((places[i] for i in order), trained, strict=True)
-    return [results[i] for i in range(len(heads))]
+    return [spaces.leave(head, entered[i], results[i]) for i, head in enumerate(heads)]

@@ -35,7 +35,7 @@ def test_clinical_photographs_guided_by_dermoscopy(tmp_path: Path) -> None:
             **common(root),
             inferior="clinical/colour_texture",
             superior="dermoscopy/colour_texture",
-            target="BWV",
+            targets=("BWV",),
             guidance="ridge",
             decoder="logistic",
             permutations=1,

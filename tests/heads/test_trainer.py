@@ -16,6 +16,7 @@ from heads.training.batch import train_batch
 from heads.training.draws import dropout_uniforms, initial_layer, row_uniforms
 from heads.training.head import Classes, Diverged, Head, Trained, Values
 from heads.training.memory import heads_at_once, in_batches, resident_bytes, step_bytes
+from heads.training.row_space import RowSpaces
 
 F64 = torch.float64
 N, N_VAL, D = 37, 11, 6
@@ -358,3 +359,38 @@ def test_draws_are_keyed_and_uniform():
     assert (weight.shape, bias.shape) == ((400, 16), (400,))
     assert 0.24 < np.abs(weight).max() <= 0.25
     assert abs(weight.std() - 0.25 / 3**0.5) < 0.005
+
+
+WIDE = 90
+"""Dimensions, of more than N + N_VAL = 48 rows."""
+
+
+@pytest.mark.parametrize("i", range(6))
+def test_wide_codes_are_trained_in_the_span_of_their_rows_to_the_same_weights(i: int):
+    """Rates, decay, dropout, samplers and classes as they come; against plain torch on the codes themselves."""
+    decoder = decoder_head(i, x_nd=codes(i, d=WIDE), x_val_nd=codes(100 + i, N_VAL, WIDE), weight_decay=0.05)
+    guidance = guidance_head(i, x_nd=codes(i, d=WIDE), weight_decay=0.05)
+    for head in (decoder, guidance):
+        entered = RowSpaces().enter(head)
+        assert entered.x_nd.shape[1] == N + (N_VAL if head is decoder else 0)
+        (result,) = train64([head])
+        layers, losses = sequential(head)
+        assert layers_of(result)[0][0].shape == (head.hidden[0], WIDE)
+        assert_same(layers_of(result), layers, rtol=1e-5)
+        assert result.loss == pytest.approx(losses[result.epoch - 1], rel=1e-9)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_codes_stay_as_they_are_where_their_span_is_no_smaller_or_dropout_is_on_them():
+    linear = decoder_head(1, x_nd=codes(0, d=WIDE), x_val_nd=codes(1, N_VAL, WIDE), hidden=())
+    assert linear.dropout > 0
+    for head in (decoder_head(0), guidance_head(0), linear):
+        assert RowSpaces().enter(head) is head
+    assert RowSpaces().enter(dataclasses.replace(linear, dropout=0.0)).x_nd.shape == (N, N + N_VAL)
+
+
+def test_heads_on_the_same_wide_codes_still_share_them():
+    spaces = RowSpaces()
+    x_nd, x_val_nd = codes(0, d=WIDE), codes(1, N_VAL, WIDE)
+    entered = [spaces.enter(decoder_head(i, x_nd=x_nd.copy(), x_val_nd=x_val_nd, seed=3)) for i in range(3)]
+    assert len({id(head.x_nd) for head in entered}) == 1
+    assert len({id(head.start[0]) for head in entered if head.start}) == 1
