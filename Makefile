@@ -25,8 +25,9 @@ install: .venv/installed
 demo: install
 	$(BIN)/guidestore demo
 
+# A worker per core, each with one thread; a file stays with its worker, and the longest come first (tests/conftest.py).
 test: install
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff format --check .

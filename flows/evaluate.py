@@ -117,10 +117,10 @@ def _notes(facts: Sequence[dict], effects: Sequence[RowEffect]) -> list[str]:
     folds, seeds = sorted({fold for fold, _ in units}), sorted({seed for _, seed in units})
     notes = [f"mean ± sd over {len(folds)} folds x {len(seeds)} seeds; the control also over its permutations"]
     if effects:
-        notes.append(
-            "gains in balanced accuracy, with 95 % intervals over cases and, over shuffled pairs, over luck in "
-            "training; gap closed = gain over I / (S+I − I), – where the interval of S+I − I includes 0"
-        )
+        notes += [
+            "gains in balanced accuracy, 95 % intervals over cases (over shuffled pairs: over luck in training too)",
+            "gap closed = gain over I / (S+I − I); – where the interval of S+I − I includes 0",
+        ]
         notes += dict.fromkeys(effect.note for effect in effects if effect.note)
     if any("unknown" in fact["trained_on"] for fact in facts):
         notes.append("what the encoders were trained on is unknown (imported codes)")

@@ -86,7 +86,7 @@ def test_files_that_a_page_links_are_there(page: Path) -> None:
 def test_every_option_that_the_pages_name_exists() -> None:
     """Of each ``guidestore …`` in the README and docs: the command, and its options."""
     root = get_command(app)
-    text = README + (ROOT / "docs" / "radpath.md").read_text(encoding="utf-8")
+    text = README + "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
     checked = 0
     for line in re.findall(r"(?:\$ |`)guidestore ([^`\n]+)", text):
         words = line.replace("|", " ").split()
