@@ -72,6 +72,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("attention", pa.list_(pa.float32())),
         ]
     ),
+    # One row whenever somebody looks at test for runs that were chosen on val.
+    "looks": pa.schema(
+        [("cohort", _TEXT), ("target", _TEXT), ("run", _TEXT), ("part", _TEXT), ("why", _TEXT), ("at", _TEXT)]
+    ),
     "runs": pa.schema(
         [
             ("run", _TEXT),

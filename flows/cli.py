@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from embeddings.errors import GuidestoreError
-from flows.commands import codes, cohorts, experiments, heads, report, store
+from flows.commands import codes, cohorts, experiments, heads, report, store, sweeps
 
 app = typer.Typer(
     name="guidestore",
@@ -100,6 +100,7 @@ app.add_typer(codes.app)
 app.add_typer(heads.app)
 app.add_typer(report.app)
 app.add_typer(experiments.app, name="experiment")
+app.add_typer(sweeps.app, name="sweep")
 app.add_typer(store.app)
 
 if __name__ == "__main__":

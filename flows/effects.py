@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from embeddings.errors import InvalidInputError
 from embeddings.snapshot import Snapshot
 from flows.stored_predictions import Part, load_predictions
-from heads.input_rows import GUIDED_ROWS, S_PLUS_I, I
+from heads.input_rows import ROWS_WITH_CONTROLS, S_PLUS_I, SELF_TRAINING, I
 from heads.significance import (
     Comparison,
     GuidanceEffect,
@@ -21,6 +21,7 @@ from heads.significance import (
     RunPredictions,
     draw_metrics,
     guidance_effect,
+    interval_of,
     on_common_cases,
 )
 
@@ -50,6 +51,8 @@ class RowEffect:
     effect: GuidanceEffect | None
     """None where it cannot be said, and `note` says why."""
     note: str = ""
+    score: Interval | None = None
+    """The metric of the guided row itself, its mean over units."""
 
     @property
     def verdict(self) -> str:
@@ -104,9 +107,9 @@ def row_effects(
 ) -> list[RowEffect]:
     """The effects of all guided rows, per target, mode, code sets, guidance and decoder, in the order of `facts`.
 
-    Only runs with predictions count, and of them the units (split, fold, seed) that the guided row, row I and the
-    shuffled control all have. S+I joins where it has these units and cases too: otherwise the gap stays open. The cases
-    of one target are drawn once for all rows.
+    Only runs with predictions count, and of them the units (split, fold, seed) that the guided row, row I, the shuffled
+    control and, where it was run, self-training all have. S+I joins where it has these units and cases too: otherwise
+    the gap stays open. The cases of one target are drawn once for all rows.
     """
     groups: dict[tuple[str, ...], list[Fact]] = {}
     for fact in facts:
@@ -126,7 +129,8 @@ def _group(fact: Fact) -> tuple[str, ...]:
 
 
 def _guided(members: Iterable[Fact]) -> Iterable[tuple[str, str, str]]:
-    return ((f["row"], f["guidance"], f["decoder"]) for f in members if f["row"] in GUIDED_ROWS and not f["control"])
+    found = (f for f in members if f["row"] in ROWS_WITH_CONTROLS and not f["control"])
+    return ((f["row"], f["guidance"], f["decoder"]) for f in found)
 
 
 def _effects(
@@ -143,10 +147,11 @@ def _effects(
     parts = {
         "guided": [f["run"] for f in of_row if not f["control"]],
         "shuffled": [f["run"] for f in of_row if f["control"] == "shuffled"],
+        "self_training": [f["run"] for f in of_row if f["control"] == SELF_TRAINING],
         "inferior": _reference(I, decoder, members),
         "s_plus_i": _reference(S_PLUS_I, decoder, members),
     }
-    needed = ("guided", "shuffled", "inferior")
+    needed = ("guided", "shuffled", "inferior", *(["self_training"] if parts["self_training"] else []))
     units = set.intersection(*({predictions[run].unit for run in parts[part]} for part in needed))
     if not units:
         missing = {"shuffled": "shuffled control", "inferior": "row I"}
@@ -164,13 +169,15 @@ def _effects(
     found = []
     for metric in metrics:
         try:
-            effect = guidance_effect(draw_metrics(runs, metrics=(metric,)), metric, GuidedRow(**kept))
+            drawn = draw_metrics(runs, metrics=(metric,))
+            effect = guidance_effect(drawn, metric, GuidedRow(**kept))
         except InvalidInputError as error:  # a class without test cases: the metric is not defined
             found.append(place(metric, n_cases, len(units), None, str(error)))
             continue
         luck = "" if effect.gain_over_shuffled.luck else "one permutation: luck in training is not covered"
         notes = "; ".join(filter(None, (note, luck)))
-        found.append(place(metric, n_cases, len(units), effect, notes))
+        score = interval_of(drawn.row(metric, kept["guided"]), f"{metric} of {name}")
+        found.append(place(metric, n_cases, len(units), effect, notes, score))
     return found
 
 

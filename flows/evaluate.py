@@ -11,12 +11,19 @@ from pathlib import Path
 from embeddings.store import EmbeddingStore
 from flows.effects import RowEffect, effects_of
 from flows.stored_predictions import Part
-from flows.stored_runs import load_runs, newest_runs
+from flows.stored_runs import label_budget, load_runs, newest_runs
 
 METRICS = ("balanced_accuracy", "f1_micro", "auroc")
 """Columns of the table: the paper's two, and AUROC (macro, one against the rest)."""
 
 CONTROL_LABEL = "{row}, shuffled pairs"
+CONTROLS = {
+    "shuffled": CONTROL_LABEL,
+    "self-training": "{row}, self-training",
+    "noise": "{row}, noise for G",
+    "repeated": "{row}, z_I for G",
+}
+"""Control -> how tables call a row of it, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class TableRow:
 
     @property
     def label(self) -> str:
-        return CONTROL_LABEL.format(row=self.row) if self.control else self.row
+        return CONTROLS[self.control].format(row=self.row) if self.control else self.row
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +92,14 @@ def evaluate(root: Path, runs: Sequence[str], part: Part = "test", at: int | str
 
 def tabulate(facts: Sequence[dict], values: dict[tuple[str, str], float]) -> tuple[TableRow, ...]:
     """The table of run rows (schema ``runs``) and their metric values by (run, metric)."""
-    from heads.input_rows import ALL_ROWS, GUIDED_ROWS
+    from heads.input_rows import TABLE_ROWS
 
     modes = [mode for mode in ("as-published", "matched") if any(fact["mode"] == mode for fact in facts)]
     rows: list[TableRow] = []
     for target in dict.fromkeys(fact["target"] for fact in facts):
         for mode in modes:
-            for row in ALL_ROWS:
-                for control in ("", "shuffled") if row in GUIDED_ROWS else ("",):
+            for row in TABLE_ROWS:
+                for control in ("", *CONTROLS):
                     place = (target, mode, row, control)
                     chosen = [f for f in facts if (f["target"], f["mode"], f["row"], f["control"]) == place]
                     good = [fact for fact in chosen if fact["status"] == "ok"]
@@ -122,6 +129,15 @@ def _notes(facts: Sequence[dict], effects: Sequence[RowEffect]) -> list[str]:
             "gap closed = gain over I / (S+I − I); – where the interval of S+I − I includes 0",
         ]
         notes += dict.fromkeys(effect.note for effect in effects if effect.note)
+    models = {
+        kind: {fact[kind] for fact in facts if fact[kind] not in ("", "linear")} for kind in ("guidance", "decoder")
+    }
+    budgets = {label_budget(fact) for fact in facts}
+    if any(len(names) > 1 for names in models.values()) or len(budgets) > 1:
+        notes.append(
+            f"each row is a mean over {len(models['guidance'])} guidance models, {len(models['decoder'])} decoders and "
+            f"{len(budgets)} label budgets; name one with --guidance and --decoder, or use `guidestore sweep show`"
+        )
     if any("unknown" in fact["trained_on"] for fact in facts):
         notes.append("what the encoders were trained on is unknown (imported codes)")
     diverged = sum(fact["status"] == "diverged" for fact in facts)

@@ -161,6 +161,8 @@ def _column(
     """Cells by row name."""
     cells = {}
     for row in tabulate([dict(fact) for fact in chosen], dict(values)):
+        if row.row not in form.rows or row.control not in ("", "shuffled"):
+            continue
         name = form.rows[row.row] if not row.control else CONTROL_LABEL.format(row=form.rows[row.row])
         if name not in (*form.rows.values(), form.control):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,9 +34,14 @@ PLACE = ("cohort", "target", "split", "fold", "row", "mode", "guidance", "decode
 
 
 def place_of(fact: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The code sets without their digests, then the columns of `PLACE`."""
+    """The code sets without their digests, the label budget of a sweep, then the columns of `PLACE`."""
     stems = [fact[side].partition("@")[0] for side in ("inferior", "superior")]
-    return (*stems, *(fact[name] for name in PLACE))
+    return (*stems, label_budget(fact), *(fact[name] for name in PLACE))
+
+
+def label_budget(fact: Mapping[str, Any]) -> int | str:
+    """How many labels of the train part the run saw: a number, or all."""
+    return json.loads(fact["settings"]).get("labelled", "all")
 
 
 def newest_runs(

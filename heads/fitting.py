@@ -48,6 +48,11 @@ def fit_guidance(problems: Sequence[GuidanceProblem], *, device: str = "cpu") ->
     return [fitted[i] for i in range(len(problems))]
 
 
+def needs_decoder(model: GuidanceModel) -> bool:
+    """Whether it is trained through the frozen D_S (heads.protocol.DecoderGuidedModel)."""
+    return getattr(model, "needs_decoder", False)
+
+
 def _by_class(models: Sequence[object], method: str) -> dict[type, list[int]]:
     """Class -> places of its models in `models`; of classes that have `method` alone."""
     places: dict[type, list[int]] = {}

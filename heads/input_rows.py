@@ -22,9 +22,11 @@ import numpy as np
 from embeddings.errors import InvalidInputError
 from embeddings.types import PairedCodes
 from heads.checks import check_choice, check_codes, check_number, check_seed, unknown_name
+from heads.choice import Choice
+from heads.cross_fitting import check_cross_fit, left_out_with
 from heads.errors import DivergedError
-from heads.fitting import fit_decoders, fit_guidance
-from heads.guidance.controls import SHUFFLED, shuffle_pairs
+from heads.fitting import fit_decoders, fit_guidance, needs_decoder
+from heads.guidance.controls import NOISE, REPEATED, SHUFFLED, Noise, Repeated, shuffle_pairs
 from heads.metrics import evaluate
 from heads.protocol import Decoder, DecoderProblem, FrozenDecoder, GuidanceModel, GuidanceProblem
 from heads.registry import build_decoder, build_guidance, check_class_weights, load_decoder, load_guidance
@@ -35,11 +37,19 @@ S = "S"
 I = "I"  # noqa: E741  (the paper's name)
 GUIDED = "G(I)"
 GUIDED_PLUS_I = "G(I)+I"
+TAUGHT = "T(I)"
+"""Taught by z_S, reads z_I alone: label transfer, which heads.transfer trains."""
 ALL_ROWS = (S_PLUS_I, S, I, GUIDED, GUIDED_PLUS_I)
-"""In the order of the paper's tables."""
+"""In the order of the paper's tables; those that `train_rows` trains."""
+TABLE_ROWS = (*ALL_ROWS, TAUGHT)
+"""In the order of our tables."""
 GUIDED_ROWS = (GUIDED, GUIDED_PLUS_I)
-INFERIOR_ROWS = (I, GUIDED, GUIDED_PLUS_I)
+"""Have a G."""
+ROWS_WITH_CONTROLS = (*GUIDED_ROWS, TAUGHT)
+INFERIOR_ROWS = (I, GUIDED, GUIDED_PLUS_I, TAUGHT)
 """Need z_I alone at test time."""
+SELF_TRAINING = "self-training"
+"""The control of T(I) whose teacher reads z_I: the same recipe without the superior modality."""
 
 Mode = Literal["as-published", "matched"]
 Component = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -57,9 +67,9 @@ class TrainedHead:
     decoder: str
     """Name or preset of the fitted decoder; the stored decoder's own name where the mode uses D_I or D_S."""
     control: str
-    """'' or 'shuffled'."""
+    """'', 'shuffled', of G(I)+I also 'noise' or 'repeated', of T(I) also 'self-training'."""
     permutation: int
-    """Of the control, from 0; -1 for the true pairs."""
+    """Of the shuffled control, from 0; 0 of other controls; -1 for the true pairs."""
     seed: int
     status: Literal["ok", "diverged"]
     message: str = ""
@@ -84,59 +94,73 @@ class TrainedHead:
     """Labelled train rows that the decoder was fitted on; 0 for a stored D_I or D_S."""
 
 
+Place = tuple[str, str, int]
+"""(row, control, permutation); control '' and permutation -1 for the true pairs."""
+
+
+CONTROLS = (SHUFFLED, NOISE, REPEATED)
+"""Of G(I)+I; G(I) has the first alone, because the decoder of row S knows nothing of noise."""
+
+
+def places_of(
+    rows: Sequence[str] = ALL_ROWS, permutations: int = 5, controls: Sequence[str] = (SHUFFLED,)
+) -> tuple[Place, ...]:
+    """The `rows`, then each permutation of the shuffled-pairs control of the guided ones among them, then what else
+    stands in for G(z_I) in G(I)+I. Raises InvalidInputError for a control that there is not."""
+    check_number(permutations, "permutations", 0, integer=True)
+    for control in controls:
+        check_choice(control, "control", CONTROLS)
+    guided = [row for row in rows if row in GUIDED_ROWS and SHUFFLED in controls]
+    shuffled = [(row, SHUFFLED, permutation) for permutation in range(permutations) for row in guided]
+    stand_ins = [(GUIDED_PLUS_I, control, 0) for control in controls if control != SHUFFLED and GUIDED_PLUS_I in rows]
+    return (*((row, "", -1) for row in rows), *shuffled, *stand_ins)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RowsJob:
-    """One training set under one mode and seed."""
+    """What to train on one training set under one mode and seed, with one guidance model and one decoder."""
 
     paired: PairedCodes
     mode: Mode
     seed: int
+    guidance: Choice
+    decoder: Choice
+    places: tuple[Place, ...] = places_of()
+    """Which heads; see `places_of`."""
     d_i: FrozenDecoder | None = None
     """The stored D_I on z_I: as-published needs those that its rows use, matched takes none."""
     d_s: FrozenDecoder | None = None
     """The stored D_S on z_S."""
+    cross_fit: int = 0
+    """Folds of G for the train rows of G(I)+I (heads.cross_fitting); 0: they come from the G that saw them."""
 
 
-def train_rows(
-    jobs: Sequence[RowsJob],
-    *,
-    guidance: str,
-    decoder: str,
-    guidance_params: Mapping[str, Any] | None = None,
-    decoder_params: Mapping[str, Any] | None = None,
-    permutations: int = 5,
-    rows: Sequence[str] = ALL_ROWS,
-    device: str = "cpu",
-) -> list[list[TrainedHead]]:
-    """Per job: train the `rows` on train, choose on val, predict val and test once; then the controls of guided rows.
+def train_rows(jobs: Sequence[RowsJob], *, device: str = "cpu") -> list[list[TrainedHead]]:
+    """Per job: train its heads on train, choose on val, predict val and test once; in the order of its places.
 
-    guidance, decoder: names or presets of heads.registry, with parameters that override theirs. permutations: runs of
-    the shuffled-pairs control for each guided row; permutation p trains G with the job's seed on pairs shuffled by
-    (seed, p). device: where networks train.
+    Permutation p of the shuffled-pairs control trains G with the job's seed on pairs shuffled by (seed, p). device:
+    where networks train. G is fitted on train pairs, labelled or not, through the decoder of row S (matched) or D_S
+    where its loss says so; decoders on the labelled train rows that have the
+    modalities of the row, with val alike for early stopping. G(I)+I is fitted on the same cases as I. All jobs are
+    fitted at once: jobs of the same pairs, seed and guidance share each G, rows without G are shared by all guidance
+    models, and a head does not depend on its company.
 
-    G is fitted on train pairs, labelled or not; decoders on the labelled train rows that have the modalities of the
-    row, with val alike for early stopping. G(I)+I is fitted on the same cases as I. All jobs are fitted at once: jobs
-    of the same pairs and seed (other targets, another mode) share each G, and a head does not depend on its company.
-
-    All input is checked before anything is trained. A job's heads come in the order of `rows`, then each permutation. A
-    fit that diverges marks the heads that use it (status 'diverged') and harms no other. Raises InvalidInputError.
+    All input is checked before anything is trained. A fit that diverges marks the heads that use it (status 'diverged')
+    and harms no other. Raises InvalidInputError.
     """
-    params = (dict(guidance_params or {}), dict(decoder_params or {}))
-    folds = [
-        _Fold(job.paired, guidance, decoder, job.mode, check_seed(job.seed), *params, job.d_i, job.d_s) for job in jobs
-    ]
+    folds = [_Fold(job) for job in jobs]
     for fold in folds:
-        fold.check(tuple(rows), permutations)
-    return _Training(folds, tuple(rows), permutations, device).heads()
+        fold.check()
+    return _Training(folds, device).heads()
 
 
 def predict_row(row: str, components: Mapping[str, Component], z_inferior_nd: np.ndarray) -> np.ndarray:
     """(n, d_I) z_I -> (n, k) float64 probabilities of a trained head, from its components.
 
-    Rows I, G(I) and G(I)+I alone: S and S+I need the superior image and are refused. Raises InvalidInputError.
+    Rows I, G(I), G(I)+I and T(I) alone: S and S+I need the superior image and are refused. Raises InvalidInputError.
     """
-    if row not in ALL_ROWS:
-        raise unknown_name("input row", row, ALL_ROWS)
+    if row not in TABLE_ROWS:
+        raise unknown_name("input row", row, TABLE_ROWS)
     if row not in INFERIOR_ROWS:
         raise InvalidInputError(
             f"row {row} needs the superior image, so it cannot predict from z_I alone; use {', '.join(INFERIOR_ROWS)}"
@@ -146,12 +170,14 @@ def predict_row(row: str, components: Mapping[str, Component], z_inferior_nd: np
         if name not in components:
             raise InvalidInputError(f"row {row} lacks its {name}; pass all components of the trained head")
     decoder = load_decoder(*components["decoder"])
-    model = load_guidance(*components["guidance"]) if row in GUIDED_ROWS else None
+    # The student of T(I) may be a D_c, which reads G(z_I) too.
+    has_guidance = row in GUIDED_ROWS or (row == TAUGHT and "guidance" in components)
+    model = load_guidance(*components["guidance"]) if has_guidance else None
     return decoder.predict_proba(_inferior_input(row, model, check_codes(z_inferior_nd, f"row {row}: z_I")))
 
 
 def _inferior_input(row: str, model: GuidanceModel | None, z_inferior_nd: np.ndarray) -> np.ndarray:
-    """What the decoder of I, G(I) or G(I)+I reads, from z_I alone."""
+    """What the decoder of I, G(I), G(I)+I or T(I) reads, from z_I alone."""
     if model is None:
         return z_inferior_nd
     guided_nd = model.predict(z_inferior_nd)
@@ -160,21 +186,28 @@ def _inferior_input(row: str, model: GuidanceModel | None, z_inferior_nd: np.nda
 
 Model = GuidanceModel | DivergedError
 """A fitted G, or why there is none."""
+Models = Mapping[tuple[int, str, int], Model]
+"""(job, control, permutation) -> G."""
+Decoders = Mapping[tuple[int, str, str, int], Decoder | DivergedError]
+"""(job, row that it is trained as, control, permutation) -> decoder; rows without G have the true pairs' alone."""
+TRUE_PAIRS = ("", -1)
+"""Control and permutation of the real thing."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Fold:
     """One job and what it asks for."""
 
-    paired: PairedCodes
-    guidance: str
-    decoder: str
-    mode: str
-    seed: int
-    guidance_params: dict[str, Any]
-    decoder_params: dict[str, Any]
-    d_i: FrozenDecoder | None
-    d_s: FrozenDecoder | None
+    job: RowsJob
+
+    @property
+    def paired(self) -> PairedCodes:
+        return self.job.paired
+
+    @property
+    def rows(self) -> list[str]:
+        """The rows of its places, each once."""
+        return list(dict.fromkeys(row for row, _, _ in self.job.places))
 
     def modalities(self, row: str) -> np.ndarray:
         """(n,) bool: the case has what the row reads."""
@@ -184,13 +217,13 @@ class _Fold:
 
     def trained_as(self, row: str) -> str:
         """The row whose decoder `row` uses, '' where that is a stored D_I or D_S."""
-        if self.mode == "matched":
+        if self.job.mode == "matched":
             return S if row == GUIDED else row
         return "" if row in (S, I, GUIDED) else row
 
     def stored(self, row: str) -> FrozenDecoder | None:
         """The stored decoder that `row` uses; None where it is trained."""
-        return None if self.trained_as(row) else self.d_i if row == I else self.d_s
+        return None if self.trained_as(row) else self.job.d_i if row == I else self.job.d_s
 
     def labelled(self, part: str, row: str) -> np.ndarray:
         """Rows of `part` that the decoder of `row` may be fitted or stopped on."""
@@ -203,31 +236,54 @@ class _Fold:
 
     def build_decoder(self) -> Decoder:
         """An unfitted one."""
-        return build_decoder(self.decoder, target=self.paired.target, **self.decoder_params)
+        return build_decoder(self.job.decoder.name, target=self.paired.target, **self.job.decoder.params)
 
-    def check(self, rows: tuple[str, ...], permutations: int) -> None:
-        paired, where = self.paired, f"{self.paired.cohort}/{self.paired.split}/{self.paired.fold}"
-        check_choice(self.mode, "mode", get_args(Mode))
-        check_number(permutations, "permutations", 0, integer=True)
-        if not rows or len(set(rows)) != len(rows):
-            raise InvalidInputError(f"rows are {', '.join(rows) or 'empty'}; name each wanted row once")
-        for row in rows:
+    def build_guidance(self) -> GuidanceModel:
+        """An unfitted one."""
+        return build_guidance(self.job.guidance.name, **self.job.guidance.params)
+
+    @property
+    def through_decoder(self) -> bool:
+        """G is asked for and learns through D_S."""
+        return any(row in GUIDED_ROWS for row in self.rows) and needs_decoder(self.build_guidance())
+
+    def decoder_place(self, row: str, control: str, permutation: int) -> tuple[str, str, int]:
+        """What the decoder of a head is trained as."""
+        trained_as = self.trained_as(row)
+        return (trained_as, control, permutation) if trained_as in GUIDED_ROWS else (trained_as, *TRUE_PAIRS)
+
+    def guidance_variants(self) -> list[tuple[str, int]]:
+        """Control and permutation of each G that is fitted; noise has the moments of the one on true pairs."""
+        asked = [(control, permutation) for row, control, permutation in self.job.places if row in GUIDED_ROWS]
+        return list(dict.fromkeys((c, p) if c in ("", SHUFFLED) else TRUE_PAIRS for c, p in asked))
+
+    def check(self) -> None:
+        paired, job, where = self.paired, self.job, f"{self.paired.cohort}/{self.paired.split}/{self.paired.fold}"
+        check_choice(job.mode, "mode", get_args(Mode))
+        check_seed(job.seed)
+        if not job.places or len(set(job.places)) != len(job.places):
+            raise InvalidInputError(f"{where}: {len(job.places)} heads are asked for, or one twice; name each once")
+        for row, control, permutation in job.places:
             if row not in ALL_ROWS:
                 raise unknown_name("input row", row, ALL_ROWS)
+            known = {GUIDED: (SHUFFLED,), GUIDED_PLUS_I: CONTROLS}.get(row, ())
+            check_choice(control, f"control of row {row}", ("", *known))
+            check_number(permutation, "permutation", 0 if control else -1, integer=True)
         if len(paired.classes) < 2:
             raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
-        build_guidance(self.guidance, **self.guidance_params)
+        self.build_guidance()
         self.build_decoder()
-        check_class_weights(self.decoder, paired.classes, self.decoder_params, target=paired.target)
-        self.check_stored(rows)
-        guided = [row for row in rows if row in GUIDED_ROWS]
-        n_pairs = len(paired.rows("train", paired.is_pair))
+        check_class_weights(job.decoder.name, paired.classes, job.decoder.params, target=paired.target)
+        self.check_stored()
+        guided = [row for row in self.rows if row in GUIDED_ROWS]
+        n_pairs = len(self.pairs)
         if guided and n_pairs < 2:
             raise InvalidInputError(
                 f"{where} has {n_pairs} train pairs, but {guided[0]} fits G on at least 2; materialize both modalities "
                 "for its train cases"
             )
-        for row in rows:
+        check_cross_fit(job.cross_fit, n_pairs, where)
+        for row in dict.fromkeys((*self.rows, S) if self.through_decoder else self.rows):
             trained_as = self.trained_as(row)
             if not trained_as:
                 continue
@@ -245,21 +301,26 @@ class _Fold:
                     "early; draw a split with a val part"
                 )
 
-    def check_stored(self, rows: tuple[str, ...]) -> None:
+    def check_stored(self) -> None:
         """D_I and D_S are there where the mode uses them, fit the codes and the classes, and nowhere else."""
-        if self.mode == "matched":
-            if self.d_i is not None or self.d_s is not None:
+        if self.job.mode == "matched":
+            if self.job.d_i is not None or self.job.d_s is not None:
                 raise InvalidInputError(
                     "mode matched trains every decoder itself and takes no d_i or d_s; leave them out or use "
                     "as-published"
                 )
             return
         used = (
-            ("d_i", self.d_i, (I,), self.paired.inferior_nd.shape[1]),
-            ("d_s", self.d_s, (S, GUIDED), self.paired.superior_nd.shape[1]),
+            ("d_i", self.job.d_i, (I,), self.paired.inferior_nd.shape[1]),
+            (
+                "d_s",
+                self.job.d_s,
+                (S, *(GUIDED_ROWS if self.through_decoder else (GUIDED,))),
+                self.paired.superior_nd.shape[1],
+            ),
         )
         for name, stored, its_rows, code_dim in used:
-            wanted = [row for row in rows if row in its_rows]
+            wanted = [row for row in self.rows if row in its_rows]
             if not wanted:
                 continue
             if stored is None:
@@ -277,77 +338,118 @@ class _Fold:
 
 @dataclass(slots=True)
 class _Training:
-    """All jobs of one call, fitted together: first every G, then every decoder. -1 is the permutation of true pairs."""
+    """All jobs of one call, fitted together: the D_S that some G need, every G, then every other decoder."""
 
     folds: list[_Fold]
-    rows: tuple[str, ...]
-    permutations: int
     device: str
     codes: SharedCodes = field(default_factory=SharedCodes)
+    out_of_fold: dict[tuple[int, str, int], list[Model]] = field(default_factory=dict)
+    """(job, control, permutation) -> per fold of the cross-fitting the G that did not see it."""
+    fitted: dict[Hashable, Decoder | DivergedError] = field(default_factory=dict)
+    """Every decoder so far by what it was fitted on."""
 
     def heads(self) -> list[list[TrainedHead]]:
-        guided = [row for row in self.rows if row in GUIDED_ROWS]
-        plan = [(row, -1) for row in self.rows]
-        plan += [(row, p) for p in range(self.permutations if guided else 0) for row in guided]
-        models = self.fit_guidance(sorted({p for row, p in plan if row in GUIDED_ROWS}))
-        decoders = self.fit_decoders(plan, models)
+        teachers = self.fit_decoders([[(S, *TRUE_PAIRS)] if fold.through_decoder else [] for fold in self.folds], {})
+        models = self.fit_guidance(teachers)
+        decoders = self.fit_decoders([fold.job.places for fold in self.folds], models)
         return [
-            [self.head(number, row, permutation, models, decoders) for row, permutation in plan]
-            for number in range(len(self.folds))
+            [self.head(number, place, models, decoders) for place in fold.job.places]
+            for number, fold in enumerate(self.folds)
         ]
 
-    def fit_guidance(self, permutations: list[int]) -> dict[tuple[int, int], Model]:
-        """(job, permutation) -> G on its train pairs, shuffled where permutation >= 0; the same pairs share one G."""
+    def fit_guidance(self, teachers: Decoders) -> Models:
+        """G of each job on its train pairs, shuffled or not, and what stands in for it; equal ones are fitted once."""
         problems: dict[Hashable, GuidanceProblem] = {}
-        places: dict[tuple[int, int], Hashable] = {}
+        keys: dict[tuple[int, str, int], list[Hashable]] = {}
+        models: dict[tuple[int, str, int], Model] = {}
         for number, fold in enumerate(self.folds):
-            pairs = fold.pairs
-            z_inferior_nd = self.codes.rows_of(fold.paired.inferior_nd, pairs)
-            true_nd = self.codes.rows_of(fold.paired.superior_nd, pairs)
-            for permutation in permutations:
-                key = (id(z_inferior_nd), id(true_nd), fold.seed, permutation)
-                places[number, permutation] = key
-                if key not in problems:
-                    z_superior_nd = true_nd
-                    if permutation >= 0:
-                        z_superior_nd = shuffle_pairs(true_nd, seed=fold.seed, permutation=permutation)
-                    model = build_guidance(fold.guidance, **fold.guidance_params)
-                    problems[key] = GuidanceProblem(model, z_inferior_nd, z_superior_nd, fold.seed)
-        fitted = dict(zip(problems, fit_guidance(list(problems.values()), device=self.device), strict=True))
-        return {place: fitted[key] for place, key in places.items()}
-
-    def fit_decoders(
-        self, plan: list[tuple[str, int]], models: Mapping[tuple[int, int], Model]
-    ) -> dict[tuple[int, str, int], Decoder | DivergedError]:
-        """(job, row that it is trained as, permutation) -> its decoder."""
-        fitted: dict[tuple[int, str, int], Decoder | DivergedError] = {}
-        problems: dict[tuple[int, str, int], DecoderProblem] = {}
-        for number, fold in enumerate(self.folds):
-            for row, permutation in plan:
-                trained_as = fold.trained_as(row)
-                place = (number, trained_as, permutation if trained_as in GUIDED_ROWS else -1)
-                if not trained_as or place in problems or place in fitted:
+            pairs, job = fold.pairs, fold.job
+            z_inferior_nd = self.codes.rows_of(job.paired.inferior_nd, pairs)
+            true_nd = self.codes.rows_of(job.paired.superior_nd, pairs)
+            teacher = (job.d_s or teachers[number, S, *TRUE_PAIRS]) if fold.through_decoder else None
+            fold_n = left_out_with(pairs, pairs, job.cross_fit, seed=job.seed)
+            for control, permutation in fold.guidance_variants():
+                place = (number, control, permutation)
+                if isinstance(teacher, DivergedError):
+                    models[place] = teacher
                     continue
-                model = models.get((number, place[2])) if trained_as in GUIDED_ROWS else None
+                shared = (id(z_inferior_nd), id(true_nd), job.guidance, job.seed, permutation, id(teacher))
+                parts = range(job.cross_fit) if GUIDED_PLUS_I in fold.rows else ()
+                keys[place] = [shared, *((*shared, job.cross_fit, left_out) for left_out in parts)]
+                if all(key in problems for key in keys[place]):
+                    continue
+                superior_nd = true_nd
+                if control == SHUFFLED:
+                    superior_nd = shuffle_pairs(true_nd, seed=job.seed, permutation=permutation)
+                kept = [(z_inferior_nd, superior_nd)]
+                kept += [(z_inferior_nd[fold_n != left_out], superior_nd[fold_n != left_out]) for left_out in parts]
+                for key, both in zip(keys[place], kept, strict=True):
+                    if key not in problems:
+                        problems[key] = GuidanceProblem(fold.build_guidance(), *both, job.seed, teacher)
+        fitted = dict(zip(problems, fit_guidance(list(problems.values()), device=self.device), strict=True))
+        for place, (key, *left_out) in keys.items():
+            models[place], self.out_of_fold[place] = fitted[key], [fitted[k] for k in left_out]
+        return models | self.stand_ins(models)
+
+    def stand_ins(self, models: Models) -> dict[tuple[int, str, int], Model]:
+        """Noise and repeated z_I in place of each job's G."""
+        made: dict[Hashable, Model] = {}
+        places: dict[tuple[int, str, int], Hashable] = {}
+        for number, fold in enumerate(self.folds):
+            model = models.get((number, *TRUE_PAIRS))
+            for control in dict.fromkeys(control for _, control, _ in fold.job.places if control in (NOISE, REPEATED)):
+                assert model is not None  # noqa: S101  (see guidance_variants)
+                key = places[number, control, 0] = (control, id(model), fold.job.seed)
+                if key in made:
+                    continue
+                z_inferior_nd = self.codes.rows_of(fold.paired.inferior_nd, fold.pairs)
+                try:
+                    guided_nd = self.read(fold, GUIDED, fold.pairs, model)
+                    stand_in = Noise() if control == NOISE else Repeated()
+                    made[key] = stand_in.fit(z_inferior_nd, guided_nd, seed=fold.job.seed)
+                except DivergedError as error:
+                    made[key] = error
+        return {place: made[key] for place, key in places.items()}
+
+    def fit_decoders(self, places: Sequence[Sequence[Place]], models: Models) -> Decoders:
+        """The decoders of these heads of each job; equal ones, of an earlier call too, are fitted once."""
+        problems: dict[Hashable, DecoderProblem] = {}
+        keys: dict[tuple[int, str, str, int], Hashable] = {}
+        for number, fold in enumerate(self.folds):
+            job, labels = fold.job, fold.paired.labels
+            for asked in places[number]:
+                trained_as, control, permutation = fold.decoder_place(*asked)
+                place = (number, trained_as, control, permutation)
+                if not trained_as or place in keys:
+                    continue
+                variant = (number, control, permutation)
+                model = models[variant] if trained_as in GUIDED_ROWS else None
                 train, val = fold.labelled("train", trained_as), fold.labelled("val", trained_as)
                 try:
-                    x_nd, x_val_nd = (self.read(fold, trained_as, part, model) for part in (train, val))
+                    x_nd = self.read(fold, trained_as, train, model, self.out_of_fold.get(variant, ()))
+                    x_val_nd = self.read(fold, trained_as, val, model)
                 except DivergedError as error:
-                    fitted[place] = error
+                    keys[place] = place
+                    self.fitted[place] = error
                     continue
-                problems[place] = DecoderProblem(
-                    fold.build_decoder(),
-                    x_nd,
-                    fold.paired.labels[train],
-                    x_val_nd,
-                    fold.paired.labels[val],
-                    len(fold.paired.classes),
-                    fold.seed,
-                )
-        return fitted | dict(zip(problems, fit_decoders(list(problems.values()), device=self.device), strict=True))
+                of_labels = (job.paired.target, labels[train].tobytes(), labels[val].tobytes())
+                key = (id(x_nd), id(x_val_nd), *of_labels, job.decoder, job.seed)
+                keys[place] = key
+                if key not in problems and key not in self.fitted:
+                    k = len(job.paired.classes)
+                    problems[key] = DecoderProblem(
+                        fold.build_decoder(), x_nd, labels[train], x_val_nd, labels[val], k, job.seed
+                    )
+        self.fitted |= zip(problems, fit_decoders(list(problems.values()), device=self.device), strict=True)
+        return {place: self.fitted[key] for place, key in keys.items()}
 
-    def read(self, fold: _Fold, row: str, rows_n: np.ndarray, model: Model | None) -> np.ndarray:
-        """(n, d) what the decoder of `row` reads; one array for all that read the same. Raises DivergedError."""
+    def read(
+        self, fold: _Fold, row: str, rows_n: np.ndarray, model: Model | None, out_of_fold: Sequence[Model] = ()
+    ) -> np.ndarray:
+        """(n, d) what the decoder of `row` reads; one array for all that read the same. Raises DivergedError.
+
+        out_of_fold: where given, each row's G(z_I) comes from the one that did not see it.
+        """
         if isinstance(model, DivergedError):
             raise model
         inferior_nd, superior_nd = fold.paired.inferior_nd, fold.paired.superior_nd
@@ -361,29 +463,37 @@ class _Training:
             )
         assert model is not None  # noqa: S101  (guided rows have one)
         z_inferior_nd = self.codes.rows_of(inferior_nd, rows_n)
-        guided_nd = self.codes.guided(model, z_inferior_nd)
+        if out_of_fold:
+            every: list[GuidanceModel] = []
+            for one in (*out_of_fold, model):
+                if isinstance(one, DivergedError):
+                    raise one
+                every.append(one)
+            left_out = left_out_with(rows_n, fold.pairs, fold.job.cross_fit, seed=fold.job.seed)
+            guided_nd = self.codes.guided_out_of_fold(every, left_out, z_inferior_nd)
+        else:
+            guided_nd = self.codes.guided(model, z_inferior_nd)
         return guided_nd if row == GUIDED else self.codes.side_by_side(guided_nd, z_inferior_nd)
 
     def head(
         self,
         number: int,
-        row: str,
-        permutation: int,
-        models: Mapping[tuple[int, int], Model],
-        decoders: Mapping[tuple[int, str, int], Decoder | DivergedError],
+        place: Place,
+        models: Models,
+        decoders: Decoders,
     ) -> TrainedHead:
-        """`row` predicted with what was fitted, or marked as diverged."""
-        fold = self.folds[number]
-        paired, trained_as, stored = fold.paired, fold.trained_as(row), fold.stored(row)
-        model = models[number, permutation] if row in GUIDED_ROWS else None
+        """The head at `place` predicted with what was fitted, or marked as diverged."""
+        (row, control, permutation), fold = place, self.folds[number]
+        job, paired, trained_as, stored = fold.job, fold.paired, fold.trained_as(row), fold.stored(row)
+        model = models[number, control, permutation] if row in GUIDED_ROWS else None
         common: dict[str, Any] = {
             "row": row,
-            "mode": fold.mode,
-            "guidance": fold.guidance if row in GUIDED_ROWS else "",
-            "decoder": fold.decoder if stored is None else stored.name,
-            "control": SHUFFLED if permutation >= 0 else "",
+            "mode": job.mode,
+            "guidance": str(job.guidance) if row in GUIDED_ROWS else "",
+            "decoder": str(job.decoder) if stored is None else stored.name,
+            "control": control,
             "permutation": permutation,
-            "seed": fold.seed,
+            "seed": job.seed,
             "n_pairs": len(fold.pairs) if row in GUIDED_ROWS else 0,
             "n_train": len(fold.labelled("train", trained_as)) if trained_as else 0,
         }
@@ -391,7 +501,7 @@ class _Training:
         try:
             decoder: Any = stored
             if stored is None:
-                decoder = decoders[number, trained_as, permutation if trained_as in GUIDED_ROWS else -1]
+                decoder = decoders[number, *fold.decoder_place(*place)]
             for fitted in (model, decoder):
                 if isinstance(fitted, DivergedError):
                     raise fitted
@@ -411,6 +521,8 @@ class _Training:
         if model is not None and not isinstance(model, DivergedError):
             components["guidance"] = (model.config, model.tensors())
             facts |= {f"guidance_{name}": value for name, value in model.facts.items()}
+            if self.out_of_fold.get((number, control, permutation)) and row == GUIDED_PLUS_I:
+                facts["guidance_cross_fit"] = float(job.cross_fit)
         return TrainedHead(
             **common,
             status="ok",

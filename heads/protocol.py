@@ -60,6 +60,30 @@ class GuidanceModel(Protocol):
         ...
 
 
+class DecoderGuidedModel(GuidanceModel, Protocol):
+    """A guidance model that some settings train through the frozen D_S of its row S. Optional.
+
+    It so learns from labels, but only what D_S learnt from them: pairs without a label count as much as others.
+    """
+
+    @property
+    def needs_decoder(self) -> bool:
+        """Whether these settings do."""
+        ...
+
+    def fit(
+        self,
+        z_inferior_nd: np.ndarray,
+        z_superior_nd: np.ndarray,
+        *,
+        seed: int,
+        decoder: FrozenDecoder | None = None,
+    ) -> Self:
+        """As GuidanceModel.fit. decoder: D_S, fitted, on z_S. Raises InvalidInputError where it is needed and missing,
+        is of other codes, or is of a kind that has no gradient."""
+        ...
+
+
 class FrozenDecoder(Protocol):
     """A decoder that only predicts: D_I and D_S, the heads of the trained classifiers, come as these."""
 
@@ -117,6 +141,8 @@ class GuidanceProblem:
     z_superior_nd: np.ndarray
     """(n, d_S)."""
     seed: int
+    decoder: FrozenDecoder | None = None
+    """D_S, for a DecoderGuidedModel that needs it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

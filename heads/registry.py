@@ -15,9 +15,24 @@ from heads.protocol import Decoder, FrozenDecoder, GuidanceModel
 
 GUIDANCE: dict[str, str] = {
     "autoencoder": "heads.guidance.autoencoder:Autoencoder",
+    "cca": "heads.guidance.cca:Cca",
+    "contrastive": "heads.guidance.contrastive:Contrastive",
+    "kernel_ridge": "heads.guidance.kernel_ridge:KernelRidge",
+    "linear": "heads.guidance.linear:LeastSquares",
+    "pls": "heads.guidance.pls:Pls",
+    "residual_mlp": "heads.guidance.residual_mlp:ResidualMlp",
+    "retrieval": "heads.guidance.retrieval:Retrieval",
     "ridge": "heads.guidance.ridge:Ridge",
+    "task_aware": "heads.guidance.task_aware:TaskAware",
+    "variational": "heads.guidance.variational:Variational",
 }
 """Guidance models by name: module:class."""
+
+CONTROLS: dict[str, str] = {
+    "noise": "heads.guidance.controls:Noise",
+    "repeated": "heads.guidance.controls:Repeated",
+}
+"""What stands in for G(z_I) in a control: loaded as a guidance model, never asked for as one."""
 
 DECODERS: dict[str, str] = {
     "logistic": "heads.decoders.logistic:Logistic",
@@ -25,8 +40,16 @@ DECODERS: dict[str, str] = {
 }
 """Decoders that can be fitted, by name."""
 
-FROZEN_DECODERS: dict[str, str] = {"linear": "heads.decoders.linear:Linear"}
-"""Decoders that can only be loaded."""
+_STUDENT = "heads.transfer.decoder:StudentDecoder"
+
+FROZEN_DECODERS: dict[str, str] = {
+    "linear": "heads.decoders.linear:Linear",
+    "ridge-student": _STUDENT,
+    "logistic-student": _STUDENT,
+    "random_forest-student": _STUDENT,
+    "mlp-student": _STUDENT,
+}
+"""Decoders that can only be loaded; students are fitted by heads.transfer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +239,10 @@ def check_class_weights(decoder: str, classes: Sequence[str], params: Mapping[st
 
 def load_guidance(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> GuidanceModel:
     """The fitted guidance model again, from what `config` and `tensors()` gave. Raises InvalidInputError."""
-    if config.get("name") not in GUIDANCE:
-        raise unknown_name("guidance model", config.get("name"), GUIDANCE)
-    return cast(GuidanceModel, _import(GUIDANCE[config["name"]]).from_tensors(config, tensors))
+    places = GUIDANCE | CONTROLS
+    if config.get("name") not in places:
+        raise unknown_name("guidance model", config.get("name"), places)
+    return cast(GuidanceModel, _import(places[config["name"]]).from_tensors(config, tensors))
 
 
 def load_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> FrozenDecoder:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
+from heads.cross_fitting import out_of_fold
 from heads.protocol import GuidanceModel
 
 
@@ -33,6 +34,14 @@ class SharedCodes:
         """(n, d_S) G(z_I). Raises DivergedError where it is not finite."""
         self._held.append(model)  # as long as its id stands for it
         return self._once((id(model), id(z_inferior_nd)), lambda: model.predict(z_inferior_nd))
+
+    def guided_out_of_fold(
+        self, models: Sequence[GuidanceModel], model_of_row_n: np.ndarray, z_inferior_nd: np.ndarray
+    ) -> np.ndarray:
+        """(n, d_S) G(z_I), each row by its own of several models. Raises DivergedError where it is not finite."""
+        self._held += models
+        key = (tuple(map(id, models)), model_of_row_n.tobytes(), id(z_inferior_nd))
+        return self._once(key, lambda: out_of_fold(models, model_of_row_n, z_inferior_nd))
 
     def _once(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
         if key not in self._made:

@@ -34,7 +34,7 @@ _LAYOUT = 2
 """Raise it when the base tables change; changes of the SQL files count by themselves."""
 _VIEWS = [
     *("live", "cohorts", "cases", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes", "runs"),
-    *("snapshots", "lineage", "weights", "quarantine", "attention", "neighbours", "best_runs", "paper_table"),
+    *("snapshots", "lineage", "weights", "quarantine", "attention", "looks", "neighbours", "best_runs", "paper_table"),
 ]
 """Files of ``sql/`` in the order in which they build on each other."""
 _LOG_COLUMNS = [name for name in LOG_SCHEMA.names if name != "files"]

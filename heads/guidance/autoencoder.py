@@ -1,9 +1,9 @@
-"""The paper's guidance model: a fully connected network z_I -> z_S, trained on the mean squared error."""
+"""The paper's guidance model: a fully connected network z_I -> z_S, trained on the squared error or other losses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -23,6 +23,8 @@ from heads.checks import (
     settings_to_config,
 )
 from heads.errors import DivergedError
+from heads.guidance.frozen_decoder import teacher_layers
+from heads.guidance.loss_terms import LOGITS, loss_weights
 from heads.networks import (
     Layers,
     check_finite_predictions,
@@ -31,7 +33,7 @@ from heads.networks import (
     layers_to_tensors,
     run_layers,
 )
-from heads.protocol import GuidanceProblem
+from heads.protocol import FrozenDecoder, GuidanceProblem
 from heads.scaling import Standardiser
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ class AutoencoderSettings:
     that gave NaN within 3 steps."""
     output: Literal["linear", "relu"] = "linear"
     """`relu` fits non-negative z_S alone (the paper's both are); on signed codes it left 58 % of the variance."""
+    loss: Mapping[str, float] = field(default_factory=lambda: {"mse": 1.0})
+    """Term -> weight; also given as "mse+cosine" (heads.guidance.loss_terms). The paper's is the mse. The cosine alone
+    leaves the length of G(z_I) open."""
     learning_rate: float | None = None
     """None: min(0.05, 0.02 * sqrt(d_S)), for standardised codes. The loss is a mean over d_S, so narrow z_S make larger
     steps: at 0.05 four of nine fits with d_S of 1 or 2 diverged, at 0.02 none of nine; at 0.02 and d_S = 512 the
@@ -76,6 +81,7 @@ class AutoencoderSettings:
                 "autoencoder: a relu output cannot reach standardised codes below their mean; set standardise to false "
                 "or output to linear"
             )
+        object.__setattr__(self, "loss", loss_weights(self.loss, "autoencoder"))
         if self.learning_rate is not None:
             check_number(self.learning_rate, "autoencoder: learning_rate", 0, open_low=True)
         check_number(self.weight_decay, "autoencoder: weight_decay", 0)
@@ -84,13 +90,16 @@ class AutoencoderSettings:
 
 
 class Autoencoder:
-    """G of the paper (eq. 4; supplementary table of hyper-parameters). Contract: heads.protocol.BatchGuidanceModel."""
+    """G of the paper (eq. 4; supplementary table of hyper-parameters).
+
+    Contract: heads.protocol.BatchGuidanceModel, and with logits in its loss DecoderGuidedModel.
+    """
 
     name: ClassVar[str] = "autoencoder"
-    Settings = AutoencoderSettings
+    Settings: ClassVar[type[AutoencoderSettings]] = AutoencoderSettings
 
     def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(AutoencoderSettings, params, self.name)
+        self.settings = make_settings(self.Settings, params, self.name)
         self.facts: dict[str, float] = {}
         self._fitted: tuple[Standardiser, Layers, Standardiser] | None = None
 
@@ -98,8 +107,19 @@ class Autoencoder:
     def config(self) -> dict[str, Any]:
         return settings_to_config(self.name, self.settings)
 
-    def fit(self, z_inferior_nd: np.ndarray, z_superior_nd: np.ndarray, *, seed: int) -> Self:
-        fitted = self.fit_many([GuidanceProblem(self, z_inferior_nd, z_superior_nd, seed)])[0]
+    @property
+    def needs_decoder(self) -> bool:
+        return LOGITS in self.settings.loss
+
+    def fit(
+        self,
+        z_inferior_nd: np.ndarray,
+        z_superior_nd: np.ndarray,
+        *,
+        seed: int,
+        decoder: FrozenDecoder | None = None,
+    ) -> Self:
+        fitted = self.fit_many([GuidanceProblem(self, z_inferior_nd, z_superior_nd, seed, decoder)])[0]
         if isinstance(fitted, DivergedError):
             raise fitted
         return self
@@ -142,10 +162,14 @@ class Autoencoder:
                 scale = Standardiser.fit(codes_nd) if use.standardise else Standardiser.identity(codes_nd.shape[1])
                 standardised[key] = (scale, scale.apply(codes_nd).astype(np.float32))
         x_nd, y_nd = (standardised[key][1] for key in keys)
+        teacher = None
+        if self.needs_decoder:
+            teacher = teacher_layers(problem.decoder, standardised[keys[1]][0], y_nd, self.name)
+        task = Values(y_nd=y_nd, relu_output=use.output == "relu", loss=tuple(use.loss.items()), teacher=teacher)
         default_rate = min(0.05, 0.02 * y_nd.shape[1] ** 0.5)
         return Head(
             x_nd=x_nd,
-            task=Values(y_nd=y_nd, relu_output=use.output == "relu"),
+            task=task,
             hidden=use.hidden,
             dropout=use.dropout,
             learning_rate=default_rate if use.learning_rate is None else use.learning_rate,
@@ -176,7 +200,7 @@ class Autoencoder:
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
         model = cls()
-        model.settings = settings_from_config(AutoencoderSettings, config, cls.name)
+        model.settings = settings_from_config(cls.Settings, config, cls.name)
         layers = layers_from_tensors(tensors, model.settings.hidden, cls.name)
         scale_in = Standardiser.from_tensors(tensors, "inferior", layers[0][0].shape[1], cls.name)
         scale_out = Standardiser.from_tensors(tensors, "superior", layers[-1][0].shape[0], cls.name)

@@ -11,7 +11,7 @@ from heads.significance.bootstrap import DrawnMetrics, draw_metrics
 from heads.significance.comparison import Comparison, compare
 from heads.significance.delong import DeLong, delong
 from heads.significance.guidance_effect import VERDICTS, GuidanceEffect, GuidedRow, Verdict, guidance_effect
-from heads.significance.intervals import Interval
+from heads.significance.intervals import Interval, interval_of
 from heads.significance.mcnemar import McNemar, mcnemar, median_p
 from heads.significance.multiplicity import holm
 from heads.significance.predictions import RunPredictions, on_common_cases
@@ -37,6 +37,7 @@ __all__ = [
     "draw_metrics",
     "guidance_effect",
     "holm",
+    "interval_of",
     "mcnemar",
     "median_p",
     "on_common_cases",

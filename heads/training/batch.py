@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from heads.training.head import Classes, Diverged, Head, Trained
-from heads.training.losses import CrossEntropy, SquaredError
+from heads.training.losses import CrossEntropy, loss_of
 from heads.training.reader import Reader
 from heads.training.stack import Stack
 
@@ -40,9 +40,8 @@ class _Batch:
         self.heads = [heads[i] for i in self.numbers]
         self.reader.read_for(self.heads, self.numbers)
         self.stack = Stack(self.heads, device=device, dtype=dtype)
-        stops_early = isinstance(heads[0].task, Classes)
-        self.loss = (CrossEntropy if stops_early else SquaredError)(self.heads, device=device, dtype=dtype)
-        self.best = self.stack.copy() if stops_early else None
+        self.loss = loss_of(self.heads, device=device, dtype=dtype)
+        self.best = self.stack.copy() if isinstance(self.loss, CrossEntropy) else None
         """The best weights so far; None where the last are used."""
         self.best_loss, self.best_epoch = np.full(len(heads), np.inf), np.zeros(len(heads), dtype=int)
         widths = self.stack.widths

@@ -30,13 +30,34 @@ class Classes:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SoftClasses(Classes):
+    """Classes of which a teacher also gave probabilities: a row's loss is hard * CE + soft * T^2 * CE at temperature T.
+
+    The val loss is that of `Classes`.
+    """
+
+    hard_n: np.ndarray
+    """(n,) >= 0: 0 for rows whose label is not known; it then serves class weights and sampler alone."""
+    soft_n: np.ndarray
+    """(n,) >= 0: 0 for rows that the teacher did not see."""
+    soft_nk: np.ndarray
+    """(n, k) the teacher's probabilities, softened already; rows sum to 1."""
+    temperature: float
+    """T > 0: what the student's logits are divided by in the soft term."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Values:
-    """Mean squared error to given values; no early stopping, the last epoch is used."""
+    """A distance to given values; no early stopping, the last epoch is used."""
 
     y_nd: np.ndarray
     """(n, d_out) float32."""
     relu_output: bool
     """A ReLU after the last layer."""
+    loss: tuple[tuple[str, float], ...] = (("mse", 1.0),)
+    """(term, weight) of heads.training.losses.ValueLoss, summed."""
+    teacher: Layers | None = None
+    """A frozen network on values, whose outputs the term "logits" compares; None without it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -69,11 +90,16 @@ class Head:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """Heads of equal shape can be one batch: every step has as many rows, and nothing but k differs in width."""
+        """Heads of equal shape can be one batch: every step has as many rows, and nothing but k differs in width.
+
+        (With soft labels k must agree too, and with values the loss.)
+        """
         kept = (*self.x_nd.shape, self.hidden, self.batch_size)
         if isinstance(self.task, Classes):
-            return (*kept, len(self.task.x_val_nd), self.task.relu_dropout_on_logits)
-        return (*kept, self.task.y_nd.shape[1], self.task.relu_output, "values")
+            soft = self.d_out if isinstance(self.task, SoftClasses) else 0
+            return (*kept, len(self.task.x_val_nd), self.task.relu_dropout_on_logits, soft)
+        teacher = tuple(weight.shape for weight, _ in self.task.teacher or ())
+        return (*kept, self.task.y_nd.shape[1], self.task.relu_output, self.task.loss, teacher, "values")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from embeddings.errors import InvalidInputError
+from heads.decoders.linear import Linear
 from heads.errors import DivergedError
-from heads.fitting import fit_decoders, fit_guidance
+from heads.fitting import fit_decoders, fit_guidance, needs_decoder
 from heads.protocol import DecoderProblem, GuidanceProblem
 from heads.registry import (
     DECODER_PRESETS,
@@ -24,6 +25,7 @@ from heads.registry import (
     load_guidance,
 )
 
+SMALL: dict[str, Any] = {"hidden": (16,), "epochs": 60, "dropout": 0.1, "learning_rate": 0.01}
 GUIDANCE_CASES = [
     pytest.param("autoencoder", {"hidden": (16, 8), "epochs": 60}, True, id="autoencoder"),
     pytest.param(
@@ -44,9 +46,22 @@ GUIDANCE_CASES = [
         True,
         id="derm7pt-released",
     ),
+    pytest.param("cca", {}, False, id="cca"),
+    pytest.param("contrastive", SMALL, True, id="contrastive"),
+    pytest.param("kernel_ridge", {"bandwidths": (1.0, 2.0)}, False, id="kernel_ridge"),
+    pytest.param("linear", {}, False, id="linear"),
+    pytest.param("pls", {}, False, id="pls"),
+    pytest.param("residual_mlp", SMALL, True, id="residual_mlp"),
+    pytest.param("retrieval", {}, False, id="retrieval"),
     pytest.param("ridge", {}, False, id="ridge"),
+    pytest.param("task_aware", {"hidden": (16, 8), "epochs": 60}, True, id="task_aware"),
+    pytest.param("autoencoder", SMALL | {"loss": "mse+cosine+smooth_l1+logits"}, True, id="all-losses"),
+    pytest.param("contrastive", SMALL | {"loss": {"smooth_l1": 1.0, "logits": 0.5}}, True, id="contrastive-logits"),
+    pytest.param("variational", SMALL | {"latent": 8}, True, id="variational"),
 ]
 """Name or preset, parameters that keep it small, whether its seed matters."""
+BOUNDED = {"kernel_ridge", "retrieval"}
+"""Far from all train cases these still predict what they have seen."""
 DECODER_CASES = [
     pytest.param("mlp", {"hidden_units": 8, "epochs": 40}, True, id="mlp"),
     pytest.param("radpath-paper", {"hidden_units": 8, "epochs": 40, "learning_rate": 0.05}, True, id="radpath-paper"),
@@ -71,6 +86,19 @@ def pairs(n: int = 120, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     mix = np.random.default_rng(99).normal(size=(6, 4))
     z_superior_nd = np.maximum(z_inferior_nd @ mix + 3.0, 0.0) + 0.05 * rng.random((n, 4))
     return z_inferior_nd.astype(np.float32), z_superior_nd.astype(np.float32)
+
+
+D_S = Linear(np.random.default_rng(97).normal(size=(3, 4)), np.zeros(3))
+"""For those that are trained through it."""
+
+
+def through(model: Any) -> dict[str, Any]:
+    return {"decoder": D_S} if needs_decoder(model) else {}
+
+
+def fit_model(name: str, params: dict[str, Any], *, seed: int = 3) -> Any:
+    model = build_guidance(name, **params)
+    return model.fit(*pairs(), seed=seed, **through(model))
 
 
 def labelled(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +126,7 @@ def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
 @pytest.mark.parametrize(("name", "params", "random"), GUIDANCE_CASES)
 class TestGuidance:
     def test_round_trip_predicts_bit_for_bit(self, name, params, random):
-        model = build_guidance(name, **params).fit(*pairs(), seed=3)
+        model = fit_model(name, params)
         config = json.loads(json.dumps(model.config))
         loaded = load_guidance(config, {k: v.copy() for k, v in model.tensors().items()})
         held_out_nd = pairs(17, seed=5)[0]
@@ -111,13 +139,14 @@ class TestGuidance:
         assert all(tensor.flags.c_contiguous for tensor in model.tensors().values())
 
     def test_explains_held_out_pairs(self, name, params, random):
-        model = build_guidance(name, **params).fit(*pairs(), seed=3)
+        model = fit_model(name, params)
         x_nd, y_nd = pairs(200, seed=5)
         r2 = 1 - ((model.predict(x_nd) - y_nd) ** 2).sum() / ((y_nd - y_nd.mean(axis=0)) ** 2).sum()
-        assert r2 > 0.8
+        # The mean of neighbours is flat between them.
+        assert r2 > (0.7 if name == "retrieval" else 0.8)
 
     def test_the_seed_alone_decides(self, name, params, random):
-        first, again, other = (build_guidance(name, **params).fit(*pairs(), seed=seed) for seed in (3, 3, 4))
+        first, again, other = (fit_model(name, params, seed=seed) for seed in (3, 3, 4))
         assert same(first.tensors(), again.tensors())
         assert same(first.tensors(), other.tensors()) is not random
 
@@ -127,23 +156,24 @@ class TestGuidance:
         torch.manual_seed(1)
         expected = torch.rand(1)
         torch.manual_seed(1)
-        first = build_guidance(name, **params).fit(*pairs(), seed=3)
+        first = fit_model(name, params)
         assert torch.equal(torch.rand(1), expected)
         torch.manual_seed(2)
-        assert same(build_guidance(name, **params).fit(*pairs(), seed=3).tensors(), first.tensors())
+        assert same(fit_model(name, params).tensors(), first.tensors())
 
     def test_several_at_once_are_each_as_alone(self, name, params, random):
         params = few_epochs(params)
-        problems = [GuidanceProblem(build_guidance(name, **params), *pairs(), seed) for seed in (3, 4, 5)]
+        models = [build_guidance(name, **params) for _ in range(3)]
+        problems = [GuidanceProblem(m, *pairs(), 3 + i, **through(m)) for i, m in enumerate(models)]
         x_nd = pairs(17, seed=5)[0]
         for problem, fitted in zip(problems, fit_guidance(problems), strict=True):
             assert fitted is problem.model
-            alone = build_guidance(name, **params).fit(*pairs(), seed=problem.seed)
+            alone = fit_model(name, params, seed=problem.seed)
             np.testing.assert_allclose(problem.model.predict(x_nd), alone.predict(x_nd), rtol=1e-4, atol=1e-4)
             assert problem.model.facts.keys() == alone.facts.keys()
 
     def test_a_row_does_not_depend_on_its_neighbours(self, name, params, random):
-        model = build_guidance(name, **params).fit(*pairs(), seed=3)
+        model = fit_model(name, params)
         x_nd = pairs(9, seed=5)[0]
         np.testing.assert_allclose(model.predict(x_nd[4:5])[0], model.predict(x_nd)[4], rtol=1e-6)
 
@@ -155,12 +185,12 @@ class TestGuidance:
         with pytest.raises(InvalidInputError, match="not fitted"):
             model.tensors()
         with pytest.raises(InvalidInputError, match="120 rows of z_I but 119 of z_S"):
-            model.fit(x_nd, y_nd[1:], seed=0)
+            model.fit(x_nd, y_nd[1:], seed=0, **through(model))
         with pytest.raises(InvalidInputError, match=r"not finite float32 in 1 of 120 rows \(first: 7\)"):
-            model.fit(np.where(np.arange(120)[:, None] == 7, np.nan, x_nd), y_nd, seed=0)
+            model.fit(np.where(np.arange(120)[:, None] == 7, np.nan, x_nd), y_nd, seed=0, **through(model))
         with pytest.raises(InvalidInputError, match="seed -1"):
-            model.fit(x_nd, y_nd, seed=-1)
-        model.fit(x_nd, y_nd, seed=0)
+            model.fit(x_nd, y_nd, seed=-1, **through(model))
+        model.fit(x_nd, y_nd, seed=0, **through(model))
         with pytest.raises(InvalidInputError, match="have 5 dimensions, but 6 were fitted"):
             model.predict(x_nd[:, 1:])
         with pytest.raises(InvalidInputError, match="is missing"):
@@ -171,14 +201,38 @@ class TestGuidance:
     def test_a_constant_column_does_no_harm(self, name, params, random):
         x_nd, y_nd = pairs()
         x_nd[:, 0], y_nd[:, 0] = 2.0, 5.0
-        predicted_nd = build_guidance(name, **params).fit(x_nd, y_nd, seed=0).predict(x_nd)
+        model = build_guidance(name, **params)
+        predicted_nd = model.fit(x_nd, y_nd, seed=0, **through(model)).predict(x_nd)
         assert abs(predicted_nd[:, 0].mean() - 5.0) < 0.3
 
     def test_refuses_predictions_beyond_float32(self, name, params, random):
-        model = build_guidance(name, **params).fit(*pairs(), seed=3)
+        model = fit_model(name, params)
         far_nd = np.random.default_rng(0).uniform(-3e38, 3e38, size=(500, 6))
+        if name in BOUNDED:
+            assert np.isfinite(model.predict(far_nd)).all()
+            return
         with pytest.raises(DivergedError, match="not finite"):
             model.predict(far_nd)
+
+    def test_a_parameter_that_is_not_there_is_refused_with_the_nearest(self, name, params, random):
+        with pytest.raises(InvalidInputError, match="parameter 'hiden' is unknown"):
+            build_guidance(name, hiden=3)
+
+    def test_a_few_cases_with_more_dimensions_are_enough(self, name, params, random):
+        x_nd, y_nd = pairs(40)
+        wide_nd = np.hstack([x_nd, np.random.default_rng(1).normal(size=(40, 60))])
+        for n in (2, 3, 5, 40):
+            model = build_guidance(name, **few_epochs(params))
+            predicted_nd = model.fit(wide_nd[:n], y_nd[:n], seed=0, **through(model)).predict(wide_nd)
+            assert predicted_nd.shape == (40, 4)
+
+    def test_codes_that_are_all_equal_teach_their_mean(self, name, params, random):
+        model = build_guidance(name, **few_epochs(params))
+        x_nd, y_nd = np.full((20, 6), 2.0), np.full((20, 4), 5.0)
+        predicted_nd = model.fit(x_nd, y_nd, seed=0, **through(model)).predict(x_nd)
+        assert np.isfinite(predicted_nd).all()
+        if not random:
+            np.testing.assert_allclose(predicted_nd, 5.0)
 
 
 @pytest.mark.parametrize(("name", "params", "random"), DECODER_CASES)

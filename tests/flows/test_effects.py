@@ -86,6 +86,22 @@ def test_the_verdict_is_the_known_one(guided: float, shuffled: float, verdict: s
     assert flat["verdict"] == verdict
 
 
+@pytest.mark.parametrize(("self_training", "verdict"), [(0.6, "guidance helps"), (0.9, "self-training, not guidance")])
+def test_what_an_inferior_teacher_gains_too_is_not_guidance(self_training: float, verdict: str) -> None:
+    shares = {("I", ""): 0.6, ("S+I", ""): 0.95, ("T(I)", ""): 0.9, ("T(I)", "self-training"): self_training}
+    made = [(make_fact(row, control, seed), share) for (row, control), share in shares.items() for seed in (0, 1)]
+    made += [(make_fact("T(I)", "shuffled", seed, p), 0.6) for seed in (0, 1) for p in range(3)]
+    facts, predictions = [fact for fact, _ in made], {fact["run"]: says(fact, share) for fact, share in made}
+    (found,) = row_effects(facts, predictions)
+    assert (found.row, found.verdict, found.n_units) == ("T(I)", verdict, 2)
+    assert found.effect is not None
+    assert found.effect.gain_over_self_training is not None
+    assert found.as_row()["gain_over_self_training"] == pytest.approx(0.9 - self_training, abs=0.03)
+    gone = {f["run"] for f in facts if f["control"] == "self-training" and f["seed"] == 1}
+    (found,) = row_effects(facts, {run: p for run, p in predictions.items() if run not in gone})
+    assert found.n_units == 1
+
+
 def test_a_row_without_its_control_gets_no_verdict() -> None:
     facts, predictions = made(0.9, 0.6)
     (found,) = row_effects([fact for fact in facts if not fact["control"]], predictions)

@@ -7,12 +7,13 @@ import pytest
 
 from embeddings.errors import InvalidInputError
 from embeddings.types import PairedCodes
+from heads import input_rows
 from heads.decoders.linear import Linear
 from heads.decoders.logistic import Logistic
 from heads.guidance.ridge import Ridge
-from heads.input_rows import ALL_ROWS, RowsJob, TrainedHead, predict_row, train_rows
+from heads.input_rows import ALL_ROWS, TrainedHead, predict_row, train_rows
 from heads.metrics import evaluate
-from tests.heads.training import train_one
+from tests.heads.training import job_of, train_one
 
 N = 240
 FAST = {"guidance": "ridge", "decoder": "logistic", "seed": 0, "decoder_params": {"Cs": (0.1, 1.0)}}
@@ -64,7 +65,7 @@ def test_rows_and_controls_come_in_order(matched):
     ]
     assert {head.status for head in matched} == {"ok"}
     assert [head.guidance for head in matched[:5]] == ["", "", "", "ridge", "ridge"]
-    assert {(head.mode, head.decoder, head.seed) for head in matched} == {("matched", "logistic", 0)}
+    assert {(head.mode, head.decoder, head.seed) for head in matched} == {("matched", "logistic(Cs=0.1-1)", 0)}
 
 
 def test_each_row_predicts_the_val_and_test_cases_it_can(paired, matched):
@@ -131,7 +132,7 @@ def test_as_published_uses_the_stored_classifiers(paired):
     pairs = (paired.parts == "train") & paired.is_pair
     guide = Ridge().fit(paired.inferior_nd[pairs], paired.superior_nd[pairs], seed=0)
     np.testing.assert_allclose(rows["G(I)"].probabilities, d_s.predict_proba(guide.predict(z_i)), atol=1e-6)
-    assert [rows[row].decoder for row in ALL_ROWS] == ["logistic", "linear", "linear", "linear", "logistic"]
+    assert [rows[row].decoder.partition("(")[0] for row in ALL_ROWS] == ["logistic", *["linear"] * 3, "logistic"]
     assert [rows[row].n_train > 0 for row in ALL_ROWS] == [True, False, False, False, True]
     matched = by_row(train_one(paired, mode="matched", permutations=0, **FAST))
     for row in ("S+I", "G(I)+I"):
@@ -255,7 +256,7 @@ def part_changed(paired: PairedCodes, **changes: object) -> PairedCodes:
         ),
         (lambda p: {"labels": np.where(p.parts == "val", -1, p.labels)}, {}, "no val case with both modalities"),
         (lambda p: {"has_superior": p.has_superior & (p.parts != "val")}, {"rows": ("S",)}, "no val case with z_S"),
-        (lambda p: {}, {"rows": ("I", "I")}, "name each wanted row once"),
+        (lambda p: {}, {"rows": ("I", "I")}, "or one twice; name each once"),
         (lambda p: {}, {"rows": ("G(S)",)}, r"'G\(S\)' is unknown: did you mean"),
         (lambda p: {}, {"mode": "published"}, "did you mean 'as-published'"),
         (lambda p: {}, {"permutations": -1}, "permutations is -1"),
@@ -314,10 +315,10 @@ def test_jobs_share_each_g_and_a_head_does_not_depend_on_its_company(paired):
     )
     options = {"guidance": "autoencoder", "guidance_params": {"hidden": (8,), "epochs": 5}, "permutations": 1}
     options |= {"decoder": "mlp", "decoder_params": {"epochs": 5}}
-    jobs = [RowsJob(p, "matched", seed) for p in (paired, other) for seed in (0, 1)]
-    together = train_rows(jobs, **options)
+    jobs = [job_of(p, seed=seed, **options) for p in (paired, other) for seed in (0, 1)]
+    together = train_rows(jobs)
     for job, heads in zip(jobs, together, strict=True):
-        alone = train_one(job.paired, mode="matched", seed=job.seed, **options)
+        alone = train_one(job.paired, seed=job.seed, **options)
         for head, single in zip(heads, alone, strict=True):
             assert (head.row, head.control, head.permutation) == (single.row, single.control, single.permutation)
             np.testing.assert_allclose(head.probabilities, single.probabilities, atol=1e-5)
@@ -328,3 +329,31 @@ def test_jobs_share_each_g_and_a_head_does_not_depend_on_its_company(paired):
     for permutation in (-1, 0):
         assert np.array_equal(g(0, permutation), g(2, permutation))
         assert not np.array_equal(g(0, permutation), g(1, permutation))
+
+
+def test_several_guidance_models_and_decoders_share_what_does_not_differ(paired, monkeypatch):
+    """Two G and two decoders: rows without G are fitted once per decoder, each G once, and nothing changes."""
+    fits = {"guidance": 0, "decoders": 0}
+
+    def counted(kind, fit):
+        def count(problems, **options):
+            fits[kind] += len(problems)
+            return fit(problems, **options)
+
+        return count
+
+    monkeypatch.setattr(input_rows, "fit_guidance", counted("guidance", input_rows.fit_guidance))
+    monkeypatch.setattr(input_rows, "fit_decoders", counted("decoders", input_rows.fit_decoders))
+    jobs = [
+        job_of(paired, guidance="ridge", guidance_params=g, decoder="logistic", decoder_params=d, permutations=1)
+        for g in ({"alphas": (0.1,)}, {"alphas": (10.0,)})
+        for d in ({"Cs": (0.1,)}, {"Cs": (1.0,)})
+    ]
+    together = train_rows(jobs)
+    assert fits == {"guidance": 2 * 2, "decoders": 2 * 3 + 2 * 2 * 2}
+    assert together[0][3].guidance == "ridge(alphas=0.1)"
+    assert together[1][0].decoder == "logistic(Cs=1)"
+    for job, heads in zip(jobs, together, strict=True):
+        (alone,) = train_rows([job])
+        for head, single in zip(heads, alone, strict=True):
+            np.testing.assert_allclose(head.probabilities, single.probabilities, atol=1e-6)

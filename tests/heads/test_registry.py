@@ -27,8 +27,9 @@ ROOT = Path(__file__).parents[2]
         (
             build_guidance,
             "autoencodr",
-            "did you mean 'autoencoder'. choose one of autoencoder, derm7pt-paper, "
-            "derm7pt-released, radpath-paper, ridge",
+            "did you mean 'autoencoder'. choose one of autoencoder, cca, contrastive, derm7pt-paper, "
+            "derm7pt-released, kernel_ridge, linear, pls, radpath-paper, residual_mlp, retrieval, ridge, task_aware, "
+            "variational",
         ),
         (
             build_decoder,

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embeddings.types import PairedCodes
-from heads.input_rows import RowsJob, TrainedHead, train_rows
+from heads.choice import Choice
+from heads.input_rows import ALL_ROWS, RowsJob, TrainedHead, places_of, train_rows
 
 
-def train_one(
-    paired: PairedCodes, *, mode: Any, seed: int, d_i: Any = None, d_s: Any = None, **options: Any
-) -> list[TrainedHead]:
+def job_of(
+    paired: PairedCodes,
+    *,
+    mode: Any = "matched",
+    seed: int = 0,
+    guidance: str,
+    decoder: str,
+    guidance_params: Mapping[str, Any] | None = None,
+    decoder_params: Mapping[str, Any] | None = None,
+    rows: Sequence[str] = ALL_ROWS,
+    permutations: int = 5,
+    **stored: Any,
+) -> RowsJob:
+    g, d = Choice.of(guidance, guidance_params), Choice.of(decoder, decoder_params)
+    return RowsJob(paired, mode, seed, g, d, places_of(rows, permutations), **stored)
+
+
+def train_one(paired: PairedCodes, **options: Any) -> list[TrainedHead]:
     """The heads of `train_rows` for one training set."""
-    (heads,) = train_rows([RowsJob(paired, mode, seed, d_i, d_s)], **options)
+    (heads,) = train_rows([job_of(paired, **options)])
     return heads

@@ -1,0 +1,97 @@
+"""Sweeps: plan, run, show."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.commands.options import STORE, Format, Store
+
+app = typer.Typer(help="A grid of heads on stored codes, from one YAML file.", no_args_is_help=True)
+
+COMMON = ("target", "mode", "row", "guidance", "decoder", "inferior", "superior", "labelled")
+"""Columns of the ranking that need no column of their own where they do not differ."""
+
+File = Annotated[Path, typer.Argument(help="The sweep: a YAML file.")]
+
+
+@app.command()
+def plan(file: File, store: Store = STORE, format_: Format = "table") -> None:
+    """Say how many heads a sweep trains, how many distinct G, and about how long that takes here."""
+    from flows.output import show_rows
+    from flows.sweep import plan_sweep
+    from flows.sweep_file import read_sweep
+
+    found = plan_sweep(store, read_sweep(file))
+    row = {
+        "sweep": found.sweep.name,
+        "snapshot": found.snapshot,
+        "runs": len(found.runs),
+        "there already": len(found.runs) - found.missing,
+        "to train": found.missing,
+        "distinct G": found.guidance_fits,
+        "decoders": found.decoder_fits,
+        "batches": found.batches,
+        "minutes, about": round(found.seconds / 60, 1),
+    }
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    show_rows([row], list(row), format_)
+
+
+@app.command()
+def run(file: File, store: Store = STORE) -> None:
+    """Train what the store lacks of a sweep; killed and run again, it goes on where it was."""
+    from flows.progress import progress_bars
+    from flows.sweep import run_sweep
+    from flows.sweep_file import read_sweep
+
+    sweep = read_sweep(file)
+    with progress_bars() as progress:
+        report = run_sweep(store, sweep, progress)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(
+        f"runs: {report.trained} trained, {report.existing} there already, {report.diverged} diverged; snapshot "
+        f"{report.snapshot}; see them with `guidestore sweep show {file}`"
+    )
+
+
+@app.command()
+def show(
+    file: File,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many heads to print.")] = 20,
+    test: Annotated[
+        int, typer.Option("--test", min=0, help="Look at test for this many of the best on val. Each look is counted.")
+    ] = 0,
+    metric: Annotated[
+        Literal["balanced_accuracy", "f1_micro", "auroc"], typer.Option("--metric", help="What to rank by.")
+    ] = "balanced_accuracy",
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Rank a sweep's guided heads on val, with intervals and the verdict of each against its controls.
+
+    Test is not looked at unless --test says for how many; then the store counts the looks.
+    """
+    from embeddings.store import EmbeddingStore
+    from flows.output import show_rows
+    from flows.sweep import count_looks, rank_sweep
+    from flows.sweep_file import read_sweep
+
+    sweep = read_sweep(file)
+    ranked = rank_sweep(store, sweep, metric=metric, chosen=test)
+    rows = [one.as_row() for one in ranked[:top]]
+    columns = list(rows[0])
+    title = f"{len(ranked)} guided heads, {metric} on val"
+    if format_ == "table":  # what all have in common stands above
+        same = {name: rows[0][name] for name in COMMON if len({str(one.as_row()[name]) for one in ranked}) == 1}
+        columns = [name for name in columns if name not in same]
+        title += "".join(f"; {name} {value}" for name, value in same.items() if value)
+    show_rows(rows, columns, format_, title=title)
+    if test:
+        looks = count_looks(EmbeddingStore.open(store).snapshot(), sweep.cohort)
+        print(f"looks at test of cohort {sweep.cohort} so far: {looks}", file=sys.stderr)

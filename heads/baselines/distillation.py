@@ -1,0 +1,115 @@
+"""Distillation across modalities: a student on z_I imitates the teacher on z_S, no z_S at test time, no G.
+
+A row's loss is (1 - imitation) * CE(label) + imitation * CE(teacher softened by T) on pairs with a label, the second
+term alone on pairs without, and CE(label) alone on cases without z_S. KD(I) softens the student by the same T and
+multiplies the second term by T^2 (Hinton, Vinyals & Dean 2015, "Distilling the knowledge in a neural network", where
+teacher and student read the same input). GD(I) leaves the student as it is (Lopez-Paz, Bottou, Schölkopf & Vapnik
+2016, "Unifying distillation and privileged information", eq. 7; z_S is the privileged information).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from heads.baselines.outcome import diverged_head, outcome
+from heads.baselines.student import Lesson, check_student, teach
+from heads.checks import check_number
+from heads.errors import DivergedError
+from heads.guidance.controls import SHUFFLED, shuffle_pairs
+from heads.input_rows import RowsJob, S, TrainedHead, train_rows
+from heads.networks import softmax
+from heads.protocol import FrozenDecoder
+from heads.registry import build_decoder, load_decoder
+
+KD, GD = "KD(I)", "GD(I)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationSettings:
+    """Hyper-parameters of KD(I) and GD(I)."""
+
+    temperature: float = 4.0
+    """T: what the teacher's log probabilities are divided by. Hinton et al. found 2.5 to 4 best for small students."""
+    imitation: float = 0.5
+    """Weight of the teacher against the label; 0 is row I on more rows, 1 the teacher alone."""
+
+    def __post_init__(self) -> None:
+        check_number(self.temperature, "distillation: temperature", 0, open_low=True)
+        check_number(self.imitation, "distillation: imitation", 0, 1)
+
+
+def distil(
+    jobs: Sequence[RowsJob], rows: Sequence[str], *, permutations: int, settings: DistillationSettings, device: str
+) -> list[list[TrainedHead]]:
+    """Per job: each of the `rows` (KD, GD), then each permutation of the control whose teacher saw shuffled pairs.
+
+    The teacher is the decoder of row S (matched) or the stored D_S (as-published); the student an mlp as the job's
+    decoder says. Of the job's places nothing is read.
+    """
+    for job in jobs:
+        check_student(build_decoder(job.decoder.name, target=job.paired.target, **job.decoder.params))
+    teachers = [heads[0] for heads in train_rows([replace(job, places=((S, "", -1),)) for job in jobs], device=device)]
+    plan = [(row, permutation) for permutation in range(-1, permutations) for row in rows]
+    lessons = [
+        _lesson(job, row, permutation, load_decoder(*teacher.components["decoder"]), settings)
+        for job, teacher in zip(jobs, teachers, strict=True)
+        if teacher.status == "ok"
+        for row, permutation in plan
+    ]
+    taught = iter(zip(lessons, teach(lessons, device=device), strict=True))
+    results: list[list[TrainedHead]] = []
+    for job, teacher in zip(jobs, teachers, strict=True):
+        heads: list[TrainedHead] = []
+        for row, permutation in plan:
+            common = {
+                "row": row,
+                "guidance": "",
+                "decoder": str(job.decoder),
+                "control": SHUFFLED if permutation >= 0 else "",
+                "permutation": permutation,
+                "n_pairs": len(job.paired.rows("train", job.paired.is_pair)),
+            }
+            if teacher.status == "diverged":
+                heads.append(diverged_head(job, teacher.message, **common))
+                continue
+            lesson, student = next(taught)
+            common["n_train"] = len(lesson.labels)
+            if isinstance(student, DivergedError):
+                heads.append(diverged_head(job, student, **common))
+                continue
+            decoder, found = student
+            facts = {f"decoder_{name}": value for name, value in found.items()}
+            components = {"decoder": (decoder.config, decoder.tensors())}
+            heads.append(outcome(job, facts, components, decoder.predict_proba, **common))
+        results.append(heads)
+    return results
+
+
+def _lesson(job: RowsJob, row: str, permutation: int, teacher: FrozenDecoder, settings: DistillationSettings) -> Lesson:
+    paired, k = job.paired, len(job.paired.classes)
+    pairs = paired.rows("train", paired.is_pair)
+    train = paired.rows("train", paired.has_inferior, paired.has_label | paired.has_superior)
+    val = paired.rows("val", paired.has_inferior, paired.has_label)
+    superior_nd = paired.superior_nd[pairs]
+    if permutation >= 0:
+        superior_nd = shuffle_pairs(superior_nd, seed=job.seed, permutation=permutation)
+    soft_nk = np.full((len(paired), k), 1.0 / k)
+    if len(pairs):
+        log_p = np.log(np.maximum(teacher.predict_proba(superior_nd), 1e-12))
+        soft_nk[pairs] = softmax(log_p / settings.temperature)
+    known, seen = paired.has_label[train], paired.is_pair[train]
+    return Lesson(
+        student=build_decoder(job.decoder.name, target=paired.target, **job.decoder.params),
+        x_nd=paired.inferior_nd[train],
+        labels=np.where(known, paired.labels[train], soft_nk[train].argmax(axis=1)),
+        hard_n=known * np.where(seen, 1.0 - settings.imitation, 1.0),
+        soft_n=seen * settings.imitation,
+        soft_nk=soft_nk[train],
+        temperature=settings.temperature if row == KD else 1.0,
+        x_val_nd=paired.inferior_nd[val],
+        labels_val=paired.labels[val],
+        seed=job.seed,
+    )

@@ -1,0 +1,64 @@
+"""D_S as a network that guidance is trained through: logit distillation, task-aware guidance (paper, Fig. 1c).
+
+What is matched are D_S's logits on G(z_I) and on z_S (Ba & Caruana 2014: squared error of logits), as functions of
+standardised z_S. They are centred over the classes, which no probability depends on, and divided by their standard
+deviation over the train pairs, so that the weight of the term means the same for a sure D_S and for an unsure one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embeddings.errors import InvalidInputError
+from heads.networks import Layers, run_layers
+from heads.protocol import FrozenDecoder
+from heads.scaling import Standardiser
+
+THROUGH = ("linear", "logistic", "mlp")
+"""Decoders that are fully connected layers behind a scaling at most. Others have no gradient."""
+
+
+def teacher_layers(decoder: FrozenDecoder | None, scale_out: Standardiser, y_nd: np.ndarray, what: str) -> Layers:
+    """Layers y -> logits as above, float32, for y = z_S standardised by `scale_out`; y_nd: (n, d_S) of the train pairs.
+
+    The ReLU that the released code puts on its logits is left out. Raises InvalidInputError where there is no decoder,
+    one without layers, or one of other codes.
+    """
+    if decoder is None:
+        raise InvalidInputError(
+            f"{what}: its loss compares logits of the frozen D_S, which is missing; pass decoder=, or leave logits out "
+            "of the loss"
+        )
+    if decoder.name not in THROUGH:
+        raise InvalidInputError(
+            f"{what}: its loss goes through D_S, and {decoder.name!r} has no layers to go through; use "
+            f"{' or '.join(THROUGH)}"
+        )
+    layers = _layers(decoder.tensors())
+    (weight, bias), *rest = layers
+    if weight.shape[1] != y_nd.shape[1]:
+        raise InvalidInputError(
+            f"{what}: D_S reads {weight.shape[1]} dimensions, but z_S has {y_nd.shape[1]}; pass the D_S of these codes"
+        )
+    layers = [(weight * scale_out.scale, bias + weight @ scale_out.mean), *rest]
+    weight, bias = layers[-1]
+    layers[-1] = (weight - weight.mean(axis=0), bias - bias.mean())
+    weight, bias = layers[-1]
+    spread = float(run_layers(layers, y_nd).std()) or 1.0
+    layers[-1] = (weight / spread, bias / spread)
+    return [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in layers]
+
+
+def _layers(tensors: dict[str, np.ndarray]) -> Layers:
+    """z_S -> logits, float64, from what a decoder of THROUGH keeps."""
+    if "weight" in tensors:
+        layers = [(tensors["weight"], tensors["bias"])]
+    else:
+        n_layers = sum(name.endswith("_weight") for name in tensors)
+        layers = [(tensors[f"layer{i}_weight"], tensors[f"layer{i}_bias"]) for i in range(n_layers)]
+    layers = [(weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers]
+    if "input_mean" in tensors:
+        weight, bias = layers[0]
+        weight = weight / tensors["input_scale"]
+        layers[0] = (weight, bias - weight @ tensors["input_mean"])
+    return layers

@@ -1,0 +1,10 @@
+"""Label transfer: a teacher on z_S labels the pairs without labels, and a student on z_I learns from it.
+
+The recipe, in the order of the files: preparation.py (what every model here reads), inner_cv.py (how everything is
+chosen, on train alone), students/ (families of students; teachers are two of them), teacher.py (choice of the teacher
+and the gate), lesson.py (what the student learns from, and with which weight), train.py (rows and controls), decoder.py
+(the fitted student as a stored decoder), advise.py (whether any of it can be expected to help).
+
+Why this and no G that reconstructs z_S: where all pairs are labelled, guidance was never told from its control; where
+pairs outnumber labels, z_S labels what z_I alone cannot.
+"""

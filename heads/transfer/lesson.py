@@ -1,0 +1,99 @@
+"""What a student learns from, and how much of it: true labels, the teacher's scores, their weight and their mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from heads.transfer.cases import Cases
+from heads.transfer.inner_cv import balanced_accuracy
+from heads.transfer.students.protocol import Student, Tensors
+from heads.transfer.targets import one_hot
+from heads.transfer.teacher import Teacher
+
+WEIGHTS = (0.0, 0.1, 0.3, 1.0)
+"""Of a taught case beside a labelled one. 0, no teacher, is what the choice falls back on."""
+LAMBDAS = (1.0, 0.5, 0.0)
+"""Share of the own label in the target of a labelled case whose label may be wrong; the rest is the teacher's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What inner cross-validation chose for a student."""
+
+    weight: float
+    lam: float
+    place: int
+    """Of the regularisation on the student's path."""
+    score: float
+    """Balanced accuracy in the inner cross-validation."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """A student on some codes with what a teacher adds: choice and fit."""
+
+    student: Student
+    cases: Cases
+    x_nr: np.ndarray
+    """(N, r) prepared codes that the student reads."""
+    has: np.ndarray
+    """(N,) bool: who has them."""
+    teacher: Teacher | None = None
+    """None: labels only."""
+    noisy_labels: bool = False
+
+    def choose(self) -> Chosen:
+        """Weight, lambda and regularisation together; of equals the first of `candidates`."""
+        return max(self.candidates(), key=lambda chosen: chosen.score)
+
+    def candidates(self) -> list[Chosen]:
+        """All that could be chosen: labels as they are, the least weight and the strongest regularisation first.
+
+        A teacher is fitted in each fold anew, without the labels that are held out.
+        """
+        splits, labels = self.cases.splits, self.cases.paired.labels
+        held = [split.held_n[self.has[split.held_n]] for split in splits]
+        lambdas = LAMBDAS if self.noisy_labels and self.teacher else LAMBDAS[:1]
+        weights = WEIGHTS if self.teacher and len(self.cases.unlabelled_pairs) else WEIGHTS[:1]
+        plan = list(product(lambdas, weights))
+        held_out: dict[tuple[float, float, int], list[np.ndarray]] = {}
+        for split, held_n in zip(splits, held, strict=True):
+            for (lam, weight), path in zip(plan, self._paths(split.fit_n, plan), strict=True):
+                for place, model in enumerate(path):
+                    predicted_nk = self.student.probabilities(model, self.x_nr[held_n])
+                    held_out.setdefault((lam, weight, place), []).append(predicted_nk)
+        labels_n = labels[np.concatenate(held)]
+        return [
+            Chosen(weight, lam, place, balanced_accuracy(labels_n, predicted))
+            for (lam, weight, place), predicted in held_out.items()
+        ]
+
+    def fit(self, chosen: Chosen) -> Tensors:
+        """The chosen student on all labelled train cases."""
+        (path,) = self._paths(self.cases.labelled, [(chosen.lam, chosen.weight)])
+        return path[chosen.place]
+
+    def _paths(self, fit_n: np.ndarray, plan: Sequence[tuple[float, float]]) -> list[list[Tensors]]:
+        """A student's path for each (lambda, weight), from the labels of `fit_n` alone."""
+        cases, teacher = self.cases, self.teacher
+        own_n, taught_n = fit_n[self.has[fit_n]], cases.unlabelled_pairs
+        true_nk = one_hot(cases.paired.labels[own_n], cases.n_classes)
+        mixed_nk, taught_nk = true_nk, np.zeros((0, cases.n_classes))
+        if teacher and any(lam < 1 for lam, _ in plan):
+            crossed_nk = teacher.cross_fitted(cases, fit_n)[self.has[fit_n]]
+            mixed_nk = np.where(np.isnan(crossed_nk), true_nk, crossed_nk)
+        if teacher and any(weight > 0 for _, weight in plan):
+            taught_nk = teacher.scores(cases, fit_n, taught_n)
+        paths = []
+        for lam, weight in plan:
+            x_nr, targets_nk, weights_n = self.x_nr[own_n], lam * true_nk + (1 - lam) * mixed_nk, np.ones(len(own_n))
+            if weight > 0:
+                x_nr = np.vstack([x_nr, self.x_nr[taught_n]])
+                targets_nk = np.vstack([targets_nk, taught_nk])
+                weights_n = np.append(weights_n, np.full(len(taught_n), weight))
+            paths.append(self.student.fit_path(x_nr, targets_nk, weights_n, seed=cases.seed))
+        return paths

@@ -1,0 +1,1 @@
+"""Families of students, one file each, and their registry."""

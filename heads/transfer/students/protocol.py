@@ -1,0 +1,76 @@
+"""The contract of student families, stated once, and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar, Protocol, cast
+
+import numpy as np
+
+from heads.checks import unknown_name
+
+type Tensors = dict[str, np.ndarray]
+
+
+class Student(Protocol):
+    """A family of models on prepared codes that learn soft targets; teachers are of two such families.
+
+    - A fit gives a **path**: one model per regularisation, the strongest first, as tensors that safetensors can hold.
+      Families with one training along the path (a decomposition, steps of an optimiser) pay for it once.
+    - Rows count by their weights, which `fit_path` balances over the classes.
+    - Deterministic given the seed, whose generator is the fit's own.
+    - Prediction is row by row, from the tensors alone: a loaded student predicts bit for bit what the fitted one does.
+    """
+
+    name: ClassVar[str]
+    """As stored decoders are registered: FAMILY-student."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """{"name": …} and every hyper-parameter."""
+        ...
+
+    @property
+    def regularisations(self) -> tuple[float, ...]:
+        """What is chosen among, the strongest first, in the family's own unit."""
+        ...
+
+    def fit_path(self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int) -> list[Tensors]:
+        """(n, r) prepared codes, (n, k) targets whose rows sum to 1, (n,) weights >= 0 -> one per regularisation."""
+        ...
+
+    def probabilities(self, tensors: Mapping[str, np.ndarray], x_nr: np.ndarray) -> np.ndarray:
+        """(n, r) -> (n, k) float64; rows sum to 1."""
+        ...
+
+    def check(self, tensors: Mapping[str, np.ndarray], n_dims: int) -> Tensors:
+        """The model's own tensors among `tensors`, for codes of n_dims. Raises InvalidInputError."""
+        ...
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Student:
+        """The inverse of `config`. Raises InvalidInputError."""
+        ...
+
+
+STUDENTS: dict[str, str] = {
+    "ridge": "heads.transfer.students.ridge:RidgeStudent",
+    "logistic": "heads.transfer.students.logistic:LogisticStudent",
+    "random_forest": "heads.transfer.students.random_forest:RandomForestStudent",
+    "mlp": "heads.transfer.students.mlp:MlpStudent",
+}
+"""Students by name: module:class."""
+
+
+def student_class(name: str) -> type[Student]:
+    """Raises InvalidInputError for an unknown name, suggesting the nearest."""
+    if name not in STUDENTS:
+        raise unknown_name("student", name, STUDENTS)
+    module, _, class_name = STUDENTS[name].partition(":")
+    return cast(type[Student], getattr(import_module(module), class_name))
+
+
+def build_student(name: str, **params: Any) -> Student:
+    """A student family by name; `params` override its defaults. Raises InvalidInputError."""
+    return student_class(name)(**params)

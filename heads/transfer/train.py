@@ -1,0 +1,306 @@
+"""Trains label transfer on paired codes: row T(I), its references S+I, S and I, and its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from embeddings.errors import InvalidInputError
+from embeddings.types import PairedCodes
+from heads.checks import check_flag, check_number, check_seed, unknown_name
+from heads.choice import Choice
+from heads.errors import DivergedError
+from heads.guidance.controls import SHUFFLED, shuffle_pairs
+from heads.input_rows import S_PLUS_I, SELF_TRAINING, TAUGHT, Component, I, S, TrainedHead
+from heads.metrics import evaluate
+from heads.protocol import GuidanceModel
+from heads.registry import build_guidance
+from heads.transfer.cases import Cases
+from heads.transfer.decoder import StudentDecoder
+from heads.transfer.inner_cv import inner_splits, shows_all_classes
+from heads.transfer.lesson import Chosen, Lesson
+from heads.transfer.preparation import Preparation
+from heads.transfer.students.protocol import Student, build_student
+from heads.transfer.teacher import MARGIN, Teacher, choose_teacher
+
+LABEL_TRANSFER = "label_transfer"
+"""The guidance of row T(I), as tables name it."""
+TRANSFER_ROWS = (S_PLUS_I, S, I, TAUGHT)
+"""In the order of tables."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TransferJob:
+    """One training set under one seed."""
+
+    paired: PairedCodes
+    seed: int
+
+
+def train_transfer(
+    jobs: Sequence[TransferJob],
+    *,
+    student: str,
+    student_params: Mapping[str, Any] | None = None,
+    guidance: str = "",
+    guidance_params: Mapping[str, Any] | None = None,
+    permutations: int = 5,
+    noisy_labels: bool = False,
+    rows: Sequence[str] = TRANSFER_ROWS,
+) -> list[list[TrainedHead]]:
+    """Per job: the `rows`, each with the same student family; then of T(I) the shuffled controls and self-training.
+
+    S+I, S and I are the student on that input, on all labelled train cases that have it. T(I) reads z_I alone, and
+    learns the teacher's scores on the unlabelled train pairs too. Everything is chosen by inner cross-validation of the
+    labelled train cases; val serves choices only where these cannot be cut into folds; val and test are predicted once.
+
+    student: a name of heads.transfer.students, with parameters that override its defaults. guidance: name or preset of
+    a G; where given, the student of T(I) reads [G(z_I), z_I], which makes it the paper's D_c with the teacher's scores
+    as an extra term. noisy_labels: labels may be wrong, so the targets of labelled pairs may be mixed with the
+    teacher's. permutations: shuffled controls; permutation p shuffles z_S over all train pairs by (seed, p), and G and
+    teacher are fitted anew.
+
+    The gate is that of the true pairs: where it is closed, T(I) and its controls are row I itself (with G: the plain
+    D_c). A control passes where T(I) passes: by a gate of its own it would nearly always be row I, and test nothing.
+
+    All input is checked before anything is trained; a fit that diverges marks its head. Raises InvalidInputError.
+    """
+    asked = _Asked(
+        Choice.of(student, student_params), Choice.of(guidance, guidance_params) if guidance else None, noisy_labels
+    )
+    check_flag(noisy_labels, "noisy_labels")
+    check_number(permutations, "permutations", 0, integer=True)
+    if not rows or len(set(rows)) != len(rows):
+        raise InvalidInputError(f"rows are {', '.join(rows) or 'empty'}; name each wanted row once")
+    for row in rows:
+        if row not in TRANSFER_ROWS:
+            raise unknown_name("input row", row, TRANSFER_ROWS)
+    if guidance_params and not guidance:
+        raise InvalidInputError("guidance_params are given without a guidance; name the G that they are for")
+    asked.build_student()
+    if asked.guidance:
+        build_guidance(asked.guidance.name, **asked.guidance.params)
+    for job in jobs:
+        _check(job, rows)
+    return [_Transfer(job, asked).heads(rows, permutations) for job in jobs]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What to train, for all jobs."""
+
+    student: Choice
+    guidance: Choice | None
+    """G of the D_c; None where the student reads z_I alone."""
+    noisy_labels: bool
+
+    def build_student(self) -> Student:
+        return build_student(self.student.name, **self.student.params)
+
+    @property
+    def decoder_name(self) -> str:
+        """FAMILY-student and its parameters, so that tables keep it apart from the decoder of that family."""
+        return str(Choice.of(f"{self.student.name}-student", self.student.params))
+
+    @property
+    def guidance_name(self) -> str:
+        """label_transfer and what differs from its defaults."""
+        params: dict[str, Any] = {"guidance": str(self.guidance)} if self.guidance else {}
+        return str(Choice.of(LABEL_TRANSFER, params | ({"noisy_labels": True} if self.noisy_labels else {})))
+
+
+def _check(job: TransferJob, rows: Sequence[str]) -> None:
+    """The training set can be cut, shows every class to every row, and has pairs."""
+    paired = job.paired
+    check_seed(job.seed)
+    where = f"{paired.cohort}/{paired.split}/{paired.fold}"
+    if len(paired.classes) < 2:
+        raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
+    for row in rows:
+        has = {S_PLUS_I: paired.is_pair, S: paired.has_superior}.get(row, paired.has_inferior)
+        labelled = paired.rows("train", paired.has_label)
+        if not shows_all_classes(paired, labelled, has):
+            missing = sorted(set(range(len(paired.classes))) - set(paired.labels[labelled[has[labelled]]].tolist()))
+            raise InvalidInputError(
+                f"{where}: no train case that row {row} can read is labelled "
+                f"{' or '.join(paired.classes[c] for c in missing)} for {paired.target}; label one, or leave the row "
+                "out"
+            )
+    if len(paired.rows("train", paired.is_pair)) < 2:
+        raise InvalidInputError(
+            f"{where} has fewer than 2 train pairs, so nothing can be taught; materialize both modalities"
+        )
+    if not inner_splits(paired, seed=job.seed):
+        raise InvalidInputError(
+            f"{where}: a class of {paired.target} has a single labelled train case and val has none, so nothing can be "
+            "chosen; label two cases of each class, or draw a split with a val part"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitted:
+    """The student of one row or control."""
+
+    decoder: StudentDecoder
+    guidance: GuidanceModel | None = None
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+class _Transfer:
+    """One job."""
+
+    def __init__(self, job: TransferJob, asked: _Asked) -> None:
+        self.paired, self.seed, self.asked, self.student = job.paired, int(job.seed), asked, asked.build_student()
+        self.cases = Cases.of(job.paired, seed=self.seed)
+
+    def heads(self, rows: Sequence[str], permutations: int) -> list[TrainedHead]:
+        made = [self.head(row) for row in rows]
+        if TAUGHT in rows:
+            made += [self.head(TAUGHT, SHUFFLED, permutation) for permutation in range(permutations)]
+            made.append(self.head(TAUGHT, SELF_TRAINING))
+        return made
+
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """On the true pairs."""
+        return choose_teacher(self.cases, (S, S_PLUS_I))
+
+    @cached_property
+    def own(self) -> tuple[Chosen, StudentDecoder]:
+        """Row I: labels only."""
+        return self.reference(I)
+
+    @cached_property
+    def inferior_teacher(self) -> Teacher | None:
+        """On z_I: that of self-training."""
+        return choose_teacher(self.cases, (I,))
+
+    @cached_property
+    def known_without(self) -> float:
+        """Inner cross-validation of z_I at its best, by the student or by a teacher's family: a teacher that is only
+        the better model of the same codes shall not pass for one that knows more."""
+        of_teacher = self.inferior_teacher.score if self.inferior_teacher else 0.0
+        return max(self.own[0].score, of_teacher)
+
+    @property
+    def gate(self) -> bool:
+        """Whether the teacher knows more than z_I."""
+        return self.teacher is not None and self.teacher.score >= self.known_without + MARGIN
+
+    def reference(self, row: str) -> tuple[Chosen, StudentDecoder]:
+        """S+I, S or I: the student on that input, labels only."""
+        lesson = Lesson(self.student, self.cases, *self.cases.read(row))
+        chosen = lesson.choose()
+        return chosen, self.decoder(lesson, chosen, self.cases.preparation(row))
+
+    def decoder(self, lesson: Lesson, chosen: Chosen, preparation: Preparation) -> StudentDecoder:
+        facts = {"inner_cv": chosen.score, "regularisation": float(self.student.regularisations[chosen.place])}
+        return StudentDecoder(self.student, preparation, lesson.fit(chosen), facts)
+
+    def taught(self, control: str, permutation: int) -> _Fitted:
+        """T(I): the student taught by the teacher where the gate is open, else by labels alone."""
+        cases = self.cases.shuffled(permutation) if control == SHUFFLED else self.cases
+        teacher = self.inferior_teacher if control == SELF_TRAINING else self.teacher
+        if control == SHUFFLED and self.gate:
+            teacher = choose_teacher(cases, (S, S_PLUS_I))
+        facts = {
+            "gate": float(self.gate),
+            "teacher_cv": teacher.score if teacher else float("nan"),
+            "inferior_cv": self.known_without,
+            "weight": 0.0,
+            "lambda": 1.0,
+            "unlabelled_pairs": 0.0,
+        }
+        if teacher:
+            facts |= {"teacher_reads_both": float(teacher.reads == S_PLUS_I), "teacher_sharpness": teacher.sharpness}
+        g = self.asked.guidance if control != SELF_TRAINING else None
+        model = self.fit_guidance(g, permutation) if g else None
+        if model is None and not self.gate:
+            return _Fitted(self.own[1], None, facts)
+        preparation, x_nr = cases.of_inferior, cases.inferior_nr
+        if model is not None:
+            preparation, x_nr = self.read_guided(model)
+        active = teacher if self.gate else None
+        lesson = Lesson(self.student, cases, x_nr, self.paired.has_inferior, active, self.asked.noisy_labels)
+        chosen = lesson.choose()
+        n_taught = len(cases.unlabelled_pairs) if chosen.weight > 0 else 0
+        facts |= {"weight": chosen.weight, "lambda": chosen.lam, "unlabelled_pairs": float(n_taught)}
+        return _Fitted(self.decoder(lesson, chosen, preparation), model, facts)
+
+    def fit_guidance(self, asked: Choice, permutation: int) -> GuidanceModel:
+        """G on the train pairs, shuffled where permutation >= 0."""
+        pairs = self.cases.pairs
+        z_superior_nd = self.paired.superior_nd[pairs]
+        if permutation >= 0:
+            z_superior_nd = shuffle_pairs(z_superior_nd, seed=self.seed, permutation=permutation)
+        model = build_guidance(asked.name, **asked.params)
+        return model.fit(self.paired.inferior_nd[pairs], z_superior_nd, seed=self.seed)
+
+    def read_guided(self, model: GuidanceModel) -> tuple[Preparation, np.ndarray]:
+        """[G(z_I), z_I] of all cases, and its preparation."""
+        has, cases = self.paired.has_inferior, self.cases
+        guided_nd = np.full((len(has), self.paired.superior_nd.shape[1]), np.nan)
+        guided_nd[has] = model.predict(self.paired.inferior_nd[has])
+        of_guided = Preparation.fit(guided_nd[has & (self.paired.parts == "train")], f"G(z_I) of {self.paired.cohort}")
+        preparation = Preparation.side_by_side(of_guided, cases.of_inferior)
+        return preparation, np.hstack([of_guided.apply(guided_nd), cases.inferior_nr])
+
+    def raw(self, row: str, rows_n: np.ndarray, model: GuidanceModel | None) -> np.ndarray:
+        """(m, d) what the stored decoder of `row` reads."""
+        z_inferior_nd, z_superior_nd = self.paired.inferior_nd[rows_n], self.paired.superior_nd[rows_n]
+        if row == S:
+            return z_superior_nd
+        if row == S_PLUS_I:
+            return np.hstack([z_superior_nd, z_inferior_nd])
+        if model is None or not len(rows_n):
+            return z_inferior_nd
+        return np.hstack([model.predict(z_inferior_nd), z_inferior_nd])
+
+    def head(self, row: str, control: str = "", permutation: int = -1) -> TrainedHead:
+        """The row predicted, or marked as diverged."""
+        paired, taught = self.paired, row == TAUGHT
+        _, has = self.cases.read(I if taught else row)
+        common: dict[str, Any] = {
+            "row": row,
+            "mode": "matched",
+            "guidance": self.asked.guidance_name if taught else "",
+            "decoder": self.asked.decoder_name,
+            "control": control,
+            "permutation": permutation,
+            "seed": self.seed,
+            "n_pairs": len(self.cases.pairs) if taught else 0,
+            "n_train": len(paired.rows("train", paired.has_label, has)),
+        }
+        shown = np.flatnonzero(np.isin(paired.parts, ("val", "test")) & has)
+        try:
+            if taught:
+                fitted = self.taught(control, permutation)
+            else:
+                fitted = _Fitted((self.own if row == I else self.reference(row))[1])
+            codes_nd = self.raw(row, shown, fitted.guidance)
+            probabilities = np.zeros((0, len(paired.classes)))
+            if len(shown):
+                probabilities = fitted.decoder.predict_proba(codes_nd)
+        except DivergedError as error:
+            return TrainedHead(**common, status="diverged", message=str(error))
+        parts, labels = paired.parts[shown], paired.labels[shown]
+        scored = {part: (parts == part) & (labels >= 0) for part in ("val", "test")}
+        components: dict[str, Component] = {"decoder": (fitted.decoder.config, fitted.decoder.tensors())}
+        if fitted.guidance is not None:
+            components["guidance"] = (fitted.guidance.config, fitted.guidance.tensors())
+        return TrainedHead(
+            **common,
+            status="ok",
+            case_ids=tuple(paired.case_ids[i] for i in shown),
+            parts=parts,
+            labels=labels,
+            probabilities=probabilities,
+            metrics={p: evaluate(labels[m], probabilities[m], paired.classes) for p, m in scored.items() if m.any()},
+            components=components,
+            facts={f"guidance_{name}": value for name, value in fitted.facts.items()}
+            | {f"decoder_{name}": value for name, value in fitted.decoder.facts.items()},
+        )

@@ -1,0 +1,216 @@
+"""Sweeps on stored codes: what is planned is what is trained, nothing twice, ranked on val, looks at test counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from embeddings.errors import InvalidInputError, NotFoundInStoreError
+from embeddings.fsck import fsck
+from embeddings.storage import LocalStorage
+from embeddings.store import EmbeddingStore
+from flows.guide import guide
+from flows.settings import GuideSettings
+from flows.sweep import plan_sweep, rank_sweep, run_sweep
+from flows.sweep_file import SweepFile
+from tests.commandline import guidestore
+from tests.report_store import make_store
+
+GRID = {
+    "name": "ablation",
+    "cohort": "skin",
+    "targets": ["DIAG", "PIG"],
+    "inferior": "clinical/made",
+    "superior": "dermoscopy/made",
+    "guidance": ["ridge", "linear"],
+    "decoder": [{"name": "logistic", "Cs": [[0.1], [1.0]]}],
+    "seeds": [0, 1],
+    "labelled": [20, "all"],
+    "permutations": 1,
+}
+PLANNED = 2 * 2 * 2 * (2 * 3 + 2 * 2 * (2 + 2))
+"""Targets x budgets x seeds x (decoders x rows without G + G x decoders x guided rows and their control)."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return make_store(tmp_path, targets=())
+
+
+def sweep(**changes: object) -> SweepFile:
+    return SweepFile(**{**GRID, **changes})  # pyright: ignore[reportArgumentType]
+
+
+def stored_runs(root: Path) -> list[dict]:
+    return EmbeddingStore.open(root).snapshot().rows("runs").to_pylist()
+
+
+def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
+    plan = plan_sweep(store, sweep())
+    assert (len(plan.runs), plan.missing) == (PLANNED, PLANNED)
+    # G sees pairs, not labels, so budgets and targets share it: G x seeds x (true, shuffled).
+    assert plan.guidance_fits == 2 * 2 * 2
+    assert plan.decoder_fits == 2 * 2 * 2 * (2 * 3 + 2 * 2 * 2)
+    assert plan.seconds > 0
+    report = run_sweep(store, sweep())
+    assert (report.trained, report.existing, report.diverged) == (PLANNED, 0, 0)
+    runs = stored_runs(store)
+    assert sorted(run["run"] for run in runs) == sorted(plan.runs)
+    assert {json.loads(run["settings"])["labelled"] for run in runs} == {20, "all"}
+    assert {run["n_train"] for run in runs if json.loads(run["settings"])["labelled"] == 20} == {20}
+    g = {json.loads(run["weights"])["guidance"] for run in runs if "G(" in run["row"]}
+    assert len(g) == 2 * 2 * 2
+    again = run_sweep(store, sweep())
+    assert (again.trained, again.existing) == (0, PLANNED)
+    assert plan_sweep(store, sweep()).missing == 0
+    ranked = rank_sweep(store, sweep())
+    assert len(ranked) == 2 * 2 * 2 * 2 * 2  # targets, budgets, G, decoders, guided rows
+    scores = [one.effect.score.value for one in ranked if one.effect.score]
+    assert scores == sorted(scores, reverse=True)
+    assert all(one.test is None for one in ranked)
+    assert fsck(LocalStorage(store)).clean
+
+
+def test_what_another_command_trained_is_not_trained_again(store: Path) -> None:
+    one = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=0)
+    guide(
+        GuideSettings(
+            store=store, cohort="skin", targets=("PIG",), inferior="clinical/made", superior="dermoscopy/made",
+            guidance="ridge", decoder="logistic", permutations=1,
+        )
+    )  # fmt: skip
+    assert plan_sweep(store, one).missing == 0
+    wider = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=[0, 1])
+    assert plan_sweep(store, wider).missing == 7
+    assert run_sweep(store, wider).trained == 7
+
+
+def test_yesterdays_sweep_on_new_codes_reuses_what_did_not_change(store: Path) -> None:
+    one = sweep(targets=["PIG"], guidance="ridge", decoder="logistic", labelled="all", seeds=0)
+    run_sweep(store, one)
+    rows = EmbeddingStore.open(store).snapshot().rows("labels", cohort="skin").to_pylist()
+    train = next(row for row in rows if row["target"] == "PIG" and row["case_id"] == "lesion-000")
+    changed = {**train, "class": "present" if train["class"] == "absent" else "absent"}
+    with EmbeddingStore.open(store).begin("a label is corrected") as transaction:
+        transaction.write_rows("labels", [changed], cohort="skin")
+    assert plan_sweep(store, one).missing == 7
+    assert plan_sweep(store, one.model_copy(update={"targets": ("DIAG",)})).missing == 7
+    before = EmbeddingStore.open(store).snapshot().version - 1
+    assert plan_sweep(store, one.model_copy(update={"at": before})).missing == 0
+
+
+def test_the_commands_plan_run_show_and_count_looks(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ablation.yaml"
+    text = json.dumps({**GRID, "targets": ["PIG"], "guidance": ["ridge"], "labelled": ["all"]})
+    file.write_text(text)  # JSON is YAML
+    options = ("--store", store)
+    (planned,) = json.loads(guidestore("sweep", "plan", file, *options, "--format", "json").stdout)
+    assert (planned["runs"], planned["to train"], planned["distinct G"]) == (2 * (2 * 3 + 8), 28, 4)
+    done = guidestore("sweep", "run", file, *options)
+    assert done.returncode == 0, done.stderr
+    assert "28 trained, 0 there already, 0 diverged" in done.stdout
+    shown = json.loads(guidestore("sweep", "show", file, *options, "--format", "json").stdout)
+    assert len(shown) == 4
+    assert shown[0]["val_low"] <= shown[0]["val"] <= shown[0]["val_high"]
+    assert "test" not in shown[0]
+    assert EmbeddingStore.open(store).snapshot().rows("looks").num_rows == 0
+    looked = guidestore("sweep", "show", file, *options, "--test", 1, "--format", "json")
+    assert "looks at test of cohort skin so far: 1" in looked.stderr
+    best = json.loads(looked.stdout)
+    assert best[0]["test"] is not None
+    assert [row.get("test") for row in best[1:]] == [None] * 3
+    assert "so far: 2" in guidestore("sweep", "show", file, *options, "--test", 2).stderr
+    asked = guidestore("sql", "SELECT count(*) AS n FROM looks", *options, "--format", "csv")
+    assert asked.stdout.split() == ["n", str(2 + 4)]  # a row per run: two seeds of one head, then of two
+    table = guidestore("sweep", "show", file, *options).stdout
+    assert "target PIG; mode matched" in table.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        ({"guidance": "rigde"}, InvalidInputError, "did you mean 'ridge'"),
+        ({"decoder": "logistics"}, InvalidInputError, "did you mean 'logistic'"),
+        ({"decoder": [{"name": "logistic", "depth": 3}]}, InvalidInputError, "parameter 'depth' is unknown"),
+        ({"superior": "histology/made"}, NotFoundInStoreError, "histology"),
+        ({"at": "nightly"}, NotFoundInStoreError, "no tag or alias 'nightly'"),
+        ({"targets": "STR"}, NotFoundInStoreError, "STR"),
+        ({"labelled": 1000}, InvalidInputError, "1000"),
+        ({"seeds": list(range(20000))}, InvalidInputError, r"the most is 1,000,000 runs"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_planned_is_a_sentence(
+    store: Path, changes: dict, error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        plan_sweep(store, sweep(**changes))
+    assert not stored_runs(store)
+
+
+def test_a_sweep_without_runs_says_so(store: Path) -> None:
+    with pytest.raises(InvalidInputError, match="run `guidestore sweep run` first"):
+        rank_sweep(store, sweep())
+
+
+def test_a_head_that_diverges_is_marked_and_harms_no_other(store: Path) -> None:
+    wild = {"name": "autoencoder", "hidden": [[8]], "standardise": False, "epochs": 20, "learning_rate": [0.01, 1e6]}
+    mixed = sweep(targets="PIG", guidance=[wild], decoder="logistic", labelled="all", seeds=0)
+    report = run_sweep(store, mixed)
+    assert report.diverged == 4
+    runs = stored_runs(store)
+    assert {run["guidance"] for run in runs if run["status"] == "diverged"} == {
+        "autoencoder(epochs=20, hidden=8, learning_rate=1e+06, standardise=False)"
+    }
+    assert sum(run["status"] == "ok" for run in runs) == 3 + 4
+    assert len(rank_sweep(store, mixed)) == 2
+
+
+def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> None:
+    """T(I) with shuffled pairs and self-training, at two budgets; run again, nothing is trained."""
+    taught = sweep(targets="PIG", guidance=[], students=["ridge"], seeds=0, labelled=[12, "all"], permutations=2)
+    report = run_sweep(store, taught)
+    assert report.trained == 2 * (4 + 2 + 1)
+    assert run_sweep(store, taught).trained == 0
+    runs = stored_runs(store)
+    assert {(run["row"], run["control"]) for run in runs} == {
+        *((row, "") for row in ("S+I", "S", "I", "T(I)")),
+        *(("T(I)", control) for control in ("shuffled", "self-training")),
+    }
+    ranked = rank_sweep(store, taught)
+    assert [one.effect.row for one in ranked] == ["T(I)", "T(I)"]
+    assert all(one.effect.effect and one.effect.effect.gain_over_self_training for one in ranked)
+    with pytest.raises(InvalidInputError, match="neither guidance nor students"):
+        plan_sweep(store, sweep(guidance=[], students=[]))
+    with pytest.raises(InvalidInputError, match="did you mean 'ridge'"):
+        plan_sweep(store, sweep(students="rigde"))
+
+
+def test_killed_it_trains_only_what_is_missing(store: Path, tmp_path: Path) -> None:
+    """kill -9 after the first commit; then all is there once."""
+    file = tmp_path / "s.yaml"
+    grid = {**GRID, "seeds": list(range(12)), "guidance": ["ridge"], "decoder": ["logistic"], "labelled": ["all"]}
+    file.write_text(json.dumps(grid))
+    command = [sys.executable, "-m", "flows.cli", "sweep", "run", str(file), "--store", str(store)]
+    before = EmbeddingStore.open(store).snapshot().version
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ))
+    deadline = time.monotonic() + 120
+    while EmbeddingStore.open(store).snapshot().version == before and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    survived = len(stored_runs(store))
+    total = 12 * 2 * 7
+    assert 0 < survived <= total
+    report = run_sweep(store, sweep(**{**grid, "name": "s"}))
+    assert report.trained == total - survived
+    runs = [run["run"] for run in stored_runs(store)]
+    assert len(runs) == len(set(runs)) == total
+    assert fsck(LocalStorage(store)).clean

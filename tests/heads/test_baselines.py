@@ -1,0 +1,105 @@
+"""Distillation and the ensemble: what uses z_S in training without a G in front of D_c."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from embeddings.errors import InvalidInputError
+from heads.baselines.distillation import DistillationSettings
+from heads.baselines.train import BASELINES, predict_baseline, train_baselines
+from heads.input_rows import predict_row
+from heads.metrics import evaluate
+from tests.heads.test_input_rows import make_paired
+from tests.heads.training import job_of, train_one
+
+OPTIONS = {"guidance": "ridge", "decoder": "mlp", "decoder_params": {"hidden_units": 8, "epochs": 30}, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def heads():
+    job = job_of(make_paired(), mode="matched", **OPTIONS)
+    return train_baselines([job], permutations=1)[0]
+
+
+def test_rows_come_in_order_and_predict_the_cases_with_z_i(heads):
+    paired = make_paired()
+    assert [(h.row, h.control, h.permutation) for h in heads] == [
+        *((row, "", -1) for row in BASELINES), *((row, "shuffled", 0) for row in BASELINES),
+    ]  # fmt: skip
+    shown = np.isin(paired.parts, ("val", "test")) & paired.has_inferior
+    train = paired.parts == "train"
+    number = {case_id: i for i, case_id in enumerate(paired.case_ids)}
+    for head in heads:
+        assert head.status == "ok"
+        assert head.case_ids == tuple(np.array(paired.case_ids)[shown])
+        assert head.n_pairs == (train & paired.is_pair).sum()
+        scored = (head.parts == "test") & (head.labels >= 0)
+        expected = evaluate(head.labels[scored], head.probabilities[scored], paired.classes)
+        assert head.metrics["test"] == pytest.approx(expected)
+        z_nd = paired.inferior_nd[[number[case_id] for case_id in head.case_ids]]
+        again = predict_baseline(head.row, head.components, z_nd)
+        np.testing.assert_allclose(again, head.probabilities, atol=1e-6)
+        taught = paired.has_label | (paired.has_superior if head.row != "E(I)" else False)
+        assert head.n_train == (train & paired.has_inferior & taught).sum()
+
+
+def test_the_ensemble_is_the_mean_of_its_members(heads):
+    rows = train_one(make_paired(), mode="matched", rows=("I", "G(I)"), permutations=1, **OPTIONS)
+    of = {(head.row, head.permutation): head.probabilities for head in rows}
+    for head in heads:
+        if head.row == "E(I)":
+            expected = (of["I", -1] + of["G(I)", head.permutation]) / 2
+            np.testing.assert_allclose(head.probabilities, expected, atol=1e-9)
+
+
+def test_without_imitation_and_unlabelled_pairs_the_student_is_row_i():
+    paired = make_paired(masks=False)
+    job = job_of(paired, mode="matched", **OPTIONS)
+    settings = DistillationSettings(imitation=0.0)
+    (head,) = train_baselines([job], baselines=("KD(I)",), settings=settings)[0]
+    (inferior,) = train_one(paired, mode="matched", rows=("I",), **OPTIONS)
+    np.testing.assert_allclose(head.probabilities, inferior.probabilities, atol=1e-5)
+    np.testing.assert_allclose(predict_row("I", head.components, paired.inferior_nd[:3]).sum(axis=1), 1.0)
+
+
+def test_unlabelled_pairs_teach_where_labels_are_few():
+    """20 labels: the student that imitates the teacher on 100 more pairs beats its shuffled twin and row I."""
+    paired = make_paired(masks=False)
+    train = np.flatnonzero(paired.parts == "train")
+    labels = paired.labels.copy()
+    labels[train[20:]] = -1
+    params = {"hidden_units": 8, "epochs": 100, "learning_rate": 0.02}
+    few = dataclasses.replace(paired, labels=labels)
+    options = OPTIONS | {"decoder_params": params}
+    job = job_of(few, mode="matched", **options)
+    (inferior,) = train_one(few, mode="matched", rows=("I",), **options)
+    for row in ("KD(I)", "GD(I)"):
+        settings = DistillationSettings(temperature=2.0, imitation=0.8)
+        true, shuffled = train_baselines([job], baselines=(row,), permutations=1, settings=settings)[0]
+        others = (shuffled.metrics["test"]["auroc"], inferior.metrics["test"]["auroc"])
+        assert true.metrics["test"]["auroc"] > max(others) + 0.05
+
+
+def test_refusals_are_sentences():
+    job = job_of(make_paired(), mode="matched", **OPTIONS | {"decoder": "logistic", "decoder_params": {}})
+    with pytest.raises(InvalidInputError, match="decoder 'logistic' cannot learn soft labels"):
+        train_baselines([job])
+    with pytest.raises(InvalidInputError, match=r"baseline 'KD\(I' is unknown: did you mean 'KD\(I\)'"):
+        train_baselines([job], baselines=("KD(I",))
+    with pytest.raises(InvalidInputError, match="imitation is 2"):
+        DistillationSettings(imitation=2)
+    with pytest.raises(InvalidInputError, match="lacks its decoder"):
+        predict_baseline("GD(I)", {}, np.zeros((1, 6)))
+
+
+def test_a_diverged_student_harms_no_other_row():
+    params = {"hidden_units": 8, "epochs": 5, "standardise": False, "learning_rate": 0.01}
+    paired = make_paired(masks=False)
+    paired = dataclasses.replace(paired, inferior_nd=paired.inferior_nd * np.float32(1e15))
+    job = job_of(paired, mode="matched", **OPTIONS | {"decoder_params": params})
+    rows = {head.row: head for head in train_baselines([job])[0]}
+    assert {row: head.status for row, head in rows.items()} == dict.fromkeys(BASELINES, "diverged")
+    assert "training diverged in epoch" in rows["KD(I)"].message

@@ -1,0 +1,364 @@
+"""Label transfer on simulated codes whose answer is known, and on real paired views of digits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embeddings.errors import InvalidInputError
+from embeddings.types import PairedCodes
+from heads.input_rows import TrainedHead, predict_row
+from heads.metrics import evaluate
+from heads.transfer.advise import Advice, advise
+from heads.transfer.cases import Cases
+from heads.transfer.inner_cv import draw_folds, inner_splits
+from heads.transfer.lesson import Lesson
+from heads.transfer.students.protocol import STUDENTS, build_student
+from heads.transfer.teacher import Teacher, choose_teacher
+from heads.transfer.train import TransferJob, train_transfer
+
+SMALL: dict[str, dict[str, Any]] = {
+    "ridge": {}, "logistic": {"alphas": (0.01,)}, "random_forest": {"trees": 5, "min_leaves": (3,)},
+    "mlp": {"hidden_units": 16, "steps": (20,)},
+}  # fmt: skip
+
+
+def made(
+    seed: int = 0,
+    *,
+    superior: float = 1.5,
+    inferior: float = 0.5,
+    pairs: int = 180,
+    labelled: int = 30,
+    archive: int = 0,
+    flipped: float = 0.0,
+    n_classes: int = 3,
+    n_dims: int = 24,
+) -> PairedCodes:
+    """Codes (n, n_dims) of which z_S and z_I show the class by that many sd, 150 test and 30 val cases.
+
+    `labelled` of the train pairs have a label; `archive` cases more have z_S and a label and no z_I. That share of the
+    train labels is flipped.
+    """
+    rng = np.random.default_rng(seed)
+    n = pairs + archive + 180
+    truth = np.arange(n) % n_classes
+    centres = np.random.default_rng(7).normal(size=(2, n_classes, n_dims))
+    inferior_nd = (inferior * centres[0][truth] + rng.normal(size=(n, n_dims))).astype(np.float32)
+    superior_nd = (superior * centres[1][truth] + rng.normal(size=(n, n_dims))).astype(np.float32)
+    i = np.arange(n)
+    parts = np.where(i < pairs + archive, "train", np.where(i < pairs + archive + 30, "val", "test"))
+    alone = (i >= pairs) & (i < pairs + archive)
+    inferior_nd[alone] = np.nan
+    wrong = (rng.random(n) < flipped) & (parts == "train")
+    labels = np.where(wrong, (truth + 1) % n_classes, truth)
+    labels = np.where((i >= labelled) & (i < pairs), -1, labels).astype(np.int64)
+    return PairedCodes(
+        cohort="toy", split="drawn", fold=0, target="kind", classes=tuple("abcdef"[:n_classes]),
+        case_ids=tuple(f"case-{j}" for j in i), inferior_nd=inferior_nd, superior_nd=superior_nd,
+        has_inferior=~alone, has_superior=np.ones(n, bool), labels=labels, parts=parts,
+    )  # fmt: skip
+
+
+def transfer(paired: PairedCodes, student: str = "ridge", seed: int = 0, **options: Any) -> list[TrainedHead]:
+    params = {"student_params": SMALL[student], "permutations": 1, **options}
+    return train_transfer([TransferJob(paired, seed)], student=student, **params)[0]
+
+
+def scores(heads: list[TrainedHead], part: str = "test") -> dict[tuple[str, str], float]:
+    """(row, control) -> balanced accuracy, the mean over permutations."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for head in heads:
+        found.setdefault((head.row, head.control), []).append(head.metrics[part]["balanced_accuracy"])
+    return {place: float(np.mean(values)) for place, values in found.items()}
+
+
+def of(heads: list[TrainedHead], row: str, control: str = "") -> TrainedHead:
+    return next(head for head in heads if (head.row, head.control) == (row, control))
+
+
+def same_components(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(
+        config == second[name][0] and all(np.array_equal(tensors[k], second[name][1][k]) for k in tensors)
+        for name, (config, tensors) in first.items()
+    )
+
+
+@pytest.fixture(scope="module")
+def paired() -> PairedCodes:
+    return made()
+
+
+@pytest.fixture(scope="module", params=STUDENTS)
+def trained(request: pytest.FixtureRequest, paired: PairedCodes) -> tuple[str, list[TrainedHead]]:
+    return request.param, transfer(paired, request.param)
+
+
+def test_rows_controls_and_facts_of_every_student(paired, trained):
+    student, heads = trained
+    assert [(head.row, head.control, head.permutation) for head in heads] == [
+        ("S+I", "", -1), ("S", "", -1), ("I", "", -1), ("T(I)", "", -1),
+        ("T(I)", "shuffled", 0), ("T(I)", "self-training", -1),
+    ]  # fmt: skip
+    assert {head.status for head in heads} == {"ok"}
+    assert [head.guidance for head in heads] == ["", "", ""] + ["label_transfer"] * 3
+    assert {head.decoder.partition("(")[0] for head in heads} == {f"{student}-student"}
+    assert {(head.n_train, head.mode) for head in heads} == {(30, "matched")}
+    assert [head.n_pairs for head in heads] == [0] * 3 + [180] * 3
+    found = scores(heads)
+    assert found["S", ""] > found["I", ""]
+    facts = of(heads, "T(I)").facts
+    assert facts["guidance_gate"] == 1.0
+    assert facts["guidance_teacher_cv"] > facts["guidance_inferior_cv"] + 0.02
+    assert facts["guidance_inferior_cv"] >= of(heads, "I").facts["decoder_inner_cv"]
+    assert facts["guidance_unlabelled_pairs"] == (150.0 if facts["guidance_weight"] else 0.0)
+    assert {"guidance_lambda", "guidance_teacher_reads_both", "decoder_regularisation"} < facts.keys()
+    for head in heads:
+        scored = (head.parts == "test") & (head.labels >= 0)
+        assert head.metrics["test"] == evaluate(head.labels[scored], head.probabilities[scored], paired.classes)
+
+
+def check_predict_row(paired: PairedCodes, heads: list[TrainedHead]) -> None:
+    number = {case_id: i for i, case_id in enumerate(paired.case_ids)}
+    for head in heads:
+        z_inferior_nd = paired.inferior_nd[[number[case_id] for case_id in head.case_ids]]
+        if head.row in ("S", "S+I"):
+            with pytest.raises(InvalidInputError, match="needs the superior image"):
+                predict_row(head.row, head.components, z_inferior_nd)
+            continue
+        predicted = predict_row(head.row, head.components, z_inferior_nd)
+        np.testing.assert_allclose(predicted, head.probabilities, atol=1e-12)
+
+
+def test_predict_row_reproduces_the_stored_probabilities(paired, trained):
+    check_predict_row(paired, trained[1])
+
+
+def test_the_taught_student_beats_i_and_both_controls():
+    found = [scores(transfer(made(seed, pairs=330, labelled=24), seed=seed)) for seed in range(4)]
+    mean = {place: np.mean([one[place] for one in found]) for place in found[0]}
+    controls = max(mean["T(I)", "shuffled"], mean["T(I)", "self-training"], mean["I", ""])
+    assert mean["T(I)", ""] > controls + 0.05
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_the_gate_closes_where_z_s_knows_no_more_and_then_all_is_row_i(student):
+    heads = transfer(made(superior=0.1, inferior=1.0), student)
+    inferior = of(heads, "I")
+    for control in ("", "shuffled", "self-training"):
+        head = of(heads, "T(I)", control)
+        assert (head.facts["guidance_gate"], head.facts["guidance_weight"]) == (0.0, 0.0)
+        assert np.array_equal(head.probabilities, inferior.probabilities)
+        assert same_components(head.components, inferior.components)
+
+
+def test_fully_labelled_clean_pairs_leave_nothing_to_teach():
+    heads = transfer(made(labelled=180))
+    assert of(heads, "T(I)").facts["guidance_gate"] == 1.0
+    assert np.array_equal(of(heads, "T(I)").probabilities, of(heads, "I").probabilities)
+
+
+def test_the_superior_archive_trains_the_teacher():
+    """Labels of cases without z_I reach the student, through the unlabelled pairs alone."""
+    weak = {"labelled": 12, "inferior": 0.6, "superior": 0.8, "pairs": 330, "n_dims": 8}
+    found = {}
+    for archive in (0, 300):
+        heads = [transfer(made(seed, archive=archive, **weak), seed=seed, permutations=0) for seed in range(4)]
+        assert {of(one, "I").n_train for one in heads} == {12}
+        assert {of(one, "S").n_train for one in heads} == {12 + archive}
+        found[archive] = np.mean([scores(one)["T(I)", ""] for one in heads])
+    assert found[300] > found[0] + 0.02
+
+
+def test_test_rows_never_reach_a_fit_and_val_neither_where_folds_can_be_cut(paired):
+    for part in ("test", "val"):
+        there = paired.parts == part
+        inferior_nd, superior_nd = paired.inferior_nd.copy(), paired.superior_nd.copy()
+        inferior_nd[there], superior_nd[there] = inferior_nd[there] * 5 + 1, superior_nd[there] * 5 + 1
+        labels = np.where(there, (paired.labels + 1) % 3, paired.labels)
+        other = dataclasses.replace(paired, inferior_nd=inferior_nd, superior_nd=superior_nd, labels=labels)
+        for first, second in zip(transfer(paired), transfer(other), strict=True):
+            assert same_components(first.components, second.components)
+            assert first.metrics[part] != second.metrics[part]
+
+
+def test_a_head_does_not_depend_on_its_company(paired):
+    jobs = [TransferJob(paired, 0), TransferJob(made(3), 1)]
+    together = train_transfer(jobs, student="ridge", permutations=1)
+    for job, heads in zip(jobs, together, strict=True):
+        for head, alone in zip(heads, transfer(job.paired, seed=job.seed), strict=True):
+            assert np.array_equal(head.probabilities, alone.probabilities)
+
+
+class TestInnerCv:
+    def test_folds_hold_out_each_case_once_and_deal_classes_and_pairs_evenly(self):
+        paired = made(labelled=33, archive=10)
+        rows = paired.rows("train", paired.has_label)
+        splits = draw_folds(paired, rows, seed=0)
+        assert sorted(np.concatenate([split.held_n for split in splits])) == rows.tolist()
+        for split in splits:
+            assert not set(split.fit_n) & set(split.held_n)
+            counts = np.bincount(paired.labels[split.held_n], minlength=3)
+            assert counts.max() - counts.min() <= 1
+            pairs = np.bincount(paired.labels[split.held_n][paired.is_pair[split.held_n]], minlength=3)
+            assert set(pairs) <= {2, 3}
+
+    def test_few_cases_are_cut_three_times_many_once(self):
+        assert len(inner_splits(made(labelled=30), seed=0)) == 15
+        assert len(inner_splits(made(labelled=180), seed=0)) == 5
+
+    def test_val_is_held_out_where_a_class_has_a_single_case(self):
+        paired = made()
+        labels = paired.labels.copy()
+        labels[np.flatnonzero((labels == 2) & (paired.parts == "train"))[1:]] = -1
+        single = dataclasses.replace(paired, labels=labels)
+        (split,) = inner_splits(single, seed=0)
+        assert set(paired.parts[split.held_n]) == {"val"}
+        assert {head.status for head in transfer(single)} == {"ok"}
+        without = dataclasses.replace(single, parts=np.where(paired.parts == "val", "test", paired.parts))
+        with pytest.raises(InvalidInputError, match="has a single labelled train case and val has none"):
+            transfer(without)
+
+
+class TestNoisyLabels:
+    def test_no_target_of_a_fold_depends_on_a_label_that_it_holds_out(self):
+        """Nested: changing held-out labels leaves the fold's targets bit for bit; fitted over all cases they move."""
+        paired = made(labelled=120)
+        cases = Cases.of(paired, seed=0)
+        teacher = choose_teacher(cases, ("S", "S+I"))
+        assert teacher is not None
+        split = cases.splits[0]
+        labels = paired.labels.copy()
+        labels[split.held_n] = (labels[split.held_n] + 1) % 3
+        changed = dataclasses.replace(cases, paired=dataclasses.replace(paired, labels=labels))
+        nested = [teacher.cross_fitted(which, split.fit_n) for which in (cases, changed)]
+        assert np.isfinite(nested[0]).all()
+        assert np.array_equal(*nested)
+        over_all = [teacher.cross_fitted(which, cases.labelled) for which in (cases, changed)]
+        kept = np.isin(cases.labelled, split.fit_n)
+        assert not np.array_equal(over_all[0][kept], over_all[1][kept])
+
+    def test_inner_scores_of_mixed_targets_stay_at_chance_where_labels_are_noise(self, monkeypatch):
+        """2 classes, codes and labels unrelated: nested, inner cross-validation says .5; un-nested it is fooled."""
+
+        def mean_score() -> float:
+            found = []
+            for seed in range(12):
+                paired = made(seed, superior=0.0, inferior=0.0, pairs=80, labelled=80, n_classes=2, n_dims=6)
+                cases = Cases.of(paired, seed=seed)
+                lesson = Lesson(
+                    build_student("ridge"), cases, *cases.read("I"), choose_teacher(cases, ("S", "S+I")), True
+                )
+                found += [chosen.score for chosen in lesson.candidates() if chosen.lam == 0]
+            return float(np.mean(found))
+
+        nested = mean_score()
+        fitted = Teacher.cross_fitted
+
+        def over_all(teacher: Teacher, cases: Cases, fit_n: np.ndarray) -> np.ndarray:
+            return fitted(teacher, cases, cases.labelled)[np.isin(cases.labelled, fit_n)]
+
+        monkeypatch.setattr(Teacher, "cross_fitted", over_all)
+        un_nested = mean_score()
+        print(f"lambda 0 on noise: nested {nested:.3f}, un-nested {un_nested:.3f}")
+        assert abs(nested - 0.5) < 0.025
+        assert un_nested > nested + 0.02
+
+    def test_flipped_labels_are_mixed_with_the_teacher_and_true_ones_need_not_be(self):
+        many = {"labelled": 330, "pairs": 330, "superior": 1.5, "flipped": 0.35, "inferior": 0.5, "n_dims": 24}
+        found = [scores(transfer(made(s, **many), seed=s, noisy_labels=True, permutations=1)) for s in range(5)]
+        mean = {place: np.mean([one[place] for one in found]) for place in found[0]}
+        assert mean["T(I)", ""] > max(mean["I", ""], mean["T(I)", "shuffled"]) + 0.01
+        facts = of(transfer(made(0, **many), noisy_labels=True), "T(I)").facts
+        assert facts["guidance_lambda"] < 1
+
+
+class TestCombinedDecoder:
+    def test_reads_g_of_z_i_too_and_is_taught(self, paired):
+        heads = transfer(paired, "mlp", guidance="ridge")
+        check_predict_row(paired, heads)
+        taught = of(heads, "T(I)")
+        assert taught.guidance == "label_transfer(guidance=ridge)"
+        assert taught.components.keys() == {"guidance", "decoder"}
+        assert "guidance" not in of(heads, "T(I)", "self-training").components
+        shuffled = of(heads, "T(I)", "shuffled").components["guidance"][1]
+        assert not np.array_equal(shuffled["weight"], taught.components["guidance"][1]["weight"])
+
+    def test_behind_a_closed_gate_it_is_the_plain_one(self):
+        facts = of(transfer(made(superior=0.1, inferior=1.0), "mlp", guidance="ridge"), "T(I)").facts
+        assert (facts["guidance_gate"], facts["guidance_weight"]) == (0.0, 0.0)
+
+    def test_a_diverged_g_marks_its_heads_alone(self, paired):
+        wild = {"hidden": (8,), "standardise": False, "learning_rate": 1e6, "epochs": 20}
+        heads = transfer(paired, guidance="autoencoder", guidance_params=wild)
+        status = {(head.row, head.control): head.status for head in heads}
+        assert [place for place, what in status.items() if what == "diverged"] == [("T(I)", ""), ("T(I)", "shuffled")]
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "sentence"),
+    [
+        ({}, {"student": "ridg"}, "student 'ridg' is unknown: did you mean 'ridge'"),
+        ({}, {"student_params": {"alpha": 1}}, "did you mean 'alphas'"),
+        ({}, {"guidance": "rigde"}, "did you mean 'ridge'"),
+        ({}, {"guidance_params": {"hidden": (8,)}}, "guidance_params are given without a guidance"),
+        ({}, {"permutations": -1}, "permutations is -1"),
+        ({}, {"noisy_labels": "yes"}, "noisy_labels is 'yes'"),
+        ({}, {"rows": ("I", "I")}, "name each wanted row once"),
+        ({}, {"rows": ("G(I)",)}, r"'G\(I\)' is unknown"),
+        ({}, {"seed": -1}, "seed -1"),
+        ({"classes": ("a", "b", "c", "d")}, {}, r"no train case that row S\+I can read is labelled d for kind"),
+        ({"has_superior": None}, {"rows": ("I", "T(I)")}, "has fewer than 2 train pairs"),
+    ],
+)
+def test_refuses_before_training(paired, change, options, sentence):
+    if "has_superior" in change:
+        change = {"has_superior": np.arange(len(paired)) < 1}
+    given = {"student": "ridge", "student_params": {}, "seed": 0, **options}
+    with pytest.raises(InvalidInputError, match=sentence):
+        train_transfer(
+            [TransferJob(dataclasses.replace(paired, **change), given.pop("seed"))],
+            **given,
+        )
+
+
+class TestAdvice:
+    @pytest.mark.parametrize(
+        ("change", "kind", "sentence"),
+        [
+            ({}, "label transfer", "Expect label transfer to help: a teacher"),
+            ({"archive": 60}, "superior archive", "in its best regime"),
+            ({"labelled": 180}, "clean or noisy labels", "if these labels are clean"),
+            ({"superior": 0.1, "inferior": 1.0}, "none", "does not beat the inferior one by 0.02"),
+            ({"labelled": 3}, "unknown", "label at least two cases of every class"),
+        ],
+    )
+    def test_says_which_kind_in_two_sentences(self, change, kind, sentence):
+        advice = advise(made(**change))
+        assert advice.kind == kind
+        assert len(advice.sentences) == 2
+        assert sentence in advice.sentences[1]
+        assert all(text.endswith(".") for text in advice.sentences)
+
+    def test_counts_and_scores_are_those_of_train(self, paired):
+        advice = advise(made(archive=60))
+        assert (advice.n_labelled, advice.n_pairs, advice.n_unlabelled_pairs, advice.n_archive) == (30, 180, 150, 60)
+        heads = transfer(made(archive=60))
+        for row, score in (("I", advice.inferior_cv), ("S", advice.superior_cv), ("S+I", advice.both_cv)):
+            assert of(heads, row).facts["decoder_inner_cv"] == score
+        assert advice.sentences[0].startswith(
+            "Train has 30 labelled cases with the inferior modality, 180 pairs of which 150 without a label, and 60 "
+            "labelled cases with the superior modality alone; balanced accuracy in inner cross-validation: I 0."
+        )
+
+    def test_without_pairs_nothing_can_help(self, paired):
+        apart = dataclasses.replace(paired, has_superior=paired.parts != "train")
+        with pytest.raises(InvalidInputError, match="no train case has the superior modality"):
+            advise(apart)
+        advice = Advice(30, 0, 0, 100, 0.6, 0.9, None)
+        assert advice.kind == "none"
+        assert "without pairs" in advice.sentences[1]

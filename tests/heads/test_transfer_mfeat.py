@@ -1,0 +1,106 @@
+"""Label transfer on real paired views of digits: fou (inferior) taught by kar, as measured in the design."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embeddings.types import PairedCodes
+from heads.input_rows import TrainedHead
+from heads.label_budget import hide_labels
+from heads.significance import GuidedRow, RunPredictions, draw_metrics, guidance_effect
+from heads.transfer.train import TransferJob, train_transfer
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", ROOT / "../shared/data")) / "mfeat"
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no test data at {DATA}; set GUIDESTORE_TEST_DATA")
+
+
+def view(name: str) -> np.ndarray:
+    with (DATA / f"{name}.csv").open() as file:
+        columns = range(1, len(file.readline().split(",")))
+        return np.loadtxt(file, delimiter=",", usecols=columns, dtype=np.float32, ndmin=2)
+
+
+def digits(
+    split: int, *, pairs: int, labelled: int | None, inferior: str = "fou", superior: str = "kar"
+) -> PairedCodes:
+    """30 % of each class for test, `pairs` of the others for train, of which `labelled` (None: all) have a label."""
+    labels = view("labels")[:, 0].astype(np.int64)
+    rng = np.random.default_rng(split)
+    test = np.concatenate([rng.permutation(np.flatnonzero(labels == c))[:60] for c in range(10)])
+    train = rng.permutation(np.setdiff1d(np.arange(2000), test))[:pairs]
+    kept = np.sort(np.concatenate([test, train]))
+    yes = np.ones(len(kept), dtype=bool)
+    whole = PairedCodes(
+        cohort="mfeat", split="drawn", fold=split, target="digit", classes=tuple("0123456789"),
+        case_ids=tuple(f"digit-{i:04}" for i in kept), inferior_nd=view(inferior)[kept],
+        superior_nd=view(superior)[kept], has_inferior=yes, has_superior=yes, labels=labels[kept],
+        parts=np.where(np.isin(kept, test), "test", "train"),
+    )  # fmt: skip
+    return hide_labels(whole, labelled, seed=split)
+
+
+def accuracies(heads: list[TrainedHead]) -> dict[tuple[str, str], float]:
+    """(row, control) -> balanced accuracy on test, the mean over permutations."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for head in heads:
+        found.setdefault((head.row, head.control), []).append(head.metrics["test"]["balanced_accuracy"])
+    return {place: float(np.mean(values)) for place, values in found.items()}
+
+
+def test_a_teacher_on_kar_helps_where_labels_are_few():
+    found = []
+    for split in range(2):
+        paired = digits(split, pairs=450, labelled=50)
+        found.append(accuracies(train_transfer([TransferJob(paired, split)], student="ridge", permutations=1)[0]))
+    mean = {place: np.mean([one[place] for one in found]) for place in found[0]}
+    others = (mean["I", ""], mean["T(I)", "shuffled"], mean["T(I)", "self-training"])
+    assert mean["T(I)", ""] > max(others) + 0.04
+
+
+def verdict(heads_of_split: list[list[TrainedHead]]) -> str:
+    """By `heads.significance`, over all splits."""
+    runs: dict[tuple[str, str], list[RunPredictions]] = {}
+    for split, heads in enumerate(heads_of_split):
+        for head in heads:
+            test = head.parts == "test"
+            ids = tuple(case for case, kept in zip(head.case_ids, test, strict=True) if kept)
+            name = f"{head.row}/{head.control}/{head.permutation}/{split}"
+            made = RunPredictions(name, (split,), ids, head.labels[test], head.probabilities[test])
+            runs.setdefault((head.row, head.control), []).append(made)
+    drawn = draw_metrics([run for of_row in runs.values() for run in of_row], metrics=("balanced_accuracy",))
+    rows = {place: [run.run for run in of_row] for place, of_row in runs.items()}
+    row = GuidedRow(
+        rows["T(I)", ""], rows["I", ""], rows["T(I)", "shuffled"], rows["T(I)", "self-training"], rows["S+I", ""]
+    )
+    return guidance_effect(drawn, "balanced_accuracy", row).verdict
+
+
+@pytest.mark.slow
+def test_fifty_labels_and_a_thousand_unlabelled_pairs_gain_eight_points_over_the_best_control():
+    trained = []
+    for split in range(10):
+        job = TransferJob(digits(split, pairs=1050, labelled=50), split)
+        trained += train_transfer([job], student="ridge", permutations=3)
+    found = [accuracies(heads) for heads in trained]
+    mean = {place: np.mean([one[place] for one in found]) for place in found[0]}
+    print({" ".join(place).strip(): round(float(value), 3) for place, value in mean.items()})
+    others = (mean["I", ""], mean["T(I)", "shuffled"], mean["T(I)", "self-training"])
+    assert mean["T(I)", ""] >= max(others) + 0.08
+    assert verdict(trained) == "guidance helps"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noisy_labels", [False, True])
+def test_fully_labelled_clean_pairs_are_not_said_to_be_helped(noisy_labels):
+    trained = []
+    for split in range(5):
+        job = TransferJob(digits(split, pairs=1050, labelled=None), split)
+        trained += train_transfer([job], student="ridge", permutations=3, noisy_labels=noisy_labels)
+    mean = [accuracies(heads) for heads in trained]
+    print(noisy_labels, {k: round(float(np.mean([m[k] for m in mean])), 3) for k in mean[0]}, verdict(trained))
+    assert verdict(trained) in ("no effect", "capacity, not guidance")
