@@ -71,7 +71,11 @@ class Evaluation:
 
 
 EFFECT_COLUMNS = (
-    *(f"{gain}{end}" for gain in ("gain_over_i", "gain_over_shuffled", "gap_closed") for end in ("", "_low", "_high")),
+    *(
+        f"{gain}{end}"
+        for gain in ("gain_over_i", "gain_over_shuffled", "gain_over_self_training", "gap_closed")
+        for end in ("", "_low", "_high")
+    ),
     "verdict",
 )
 

@@ -127,13 +127,18 @@ def _effects_table(effects: Sequence[Any], several: bool) -> Any:
 
     table = Table(title="Is it guidance?", title_justify="left")
     places = ("target", "mode", "input") if several else ("mode", "input")
-    for name in (*places, "gain over I", "gain over shuffled pairs", "gap closed", "verdict"):
+    taught = any(found.effect and found.effect.gain_over_self_training for found in effects)
+    over = ("gain over I", "gain over shuffled pairs", *(["gain over self-training"] if taught else []))
+    for name in (*places, *over, "gap closed", "verdict"):
         left = name in (*places, "verdict")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdict")
     for found in effects:
         target = (found.target,) if several else ()
         effect = found.effect
-        gains = (spread(effect.gain_over_i), spread(effect.gain_over_shuffled)) if effect else ("–", "–")
+        known = (
+            (effect.gain_over_i, effect.gain_over_shuffled, effect.gain_over_self_training) if effect else [None] * 3
+        )
+        gains = [spread(gain) for gain in known[: len(over)]]
         closed = spread(effect.gap_closed, ".0%") if effect else "–"
         table.add_row(*target, found.mode, found.row, *gains, closed, found.verdict)
     return table

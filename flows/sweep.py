@@ -97,7 +97,8 @@ class Ranked:
         row |= {"decoder": found.decoder, "inferior": found.inferior, "superior": found.superior}
         row |= {"labelled": self.labelled, "val": score and score.value, "val_low": score and score.low}
         row |= {"val_high": score and score.high, "gain_over_i": found.as_row()["gain_over_i"]}
-        row |= {"gain_over_shuffled": found.as_row()["gain_over_shuffled"], "verdict": found.verdict}
+        row |= {"gain_over_shuffled": found.as_row()["gain_over_shuffled"]}
+        row |= {"gain_over_self_training": found.as_row()["gain_over_self_training"], "verdict": found.verdict}
         if self.test:
             gain = self.test.as_row()
             row |= {"test": self.test.score and self.test.score.value, "test_gain_over_i": gain["gain_over_i"]}

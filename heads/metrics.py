@@ -45,3 +45,13 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[st
     for c, recall in zip(present, recalls, strict=True):
         metrics[f"recall:{classes[c]}"] = float(recall)
     return metrics
+
+
+def balanced_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean -ln p of the true class, rows weighted so that every class that occurs counts alike.
+
+    labels: (n,) 0 … k-1, n >= 1. probabilities: (n, k).
+    """
+    chosen = np.maximum(probabilities[np.arange(len(labels)), labels], 1e-300)
+    weights = 1.0 / np.bincount(labels)[labels]
+    return float(np.average(-np.log(chosen), weights=weights))

@@ -35,8 +35,10 @@ CONTROLS: dict[str, str] = {
 """What stands in for G(z_I) in a control: loaded as a guidance model, never asked for as one."""
 
 DECODERS: dict[str, str] = {
+    "knn": "heads.decoders.knn:Knn",
     "logistic": "heads.decoders.logistic:Logistic",
     "mlp": "heads.decoders.mlp:Mlp",
+    "prototype": "heads.decoders.prototype:Prototype",
 }
 """Decoders that can be fitted, by name."""
 

@@ -12,6 +12,7 @@ from flows.commands.options import STORE, At, FoldList, Format, Split, Store, Ta
 
 if TYPE_CHECKING:
     from flows.evaluate import Evaluation
+    from flows.settings import GuideSettings
 
 app = typer.Typer()
 
@@ -22,9 +23,9 @@ def guide(
     inferior: Annotated[str, typer.Option("--inferior", help="Cheap modality's code set: MODALITY/ENCODER[@DIGEST].")],
     superior: Annotated[str, typer.Option("--superior", help="Strong modality's code set: MODALITY/ENCODER[@DIGEST].")],
     guidance: Annotated[
-        str, typer.Option("--guidance", help="G: autoencoder, ridge, or preset radpath-paper.")
+        str, typer.Option("--guidance", help="G: ridge, autoencoder, retrieval, …, or a preset (derm7pt-paper).")
     ] = "autoencoder",
-    decoder: Annotated[str, typer.Option("--decoder", help="D_c: mlp, logistic, or preset radpath-paper.")] = "mlp",
+    decoder: Annotated[str, typer.Option("--decoder", help="D_c: mlp, logistic, or a preset (derm7pt-paper).")] = "mlp",
     mode: Annotated[
         list[str] | None, typer.Option("--mode", help="matched and/or as-published (needs trained classifiers).")
     ] = None,
@@ -35,6 +36,9 @@ def guide(
     permutations: Annotated[
         int, typer.Option("--permutations", min=0, help="Shuffled-pairs controls per fold and seed.")
     ] = 5,
+    advise: Annotated[
+        bool, typer.Option("--advise", help="Train nothing: say whether guidance can be expected to help, and which.")
+    ] = False,
     store: Store = STORE,
     format_: Format = "table",
 ) -> None:
@@ -63,6 +67,9 @@ def guide(
         seeds=tuple(seed or (0,)),
         permutations=permutations,
     )
+    if advise:
+        _advise(settings, format_)
+        return
     with progress_bars() as progress:
         report = run(settings, progress)
     for note in report.notes:
@@ -71,6 +78,18 @@ def guide(
     print(
         f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}", file=sys.stderr
     )
+
+
+def _advise(settings: GuideSettings, format_: str) -> None:
+    from flows.advise import advise
+    from flows.output import show_rows
+
+    rows = advise(settings)
+    if format_ != "table":
+        show_rows(rows, list(rows[0]), format_)
+        return
+    for row in rows:
+        print(f"{row['target']}, fold {row['fold']}: {row['advice']}")
 
 
 @app.command()

@@ -89,7 +89,8 @@ def show(
     title = f"{len(ranked)} guided heads, {metric} on val"
     if format_ == "table":  # what all have in common stands above
         same = {name: rows[0][name] for name in COMMON if len({str(one.as_row()[name]) for one in ranked}) == 1}
-        columns = [name for name in columns if name not in same]
+        empty = [name for name in columns if all(row.get(name) is None for row in rows)]
+        columns = [name for name in columns if name not in same and name not in empty]
         title += "".join(f"; {name} {value}" for name, value in same.items() if value)
     show_rows(rows, columns, format_, title=title)
     if test:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INK = "#010203"
 """Becomes the page's text colour, dark or light."""
 
-ROW_COLOURS = {"S+I": INK, "S": "#D55E00", "I": "#0072B2", "G(I)": "#E69F00", "G(I)+I": "#009E73"}
+ROW_COLOURS = {"S+I": INK, "S": "#D55E00", "I": "#0072B2", "G(I)": "#E69F00", "G(I)+I": "#009E73", "T(I)": "#CC79A7"}
 """Okabe and Ito's, which the colour-blind tell apart; as in the paper's tables (`flows.table1`)."""
 CONTROL_COLOUR = "#999999"
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from heads.input_rows import GUIDED_PLUS_I, GUIDED_ROWS, S_PLUS_I
+from flows.stored_runs import label_budget
+from heads.input_rows import GUIDED_PLUS_I, GUIDED_ROWS, S_PLUS_I, TAUGHT
 from heads.significance import RunPredictions
 
 Fact = Mapping[str, Any]
@@ -81,12 +82,16 @@ def sections_of(
 def _place(fact: Fact) -> tuple:
     stems = [fact[side].partition("@")[0].partition("/")[2] for side in ("inferior", "superior")]
     classes = tuple(json.loads(fact["settings"])["classes"])
-    return (fact["target"], fact["mode"], fact["split"], *stems, classes)
+    budget = label_budget(fact)
+    split = fact["split"] if budget == "all" else f"{fact['split']}, {budget} labels"
+    return (fact["target"], fact["mode"], split, *stems, classes)
 
 
 def _heads(members: Iterable[Fact]) -> list[tuple[str, str]]:
-    """(G, decoder) of G(I)+I, whose decoder is trained in every mode; of other rows where it is not there."""
-    for rows in ((GUIDED_PLUS_I,), GUIDED_ROWS, (S_PLUS_I,)):
+    """(G, decoder) of G(I)+I, whose decoder is trained in every mode, and of T(I); of other rows where they are not
+    there."""
+    members = list(members)
+    for rows in ((GUIDED_PLUS_I, TAUGHT), GUIDED_ROWS, (S_PLUS_I,)):
         found = [(f["guidance"], f["decoder"]) for f in members if f["row"] in rows and not f["control"]]
         if found:
             return list(dict.fromkeys(found))

@@ -71,6 +71,8 @@ DECODER_CASES = [
         "derm7pt-released", {"target": "PN", "epochs": 40, "learning_rate": 0.05}, True, id="derm7pt-released"
     ),
     pytest.param("logistic", {}, False, id="logistic"),
+    pytest.param("knn", {}, False, id="knn"),
+    pytest.param("prototype", {}, False, id="prototype"),
 ]
 
 
@@ -297,7 +299,8 @@ class TestDecoders:
 
     def test_val_only_chooses(self, name, params, random):
         """Val moves the scaling never, and the weights only among those that train alone would give."""
-        one_choice = params | ({"Cs": (0.1,)} if name == "logistic" else {"epochs": 1})
+        single = {"logistic": {"Cs": (0.1,)}, "knn": {"ks": (3,)}, "prototype": {"temperatures": (1.0,)}}
+        one_choice = params | single.get(name, {"epochs": 1})
         first, second = (fit_decoder(name, one_choice, val_seed=seed).tensors() for seed in (1, 2))
         assert same(first, second)
         scaling = {k: v for k, v in fit_decoder(name, params, val_seed=2).tensors().items() if k.startswith("input_")}
