@@ -21,7 +21,8 @@ from embeddings.types import CodeSetKey, PairedCodes
 from heads.choice import Choice
 
 if TYPE_CHECKING:  # torch loads with it
-    from heads.input_rows import Mode, RowsJob, TrainedHead
+    from heads.input_rows import Mode, TrainedHead
+    from heads.row_training import RowsJob
     from heads.transfer.train import TransferJob
 
 IMPLEMENTATION = "2"
@@ -57,7 +58,7 @@ class Transfer:
 
 def train_jobs(jobs: Sequence[HeadJob]) -> list[list[TrainedHead]]:
     """The heads of each job. Jobs of input rows are trained together. Raises InvalidInputError."""
-    from heads.input_rows import train_rows
+    from heads.row_training import train_rows
     from heads.transfer.train import train_transfer
 
     of_rows = [job.asked for job in jobs if job.transfer is None]
@@ -116,7 +117,8 @@ def plan_heads(
     taken: ids that other jobs train already (rows without G are the same for every G); those of the job are added.
     have: what the store has; None: what the snapshot has.
     """
-    from heads.input_rows import ALL_ROWS, RowsJob, places_of
+    from heads.input_rows import ALL_ROWS, places_of
+    from heads.row_training import RowsJob
 
     places = places_of(ALL_ROWS, permutations, controls)
     data = paired_digest(paired)

@@ -291,7 +291,8 @@ def _pair(snapshot: Snapshot, sweep: SweepFile, place: tuple[Any, ...], split: s
 
 def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:
     """(guidance or decoder, which, what makes it distinct) of the fits that a job of input rows needs."""
-    from heads.input_rows import GUIDED_ROWS, RowsJob
+    from heads.input_rows import GUIDED_ROWS
+    from heads.row_training import RowsJob
 
     asked, paired = job.asked, job.asked.paired
     if not isinstance(asked, RowsJob):

@@ -19,10 +19,11 @@ from heads.baselines.student import Lesson, check_student, teach
 from heads.checks import check_number
 from heads.errors import DivergedError
 from heads.guidance.controls import SHUFFLED, shuffle_pairs
-from heads.input_rows import RowsJob, S, TrainedHead, train_rows
+from heads.input_rows import S, TrainedHead
 from heads.networks import softmax
 from heads.protocol import FrozenDecoder
 from heads.registry import build_decoder, load_decoder
+from heads.row_training import RowsJob, train_rows
 
 KD, GD = "KD(I)", "GD(I)"
 

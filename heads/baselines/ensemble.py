@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from heads.baselines.outcome import diverged_head, outcome
-from heads.input_rows import GUIDED, Component, I, RowsJob, TrainedHead, places_of, predict_row, train_rows
+from heads.input_rows import GUIDED, Component, I, TrainedHead, places_of, predict_row
+from heads.row_training import RowsJob, train_rows
 
 ENSEMBLE = "E(I)"
 

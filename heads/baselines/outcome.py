@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from heads.errors import DivergedError
-from heads.input_rows import Component, RowsJob, TrainedHead
+from heads.input_rows import Component, TrainedHead
 from heads.metrics import evaluate
+from heads.row_training import RowsJob
 
 
 def outcome(

@@ -10,7 +10,8 @@ from embeddings.errors import InvalidInputError
 from heads.baselines.distillation import GD, KD, DistillationSettings, distil
 from heads.baselines.ensemble import ENSEMBLE, ensemble, predict_ensemble
 from heads.checks import check_codes, check_number, unknown_name
-from heads.input_rows import Component, I, RowsJob, TrainedHead, predict_row
+from heads.input_rows import Component, I, TrainedHead, predict_row
+from heads.row_training import RowsJob
 
 BASELINES = (KD, GD, ENSEMBLE)
 

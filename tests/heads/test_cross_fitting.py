@@ -15,8 +15,9 @@ from heads.decoders.logistic import Logistic
 from heads.folds import fold_numbers
 from heads.guidance.controls import Noise, Repeated
 from heads.guidance.ridge import Ridge
-from heads.input_rows import places_of, predict_row, train_rows
+from heads.input_rows import places_of, predict_row
 from heads.registry import GUIDANCE, build_guidance, load_guidance
+from heads.row_training import train_rows
 from tests.heads.test_guidance_models import PARAMS
 from tests.heads.test_input_rows import FAST, make_paired
 from tests.heads.training import job_of, train_one

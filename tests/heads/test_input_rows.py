@@ -7,12 +7,13 @@ import pytest
 
 from embeddings.errors import InvalidInputError
 from embeddings.types import PairedCodes
-from heads import input_rows
+from heads import row_training
 from heads.decoders.linear import Linear
 from heads.decoders.logistic import Logistic
 from heads.guidance.ridge import Ridge
-from heads.input_rows import ALL_ROWS, TrainedHead, predict_row, train_rows
+from heads.input_rows import ALL_ROWS, TrainedHead, predict_row
 from heads.metrics import evaluate
+from heads.row_training import train_rows
 from tests.heads.training import job_of, train_one
 
 N = 240
@@ -342,8 +343,8 @@ def test_several_guidance_models_and_decoders_share_what_does_not_differ(paired,
 
         return count
 
-    monkeypatch.setattr(input_rows, "fit_guidance", counted("guidance", input_rows.fit_guidance))
-    monkeypatch.setattr(input_rows, "fit_decoders", counted("decoders", input_rows.fit_decoders))
+    monkeypatch.setattr(row_training, "fit_guidance", counted("guidance", row_training.fit_guidance))
+    monkeypatch.setattr(row_training, "fit_decoders", counted("decoders", row_training.fit_decoders))
     jobs = [
         job_of(paired, guidance="ridge", guidance_params=g, decoder="logistic", decoder_params=d, permutations=1)
         for g in ({"alphas": (0.1,)}, {"alphas": (10.0,)})

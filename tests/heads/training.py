@@ -7,7 +7,8 @@ from typing import Any
 
 from embeddings.types import PairedCodes
 from heads.choice import Choice
-from heads.input_rows import ALL_ROWS, RowsJob, TrainedHead, places_of, train_rows
+from heads.input_rows import ALL_ROWS, TrainedHead, places_of
+from heads.row_training import RowsJob, train_rows
 
 
 def job_of(
