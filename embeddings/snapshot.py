@@ -166,16 +166,18 @@ class Snapshot:
     def rows(self, kind: str, **equal: str) -> pa.Table:
         """All rows of a kind, of entries whose log columns equal the given values (``cohort='phantom'``)."""
         schema = SCHEMAS[kind]
-        entries = self.entries(kind="run" if kind in RUN_KINDS else f"rows:{kind}", **equal)
+        entries = self.entries(kind=f"rows:{kind}", **equal)
+        if kind in RUN_KINDS:  # those that came with their run, beside those that came later
+            entries = [*self.entries(kind="run", **equal), *entries]
         owners: dict[FileRef, set[str]] = {}
         for entry in entries:
             for file in entry.files:
                 if file.path.startswith(f"objects/rows/{kind}/"):
-                    owners.setdefault(file, set()).add(entry.artifact)
+                    owners.setdefault(file, set()).update([entry.artifact] if entry.kind == "run" else [])
         tables = []
         for file, artifacts in owners.items():
             table = read_table(self.storage, file).cast(schema)
-            tables.append(_only(table, "run", artifacts) if kind in RUN_KINDS else table)
+            tables.append(_only(table, "run", artifacts) if artifacts else table)
         return pa.concat_tables(tables) if tables else schema.empty_table()
 
     def weights(self, artifact: str) -> tuple[dict[str, np.ndarray], Entry]:

@@ -55,7 +55,8 @@ def compare_runs(
     for run in ids:
         if run not in predictions:
             raise InvalidInputError(
-                f"run {run[:12]} has fewer than 2 labelled {part} predictions (a run that diverged has none)"
+                f"run {run[:12]} has fewer than 2 labelled {part} predictions: it diverged, or a sweep trained it and "
+                "left test alone until it was chosen (`guidestore sweep show --test N`)"
             )
     # One unit: what makes them a pair is the cases, whatever split or seed they come from.
     given = [replace(predictions[run], unit=("pair",)) for run in ids]

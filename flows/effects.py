@@ -185,7 +185,16 @@ def _reference(row: str, decoder: str, members: Sequence[Fact]) -> list[str]:
     """Runs of row I or S+I: of the same decoder where there are such. As published, I is the stored classifier, and
     G(I) reads with that of S: then all there are."""
     runs = [f for f in members if f["row"] == row and not f["control"]]
-    return [f["run"] for f in runs if f["decoder"] == decoder] or [f["run"] for f in runs]
+    for wanted in (decoder, decoder_of_one_code(decoder)):
+        of_decoder = [f["run"] for f in runs if f["decoder"] == wanted]
+        if of_decoder:
+            return of_decoder
+    return [f["run"] for f in runs]
+
+
+def decoder_of_one_code(decoder: str) -> str:
+    """The name of a decoder without the fusion of its two codes: what the rows of one code have."""
+    return decoder.partition(", fusion=")[0]
 
 
 def _covers(

@@ -13,8 +13,10 @@ from embeddings.store import EmbeddingStore
 from embeddings.types import CodeSetKey, PairedCodes
 from flows.ahead import read_ahead
 from flows.cohort_facts import only_split, only_target, split_folds
-from flows.head_runs import HeadJob, commit_heads, plan_heads, train_jobs
+from flows.head_jobs import HeadJob, plan_heads, train_jobs
+from flows.head_runs import commit_heads
 from flows.reporting import Progress, counted, no_progress
+from flows.scoring import score_test
 from flows.settings import GuideSettings
 from flows.threads import one_thread
 from heads.choice import Choice
@@ -66,6 +68,8 @@ def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideRep
                 message = f"heads of {asked.paired.target} on {place}, {job.mode}, seed {asked.seed}"
                 with store.begin(message) as transaction:
                     report.trained += commit_heads(transaction, job, heads)
+    if report.existing:  # a sweep may have trained them, and left test alone
+        score_test(store, report.runs, progress)
     report.snapshot = store.snapshot().version
     build_index(store)
     return report

@@ -1,164 +1,25 @@
-"""Heads in the store: which run ids a training set asks for, what of them is missing, and their commit."""
+"""Heads in the store: the identity of what they were trained on, and their commit as runs."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import math
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embeddings.canonical import canonical_json, sha256_of
-from embeddings.errors import InvalidInputError
-from embeddings.recipe import rows_artifact, weights_artifact
-from embeddings.snapshot import Snapshot
 from embeddings.store import Transaction, versions
 from embeddings.types import CodeSetKey, PairedCodes
-from heads.choice import Choice
 
-if TYPE_CHECKING:  # torch loads with it
-    from heads.input_rows import Mode, TrainedHead
-    from heads.row_training import RowsJob
-    from heads.transfer.train import TransferJob
+if TYPE_CHECKING:  # torch loads with them
+    from flows.head_jobs import HeadJob
+    from heads.input_rows import TrainedHead
 
 IMPLEMENTATION = "2"
 """Part of every run's recipe; bump it when a change of `heads` changes results, so that stored runs are not reused."""
-
-Place = tuple[str, str, int]
-"""(row, control, permutation)."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeadJob:
-    """One target, fold, mode, seed and choice of models, of which the store lacks runs."""
-
-    asked: RowsJob | TransferJob
-    ids: dict[Place, str]
-    """Of the runs to train."""
-    transfer: Transfer | None = None
-    """Of a `TransferJob`."""
-
-    @property
-    def mode(self) -> Mode:
-        return "matched" if self.transfer else self.asked.mode  # pyright: ignore[reportAttributeAccessIssue]
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """How labels are transferred: the student of row T(I), and whether labels may be wrong."""
-
-    student: Choice
-    noisy_labels: bool
-    permutations: int
-
-
-def train_jobs(jobs: Sequence[HeadJob]) -> list[list[TrainedHead]]:
-    """The heads of each job. Jobs of input rows are trained together. Raises InvalidInputError."""
-    from heads.row_training import train_rows
-    from heads.transfer.train import train_transfer
-
-    of_rows = [job.asked for job in jobs if job.transfer is None]
-    trained = iter(train_rows(of_rows))  # pyright: ignore[reportArgumentType]
-    found = []
-    for job in jobs:
-        if job.transfer is None:
-            found.append(next(trained))
-            continue
-        how = job.transfer
-        student = {"student": how.student.name, "student_params": how.student.params}
-        asked: Any = job.asked
-        found += train_transfer([asked], **student, permutations=how.permutations, noisy_labels=how.noisy_labels)
-    return found
-
-
-def plan_transfer(
-    have: Container[str], paired: PairedCodes, *, seed: int, transfer: Transfer, taken: set[str]
-) -> tuple[list[str], HeadJob | None]:
-    """As `plan_heads`, for label transfer: its references, row T(I) and its controls, which are trained together."""
-    from heads.input_rows import SELF_TRAINING, TAUGHT
-    from heads.transfer.train import TRANSFER_ROWS, TransferJob
-
-    places: list[Place] = [(row, "", -1) for row in TRANSFER_ROWS]
-    places += [(TAUGHT, "shuffled", permutation) for permutation in range(transfer.permutations)]
-    places.append((TAUGHT, SELF_TRAINING, -1))
-    recipe = {"implementation": IMPLEMENTATION, "data": paired_digest(paired), "seed": seed}
-    recipe |= {"student": _named(transfer.student), "noisy_labels": transfer.noisy_labels}
-    ids = {
-        place: rows_artifact("run", {**recipe, **dict(zip(("row", "control", "permutation"), place, strict=True))})
-        for place in places
-    }
-    missing = [run for run in ids.values() if run not in have and run not in taken]
-    if not missing:
-        return list(ids.values()), None
-    taken.update(missing)
-    return list(ids.values()), HeadJob(TransferJob(paired, seed), ids, transfer)
-
-
-def plan_heads(
-    snapshot: Snapshot,
-    paired: PairedCodes,
-    *,
-    mode: Mode,
-    seed: int,
-    guidance: Choice,
-    decoder: Choice,
-    permutations: int,
-    taken: set[str],
-    controls: Sequence[str] = ("shuffled",),
-    cross_fit: int = 0,
-    have: Container[str] | None = None,
-) -> tuple[list[str], HeadJob | None]:
-    """All run ids that are asked for, and the job of those that are neither in the store nor `taken`; None for none.
-
-    taken: ids that other jobs train already (rows without G are the same for every G); those of the job are added.
-    have: what the store has; None: what the snapshot has.
-    """
-    from heads.input_rows import ALL_ROWS, places_of
-    from heads.row_training import RowsJob
-
-    places = places_of(ALL_ROWS, permutations, controls)
-    data = paired_digest(paired)
-    ids = {place: _run_id(data, place, mode, seed, guidance, decoder, cross_fit) for place in places}
-    there: Container[str] = snapshot.artifacts if have is None else have
-    missing = {place: run for place, run in ids.items() if run not in there and run not in taken}
-    if not missing:
-        return list(ids.values()), None
-    taken.update(missing.values())
-    stored = {}
-    if mode == "as-published":
-        stored["d_i"] = _classifier(snapshot, paired.inferior_key, paired.target)
-        stored["d_s"] = _classifier(snapshot, paired.superior_key, paired.target)
-    job = RowsJob(paired, mode, seed, guidance, decoder, tuple(missing), cross_fit=cross_fit, **stored)
-    return list(ids.values()), HeadJob(job, missing)
-
-
-def _run_id(data: str, place: Place, mode: str, seed: int, guidance: Choice, decoder: Choice, cross_fit: int) -> str:
-    row, control, permutation = place
-    crossed = {"cross_fit": cross_fit} if cross_fit and row == "G(I)+I" else {}
-    return rows_artifact(
-        "run",
-        {
-            "implementation": IMPLEMENTATION,
-            "data": data,
-            "row": row,
-            "mode": mode,
-            "guidance": _named(guidance) if "G(" in row else "",
-            "decoder": _named(decoder),
-            "control": control,
-            "permutation": permutation,
-            "seed": seed,
-            **crossed,
-        },
-    )
-
-
-def _named(choice: Choice) -> Any:
-    """A bare name where nothing differs from the defaults."""
-    return {"name": choice.name, "params": json.loads(choice.key)} if choice.params else choice.name
 
 
 def paired_digest(paired: PairedCodes) -> str:
@@ -194,24 +55,6 @@ def pairs_digest(paired: PairedCodes) -> str:
 
 def _digest_of(key: CodeSetKey | None) -> str:
     return key.encoder_digest if key else ""
-
-
-def _classifier(snapshot: Snapshot, key: CodeSetKey | None, target: str) -> Any:
-    """D_I or D_S of the encoder that made a code set. Raises InvalidInputError where it was not trained here."""
-    from flows.training import classifier_recipe
-    from heads.registry import load_decoder
-
-    if key is not None:
-        encoders = snapshot.rows("encoders").to_pylist()
-        digest = next((row["weights_sha256"] for row in encoders if row["encoder_digest"] == key.encoder_digest), "")
-        artifact = weights_artifact("decoder", classifier_recipe(digest, target))
-        if digest and artifact in snapshot.artifacts:
-            tensors, entry = snapshot.weights(artifact)
-            return load_decoder(entry.meta["config"], tensors)
-    raise InvalidInputError(
-        f"code set {key} has no trained classifier for target {target}, so mode as-published has no rows I and S; use "
-        "--mode matched"
-    )
 
 
 def commit_heads(transaction: Transaction, job: HeadJob, heads: Sequence[TrainedHead], **extra: Any) -> int:
@@ -275,18 +118,28 @@ def commit_heads(transaction: Transaction, job: HeadJob, heads: Sequence[Trained
             for part, values in head.metrics.items()
             for name, value in values.items()
         ]
-        predictions += [
-            {
-                "run": run,
-                "cohort": paired.cohort,
-                "case_id": case_id,
-                "part": str(part),
-                "label": paired.classes[label] if label >= 0 else None,
-                "predicted": paired.classes[int(np.argmax(row))],
-                "probabilities": [float(value) for value in row],
-            }
-            for case_id, part, label, row in zip(
-                head.case_ids, head.parts, head.labels, head.probabilities, strict=True
-            )
-        ]
+        predictions += prediction_rows(run, paired, head.case_ids, head.parts, head.labels, head.probabilities)
     return len(transaction.write_runs(runs, metrics, predictions, inputs=inputs))
+
+
+def prediction_rows(
+    run: str,
+    paired: PairedCodes,
+    case_ids: Sequence[str],
+    parts: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+) -> list[dict[str, Any]]:
+    """Rows of schema ``predictions`` of m cases: their (m,) parts and labels (-1: none), and (m, k) probabilities."""
+    return [
+        {
+            "run": run,
+            "cohort": paired.cohort,
+            "case_id": case_id,
+            "part": str(part),
+            "label": paired.classes[label] if label >= 0 else None,
+            "predicted": paired.classes[int(np.argmax(row))],
+            "probabilities": [float(value) for value in row],
+        }
+        for case_id, part, label, row in zip(case_ids, parts, labels, probabilities, strict=True)
+    ]

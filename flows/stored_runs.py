@@ -44,13 +44,21 @@ def label_budget(fact: Mapping[str, Any]) -> int | str:
     return json.loads(fact["settings"]).get("labelled", "all")
 
 
+def scored_runs(snapshot: Snapshot, part: Part) -> set[str]:
+    """Ids of the runs that have predictions on `part`; a sweep leaves test alone until heads were chosen."""
+    predictions = snapshot.rows("predictions")
+    return set(predictions.filter(pc.field("part") == part)["run"].unique().to_pylist())
+
+
 def newest_runs(
-    snapshot: Snapshot, condition: Callable[[dict[str, Any]], bool]
+    snapshot: Snapshot, condition: Callable[[dict[str, Any]], bool], part: Part = "test"
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Place -> row of schema ``runs`` of its newest run, of those that fulfil the condition."""
+    """Place -> row of schema ``runs`` of its newest run, of those that fulfil the condition and were scored on `part`
+    (or have diverged)."""
     newest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    scored = scored_runs(snapshot, part)
     for run in snapshot.rows("runs").to_pylist():
-        if condition(run):
+        if condition(run) and (run["run"] in scored or run["status"] != "ok"):
             place = place_of(run)
             if place not in newest or newest[place]["snapshot"] <= run["snapshot"]:
                 newest[place] = run

@@ -86,6 +86,11 @@ class SweepFile(BaseModel):
     guidance: Models = Field(
         default=(Model(name="autoencoder"),), description="Guidance models G; [] for none: students alone."
     )
+    fusion: Models = Field(
+        default=(Model(name="concatenation"),),
+        min_length=1,
+        description="How the two codes of S+I and G(I)+I are joined.",
+    )
     decoder: Models = Field(default=(Model(name="mlp"),), min_length=1, description="Decoders D_c.")
     seeds: Annotated[Numbers, Field(min_length=1)] = (0,)
     controls: Annotated[tuple[Literal["shuffled", "noise", "repeated"], ...], BeforeValidator(_listed)] = Field(
@@ -94,14 +99,19 @@ class SweepFile(BaseModel):
     cross_fit: int = Field(default=0, ge=0, description="Folds of G for the train cases of G(I)+I; 0: none.")
     permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls of each guided row.")
     students: Models = Field(
-        default=(), description="Students of label transfer: each adds row T(I) with its controls, on the same codes."
+        default=(),
+        description="Students of label transfer: each adds row T(I) with its controls, on the same codes; with "
+        "`guidance`, it reads [G(z_I), z_I].",
+    )
+    baselines: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        default=(), description="KD(I), GD(I), E(I): distillation without G, generalized distillation, ensemble."
     )
     noisy_labels: bool = Field(default=False, description="For students: labels may be wrong.")
     labelled: Annotated[tuple[Budget, ...], BeforeValidator(_listed)] = Field(
         default=("all",), min_length=1, description="Labels of the train part that heads may see; drawn per class."
     )
 
-    def choices(self, kind: Literal["guidance", "decoder", "students"]) -> list[Choice]:
+    def choices(self, kind: Literal["guidance", "fusion", "decoder", "students"]) -> list[Choice]:
         """The grid of one kind of model, each once."""
         models: tuple[Model, ...] = getattr(self, kind)
         return list(dict.fromkeys(choice for model in models for choice in model.choices()))

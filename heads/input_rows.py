@@ -32,15 +32,17 @@ GUIDED = "G(I)"
 GUIDED_PLUS_I = "G(I)+I"
 TAUGHT = "T(I)"
 """Taught by z_S, reads z_I alone: label transfer, which heads.transfer trains."""
+BASELINE_ROWS = ("KD(I)", "GD(I)", "E(I)")
+"""Distillation without G, generalized distillation, decision-level ensemble: heads.baselines trains them."""
 ALL_ROWS = (S_PLUS_I, S, I, GUIDED, GUIDED_PLUS_I)
 """In the order of the paper's tables; those that `train_rows` trains."""
-TABLE_ROWS = (*ALL_ROWS, TAUGHT)
+TABLE_ROWS = (*ALL_ROWS, *BASELINE_ROWS, TAUGHT)
 """In the order of our tables."""
 GUIDED_ROWS = (GUIDED, GUIDED_PLUS_I)
 """Have a G."""
-ROWS_WITH_CONTROLS = (*GUIDED_ROWS, TAUGHT)
+ROWS_WITH_CONTROLS = (*GUIDED_ROWS, *BASELINE_ROWS, TAUGHT)
 INFERIOR_ROWS = (I, GUIDED, GUIDED_PLUS_I, TAUGHT)
-"""Need z_I alone at test time."""
+"""Need z_I alone at test time, as baselines do, which heads.baselines predicts."""
 SELF_TRAINING = "self-training"
 """The control of T(I) whose teacher reads z_I: the same recipe without the superior modality."""
 

@@ -99,9 +99,10 @@ def apply_log(con: duckdb.DuckDBPyConnection, storage: Storage, log: pa.Table, s
     if "codes" in present:
         _load_codes(con, storage, by_kind.filter(pc.field("kind") == "codes"))
     for kind in SCHEMAS:
-        entry_kind = "run" if kind in RUN_KINDS else f"rows:{kind}"
-        if entry_kind in present:
-            _load_rows(con, storage, kind, by_kind.filter(pc.field("kind") == entry_kind))
+        # Metrics and predictions come with their run, or later.
+        for entry_kind in ("run", f"rows:{kind}") if kind in RUN_KINDS else (f"rows:{kind}",):
+            if entry_kind in present:
+                _load_rows(con, storage, kind, by_kind.filter(pc.field("kind") == entry_kind), entry_kind == "run")
     con.register("new_log", new.select(_LOG_COLUMNS))
     con.execute("INSERT INTO base.log FROM new_log")
     con.unregister("new_log")
@@ -164,12 +165,12 @@ def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, entries: pa.Ta
             con.unregister("rows")
 
 
-def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, entries: pa.Table) -> None:
+def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, entries: pa.Table, of_runs: bool) -> None:
     placed = _placed(entries, f"objects/rows/{kind}/")
     names = SCHEMAS[kind].names
     for refs, batch in _batches(storage, placed):
         # A file of runs may hold one that another writer committed first, so runs are joined by their id too.
-        rows = _joined(batch, placed, "run" if kind in RUN_KINDS else None, names)
+        rows = _joined(batch, placed, "run" if of_runs else None, names)
         if kind == "runs":
             _check_count(rows, placed, refs)
         con.register("rows", rows.select([*names, "artifact", "added_at", "removed_at"]))

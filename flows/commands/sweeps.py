@@ -22,8 +22,8 @@ File = Annotated[Path, typer.Argument(help="The sweep: a YAML file.")]
 def plan(file: File, store: Store = STORE, format_: Format = "table") -> None:
     """Say how many heads a sweep trains, how many distinct G, and about how long that takes here."""
     from flows.output import show_rows
-    from flows.sweep import plan_sweep
     from flows.sweep_file import read_sweep
+    from flows.sweep_plan import plan_sweep
 
     found = plan_sweep(store, read_sweep(file))
     row = {
@@ -34,6 +34,7 @@ def plan(file: File, store: Store = STORE, format_: Format = "table") -> None:
         "to train": found.missing,
         "distinct G": found.guidance_fits,
         "decoders": found.decoder_fits,
+        "students": found.student_fits,
         "batches": found.batches,
         "minutes, about": round(found.seconds / 60, 1),
     }
@@ -43,15 +44,22 @@ def plan(file: File, store: Store = STORE, format_: Format = "table") -> None:
 
 
 @app.command()
-def run(file: File, store: Store = STORE) -> None:
-    """Train what the store lacks of a sweep; killed and run again, it goes on where it was."""
+def run(
+    file: File,
+    device: Annotated[str, typer.Option("--device", help="Where networks train: cpu, cuda, cuda:1, …")] = "cpu",
+    store: Store = STORE,
+) -> None:
+    """Train what the store lacks of a sweep; killed and run again, it goes on where it was.
+
+    Test is not read: `guidestore sweep show --test N` scores the heads that were chosen on val.
+    """
     from flows.progress import progress_bars
     from flows.sweep import run_sweep
     from flows.sweep_file import read_sweep
 
     sweep = read_sweep(file)
     with progress_bars() as progress:
-        report = run_sweep(store, sweep, progress)
+        report = run_sweep(store, sweep, progress, device=device)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
     print(
@@ -65,7 +73,8 @@ def show(
     file: File,
     top: Annotated[int, typer.Option("--top", min=1, help="How many heads to print.")] = 20,
     test: Annotated[
-        int, typer.Option("--test", min=0, help="Look at test for this many of the best on val. Each look is counted.")
+        int,
+        typer.Option("--test", min=0, help="Score this many of the best on val on test. Each look at it is counted."),
     ] = 0,
     metric: Annotated[
         Literal["balanced_accuracy", "f1_micro", "auroc"], typer.Option("--metric", help="What to rank by.")
@@ -79,11 +88,13 @@ def show(
     """
     from embeddings.store import EmbeddingStore
     from flows.output import show_rows
-    from flows.sweep import count_looks, rank_sweep
+    from flows.progress import progress_bars
     from flows.sweep_file import read_sweep
+    from flows.sweep_ranking import count_looks, rank_sweep
 
     sweep = read_sweep(file)
-    ranked = rank_sweep(store, sweep, metric=metric, chosen=test)
+    with progress_bars() as progress:
+        ranked = rank_sweep(store, sweep, metric=metric, chosen=test, progress=progress)
     rows = [one.as_row() for one in ranked[:top]]
     columns = list(rows[0])
     title = f"{len(ranked)} guided heads, {metric} on val"
@@ -96,3 +107,31 @@ def show(
     if test:
         looks = count_looks(EmbeddingStore.open(store).snapshot(), sweep.cohort)
         print(f"looks at test of cohort {sweep.cohort} so far: {looks}", file=sys.stderr)
+
+
+@app.command()
+def curve(
+    file: File,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to draw it: a .svg or .png file.")],
+    heads: Annotated[int, typer.Option("--heads", min=1, help="How many heads to draw, the best on val first.")] = 4,
+    test: Annotated[
+        bool, typer.Option("--test", help="Score on test instead of val what is drawn. The look at it is counted.")
+    ] = False,
+    metric: Annotated[
+        Literal["balanced_accuracy", "f1_micro", "auroc"], typer.Option("--metric", help="What to draw.")
+    ] = "balanced_accuracy",
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Draw what labels buy, in a sweep of several `labelled`: for I, the guided heads and their controls."""
+    from flows.label_curve import draw_curves, label_curves
+    from flows.output import show_rows
+    from flows.progress import progress_bars
+    from flows.sweep_file import read_sweep
+
+    with progress_bars() as progress:
+        curves = label_curves(store, read_sweep(file), metric=metric, heads=heads, test=test, progress=progress)
+    draw_curves(curves, output)
+    rows = [row for one in curves for row in one.as_rows()]
+    show_rows(rows, list(rows[0]), format_, title=f"{metric} on {'test' if test else 'val'}, 95 % intervals over cases")
+    print(f"drawn to {output}", file=sys.stderr)

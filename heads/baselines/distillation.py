@@ -19,13 +19,13 @@ from heads.baselines.student import Lesson, check_student, teach
 from heads.checks import check_number
 from heads.errors import DivergedError
 from heads.guidance.controls import SHUFFLED, shuffle_pairs
-from heads.input_rows import S, TrainedHead
+from heads.input_rows import BASELINE_ROWS, S, TrainedHead
 from heads.networks import softmax
 from heads.protocol import FrozenDecoder
 from heads.registry import build_decoder, load_decoder
 from heads.row_training import RowsJob, train_rows
 
-KD, GD = "KD(I)", "GD(I)"
+KD, GD, _ = BASELINE_ROWS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from heads.baselines.outcome import diverged_head, outcome
-from heads.input_rows import GUIDED, Component, I, TrainedHead, places_of, predict_row
+from heads.input_rows import BASELINE_ROWS, GUIDED, Component, I, TrainedHead, places_of, predict_row
 from heads.row_training import RowsJob, train_rows
 
-ENSEMBLE = "E(I)"
+ENSEMBLE = BASELINE_ROWS[2]
 
 
 def ensemble(jobs: Sequence[RowsJob], *, permutations: int, device: str) -> list[list[TrainedHead]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from embeddings.errors import InvalidInputError
 from heads.checks import check_fit, check_seed
+from heads.decoders.class_weights import weights_as_given_k
 from heads.decoders.mlp import Mlp
 from heads.errors import DivergedError
 from heads.networks import diverged, layers_to_tensors
@@ -64,14 +65,11 @@ def teach(lessons: Sequence[Lesson], *, device: str) -> list[tuple[Mlp, dict[str
             lesson.x_nd, lesson.labels, lesson.x_val_nd, lesson.labels_val, k, "student"
         )
         scale = Standardiser.fit(x_nd) if use.standardise else Standardiser.identity(x_nd.shape[1])
-        weights = use.class_weights
-        if weights == "balanced":
-            weights = tuple(len(labels) / (k * np.bincount(labels, minlength=k)))
         task = SoftClasses(
             labels=labels,
             x_val_nd=scale.apply(x_val_nd).astype(np.float32),
             labels_val=labels_val,
-            class_weights=np.asarray(weights, dtype=np.float64),
+            class_weights=weights_as_given_k(use.class_weights, labels, k, "student"),
             weighted_sampler=use.weighted_sampler,
             patience=use.patience,
             relu_dropout_on_logits=use.relu_dropout_on_logits,

@@ -18,8 +18,10 @@ from embeddings.storage import LocalStorage
 from embeddings.store import EmbeddingStore
 from flows.guide import guide
 from flows.settings import GuideSettings
-from flows.sweep import plan_sweep, rank_sweep, run_sweep
+from flows.sweep import run_sweep
 from flows.sweep_file import SweepFile
+from flows.sweep_plan import plan_sweep
+from flows.sweep_ranking import rank_sweep
 from tests.commandline import guidestore
 from tests.report_store import make_store
 
@@ -186,10 +188,160 @@ def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> 
     ranked = rank_sweep(store, taught)
     assert [one.effect.row for one in ranked] == ["T(I)", "T(I)"]
     assert all(one.effect.effect and one.effect.effect.gain_over_self_training for one in ranked)
-    with pytest.raises(InvalidInputError, match="neither guidance nor students"):
+    with pytest.raises(InvalidInputError, match="asks for 0 heads: it has neither guidance"):
         plan_sweep(store, sweep(guidance=[], students=[]))
     with pytest.raises(InvalidInputError, match="did you mean 'ridge'"):
         plan_sweep(store, sweep(students="rigde"))
+
+
+def parts_of(root: Path, kind: str) -> dict[str, set[str]]:
+    """Run -> parts that the store has rows of `kind` for."""
+    found: dict[str, set[str]] = {}
+    for row in EmbeddingStore.open(root).snapshot().rows(kind).to_pylist():
+        found.setdefault(row["run"], set()).add(row["part"])
+    return found
+
+
+def test_test_is_scored_for_the_chosen_and_what_they_are_compared_with(store: Path) -> None:
+    one = sweep(targets="PIG", decoder="logistic", labelled="all")
+    run_sweep(store, one)
+    for kind in ("metrics", "predictions"):
+        assert set().union(*parts_of(store, kind).values()) == {"val"}
+    assert "has no" not in guidestore("sql", "FROM metrics WHERE part = 'test'", "--store", store).stderr
+    ranked = rank_sweep(store, one, chosen=1)
+    assert ranked[0].test
+    assert ranked[0].test.effect
+    assert ranked[1].test is None
+    scored = {run for run, parts in parts_of(store, "predictions").items() if "test" in parts}
+    facts = {run["run"]: run for run in stored_runs(store)}
+    best = ranked[0].effect
+    kept = {(facts[run]["row"], facts[run]["control"], facts[run]["guidance"]) for run in scored}
+    assert kept == {
+        ("I", "", ""),
+        ("S+I", "", ""),
+        (best.row, "", best.guidance),
+        (best.row, "shuffled", best.guidance),
+    }
+    assert len(scored) == 2 * 4
+    shown = guidestore(
+        "sql", "SELECT count(DISTINCT run) AS n FROM metrics WHERE part = 'test'", "--store", store, "--format", "json"
+    )
+    assert json.loads(shown.stdout) == [{"n": 8}]
+    head = EmbeddingStore.open(store).snapshot().version
+    rank_sweep(store, one, chosen=1)  # a look more, but nothing to score
+    assert EmbeddingStore.open(store).snapshot().version == head + 1
+    assert fsck(LocalStorage(store)).clean
+
+
+def test_scored_later_is_as_if_scored_at_once(store: Path, tmp_path: Path) -> None:
+    """Rows with and without G, baselines and students: predictions on test from the stored weights, to the bit."""
+    settings = {
+        "cohort": "skin", "targets": ("PIG",), "inferior": "clinical/made", "superior": "dermoscopy/made",
+        "guidance": "ridge", "decoder": "logistic", "permutations": 1,
+    }  # fmt: skip
+    (tmp_path / "other").mkdir()
+    other = make_store(tmp_path / "other", targets=())
+    guide(GuideSettings(store=other, **settings))  # pyright: ignore[reportArgumentType]
+    one = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=0)
+    run_sweep(store, one)
+    guide(GuideSettings(store=store, **settings))  # pyright: ignore[reportArgumentType]
+
+    def rows(root: Path, kind: str) -> list[dict]:
+        found = EmbeddingStore.open(root).snapshot().rows(kind).to_pylist()
+        return sorted(found, key=lambda row: (row["run"], row["part"], row.get("case_id", ""), row.get("metric", "")))
+
+    assert rows(store, "predictions") == rows(other, "predictions")
+    assert rows(store, "metrics") == rows(other, "metrics")
+
+
+def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> None:
+    small = {"name": "mlp", "hidden_units": 4, "epochs": 30}
+    one = sweep(
+        targets="PIG", guidance="ridge", decoder=[small, "logistic"], labelled="all", seeds=0,
+        baselines=["KD(I)", "GD(I)", "E(I)"], students={"name": "ridge", "guidance": "linear"},
+    )  # fmt: skip
+    report = run_sweep(store, one)
+    # Per decoder: rows, guided ones shuffled, E(I); of the mlp KD(I) and GD(I) too; the student's own rows.
+    assert report.trained == 2 * (5 + 2 + 2) + 4 + (4 + 1 + 1)
+    assert report.notes == ["KD(I) and GD(I) distil into an mlp, so they are left out with decoder logistic"]
+    assert run_sweep(store, one).trained == 0
+    ranked = rank_sweep(store, one, chosen=100)
+    heads = {(one.effect.row, one.effect.guidance) for one in ranked}
+    assert heads >= {("KD(I)", ""), ("GD(I)", ""), ("E(I)", "ridge"), ("T(I)", "label_transfer(guidance=linear)")}
+    assert all(one.test and one.test.effect for one in ranked)
+    plan = plan_sweep(store, one.model_copy(update={"seeds": (5,)}))
+    assert plan.student_fits == 6
+    assert plan.seconds > 0
+    with pytest.raises(InvalidInputError, match=r"did you mean 'KD\(I\)'"):
+        plan_sweep(store, sweep(baselines="KD(i)"))
+
+
+def test_each_guidance_is_fitted_once_for_all_decoders_targets_and_budgets(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from heads.guidance.ridge import Ridge
+
+    fits = []
+    fit = Ridge.fit
+    monkeypatch.setattr(Ridge, "fit", lambda self, *codes, **more: fits.append(1) or fit(self, *codes, **more))
+    one = sweep(guidance="ridge", decoder=["logistic", "prototype", "knn"], seeds=[0, 1])
+    plan = plan_sweep(store, one)
+    assert plan.guidance_fits == 2 * 2  # seeds x (true, shuffled)
+    fits.clear()
+    run_sweep(store, one)
+    assert len(fits) == 4
+
+
+def test_a_curve_shows_what_labels_buy(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "budget.yaml"
+    file.write_text(
+        "cohort: skin\ntargets: PIG\ninferior: clinical/made\nsuperior: dermoscopy/made\nguidance: ridge\n"
+        "decoder: logistic\nstudents: ridge\nlabelled: [8, 16, all]\npermutations: 1\n"
+    )
+    assert guidestore("sweep", "run", file, "--store", store).returncode == 0
+    drawn = tmp_path / "out" / "curve.svg"
+    done = guidestore("sweep", "curve", file, "--output", drawn, "--format", "json", "--store", store)
+    assert done.returncode == 0, done.stderr
+    assert "labelled train cases" in drawn.read_text() or drawn.stat().st_size > 5_000
+    rows = json.loads(done.stdout)
+    taught = [row for row in rows if row["row"] == "T(I)"]
+    lines = {"guided", "I", "shuffled pairs", "self-training", "I, all labels"}
+    assert {row["line"] for row in taught} == lines
+    assert {row["labels"] for row in taught if row["line"] == "I"} == {8.0, 16.0, 36.0}
+    assert {row["line"] for row in rows if row["row"] == "G(I)"} == lines - {"self-training"}
+    assert all(row["low"] <= row["balanced_accuracy"] <= row["high"] for row in rows)
+    assert set().union(*parts_of(store, "predictions").values()) == {"val"}
+    done = guidestore("sweep", "curve", file, "--output", drawn, "--test", "--heads", 1, "--store", store)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(guidestore("sql", "SELECT count(*) AS n FROM looks", "--store", store, "--format", "json").stdout)
+    bad = guidestore("sweep", "curve", file, "--output", tmp_path / "curve.txt", "--store", store)
+    assert bad.returncode != 0
+    assert "curve.txt" in bad.stderr
+    one = guidestore("sweep", "curve", write_sweep(tmp_path / "one.yaml"), "--output", drawn, "--store", store)
+    assert "one label budget" in one.stderr
+
+
+def write_sweep(file: Path) -> Path:
+    file.write_text(json.dumps({**GRID, "labelled": "all"}))
+    return file
+
+
+def test_a_superior_modality_that_many_lack_is_said(store: Path) -> None:
+    from flows.import_codes import import_codes
+
+    root, half = EmbeddingStore.open(store), store.parent / "half.csv"
+    codes = root.snapshot().codes(root.snapshot().code_set("skin/dermoscopy/made"))
+    lines = [
+        f"{case}," + ",".join(map(str, code))
+        for case, code in zip(codes.case_ids, codes.codes_nd.tolist(), strict=True)
+    ]
+    half.write_text("\n".join(["case_id," + ",".join(f"c{d}" for d in range(codes.codes_nd.shape[1])), *lines[::2]]))
+    import_codes(store, half, cohort="skin", modality="dermoscopy", encoder="half")
+    report = run_sweep(
+        store, sweep(targets="PIG", superior="dermoscopy/half", guidance="ridge", labelled="all", seeds=0)
+    )
+    assert any("18 of 36 train cases" in note and "G learns from the 18 pairs" in note for note in report.notes)
+    assert report.trained
 
 
 def test_advice_is_two_sentences_and_trains_nothing(store: Path) -> None:
