@@ -238,7 +238,7 @@ class PairingIssue:
     case_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class PairedCodes:
     """Paired codes and labels of one snapshot under one split and fold: what heads train on.
 

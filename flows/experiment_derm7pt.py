@@ -89,6 +89,7 @@ def run_derm7pt(settings: Derm7ptSettings, progress: Progress = no_progress) -> 
             decoder=settings.decoder or preset.decoder,
             modes=(settings.mode or preset.mode,),
             permutations=settings.permutations,
+            device=settings.device,
         ),
         progress,
     )

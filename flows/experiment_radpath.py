@@ -82,6 +82,7 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
                     decoder=settings.decoder or ("mlp" if small else "radpath-paper"),
                     modes=(settings.mode,),
                     permutations=settings.permutations,
+                    device=settings.device,
                 ),
                 progress,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from embeddings.errors import InvalidInputError
 from embeddings.pairing import pair
@@ -18,7 +19,7 @@ from flows.head_runs import commit_heads
 from flows.reporting import Progress, counted, no_progress
 from flows.scoring import score_test
 from flows.settings import GuideSettings
-from flows.threads import one_thread
+from flows.threads import check_device, one_thread
 from heads.choice import Choice
 from warehouse.indexer import build_index
 
@@ -40,6 +41,7 @@ def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideRep
     The targets and modes of a fold and seed are trained together, because they share every G, and two such batches at a
     time, each on one core. Raises GuidestoreError: unknown names, leakage between folds, too few cases.
     """
+    check_device(settings.device)
     store = EmbeddingStore.open(settings.store)
     snapshot = store.snapshot()
     targets = settings.targets or (only_target(snapshot, settings.cohort),)
@@ -55,11 +57,9 @@ def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideRep
             for seed in settings.seeds:
                 yield _planned(snapshot, settings, paired, seed, report)
 
-    what = f"guide {settings.inferior} by {settings.superior}"
+    what, train = f"guide {settings.inferior} by {settings.superior}", partial(train_jobs, device=settings.device)
     with one_thread():
-        for jobs, trained in counted(
-            read_ahead(train_jobs, batches()), len(folds) * len(settings.seeds), what, progress
-        ):
+        for jobs, trained in counted(read_ahead(train, batches()), len(folds) * len(settings.seeds), what, progress):
             if isinstance(trained, InvalidInputError):
                 raise trained
             for job, heads in zip(jobs, trained, strict=True):
@@ -67,7 +67,7 @@ def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideRep
                 place = f"{settings.cohort}/{split}/{asked.paired.fold}"
                 message = f"heads of {asked.paired.target} on {place}, {job.mode}, seed {asked.seed}"
                 with store.begin(message) as transaction:
-                    report.trained += commit_heads(transaction, job, heads)
+                    report.trained += commit_heads(transaction, job, heads, device=settings.device)
     if report.existing:  # a sweep may have trained them, and left test alone
         score_test(store, report.runs, progress)
     report.snapshot = store.snapshot().version

@@ -190,8 +190,9 @@ def plan_heads(
 
     def job(missing: dict[Place, str]) -> HeadJob:
         stored = _stored_decoders(snapshot, paired) if mode == "as-published" else {}
-        stored |= {"fusion": fusion} if fusion != CONCATENATION else {}  # TEMP
-        asked = RowsJob(paired, mode, seed, guidance, decoder, tuple(missing), cross_fit=cross_fit, **stored)
+        asked = RowsJob(
+            paired, mode, seed, guidance, decoder, tuple(missing), cross_fit=cross_fit, fusion=fusion, **stored
+        )
         return HeadJob(asked, missing)
 
     ids = {place: run_id(place) for place in places_of(ALL_ROWS, permutations, controls)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,6 +24,20 @@ IMPLEMENTATION = "2"
 """Part of every run's recipe; bump it when a change of `heads` changes results, so that stored runs are not reused."""
 
 
+def _once_each(digest: Callable[[PairedCodes], str]) -> Callable[[PairedCodes], str]:
+    """`digest`, which reads all codes, once per object: a sweep asks for it with every head."""
+    known: WeakKeyDictionary[PairedCodes, str] = WeakKeyDictionary()
+
+    @functools.wraps(digest)
+    def remembered(paired: PairedCodes) -> str:
+        if paired not in known:
+            known[paired] = digest(paired)
+        return known[paired]
+
+    return remembered
+
+
+@_once_each
 def paired_digest(paired: PairedCodes) -> str:
     """Identity of a training set: codes, cases, labels, parts and classes."""
     arrays = hashlib.sha256()
@@ -38,6 +54,7 @@ def paired_digest(paired: PairedCodes) -> str:
     )
 
 
+@_once_each
 def pairs_digest(paired: PairedCodes) -> str:
     """Identity of what G is fitted on: the codes of the train pairs, whatever their labels."""
     rows = paired.rows("train", paired.is_pair)

@@ -107,6 +107,7 @@ class GuideSettings(_Settings):
         "freshly trained decoder of one family. Imported codes have no classifiers and use matched.",
     )
     permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls per fold and seed.")
+    device: str = Field(default="cpu", description="Where networks train: cpu, cuda, cuda:1, …")
 
 
 class RadPathSettings(_Settings):

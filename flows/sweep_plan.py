@@ -16,7 +16,6 @@ from embeddings.store import EmbeddingStore
 from embeddings.types import PairedCodes
 from flows.cohort_facts import only_split, only_target, split_folds
 from flows.head_jobs import (
-    CONCATENATION,
     Baselines,
     HeadJob,
     Transfer,
@@ -155,7 +154,7 @@ class _Grid:
     def _check_names(self) -> None:
         from heads.checks import unknown_name
         from heads.input_rows import BASELINE_ROWS
-        from heads.registry import build_decoder, build_guidance
+        from heads.registry import build_decoder, build_fusion, build_guidance
         from heads.transfer.students.protocol import build_student
 
         for target, choice in itertools.product(self.targets, self.decoders):
@@ -163,10 +162,7 @@ class _Grid:
         for choice in self.guidance:
             build_guidance(choice.name, **choice.params)
         for choice in self.fusions:
-            if choice != CONCATENATION:
-                from heads.registry import build_fusion  # TEMP
-
-                build_fusion(choice.name, **choice.params)
+            build_fusion(choice.name, **choice.params)
         for student, guidance in self.students:
             build_student(student.name, **student.params)
             if guidance:

@@ -36,6 +36,7 @@ def guide(
     permutations: Annotated[
         int, typer.Option("--permutations", min=0, help="Shuffled-pairs controls per fold and seed.")
     ] = 5,
+    device: Annotated[str, typer.Option("--device", help="Where networks train: cpu, cuda, cuda:1, …")] = "cpu",
     advise: Annotated[
         bool, typer.Option("--advise", help="Train nothing: say whether guidance can be expected to help, and which.")
     ] = False,
@@ -64,6 +65,7 @@ def guide(
         split=split,
         folds=tuple(fold or ()),
         targets=tuple(target or ()),
+        device=device,
         seeds=tuple(seed or (0,)),
         permutations=permutations,
     )

@@ -276,6 +276,25 @@ def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> Non
         plan_sweep(store, sweep(baselines="KD(i)"))
 
 
+def test_fusions_are_a_part_of_the_grid(store: Path) -> None:
+    """Rows of one code are shared by all fusions; a fused head is compared with I of its own decoder."""
+    one = sweep(
+        targets="PIG", guidance="ridge", decoder=["logistic", "prototype"], labelled="all", seeds=0,
+        fusion=["concatenation", "late", {"name": "gated", "epochs": 20}],
+    )  # fmt: skip
+    report = run_sweep(store, one)
+    # Per decoder: S, I, G(I) and its control; of each fusion S+I, G(I)+I and its control.
+    assert report.trained == 2 * (4 + 3 * 3)
+    assert run_sweep(store, one).trained == 0
+    decoders = {run["decoder"] for run in stored_runs(store) if run["row"] == "G(I)+I"}
+    assert {"logistic", "logistic, fusion=late", "prototype, fusion=gated(epochs=20)"} <= decoders
+    ranked = rank_sweep(store, one, chosen=100)
+    assert len(ranked) == 2 * 4
+    assert all(one.test and one.test.effect for one in ranked)
+    with pytest.raises(InvalidInputError, match="did you mean 'gated'"):
+        plan_sweep(store, sweep(fusion="gate"))
+
+
 def test_each_guidance_is_fitted_once_for_all_decoders_targets_and_budgets(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
