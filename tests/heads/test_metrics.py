@@ -27,13 +27,15 @@ def test_hand_counted_example():
 @given(st.integers(2, 5), st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
 def test_agrees_with_scikit_learn_where_every_class_occurs(k, seed):
-    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+    from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(k), rng.integers(0, k, 20)])
     probabilities = rng.dirichlet(np.ones(k), len(labels))
     metrics = evaluate(labels, probabilities, [f"c{i}" for i in range(k)])
     assert metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, probabilities.argmax(axis=1)))
+    assert metrics["f1_micro"] == pytest.approx(f1_score(labels, probabilities.argmax(axis=1), average="micro"))
+    assert metrics["log_loss"] == pytest.approx(log_loss(labels, probabilities))
     scores = probabilities[:, 1] if k == 2 else probabilities
     assert metrics["auroc"] == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
 
