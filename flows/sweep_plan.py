@@ -309,7 +309,8 @@ def _fit_seconds(kind: str, choice: Choice, job: HeadJob) -> float:
     target = {"target": paired.target} if kind == "decoder" else {}
     build = build_guidance if kind == "guidance" else build_decoder
     model = build(choice.name, **target, **choice.params)
-    epochs = model.config.get("epochs", 0)
+    config = model.config
+    epochs = config.get("decoder", config).get("epochs", 0)  # a calibrated decoder holds its own
     if epochs:
         model = build(choice.name, **target, **{**choice.params, "epochs": min(TIMED_EPOCHS, epochs)})
     pairs = paired.rows("train", paired.is_pair)

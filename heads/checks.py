@@ -157,8 +157,7 @@ def check_numbers(
 
 def take_tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...], what: str) -> np.ndarray:
     """tensors[name], which must have `shape` (None: any length) and be finite floats."""
-    if name not in tensors:
-        raise InvalidInputError(f"{what}: tensor {name!r} is missing; there are {', '.join(sorted(tensors)) or 'none'}")
+    _require(tensors, name, what)
     array = np.asarray(tensors[name])
     fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
     if not fits or array.dtype.kind != "f" or not np.isfinite(array).all():
@@ -167,6 +166,22 @@ def take_tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int |
             f"{what}: tensor {name!r} is {array.dtype} of shape {array.shape}; it must be finite floats of {wanted}"
         )
     return np.ascontiguousarray(array)
+
+
+def take_bytes(tensors: Mapping[str, np.ndarray], name: str, what: str) -> bytes:
+    """tensors[name], which must be (n,) uint8."""
+    _require(tensors, name, what)
+    array = np.asarray(tensors[name])
+    if array.ndim != 1 or array.dtype != np.uint8:
+        raise InvalidInputError(
+            f"{what}: tensor {name!r} is {array.dtype} of shape {array.shape}; it must be uint8 of one axis"
+        )
+    return array.tobytes()
+
+
+def _require(tensors: Mapping[str, np.ndarray], name: str, what: str) -> None:
+    if name not in tensors:
+        raise InvalidInputError(f"{what}: tensor {name!r} is missing; there are {', '.join(sorted(tensors)) or 'none'}")
 
 
 def not_fitted(what: str) -> InvalidInputError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from heads.decoders.calibrated import Calibrated
 from heads.errors import DivergedError
 from heads.protocol import BatchDecoder, BatchGuidanceModel, Decoder, DecoderProblem, GuidanceModel, GuidanceProblem
 
@@ -16,6 +17,28 @@ def fit_decoders(problems: Sequence[DecoderProblem], *, device: str = "cpu") -> 
     list (but for rounding: see heads.protocol). device: where networks train, "cpu" or "cuda"; other models ignore it.
     Raises InvalidInputError where a problem is none; of networks, all are checked before any is trained.
     """
+    within = [p.decoder.problem_within(p) if isinstance(p.decoder, Calibrated) else p for p in problems]
+    fitted = _fit_uncalibrated(within, device)
+    return [
+        _calibrate(p.decoder, own, done) if isinstance(p.decoder, Calibrated) else done
+        for p, own, done in zip(problems, within, fitted, strict=True)
+    ]
+
+
+def _calibrate(
+    decoder: Calibrated, within: DecoderProblem, fitted: Decoder | DivergedError
+) -> Calibrated | DivergedError:
+    """`decoder`, once the problem within it came out as `fitted`."""
+    if isinstance(fitted, DivergedError):
+        return fitted
+    try:
+        return decoder.calibrate(within)
+    except DivergedError as error:
+        return error
+
+
+def _fit_uncalibrated(problems: Sequence[DecoderProblem], device: str) -> list[Decoder | DivergedError]:
+    """`fit_decoders` of decoders that are not Calibrated."""
     batched = _by_class([problem.decoder for problem in problems], "fit_many")
     fitted: dict[int, Decoder | DivergedError] = {}
     for kind, places in batched.items():

@@ -8,6 +8,7 @@
 | G(I) | G(z_I) | stored D_S, frozen | the decoder of row S, frozen | z_I |
 | G(I)+I | [G(z_I), z_I] | fresh decoder (D_c, eq. 5) | fresh decoder | z_I |
 
+Where a row has two codes, its decoder reads them side by side, or combined by a fusion (heads.fusion).
 Comparing C_I with D_c mixes two changes (guidance, and another decoder); `matched` changes one at a time.
 """
 
@@ -40,6 +41,8 @@ TABLE_ROWS = (*ALL_ROWS, *BASELINE_ROWS, TAUGHT)
 """In the order of our tables."""
 GUIDED_ROWS = (GUIDED, GUIDED_PLUS_I)
 """Have a G."""
+FUSED_ROWS = (S_PLUS_I, GUIDED_PLUS_I)
+"""Their decoder reads two codes, [z_S or G(z_I), z_I], which a fusion may combine."""
 ROWS_WITH_CONTROLS = (*GUIDED_ROWS, *BASELINE_ROWS, TAUGHT)
 INFERIOR_ROWS = (I, GUIDED, GUIDED_PLUS_I, TAUGHT)
 """Need z_I alone at test time, as baselines do, which heads.baselines predicts."""
@@ -60,7 +63,8 @@ class TrainedHead:
     guidance: str
     """Name or preset of G; '' for rows without."""
     decoder: str
-    """Name or preset of the fitted decoder; the stored decoder's own name where the mode uses D_I or D_S."""
+    """Name or preset of the fitted decoder, with the fusion in front of it where that is not concatenation; the stored
+    decoder's own name where the mode uses D_I or D_S."""
     control: str
     """'', 'shuffled', of G(I)+I also 'noise' or 'repeated', of T(I) also 'self-training'."""
     permutation: int

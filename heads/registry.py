@@ -1,4 +1,4 @@
-"""Names and presets -> guidance models and decoders. Implementations are imported when they are asked for."""
+"""Names and presets -> guidance models, decoders and fusions. Implementations are imported when they are asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, cast
 import numpy as np
 
 from embeddings.errors import InvalidInputError
-from heads.checks import unknown_name
+from heads.checks import check_choice, unknown_name
+from heads.fusion.protocol import Fusion
 from heads.protocol import Decoder, FrozenDecoder, GuidanceModel
 
 GUIDANCE: dict[str, str] = {
@@ -36,11 +37,31 @@ CONTROLS: dict[str, str] = {
 
 DECODERS: dict[str, str] = {
     "knn": "heads.decoders.knn:Knn",
+    "linear_svm": "heads.decoders.linear_svm:LinearSvm",
     "logistic": "heads.decoders.logistic:Logistic",
     "mlp": "heads.decoders.mlp:Mlp",
     "prototype": "heads.decoders.prototype:Prototype",
+    "random_forest": "heads.decoders.random_forest:RandomForest",
+    "xgboost": "heads.decoders.xgboost_trees:Xgboost",
 }
 """Decoders that can be fitted, by name."""
+
+CALIBRATED: dict[str, str] = {"calibrated": "heads.decoders.calibrated:Calibrated"}
+"""What goes around a decoder that is built with `calibration`; loaded by its own name."""
+
+CONCATENATION = "concatenation"
+"""The fusion that is none: a decoder reads the two codes side by side."""
+
+FUSIONS: dict[str, str] = {
+    "gated": "heads.fusion.gated:Gated",
+    "kronecker": "heads.fusion.kronecker:Kronecker",
+    "late": "heads.fusion.late:Late",
+    "orthogonal": "heads.fusion.orthogonal:Orthogonal",
+}
+"""How else two codes are combined, by name."""
+
+FUSED: dict[str, str] = {"fused": "heads.fusion.fused:FusedDecoder"}
+"""A fusion and its decoders: loaded as a decoder, never asked for as one."""
 
 _STUDENT = "heads.transfer.decoder:StudentDecoder"
 
@@ -202,11 +223,17 @@ def decoder_preset(name_or_preset: str, target: str = "") -> Preset:
     return preset.by_target[target]
 
 
-def build_decoder(name_or_preset: str, *, target: str = "", **params: Any) -> Decoder:
+def build_decoder(name_or_preset: str, *, target: str = "", calibration: str = "none", **params: Any) -> Decoder:
     """An unfitted decoder; as `build_guidance`. `linear` has no fit and is refused: load it.
 
-    target: what it will predict; presets may differ by it, decoders do not.
+    target: what it will predict; presets may differ by it, decoders do not. calibration: "temperature" puts the decoder
+    into a heads.decoders.calibrated.Calibrated, which any decoder can be.
     """
+    check_choice(calibration, "calibration", ("none", "temperature"))
+    if name_or_preset in CALIBRATED:
+        raise InvalidInputError(
+            f"decoder {name_or_preset!r} goes around another; build that one with calibration='temperature'"
+        )
     if name_or_preset in FROZEN_DECODERS:
         raise InvalidInputError(
             f"decoder {name_or_preset!r} holds given weights and has no fit; load it with load_decoder, or fit "
@@ -215,7 +242,22 @@ def build_decoder(name_or_preset: str, *, target: str = "", **params: Any) -> De
     preset = decoder_preset(name_or_preset, target)
     if preset.name not in DECODERS:
         raise unknown_name("decoder", name_or_preset, [*DECODERS, *DECODER_PRESETS])
-    return cast(Decoder, _import(DECODERS[preset.name])(**{**preset.params, **params}))
+    decoder = cast(Decoder, _import(DECODERS[preset.name])(**{**preset.params, **params}))
+    return decoder if calibration == "none" else cast(Decoder, _import(CALIBRATED["calibrated"])(decoder))
+
+
+def build_fusion(name: str, **params: Any) -> Fusion | None:
+    """An unfitted fusion, None for concatenation; as `build_guidance`."""
+    if name == CONCATENATION and not params:
+        return None
+    if name == CONCATENATION:
+        raise InvalidInputError(
+            f"fusion concatenation has no parameters, so {', '.join(params)} has no meaning; leave it out, or choose "
+            f"{' or '.join(FUSIONS)}"
+        )
+    if name not in FUSIONS:
+        raise unknown_name("fusion", name, [CONCATENATION, *FUSIONS])
+    return cast(Fusion, _import(FUSIONS[name])(**params))
 
 
 def check_class_weights(decoder: str, classes: Sequence[str], params: Mapping[str, Any], *, target: str = "") -> None:
@@ -229,7 +271,7 @@ def check_class_weights(decoder: str, classes: Sequence[str], params: Mapping[st
     if isinstance(weights, tuple | list) and len(weights) != len(classes):
         raise InvalidInputError(
             f"decoder {decoder!r} has {len(weights)} class weights, but the target has {len(classes)} classes; give "
-            "one class weight per class in the target's order, or 'balanced'"
+            "one class weight per class in the target's order, or 'balanced' or 'none'"
         )
     order = preset.class_order
     if order and "class_weights" not in params and tuple(classes) != order and sorted(classes) == sorted(order):
@@ -248,8 +290,15 @@ def load_guidance(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) 
 
 
 def load_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> FrozenDecoder:
-    """The fitted decoder again, `linear` among them. Raises InvalidInputError."""
-    places = DECODERS | FROZEN_DECODERS
+    """The fitted decoder again, `linear`, `calibrated` and `fused` among them. Raises InvalidInputError."""
+    places = DECODERS | CALIBRATED | FUSED | FROZEN_DECODERS
     if config.get("name") not in places:
         raise unknown_name("decoder", config.get("name"), places)
     return cast(FrozenDecoder, _import(places[config["name"]]).from_tensors(config, tensors))
+
+
+def load_fusion(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Fusion:
+    """The fitted fusion again. Raises InvalidInputError."""
+    if config.get("name") not in FUSIONS:
+        raise unknown_name("fusion", config.get("name"), FUSIONS)
+    return cast(Fusion, _import(FUSIONS[config["name"]]).from_tensors(config, tensors))

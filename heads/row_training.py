@@ -15,10 +15,12 @@ from heads.choice import Choice
 from heads.cross_fitting import check_cross_fit, left_out_with
 from heads.errors import DivergedError
 from heads.fitting import fit_decoders, fit_guidance, needs_decoder
+from heads.fusion.fused import FusedDecoder
 from heads.guidance.controls import NOISE, REPEATED, SHUFFLED, Noise, Repeated, shuffle_pairs
 from heads.input_rows import (
     ALL_ROWS,
     CONTROLS,
+    FUSED_ROWS,
     GUIDED,
     GUIDED_PLUS_I,
     GUIDED_ROWS,
@@ -33,7 +35,7 @@ from heads.input_rows import (
 )
 from heads.metrics import evaluate
 from heads.protocol import Decoder, DecoderProblem, FrozenDecoder, GuidanceModel, GuidanceProblem
-from heads.registry import build_decoder, build_guidance, check_class_weights
+from heads.registry import CONCATENATION, build_decoder, build_fusion, build_guidance, check_class_weights
 from heads.shared_codes import SharedCodes
 
 
@@ -54,6 +56,8 @@ class RowsJob:
     """The stored D_S on z_S."""
     cross_fit: int = 0
     """Folds of G for the train rows of G(I)+I (heads.cross_fitting); 0: they come from the G that saw them."""
+    fusion: Choice = field(default_factory=lambda: Choice.of(CONCATENATION))
+    """How S+I and G(I)+I combine their two codes; other rows have one."""
 
 
 def train_rows(jobs: Sequence[RowsJob], *, device: str = "cpu") -> list[list[TrainedHead]]:
@@ -64,7 +68,7 @@ def train_rows(jobs: Sequence[RowsJob], *, device: str = "cpu") -> list[list[Tra
     where its loss says so; decoders on the labelled train rows that have the
     modalities of the row, with val alike for early stopping. G(I)+I is fitted on the same cases as I. All jobs are
     fitted at once: jobs of the same pairs, seed and guidance share each G, rows without G are shared by all guidance
-    models, and a head does not depend on its company.
+    models, rows with one code by all fusions, and a head does not depend on its company.
 
     All input is checked before anything is trained. A fit that diverges marks the heads that use it (status 'diverged')
     and harms no other. Raises InvalidInputError.
@@ -125,13 +129,29 @@ class _Fold:
         """Rows that G is fitted on."""
         return self.paired.rows("train", self.paired.is_pair)
 
-    def build_decoder(self) -> Decoder:
-        """An unfitted one."""
-        return build_decoder(self.job.decoder.name, target=self.paired.target, **self.job.decoder.params)
+    def fusion(self, row: str) -> Choice | None:
+        """How `row` combines its codes; None where it has one, or has them side by side."""
+        return self.job.fusion if row in FUSED_ROWS and self.job.fusion != Choice.of(CONCATENATION) else None
+
+    def build_decoder(self, row: str) -> Decoder:
+        """An unfitted one for `row`, its fusion in front."""
+        decoder = build_decoder(self.job.decoder.name, target=self.paired.target, **self.job.decoder.params)
+        asked = self.fusion(row)
+        fusion = build_fusion(asked.name, **asked.params) if asked else None
+        if fusion is None:
+            return decoder
+        return FusedDecoder(fusion, decoder, (self.paired.superior_nd.shape[1], self.paired.inferior_nd.shape[1]))
 
     def build_guidance(self) -> GuidanceModel:
         """An unfitted one."""
         return build_guidance(self.job.guidance.name, **self.job.guidance.params)
+
+    def decoder_shown(self, row: str) -> str:
+        """How tables call the decoder of a head."""
+        stored, fusion = self.stored(row), self.fusion(row)
+        if stored is not None:
+            return stored.name
+        return f"{self.job.decoder}, fusion={fusion}" if fusion else str(self.job.decoder)
 
     @property
     def through_decoder(self) -> bool:
@@ -163,7 +183,7 @@ class _Fold:
         if len(paired.classes) < 2:
             raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
         self.build_guidance()
-        self.build_decoder()
+        self.build_decoder(S_PLUS_I)
         check_class_weights(job.decoder.name, paired.classes, job.decoder.params, target=paired.target)
         self.check_stored()
         guided = [row for row in self.rows if row in GUIDED_ROWS]
@@ -324,12 +344,12 @@ class _Training:
                     self.fitted[place] = error
                     continue
                 of_labels = (job.paired.target, labels[train].tobytes(), labels[val].tobytes())
-                key = (id(x_nd), id(x_val_nd), *of_labels, job.decoder, job.seed)
+                key = (id(x_nd), id(x_val_nd), *of_labels, job.decoder, fold.fusion(trained_as), job.seed)
                 keys[place] = key
                 if key not in problems and key not in self.fitted:
                     k = len(job.paired.classes)
                     problems[key] = DecoderProblem(
-                        fold.build_decoder(), x_nd, labels[train], x_val_nd, labels[val], k, job.seed
+                        fold.build_decoder(trained_as), x_nd, labels[train], x_val_nd, labels[val], k, job.seed
                     )
         self.fitted |= zip(problems, fit_decoders(list(problems.values()), device=self.device), strict=True)
         return {place: self.fitted[key] for place, key in keys.items()}
@@ -381,7 +401,7 @@ class _Training:
             "row": row,
             "mode": job.mode,
             "guidance": str(job.guidance) if row in GUIDED_ROWS else "",
-            "decoder": str(job.decoder) if stored is None else stored.name,
+            "decoder": fold.decoder_shown(row),
             "control": control,
             "permutation": permutation,
             "seed": job.seed,

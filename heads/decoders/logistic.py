@@ -1,4 +1,4 @@
-"""Class-balanced logistic regression, its penalty chosen on val: the decoder to beat on any code."""
+"""Logistic regression, its penalty chosen on val: the decoder to beat on any code."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
+from heads.decoders.class_weights import ClassWeights, check_class_weights, class_weights_k, weighted_log_loss
 from heads.networks import check_finite_predictions, softmax
 from heads.scaling import Standardiser
 
@@ -31,20 +32,23 @@ class LogisticSettings:
 
     Cs: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0)
     """Inverse penalties to choose among by the val loss, on standardised codes; 1 is scikit-learn's default."""
+    class_weights: ClassWeights = "balanced"
+    """Of the cross-entropy; see heads.decoders.class_weights."""
     max_iter: int = 1000
     """Steps of lbfgs for one C; scikit-learn's 100 is too few on 1,536 dimensions. Not reaching the optimum is recorded
     (`facts['converged']`), not an error."""
 
     def __post_init__(self) -> None:
         check_numbers(self.Cs, "logistic: Cs", 0, open_low=True)
+        check_class_weights(self.class_weights, "logistic")
         check_number(self.max_iter, "logistic: max_iter", 1, integer=True)
 
 
 class Logistic:
     """Multinomial logistic regression on codes standardised on train. Contract: heads.protocol.Decoder.
 
-    C is that with the least val cross-entropy, rows weighted by n / (k * count) of their class on train as in the fit;
-    of equals the smallest. The seed is not used.
+    C is that with the least val cross-entropy, rows weighted by class as in the fit; of equals the smallest. The
+    seed is not used.
     """
 
     name: ClassVar[str] = "logistic"
@@ -77,19 +81,17 @@ class Logistic:
         x_nd, labels, x_val_nd, labels_val = check_fit(x_nd, labels, x_val_nd, labels_val, n_classes, self.name)
         scale = Standardiser.fit(x_nd)
         x_nd, x_val_nd = scale.apply(x_nd), scale.apply(x_val_nd)
-        weights_k = len(labels) / (n_classes * np.bincount(labels, minlength=n_classes))
-        val_weights = weights_k[labels_val]
+        weights_k = class_weights_k(self.settings.class_weights, labels, n_classes, self.name)
         for C in sorted(self.settings.Cs):
-            model = LogisticRegression(C=C, class_weight="balanced", max_iter=self.settings.max_iter)
+            model = LogisticRegression(C=C, max_iter=self.settings.max_iter)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                model.fit(x_nd, labels)
+                model.fit(x_nd, labels, sample_weight=weights_k[labels])
             weight_kd, bias_k = np.asarray(model.coef_), np.asarray(model.intercept_)
             if n_classes == 2:  # scikit-learn keeps the row of class 1 alone
                 weight_kd = np.vstack([np.zeros_like(weight_kd), weight_kd])
                 bias_k = np.append(0.0, bias_k)
-            chosen = softmax(x_val_nd @ weight_kd.T + bias_k)[np.arange(len(labels_val)), labels_val]
-            val_loss = float(np.average(-np.log(np.maximum(chosen, 1e-300)), weights=val_weights))
+            val_loss = weighted_log_loss(labels_val, softmax(x_val_nd @ weight_kd.T + bias_k), weights_k)
             if self._fitted is None or val_loss < self.facts["val_loss"]:
                 self._fitted = (scale, np.ascontiguousarray(weight_kd), bias_k)
                 converged = float(model.n_iter_.max() < self.settings.max_iter)
@@ -112,6 +114,8 @@ class Logistic:
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
         model = cls()
+        # Stored before there was a choice, they are balanced.
+        config = {"class_weights": "balanced", **config}
         model.settings = settings_from_config(LogisticSettings, config, cls.name)
         weight_kd = take_tensor(tensors, "weight", (None, None), cls.name)
         scale = Standardiser.from_tensors(tensors, "input", weight_kd.shape[1], cls.name)

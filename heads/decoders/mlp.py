@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
 from heads.checks import (
     check_codes,
     check_fit,
     check_flag,
     check_number,
-    check_numbers,
     check_seed,
     make_settings,
     not_fitted,
     settings_from_config,
     settings_to_config,
 )
+from heads.decoders.class_weights import ClassWeights, check_class_weights, weights_as_given_k
 from heads.errors import DivergedError
 from heads.networks import (
     Layers,
@@ -53,8 +52,8 @@ class MlpSettings:
     standardise: bool = True
     """Codes to zero mean and unit variance on train. The paper feeds raw codes, so that lr means another thing per
     encoder."""
-    class_weights: Literal["balanced"] | tuple[float, ...] = "balanced"
-    """Of the cross-entropy: n / (k * count) on train, or one number per class in the order of the labels."""
+    class_weights: ClassWeights = "balanced"
+    """Of the cross-entropy; see heads.decoders.class_weights."""
     weighted_sampler: bool = False
     """Draw each epoch's n rows with replacement, each class equally often. Off by default: `balanced` does the same
     once, both together favour rare classes twice."""
@@ -77,9 +76,7 @@ class MlpSettings:
         check_number(self.hidden_units, "mlp: hidden_units", 0, integer=True)
         check_number(self.dropout, "mlp: dropout", 0, 0.95)
         check_flag(self.standardise, "mlp: standardise")
-        if self.class_weights != "balanced":
-            what = "mlp: class_weights (if not 'balanced')"
-            check_numbers(self.class_weights, what, 0, open_low=True, min_length=2)
+        check_class_weights(self.class_weights, "mlp")
         check_flag(self.weighted_sampler, "mlp: weighted_sampler")
         check_number(self.learning_rate, "mlp: learning_rate", 0, open_low=True)
         check_number(self.weight_decay, "mlp: weight_decay", 0)
@@ -111,18 +108,6 @@ class Mlp:
     @property
     def config(self) -> dict[str, Any]:
         return settings_to_config(self.name, self.settings)
-
-    def _class_weights(self, labels: np.ndarray, n_classes: int) -> np.ndarray:
-        """(k,) float64 weights of the cross-entropy."""
-        given = self.settings.class_weights
-        if given == "balanced":
-            return len(labels) / (n_classes * np.bincount(labels, minlength=n_classes))
-        if len(given) != n_classes:
-            raise InvalidInputError(
-                f"mlp: class_weights has {len(given)} values but there are {n_classes} classes; give one per class in "
-                "the order of the labels, or 'balanced'"
-            )
-        return np.asarray(given, dtype=np.float64)
 
     def fit(
         self,
@@ -180,7 +165,7 @@ class Mlp:
             labels=labels,
             x_val_nd=x_val_nd,
             labels_val=labels_val,
-            class_weights=self._class_weights(labels, k),
+            class_weights=weights_as_given_k(use.class_weights, labels, k, self.name),
             weighted_sampler=use.weighted_sampler,
             patience=use.patience,
             relu_dropout_on_logits=use.relu_dropout_on_logits,

@@ -10,12 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from embeddings.errors import InvalidInputError
+from heads.decoders.calibrated import Calibrated
 from heads.networks import Layers, run_layers
 from heads.protocol import FrozenDecoder
 from heads.scaling import Standardiser
 
-THROUGH = ("linear", "logistic", "mlp")
-"""Decoders that are fully connected layers behind a scaling at most. Others have no gradient."""
+THROUGH = ("linear", "linear_svm", "logistic", "mlp")
+"""Decoders that are fully connected layers behind a scaling at most, and before one temperature, which the division
+takes away again. Others have no gradient."""
 
 
 def teacher_layers(decoder: FrozenDecoder | None, scale_out: Standardiser, y_nd: np.ndarray, what: str) -> Layers:
@@ -29,6 +31,8 @@ def teacher_layers(decoder: FrozenDecoder | None, scale_out: Standardiser, y_nd:
             f"{what}: its loss compares logits of the frozen D_S, which is missing; pass decoder=, or leave logits out "
             "of the loss"
         )
+    if isinstance(decoder, Calibrated):
+        decoder = decoder.decoder
     if decoder.name not in THROUGH:
         raise InvalidInputError(
             f"{what}: its loss goes through D_S, and {decoder.name!r} has no layers to go through; use "
