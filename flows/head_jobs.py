@@ -73,7 +73,7 @@ def train_jobs(jobs: Sequence[HeadJob], *, test: bool = True, device: str = "cpu
     """
     from heads.baselines.train import train_baselines
     from heads.row_training import train_rows
-    from heads.transfer.train import train_transfer
+    from heads.transfer.train import TRANSFER_ROWS, train_transfer
 
     without_test = cache(_without_test)  # jobs of the same codes go on sharing them
     asked: list[Any] = [
@@ -89,6 +89,7 @@ def train_jobs(jobs: Sequence[HeadJob], *, test: bool = True, device: str = "cpu
         elif isinstance(job.how, Transfer):
             how = job.how
             params: dict[str, Any] = {"student": how.student.name, "student_params": how.student.params}
+            params["rows"] = tuple(row for row in TRANSFER_ROWS if any(place[0] == row for place in job.ids))
             if how.guidance:
                 params |= {"guidance": how.guidance.name, "guidance_params": how.guidance.params}
             found[i] = train_transfer(
@@ -99,7 +100,11 @@ def train_jobs(jobs: Sequence[HeadJob], *, test: bool = True, device: str = "cpu
             [asked[i] for i in places], baselines=how.rows, permutations=how.permutations, device=device
         )
         found |= zip(places, trained, strict=True)
-    return [found[i] for i in range(len(jobs))]
+    # Rows of one kind are trained together, those too that the store has already.
+    return [
+        [head for head in found[i] if (head.row, head.control, head.permutation) in job.ids]
+        for i, job in enumerate(jobs)
+    ]
 
 
 def _without_test(paired: PairedCodes) -> PairedCodes:
@@ -123,7 +128,7 @@ def plan_transfer(
     recipe |= {"student": _named(transfer.student), "noisy_labels": transfer.noisy_labels}
     with_g = {"guidance": _named(transfer.guidance)} if transfer.guidance else {}
     ids = {place: _run_id(place, recipe | (with_g if place[0] == TAUGHT else {})) for place in places}
-    return _planned(ids, have, taken, lambda missing: HeadJob(TransferJob(paired, seed), ids, transfer))
+    return _planned(ids, have, taken, lambda missing: HeadJob(TransferJob(paired, seed), missing, transfer))
 
 
 def plan_baselines(
@@ -151,7 +156,7 @@ def plan_baselines(
     }
     stored = _stored_decoders(snapshot, paired) if mode == "as-published" else {}
     job = RowsJob(paired, mode, seed, guidance, decoder, **stored)
-    return _planned(ids, have, taken, lambda missing: HeadJob(job, ids, baselines))
+    return _planned(ids, have, taken, lambda missing: HeadJob(job, missing, baselines))
 
 
 def plan_heads(

@@ -194,7 +194,8 @@ def _draw(panel: Any, curve: LabelCurve) -> None:
     panel.set_xscale("log")
     panel.set_xticks([n for n, _ in budgets], [name for _, name in budgets])
     panel.minorticks_off()
-    panel.set_title(f"{effect.target}: {effect.row} of {effect.guidance or effect.decoder}", fontsize=10)
+    of_guidance = f" of {effect.guidance}" if effect.guidance else ""
+    panel.set_title(f"{effect.target}: {effect.row}{of_guidance}\n{effect.decoder}", fontsize=9)
     panel.set_xlabel("labelled train cases")
     panel.set_ylabel(f"{curve.metric.replace('_', ' ')} on {curve.part}")
     panel.set_axisbelow(True)

@@ -294,8 +294,9 @@ def _student_seconds(job: HeadJob) -> float:
     how = job.how
     assert isinstance(how, Transfer)  # noqa: S101  (of its caller)
     small = replace(job, how=replace(how, permutations=0))
-    taken = _seconds(lambda: train_jobs([small], test=False))
-    return taken / (len(job.ids) - how.permutations)
+    trained: list[Any] = []
+    taken = _seconds(lambda: trained.extend(train_jobs([small], test=False)[0]))
+    return taken / max(1, len(trained))
 
 
 def _fit_seconds(kind: str, choice: Choice, job: HeadJob) -> float:

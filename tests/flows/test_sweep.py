@@ -260,9 +260,12 @@ def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> Non
         targets="PIG", guidance="ridge", decoder=[small, "logistic"], labelled="all", seeds=0,
         baselines=["KD(I)", "GD(I)", "E(I)"], students={"name": "ridge", "guidance": "linear"},
     )  # fmt: skip
+    alone = sweep(targets="PIG", guidance=[], students="ridge", labelled="all", seeds=0)
+    assert (plan_sweep(store, alone).missing, run_sweep(store, alone).trained) == (6, 6)
     report = run_sweep(store, one)
+    assert report.existing == 3  # S+I, S and I of the student are the same without G
     # Per decoder: rows, guided ones shuffled, E(I); of the mlp KD(I) and GD(I) too; the student's own rows.
-    assert report.trained == 2 * (5 + 2 + 2) + 4 + (4 + 1 + 1)
+    assert report.trained == 2 * (5 + 2 + 2) + 4 + 3
     assert report.notes == ["KD(I) and GD(I) distil into an mlp, so they are left out with decoder logistic"]
     assert run_sweep(store, one).trained == 0
     ranked = rank_sweep(store, one, chosen=100)
