@@ -117,6 +117,7 @@ class CommitLog:
         aliases: Sequence[AliasMove] = (),
         purge: Sequence[Purge] = (),
         purge_seen_at: int | None = None,
+        unpurged_since: int | None = None,
         actor: Mapping[str, Any],
         message: str = "",
     ) -> int:
@@ -125,7 +126,8 @@ class CommitLog:
         Adds commute: where another writer took the number, the next is tried; an artifact that exists already is left
         out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
         CommitConflictError if something to remove is not there (any more), or if others changed the cohort of a purge
-        since `purge_seen_at`, the commit that it was prepared on; StorageError if the disk refuses.
+        since `purge_seen_at`, the commit that it was prepared on, or purged a case of a cohort that is added to since
+        `unpurged_since`; StorageError if the disk refuses.
         """
         wanted = {entry.artifact: entry for entry in add}
         commit_uuid = uuid.uuid4().hex
@@ -140,6 +142,8 @@ class CommitLog:
                     )
             if purge_seen_at is not None and purge_seen_at != self.head:
                 self._refuse_unseen({item.cohort for item in purge}, purge_seen_at)
+            if unpurged_since is not None and unpurged_since != self.head:
+                self._refuse_purged({entry.cohort for entry in wanted.values()}, unpurged_since)
             replaced = {removal.artifact for removal in remove}
             wanted = {key: entry for key, entry in wanted.items() if key not in live or key in replaced}
             if not (wanted or remove or aliases or purge):
@@ -170,6 +174,14 @@ class CommitLog:
         if any(row["kind"] not in ("commit", "alias") and row["cohort"] in {*cohorts, ""} for row in late):
             raise CommitConflictError(
                 f"another process changed cohort {', '.join(sorted(cohorts))} during the purge; run the command again"
+            )
+
+    def _refuse_purged(self, cohorts: set[str], since: int) -> None:
+        """What is added holds codes that were read before a case was purged, and may hold that case's."""
+        gone = (pc.field("added_at") > since) & (pc.field("kind") == "tombstone")
+        if cohorts & set(self.table().filter(gone)["cohort"].to_pylist()):
+            raise CommitConflictError(
+                f"a case of cohort {', '.join(sorted(cohorts))} was purged meanwhile; run the command again"
             )
 
     def _create(self, commit: Commit) -> bool:

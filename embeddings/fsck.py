@@ -184,13 +184,14 @@ def _check_names(storage: Storage, head: int, findings: list[Finding]) -> None:
 
 
 def drop_damaged(store: EmbeddingStore, report: FsckReport) -> int:
-    """Takes bags, codes, weights and runs with damaged or missing files out of the newest snapshot; returns how many.
+    """Takes artifacts with damaged or missing files, all but rows, out of the newest snapshot; returns how many.
 
     What is dropped can be made again by the command that made it. Earlier snapshots still name the damaged files, and
     rows (labels, splits …) are never dropped: they cannot be made again, only restored from a copy.
     """
     broken = {finding.path for finding in report.findings if finding.problem in ("damaged", "missing")}
-    entries = [entry for kind in ("bag", "codes", "weights", "run") for entry in store.snapshot().entries(kind=kind)]
+    kinds = ("bag", "codes", "weights", "run", "index")
+    entries = [entry for kind in kinds for entry in store.snapshot().entries(kind=kind)]
     gone = [
         Removal(entry.artifact, entry.path) for entry in entries if any(file.path in broken for file in entry.files)
     ]

@@ -1,5 +1,7 @@
 """A withdrawn case leaves every snapshot: its files are deleted, shared files rewritten without it.
 
+A neighbour index of a code set that has the case goes whole, for it holds the codes; it is built again when asked for.
+
 Order: rewritten files are published under new names, one commit redirects every snapshot to them and leaves
 tombstones, then the old files are deleted. Killed in between, `purge` run again deletes what is left. The case id
 itself stays in the commits, which are create-only; `cohort add --pseudonymize` keeps real ids out from the start.
@@ -59,16 +61,18 @@ def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     rows = [row for row in snapshot.log.to_pylist() if row["cohort"] in (cohort, "")]
     entries = [entry_of(row) for row in rows if row["kind"] not in NOT_ARTIFACTS]
     own = [entry for entry in entries if (entry.cohort, entry.case_id) == (cohort, case_id)]
+    coded = {(entry.modality, entry.encoder_digest) for entry in own if entry.kind == "codes"}
+    own += [entry for entry in entries if entry.kind == "index" and (entry.modality, entry.encoder_digest) in coded]
     artifacts = tuple(dict.fromkeys(entry.artifact for entry in own))
     tombstones = [row for row in rows if row["kind"] == "tombstone" and row["case_id"] == case_id]
     weights = _weights_that_saw(snapshot, entries, cohort, case_id)
     weights |= {artifact for row in tombstones for artifact in json.loads(row["meta"])["weights"]}
-    bag_files = {file.path for entry in own if entry.kind == "bag" for file in entry.files}
+    own_files = {file.path for entry in own if entry.kind in ("bag", "index") for file in entry.files}
     staging = store.storage.staging()
     try:
         redirects = []
         for file in dedupe_paths([file for entry in entries for file in entry.files]):
-            if file.path in bag_files:
+            if file.path in own_files:
                 redirects.append(Redirect(file, None))
             elif file.path.endswith(".parquet"):
                 redirect = _without_case(store, file, cohort, case_id, staging)

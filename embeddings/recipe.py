@@ -40,3 +40,8 @@ def weights_artifact(role: str, recipe: Mapping[str, Any]) -> str:
 def rows_artifact(kind: str, recipe: Mapping[str, Any]) -> str:
     """Id of a table of rows (labels, splits, …) or of a run."""
     return sha256_of({"kind": kind, "recipe": dict(recipe)})
+
+
+def index_artifact(recipe: Mapping[str, Any]) -> str:
+    """Id of a neighbour index. `recipe`: code set, digest of its codes' artifact ids, metric, parameters, version."""
+    return sha256_of({"kind": "index", "recipe": dict(recipe)})

@@ -23,7 +23,7 @@ from embeddings.bags import write_bag
 from embeddings.case_codes import write_codes
 from embeddings.commit_log import CommitLog
 from embeddings.errors import AmbiguousNameError, InvalidInputError, NotFoundInStoreError
-from embeddings.recipe import code_artifact, rows_artifact, weights_artifact
+from embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
 from embeddings.records import AliasMove, Entry, FileRef, Removal, open_sealed_json, sealed_json
 from embeddings.rows import RUN_KINDS, as_rows
 from embeddings.snapshot import Snapshot
@@ -158,6 +158,7 @@ class Transaction:
         self._aliases: list[AliasMove] = []
         self._removals: list[Removal] = []
         self._seen: set[str] = set()
+        self._unpurged_since: int | None = None
         self.snapshot: Snapshot | None = None
 
     def __enter__(self) -> Self:
@@ -356,6 +357,38 @@ class Transaction:
         self._add(file, f"objects/weights/{digest}.safetensors", [(artifact, facts)])
         return artifact, digest
 
+    def write_index(
+        self,
+        key: CodeSetKey,
+        data: bytes,
+        *,
+        recipe: Mapping[str, Any],
+        meta: Mapping[str, Any],
+        inputs: Sequence[str],
+        read_at: int,
+    ) -> str:
+        """A serialised neighbour index of a code set. `meta` has its `size`.
+
+        `data` holds the codes themselves, read when the log was at commit `read_at`: the commit raises
+        CommitConflictError where a case of the cohort was purged since.
+        """
+        artifact = index_artifact(recipe)
+        if not self.exists(artifact):
+            file = self._stage("index.faiss")
+            with disk_errors("write", "an index"):
+                file.write_bytes(data)
+            facts = {
+                **_code_facts(key, "", ""),
+                "kind": "index",
+                "dtype": "float32",
+                "shape": (meta["size"], key.code_dim),
+                "inputs": tuple(inputs),
+                "meta": dict(meta),
+            }
+            self._unpurged_since = min(read_at, self._unpurged_since or read_at)
+            self._add(file, f"objects/index/{ULID()}.faiss", [(artifact, facts)])
+        return artifact
+
     def replace(self, entry: Entry) -> None:
         """Takes `entry` away from this commit on; with a write of the same artifact this is a compaction."""
         self._removals.append(Removal(entry.artifact, entry.path))
@@ -380,6 +413,7 @@ class Transaction:
             add=entries,
             remove=self._removals,
             aliases=self._aliases,
+            unpurged_since=self._unpurged_since,
             actor=actor(),
             message=self._message,
         )

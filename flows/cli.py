@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from embeddings.errors import GuidestoreError
-from flows.commands import codes, cohorts, experiments, heads, report, store, sweeps
+from flows.commands import codes, cohorts, experiments, exporting, heads, neighbours, report, serving, store, sweeps
 
 app = typer.Typer(
     name="guidestore",
@@ -97,11 +97,14 @@ def demo(
 
 app.add_typer(cohorts.app, name="cohort")
 app.add_typer(codes.app)
+app.add_typer(neighbours.app)
 app.add_typer(heads.app)
+app.add_typer(exporting.app)
 app.add_typer(report.app)
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(sweeps.app, name="sweep")
 app.add_typer(store.app)
+app.add_typer(serving.app)
 
 if __name__ == "__main__":
     main()

@@ -187,9 +187,8 @@ def _draw(panel: Any, curve: LabelCurve) -> None:
         xs = [point.n_labels * 1.015 ** (shift - 1.5) for point in points]  # beside each other, on a log axis
         values = [point.score.value for point in points]
         ends = [[p.score.value - p.score.low for p in points], [p.score.high - p.score.value for p in points]]
-        name = "guided" if line == "guided" else line
         panel.errorbar(
-            xs, values, ends, color=colour, linestyle=style, marker=marker, markersize=4, capsize=2, label=name
+            xs, values, ends, color=colour, linestyle=style, marker=marker, markersize=4, capsize=2, label=line
         )
     panel.set_xscale("log")
     panel.set_xticks([n for n, _ in budgets], [name for _, name in budgets])

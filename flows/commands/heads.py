@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from flows.commands.options import STORE, At, FoldList, Format, Split, Store, Ta
 
 if TYPE_CHECKING:
     from flows.evaluate import Evaluation
+    from flows.predict import Prediction
     from flows.settings import GuideSettings
 
 app = typer.Typer()
@@ -187,6 +188,9 @@ def predict(
         list[Path] | None, typer.Argument(help="Inferior images: NIfTI files, case folders, or slides.")
     ] = None,
     run: Annotated[str, typer.Option("--run", help="Alias (champion) or run id.")] = "champion",
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Folder of `export-model` instead of a run of the store.")
+    ] = None,
     codes: Annotated[Path | None, typer.Option("--codes", help="Codes instead of images: CSV, Parquet, npz.")] = None,
     encoder: Annotated[str, typer.Option("--encoder", help="With --codes: what made them, NAME or NAME@DIGEST.")] = "",
     case: Annotated[
@@ -205,19 +209,29 @@ def predict(
     from flows.output import show_rows
     from flows.predict import predict as run_predict
 
-    prediction = run_predict(
-        store,
-        run,
-        files=files or (),
-        codes=read_case_codes(codes) if codes else None,
-        cases=case or (),
-        encoder=encoder,
-        mpp=mpp,
-        device=device,
-        weights=weights,
-    )
+    given = {
+        "files": files or (),
+        "codes": read_case_codes(codes) if codes else None,
+        "encoder": encoder,
+        "mpp": mpp,
+        "device": device,
+        "weights": weights,
+    }
+    if model is None:
+        prediction = run_predict(store, run, cases=case or (), **given)
+    else:
+        prediction = _predict_exported(model, case, given)
     rows = prediction.as_rows()
     show_rows(rows, list(rows[0]), format_, title=f"run {prediction.run[:12]}")
+
+
+def _predict_exported(folder: Path, cases: list[str] | None, given: dict[str, Any]) -> Prediction:
+    from embeddings.errors import InvalidInputError
+    from flows.exported_model import ExportedModel
+
+    if cases:
+        raise InvalidInputError("--case reads codes of the store, which --model does without; give images, or --codes")
+    return ExportedModel.open(folder).predict(**given)
 
 
 @app.command("alias")

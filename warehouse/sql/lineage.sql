@@ -1,8 +1,17 @@
 -- What each artifact was made from. An input is another artifact (input_kind says of what kind) or the sha256 of an
--- image file (input_kind 'image'); NULL where the store knows nothing of it.
+-- image file (input_kind 'image'). A neighbour index is made from a 'code set', of which input is the digest over its
+-- artifact ids, and names the 'encoder' that made it. NULL where the store knows nothing of it. code_set: the set that
+-- the artifact is in, or indexes.
 CREATE OR REPLACE VIEW lineage AS
 WITH edges AS (
-    SELECT artifact, kind, cohort, case_id, unnest(inputs) AS input
+    SELECT
+        artifact,
+        kind,
+        cohort,
+        case_id,
+        CASE WHEN kind IN ('bag', 'codes', 'index') THEN code_set_name(cohort, modality, encoder, encoder_digest) END AS code_set,
+        encoder_digest,
+        unnest(inputs) AS input
     FROM base.log
     WHERE kind NOT IN ('commit', 'alias') AND is_live(added_at, removed_at)
 ),
@@ -15,7 +24,15 @@ artifacts AS (
 files AS (
     SELECT DISTINCT sha256 AS input FROM base.images WHERE is_live(added_at, removed_at)
 )
-SELECT e.*, coalesce(a.input_kind, CASE WHEN f.input IS NOT NULL THEN 'image' END) AS input_kind
+SELECT
+    e.* EXCLUDE (encoder_digest),
+    coalesce(
+        a.input_kind,
+        CASE
+            WHEN f.input IS NOT NULL THEN 'image'
+            WHEN e.kind = 'index' THEN if(e.input = e.encoder_digest, 'encoder', 'code set')
+        END
+    ) AS input_kind
 FROM edges e
 LEFT JOIN artifacts a USING (input)
 LEFT JOIN files f USING (input);

@@ -1,0 +1,64 @@
+"""The deployment `encode`: images of one modality -> codes. One at a time: an encoder has the GPU to itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import flow, get_run_logger, task
+
+from encoders.registry import encoder_names, patch_encoder_names
+from flows.deployments.artifacts import show_table
+from flows.deployments.forms import Device, Form, one_of, same_as, store_root
+from flows.deployments.running import HOUR, STEP, one_sentence, shown
+from flows.encode import encode as encode_images
+from flows.reporting import EncodeReport
+from flows.settings import EncodeSettings, validated
+
+
+class EncodeForm(Form):
+    """Images of one modality -> codes; only what the store lacks is encoded."""
+
+    cohort: str = same_as(EncodeSettings, "cohort")
+    modality: str = same_as(EncodeSettings, "modality")
+    encoder: str = one_of((*encoder_names(), "resnet3d", *patch_encoder_names()), "Name of an encoder.")
+    split: str = same_as(EncodeSettings, "split")
+    folds: tuple[int, ...] = same_as(EncodeSettings, "folds", description="Folds to work on; empty: all of the split.")
+    targets: tuple[str, ...] = same_as(EncodeSettings, "targets")
+    seed: int = same_as(EncodeSettings, "seed")
+    preset: Literal["demo", "paper"] = same_as(EncodeSettings, "preset")
+    patch_encoder: str = same_as(EncodeSettings, "patch_encoder")
+    photograph_px: int | None = same_as(EncodeSettings, "photograph_px")
+    tile_size_px: int | None = same_as(EncodeSettings, "tile_size_px")
+    target_mpp: float | None = same_as(EncodeSettings, "target_mpp")
+    bag_dtype: Literal["float16", "float32"] = same_as(EncodeSettings, "bag_dtype")
+    device: Device = "cpu"
+
+
+@flow(name="encode", timeout_seconds=7 * 24 * HOUR, persist_result=False)
+@one_sentence
+def encode(settings: EncodeForm) -> None:
+    """Encodes what the store lacks. A case that cannot be read goes into quarantine, and the others go on."""
+    report = encode_missing(settings)
+    rows = [{"code set": str(key), "kind": key.kind, "dimensions": key.code_dim} for key in report.code_sets]
+    counts = f"{report.encoded} encoded, {report.existing} there already, {report.images_read} images read"
+    show_table("encode-code-sets", rows, f"{counts}; snapshot {report.snapshot}.")
+    if report.failed:
+        quarantined = [{"case": case, "reason": reason} for case, reason in report.failed.items()]
+        show_table("encode-quarantine", quarantined, "Cases that could not be encoded; the others went on.")
+
+
+@task(name="encode", **STEP)
+def encode_missing(settings: EncodeForm) -> EncodeReport:
+    """One commit per slide, or per batch of case codes."""
+    log = get_run_logger()
+    report = encode_images(validated(EncodeSettings, store=store_root(), **dict(settings)), shown())
+    for note in report.notes:
+        log.info("note: %s", note)
+    log.info(
+        "images read: %d; codes made: %d, there already: %d; quarantined: %d",
+        report.images_read,
+        report.encoded,
+        report.existing,
+        len(report.failed),
+    )
+    return report

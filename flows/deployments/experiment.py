@@ -1,0 +1,65 @@
+"""The deployment `experiment`: the paper's Table 1 or 2, of a cohort that the store has."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import flow, get_run_logger, task
+from pydantic import Field
+
+from embeddings.errors import InvalidInputError
+from flows.deployments.artifacts import show_paper_table, show_table
+from flows.deployments.forms import Device, Form, same_as, store_root
+from flows.deployments.running import HOUR, STEP, one_sentence, shown
+from flows.experiment import ExperimentReport
+from flows.experiment_derm7pt import run_derm7pt
+from flows.experiment_radpath import run_radpath
+from flows.settings import Derm7ptSettings, RadPathSettings, validated
+
+
+class ExperimentForm(Form):
+    """A table of the paper. What is missing is encoded and trained, the rest is reused."""
+
+    table: Literal["radpath", "derm7pt"] = Field(
+        description="radpath: Table 1, MRI guided by histology; derm7pt: Table 2, photographs guided by dermoscopy."
+    )
+    cohort: str = Field(description="A cohort of that layout, added with `guidestore cohort add`.")
+    preset: Literal["demo", "paper", "released"] = Field(
+        default="demo",
+        description="Small networks for two CPU cores, the paper's, or (derm7pt alone) those of the released code.",
+    )
+    permutations: int = same_as(RadPathSettings, "permutations")
+    device: Device = "cpu"
+
+
+@flow(name="experiment", timeout_seconds=7 * 24 * HOUR, persist_result=False)
+@one_sentence
+def experiment(settings: ExperimentForm) -> None:
+    """Makes a table of the paper from a cohort of the store, ours beside the published numbers."""
+    report = make_table(settings)
+    show_paper_table(f"experiment-{settings.table}", report.table)
+    if report.failed:
+        rows = [{"case": case, "reason": reason} for case, reason in report.failed.items()]
+        show_table("experiment-quarantine", rows, "Cases that could not be encoded; the others went on.")
+
+
+@task(name="make table", **STEP)
+def make_table(settings: ExperimentForm) -> ExperimentReport:
+    """Encodes and trains what is missing."""
+    given = settings.model_dump(exclude={"table"})
+    if settings.table == "radpath":
+        if settings.preset == "released":
+            raise InvalidInputError("radpath has no preset 'released'; choose demo or paper")
+        report = run_radpath(validated(RadPathSettings, store=store_root(), **given), shown())
+    else:
+        report = run_derm7pt(validated(Derm7ptSettings, store=store_root(), **given), shown())
+    log = get_run_logger()
+    for note in report.notes:
+        log.info("note: %s", note)
+    log.info(
+        "images read: %d, codes made: %d, networks and heads trained: %d",
+        report.images_read,
+        report.encoded,
+        report.trained,
+    )
+    return report

@@ -1,0 +1,90 @@
+"""How flows run under Prefect: which errors are tried again, how the others are said, and where progress is seen."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import State, get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Failed
+from prefect.tasks import exponential_backoff
+
+from embeddings.errors import GuidestoreError, StorageError
+from flows.deployments.processes import die_with_parent
+from flows.reporting import Progress
+
+HOUR = 3600.0
+SECONDS_BETWEEN_UPDATES = 2.0
+
+
+def may_pass(task: Any, run: Any, state: State[Any]) -> bool:
+    """Whether trying again can help: the disk or the network refused. Bad input stays bad."""
+    return isinstance(state.data, OSError | StorageError)
+
+
+STEP: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": may_pass,
+    "persist_result": False,
+    "cache_policy": NO_CACHE,
+}
+"""Of every task: after an error of disk or network three more tries, some 2, 4 and 8 s later."""
+
+
+def one_sentence[**P, T](work: Callable[P, T]) -> Callable[P, T | State[Any]]:
+    """A flow's function that fails with the sentence of a GuidestoreError as its message."""
+
+    @functools.wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T | State[Any]:
+        if "PREFECT__FLOW_RUN_ID" in os.environ:  # a runner's or worker's process, not somebody's notebook
+            # Not SIGTERM: without a server to tell, Prefect spins for ever. A commit is whole or not there.
+            die_with_parent(signal.SIGKILL)
+        try:
+            return work(*args, **kwargs)
+        except GuidestoreError as error:
+            get_run_logger().error("%s", error)
+            return Failed(message=str(error))
+
+    # Prefect reads the form from the signature, and would look its names up in this module.
+    cast(Any, run).__signature__ = inspect.signature(work, eval_str=True)
+    return run
+
+
+class Shown:
+    """Progress as lines of the run's log and as one progress artifact for each kind of work."""
+
+    def __init__(self) -> None:
+        self._log: logging.Logger | logging.LoggerAdapter[Any] = get_run_logger()
+        self._artifacts: dict[str, UUID] = {}
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        told_at, told = self._told.get(what, (-SECONDS_BETWEEN_UPDATES, -1))
+        now = time.monotonic()
+        if done == told or (done < total and now - told_at < SECONDS_BETWEEN_UPDATES):
+            return
+        self._told[what] = (now, done)
+        self._log.info("%s: %d of %d", what, done, total)
+        percent = 100.0 * done / total if total else 100.0
+        if what not in self._artifacts:
+            found = create_progress_artifact(percent, description=what)
+            if isinstance(found, UUID):
+                self._artifacts[what] = found
+        else:
+            update_progress_artifact(self._artifacts[what], percent)
+
+
+def shown() -> Progress:
+    """The progress of the flow or task run that this is called in."""
+    return Shown()

@@ -1,0 +1,181 @@
+"""`guidestore serve`: a Prefect server where none is configured, the deployments, and a runner for their runs."""
+
+from __future__ import annotations
+
+import os
+
+# Before Prefect is imported: a tool on hospital machines reports to nobody; and what runs log is seen in the UI.
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+
+import asyncio
+import ipaddress
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_SERVER_API_AUTH_STRING,
+    get_current_settings,
+    temporary_settings,
+)
+from pydantic import ValidationError
+
+from embeddings.errors import InvalidInputError
+from embeddings.store import EmbeddingStore
+from flows.deployments.choices import Choices, choices_of, defaults_of, with_choices
+from flows.deployments.forms import STORE
+from flows.deployments.server import running_server, wait_until_ready
+
+LOOK_SECONDS = 2.0
+"""How often the runner asks for runs: a click starts within it. Prefect's own 10 s feel like a hung page."""
+REFRESH_SECONDS = 5.0
+"""How often the store is asked for new names for the drop-downs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A flow, and how many of its runs may go on at once; None: any number."""
+
+    name: str
+    at_once: int | None = None
+
+
+DEPLOYMENTS = (
+    Served("encode", at_once=1),  # one encoder uses one GPU
+    Served("retrain"),
+    Served("sweep"),
+    Served("experiment", at_once=1),  # encodes too
+    Served("compare"),
+    Served("verify"),
+)
+
+
+def serve(store: Path, *, host: str, port: int, auth: str, ready: Callable[[str], None]) -> None:
+    """Serves the deployments over the store at `store` until SIGINT or SIGTERM. `ready` is told where to click.
+
+    auth: ``user:password`` that the server then asks for, '' for none. Raises GuidestoreError.
+    """
+    root = store.absolute()
+    EmbeddingStore.open(root)
+    os.environ[STORE] = str(root)
+    with _configured(host, port, auth) as url:
+        asyncio.run(_run(root, lambda: ready(url)))
+
+
+@contextmanager
+def _configured(host: str, port: int, auth: str) -> Iterator[str]:
+    """Prefect's settings for this process and its runs; the UI's address."""
+    settings: dict[Any, Any] = {PREFECT_API_AUTH_STRING: auth, PREFECT_SERVER_API_AUTH_STRING: auth} if auth else {}
+    if auth and ":" not in auth:
+        raise InvalidInputError("--auth wants user:password")
+    with ExitStack() as stack:
+        api_url = get_current_settings().api.url
+        process = None
+        if not api_url:
+            if not auth and not _is_loopback(host):
+                raise InvalidInputError(
+                    f"{host} can be reached by others: give --auth user:password, or stay on 127.0.0.1"
+                )
+            api_url = f"http://{_reached_as(host)}:{port}/api"
+            own = {"PREFECT_API_URL": api_url, "PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
+            own |= {"PREFECT_SERVER_API_AUTH_STRING": auth} if auth else {}
+            process = stack.enter_context(running_server(host, port, own))
+        stack.enter_context(temporary_settings({PREFECT_API_URL: api_url, **settings}))
+        _load_flows()  # while the server starts
+        wait_until_ready(api_url, process)
+        yield get_current_settings().ui_url or api_url.removesuffix("/api")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _reached_as(host: str) -> str:
+    """The address by which this machine reaches a server that listens on `host`."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _load_flows() -> dict[str, Any]:
+    """Name -> flow; importing them takes seconds."""
+    return {one.name: getattr(import_module(f"flows.deployments.{one.name}"), one.name) for one in DEPLOYMENTS}
+
+
+def deployments(root: Path) -> list[Any]:
+    """The deployments, with drop-downs and defaults of the store as it is."""
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig
+    from prefect.types.entrypoint import EntrypointType
+
+    flows, choices, defaults = _load_flows(), choices_of(root), defaults_of(root)
+    found = []
+    for one in DEPLOYMENTS:
+        deployment = flows[one.name].to_deployment(
+            one.name,
+            parameters=_parameters(flows[one.name], defaults.get(one.name, {})),
+            concurrency_limit=ConcurrencyLimitConfig(limit=one.at_once) if one.at_once else None,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            tags=["guidestore"],
+        )
+        # Prefect has no public way to say what a string may be only when it is registered.
+        deployment._parameter_openapi_schema = with_choices(deployment._parameter_openapi_schema, choices)
+        found.append(deployment)
+    return found
+
+
+def _parameters(flow: Any, given: dict[str, Any]) -> dict[str, Any] | None:
+    """Defaults of a form, all of its fields where they are enough to run."""
+    form = get_type_hints(flow.fn).get("settings")
+    if form is None or not given:
+        return None
+    with suppress(ValidationError):
+        given = form(**given).model_dump(mode="json")
+    return {"settings": given}
+
+
+async def _run(root: Path, ready: Callable[[], None]) -> None:
+    from prefect.runner import Runner
+
+    # For the runs: the UI has their errors, and the terminal would get their tracebacks.
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    runner = Runner(name="guidestore", query_seconds=LOOK_SECONDS)
+    for deployment in await asyncio.to_thread(deployments, root):
+        await runner.aadd_deployment(deployment)
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(runner.start())
+    while not runner.started and not running.done():
+        await asyncio.sleep(0.05)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # after the runner has set its own
+        loop.add_signal_handler(number, stop.set)
+    refreshing = asyncio.create_task(_refresh(root, choices_of(root)))
+    ready()
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    refreshing.cancel()
+    stopping.cancel()
+    if not running.done():
+        await runner.astop()  # its runs become Cancelled, and their processes end
+    await running
+
+
+async def _refresh(root: Path, shown: Choices) -> None:
+    """Registers the deployments again when the store has new names."""
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        now = await asyncio.to_thread(choices_of, root)
+        if now != shown:
+            for deployment in await asyncio.to_thread(deployments, root):
+                await deployment.aapply()
+            shown = now

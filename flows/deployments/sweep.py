@@ -1,0 +1,57 @@
+"""The deployment `sweep`: a grid of heads on stored codes, ranked on val."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger, task
+from pydantic import Field
+
+from flows.deployments.artifacts import show_table
+from flows.deployments.forms import Device, store_root
+from flows.deployments.running import HOUR, STEP, one_sentence, shown
+from flows.sweep import SweepReport, run_sweep
+from flows.sweep_file import SweepFile
+from flows.sweep_ranking import rank_sweep
+
+_NAMED = "sweep"
+
+
+class SweepForm(SweepFile):
+    """What to try. Lists make a grid; a model's parameters stand beside its name, and a list of them is a grid too."""
+
+    name: str = Field(default=_NAMED, description="What the sweep is called.")
+    device: Device = "cpu"
+
+
+@flow(name="sweep", timeout_seconds=7 * 24 * HOUR, persist_result=False)
+@one_sentence
+def sweep(settings: SweepForm) -> None:
+    """Trains what the store lacks of a grid and ranks it on val. Test is not read: `guidestore sweep show --test`."""
+    wanted = SweepFile(**{name: getattr(settings, name) for name in SweepFile.model_fields})
+    report = train_grid(wanted, settings.device)
+    rank(wanted, report)
+
+
+@task(name="train grid", **STEP)
+def train_grid(wanted: SweepFile, device: str) -> SweepReport:
+    """One commit per batch; run again, it goes on where it was."""
+    log = get_run_logger()
+    report = run_sweep(store_root(), wanted, shown(), device=device)
+    for note in report.notes:
+        log.info("note: %s", note)
+    log.info(
+        "images read: 0; heads trained: %d, there already: %d, diverged: %d",
+        report.trained,
+        report.existing,
+        report.diverged,
+    )
+    return report
+
+
+@task(name="rank", **STEP)
+def rank(wanted: SweepFile, report: SweepReport) -> None:
+    """The guided heads, best on val first."""
+    ranked = [one.as_row() for one in rank_sweep(store_root(), wanted, progress=shown())]
+    columns = [name for name in ranked[0] if any(row.get(name) is not None for row in ranked)] if ranked else []
+    rows = [{name: row.get(name) for name in columns} for row in ranked]
+    counts = f"{report.trained} runs trained, {report.existing} there already, {report.diverged} diverged"
+    show_table("sweep-ranking", rows, f"{len(rows)} guided heads, balanced accuracy on val. {counts}.")

@@ -1,0 +1,216 @@
+"""`guidestore serve` as a user has it: a real server on a free port, runs asked for through its API, and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from embeddings.fsck import fsck
+from embeddings.store import EmbeddingStore
+from tests.commandline import guidestore
+
+WAIT_SECONDS = 120.0
+RETRAIN = {
+    "cohort": "skin",
+    "target": "DIAG",
+    "split": "official",
+    "inferior": "clinical/made",
+    "superior": "dermoscopy/made",
+    "permutations": 2,
+}
+LONG = {**RETRAIN, "guidance": "autoencoder", "decoder": "mlp", "alias": "", "seeds": list(range(40))}
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A store that is served, and the API of its server."""
+
+    store: Path
+    home: Path
+    process: subprocess.Popen[str]
+    api: httpx.Client
+    line: str
+
+    def ask(self, name: str, settings: dict[str, Any] | None = None) -> httpx.Response:
+        deployment = self.api.get(f"/deployments/name/{name}/{name}").json()["id"]
+        body = {"state": {"type": "SCHEDULED"}, **({"parameters": {"settings": settings}} if settings else {})}
+        return self.api.post(f"/deployments/{deployment}/create_flow_run", json=body)
+
+    def start(self, name: str, settings: dict[str, Any] | None = None) -> str:
+        return self.ask(name, settings).raise_for_status().json()["id"]
+
+    def state(self, run: str) -> dict[str, Any]:
+        return self.api.get(f"/flow_runs/{run}").json()["state"]
+
+    def end_of(self, run: str) -> dict[str, Any]:
+        until(lambda: self.state(run)["type"] in ENDED)
+        return self.state(run)
+
+    def artifacts(self, run: str) -> dict[str, Any]:
+        asked = {"artifacts": {"flow_run_id": {"any_": [run]}}, "sort": "ID_DESC"}
+        return {one["key"] or one["type"]: one for one in self.api.post("/artifacts/filter", json=asked).json()}
+
+    def log(self, run: str) -> str:
+        asked = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
+        return "\n".join(line["message"] for line in self.api.post("/logs/filter", json=asked).json())
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes of this server: its home folder is in their environment."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"PREFECT_HOME={self.home}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                    found.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:  # ended meanwhile
+                continue
+        return [line for line in found if line]
+
+
+def until(condition: Callable[[], object]) -> None:
+    stop_at = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < stop_at, "waited for too long"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def served(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("serve")
+    shutil.copytree(report_store, folder / "store")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "serve", "--store", str(folder / "store"), "--port", str(port)],
+        env={**environment, "PREFECT_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=(folder / "stderr").open("w"),
+        text=True,
+        start_new_session=True,  # as a terminal has it: Ctrl-C reaches the whole group
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, (folder / "stderr").read_text()
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
+        found = Served(folder / "store", folder / "home", process, api, line)
+        yield found
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    process.stdout.close()
+
+
+def test_one_line_says_where_to_click(served: Served) -> None:
+    assert f"{served.api.base_url}".removesuffix("api/") in served.line
+    page = served.line.split(" at ")[1].split()[0]
+    assert httpx.get(page, timeout=30).status_code == 200
+
+
+def test_the_api_refuses_what_no_form_offers(served: Served) -> None:
+    for wrong in ({"cohort": "nope"}, {"guidance": "magic"}, {"store": "/tmp"}, {"device": "cuda; rm -rf /"}):
+        answer = served.ask("retrain", {**RETRAIN, **wrong})
+        assert answer.status_code == 409, wrong
+        assert f"settings{'' if 'store' in wrong else '.' + next(iter(wrong))}" in answer.json()["detail"]
+
+
+def test_retrain_trains_from_codes_and_names_a_champion(served: Served) -> None:
+    run = served.start("retrain", {**RETRAIN, "guidance": "pls"})
+    wrong = served.start("retrain", {**RETRAIN, "folds": [7]})
+    assert served.end_of(run)["type"] == "COMPLETED", served.log(run)
+    said = served.end_of(wrong)
+    assert (said["type"], said["message"]) == (
+        "FAILED",
+        "cohort skin has no fold 7 of split 'official'; it has official/0",
+    )
+
+    until(lambda: "Finished in state" in served.log(run))
+    assert "images read: 0; heads trained: 6, there already: 3" in served.log(run)
+    artifacts = served.artifacts(run)
+    rows = artifacts["retrain-result"]["data"]
+    assert "G(I)+I, shuffled pairs" in str(rows)
+    assert "there was none before" in artifacts["retrain-champion"]["description"]
+    assert artifacts["retrain-figure"]["data"].startswith("data:image/png;base64,")
+    assert artifacts["progress"]["data"] == 100
+    summary = artifacts["retrain-summary"]["data"]
+    assert "guidestore predict --run champion" in summary
+    champion = EmbeddingStore.open(served.store).find_run("champion").artifact
+    asked = f"SELECT row, guidance, flow_run FROM (SELECT *, '' AS flow_run FROM runs) WHERE run = '{champion}'"
+    assert "G(I)+I,pls" in guidestore("sql", asked, "--format", "csv", "--store", served.store).stdout
+
+
+def test_the_other_flows_show_their_tables(served: Served) -> None:
+    lists = {name: [RETRAIN[name]] for name in ("inferior", "superior")}
+    grid = {"cohort": "skin", "targets": ["DIAG"], **lists, "guidance": [{"name": "ridge"}], "permutations": 2}
+    a, b = _two_runs(served.store)
+    runs = {
+        "sweep": served.start("sweep", {**grid, "decoder": [{"name": "logistic"}]}),
+        "compare": served.start("compare", {"a": a, "b": b, "part": "test"}),
+        "verify": served.start("verify"),
+    }
+    for run in runs.values():
+        assert served.end_of(run)["type"] == "COMPLETED", served.log(run)
+    shown = {name: served.artifacts(run) for name, run in runs.items()}
+    assert {row["row"] for row in _rows(shown["sweep"]["sweep-ranking"])} == {"G(I)", "G(I)+I"}
+    assert [row["metric"] for row in _rows(shown["compare"]["compare-runs"])][0] == "balanced_accuracy"
+    assert "case_id" in str(shown["compare"]["compare-changed-cases"]["data"])
+    assert shown["verify"]["verify-findings"]["description"].endswith("clean.")
+
+
+def _rows(artifact: dict[str, Any]) -> list[dict[str, Any]]:
+    import json
+
+    data = artifact["data"]
+    return json.loads(data) if isinstance(data, str) else data
+
+
+def _two_runs(store: Path) -> list[str]:
+    runs = EmbeddingStore.open(store).snapshot().rows("runs").to_pylist()
+    wanted = {
+        row: next(r["run"] for r in runs if (r["row"], r["control"], r["target"]) == (row, "", "DIAG"))
+        for row in ("I", "G(I)")
+    }
+    return [run[:12] for run in wanted.values()]
+
+
+def begin_long(served: Served, **settings: Any) -> str:
+    """A run that has trained some of its heads."""
+    run = served.start("retrain", {**LONG, **settings})
+    until(
+        lambda: (served.artifacts(run).get("progress") or {"data": 0})["data"] > 0 or served.state(run)["type"] in ENDED
+    )
+    assert served.state(run)["type"] == "RUNNING", served.log(run)
+    return run
+
+
+def test_a_cancelled_run_stops_and_leaves_the_store_whole(served: Served) -> None:
+    run = begin_long(served)
+    served.api.post(f"/flow_runs/{run}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
+    assert served.end_of(run)["type"] == "CANCELLED"
+    until(lambda: not any("prefect.engine" in line for line in served.processes()))
+    assert fsck(EmbeddingStore.open(served.store).storage).clean
+
+
+def test_ctrl_c_leaves_no_process(served: Served) -> None:
+    """Last: it ends what the others use."""
+    begin_long(served, seeds=list(range(100, 140)))
+    assert len(served.processes()) == 3, "the command, its server and one run"
+    os.killpg(served.process.pid, signal.SIGINT)
+    assert served.process.wait(60) == 0
+    until(lambda: not served.processes())
+    with pytest.raises(httpx.TransportError):
+        served.api.get("/health")
+    assert fsck(EmbeddingStore.open(served.store).storage).clean
