@@ -9,7 +9,6 @@ import numpy as np
 from embeddings.errors import InvalidInputError
 from heads.checks import check_labels
 
-
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -46,7 +45,7 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[st
     }
     if len(present) == k:
         scored = range(1, 2) if k == 2 else range(k)
-        # Checked above; scikit-learn's own checks take ten times as long as the metric, and sweeps ask thousands of times.
+        # Checked above; scikit-learn's own checks take longer than the metric, and sweeps ask thousands of times.
         with config_context(assume_finite=True, skip_parameter_validation=True):
             metrics["auroc"] = float(np.mean([roc_auc_score(labels == c, probabilities[:, c]) for c in scored]))
     for c, recall in zip(present, recalls, strict=True):

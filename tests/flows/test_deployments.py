@@ -1,8 +1,9 @@
-"""The deployments without a server: their forms are the plain settings' but for the store, and no path is among them."""
+"""The deployments without a server: forms are the plain settings' but for the store, and no path is among them."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,8 +63,6 @@ def found(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
 
 
