@@ -39,5 +39,5 @@ def serve(
         host=host,
         port=port,
         auth=auth,
-        ready=lambda url: print(f"{store} is served at {url}/deployments (Ctrl-C stops it)", flush=True),
+        ready=lambda url: print(f"{store} is served: open {url} and click Deployments (Ctrl-C stops it)", flush=True),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +30,12 @@ def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) ->
     if len(rows) > MOST_ROWS:
         description += f" The first {MOST_ROWS} of {len(rows)} rows."
     create_table_artifact(shown, key=key, description=description)
+
+
+def show_quarantine(key: str, cases: Iterable[str]) -> None:
+    """The cases that could not be read; why, which names their files, is in the store."""
+    more = '`guidestore sql "FROM quarantine"` says why each could not be encoded; the others went on.'
+    show_table(key, [{"case": case} for case in cases], more)
 
 
 def show_markdown(key: str, text: str, description: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prefect import flow, task
+from prefect import flow
 from pydantic import Field
 
 from embeddings.store import EmbeddingStore
@@ -12,7 +12,7 @@ from flows.compare import compare_runs
 from flows.compare_snapshots import compare_snapshots, names_snapshots
 from flows.deployments.artifacts import show_table
 from flows.deployments.forms import Form, store_root
-from flows.deployments.running import HOUR, STEP, one_sentence
+from flows.deployments.running import HOUR, one_sentence, step
 
 
 class CompareForm(Form):
@@ -35,14 +35,14 @@ def compare(settings: CompareForm) -> None:
         of_runs(settings)
 
 
-@task(name="compare snapshots", **STEP)
+@step("compare snapshots")
 def of_snapshots(settings: CompareForm) -> None:
     """What each head that both snapshots have gained between them."""
     found = compare_snapshots(store_root(), settings.a, settings.b, part=settings.part)
     show_table("compare-snapshots", found.rows, f"Snapshot b minus snapshot a. {'. '.join(found.notes)}.")
 
 
-@task(name="compare runs", **STEP)
+@step("compare runs")
 def of_runs(settings: CompareForm) -> None:
     """Per metric the gain with its interval, and the cases whose prediction changed."""
     found = compare_runs(store_root(), settings.a, settings.b, part=settings.part)

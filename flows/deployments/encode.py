@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 
 from encoders.registry import encoder_names, patch_encoder_names
-from flows.deployments.artifacts import show_table
+from flows.deployments.artifacts import show_quarantine, show_table
 from flows.deployments.forms import Device, Form, one_of, same_as, store_root
-from flows.deployments.running import HOUR, STEP, one_sentence, shown
+from flows.deployments.running import HOUR, one_sentence, shown, step
 from flows.encode import encode as encode_images
 from flows.reporting import EncodeReport
 from flows.settings import EncodeSettings, validated
@@ -43,11 +43,10 @@ def encode(settings: EncodeForm) -> None:
     counts = f"{report.encoded} encoded, {report.existing} there already, {report.images_read} images read"
     show_table("encode-code-sets", rows, f"{counts}; snapshot {report.snapshot}.")
     if report.failed:
-        quarantined = [{"case": case, "reason": reason} for case, reason in report.failed.items()]
-        show_table("encode-quarantine", quarantined, "Cases that could not be encoded; the others went on.")
+        show_quarantine("encode-quarantine", report.failed)
 
 
-@task(name="encode", **STEP)
+@step("encode")
 def encode_missing(settings: EncodeForm) -> EncodeReport:
     """One commit per slide, or per batch of case codes."""
     log = get_run_logger()

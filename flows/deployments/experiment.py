@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from pydantic import Field
 
 from embeddings.errors import InvalidInputError
-from flows.deployments.artifacts import show_paper_table, show_table
+from flows.deployments.artifacts import show_paper_table, show_quarantine
 from flows.deployments.forms import Device, Form, same_as, store_root
-from flows.deployments.running import HOUR, STEP, one_sentence, shown
+from flows.deployments.running import HOUR, one_sentence, shown, step
 from flows.experiment import ExperimentReport
 from flows.experiment_derm7pt import run_derm7pt
 from flows.experiment_radpath import run_radpath
@@ -39,11 +39,10 @@ def experiment(settings: ExperimentForm) -> None:
     report = make_table(settings)
     show_paper_table(f"experiment-{settings.table}", report.table)
     if report.failed:
-        rows = [{"case": case, "reason": reason} for case, reason in report.failed.items()]
-        show_table("experiment-quarantine", rows, "Cases that could not be encoded; the others went on.")
+        show_quarantine("experiment-quarantine", report.failed)
 
 
-@task(name="make table", **STEP)
+@step("make table")
 def make_table(settings: ExperimentForm) -> ExperimentReport:
     """Encodes and trains what is missing."""
     given = settings.model_dump(exclude={"table"})

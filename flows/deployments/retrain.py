@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from pydantic import Field
 
 from embeddings.store import EmbeddingStore
@@ -22,7 +22,7 @@ from flows.deployments.artifacts import (
     show_table,
 )
 from flows.deployments.forms import Device, Form, one_of, same_as, store_root
-from flows.deployments.running import HOUR, STEP, one_sentence, shown
+from flows.deployments.running import HOUR, one_sentence, shown, step
 from flows.evaluate import Evaluation, evaluate
 from flows.guide import guide
 from flows.reporting import Progress
@@ -78,7 +78,7 @@ def retrain(settings: RetrainForm) -> None:
     show_result(settings, trained, evaluation, decision)
 
 
-@task(name="train heads", **STEP)
+@step("train heads")
 def train_heads(settings: RetrainForm) -> Trained:
     """Trains what is missing, one commit per fold and seed."""
     log = get_run_logger()
@@ -119,13 +119,13 @@ def _at_snapshot(settings: RetrainForm, progress: Progress) -> Trained:
     return Trained(tuple(report.runs), report.trained, report.existing, tuple(report.notes), store.snapshot().version)
 
 
-@task(name="evaluate", **STEP)
+@step("evaluate")
 def read_table(runs: tuple[str, ...]) -> Evaluation:
     """The paper's rows on test, from stored predictions."""
     return evaluate(store_root(), runs)
 
 
-@task(name="contest alias", **STEP)
+@step("contest alias")
 def contest_alias(alias: str, runs: tuple[str, ...]) -> Decision:
     """Moves the alias, or says why not."""
     decision = champion.contest(EmbeddingStore.open(store_root()), alias, runs)
@@ -133,7 +133,7 @@ def contest_alias(alias: str, runs: tuple[str, ...]) -> Decision:
     return decision
 
 
-@task(name="show result", **STEP)
+@step("show result")
 def show_result(settings: RetrainForm, trained: Trained, evaluation: Evaluation, decision: Decision | None) -> None:
     """The run's artifacts: the table, the figure, the champion's, and where to find all of it."""
     title = f"{settings.cohort}: {settings.inferior} guided by {settings.superior}"
@@ -165,7 +165,8 @@ def _summary(settings: RetrainForm, trained: Trained, rows: list[dict[str, str]]
         f"{decision.sentence}.\n" if decision else "",
         as_markdown(rows),
         f"\nImages read: 0. Heads trained: {trained.new}, there already: {trained.existing}. "
-        f"Trained on snapshot {settings.snapshot or 'the newest'}; all of it is in snapshot {trained.snapshot}.\n",
+        f"Trained on {f'snapshot {settings.snapshot}' if settings.snapshot else 'the newest snapshot'}; all of it is "
+        f"in snapshot {trained.snapshot}.\n",
         "\n```\n"
         f"guidestore sql \"FROM runs WHERE run = '{run}'\"\n"
         f"guidestore sql --at {trained.snapshot} \"FROM metrics WHERE run = '{run}'\"\n"

@@ -6,13 +6,14 @@ import functools
 import inspect
 import logging
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import State, get_run_logger
+from prefect import State, Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
@@ -31,15 +32,36 @@ def may_pass(task: Any, run: Any, state: State[Any]) -> bool:
     return isinstance(state.data, OSError | StorageError)
 
 
-STEP: dict[str, Any] = {
-    "retries": 3,
-    "retry_delay_seconds": exponential_backoff(2),
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": may_pass,
-    "persist_result": False,
-    "cache_policy": NO_CACHE,
-}
-"""Of every task: after an error of disk or network three more tries, some 2, 4 and 8 s later."""
+def step[**P, T](name: str) -> Callable[[Callable[P, T]], Task[P, T]]:
+    """A task: after an error of disk or network three more tries, some 2, 4 and 8 s later."""
+
+    def decorate(work: Callable[P, T]) -> Task[P, T]:
+        @functools.wraps(work)
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return work(*args, **kwargs)
+            except GuidestoreError as error:
+                raise type(error)(without_paths(str(error))) from None  # Prefect keeps it, and what caused it
+
+        return task(
+            name=name,
+            retries=3,
+            retry_delay_seconds=exponential_backoff(2),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=may_pass,
+            persist_result=False,
+            cache_policy=NO_CACHE,
+        )(run)
+
+    return decorate
+
+
+_PATH = re.compile(r"(?<![\w.@/])/[^\s:;,()'\"]+")
+
+
+def without_paths(sentence: str) -> str:
+    """The sentence without absolute paths: folders and files may be called after patients."""
+    return _PATH.sub("…", sentence)
 
 
 def one_sentence[**P, T](work: Callable[P, T]) -> Callable[P, T | State[Any]]:
@@ -53,8 +75,9 @@ def one_sentence[**P, T](work: Callable[P, T]) -> Callable[P, T | State[Any]]:
         try:
             return work(*args, **kwargs)
         except GuidestoreError as error:
-            get_run_logger().error("%s", error)
-            return Failed(message=str(error))
+            sentence = without_paths(str(error))
+            get_run_logger().error("%s", sentence)
+            return Failed(message=sentence)
 
     # Prefect reads the form from the signature, and would look its names up in this module.
     cast(Any, run).__signature__ = inspect.signature(work, eval_str=True)

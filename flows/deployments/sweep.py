@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from pydantic import Field
 
 from flows.deployments.artifacts import show_table
 from flows.deployments.forms import Device, store_root
-from flows.deployments.running import HOUR, STEP, one_sentence, shown
+from flows.deployments.running import HOUR, one_sentence, shown, step
 from flows.sweep import SweepReport, run_sweep
 from flows.sweep_file import SweepFile
 from flows.sweep_ranking import rank_sweep
@@ -31,7 +31,7 @@ def sweep(settings: SweepForm) -> None:
     rank(wanted, report)
 
 
-@task(name="train grid", **STEP)
+@step("train grid")
 def train_grid(wanted: SweepFile, device: str) -> SweepReport:
     """One commit per batch; run again, it goes on where it was."""
     log = get_run_logger()
@@ -47,7 +47,7 @@ def train_grid(wanted: SweepFile, device: str) -> SweepReport:
     return report
 
 
-@task(name="rank", **STEP)
+@step("rank")
 def rank(wanted: SweepFile, report: SweepReport) -> None:
     """The guided heads, best on val first."""
     ranked = [one.as_row() for one in rank_sweep(store_root(), wanted, progress=shown())]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 
 from embeddings.errors import CorruptArtifactError
 from embeddings.fsck import FsckReport, fsck
 from embeddings.store import EmbeddingStore
 from flows.deployments.artifacts import show_table
 from flows.deployments.forms import store_root
-from flows.deployments.running import HOUR, STEP, one_sentence, shown
+from flows.deployments.running import HOUR, one_sentence, shown, step
 
 
 @flow(name="verify", timeout_seconds=24 * HOUR, persist_result=False)
@@ -25,7 +25,7 @@ def verify() -> None:
         raise CorruptArtifactError(f"{len(problems)} problems, the first: {problems[0]}; {read}")
 
 
-@task(name="read all", **STEP)
+@step("read all")
 def read_all() -> FsckReport:
     """Reads and checks everything."""
     progress = shown()

@@ -21,7 +21,10 @@ from pathlib import Path
 from typing import get_type_hints
 
 import yaml
+from prefect.states import Failed
 
+from embeddings.errors import InvalidInputError, StorageError
+from flows.deployments.running import may_pass, without_paths
 from flows.deployments.serve import DEPLOYMENTS, deployments
 from flows.settings import Derm7ptSettings, EncodeSettings, GuideSettings, RadPathSettings, validated
 
@@ -41,8 +44,11 @@ served = {}
 for one in deployments(Path(sys.argv[1])):
     schema = one._parameter_openapi_schema.model_dump()
     served[one.name] = {"entrypoint": one.entrypoint, "schema": schema, "parameters": one.parameters}
+words = without_paths("there is no guidestore at /data/jane-doe/store: skin/clinical/made, official/0")
+errors = (OSError("no"), StorageError("no"), InvalidInputError("no"))
+tried = {type(error).__name__: may_pass(None, None, Failed(data=error)) for error in errors}
 limits = {one.name: one.at_once for one in DEPLOYMENTS}
-print(json.dumps({"yaml": found, "served": served, "limits": limits}))
+print(json.dumps({"yaml": found, "served": served, "limits": limits, "words": words, "tried": tried}))
 """
 
 
@@ -103,3 +109,11 @@ def test_defaults_run_on_this_store(found: dict[str, Any]) -> None:
     assert (settings["inferior"], settings["superior"]) == ("clinical/made", "dermoscopy/made")
     assert settings["permutations"] == 5
     assert found["served"]["verify"]["parameters"] in (None, {})
+
+
+def test_only_what_may_pass_is_tried_again(found: dict[str, Any]) -> None:
+    assert found["tried"] == {"OSError": True, "StorageError": True, "InvalidInputError": False}
+
+
+def test_messages_name_no_folder(found: dict[str, Any]) -> None:
+    assert found["words"] == "there is no guidestore at …: skin/clinical/made, official/0"

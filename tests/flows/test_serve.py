@@ -118,9 +118,9 @@ def served(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_one_line_says_where_to_click(served: Served) -> None:
-    assert f"{served.api.base_url}".removesuffix("api/") in served.line
-    page = served.line.split(" at ")[1].split()[0]
-    assert httpx.get(page, timeout=30).status_code == 200
+    page = str(served.api.base_url).removesuffix("/api/")
+    assert f"open {page} and click Deployments" in served.line
+    assert "<html" in httpx.get(page, headers={"Accept": "text/html"}, follow_redirects=True, timeout=30).text
 
 
 def test_the_api_refuses_what_no_form_offers(served: Served) -> None:
@@ -130,43 +130,50 @@ def test_the_api_refuses_what_no_form_offers(served: Served) -> None:
         assert f"settings{'' if 'store' in wrong else '.' + next(iter(wrong))}" in answer.json()["detail"]
 
 
-def test_retrain_trains_from_codes_and_names_a_champion(served: Served) -> None:
-    run = served.start("retrain", {**RETRAIN, "guidance": "pls"})
-    wrong = served.start("retrain", {**RETRAIN, "folds": [7]})
-    assert served.end_of(run)["type"] == "COMPLETED", served.log(run)
-    said = served.end_of(wrong)
-    assert (said["type"], said["message"]) == (
-        "FAILED",
-        "cohort skin has no fold 7 of split 'official'; it has official/0",
-    )
-
-    until(lambda: "Finished in state" in served.log(run))
-    assert "images read: 0; heads trained: 6, there already: 3" in served.log(run)
-    artifacts = served.artifacts(run)
-    rows = artifacts["retrain-result"]["data"]
-    assert "G(I)+I, shuffled pairs" in str(rows)
-    assert "there was none before" in artifacts["retrain-champion"]["description"]
-    assert artifacts["retrain-figure"]["data"].startswith("data:image/png;base64,")
-    assert artifacts["progress"]["data"] == 100
-    summary = artifacts["retrain-summary"]["data"]
-    assert "guidestore predict --run champion" in summary
-    champion = EmbeddingStore.open(served.store).find_run("champion").artifact
-    asked = f"SELECT row, guidance FROM runs WHERE run = '{champion}'"
-    assert "G(I)+I,pls" in guidestore("sql", asked, "--format", "csv", "--store", served.store).stdout
-
-
-def test_the_other_flows_show_their_tables(served: Served) -> None:
+@pytest.fixture(scope="module")
+def ended(served: Served) -> dict[str, str]:
+    """Runs of several deployments, asked for at once and waited for."""
     lists = {name: [RETRAIN[name]] for name in ("inferior", "superior")}
     grid = {"cohort": "skin", "targets": ["DIAG"], **lists, "guidance": [{"name": "ridge"}], "permutations": 2}
     a, b = _two_runs(served.store)
     runs = {
+        "retrain": served.start("retrain", {**RETRAIN, "guidance": "pls"}),
+        "no such fold": served.start("retrain", {**RETRAIN, "folds": [7]}),
         "sweep": served.start("sweep", {**grid, "decoder": [{"name": "logistic"}]}),
         "compare": served.start("compare", {"a": a, "b": b, "part": "test"}),
         "verify": served.start("verify"),
     }
     for run in runs.values():
-        assert served.end_of(run)["type"] == "COMPLETED", served.log(run)
-    shown = {name: served.artifacts(run) for name, run in runs.items()}
+        served.end_of(run)
+    return runs
+
+
+def test_retrain_trains_from_codes_and_names_a_champion(served: Served, ended: dict[str, str]) -> None:
+    run = ended["retrain"]
+    assert served.state(run)["type"] == "COMPLETED", served.log(run)
+    until(lambda: "Finished in state" in served.log(run))
+    assert "images read: 0; heads trained: 6, there already: 3" in served.log(run)
+    artifacts = served.artifacts(run)
+    assert "G(I)+I, shuffled pairs" in str(artifacts["retrain-result"]["data"])
+    assert "there was none before" in artifacts["retrain-champion"]["description"]
+    assert artifacts["retrain-figure"]["data"].startswith("data:image/png;base64,")
+    assert artifacts["progress"]["data"] == 100
+    assert "guidestore predict --run champion" in artifacts["retrain-summary"]["data"]
+    champion = EmbeddingStore.open(served.store).find_run("champion").artifact
+    asked = f"SELECT row, guidance FROM runs WHERE run = '{champion}'"
+    assert "G(I)+I,pls" in guidestore("sql", asked, "--format", "csv", "--store", served.store).stdout
+
+
+def test_a_name_that_the_store_lacks_fails_with_one_sentence(served: Served, ended: dict[str, str]) -> None:
+    state = served.state(ended["no such fold"])
+    sentence = "cohort skin has no fold 7 of split 'official'; it has official/0"
+    assert (state["type"], state["message"]) == ("FAILED", sentence)
+
+
+def test_the_other_flows_show_their_tables(served: Served, ended: dict[str, str]) -> None:
+    for name in ("sweep", "compare", "verify"):
+        assert served.state(ended[name])["type"] == "COMPLETED", served.log(ended[name])
+    shown = {name: served.artifacts(run) for name, run in ended.items()}
     assert {row["row"] for row in _rows(shown["sweep"]["sweep-ranking"])} == {"G(I)", "G(I)+I"}
     assert _rows(shown["compare"]["compare-runs"])[0]["metric"] == "balanced_accuracy"
     assert "case_id" in str(shown["compare"]["compare-changed-cases"]["data"])
