@@ -23,7 +23,10 @@ def report_file(report_store: Path) -> Path:
     return file
 
 
-LONGEST = ("flows/test_demo.py", "flows/test_cli.py", "flows/test_encode.py", "test_docs.py")
+LONGEST = (
+    *("flows/test_serve.py", "flows/test_demo.py", "flows/test_cli.py", "flows/test_encode.py", "test_docs.py"),
+    *("flows/test_export_model.py", "flows/test_sweep.py"),
+)
 """Files that go first, so that no worker ends with one of them alone."""
 
 
