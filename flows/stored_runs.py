@@ -45,9 +45,9 @@ def label_budget(fact: Mapping[str, Any]) -> int | str:
 
 
 def scored_runs(snapshot: Snapshot, part: Part) -> set[str]:
-    """Ids of the runs that have predictions on `part`; a sweep leaves test alone until heads were chosen."""
-    predictions = snapshot.rows("predictions")
-    return set(predictions.filter(pc.field("part") == part)["run"].unique().to_pylist())
+    """Ids of the runs that have metrics on `part`; a sweep leaves test alone until heads were chosen."""
+    metrics = snapshot.rows("metrics")
+    return set(metrics.filter(pc.field("part") == part)["run"].unique().to_pylist())
 
 
 def newest_runs(

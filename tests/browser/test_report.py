@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from embeddings.store import EmbeddingStore
 from flows.effects import effects_of, spread
+from tests.browsing import chromium
 from tests.commandline import guidestore
 from tests.report_store import CLASSES
 
@@ -24,13 +24,8 @@ METRICS = ("balanced_accuracy", "f1_micro", "auroc")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert chromium, "there is no Chromium to look at the report with; install it, as in `apt-get install chromium`"
-    with sync_playwright() as playwright:
-        # Chromium's own sandbox does not start as root, as in most containers; the page is our own file.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

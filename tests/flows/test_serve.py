@@ -20,6 +20,7 @@ import pytest
 
 from embeddings.fsck import fsck
 from embeddings.store import EmbeddingStore
+from tests.browsing import chromium
 from tests.commandline import guidestore
 
 WAIT_SECONDS = 120.0
@@ -189,6 +190,57 @@ def _two_runs(store: Path) -> list[str]:
     runs = EmbeddingStore.open(store).snapshot().rows("runs").to_pylist()
     of_target = {run["row"]: run["run"] for run in runs if run["target"] == "DIAG" and not run["control"]}
     return [of_target[row][:12] for row in ("I", "G(I)")]
+
+
+def test_a_colleague_retrains_in_the_browser(served: Served, tmp_path: Path) -> None:
+    """Deployments, retrain, Custom run, Submit; the page then shows what SQL says.
+
+    PICTURES=docs makes the pictures of docs/serving.md anew.
+    """
+    pictures = Path(os.environ.get("PICTURES", tmp_path))
+    root = str(served.api.base_url).removesuffix("/api/")
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(1000 * WAIT_SECONDS)
+        page.goto(root)
+        page.get_by_role("link", name="Deployments").first.click()
+        page.get_by_role("link", name="retrain").first.click()
+        page.get_by_role("button", name="Run", exact=True).first.click()
+        page.get_by_text("Custom run").click()
+
+        page.get_by_label("Select Guidance").click()
+        assert {"ridge", "autoencoder", "radpath-paper"} <= set(page.get_by_role("option").all_inner_texts())
+        page.get_by_role("option", name="cca", exact=True).click()
+        permutations = page.get_by_label("Permutations").first
+        permutations.fill("-1")
+        form = page.url
+        page.get_by_role("button", name="Submit").click()
+        assert "greater than or equal to 0" in permutations.evaluate("field => field.validationMessage")
+        page.screenshot(path=pictures / "serve-form.png", full_page=True)
+        assert page.url == form
+
+        permutations.fill("2")
+        page.get_by_label("Alias").first.fill("seen-in-the-browser")
+        page.get_by_role("button", name="Submit").click()
+        page.get_by_role("button", name="View run").click()
+        page.get_by_text("Completed", exact=True).first.wait_for()
+        page.screenshot(path=pictures / "serve-run.png")
+        page.get_by_role("tab", name="Artifacts").click()
+        page.locator('a[href*="/artifacts/key/retrain-result"]').first.click()
+        page.locator('a[href*="/artifacts/artifact/"]').first.click()
+        row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="G(I)+I", exact=True))
+        row.wait_for()
+        shown = row.get_by_role("cell").all_inner_texts()
+        page.screenshot(path=pictures / "serve-result.png")
+
+    run = EmbeddingStore.open(served.store).find_run("seen-in-the-browser").artifact
+    asked = (
+        "SELECT printf('%.3f', value) AS ba, guidance FROM metrics "
+        f"WHERE run = '{run}' AND part = 'test' AND metric = 'balanced_accuracy'"
+    )
+    (stored,) = json.loads(guidestore("sql", asked, "--format", "json", "--store", served.store).stdout)
+    assert stored["guidance"] == "cca"
+    assert stored["ba"] in shown
 
 
 @pytest.fixture(scope="module")
