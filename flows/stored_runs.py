@@ -13,6 +13,11 @@ from embeddings.errors import NotFoundInStoreError
 from embeddings.snapshot import Snapshot
 from flows.stored_predictions import Part
 
+HOW_TO_GET_RUNS = (
+    "train some with `guidestore guide`, or score those of a sweep on test with `guidestore sweep show FILE --test N`"
+)
+"""For sentences about runs that are not there, or that a sweep left unscored on test."""
+
 
 def load_runs(
     snapshot: Snapshot, runs: Sequence[str], part: Part = "test"
@@ -24,7 +29,7 @@ def load_runs(
     wanted = pa.array(list(dict.fromkeys(runs)), pa.string())
     facts = snapshot.rows("runs").filter(pc.field("run").isin(wanted)).to_pylist()
     if not facts:
-        raise NotFoundInStoreError("there are no such runs to evaluate; train some with `guidestore guide`")
+        raise NotFoundInStoreError(f"there are no such runs to evaluate; {HOW_TO_GET_RUNS}")
     stored = snapshot.rows("metrics").filter(pc.field("run").isin(wanted) & (pc.field("part") == part)).to_pylist()
     return facts, {(row["run"], row["metric"]): row["value"] for row in stored}
 

@@ -26,7 +26,7 @@ from flows.report.tables import METRIC_NAMES, Gain, InputTable, SummaryRow, gain
 from flows.reporting import Progress, counted, no_progress
 from flows.run_selection import RunSelection
 from flows.stored_predictions import load_predictions
-from flows.stored_runs import load_runs, newest_runs
+from flows.stored_runs import HOW_TO_GET_RUNS, load_runs, newest_runs
 from flows.threads import one_thread
 
 TEMPLATES = Path(__file__).parent
@@ -131,8 +131,8 @@ def _nothing_found(snapshot: Snapshot, selection: RunSelection) -> str:
     there = {(run["cohort"], run["target"]) for run in snapshot.rows("runs").to_pylist()}
     known = ", ".join(sorted(f"{cohort}/{target}" for cohort, target in there)) or "none yet"
     return (
-        f"no run at snapshot {snapshot.version} is of {' '.join(selection.options())}; there are runs of {known}; "
-        "train some with `guidestore guide`"
+        f"no run at snapshot {snapshot.version} that was scored on test is of {' '.join(selection.options())}; "
+        f"there are runs of {known}; {HOW_TO_GET_RUNS}"
     )
 
 

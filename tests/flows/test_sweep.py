@@ -146,6 +146,7 @@ def test_the_commands_plan_run_show_and_count_looks(store: Path, tmp_path: Path)
         ({"targets": "STR"}, NotFoundInStoreError, "STR"),
         ({"labelled": 1000}, InvalidInputError, "1000"),
         ({"seeds": list(range(20000))}, InvalidInputError, r"the most is 1,000,000 runs"),
+        ({"seeds": list(range(10_000_000 // 16))}, InvalidInputError, r"asks for 10,000,000 heads"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_planned_is_a_sentence(
@@ -208,6 +209,9 @@ def test_test_is_scored_for_the_chosen_and_what_they_are_compared_with(store: Pa
     for kind in ("metrics", "predictions"):
         assert set().union(*parts_of(store, kind).values()) == {"val"}
     assert "has no" not in guidestore("sql", "FROM metrics WHERE part = 'test'", "--store", store).stderr
+    asked = ("--store", store)
+    for command in (("evaluate", "skin", *asked), ("report", "skin", "--out", store / "r.html", *asked)):
+        assert "score those of a sweep on test with `guidestore sweep show" in guidestore(*command).stderr
     ranked = rank_sweep(store, one, chosen=1)
     assert ranked[0].test
     assert ranked[0].test.effect
