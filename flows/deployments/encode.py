@@ -46,7 +46,7 @@ def encode(settings: EncodeForm) -> None:
         show_quarantine("encode-quarantine", report.failed)
 
 
-@step("encode")
+@step("encode", cached=lambda report: not (report.encoded or report.failed))
 def encode_missing(settings: EncodeForm) -> EncodeReport:
     """One commit per slide, or per batch of case codes."""
     log = get_run_logger()

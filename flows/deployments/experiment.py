@@ -42,7 +42,7 @@ def experiment(settings: ExperimentForm) -> None:
         show_quarantine("experiment-quarantine", report.failed)
 
 
-@step("make table")
+@step("make table", cached=lambda report: not (report.encoded or report.trained))
 def make_table(settings: ExperimentForm) -> ExperimentReport:
     """Encodes and trains what is missing."""
     given = settings.model_dump(exclude={"table"})

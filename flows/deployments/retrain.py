@@ -78,7 +78,7 @@ def retrain(settings: RetrainForm) -> None:
     show_result(settings, trained, evaluation, decision)
 
 
-@step("train heads")
+@step("train heads", cached=lambda trained: not trained.new)
 def train_heads(settings: RetrainForm) -> Trained:
     """Trains what is missing, one commit per fold and seed."""
     log = get_run_logger()

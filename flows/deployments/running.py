@@ -9,14 +9,17 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import State, Task, get_run_logger, task
+from prefect import State, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
 from embeddings.errors import GuidestoreError, StorageError
@@ -32,18 +35,25 @@ def may_pass(task: Any, run: Any, state: State[Any]) -> bool:
     return isinstance(state.data, OSError | StorageError)
 
 
-def step[**P, T](name: str) -> Callable[[Callable[P, T]], Task[P, T]]:
-    """A task: after an error of disk or network three more tries, some 2, 4 and 8 s later."""
+def step[**P, T](
+    name: str, *, cached: Callable[[Any], bool] | None = None
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A task: after an error of disk or network three more tries, some 2, 4 and 8 s later.
 
-    def decorate(work: Callable[P, T]) -> Task[P, T]:
+    cached: whether the store had all of the result by its recipe, so that nothing was made; the UI then says `Cached`.
+    It is the store that knows: a cache of Prefect's own would still claim what a purge took out of it.
+    """
+
+    def decorate(work: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(work)
-        def run(*args: P.args, **kwargs: P.kwargs) -> T:
-            try:
-                return work(*args, **kwargs)
-            except GuidestoreError as error:
-                raise type(error)(without_paths(str(error))) from None  # Prefect keeps it, and what caused it
+        def run(*args: P.args, **kwargs: P.kwargs) -> State[T]:
+            with _told_without_paths():
+                result = work(*args, **kwargs)
+            if cached and cached(result):
+                return Completed(name="Cached", message="The store had all of it.", data=result)
+            return Completed(data=result)
 
-        return task(
+        asked: Any = task(
             name=name,
             retries=3,
             retry_delay_seconds=exponential_backoff(2),
@@ -53,7 +63,32 @@ def step[**P, T](name: str) -> Callable[[Callable[P, T]], Task[P, T]]:
             cache_policy=NO_CACHE,
         )(run)
 
+        @functools.wraps(work)
+        def ask(*args: P.args, **kwargs: P.kwargs) -> T:
+            return asked(*args, **kwargs).result()
+
+        return ask
+
     return decorate
+
+
+@contextmanager
+def _told_without_paths() -> Iterator[None]:
+    """Prefect keeps an error and what caused it, in its log and its database: neither may tell a patient's folder."""
+    try:
+        yield
+    except GuidestoreError as error:
+        raise type(error)(without_paths(str(error))) from None
+    except TimeoutError:
+        raise  # Prefect's own: the state becomes TimedOut
+    except OSError as error:
+        raise StorageError(without_paths(str(error))) from None
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(at.filename).name}, line {at.lineno}"
+        raise GuidestoreError(
+            without_paths(f"{type(error).__name__}: {error} ({where}); this is a defect of guidestore, please report it")
+        ) from None
 
 
 _PATH = re.compile(r"(?<![\w.@/])/[^\s:;,()'\"]+")
@@ -73,9 +108,10 @@ def one_sentence[**P, T](work: Callable[P, T]) -> Callable[P, T | State[Any]]:
             # Not SIGTERM: without a server to tell, Prefect spins for ever. A commit is whole or not there.
             die_with_parent(signal.SIGKILL)
         try:
-            return work(*args, **kwargs)
+            with _told_without_paths():
+                return work(*args, **kwargs)
         except GuidestoreError as error:
-            sentence = without_paths(str(error))
+            sentence = str(error)
             get_run_logger().error("%s", sentence)
             return Failed(message=sentence)
 

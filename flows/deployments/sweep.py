@@ -31,7 +31,7 @@ def sweep(settings: SweepForm) -> None:
     rank(wanted, report)
 
 
-@step("train grid")
+@step("train grid", cached=lambda report: not report.trained)
 def train_grid(wanted: SweepFile, device: str) -> SweepReport:
     """One commit per batch; run again, it goes on where it was."""
     log = get_run_logger()
