@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +16,14 @@ from embeddings import checkpoints
 from embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
 from embeddings.log_table import empty_table, fold
 from embeddings.records import AliasMove, Commit, Entry, Purge, Removal
-from embeddings.storage import Storage
+from embeddings.storage import Storage, each
 
 NOT_ARTIFACTS = ("commit", "alias", "tombstone")
 """Kinds of rows in the folded log that are no artifacts."""
 
 _GAP_REACH = 16
 """How far opening looks beyond the head for a lost commit: 0.2 ms. fsck lists the whole folder."""
+_LONGEST_REACH = 64
 
 
 def path_of(version: int) -> str:
@@ -42,8 +44,7 @@ class CommitLog:
         self._unfolded: list[Commit] = []
         self._live: dict[str, str] | None = None
         self._load_checkpoint()
-        self.refresh()
-        self._refuse_gap(_GAP_REACH)
+        self._catch_up(_GAP_REACH)
 
     def _load_checkpoint(self) -> None:
         for version in checkpoints.versions(self._storage):
@@ -60,26 +61,32 @@ class CommitLog:
 
     def refresh(self) -> int:
         """Reads commits made since; returns the head. Raises CorruptArtifactError on a damaged or missing commit."""
-        while self._storage.size(path_of(self.head + 1)) is not None:
-            commit = read_commit(self._storage, self.head + 1)
-            if commit.parent_sha256 != self._head_sha256:
-                raise CorruptArtifactError(
-                    f"{path_of(commit.version)} does not follow {path_of(self.head)}: the log was edited; "
-                    "restore commits/ from a copy"
-                )
-            self._accept(commit)
-        self._refuse_gap(2)
-        return self.head
+        return self._catch_up(2)
 
-    def _refuse_gap(self, reach: int) -> None:
-        """A commit up to `reach` after the head, though the next is not there: the number must not be given again."""
-        later = range(self.head + 2, self.head + reach + 1)
-        if any(self._storage.size(path_of(version)) is not None for version in later) and (
-            self._storage.size(path_of(self.head + 1)) is None  # asked again: it may have come meanwhile
-        ):
-            raise CorruptArtifactError(
-                f"{path_of(self.head + 1)} is missing though later commits exist; restore commits/ from a copy"
-            )
+    def _catch_up(self, reach: int) -> int:
+        """Reads what was committed since. Looks `reach` commits ahead, and twice as far whenever all of them are there.
+
+        One that is missing with later ones there is refused: its number must not be given again.
+        """
+        while True:
+            ahead = range(self.head + 1, self.head + reach + 1)
+            there = [size is not None for size in self._storage.sizes([path_of(version) for version in ahead])]
+            new = ahead[: there.index(False)] if False in there else ahead
+            for commit in each(self._storage, functools.partial(read_commit, self._storage), new):
+                if commit.parent_sha256 != self._head_sha256:
+                    raise CorruptArtifactError(
+                        f"{path_of(commit.version)} does not follow {path_of(self.head)}: the log was edited; "
+                        "restore commits/ from a copy"
+                    )
+                self._accept(commit)
+            if len(new) == reach:
+                reach = min(2 * reach, max(reach, _LONGEST_REACH))
+            elif not any(there[len(new) :]):
+                return self.head
+            elif self._storage.size(path_of(self.head + 1)) is None:  # asked again: it may have come meanwhile
+                raise CorruptArtifactError(
+                    f"{path_of(self.head + 1)} is missing though later commits exist; restore commits/ from a copy"
+                )
 
     def _accept(self, commit: Commit) -> None:
         self.head, self._head_sha256 = commit.version, commit.sha256
@@ -118,6 +125,7 @@ class CommitLog:
         purge: Sequence[Purge] = (),
         purge_seen_at: int | None = None,
         unpurged_since: int | None = None,
+        aliases_seen_at: int | None = None,
         actor: Mapping[str, Any],
         message: str = "",
     ) -> int:
@@ -127,7 +135,7 @@ class CommitLog:
         out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
         CommitConflictError if something to remove is not there (any more), or if others changed the cohort of a purge
         since `purge_seen_at`, the commit that it was prepared on, or purged a case of a cohort that is added to since
-        `unpurged_since`; StorageError if the disk refuses.
+        `unpurged_since`, or moved one of these aliases since `aliases_seen_at`; StorageError if the disk refuses.
         """
         wanted = {entry.artifact: entry for entry in add}
         commit_uuid = uuid.uuid4().hex
@@ -144,6 +152,8 @@ class CommitLog:
                 self._refuse_unseen({item.cohort for item in purge}, purge_seen_at)
             if unpurged_since is not None and unpurged_since != self.head:
                 self._refuse_purged({entry.cohort for entry in wanted.values()}, unpurged_since)
+            if aliases_seen_at is not None and aliases_seen_at != self.head:
+                self._refuse_moved({move.name for move in aliases}, aliases_seen_at)
             replaced = {removal.artifact for removal in remove}
             wanted = {key: entry for key, entry in wanted.items() if key not in live or key in replaced}
             if not (wanted or remove or aliases or purge):
@@ -182,6 +192,14 @@ class CommitLog:
         if cohorts & set(self.table().filter(gone)["cohort"].to_pylist()):
             raise CommitConflictError(
                 f"a case of cohort {', '.join(sorted(cohorts))} was purged meanwhile; run the command again"
+            )
+
+    def _refuse_moved(self, aliases: set[str], since: int) -> None:
+        """Where an alias goes was decided by what it named then."""
+        later = self.table().filter((pc.field("added_at") > since) & (pc.field("kind") == "alias"))
+        if moved := aliases & set(later["artifact"].to_pylist()):
+            raise CommitConflictError(
+                f"alias {', '.join(sorted(moved))} was moved by another process meanwhile; decide again"
             )
 
     def _create(self, commit: Commit) -> bool:

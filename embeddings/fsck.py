@@ -12,8 +12,11 @@ from embeddings.commit_log import NOT_ARTIFACTS, read_commit
 from embeddings.errors import CorruptArtifactError, GuidestoreError
 from embeddings.log_table import empty_table, fold
 from embeddings.records import Commit, FileRef, Removal, open_sealed_json
-from embeddings.storage import Storage
+from embeddings.storage import Storage, each
 from embeddings.store import EmbeddingStore, actor
+
+_FILES_AT_ONCE = 4
+"""From a bucket. Whole files are in memory: a shard is 32 MB at d = 1024 float16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,11 @@ def fsck(storage: Storage, progress: Callable[[int, int], None] = lambda done, t
                 owners.setdefault(file["path"], (FileRef(**file), set()))[1].add(row["case_id"])
 
     bytes_read = 0
-    for done, (path, (file, cases)) in enumerate(sorted(owners.items())):
+    listed = sorted(owners.items())
+    checked = each(storage, lambda item: _check_file(storage, item[1][0]), listed, lanes=_FILES_AT_ONCE)
+    for done, ((path, (file, cases)), finding) in enumerate(zip(listed, checked, strict=True)):
         progress(done, len(owners))
         bytes_read += file.size
-        finding = _check_file(storage, file)
         if finding:
             named = sorted(cases - {""})
             shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
@@ -132,12 +136,17 @@ def _check_log(storage: Storage, findings: list[Finding]) -> list[Commit]:
     expected = [path for path in names if re.fullmatch(r"commits/\d{12}\.json", path)]
     findings += [Finding("extra", path, "", "no file of the log; delete it") for path in names if path not in expected]
     last = int(expected[-1].removeprefix("commits/")[:12]) if expected else 0
-    for version in range(1, last + 1):
-        path = commit_log.path_of(version)
+
+    def read(version: int) -> Commit | CorruptArtifactError:
         try:
-            commit = read_commit(storage, version)
+            return read_commit(storage, version)
         except CorruptArtifactError as error:
-            findings.append(Finding("missing" if storage.size(path) is None else "damaged", path, "", str(error)))
+            return error
+
+    for version, commit in enumerate(each(storage, read, range(1, last + 1)), 1):
+        path = commit_log.path_of(version)
+        if isinstance(commit, CorruptArtifactError):
+            findings.append(Finding("missing" if storage.size(path) is None else "damaged", path, "", str(commit)))
             whole = False
             continue
         if whole and commits and commit.parent_sha256 != commits[-1].sha256:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 
 from embeddings.commit_log import read_commit
 from embeddings.log_table import empty_table, fold
-from embeddings.storage import StoredFile
+from embeddings.storage import StoredFile, each
 from embeddings.store import EmbeddingStore
 
 ORPHAN_AGE_H = 24.0
@@ -35,7 +36,8 @@ def collect(store: EmbeddingStore, *, dry_run: bool, older_than_h: float = ORPHA
     candidates = [*store.storage.list("objects"), *store.storage.list("staging")]
     head = store.log.refresh()
     # Folded from the commits, not from a checkpoint: nothing is deleted on the word of a shortcut.
-    table = fold(empty_table(), [read_commit(store.storage, version) for version in range(1, head + 1)])
+    read = functools.partial(read_commit, store.storage)
+    table = fold(empty_table(), list(each(store.storage, read, range(1, head + 1))))
     named = {file["path"] for files in table["files"].to_pylist() for file in files}
     named -= {row["path"] for row in table.to_pylist() if row["kind"] == "tombstone"}
     now = time.time()

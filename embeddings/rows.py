@@ -76,6 +76,17 @@ SCHEMAS: dict[str, pa.Schema] = {
     "looks": pa.schema(
         [("cohort", _TEXT), ("target", _TEXT), ("run", _TEXT), ("part", _TEXT), ("why", _TEXT), ("at", _TEXT)]
     ),
+    # One row per grid of heads that was run: its file as canonical JSON, and the runs that it means at that snapshot.
+    "sweeps": pa.schema(
+        [
+            ("cohort", _TEXT),
+            ("name", _TEXT),
+            ("snapshot", pa.int64()),
+            ("file", _TEXT),
+            ("runs", pa.list_(_TEXT)),
+            ("created_at", _TEXT),
+        ]
+    ),
     "runs": pa.schema(
         [
             ("run", _TEXT),

@@ -19,7 +19,7 @@ from embeddings.errors import AmbiguousNameError, CorruptArtifactError, FoldLeak
 from embeddings.log_table import entry_of, live_at
 from embeddings.records import Entry, FileRef
 from embeddings.rows import RUN_KINDS, SCHEMAS
-from embeddings.storage import Storage
+from embeddings.storage import Storage, each
 from embeddings.tables import read_table, read_verified
 from embeddings.types import Bag, CaseCodes, CodeSetKey, FoldScope
 
@@ -143,8 +143,10 @@ class Snapshot:
             raise NotFoundInStoreError(f"no codes of {key} at snapshot {self.version}")
         ids: list[tuple[str, str, str]] = []
         matrices = []
-        for file, artifacts in self._files_of(rows):
-            table = _only(read_table(self.storage, file), "artifact", artifacts)
+        files = self._files_of(rows)
+        tables = each(self.storage, lambda item: read_table(self.storage, item[0]), files)
+        for (file, artifacts), table in zip(files, tables, strict=True):
+            table = _only(table, "artifact", artifacts)
             if table.num_rows != len(artifacts):
                 raise CorruptArtifactError(f"{file.path} lacks codes that were committed; run `guidestore fsck`")
             columns = (table[name].to_pylist() for name in ("case_id", "image_id", "artifact"))
@@ -175,8 +177,8 @@ class Snapshot:
                 if file.path.startswith(f"objects/rows/{kind}/"):
                     owners.setdefault(file, set()).update([entry.artifact] if entry.kind == "run" else [])
         tables = []
-        for file, artifacts in owners.items():
-            table = read_table(self.storage, file).cast(schema)
+        read = each(self.storage, lambda file: read_table(self.storage, file).cast(schema), list(owners))
+        for table, artifacts in zip(read, owners.values(), strict=True):
             tables.append(_only(table, "run", artifacts) if artifacts else table)
         return pa.concat_tables(tables) if tables else schema.empty_table()
 

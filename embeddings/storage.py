@@ -1,4 +1,4 @@
-"""The one interface between the store and a disk or bucket. Local disk here; a bucket is one more file.
+"""The one interface between the store and a disk or bucket. Local disk here; a bucket in bucket.py.
 
 Paths are relative to the store's root, with forward slashes.
 """
@@ -8,13 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
-
-from ulid import ULID
 
 from embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
 
@@ -36,12 +34,31 @@ class Storage(Protocol):
     disk (full, read-only, gone) raises StorageError and leaves no file under the asked name.
     """
 
+    @property
+    def url(self) -> str:
+        """The place as a user writes it."""
+        ...
+
+    @property
+    def local_folder(self) -> Path:
+        """A folder of this machine for what is disposable: the index, and staging."""
+        ...
+
+    @property
+    def lanes(self) -> int:
+        """How many requests are worth having under way at once: 1 on a disk, more over a network."""
+        ...
+
     def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes of a file from `start` up to `stop`, None: to its end."""
         ...
 
     def size(self, path: str) -> int | None:
         """Bytes of the file, None if there is none."""
+        ...
+
+    def sizes(self, paths: Sequence[str]) -> list[int | None]:
+        """`size` of each, asked at once where that is quicker."""
         ...
 
     def create(self, path: str, data: bytes) -> bool:
@@ -68,6 +85,27 @@ class Storage(Protocol):
         """Moves a staged file or folder to its name, durably."""
         ...
 
+    def keeps_versions(self) -> bool:
+        """Whether what is deleted can be had back from the place itself."""
+        ...
+
+
+def each[T, R](
+    storage: Storage, function: Callable[[T], R], items: Sequence[T], *, lanes: int | None = None
+) -> Iterator[R]:
+    """The function of each item, in order; as many at once as `storage` (or `lanes`) has lanes."""
+    lanes = min(lanes or storage.lanes, storage.lanes, len(items))
+    if lanes < 2:
+        yield from map(function, items)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # not needed by `guidestore sql` on a disk, and slow to load
+
+    with ThreadPoolExecutor(lanes) as pool:
+        try:
+            yield from pool.map(function, items)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error the others need not be asked
+
 
 @contextmanager
 def disk_errors(action: str, path: object) -> Iterator[None]:
@@ -84,6 +122,12 @@ def disk_errors(action: str, path: object) -> Iterator[None]:
         raise StorageError(f"cannot {action} {path}: {advice}") from error
 
 
+def _new_name() -> str:
+    from ulid import ULID  # 20 ms of the second in which `guidestore sql` must answer
+
+    return str(ULID())
+
+
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -95,8 +139,18 @@ def _fsync(path: Path) -> None:
 class LocalStorage:
     """A folder on a local disk. Create-only through link(2), which fails if the name exists."""
 
+    lanes = 1
+
     def __init__(self, root: Path) -> None:
         self.root = Path(root).absolute()
+
+    @property
+    def url(self) -> str:
+        return str(self.root)
+
+    @property
+    def local_folder(self) -> Path:
+        return self.root
 
     def _at(self, path: str) -> Path:
         parts = PurePosixPath(path)
@@ -123,9 +177,12 @@ class LocalStorage:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
+    def sizes(self, paths: Sequence[str]) -> list[int | None]:
+        return [self.size(path) for path in paths]
+
     def create(self, path: str, data: bytes) -> bool:
         target = self._at(path)
-        temporary = self.root / "staging" / f"{ULID()}.tmp"
+        temporary = self.root / "staging" / f"{_new_name()}.tmp"
         with disk_errors("write", path):
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +228,7 @@ class LocalStorage:
                     break
 
     def staging(self) -> Path:
-        folder = self.root / "staging" / str(ULID())
+        folder = self.root / "staging" / _new_name()
         with disk_errors("create", folder):
             folder.mkdir(parents=True)
         return folder
@@ -204,6 +261,9 @@ class LocalStorage:
             _fsync(target.parent)
             for parent in created:
                 _fsync(parent.parent)
+
+    def keeps_versions(self) -> bool:
+        return False
 
 
 def discard_staging(folder: Path) -> None:

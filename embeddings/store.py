@@ -22,12 +22,13 @@ from ulid import ULID
 from embeddings.bags import write_bag
 from embeddings.case_codes import write_codes
 from embeddings.commit_log import CommitLog
-from embeddings.errors import AmbiguousNameError, InvalidInputError, NotFoundInStoreError
+from embeddings.errors import AmbiguousNameError, InvalidInputError, NotFoundInStoreError, StorageError
+from embeddings.places import shown, storage_at
 from embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
 from embeddings.records import AliasMove, Entry, FileRef, Removal, open_sealed_json, sealed_json
 from embeddings.rows import RUN_KINDS, as_rows
 from embeddings.snapshot import Snapshot
-from embeddings.storage import LocalStorage, Storage, discard_staging, disk_errors
+from embeddings.storage import Storage, discard_staging, disk_errors, each
 from embeddings.tables import write_table
 from embeddings.types import Bag, CaseCodes, CodeSetKey, check_name
 
@@ -45,23 +46,31 @@ class EmbeddingStore:
     @classmethod
     def create(cls, root: Path | str) -> EmbeddingStore:
         """Opens the store at `root`, making an empty one where there is none. Raises StorageError."""
-        storage = LocalStorage(Path(root))
-        storage.create("format.json", _FORMAT_BYTES)
-        return cls.open(root)
+        storage = storage_at(root)
+        # Created again, it must be refused; a server that overwrites would lose commits.
+        if storage.create("format.json", _FORMAT_BYTES) and storage.create("format.json", _FORMAT_BYTES):
+            raise StorageError(
+                f"{shown(root)} cannot hold a store: its server ignores If-None-Match, so two writers would overwrite "
+                "each other's commits; choose another server"
+            )
+        return cls._opened(storage, root)
 
     @classmethod
     def open(cls, root: Path | str) -> EmbeddingStore:
         """Opens the store at `root`. Raises NotFoundInStoreError if there is none, CorruptArtifactError if damaged."""
-        storage = LocalStorage(Path(root))
+        return cls._opened(storage_at(root), root)
+
+    @classmethod
+    def _opened(cls, storage: Storage, root: Path | str) -> EmbeddingStore:
         if storage.size("format.json") is None:
             raise NotFoundInStoreError(
-                f"there is no guidestore at {root}: name one with --store, or make one with `guidestore cohort add`, "
-                "`guidestore import` or `guidestore demo`"
+                f"there is no guidestore at {shown(root)}: name one with --store, or make one with "
+                "`guidestore cohort add`, `guidestore import` or `guidestore demo`"
             )
         if storage.read("format.json") != _FORMAT_BYTES:
             raise InvalidInputError(
-                f"{root}/format.json is not that of format {FORMAT}: a newer guidestore wrote it, or it is damaged; "
-                f"upgrade guidestore, or restore the file to {_FORMAT_BYTES.decode().strip()}"
+                f"{shown(root)}/format.json is not that of format {FORMAT}: a newer guidestore wrote it, or it is "
+                f"damaged; upgrade guidestore, or restore the file to {_FORMAT_BYTES.decode().strip()}"
             )
         return cls(storage)
 
@@ -114,16 +123,24 @@ class EmbeddingStore:
     def tags(self) -> dict[str, int]:
         """Tag name -> snapshot number. Raises CorruptArtifactError on a damaged tag."""
         paths = sorted(file.path for file in self.storage.list("tags"))
-        bodies = [open_sealed_json(self.storage.read(path), path) for path in paths if path.endswith(".json")]
+        paths = [path for path in paths if path.endswith(".json")]
+        data = each(self.storage, self.storage.read, paths)
+        bodies = [open_sealed_json(body, path) for body, path in zip(data, paths, strict=True)]
         return {body["name"]: body["snapshot"] for body in bodies}
 
-    def move_alias(self, name: str, at: int | str | None = None, *, artifact: str = "") -> Snapshot:
-        """Points a movable name at a snapshot, or at a run in it. Raises NotFoundInStoreError."""
+    def move_alias(
+        self, name: str, at: int | str | None = None, *, artifact: str = "", seen_at: int | None = None
+    ) -> Snapshot:
+        """Points a movable name at a snapshot, or at a run in it. Raises NotFoundInStoreError.
+
+        seen_at: the commit at which the caller saw what the alias names; CommitConflictError if others moved it since.
+        """
         _check_pointer(name, "alias")
         snapshot = self.snapshot(at)
         if artifact and artifact not in snapshot.artifacts:
             raise NotFoundInStoreError(f"snapshot {snapshot.version} has no artifact {artifact}")
-        self.log.append(aliases=[AliasMove(name, snapshot.version, artifact)], actor=actor(), message=f"alias {name}")
+        move = AliasMove(name, snapshot.version, artifact)
+        self.log.append(aliases=[move], aliases_seen_at=seen_at, actor=actor(), message=f"alias {name}")
         return self.snapshot()
 
     def find_run(self, name: str, at: int | str | None = None) -> Entry:
@@ -406,8 +423,9 @@ class Transaction:
             entries += [
                 Entry(**{"artifact": artifact, "path": place, "files": refs, **fact}) for artifact, fact in facts
             ]
-        for staged, place, _ in self._staged:
-            self._store.storage.publish(staged, place)
+        storage = self._store.storage
+        for _ in each(storage, lambda item: storage.publish(item[0], item[1]), self._staged, lanes=4):
+            pass
         self._staged = []
         version = self._store.log.append(
             add=entries,

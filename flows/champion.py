@@ -12,7 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from embeddings.errors import InvalidInputError
+from embeddings.errors import CommitConflictError, InvalidInputError
 from embeddings.snapshot import Snapshot
 from embeddings.store import EmbeddingStore
 from flows.effects import METRIC, effects_of, spread
@@ -24,6 +24,9 @@ from warehouse.indexer import build_index
 
 METRICS = ("balanced_accuracy", "f1_micro", "auroc")
 """What is shown of both; the first decides."""
+
+TRIES = 20
+"""How often a contest is decided anew because somebody else moved the alias: each time somebody did get on."""
 
 _OVER = tuple(PLACE.index(name) - len(PLACE) for name in ("fold", "seed"))
 """Where, from the end of a run's place, stands what a head is a mean over."""
@@ -84,13 +87,24 @@ def contest(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
 
     Without a champion the new head becomes it, unless guidance hurts it on val. Otherwise the interval of its gain in
     balanced accuracy over the champion, a paired bootstrap over the val cases of the folds that both have, must lie
-    above 0. Raises InvalidInputError where `runs` hold no such head, or several.
+    above 0. Where another head took the alias meanwhile, it is decided again, against that one. Raises
+    InvalidInputError where `runs` hold no such head, or several, and CommitConflictError after `TRIES` such times.
     """
-    decision = decide(store, alias, runs)
-    if decision.moved:
-        store.move_alias(alias, artifact=decision.run)
+    tries = 0
+    while True:
+        seen_at = store.snapshot().version
+        decision = decide(store, alias, runs)
+        if not decision.moved:
+            return decision
+        try:
+            store.move_alias(alias, artifact=decision.run, seen_at=seen_at)
+        except CommitConflictError:
+            tries += 1
+            if tries == TRIES:
+                raise
+            continue
         build_index(store)
-    return decision
+        return decision
 
 
 def decide(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:

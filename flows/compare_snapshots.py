@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from embeddings.errors import InvalidInputError
 from embeddings.store import EmbeddingStore
+from flows.changed_cases import changed_cases
 from flows.effects import METRIC
 from flows.stored_predictions import Part, load_predictions
 from flows.stored_runs import PLACE, newest_runs, place_of
@@ -25,10 +27,12 @@ Fact = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class SnapshotComparison:
     """Snapshot b minus snapshot a. `rows`: per target, code sets, mode, row and heads the metric at a and at b, gain,
-    low, high (95 %, over cases), p, cases, and how many predictions changed."""
+    low, high (95 %, over cases), p, cases, and how many predictions changed. `changed`: the cases whose prediction
+    did, per target and head without the controls; of several seeds their mean says it."""
 
     snapshots: tuple[int, int]
     rows: list[dict[str, Any]]
+    changed: list[dict[str, Any]]
     notes: tuple[str, ...]
 
 
@@ -76,10 +80,14 @@ def compare_snapshots(
             groups.setdefault(_row_of(pair[1]), []).append(pair)
     if not groups:
         raise InvalidInputError(f"none of the {len(changed)} changed heads has labelled {part} predictions to compare")
+    rows, changed_of = [], []
     with threadpool_limits(1):
-        rows = [_compared(pairs, predictions, metric) for pairs in groups.values()]
+        for pairs in groups.values():
+            row, cases = _compared(pairs, predictions, metric)
+            rows.append(row)
+            changed_of += [] if pairs[0][1]["control"] else cases
     notes.append(f"{metric} on {part} cases; 95 % intervals and p over the cases that both have, heads as trained")
-    return SnapshotComparison((snapshots[0].version, snapshots[1].version), rows, tuple(notes))
+    return SnapshotComparison((snapshots[0].version, snapshots[1].version), rows, changed_of, tuple(notes))
 
 
 def _row_of(fact: Fact) -> tuple[Any, ...]:
@@ -89,7 +97,8 @@ def _row_of(fact: Fact) -> tuple[Any, ...]:
 
 def _compared(
     pairs: list[tuple[Fact, Fact]], predictions: list[dict[str, RunPredictions]], metric: str
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The row of these pairs of runs, and the cases that they say otherwise."""
     found: list[list[RunPredictions]] = [[], []]
     for number, facts in enumerate(pairs):
         runs = (predictions[side][fact["run"]] for side, fact in enumerate(facts))
@@ -102,7 +111,7 @@ def _compared(
     gain = compare(drawn, metric, ids[1], ids[0])
     fact = pairs[0][1]
     control = f", {fact['control']} pairs" if fact["control"] else ""
-    return {
+    row = {
         "target": fact["target"],
         "mode": fact["mode"],
         "row": fact["row"] + control,
@@ -123,3 +132,6 @@ def _compared(
             for one, other in zip(*found, strict=True)
         ),
     }
+    head = {name: row[name] for name in ("target", "row", "guidance", "decoder")}
+    classes = json.loads(fact["settings"])["classes"]
+    return row, [{**head, **case} for case in changed_cases(found[0], found[1], classes)]

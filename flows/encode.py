@@ -5,14 +5,16 @@ Interrupted anywhere and run again, only the missing cases are encoded; a second
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
+from embeddings.errors import InvalidInputError, NotFoundInStoreError
 from embeddings.recipe import code_artifact
 from embeddings.store import EmbeddingStore
 from embeddings.types import Bag, CodeSetKey, EncoderSpec, FoldScope
@@ -30,6 +32,7 @@ from flows.ahead import read_ahead
 from flows.cohort_facts import all_targets, only_split, only_target, split_folds
 from flows.committing import CodeBatch, Quarantine, register_encoder
 from flows.images import CaseImage, are_photographs, images_of
+from flows.ray_cluster import prepare_ray
 from flows.reporting import EncodeReport, Progress, counted, no_progress
 from flows.settings import EncodeSettings
 from flows.sources import KEPT_PHOTOGRAPH_BYTES, BagSource, Item, PhotographSource, Source, VolumeSource
@@ -41,25 +44,42 @@ if TYPE_CHECKING:  # OpenSlide loads with it
     from encoders.slides.stream import SlideJob
 
 
+@dataclass(frozen=True)
+class EncodePlan:
+    """What an encode would do. `missing`: case that lacks codes -> how many of its images have theirs."""
+
+    missing: dict[str, int]
+    report: EncodeReport
+    """Of the code set, what is there already, and notes."""
+
+
 def encode(settings: EncodeSettings, progress: Progress = no_progress) -> EncodeReport:
     """Encodes what is missing. Raises GuidestoreError for what concerns all cases; single ones are quarantined."""
     store = EmbeddingStore.open(settings.store)
-    check_device(settings.device)
-    job = _Encode(store, settings, EncodeReport(), progress)
-    kinds = input_kinds(settings.encoder)
-    small = settings.encoder in ("texture", "first_order") or (
-        settings.encoder in TRAINED and settings.preset == "demo"
-    )
-    with one_thread() if small else nullcontext():
-        if settings.encoder in TRAINED:
-            job.trained(kinds[0])
-        elif kinds == ("volumes",):
-            job.volumes()
-        else:
-            job.pictures(kinds)
-    job.report.snapshot = store.snapshot().version
+    if settings.task_runner == "ray":
+        prepare_ray(settings.runner, settings.device)
+        from flows.ray_encode import encode_on_ray
+
+        report = encode_on_ray(settings, progress)
+    else:
+        report = encode_cases(settings, progress)
+    report.snapshot = store.snapshot().version
     build_index(store)
+    return report
+
+
+def encode_cases(settings: EncodeSettings, progress: Progress) -> EncodeReport:
+    """`encode` in this process, without the index: what a batch is to a worker of a cluster."""
+    job = _Encode(EmbeddingStore.open(settings.store), settings, EncodeReport(), progress)
+    job.run()
     return job.report
+
+
+def plan_encode(settings: EncodeSettings) -> EncodePlan:
+    """What `encode_cases` would do with an encoder that is not trained here. Opens no image."""
+    job = _Encode(EmbeddingStore.open(settings.store), settings, EncodeReport(), no_progress, plan={})
+    job.run()
+    return EncodePlan(job.plan or {}, job.report)
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,23 @@ class _Encode:
     progress: Progress
     hidden: dict[str, str] = field(default_factory=dict)
     """What must not reach the store: the paths of a pseudonymized cohort, which hold patient ids -> image id."""
+    plan: dict[str, int] | None = None
+    """Where given, it is filled (see `EncodePlan`) and nothing is encoded."""
+
+    def run(self) -> None:
+        settings = self.settings
+        check_device(settings.device)
+        kinds = input_kinds(settings.encoder)
+        small = settings.encoder in ("texture", "first_order") or (
+            settings.encoder in TRAINED and settings.preset == "demo"
+        )
+        with one_thread() if small else nullcontext():
+            if settings.encoder in TRAINED:
+                self.trained(kinds[0])
+            elif kinds == ("volumes",):
+                self.volumes()
+            else:
+                self.pictures(kinds)
 
     def pictures(self, kinds: Sequence[str]) -> None:
         """Slides or photographs, as the cohort has them. Raises InvalidInputError where the encoder takes the other."""
@@ -193,6 +230,11 @@ class _Encode:
 
     # Small parts -----------------------------------------------------------------------------------------------
 
+    @cached_property
+    def cases(self) -> frozenset[str]:
+        """Those asked for; empty: all."""
+        return frozenset(self.settings.cases)
+
     def _images(self) -> list[CaseImage]:
         settings = self.settings
         paths = Pseudonyms.load(settings.key_file).image_paths(settings.cohort) if settings.key_file else None
@@ -224,10 +266,21 @@ class _Encode:
         return key
 
     def _missing(self, key: CodeSetKey, items: Sequence[Item]) -> list[Item]:
+        wanted = [item for item in items if not self.cases or item.case_id in self.cases]
+        unknown = self.cases - {item.case_id for item in wanted}
+        if unknown:
+            raise NotFoundInStoreError(
+                f"cohort {key.cohort} has no case {min(unknown)} with {key.modality} to encode; `guidestore sql` lists "
+                "its images: FROM images"
+            )
         have = self.store.snapshot().artifacts
-        todo = [item for item in items if code_artifact(key, item.case_id, item.image_id, item.digests) not in have]
-        self.report.existing += len(items) - len(todo)
-        return todo
+        todo = [item for item in wanted if code_artifact(key, item.case_id, item.image_id, item.digests) not in have]
+        self.report.existing += len(wanted) - len(todo)
+        if self.plan is None:
+            return todo
+        images, lacking = (Counter(item.case_id for item in some) for some in (wanted, todo))
+        self.plan.update({case: images[case] - count for case, count in lacking.items()})
+        return []
 
     def _quarantining(self, key: CodeSetKey, item: Item) -> Quarantine:
         return Quarantine(self.store, key, item, self.report, self.hidden)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import flows.prefect_environment  # noqa: F401  (before Prefect)
 
-# Before Prefect is imported: a tool on hospital machines reports to nobody, and its own output comes first.
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-# Prefect gives its own server 20 s to start; on two loaded cores that ran out.
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+# isort: split
 
 from pathlib import Path
 

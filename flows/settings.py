@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embeddings.errors import InvalidInputError
+from flows.runners import Runner
 
 Folds = Annotated[tuple[int, ...], Field(description="Folds to work on; empty: all folds of the split.")]
 
@@ -19,11 +20,12 @@ class _Settings(BaseModel):
     cohort: str = Field(description="Name of the cohort.")
 
 
-class EncodeSettings(_Settings):
+class EncodeSettings(_Settings, Runner):
     """Images of one modality -> codes, by a frozen encoder or one trained on each fold."""
 
     modality: str = Field(description="mri_t1, mri_all, histology, …: one of the cohort's, or a group of them.")
     encoder: str = Field(description="Name of an encoder; `guidestore encoders` lists them.")
+    cases: tuple[str, ...] = Field(default=(), description="Cases to encode; empty: all.")
     split: str = Field(default="", description="For trained encoders: the split whose folds to train on.")
     folds: Folds = ()
     targets: tuple[str, ...] = Field(
@@ -79,6 +81,11 @@ class EncodeSettings(_Settings):
         default=None, description="For pseudonymized cohorts: the key file, beside which paths lie."
     )
     device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
+
+    @property
+    def runner(self) -> Runner:
+        """The part that says where batches run."""
+        return Runner(**{name: getattr(self, name) for name in Runner.model_fields})
 
     @property
     def volume_parameters(self) -> tuple[tuple[int, int, int], float, str]:

@@ -81,14 +81,25 @@ def rank_sweep(
     """
     store = EmbeddingStore.open(root)
     found = sweep_runs(store, sweep)
-    ranked = _ranked(store.snapshot(), found.facts, found.budgets, metric, "val")
-    ranked.sort(key=lambda one: -one.effect.score.value if one.effect.score else 1.0)
+    ranked = ranked_on_val(store.snapshot(), found, metric)
     if not chosen:
         return ranked
     best = ranked[:chosen]
     facts = look_at_test(store, sweep, found, best, f"the best {len(best)} on val", progress)
     tested = {_place(one): one.effect for one in _ranked(store.snapshot(), facts, found.budgets, metric, "test")}
     return [Ranked(one.labelled, one.effect, tested.get(_place(one))) for one in best] + ranked[chosen:]
+
+
+def ranked_on_val(snapshot: Snapshot, found: SweepRuns, metric: str = METRIC) -> list[Ranked]:
+    """The guided heads among these runs, best on val first; those without a score last."""
+    ranked = _ranked(snapshot, found.facts, found.budgets, metric, "val")
+    return sorted(ranked, key=lambda one: -one.effect.score.value if one.effect.score else 1.0)
+
+
+def runs_of_head(found: SweepRuns, one: Ranked) -> list[dict]:
+    """Rows of the runs of this head itself, over its folds and seeds, without controls."""
+    place = _place(one)
+    return [f for f in found.facts if not f["control"] and _head_of(f, found.budgets[f["run"]]) == place]
 
 
 def look_at_test(

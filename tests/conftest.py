@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.commandline import guidestore
 from tests.report_store import make_store
+from tests.s3_server import BUCKET, environment, running_server
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +24,21 @@ def report_file(report_store: Path) -> Path:
     done = guidestore("report", "skin", "--store", report_store, "--out", file)
     assert done.returncode == 0, done.stderr
     return file
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Endpoint of an S3 server on loopback."""
+    with running_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A place of its own in a bucket, and the environment in which it opens."""
+    for name, value in environment(s3_server, tmp_path / "cache").items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
 
 
 LONGEST = (

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -20,8 +20,12 @@ from embeddings.errors import (
     InvalidInputError,
     NotFoundInStoreError,
 )
+from embeddings.places import shown, storage_at
 from embeddings.records import open_sealed_json
 from warehouse.current import INDEX_FOLDER, Current, read_current
+
+if TYPE_CHECKING:
+    from embeddings.storage import Storage
 
 _OPEN: dict[str, str | bool | int | float | list[str]] = {
     # No query reaches the network for an extension.
@@ -84,7 +88,7 @@ def open_catalog(store_root: Path | str, at: int | str | None = None) -> duckdb.
     `at`: commit number, tag or alias; None: the newest that the index knows. Raises NotFoundInStoreError if there is
     no store, no index or no such snapshot in it, CorruptArtifactError if the index is damaged.
     """
-    return _open(Path(store_root), at)[0]
+    return _open(store_root, storage_at(store_root), at)[0]
 
 
 def query(store_root: Path | str, sql: str, at: int | str | None = None) -> QueryResult:
@@ -103,27 +107,33 @@ def query_plain(store_root: Path | str, sql: str, at: int | str | None = None) -
 def _ask(
     store_root: Path | str, sql: str, at: int | str | None, take: Callable[[duckdb.DuckDBPyRelation], Any]
 ) -> QueryResult:
-    root = Path(store_root)
-    con, current, version = _open(root, at)
+    storage = storage_at(store_root)
+    con, current, version = _open(store_root, storage, at)
     try:
         table = _run(con, sql, take)
-        return QueryResult(table, version, current.version, head(root, current.version) - current.version)
+        return QueryResult(table, version, current.version, head_of(storage, current.version) - current.version)
     finally:
         con.close()
 
 
 def lag(store_root: Path | str) -> int:
     """Commits in the store that the index does not know yet; all of them if there is no index."""
-    current = read_current(Path(store_root) / INDEX_FOLDER)
+    storage = storage_at(store_root)
+    current = read_current(storage.local_folder / INDEX_FOLDER)
     version = current.version if current else 0
-    return head(Path(store_root), version) - version
+    return head_of(storage, version) - version
 
 
-def head(root: Path, known: int = 0) -> int:
+def head(store_root: Path | str, known: int = 0) -> int:
+    """The newest commit number; `known` is one that there is."""
+    return head_of(storage_at(store_root), known)
+
+
+def head_of(storage: Storage, known: int = 0) -> int:
     """The newest commit number, found by probing names from the commit `known` on: commits have no gaps."""
 
     def exists(version: int) -> bool:
-        return (root / "commits" / f"{version:012d}.json").exists()
+        return storage.size(f"commits/{version:012d}.json") is not None
 
     step = 1
     while exists(known + step):
@@ -136,18 +146,18 @@ def head(root: Path, known: int = 0) -> int:
     return known
 
 
-def _open(root: Path, at: int | str | None) -> tuple[duckdb.DuckDBPyConnection, Current, int]:
-    folder = root / INDEX_FOLDER
-    if not (root / "format.json").exists():
+def _open(root: Path | str, storage: Storage, at: int | str | None) -> tuple[duckdb.DuckDBPyConnection, Current, int]:
+    folder = storage.local_folder / INDEX_FOLDER
+    if storage.size("format.json") is None:
         raise NotFoundInStoreError(
-            f"there is no guidestore at {root}: name one with --store, or make one with `guidestore cohort add`, "
-            "`guidestore import` or `guidestore demo`"
+            f"there is no guidestore at {shown(root)}: name one with --store, or make one with "
+            "`guidestore cohort add`, `guidestore import` or `guidestore demo`"
         )
     seen = None
     for _ in range(_ATTEMPTS):
         current = read_current(folder)
         if current is None:
-            raise NotFoundInStoreError(f"the store {root} has no index yet; build it with `guidestore index`")
+            raise NotFoundInStoreError(f"the store {shown(root)} has no index yet; build it with `guidestore index`")
         if current == seen:
             break  # the catalog did not go away under us: it is not there
         seen = current
@@ -168,7 +178,7 @@ def _open(root: Path, at: int | str | None) -> tuple[duckdb.DuckDBPyConnection, 
                 continue
             raise _damaged(current.catalog, current, error) from error
         try:
-            return con, current, _set_up(con, root, current, at)
+            return con, current, _set_up(con, storage, current, at)
         except BaseException:
             con.close()
             raise
@@ -187,11 +197,11 @@ def _damaged(name: str, current: Current | None, error: Exception | None = None)
     )
 
 
-def _set_up(con: duckdb.DuckDBPyConnection, root: Path, current: Current, at: int | str | None) -> int:
+def _set_up(con: duckdb.DuckDBPyConnection, storage: Storage, current: Current, at: int | str | None) -> int:
     """Chooses the snapshot, adds what no commit holds (tags), and locks the connection down."""
     con.execute("CREATE TEMP TABLE tags (name VARCHAR, snapshot BIGINT, created_at VARCHAR)")
-    for path in sorted((root / "tags").glob("*.json")):
-        tag = open_sealed_json(path.read_bytes(), f"tags/{path.name}")
+    for path in sorted(file.path for file in storage.list("tags") if file.path.endswith(".json")):
+        tag = open_sealed_json(storage.read(path), path)
         con.execute("INSERT INTO tags VALUES (?, ?, ?)", [tag["name"], tag["snapshot"], tag["created_at"]])
     try:
         version = _resolve(con, current, at)

@@ -21,11 +21,11 @@ import duckdb
 import pyarrow.compute as pc
 from ulid import ULID
 
-from embeddings.errors import CorruptArtifactError, InvalidInputError, StorageError
+from embeddings.errors import CorruptArtifactError, StorageError
 from embeddings.snapshot import Snapshot
-from embeddings.storage import LocalStorage, disk_errors
+from embeddings.storage import disk_errors
 from embeddings.store import EmbeddingStore
-from warehouse.catalog import head
+from warehouse.catalog import head_of
 from warehouse.current import INDEX_FOLDER, Current, read_current, swap_current
 from warehouse.tables import apply_log, create_tables, create_views, layout_digest, open_to_fill
 
@@ -48,17 +48,15 @@ class IndexInfo:
 
 
 def build_index(store: EmbeddingStore, *, rebuild: bool = False) -> IndexInfo:
-    """Brings the index of a local store up to its newest commit, and says what it did.
+    """Brings the index of a store, on this machine, up to its newest commit, and says what it did.
 
     It grows a copy of the current catalog; it rebuilds from the log where there is none, where it is damaged or of
     another version, where a case was purged since, and on `rebuild`. Raises CorruptArtifactError where a committed
     file is damaged (the old index stays), StorageError where the disk refuses.
     """
-    if not isinstance(store.storage, LocalStorage):
-        raise InvalidInputError("the index of this store cannot be built here: only stores on a local disk have one")
-    folder = store.storage.root / INDEX_FOLDER
+    folder = store.storage.local_folder / INDEX_FOLDER
     with disk_errors("write", f"the index {folder}"):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         snapshot = store.snapshot()
         standing = _standing(folder)
@@ -91,7 +89,7 @@ def build_index(store: EmbeddingStore, *, rebuild: bool = False) -> IndexInfo:
 def _info(
     store: EmbeddingStore, folder: Path, current: Current, action: Literal["kept", "grown", "rebuilt"]
 ) -> IndexInfo:
-    behind = head(folder.parent, current.version) - current.version
+    behind = head_of(store.storage, current.version) - current.version
     return IndexInfo(current.version, folder / current.catalog, behind, action)
 
 

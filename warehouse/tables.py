@@ -34,7 +34,8 @@ _LAYOUT = 2
 """Raise it when the base tables change; changes of the SQL files count by themselves."""
 _VIEWS = [
     *("live", "cohorts", "cases", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes", "runs"),
-    *("snapshots", "lineage", "weights", "quarantine", "attention", "looks", "neighbours", "best_runs", "paper_table"),
+    *("snapshots", "lineage", "weights", "quarantine", "attention", "looks", "sweeps", "neighbours"),
+    *("best_runs", "paper_table"),
 ]
 """Files of ``sql/`` in the order in which they build on each other."""
 _LOG_COLUMNS = [name for name in LOG_SCHEMA.names if name != "files"]
@@ -199,7 +200,7 @@ def _batches(storage: Storage, placed: pa.Table) -> Iterator[tuple[list[FileRef]
         return table.append_column("place", pa.repeat(pa.scalar(ref.path), table.num_rows))
 
     batches = [refs[start : start + _BATCH_FILES] for start in range(0, len(refs), _BATCH_FILES)]
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=max(2, storage.lanes)) as pool:
         coming = [pool.map(read, batch) for batch in batches[:1]]
         for batch, following in zip(batches, [*batches[1:], []], strict=True):
             # One chunk: DuckDB takes a third of the time to scan it that it takes for chunks of 64 rows.

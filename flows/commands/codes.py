@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.commands.options import STORE, At, FoldList, Format, Key, Split, Store
+from flows.commands.options import STORE, At, FoldList, Format, GpusPerTask, Key, RayAddress, Split, Store, TaskRunner
 
 app = typer.Typer()
 
@@ -54,6 +54,9 @@ def encode(
     cohort: Annotated[str, typer.Argument(help="Cohort.")],
     modality: Annotated[str, typer.Option("--modality", help="histology, mri_all, clinical, …")],
     encoder: Annotated[str, typer.Option("--encoder", help="`guidestore encoders` lists them.")],
+    cases: Annotated[
+        list[str] | None, typer.Option("--case", help="Case to encode; repeat for several; default: all.")
+    ] = None,
     split: Split = "",
     fold: FoldList = None,
     targets: Annotated[
@@ -112,6 +115,9 @@ def encode(
     ] = None,
     key: Key = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    task_runner: TaskRunner = "threads",
+    ray_address: RayAddress = "",
+    gpus_per_task: GpusPerTask = 0.0,
     store: Store = STORE,
 ) -> None:
     """Push a cohort's images through an encoder; each case is committed as it finishes.
@@ -129,6 +135,7 @@ def encode(
         cohort=cohort,
         modality=modality,
         encoder=encoder,
+        cases=tuple(cases or ()),
         split=split,
         folds=tuple(fold or ()),
         targets=tuple(targets or ()),
@@ -146,6 +153,9 @@ def encode(
         volume_fit=fit,
         key_file=key,
         device=device,
+        task_runner=task_runner,
+        ray_address=ray_address,
+        gpus_per_task=gpus_per_task,
     )
     with progress_bars() as progress:
         report = run(settings, progress)

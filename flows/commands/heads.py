@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from flows.evaluate import Evaluation
     from flows.predict import Prediction
     from flows.settings import GuideSettings
+    from flows.sweep_file import SweepFile
 
 app = typer.Typer()
+
+MOST_CHANGED = 100
+"""Changed cases that `compare` prints, of sweeps and snapshots."""
 
 
 @app.command()
@@ -131,9 +136,17 @@ def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(help="Run (alias, or 8 digits or more of its id), or snapshot (number or tag).")],
-    b: Annotated[str, typer.Argument(help="The run, or the snapshot, that may be better.")],
-    part: Annotated[Literal["test", "val"], typer.Option("--part", help="Which cases.")] = "test",
+    a: Annotated[
+        str,
+        typer.Argument(
+            help="Run (alias, or 8 digits or more of its id), sweep (YAML file or name), or snapshot (number or tag)."
+        ),
+    ],
+    b: Annotated[str, typer.Argument(help="The run, sweep or snapshot that may be better.")],
+    part: Annotated[
+        Literal["test", "val"] | None,
+        typer.Option("--part", help="Which cases; default: val for sweeps, test for runs and snapshots."),
+    ] = None,
     at: At = None,
     store: Store = STORE,
     format_: Format = "table",
@@ -141,15 +154,47 @@ def compare(
     """Say how much better run B is than run A on the same cases, how sure that is, and which cases changed.
 
     From stored predictions alone: gains with 95 % intervals over cases, McNemar's test, the cases that changed. Of two
-    snapshots: what each head that both have gained between them.
+    sweeps: per task, the guided heads that each has best on val. Of two snapshots: what each head that both have gained
+    between them.
     """
     from embeddings.store import EmbeddingStore
     from flows.compare_snapshots import names_snapshots
+    from flows.compare_sweeps import names_sweeps
+    from flows.sweep_file import read_sweep
 
-    if names_snapshots(EmbeddingStore.open(store), a, b):
-        _compare_snapshots(store, a, b, part, format_)
+    opened = EmbeddingStore.open(store)
+    sweeps = [read_sweep(Path(name)) if name.endswith((".yaml", ".yml")) else name for name in (a, b)]
+    names = [name for name in sweeps if isinstance(name, str)]
+    if len(names) < 2 or names_sweeps(opened, *names):
+        _compare_sweeps(store, sweeps, part or "val", format_)
+    elif names_snapshots(opened, a, b):
+        _compare_snapshots(store, a, b, part or "test", format_)
     else:
-        _compare_runs(store, a, b, part, at, format_)
+        _compare_runs(store, a, b, part or "test", at, format_)
+
+
+def _compare_sweeps(store: Path, sweeps: list[SweepFile | str], part: Literal["test", "val"], format_: str) -> None:
+    from flows.compare_sweeps import compare_sweeps
+    from flows.output import show_rows
+
+    found = compare_sweeps(store, sweeps[0], sweeps[1], part=part)
+    names = [sweep if isinstance(sweep, str) else sweep.name for sweep in sweeps]
+    show_rows(found.rows, list(found.rows[0]), format_, title=f"sweep {names[0]} (a) and sweep {names[1]} (b)")
+    _show_rest(found.notes, found.changed, format_)
+
+
+def _show_rest(notes: Sequence[str], changed: list[dict[str, Any]], format_: str) -> None:
+    """What stands below a table for the eye: notes, and the cases whose prediction changed."""
+    from flows.output import show_rows
+
+    if format_ != "table":
+        return
+    for note in notes:
+        print(note)
+    if changed:
+        shown = changed[:MOST_CHANGED]
+        first = f", the first {MOST_CHANGED}" if len(changed) > MOST_CHANGED else ""
+        show_rows(shown, list(shown[0]), format_, title=f"{len(changed)} predictions changed{first}")
 
 
 def _compare_runs(store: Path, a: str, b: str, part: Literal["test", "val"], at: str | None, format_: str) -> None:
@@ -177,9 +222,7 @@ def _compare_snapshots(store: Path, a: str, b: str, part: Literal["test", "val"]
 
     found = compare_snapshots(store, a, b, part=part)
     show_rows(found.rows, list(found.rows[0]), format_, title=f"snapshot {a} (a) and snapshot {b} (b)")
-    if format_ == "table":
-        for note in found.notes:
-            print(note)
+    _show_rest(found.notes, found.changed, format_)
 
 
 @app.command()

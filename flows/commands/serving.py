@@ -27,11 +27,24 @@ def serve(
             "--auth", envvar="PREFECT_SERVER_API_AUTH_STRING", help="user:password that browsers and clients must give."
         ),
     ] = "",
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", envvar="GUIDESTORE_KEY", help="Key file of the pseudonymized cohorts; no form shows it."),
+    ] = None,
+    quiet_seconds: Annotated[
+        float,
+        typer.Option(
+            "--quiet-seconds",
+            min=0,
+            help="How long no new case codes must come until the automation retrains on them.",
+        ),
+    ] = 45.0,
 ) -> None:
     """Encode, retrain, sweep, compare and verify from a browser: starts Prefect's UI and runs what is asked for there.
 
     Uses the Prefect server at PREFECT_API_URL where that is set, else starts one. Ctrl-C stops all of it.
     """
+    from embeddings.places import shown
     from flows.deployments.serve import serve as run
 
     run(
@@ -39,5 +52,9 @@ def serve(
         host=host,
         port=port,
         auth=auth,
-        ready=lambda url: print(f"{store} is served: open {url} and click Deployments (Ctrl-C stops it)", flush=True),
+        key=key,
+        quiet_seconds=quiet_seconds,
+        ready=lambda url: print(
+            f"{shown(store)} is served: open {url} and click Deployments (Ctrl-C stops it)", flush=True
+        ),
     )

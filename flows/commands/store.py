@@ -82,15 +82,16 @@ def fsck_command(
 ) -> None:
     """Read every byte of the store and name what is not as it was committed."""
     from embeddings.fsck import drop_damaged, fsck
-    from embeddings.storage import LocalStorage
+    from embeddings.places import shown, storage_at
     from embeddings.store import EmbeddingStore
     from flows.output import show_rows
     from flows.progress import progress_bars
 
-    if not (store / "format.json").exists() and not (store / "commits").is_dir():
-        raise InvalidInputError(f"there is no guidestore at {store}: name one with --store")
+    storage = storage_at(store)
+    if storage.size("format.json") is None and next(iter(storage.list("commits")), None) is None:
+        raise InvalidInputError(f"there is no guidestore at {shown(store)}: name one with --store")
     with progress_bars() as progress:
-        report = fsck(LocalStorage(store), lambda done, total: progress("checking", done, total))
+        report = fsck(storage, lambda done, total: progress("checking", done, total))
     rows = [{"problem": f.problem, "path": f.path, "case": f.case_id, "detail": f.detail} for f in report.findings]
     if rows or format_ != "table":
         show_rows(rows, ("problem", "path", "case", "detail"), format_)
@@ -144,6 +145,12 @@ def purge_command(
     report = purge(opened, cohort, case)
     build_index(opened)
     print(f"case {case}: {report.artifacts} artifacts gone, {report.rewritten} shared files rewritten")
+    if opened.storage.keeps_versions():
+        print(
+            f"note: the bucket keeps versions, so old ones of the case's files are still in it: delete the noncurrent "
+            f"versions below {opened.storage.url}/objects and /checkpoints too",
+            file=sys.stderr,
+        )
     for entry in report.weights:
         what = f"{entry.meta.get('role')} {entry.meta.get('name')}"
         print(f"saw the case, train it again: {what} of {entry.split}/{entry.fold} ({entry.artifact[:12]})")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.commands.options import STORE, Format, Store
+from flows.commands.options import STORE, Format, GpusPerTask, RayAddress, Store, TaskRunner
 
 app = typer.Typer(help="A grid of heads on stored codes, from one YAML file.", no_args_is_help=True)
 
@@ -47,6 +47,9 @@ def plan(file: File, store: Store = STORE, format_: Format = "table") -> None:
 def run(
     file: File,
     device: Annotated[str, typer.Option("--device", help="Where networks train: cpu, cuda, cuda:1, …")] = "cpu",
+    task_runner: TaskRunner = "threads",
+    ray_address: RayAddress = "",
+    gpus_per_task: GpusPerTask = 0.0,
     store: Store = STORE,
 ) -> None:
     """Train what the store lacks of a sweep; killed and run again, it goes on where it was.
@@ -54,12 +57,14 @@ def run(
     Test is not read: `guidestore sweep show --test N` scores the heads that were chosen on val.
     """
     from flows.progress import progress_bars
+    from flows.runners import Runner
     from flows.sweep import run_sweep
     from flows.sweep_file import read_sweep
 
     sweep = read_sweep(file)
+    runner = Runner(task_runner=task_runner, ray_address=ray_address, gpus_per_task=gpus_per_task)
     with progress_bars() as progress:
-        report = run_sweep(store, sweep, progress, device=device)
+        report = run_sweep(store, sweep, progress, device=device, runner=runner)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
     print(

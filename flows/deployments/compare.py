@@ -1,4 +1,4 @@
-"""The deployment `compare`: two runs, or two snapshots, from stored predictions alone."""
+"""The deployment `compare`: two runs, two sweeps or two snapshots, from stored predictions alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import Field
 from embeddings.store import EmbeddingStore
 from flows.compare import compare_runs
 from flows.compare_snapshots import compare_snapshots, names_snapshots
+from flows.compare_sweeps import compare_sweeps, names_sweeps
 from flows.deployments.artifacts import show_table
 from flows.deployments.forms import Form, store_root
 from flows.deployments.running import HOUR, one_sentence, step
@@ -18,8 +19,8 @@ from flows.deployments.running import HOUR, one_sentence, step
 class CompareForm(Form):
     """How much better is b than a on the same cases, how sure is that, and which cases changed?"""
 
-    a: str = Field(description="Run (alias, or 8 digits or more of its id), or snapshot (number or tag).")
-    b: str = Field(description="The run, or the snapshot, that may be better.")
+    a: str = Field(description="Run (alias, or 8 digits or more of its id), sweep (name), or snapshot (number or tag).")
+    b: str = Field(description="The run, sweep or snapshot that may be better.")
     part: Literal["val", "test"] = Field(
         default="val", description="Which cases. Choose on val; look at test when the choice is made."
     )
@@ -28,11 +29,22 @@ class CompareForm(Form):
 @flow(name="compare", timeout_seconds=HOUR, persist_result=False)
 @one_sentence
 def compare(settings: CompareForm) -> None:
-    """Compares two runs or two snapshots from their stored predictions; trains nothing, reads no image."""
-    if names_snapshots(EmbeddingStore.open(store_root()), settings.a, settings.b):
+    """Compares two runs, sweeps or snapshots from their stored predictions; trains nothing, reads no image."""
+    store = EmbeddingStore.open(store_root())
+    if names_sweeps(store, settings.a, settings.b):
+        of_sweeps(settings)
+    elif names_snapshots(store, settings.a, settings.b):
         of_snapshots(settings)
     else:
         of_runs(settings)
+
+
+@step("compare sweeps")
+def of_sweeps(settings: CompareForm) -> None:
+    """Per task the gain of the head that b chose on val over that of a, and the cases whose prediction changed."""
+    found = compare_sweeps(store_root(), settings.a, settings.b, part=settings.part)
+    show_table("compare-sweeps", found.rows, f"Sweep b minus sweep a. {'. '.join(found.notes)}.")
+    show_table("compare-changed-cases", found.changed, f"{len(found.changed)} predictions changed.")
 
 
 @step("compare snapshots")
@@ -40,6 +52,7 @@ def of_snapshots(settings: CompareForm) -> None:
     """What each head that both snapshots have gained between them."""
     found = compare_snapshots(store_root(), settings.a, settings.b, part=settings.part)
     show_table("compare-snapshots", found.rows, f"Snapshot b minus snapshot a. {'. '.join(found.notes)}.")
+    show_table("compare-changed-cases", found.changed, f"{len(found.changed)} predictions changed.")
 
 
 @step("compare runs")

@@ -20,7 +20,7 @@ LEASE_SECONDS = 60.0
 def one_encoder_on(device: str) -> Iterator[None]:
     """Within it this run has `device` (cpu, cuda, cuda:1, …) of this machine to itself; it waits for that.
 
-    The limit is in the UI under Concurrency, as ``guidestore-HOST-DEVICE``; who raises it there lets more encode at once.
+    The limit is in the UI under Concurrency, as ``guidestore-HOST-DEVICE``; raised there, more encode at once.
     """
     name = f"guidestore-{socket.gethostname()}-{'cuda:0' if device == 'cuda' else device}"
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):

@@ -1,17 +1,20 @@
-"""The deployment `encode`: images of one modality -> codes. One at a time: an encoder has the GPU to itself."""
+"""The deployment `encode`: images of one modality -> codes. An encoder has its GPU to itself."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 from prefect import flow, get_run_logger
 
 from encoders.registry import encoder_names, patch_encoder_names
 from flows.deployments.artifacts import show_quarantine, show_table
-from flows.deployments.forms import Device, Form, one_of, same_as, store_root
+from flows.deployments.devices import one_encoder_on
+from flows.deployments.forms import Device, Form, key_file, one_of, ray_address, same_as, store_root
 from flows.deployments.running import HOUR, one_sentence, shown, step
 from flows.encode import encode as encode_images
 from flows.reporting import EncodeReport
+from flows.runners import Runner
 from flows.settings import EncodeSettings, validated
 
 
@@ -32,6 +35,8 @@ class EncodeForm(Form):
     target_mpp: float | None = same_as(EncodeSettings, "target_mpp")
     bag_dtype: Literal["float16", "float32"] = same_as(EncodeSettings, "bag_dtype")
     device: Device = "cpu"
+    task_runner: Literal["threads", "ray"] = same_as(Runner, "task_runner")
+    gpus_per_task: float = same_as(Runner, "gpus_per_task")
 
 
 @flow(name="encode", timeout_seconds=7 * 24 * HOUR, persist_result=False)
@@ -50,7 +55,10 @@ def encode(settings: EncodeForm) -> None:
 def encode_missing(settings: EncodeForm) -> EncodeReport:
     """One commit per slide, or per batch of case codes."""
     log = get_run_logger()
-    report = encode_images(validated(EncodeSettings, store=store_root(), **dict(settings)), shown())
+    placed = {"store": store_root(), "key_file": key_file(), "ray_address": ray_address()}
+    wanted = validated(EncodeSettings, **placed, **dict(settings))
+    with nullcontext() if settings.task_runner == "ray" else one_encoder_on(settings.device):
+        report = encode_images(wanted, shown())
     for note in report.notes:
         log.info("note: %s", note)
     log.info(

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from embeddings.errors import InvalidInputError
 from flows.deployments.artifacts import show_paper_table, show_quarantine
-from flows.deployments.forms import Device, Form, same_as, store_root
+from flows.deployments.devices import one_encoder_on
+from flows.deployments.forms import Device, Form, key_file, same_as, store_root
 from flows.deployments.running import HOUR, one_sentence, shown, step
 from flows.experiment import ExperimentReport
 from flows.experiment_derm7pt import run_derm7pt
@@ -45,13 +46,14 @@ def experiment(settings: ExperimentForm) -> None:
 @step("make table", cached=lambda report: not (report.encoded or report.trained))
 def make_table(settings: ExperimentForm) -> ExperimentReport:
     """Encodes and trains what is missing."""
-    given = settings.model_dump(exclude={"table"})
-    if settings.table == "radpath":
-        if settings.preset == "released":
-            raise InvalidInputError("radpath has no preset 'released'; choose demo or paper")
-        report = run_radpath(validated(RadPathSettings, store=store_root(), **given), shown())
-    else:
-        report = run_derm7pt(validated(Derm7ptSettings, store=store_root(), **given), shown())
+    given = {"store": store_root(), **settings.model_dump(exclude={"table"})}
+    if settings.table == "radpath" and settings.preset == "released":
+        raise InvalidInputError("radpath has no preset 'released'; choose demo or paper")
+    with one_encoder_on(settings.device):
+        if settings.table == "radpath":
+            report = run_radpath(validated(RadPathSettings, key_file=key_file(), **given), shown())
+        else:
+            report = run_derm7pt(validated(Derm7ptSettings, **given), shown())
     log = get_run_logger()
     for note in report.notes:
         log.info("note: %s", note)

@@ -17,6 +17,12 @@ from embeddings.errors import InvalidInputError
 STORE = "GUIDESTORE_STORE"
 """Environment variable by which `guidestore serve` and work pools tell the flows' processes their store."""
 
+KEY = "GUIDESTORE_KEY"
+"""The same for the key file of pseudonymized cohorts, beside which the paths of their images lie."""
+
+RAY_ADDRESS = "GUIDESTORE_RAY_ADDRESS"
+"""The same for the Ray cluster. No field either: whoever answers at that address is given code to run and images."""
+
 
 class Form(BaseModel):
     """Parameters of a deployment: what the UI shows as a form."""
@@ -30,6 +36,17 @@ def store_root() -> Path:
     if not root:
         raise InvalidInputError(f"no store is fixed for this process: set {STORE}, or start `guidestore serve --store`")
     return Path(root)
+
+
+def key_file() -> Path | None:
+    """The key file of this process; None where it has none."""
+    file = os.environ.get(KEY)
+    return Path(file) if file else None
+
+
+def ray_address() -> str:
+    """The Ray cluster of this process; '' where each run starts its own."""
+    return os.environ.get(RAY_ADDRESS, "")
 
 
 def same_as(model: type[BaseModel], field: str, **changed: Any) -> Any:

@@ -112,7 +112,7 @@ def _at_snapshot(settings: RetrainForm, progress: Progress) -> Trained:
     given: dict[str, Any] = {name: getattr(settings, name) for name in _SAME}
     targets = (settings.target,) if settings.target else None
     sweep = SweepFile(name="retrain", at=settings.snapshot, targets=targets, **given)
-    report = run_sweep(store_root(), sweep, progress, device=settings.device)
+    report = run_sweep(store_root(), sweep, progress, device=settings.device, remember=False)
     store = EmbeddingStore.open(store_root())
     score_test(store, report.runs, progress)
     build_index(store)

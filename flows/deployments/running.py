@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import State, get_run_logger, task
+from prefect import State, Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
@@ -33,6 +33,16 @@ SECONDS_BETWEEN_UPDATES = 2.0
 def may_pass(task: Any, run: Any, state: State[Any]) -> bool:
     """Whether trying again can help: the disk or the network refused. Bad input stays bad."""
     return isinstance(state.data, OSError | StorageError)
+
+
+_TRIED_AGAIN: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": may_pass,
+    "persist_result": False,
+    "cache_policy": NO_CACHE,
+}
 
 
 def step[**P, T](
@@ -53,21 +63,27 @@ def step[**P, T](
                 return Completed(name="Cached", message="The store had all of it.", data=result)
             return Completed(data=result)
 
-        asked: Any = task(
-            name=name,
-            retries=3,
-            retry_delay_seconds=exponential_backoff(2),
-            retry_jitter_factor=0.5,
-            retry_condition_fn=may_pass,
-            persist_result=False,
-            cache_policy=NO_CACHE,
-        )(run)
+        asked: Any = task(name=name, **_TRIED_AGAIN)(run)
 
         @functools.wraps(work)
         def ask(*args: P.args, **kwargs: P.kwargs) -> T:
             return asked(*args, **kwargs).result()
 
         return ask
+
+    return decorate
+
+
+def remote_step[**P, T](name: str) -> Callable[[Callable[P, T]], Task[P, T]]:
+    """A `step` to be submitted to a cluster's workers."""
+
+    def decorate(work: Callable[P, T]) -> Task[P, T]:
+        @functools.wraps(work)
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            with _told_without_paths():
+                return work(*args, **kwargs)
+
+        return task(name=name, **_TRIED_AGAIN)(run)
 
     return decorate
 
@@ -87,7 +103,9 @@ def _told_without_paths() -> Iterator[None]:
         at = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(at.filename).name}, line {at.lineno}"
         raise GuidestoreError(
-            without_paths(f"{type(error).__name__}: {error} ({where}); this is a defect of guidestore, please report it")
+            without_paths(
+                f"{type(error).__name__}: {error} ({where}); this is a defect of guidestore, please report it"
+            )
         ) from None
 
 

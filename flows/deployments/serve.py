@@ -14,7 +14,6 @@ import ipaddress
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -29,45 +28,45 @@ from prefect.settings import (
 from pydantic import ValidationError
 
 from embeddings.errors import InvalidInputError
+from embeddings.places import absolute
 from embeddings.store import EmbeddingStore
-from flows.deployments.choices import Choices, choices_of, defaults_of, with_choices
-from flows.deployments.forms import STORE
+from flows.deployments.choices import choices_of, defaults_of, with_choices
+from flows.deployments.forms import KEY, STORE
 from flows.deployments.server import running_server, wait_until_ready
+from flows.deployments.snapshot_events import QUIET_SECONDS
+from warehouse.cohorts.pseudonyms import Pseudonyms
 
 LOOK_SECONDS = 2.0
 """How often the runner asks for runs: a click starts within it. Prefect's own 10 s feel like a hung page."""
-REFRESH_SECONDS = 5.0
-"""How often the store is asked for new names for the drop-downs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A flow, and how many of its runs may go on at once; None: any number."""
-
-    name: str
-    at_once: int | None = None
+DEPLOYMENTS = ("encode", "retrain", "sweep", "experiment", "compare", "verify")
 
 
-DEPLOYMENTS = (
-    Served("encode", at_once=1),  # one encoder uses one GPU
-    Served("retrain"),
-    Served("sweep"),
-    Served("experiment", at_once=1),  # encodes too
-    Served("compare"),
-    Served("verify"),
-)
-
-
-def serve(store: Path, *, host: str, port: int, auth: str, ready: Callable[[str], None]) -> None:
+def serve(
+    store: Path,
+    *,
+    host: str,
+    port: int,
+    auth: str,
+    ready: Callable[[str], None],
+    key: Path | None = None,
+    quiet_seconds: float = QUIET_SECONDS,
+) -> None:
     """Serves the deployments over the store at `store` until SIGINT or SIGTERM. `ready` is told where to click.
 
-    auth: ``user:password`` that the server then asks for, '' for none. Raises GuidestoreError.
+    auth: ``user:password`` that the server then asks for, '' for none. key: the key file of the pseudonymized cohorts;
+    no form, log or artifact names it. quiet_seconds: how long no new case codes must come until an event says that the
+    snapshot is ready to be trained on. Raises GuidestoreError.
     """
-    root = store.absolute()
+    root = absolute(store)
     EmbeddingStore.open(root)
     os.environ[STORE] = str(root)
+    if key is not None:
+        Pseudonyms.load(key)
+        os.environ[KEY] = str(key.absolute())
     with _configured(host, port, auth) as url:
-        asyncio.run(_run(root, lambda: ready(url)))
+        asyncio.run(_run(root, lambda: ready(url), quiet_seconds))
 
 
 @contextmanager
@@ -110,21 +109,19 @@ def _reached_as(host: str) -> str:
 
 def _load_flows() -> dict[str, Any]:
     """Name -> flow; importing them takes seconds."""
-    return {one.name: getattr(import_module(f"flows.deployments.{one.name}"), one.name) for one in DEPLOYMENTS}
+    return {name: getattr(import_module(f"flows.deployments.{name}"), name) for name in DEPLOYMENTS}
 
 
 def deployments(root: Path) -> list[Any]:
     """The deployments, with drop-downs and defaults of the store as it is."""
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig
     from prefect.types.entrypoint import EntrypointType
 
     flows, choices, defaults = _load_flows(), choices_of(root), defaults_of(root)
     found = []
-    for one in DEPLOYMENTS:
-        deployment = flows[one.name].to_deployment(
-            one.name,
-            parameters=_parameters(flows[one.name], defaults.get(one.name, {})),
-            concurrency_limit=ConcurrencyLimitConfig(limit=one.at_once) if one.at_once else None,
+    for name in DEPLOYMENTS:
+        deployment = flows[name].to_deployment(
+            name,
+            parameters=_parameters(flows[name], defaults.get(name, {})),
             entrypoint_type=EntrypointType.MODULE_PATH,
             tags=["guidestore"],
         )
@@ -144,12 +141,17 @@ def _parameters(flow: Any, given: dict[str, Any]) -> dict[str, Any] | None:
     return {"settings": given}
 
 
-async def _run(root: Path, ready: Callable[[], None]) -> None:
-    from prefect.runner import Runner
+async def _run(root: Path, ready: Callable[[], None], quiet_seconds: float) -> None:
+    from flows.deployments.runner import PatientRunner
+    from flows.deployments.watching import Watcher
+
+    async def register() -> None:
+        for deployment in await asyncio.to_thread(deployments, root):
+            await deployment.aapply()
 
     # For the runs: the UI has their errors, and the terminal would get their tracebacks.
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
-    runner = Runner(name="guidestore", query_seconds=LOOK_SECONDS)
+    runner = PatientRunner(name="guidestore", query_seconds=LOOK_SECONDS)
     for deployment in await asyncio.to_thread(deployments, root):
         await runner.aadd_deployment(deployment)
     loop = asyncio.get_running_loop()
@@ -159,23 +161,12 @@ async def _run(root: Path, ready: Callable[[], None]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # after the runner has set its own
         loop.add_signal_handler(number, stop.set)
-    refreshing = asyncio.create_task(_refresh(root, choices_of(root)))
+    watching = asyncio.create_task(Watcher(root, choices_of(root), register, quiet_seconds=quiet_seconds).watch())
     ready()
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-    refreshing.cancel()
+    watching.cancel()
     stopping.cancel()
     if not running.done():
         await runner.astop()  # its runs become Cancelled, and their processes end
     await running
-
-
-async def _refresh(root: Path, shown: Choices) -> None:
-    """Registers the deployments again when the store has new names."""
-    while True:
-        await asyncio.sleep(REFRESH_SECONDS)
-        now = await asyncio.to_thread(choices_of, root)
-        if now != shown:
-            for deployment in await asyncio.to_thread(deployments, root):
-                await deployment.aapply()
-            shown = now

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prefect import flow, get_run_logger
 from pydantic import Field
 
 from flows.deployments.artifacts import show_table
-from flows.deployments.forms import Device, store_root
+from flows.deployments.forms import Device, ray_address, same_as, store_root
 from flows.deployments.running import HOUR, one_sentence, shown, step
+from flows.runners import Runner
 from flows.sweep import SweepReport, run_sweep
 from flows.sweep_file import SweepFile
 from flows.sweep_ranking import rank_sweep
@@ -20,6 +23,8 @@ class SweepForm(SweepFile):
 
     name: str = Field(default=_NAMED, description="What the sweep is called.")
     device: Device = "cpu"
+    task_runner: Literal["threads", "ray"] = same_as(Runner, "task_runner")
+    gpus_per_task: float = same_as(Runner, "gpus_per_task")
 
 
 @flow(name="sweep", timeout_seconds=7 * 24 * HOUR, persist_result=False)
@@ -27,15 +32,16 @@ class SweepForm(SweepFile):
 def sweep(settings: SweepForm) -> None:
     """Trains what the store lacks of a grid and ranks it on val. Test is not read: `guidestore sweep show --test`."""
     wanted = SweepFile(**{name: getattr(settings, name) for name in SweepFile.model_fields})
-    report = train_grid(wanted, settings.device)
+    runner = Runner(task_runner=settings.task_runner, ray_address=ray_address(), gpus_per_task=settings.gpus_per_task)
+    report = train_grid(wanted, settings.device, runner)
     rank(wanted, report)
 
 
 @step("train grid", cached=lambda report: not report.trained)
-def train_grid(wanted: SweepFile, device: str) -> SweepReport:
+def train_grid(wanted: SweepFile, device: str, runner: Runner) -> SweepReport:
     """One commit per batch; run again, it goes on where it was."""
     log = get_run_logger()
-    report = run_sweep(store_root(), wanted, shown(), device=device)
+    report = run_sweep(store_root(), wanted, shown(), device=device, runner=runner)
     for note in report.notes:
         log.info("note: %s", note)
     log.info(

@@ -269,6 +269,7 @@ def test_every_kind_of_rows_takes_a_row_of_each_type(store, kind):
         "bool": True,
         "list<element: double>": [0.25, 0.75],
         "list<element: float>": [0.25, 0.75],
+        "list<element: string>": ["x", "y"],
     }
     row = {field.name: samples[str(field.type).replace("item", "element")] for field in SCHEMAS[kind]}
     blank: dict = {}

@@ -322,6 +322,7 @@ def test_the_document_lists_the_columns_of_each_kind(kind):
     for field in SCHEMAS[kind]:
         word = {"string": "", "list<item: double>": "list of double", "list<element: double>": "list of double"}
         word |= {"list<item: float>": "list of float", "list<element: float>": "list of float"}
+        word |= {"list<item: string>": "list of string", "list<element: string>": "list of string"}
         type_ = word.get(str(field.type), str(field.type))
         assert f"`{field.name}` {type_}".strip() in line
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from embeddings.canonical import sha256_of
-from embeddings.errors import InvalidInputError
+from embeddings.errors import CommitConflictError, InvalidInputError
 from embeddings.store import EmbeddingStore
-from flows.champion import champion_of, contest, decide
+from flows import champion
+from flows.champion import Decision, champion_of, contest, decide
 
 CASES = 60
 CLASSES = ("ABS", "PRS")
@@ -153,3 +157,45 @@ def test_what_cannot_contest_is_said(store: EmbeddingStore) -> None:
     store.move_alias("nightly")
     with pytest.raises(InvalidInputError, match="names snapshot"):
         decide(store, "nightly", train(store, "cca", 0.6))
+
+
+def test_of_heads_that_contest_at_once_the_best_stays(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have decided to move the alias before either has: the later one must look again."""
+    contest(store, "champion", train(store, "ridge", 0.5))
+    good, best = train(store, "cca", 0.7), train(store, "pls", 1.0)
+    root = store.storage.root  # pyright: ignore[reportAttributeAccessIssue]
+    together = threading.Barrier(2)
+    tries: dict[str, int] = {}
+
+    def decided(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
+        decision = decide(store, alias, runs)
+        tries[runs[0]] = tries.get(runs[0], 0) + 1
+        if tries[runs[0]] == 1:
+            assert decision.moved
+            together.wait(60)
+        return decision
+
+    monkeypatch.setattr(champion, "decide", decided)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(contest, EmbeddingStore.open(root), "champion", runs) for runs in (good, best)]
+        decisions = [one.result() for one in asked]
+    assert sorted(tries.values()) == [1, 2]
+    assert store.snapshot().aliases["champion"][1] == best[0]
+    assert decisions[1].moved
+    if tries[good[0]] == 2:
+        assert not decisions[0].moved, "it saw the better one"
+
+
+def test_who_loses_every_race_is_told(store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = contest(store, "champion", train(store, "ridge", 0.5)).run
+    other = EmbeddingStore.open(store.storage.root)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def overtaken(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
+        decision = decide(store, alias, runs)
+        other.move_alias("champion", artifact=others)
+        return decision
+
+    monkeypatch.setattr(champion, "decide", overtaken)
+    with pytest.raises(CommitConflictError, match="alias champion was moved by another process"):
+        contest(store, "champion", train(store, "pls", 1.0))
+    assert store.snapshot().aliases["champion"][1] == others

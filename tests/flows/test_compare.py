@@ -12,11 +12,15 @@ from embeddings.errors import InvalidInputError, NotFoundInStoreError
 from embeddings.store import EmbeddingStore
 from flows.compare import compare_runs
 from flows.compare_snapshots import compare_snapshots
+from flows.compare_sweeps import compare_sweeps
 from flows.guide import guide
 from flows.import_codes import import_codes
 from flows.settings import GuideSettings
+from flows.sweep_file import read_sweep
+from flows.sweep_ranking import rank_sweep
 from tests.commandline import guidestore
 from tests.flows.conftest import GUIDE, Phantom, common
+from tests.report_store import make_store
 
 
 def run_of(phantom: Phantom, row: str, control: str = "", mode: str = "matched") -> str:
@@ -121,6 +125,10 @@ def test_two_snapshots_are_compared_head_by_head(phantom: Phantom) -> None:
     for row in found.rows:
         assert row["low"] <= row["gain"] <= row["high"]
         assert row["gain"] == pytest.approx(row["b"] - row["a"])
+    changed = [case for case in found.changed if case["row"] == "I"]
+    assert changed
+    assert all(case["a says"] != case["b says"] for case in changed)
+    assert not any(case["row"] == "S" for case in found.changed)
     assert any("same runs in both" in note for note in found.notes)
     done = guidestore("compare", "before", middle, "--store", phantom.store)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -130,3 +138,89 @@ def test_two_snapshots_are_compared_head_by_head(phantom: Phantom) -> None:
         compare_snapshots(phantom.store, middle, 99999)
     with pytest.raises(InvalidInputError, match="the same snapshot"):
         compare_snapshots(phantom.store, "before", before)
+
+
+GRID = {
+    "cohort": "skin",
+    "targets": ["DIAG", "PIG"],
+    "inferior": "clinical/made",
+    "superior": "dermoscopy/made",
+    "decoder": ["logistic"],
+    "seeds": [0, 1],
+    "permutations": 1,
+}
+
+
+def _sweep(folder: Path, name: str, **changes: object) -> Path:
+    file = folder / f"{name}.yaml"
+    file.write_text(json.dumps({**GRID, **changes}))  # JSON is YAML
+    return file
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A store, and the files of two sweeps that were run on it."""
+    store = make_store(tmp_path, targets=())
+    files = _sweep(tmp_path, "narrow", guidance=["ridge"]), _sweep(tmp_path, "wide", guidance=["ridge", "pls", "cca"])
+    for file in files:
+        done = guidestore("sweep", "run", file, "--store", store)
+        assert done.returncode == 0, done.stderr
+    return store, *files
+
+
+def test_two_sweeps_are_compared_by_what_each_chose_on_val(sweeps: tuple[Path, Path, Path]) -> None:
+    root, narrow, wide = sweeps
+    found = compare_sweeps(root, "narrow", "wide")
+    assert [row["target"] for row in found.rows] == ["DIAG", "PIG"]
+    for row, target in zip(found.rows, ("DIAG", "PIG"), strict=True):
+        for side, file in (("a", narrow), ("b", wide)):
+            best = next(one for one in rank_sweep(root, read_sweep(file)) if one.effect.target == target)
+            assert best.effect.score is not None
+            assert row[side] == pytest.approx(best.effect.score.value)
+            assert row[f"head {side}"] == f"{best.effect.row} ({best.effect.guidance}, {best.effect.decoder})"
+        assert row["gain"] == pytest.approx(row["b"] - row["a"])
+        assert row["low"] <= row["gain"] <= row["high"]
+        assert row["p"] <= row["p_holm"] <= 1
+        assert row["changed"] == sum(case["target"] == target for case in found.changed)
+    assert all(case["a says"] != case["b says"] for case in found.changed)
+    assert any("val chose both" in note for note in found.notes)
+    of_files = compare_sweeps(root, read_sweep(narrow), read_sweep(wide))
+    assert of_files == found
+    with pytest.raises(InvalidInputError, match=r"best of sweep narrow .* `guidestore sweep show FILE --test \d`"):
+        compare_sweeps(root, "narrow", "wide", part="test")
+    for file in (narrow, wide):
+        rank_sweep(root, read_sweep(file), chosen=12)
+    assert {row["cases"] for row in compare_sweeps(root, "narrow", "wide", part="test").rows} == {36}
+
+
+def test_the_command_takes_names_and_files_of_sweeps(sweeps: tuple[Path, Path, Path]) -> None:
+    root, narrow, wide = sweeps
+    options = ("--store", root)
+    by_name = guidestore("compare", "narrow", "wide", *options, "--format", "json")
+    assert by_name.returncode == 0, by_name.stderr
+    assert guidestore("compare", narrow, "wide", *options, "--format", "json").stdout == by_name.stdout
+    table = guidestore("compare", narrow, wide, *options).stdout
+    assert "sweep narrow (a) and sweep wide (b)" in table
+    names = json.loads(
+        guidestore("sql", "SELECT name, len(runs) AS n FROM sweeps", *options, "--format", "json").stdout
+    )
+    assert {row["name"] for row in names} == {"narrow", "wide"}
+    before = EmbeddingStore.open(root).snapshot().version
+    guidestore("sweep", "run", wide, *options)
+    assert EmbeddingStore.open(root).snapshot().version == before, "the same sweep run again is the same sweep"
+    for names, sentence in (
+        (("narrow", "narrow"), "are the same runs; name two"),
+        (("narrow", "1"), "'narrow' names a sweep and '1' does not"),
+        (("narrow", narrow.with_name("none.yaml")), "cannot be read"),
+    ):
+        wrong = guidestore("compare", *names, *options)
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+        assert sentence in wrong.stderr
+    EmbeddingStore.open(root).tag("wide")
+    ambiguous = guidestore("compare", "narrow", "wide", *options)
+    assert "'wide' names a sweep and a tag or alias" in ambiguous.stderr
+    other = _sweep(narrow.parent, "other", targets=["PIG"], guidance=["linear"])
+    assert guidestore("sweep", "run", other, *options).returncode == 0
+    found = compare_sweeps(root, "narrow", "other")
+    assert "p_holm" not in found.rows[0]
+    assert "skin/DIAG/official is in sweep narrow alone" in found.notes

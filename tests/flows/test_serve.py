@@ -6,12 +6,7 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +17,8 @@ from embeddings.fsck import fsck
 from embeddings.store import EmbeddingStore
 from tests.browsing import chromium
 from tests.commandline import guidestore
+from tests.flows.serving import WAIT_SECONDS, Served, serving, until
 
-WAIT_SECONDS = 120.0
 RETRAIN = {
     "cohort": "skin",
     "target": "DIAG",
@@ -34,88 +29,14 @@ RETRAIN = {
 }
 SEEDS = 2000
 """Of a run that is meant to be ended: it would go on for minutes."""
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-@dataclass(frozen=True)
-class Served:
-    """A store that is served, and the API of its server."""
-
-    store: Path
-    home: Path
-    process: subprocess.Popen[str]
-    api: httpx.Client
-    line: str
-
-    def ask(self, name: str, settings: dict[str, Any] | None = None) -> httpx.Response:
-        deployment = self.api.get(f"/deployments/name/{name}/{name}").json()["id"]
-        body = {"state": {"type": "SCHEDULED"}, **({"parameters": {"settings": settings}} if settings else {})}
-        return self.api.post(f"/deployments/{deployment}/create_flow_run", json=body)
-
-    def start(self, name: str, settings: dict[str, Any] | None = None) -> str:
-        return self.ask(name, settings).raise_for_status().json()["id"]
-
-    def state(self, run: str) -> dict[str, Any]:
-        return self.api.get(f"/flow_runs/{run}").json()["state"]
-
-    def end_of(self, run: str) -> dict[str, Any]:
-        until(lambda: self.state(run)["type"] in ENDED)
-        return self.state(run)
-
-    def artifacts(self, run: str) -> dict[str, Any]:
-        asked = {"artifacts": {"flow_run_id": {"any_": [run]}}, "sort": "ID_DESC"}
-        return {one["key"] or one["type"]: one for one in self.api.post("/artifacts/filter", json=asked).json()}
-
-    def log(self, run: str) -> str:
-        asked = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
-        return "\n".join(line["message"] for line in self.api.post("/logs/filter", json=asked).json())
-
-    def processes(self) -> list[str]:
-        """Command lines of all processes of this server: its home folder is in their environment."""
-        found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                if f"PREFECT_HOME={self.home}".encode() in (place / "environ").read_bytes().split(b"\0"):
-                    found.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except OSError:  # ended meanwhile
-                continue
-        return [line for line in found if line]
-
-
-def until(condition: Callable[[], object]) -> None:
-    stop_at = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < stop_at, "waited for too long"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
 def served(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("serve")
     shutil.copytree(report_store, folder / "store")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    with (folder / "stderr").open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "serve", "--store", str(folder / "store"), "--port", str(port)],
-            env={**environment, "PREFECT_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,  # as a terminal has it: Ctrl-C reaches the whole group
-        )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line, (folder / "stderr").read_text()
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
-        found = Served(folder / "store", folder / "home", process, api, line)
+    with serving(folder / "store", folder) as found:
         yield found
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    process.wait(60)
-    process.stdout.close()
 
 
 def test_one_line_says_where_to_click(served: Served) -> None:

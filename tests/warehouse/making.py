@@ -100,6 +100,7 @@ def commit_rest(store: EmbeddingStore) -> None:
         looked = {"case_id": CASES[0], "image_id": CASES[0], "branch": 0, "attention": [0.25, 0.75]}
         transaction.write_rows("attention", [{"cohort": COHORT, **looked}], cohort=COHORT)
         transaction.write_rows("looks", [{"cohort": COHORT, "run": "r", "part": "test"}], cohort=COHORT)
+        transaction.write_rows("sweeps", [{"cohort": COHORT, "name": "grid", "runs": ["r"]}], cohort=COHORT)
     with store.begin("weights") as transaction:
         transaction.write_weights(
             "guidance",

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from ulid import ULID
 
 from embeddings.errors import InvalidInputError
-from embeddings.storage import LocalStorage, disk_errors
+from embeddings.places import local_folder
+from embeddings.storage import disk_errors
 from embeddings.store import EmbeddingStore
 from warehouse.cohorts.cohort import CohortTables, Rows
 
@@ -43,7 +44,7 @@ class Pseudonyms:
         Raises InvalidInputError if the file lies inside the store, can be read by others, or holds no key.
         """
         keyfile = Path(keyfile).absolute()
-        root = Path(store_root).resolve()
+        root = local_folder(store_root).resolve()
         if keyfile.resolve().is_relative_to(root):
             raise InvalidInputError(
                 f"the key {keyfile} lies inside the store {root}, where it would travel with the data; put it elsewhere"
@@ -94,9 +95,7 @@ class Pseudonyms:
 
         Labels, parts and digests stay as they are; so do target and class names, which must not be ids.
         """
-        if isinstance(store.storage, LocalStorage) and self.keyfile.resolve().is_relative_to(
-            store.storage.root.resolve()
-        ):
+        if self.keyfile.resolve().is_relative_to(store.storage.local_folder.resolve()):
             raise InvalidInputError(f"the key {self.keyfile} lies inside the store; put it elsewhere")
         images = [
             {
