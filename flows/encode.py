@@ -57,6 +57,7 @@ def encode(settings: EncodeSettings, progress: Progress = no_progress) -> Encode
     """Encodes what is missing. Raises GuidestoreError for what concerns all cases; single ones are quarantined."""
     store = EmbeddingStore.open(settings.store)
     if settings.task_runner == "ray":
+        input_kinds(settings.encoder)  # a misspelt name is said before anything is started
         prepare_ray(settings.runner, settings.device)
         from flows.ray_encode import encode_on_ray
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from embeddings.errors import GuidestoreError
 from embeddings.places import absolute
 from embeddings.store import EmbeddingStore
-from encoders.registry import TRAINED, input_kinds
+from encoders.registry import TRAINED
 from flows.cohort_facts import only_split, split_folds
 from flows.encode import EncodePlan
 from flows.ray_flow import Batches, run_on_ray
@@ -23,7 +23,6 @@ SHOWN_CASES = 5
 
 def encode_on_ray(settings: EncodeSettings, progress: Progress) -> EncodeReport:
     """Encodes what is missing; each worker commits its own cases. Raises GuidestoreError."""
-    input_kinds(settings.encoder)  # a misspelt name is said before anything is started
     on_worker = HERE.model_dump()
     for name in ("store", "weights", "key_file"):  # a worker has another working folder
         path = getattr(settings, name)

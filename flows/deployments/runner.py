@@ -27,6 +27,14 @@ class PatientRunner(Runner):
         finally:
             looking.cancel()
 
+    def abandon(self) -> None:
+        """Ends the processes of all runs at once: without its server no run can be told that it is cancelled."""
+        for flow_run_id in self._process_manager.flow_run_ids():
+            process = self._process_manager.get(flow_run_id)
+            if process:
+                with suppress(ProcessLookupError):
+                    process.hard_kill()
+
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(self.query_seconds)

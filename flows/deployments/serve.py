@@ -12,6 +12,7 @@ os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
 import asyncio
 import ipaddress
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
@@ -27,7 +28,7 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from embeddings.errors import InvalidInputError
+from embeddings.errors import GuidestoreError, InvalidInputError
 from embeddings.places import absolute
 from embeddings.store import EmbeddingStore
 from flows.deployments.choices import choices_of, defaults_of, with_choices
@@ -65,13 +66,13 @@ def serve(
     if key is not None:
         Pseudonyms.load(key)
         os.environ[KEY] = str(key.absolute())
-    with _configured(host, port, auth) as url:
-        asyncio.run(_run(root, lambda: ready(url), quiet_seconds))
+    with _configured(host, port, auth) as (url, server):
+        asyncio.run(_run(root, lambda: ready(url), quiet_seconds, server))
 
 
 @contextmanager
-def _configured(host: str, port: int, auth: str) -> Iterator[str]:
-    """Prefect's settings for this process and its runs; the UI's address."""
+def _configured(host: str, port: int, auth: str) -> Iterator[tuple[str, subprocess.Popen[bytes] | None]]:
+    """Prefect's settings for this process and its runs; the UI's address, and the server if it is ours."""
     settings: dict[Any, Any] = {PREFECT_API_AUTH_STRING: auth, PREFECT_SERVER_API_AUTH_STRING: auth} if auth else {}
     if auth and ":" not in auth:
         raise InvalidInputError("--auth wants user:password")
@@ -90,7 +91,7 @@ def _configured(host: str, port: int, auth: str) -> Iterator[str]:
         stack.enter_context(temporary_settings({PREFECT_API_URL: api_url, **settings}))
         _load_flows()  # while the server starts
         wait_until_ready(api_url, process)
-        yield get_current_settings().ui_url or api_url.removesuffix("/api")
+        yield get_current_settings().ui_url or api_url.removesuffix("/api"), process
 
 
 def _is_loopback(host: str) -> bool:
@@ -141,7 +142,9 @@ def _parameters(flow: Any, given: dict[str, Any]) -> dict[str, Any] | None:
     return {"settings": given}
 
 
-async def _run(root: Path, ready: Callable[[], None], quiet_seconds: float) -> None:
+async def _run(
+    root: Path, ready: Callable[[], None], quiet_seconds: float, server: subprocess.Popen[bytes] | None
+) -> None:
     from flows.deployments.runner import PatientRunner
     from flows.deployments.watching import Watcher
 
@@ -164,9 +167,24 @@ async def _run(root: Path, ready: Callable[[], None], quiet_seconds: float) -> N
     watching = asyncio.create_task(Watcher(root, choices_of(root), register, quiet_seconds=quiet_seconds).watch())
     ready()
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-    watching.cancel()
-    stopping.cancel()
+    ending = asyncio.create_task(_end_of(server))
+    await asyncio.wait([running, stopping, ending], return_when=asyncio.FIRST_COMPLETED)
+    for task in (watching, stopping, ending):
+        task.cancel()
+    if ending.done() and not stop.is_set():
+        runner.abandon()
+        running.cancel()
+        raise GuidestoreError(
+            f"the Prefect server ended with code {ending.result()}, and the runs with it; what they had committed is "
+            "in the store: start `guidestore serve` again"
+        )
     if not running.done():
         await runner.astop()  # its runs become Cancelled, and their processes end
     await running
+
+
+async def _end_of(server: subprocess.Popen[bytes] | None) -> int:
+    """The exit code of our own server, once it ended. Somebody else's may come back: the runner waits for it."""
+    while server is None or server.poll() is None:
+        await asyncio.sleep(1)
+    return server.returncode
