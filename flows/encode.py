@@ -32,7 +32,7 @@ from flows.ahead import read_ahead
 from flows.cohort_facts import all_targets, only_split, only_target, split_folds
 from flows.committing import CodeBatch, Quarantine, register_encoder
 from flows.images import CaseImage, are_photographs, images_of
-from flows.ray_cluster import prepare_ray
+from flows.on_ray.cluster import prepare_ray
 from flows.reporting import EncodeReport, Progress, counted, no_progress
 from flows.settings import EncodeSettings
 from flows.sources import KEPT_PHOTOGRAPH_BYTES, BagSource, Item, PhotographSource, Source, VolumeSource
@@ -59,7 +59,7 @@ def encode(settings: EncodeSettings, progress: Progress = no_progress) -> Encode
     if settings.task_runner == "ray":
         input_kinds(settings.encoder)  # a misspelt name is said before anything is started
         prepare_ray(settings.runner, settings.device)
-        from flows.ray_encode import encode_on_ray
+        from flows.on_ray.encode import encode_on_ray
 
         report = encode_on_ray(settings, progress)
     else:

@@ -16,7 +16,7 @@ from embeddings.store import EmbeddingStore
 from flows.ahead import read_ahead
 from flows.head_jobs import HeadJob, train_jobs
 from flows.head_runs import commit_heads
-from flows.ray_cluster import prepare_ray
+from flows.on_ray.cluster import prepare_ray
 from flows.reporting import Progress, counted, no_progress
 from flows.runners import HERE, Runner
 from flows.stored_sweeps import record_sweep
@@ -77,7 +77,7 @@ def run_sweep(
 
     what = f"sweep {sweep.name}"
     if runner.task_runner == "ray":
-        from flows.ray_sweep import train_on_ray
+        from flows.on_ray.sweep import train_on_ray
 
         train_on_ray(batches, commit, what, progress, device=device, runner=runner)
     else:

@@ -68,7 +68,7 @@ def main() -> None:
                 timed("one process", lambda asked=asked: encode_cases(asked, no_progress))
 
         def on_ray(name: str, batches: Any) -> None:
-            from flows.ray_encode import EncodeOnRay
+            from flows.on_ray.encode import EncodeOnRay
 
             EncodeOnRay(settings(target_mpp=WARM_UP), no_progress).cases(batches)
             for _ in range(repeats):
@@ -78,7 +78,7 @@ def main() -> None:
         plain()
         with running_cluster() as cluster:
             os.environ.update(cluster.environment)
-            from flows.ray_flow import run_on_ray  # not before: Ray reads its environment once
+            from flows.on_ray.flow import run_on_ray  # not before: Ray reads its environment once
 
             runner = Runner(task_runner="ray", ray_address=cluster.address)
             for name in ("1 Ray worker", "2 Ray workers"):

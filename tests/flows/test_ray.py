@@ -57,7 +57,7 @@ class Place:
     @contextmanager
     def driver(self, *arguments: object, seconds: float) -> Iterator[subprocess.Popen[str]]:
         """`guidestore` with batches of so many seconds, on the cluster. It is gone on the way out."""
-        code = f"import flows.ray_batches as b; b.BATCH_SECONDS = {seconds}; b.PILOT_UNITS = 1\n"
+        code = f"import flows.on_ray.batches as b; b.BATCH_SECONDS = {seconds}; b.PILOT_UNITS = 1\n"
         code += "from flows.cli import main; main()"
         given = [*map(str, arguments), "--task-runner", "ray", "--ray-address", self.cluster.address]
         process = subprocess.Popen(

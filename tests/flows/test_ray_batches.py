@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from flows.ray_batches import BATCH_SECONDS, PILOT_UNITS, Measured, Pace, Stopwatch, in_batches
+from flows.on_ray.batches import BATCH_SECONDS, PILOT_UNITS, Measured, Pace, Stopwatch, in_batches
 
 
 class Pretended:

@@ -7,8 +7,8 @@ from typing import Any
 
 from embeddings.errors import GuidestoreError
 from flows.head_jobs import HeadJob
-from flows.ray_flow import Batches, run_on_ray
-from flows.ray_tasks import heads_task
+from flows.on_ray.flow import Batches, run_on_ray
+from flows.on_ray.tasks import heads_task
 from flows.reporting import Progress
 from flows.runners import Runner
 

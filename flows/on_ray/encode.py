@@ -11,8 +11,8 @@ from embeddings.store import EmbeddingStore
 from encoders.registry import TRAINED
 from flows.cohort_facts import only_split, split_folds
 from flows.encode import EncodePlan
-from flows.ray_flow import Batches, run_on_ray
-from flows.ray_tasks import encode_task, plan_task, train_task
+from flows.on_ray.flow import Batches, run_on_ray
+from flows.on_ray.tasks import encode_task, plan_task, train_task
 from flows.reporting import EncodeReport, Progress
 from flows.runners import HERE
 from flows.settings import EncodeSettings

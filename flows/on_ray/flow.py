@@ -1,6 +1,6 @@
 """Work in batches as a Prefect flow on Ray. Prefect and Ray load with this module.
 
-A batch is plain data and a task of `flows.ray_tasks`. Ray runs the batches of a lost worker again, up to RETRIES times;
+A batch is plain data and a task of `flows.on_ray.tasks`. Ray runs the batches of a lost worker again, up to RETRIES times;
 Prefect keeps a task run's state where it runs, so a second start under the same id is nothing special to its server.
 """
 
@@ -34,8 +34,8 @@ from prefect_ray.context import remote_options
 from embeddings.errors import GuidestoreError, InvalidInputError
 from flows.deployments.running import without_paths
 from flows.deployments.server import running_server, wait_until_ready
-from flows.ray_batches import Measured, in_batches
-from flows.ray_cluster import lost, ray_cluster, spans_machines, workers_of
+from flows.on_ray.batches import Measured, in_batches
+from flows.on_ray.cluster import lost, ray_cluster, spans_machines, workers_of
 from flows.runners import Runner
 
 RETRIES = 3

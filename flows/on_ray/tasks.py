@@ -11,8 +11,8 @@ from embeddings.errors import GuidestoreError
 from flows.deployments.running import remote_step
 from flows.encode import EncodePlan, encode_cases, plan_encode
 from flows.head_jobs import HeadJob, train_jobs
-from flows.ray_batches import Measured, Stopwatch
-from flows.ray_flow import Carried
+from flows.on_ray.batches import Measured, Stopwatch
+from flows.on_ray.flow import Carried
 from flows.reporting import EncodeReport
 from flows.settings import EncodeSettings
 from flows.threads import check_device, one_thread
