@@ -1,7 +1,8 @@
 """Work in batches as a Prefect flow on Ray. Prefect and Ray load with this module.
 
-A batch is plain data and a task of `flows.on_ray.tasks`. Ray runs the batches of a lost worker again, up to RETRIES times;
-Prefect keeps a task run's state where it runs, so a second start under the same id is nothing special to its server.
+A batch is plain data and a task of `flows.on_ray.tasks`. Ray runs the batches of a lost worker again, up to RETRIES
+times; Prefect keeps a task run's state where it runs, so a second start under the same id is nothing special to its
+server.
 """
 
 from __future__ import annotations
