@@ -35,9 +35,10 @@ def check_name(value: str, what: str) -> str:
     """
     if not isinstance(value, str) or len(value) > MAX_NAME_CHARS or not _NAME.match(value) or ".." in value:
         shown = repr(value if len(str(value)) <= 60 else str(value)[:57] + "...")
+        article = "an" if what[:1] in "aeiou" else "a"
         raise InvalidNameError(
-            f"{shown} cannot be a {what}: use 1 to {MAX_NAME_CHARS} letters, digits and . _ + = - (starting with a "
-            "letter or digit, without '..'); rename it in the source table"
+            f"{shown} cannot be {article} {what}: use 1 to {MAX_NAME_CHARS} letters, digits and . _ + = - (starting "
+            "with a letter or digit, without '..'); rename it in the source table"
         )
     return value
 

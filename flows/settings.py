@@ -10,7 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from embeddings.errors import InvalidInputError
 from flows.runners import Runner
 
-Folds = Annotated[tuple[int, ...], Field(description="Folds to work on; empty: all folds of the split.")]
+Fold = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""Its number; the tables of the store have 32 bits for it."""
+Folds = Annotated[tuple[Fold, ...], Field(description="Folds to work on; empty: all folds of the split.")]
+MOST_PERMUTATIONS = 10_000
+"""More than any p-value needs. A slip of the pen must not fill the memory of the machine that serves."""
 
 
 class _Settings(BaseModel):
@@ -113,7 +117,9 @@ class GuideSettings(_Settings):
         description="as-published: rows I and S are the trained classifiers themselves; matched: every row gets a "
         "freshly trained decoder of one family. Imported codes have no classifiers and use matched.",
     )
-    permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls per fold and seed.")
+    permutations: int = Field(
+        default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per fold and seed."
+    )
     device: str = Field(default="cpu", description="Where networks train: cpu, cuda, cuda:1, …")
 
 
@@ -152,7 +158,7 @@ class RadPathSettings(_Settings):
     mode: Literal["as-published", "matched"] = Field(
         default="as-published", description="as-published: rows R and P are the trained classifiers themselves."
     )
-    permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls per split.")
+    permutations: int = Field(default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per split.")
     key_file: Path | None = Field(default=None, description="Key file of a pseudonymized cohort.")
     device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
 
@@ -185,7 +191,7 @@ class Derm7ptSettings(_Settings):
         default="",
         description="as-published: rows C and D are the trained classifiers themselves; empty: the preset's.",
     )
-    permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls per seed.")
+    permutations: int = Field(default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per seed.")
     device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
 
 

@@ -28,6 +28,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from embeddings.errors import InvalidInputError
+from flows.settings import Fold
 from heads.choice import Choice
 
 MOST_RUNS = 1_000_000
@@ -65,6 +66,7 @@ class Model(BaseModel):
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed)]
+Folds = Annotated[tuple[Fold, ...], BeforeValidator(_listed)]
 Models = Annotated[tuple[Model, ...], BeforeValidator(_named)]
 Budget = Annotated[int, Field(ge=1)] | Literal["all"]
 
@@ -79,7 +81,7 @@ class SweepFile(BaseModel):
     at: int | str | None = Field(default=None, description="Snapshot number, tag or alias; empty: the newest.")
     targets: Names | None = Field(default=None, description="What to classify; empty: the cohort's only target.")
     split: str = Field(default="", description="Empty: the cohort's only one.")
-    folds: Numbers = Field(default=(), description="Empty: all folds of the split.")
+    folds: Folds = Field(default=(), description="Empty: all folds of the split.")
     inferior: Names = Field(description="Inferior code sets: MODALITY/ENCODER[@DIGEST].")
     superior: Names = Field(description="Superior code sets.")
     modes: Annotated[tuple[Literal["matched", "as-published"], ...], BeforeValidator(_listed)] = ("matched",)

@@ -15,7 +15,7 @@ from flows.deployments.running import HOUR, one_sentence, shown, step
 from flows.encode import encode as encode_images
 from flows.reporting import EncodeReport
 from flows.runners import Runner
-from flows.settings import EncodeSettings, validated
+from flows.settings import EncodeSettings, Fold, validated
 
 
 class EncodeForm(Form):
@@ -25,7 +25,7 @@ class EncodeForm(Form):
     modality: str = same_as(EncodeSettings, "modality")
     encoder: str = one_of((*encoder_names(), "resnet3d", *patch_encoder_names()), "Name of an encoder.")
     split: str = same_as(EncodeSettings, "split")
-    folds: tuple[int, ...] = same_as(EncodeSettings, "folds", description="Folds to work on; empty: all of the split.")
+    folds: tuple[Fold, ...] = same_as(EncodeSettings, "folds", description="Folds to work on; empty: all of the split.")
     targets: tuple[str, ...] = same_as(EncodeSettings, "targets")
     seed: int = same_as(EncodeSettings, "seed")
     preset: Literal["demo", "paper"] = same_as(EncodeSettings, "preset")

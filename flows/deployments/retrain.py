@@ -26,7 +26,7 @@ from flows.deployments.running import HOUR, one_sentence, shown, step
 from flows.evaluate import Evaluation, evaluate
 from flows.guide import guide
 from flows.reporting import Progress
-from flows.settings import GuideSettings, validated
+from flows.settings import Fold, GuideSettings, validated
 from heads.input_rows import GUIDED_PLUS_I
 from heads.registry import DECODER_PRESETS, DECODERS, GUIDANCE, GUIDANCE_PRESETS
 
@@ -43,7 +43,7 @@ class RetrainForm(Form):
     guidance: str = one_of((*GUIDANCE, *GUIDANCE_PRESETS), "G: a guidance model or preset.", default="ridge")
     decoder: str = one_of((*DECODERS, *DECODER_PRESETS), "D_c: a decoder or preset.", default="logistic")
     seeds: tuple[int, ...] = same_as(GuideSettings, "seeds", min_length=1)
-    folds: tuple[int, ...] = Field(default=(), description="Folds to train on; empty: all folds of the split.")
+    folds: tuple[Fold, ...] = Field(default=(), description="Folds to train on; empty: all folds of the split.")
     permutations: int = same_as(GuideSettings, "permutations")
     alias: str = Field(
         default="champion",

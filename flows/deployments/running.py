@@ -19,6 +19,8 @@ from uuid import UUID
 from prefect import State, Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import FailedRun
+from prefect.logging import get_logger
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
@@ -109,12 +111,33 @@ def _told_without_paths() -> Iterator[None]:
         ) from None
 
 
-_PATH = re.compile(r"(?<![\w.@/])/[^\s:;,()'\"]+")
+_URL_OR_PATH = re.compile(
+    r"""(?P<url>\b(?:https?|s3)://[^\s;,()'"]+)
+    |(?<=')/[^']+|(?<=")/[^"]+  # in quotes, as Python's errors have it
+    |(?<![\w.@/])/[^\s:;,()'"]+(?:(?:[ ][^\s:;,()'"/]+)+/[^\s:;,()'"]+)*  # and with spaces within
+    """,
+    re.VERBOSE,
+)
 
 
 def without_paths(sentence: str) -> str:
-    """The sentence without absolute paths: folders and files may be called after patients."""
-    return _PATH.sub("…", sentence)
+    """The sentence without absolute paths: folders and files may be called after patients. URLs stay."""
+    return _URL_OR_PATH.sub(lambda found: found["url"] or "…", sentence)
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """A filter of what Prefect logs about a run. It adds tracebacks, which hide the sentence and name folders."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, FailedRun):
+        return False  # a flow's Failed state, whose sentence is logged already
+    if error and str(error) not in record.getMessage():
+        record.msg, record.args = "%s: %s: %s", (record.getMessage(), type(error).__name__, without_paths(str(error)))
+    record.exc_info = record.exc_text = None
+    return True
+
+
+for _name in ("flow_runs", "task_runs"):
+    get_logger(_name).addFilter(_one_line)
 
 
 def one_sentence[**P, T](work: Callable[P, T]) -> Callable[P, T | State[Any]]:

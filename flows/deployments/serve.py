@@ -74,8 +74,8 @@ def serve(
 def _configured(host: str, port: int, auth: str) -> Iterator[tuple[str, subprocess.Popen[bytes] | None]]:
     """Prefect's settings for this process and its runs; the UI's address, and the server if it is ours."""
     settings: dict[Any, Any] = {PREFECT_API_AUTH_STRING: auth, PREFECT_SERVER_API_AUTH_STRING: auth} if auth else {}
-    if auth and ":" not in auth:
-        raise InvalidInputError("--auth wants user:password")
+    if auth and not all(auth.partition(":")):
+        raise InvalidInputError("--auth wants user:password, neither of them empty")
     with ExitStack() as stack:
         api_url = get_current_settings().api.url
         process = None
@@ -173,7 +173,7 @@ async def _run(
         task.cancel()
     if ending.done() and not stop.is_set():
         runner.abandon()
-        running.cancel()
+        loop.set_exception_handler(lambda *_: None)  # Prefect's tasks, cancelled as we go, would print tracebacks
         raise GuidestoreError(
             f"the Prefect server ended with code {ending.result()}, and the runs with it; what they had committed is "
             "in the store: start `guidestore serve` again"

@@ -7,6 +7,7 @@ from typing import Literal
 from prefect import flow, get_run_logger
 from pydantic import Field
 
+from embeddings.types import check_name
 from flows.deployments.artifacts import show_table
 from flows.deployments.forms import Device, ray_address, same_as, store_root
 from flows.deployments.running import HOUR, one_sentence, shown, step
@@ -31,6 +32,7 @@ class SweepForm(SweepFile):
 @one_sentence
 def sweep(settings: SweepForm) -> None:
     """Trains what the store lacks of a grid and ranks it on val. Test is not read: `guidestore sweep show --test`."""
+    check_name(settings.name, "sweep")
     wanted = SweepFile(**{name: getattr(settings, name) for name in SweepFile.model_fields})
     runner = Runner(task_runner=settings.task_runner, ray_address=ray_address(), gpus_per_task=settings.gpus_per_task)
     report = train_grid(wanted, settings.device, runner)

@@ -57,6 +57,12 @@ class Served:
         asked = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
         return "\n".join(line["message"] for line in self.api.post("/logs/filter", json=asked).json())
 
+    def server(self) -> int:
+        """Process id of the server that it started."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return next(int(child) for child in children if b"server" in Path(f"/proc/{child}/cmdline").read_bytes())
+
     def processes(self) -> list[str]:
         """Command lines of all processes of this server: its home folder is in their environment."""
         found = []
@@ -90,7 +96,7 @@ def environment_in(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def serving(store: Path, folder: Path, *options: str, server_port: int = 0) -> Iterator[Served]:
+def serving(store: Path | str, folder: Path, *options: str, server_port: int = 0) -> Iterator[Served]:
     """`guidestore serve` of the store with these options; what Prefect and the server keep lies in `folder`.
 
     server_port: of a server that runs already; 0: it starts its own.
@@ -113,7 +119,7 @@ def serving(store: Path, folder: Path, *options: str, server_port: int = 0) -> I
         line = process.stdout.readline()
         assert line, (folder / "stderr").read_text()
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
-            yield Served(store, folder / "home", process, api, line)
+            yield Served(Path(store), folder / "home", process, api, line)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

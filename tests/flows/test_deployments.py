@@ -44,11 +44,18 @@ served = {}
 for one in deployments(Path(sys.argv[1])):
     schema = one._parameter_openapi_schema.model_dump()
     served[one.name] = {"entrypoint": one.entrypoint, "schema": schema, "parameters": one.parameters}
-words = without_paths("there is no guidestore at /data/jane-doe/store: skin/clinical/made, official/0")
+words = without_paths(sys.argv[2])
 errors = (OSError("no"), StorageError("no"), InvalidInputError("no"))
 tried = {type(error).__name__: may_pass(None, None, Failed(data=error)) for error in errors}
 print(json.dumps({"yaml": found, "served": served, "names": DEPLOYMENTS, "words": words, "tried": tried}))
 """
+
+
+WITH_PATHS = (
+    "there is no guidestore at /data/jane-doe/store: skin/clinical/made, official/0; s3://codes/a: "
+    "http://127.0.0.1:9000/x is away, see file:///data/jane-doe, '/data/Jane Doe' or /data/Jane Doe/t 2/x; "
+    "/data/jane has neither Radiology/ nor Pathology/"
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +63,7 @@ def found(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """What another process says: Prefect stays out of this one, and of the home folder."""
     home = tmp_path_factory.mktemp("prefect")
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, str(report_store)],
+        [sys.executable, "-c", PROBE, str(report_store), WITH_PATHS],
         cwd=ROOT,
         env={**_environment(), "PREFECT_HOME": str(home)},
         capture_output=True,
@@ -115,4 +122,7 @@ def test_only_what_may_pass_is_tried_again(found: dict[str, Any]) -> None:
 
 
 def test_messages_name_no_folder(found: dict[str, Any]) -> None:
-    assert found["words"] == "there is no guidestore at …: skin/clinical/made, official/0"
+    assert found["words"] == (
+        "there is no guidestore at …: skin/clinical/made, official/0; s3://codes/a: http://127.0.0.1:9000/x is away, "
+        "see file:…, '…' or …; … has neither Radiology/ nor Pathology/"
+    )

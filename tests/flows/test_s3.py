@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embeddings.places import local_folder
+from embeddings.places import local_folder, storage_at
 from tests.commandline import guidestore
+from tests.flows.serving import serving, until
+from tests.flows.test_serve import RETRAIN
 from tests.report_store import GUIDE, write
 from tests.s3_server import BUCKET, environment
 from warehouse.cohorts.phantom import generate_phantom
@@ -94,6 +97,38 @@ def test_encode_images_and_index_them_on_another_machine(bucket, tmp_path, monke
     assert f"the store {bucket} has no index yet; build it with `guidestore index`" in done.stderr
     do(bucket, "index")
     assert len(ask(bucket, "FROM codes")) == 9
+
+
+def upload(store: Path, url: str) -> None:
+    """The same files under the same names; what stays on each machine is left out."""
+    bucket = storage_at(url)
+    for file in sorted(store.rglob("*")):
+        path = file.relative_to(store).as_posix()
+        if file.is_file() and not path.startswith(("index/", "staging/")):
+            bucket.create(path, file.read_bytes())
+
+
+def test_a_store_in_a_bucket_is_served(bucket: str, report_store: Path, tmp_path: Path) -> None:
+    """One story, because a server takes long to start: a retraining from the API, and the end of the server."""
+    upload(report_store, bucket)
+    with serving(bucket, tmp_path) as served:
+        assert served.line.startswith(f"{bucket} is served: open http://127.0.0.1:")
+        form = served.api.get("/deployments/name/retrain/retrain").json()["parameter_openapi_schema"]
+        assert form["definitions"]["RetrainForm"]["properties"]["target"]["enum"] == ["", "DIAG", "PIG"]
+        run = served.start("retrain", {**RETRAIN, "permutations": 1, "guidance": "pls"})
+        assert served.end_of(run)["type"] == "COMPLETED", served.log(run)
+        until(lambda: "Finished in state" in served.log(run))
+        assert "images read: 0; heads trained: 4, there already: 3" in served.log(run)
+        assert {"retrain-result", "retrain-champion", "retrain-figure", "retrain-summary"} <= set(served.artifacts(run))
+        trained = ask(bucket, "SELECT count(*) AS n FROM runs WHERE guidance = 'pls' AND control = ''")
+        assert trained == [{"n": 2}]
+
+        os.kill(served.server(), signal.SIGKILL)
+        assert served.process.wait(60) == 1
+        until(lambda: not served.processes())
+    told = (tmp_path / "stderr").read_text()
+    assert told.startswith("error: the Prefect server ended with code -9"), told
+    assert told.count("\n") == 1, told
 
 
 @pytest.mark.parametrize("command", [("sql", "SELECT 1"), ("fsck",), ("gc",), ("tag", "x"), ("index",)])

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,7 @@ def ended(served: Served) -> dict[str, str]:
     runs = {
         "retrain": served.start("retrain", {**RETRAIN, "guidance": "pls"}),
         "no such fold": served.start("retrain", {**RETRAIN, "folds": [7]}),
+        "no name": served.start("sweep", {**grid, "name": "../x"}),
         "sweep": served.start("sweep", {**grid, "decoder": [{"name": "logistic"}]}),
         "compare": served.start("compare", {"a": a, "b": b, "part": "test"}),
         "verify": served.start("verify"),
@@ -90,6 +93,14 @@ def test_a_name_that_the_store_lacks_fails_with_one_sentence(served: Served, end
     state = served.state(ended["no such fold"])
     sentence = "cohort skin has no fold 7 of split 'official'; it has official/0"
     assert (state["type"], state["message"]) == ("FAILED", sentence)
+    until(lambda: sentence in served.log(ended["no such fold"]))
+    assert "Traceback" not in served.log(ended["no such fold"])
+
+
+def test_a_sweep_is_called_by_a_name(served: Served, ended: dict[str, str]) -> None:
+    state = served.state(ended["no name"])
+    assert state["type"] == "FAILED"
+    assert state["message"].startswith("'../x' cannot be a sweep: use 1 to 120 letters")
 
 
 def test_the_other_flows_show_their_tables(served: Served, ended: dict[str, str]) -> None:
@@ -180,6 +191,19 @@ def test_a_cancelled_run_stops_and_leaves_the_store_whole(served: Served, long_r
     assert served.end_of(run)["type"] == "CANCELLED"
     until(lambda: len(served.processes()) == 3)
     assert served.state(other)["type"] == "RUNNING"
+
+
+def test_a_run_that_waits_for_its_device_is_cancelled_at_once(served: Served) -> None:
+    limits = {"name": f"guidestore-{socket.gethostname()}-cpu", "limit": 1}
+    served.api.post("/v2/concurrency_limits/", json=limits).raise_for_status()
+    taken = {"names": [limits["name"]], "slots": 1, "lease_duration": 300}
+    served.api.post("/v2/concurrency_limits/increment-with-lease", json=taken).raise_for_status()
+    run = served.start("encode", {"cohort": "skin", "modality": "clinical", "encoder": "colour_texture"})
+    until(lambda: "waiting until no other run encodes on cpu" in served.log(run))
+    asked = time.monotonic()
+    served.api.post(f"/flow_runs/{run}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
+    assert served.end_of(run)["type"] == "CANCELLED"
+    assert time.monotonic() - asked < 20
 
 
 def test_ctrl_c_leaves_no_process(served: Served, long_runs: tuple[str, str]) -> None:

@@ -115,7 +115,7 @@ def test_missing_images_are_named_and_the_rest_goes_on(store: EmbeddingStore, da
             r"manifest\.csv, row 2, column case_id: '\.\./A' cannot be a case id",
         ),
         ("case_id,modality,path\nA,a/b,a.nii\n", r"row 2, column modality: 'a/b' cannot be a modality"),
-        ("case_id,modality,path,image_id\nA,x,a.nii,-rf\n", r"row 2, column image_id: '-rf' cannot be a image id"),
+        ("case_id,modality,path,image_id\nA,x,a.nii,-rf\n", r"row 2, column image_id: '-rf' cannot be an image id"),
         (
             "case_id,modality,path\nA,x,a.nii\nA,x,b.nii\n",
             r"row 3, column case_id: image A \(x\) of case A stands in row 2",
