@@ -42,8 +42,9 @@ def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 LONGEST = (
-    *("flows/test_serve.py", "flows/test_demo.py", "flows/test_cli.py", "flows/test_encode.py", "test_docs.py"),
-    *("flows/test_export_model.py", "flows/test_sweep.py"),
+    *("flows/test_ray.py", "flows/test_serve.py", "flows/test_server_restart.py", "flows/test_snapshot_events.py"),
+    *("flows/test_demo.py", "flows/test_cli.py", "flows/test_encode.py", "test_docs.py", "flows/test_s3.py"),
+    *("flows/test_export_model.py", "flows/test_sweep.py", "faults/test_s3_machines.py"),
 )
 """Files that go first, so that no worker ends with one of them alone."""
 

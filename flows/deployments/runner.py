@@ -15,7 +15,7 @@ class PatientRunner(Runner):
     """Looks itself whether a run is to be cancelled.
 
     Prefect's runner is told through a websocket, which an outage of the server ends. Its polling, which then takes
-    over, sends what Prefect's own server refuses (3.8.8: a limit of null), and no run could be cancelled any more.
+    over, gives up for good after the third look without an answer, and no run could be cancelled any more.
     """
 
     async def start(self, *args: Any, **settings: Any) -> None:

@@ -126,7 +126,7 @@ class SnapshotEvents:
             start_time=FlowRunFilterStartTime(after_=self.started),
         )
         encoding = FlowFilter(name=FlowFilterName(any_=list(ENCODING)))
-        # Without an order Prefect's client sends none, which its server refuses.
+        # Without an order Prefect's client sends null, which a server with a FastAPI from 0.151 on refuses.
         order = FlowRunSort.ID_DESC
         return not await self.client.read_flow_runs(flow_filter=encoding, flow_run_filter=running, sort=order, limit=1)
 

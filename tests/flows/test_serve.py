@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -157,6 +158,8 @@ def test_a_colleague_retrains_in_the_browser(served: Served, tmp_path: Path) -> 
         page.get_by_role("button", name="View run").click()
         page.get_by_text("Completed", exact=True).first.wait_for()
         page.screenshot(path=pictures / "serve-run.png")
+        (asked,) = set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4,12}){4}", page.url))
+        served.end_of(asked)  # a step says Completed too, and the tab lists what there is when it is opened
         page.get_by_role("tab", name="Artifacts").click()
         page.locator('a[href*="/artifacts/key/retrain-result"]').first.click()
         page.locator('a[href*="/artifacts/artifact/"]').first.click()
