@@ -15,7 +15,12 @@ app = typer.Typer()
 @app.command()
 def serve(
     store: Annotated[
-        Path, typer.Option("--store", envvar="GUIDESTORE_STORE", help="Folder of the store; no form can change it.")
+        Path,
+        typer.Option(
+            "--store",
+            envvar="GUIDESTORE_STORE",
+            help="Folder of the store, or s3://BUCKET/PREFIX; no form can change it.",
+        ),
     ] = STORE,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than loopback need --auth.")] = (
         "127.0.0.1"

@@ -17,6 +17,15 @@ from typing import Any
 import httpx
 
 WAIT_SECONDS = 120.0
+RETRAIN: dict[str, Any] = {
+    "cohort": "skin",
+    "target": "DIAG",
+    "split": "official",
+    "inferior": "clinical/made",
+    "superior": "dermoscopy/made",
+    "permutations": 2,
+}
+"""Settings of a retrain on the store of `tests.report_store`."""
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 

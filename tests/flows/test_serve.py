@@ -20,16 +20,8 @@ from embeddings.fsck import fsck
 from embeddings.store import EmbeddingStore
 from tests.browsing import chromium
 from tests.commandline import guidestore
-from tests.flows.serving import WAIT_SECONDS, Served, serving, until
+from tests.flows.serving import RETRAIN, WAIT_SECONDS, Served, serving, until
 
-RETRAIN = {
-    "cohort": "skin",
-    "target": "DIAG",
-    "split": "official",
-    "inferior": "clinical/made",
-    "superior": "dermoscopy/made",
-    "permutations": 2,
-}
 SEEDS = 2000
 """Of a run that is meant to be ended: it would go on for minutes."""
 

@@ -18,17 +18,9 @@ import pytest
 from embeddings.fsck import fsck
 from embeddings.store import EmbeddingStore
 from tests.commandline import guidestore
-from tests.flows.serving import Served, environment_in, free_port, serving, until
+from tests.flows.serving import RETRAIN, Served, environment_in, free_port, serving, until
 
-RETRAIN = {
-    "cohort": "skin",
-    "target": "DIAG",
-    "split": "official",
-    "inferior": "clinical/made",
-    "superior": "dermoscopy/made",
-    "permutations": 2,
-    "alias": "",
-}
+ASKED = {**RETRAIN, "alias": ""}
 OUTAGE_SECONDS = 8.0
 """Longer than Prefect's own runner bears: it then sees no cancellation any more."""
 PHOTOGRAPHS = 60
@@ -125,7 +117,7 @@ def _encoding(served: Served, run: str) -> tuple[str, str]:
 
 def test_a_killed_server_loses_nothing_that_was_committed(served: Served, server: Server) -> None:
     before = _runs(served)
-    run = served.start("retrain", {**RETRAIN, "seeds": list(range(10, 610))})
+    run = served.start("retrain", {**ASKED, "seeds": list(range(10, 610))})
     until(lambda: _runs(served) > before)
     server.kill()
     committed = _runs(served)
@@ -135,7 +127,7 @@ def test_a_killed_server_loses_nothing_that_was_committed(served: Served, server
     until(lambda: _runs(served) > committed)  # the run goes on
     assert served.state(run)["type"] == "RUNNING"
 
-    again = served.start("retrain", {**RETRAIN, "seeds": [10]})
+    again = served.start("retrain", {**ASKED, "seeds": [10]})
     assert served.end_of(again)["type"] == "COMPLETED", served.log(again)
     assert _steps(served, again)["train heads"] == "Cached"
 
