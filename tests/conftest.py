@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.commandline import guidestore
 from tests.report_store import make_store
@@ -14,13 +15,21 @@ from tests.s3_server import BUCKET, environment, running_server
 
 
 @pytest.fixture(scope="session")
-def report_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_store(tmp_path_factory.mktemp("report"))
+def report_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Made once, by the worker that needs it first: its commands take half a minute."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "report"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "made").exists():
+            folder.mkdir()
+            make_store(folder)
+            (folder / "made").touch()
+    return folder / "store"
 
 
 @pytest.fixture(scope="session")
-def report_file(report_store: Path) -> Path:
-    file = report_store.parent / "report.html"
+def report_file(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("report-file") / "report.html"
     done = guidestore("report", "skin", "--store", report_store, "--out", file)
     assert done.returncode == 0, done.stderr
     return file

@@ -68,12 +68,8 @@ def server(folder: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def served(server: Server, report_store: Path, folder: Path) -> Iterator[Served]:
-    store = folder / "store"
-    shutil.copytree(report_store, store)
-    asked = ("cohort", "add", "derm7pt-phantom", "photos", "--cases", PHOTOGRAPHS, "--images", folder / "photos")
-    added = guidestore(*asked, "--store", store)
-    assert added.returncode == 0, added.stderr
-    with serving(store, folder, server_port=server.port) as served:
+    shutil.copytree(report_store, folder / "store")
+    with serving(folder / "store", folder, server_port=server.port) as served:
         yield served
 
 
@@ -88,7 +84,10 @@ def _steps(served: Served, run: str) -> dict[str, str]:
     return {step["name"].rpartition("-")[0]: step["state"]["name"] for step in steps}
 
 
-def test_runs_encode_one_after_the_other_on_a_device(served: Served) -> None:
+@pytest.mark.slow
+def test_runs_encode_one_after_the_other_on_a_device(served: Served, tmp_path: Path) -> None:
+    given = ("cohort", "add", "derm7pt-phantom", "photos", "--cases", PHOTOGRAPHS, "--images", tmp_path)
+    assert guidestore(*given, "--store", served.store).returncode == 0
     asked = {"cohort": "photos", "encoder": "colour_texture"}
     runs = [served.start("encode", {**asked, "modality": modality}) for modality in ("clinical", "dermoscopy")]
     spans = []
@@ -115,6 +114,7 @@ def _encoding(served: Served, run: str) -> tuple[str, str]:
     return began, ended
 
 
+@pytest.mark.slow
 def test_a_killed_server_loses_nothing_that_was_committed(served: Served, server: Server) -> None:
     before = _runs(served)
     run = served.start("retrain", {**ASKED, "seeds": list(range(10, 610))})
