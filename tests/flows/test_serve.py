@@ -132,7 +132,8 @@ def test_a_colleague_retrains_in_the_browser(served: Served, tmp_path: Path) -> 
         page.set_default_timeout(1000 * WAIT_SECONDS)
         page.goto(root)
         page.get_by_role("link", name="Deployments").first.click()
-        page.get_by_role("link", name="retrain").first.click()
+        # Not any link of that name: the page before lists runs, and may still be there.
+        page.locator('a[href*="/deployments/deployment/"]').filter(has_text="retrain").first.click()
         page.get_by_role("button", name="Run", exact=True).first.click()
         page.get_by_text("Custom run").click()
 
