@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 LEASE_SECONDS = 60.0
 """How long a run that was killed still holds its device."""
 LOOK_SECONDS = 2.0
-"""How often a run that waits looks whether the device is free."""
+"""How often a run that waits for long looks whether the device is free."""
 
 
 @contextmanager
@@ -36,8 +36,10 @@ def one_encoder_on(device: str) -> Iterator[None]:
                 client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
     get_run_logger().info("waiting until no other run encodes on %s", device)
     with ExitStack() as held:
+        wait_s = 0.1  # the server may still be about to free what the last run gave back
         while not _taken(name, held):
-            time.sleep(LOOK_SECONDS)
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, LOOK_SECONDS)
         get_run_logger().info("encoding on %s", device)
         yield
 
