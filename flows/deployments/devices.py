@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from uuid import UUID
 
 import httpx
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
+from prefect.context import SyncClientContext
+from prefect.exceptions import ObjectAlreadyExists
 
 LEASE_SECONDS = 60.0
 """How long a run that was killed still holds its device."""
@@ -26,38 +28,45 @@ def one_encoder_on(device: str) -> Iterator[None]:
     """Within it this run has `device` (cpu, cuda, cuda:1, …) of this machine to itself; it waits for that.
 
     The limit is in the UI under Concurrency, as ``guidestore-HOST-DEVICE``; raised there, more encode at once.
+    Prefect's own `concurrency` waits in a thread that keeps a cancelled run alive for half a minute, and opens four
+    connections of its own, a good part of what Prefect adds to a short encode.
     """
     name = f"guidestore-{socket.gethostname()}-{'cuda:0' if device == 'cuda' else device}"
-    with get_client(sync_client=True) as client:
-        try:  # to make one that is there has the server print a traceback
-            client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            with suppress(ObjectAlreadyExists):
-                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
-    get_run_logger().info("waiting until no other run encodes on %s", device)
-    with ExitStack() as held:
+    with SyncClientContext.get_or_create() as run:
+        get_run_logger().info("waiting until no other run encodes on %s", device)
         wait_s = 0.1  # the server may still be about to free what the last run gave back
-        while not _taken(name, held):
+        while (lease := _asked_once(run.client, name)) is None:
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, LOOK_SECONDS)
         get_run_logger().info("encoding on %s", device)
-        yield
+        done = threading.Event()
+        threading.Thread(target=_renew, args=(lease, done), daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+            with suppress(httpx.HTTPError):  # the server is away; the lease ends by itself
+                run.client.release_concurrency_slots_with_lease(lease)
 
 
-def _taken(name: str, held: ExitStack) -> bool:
-    """Asks once: Prefect's own waiting goes on in a thread that keeps a cancelled run alive for half a minute."""
-    asked = concurrency(
-        name,
-        max_retries=0,
-        lease_duration=LEASE_SECONDS,
-        strict=True,
-        raise_on_lease_renewal_failure=False,  # a night's encode outlives an outage of its server
-    )
+def _asked_once(client: SyncPrefectClient, name: str) -> UUID | None:
+    """The lease of the limit's slot, None where it is taken."""
     try:
-        held.enter_context(asked)
-    except ConcurrencySlotAcquisitionError as error:
-        answer = error.__cause__
-        if isinstance(answer, httpx.HTTPStatusError) and answer.response.status_code == httpx.codes.LOCKED:
-            return False
+        answer = client.increment_concurrency_slots_with_lease([name], 1, "concurrency", LEASE_SECONDS)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == httpx.codes.LOCKED:
+            return None
         raise
-    return True
+    granted = ConcurrencyLimitWithLeaseResponse.model_validate_json(answer.content)
+    if not granted.limits:  # a limit that is not there refuses nobody
+        with suppress(ObjectAlreadyExists):
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+        return _asked_once(client, name)
+    return granted.lease_id
+
+
+def _renew(lease: UUID, done: threading.Event) -> None:
+    """Until `done`. A night's encode outlives an outage of its server, even where it loses its lease by that."""
+    while not done.wait(LEASE_SECONDS / 3):
+        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+            client.renew_concurrency_lease(lease, LEASE_SECONDS)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from embeddings.errors import GuidestoreError, InvalidInputError
 from flows.deployments.processes import die_with_parent
@@ -84,6 +85,7 @@ def main(host: str, port: str) -> None:
     die_with_parent(signal.SIGTERM)
     import uvicorn
 
+    _let_writers_queue()
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,
@@ -93,6 +95,23 @@ def main(host: str, port: str) -> None:
         timeout_keep_alive=5,
         timeout_graceful_shutdown=3,  # an open browser tab would hold it for ever
     )
+
+
+def _let_writers_queue() -> None:
+    """Has SQLite's transactions take the write lock as they begin, and so wait for it.
+
+    Prefect begins most of them deferred: one that has read and then wants to write is refused at once where another
+    wrote in between. The API then answers 503, which a browser shows and after which Prefect's clients wait for 2 s.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    configuration: Any = AioSqliteConfiguration
+    begin_transaction = configuration.begin_transaction
+
+    def begin_immediately(self: Any, session: Any, with_for_update: bool = True) -> Any:
+        return begin_transaction(self, session, with_for_update=True)
+
+    configuration.begin_transaction = begin_immediately
 
 
 if __name__ == "__main__":

@@ -25,11 +25,12 @@ import httpx
 from embeddings.store import EmbeddingStore
 from flows.cohorts import add_derm7pt
 from tests.benchmarks.measuring import show
-from tests.flows.serving import RETRAIN, free_port
+from tests.flows.serving import RETRAIN
+from tests.flows.waiting import free_port
 from tests.report_store import make_store
 from warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
 
-REPEATS = 7
+REPEATS = 15
 RETRAINS = 3
 
 

@@ -6,33 +6,18 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.flows.waiting import free_port, until
+
 MARK = "GUIDESTORE_TEST_NODE"
 """Environment variable of all processes of a node, by which they are found; other clusters may run beside."""
-START_SECONDS = 120.0
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = START_SECONDS) -> None:
-    """Waits for it. Fails the test after so many seconds."""
-    stop_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < stop_at, f"waited too long for {what}"
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Any
 
 import httpx
 
-WAIT_SECONDS = 120.0
+from tests.flows.waiting import free_port, until
+
 RETRAIN: dict[str, Any] = {
     "cohort": "skin",
     "target": "DIAG",
@@ -42,11 +41,7 @@ class Served:
     def ask(self, name: str, settings: dict[str, Any] | None = None) -> httpx.Response:
         deployment = self.api.get(f"/deployments/name/{name}/{name}").json()["id"]
         body = {"state": {"type": "SCHEDULED"}, **({"parameters": {"settings": settings}} if settings else {})}
-        while True:  # as Prefect's own client does: SQLite was busy with another write
-            answer = self.api.post(f"/deployments/{deployment}/create_flow_run", json=body)
-            if answer.status_code != 503:
-                return answer
-            time.sleep(0.2)
+        return self.api.post(f"/deployments/{deployment}/create_flow_run", json=body)
 
     def start(self, name: str, settings: dict[str, Any] | None = None) -> str:
         return self.ask(name, settings).raise_for_status().json()["id"]
@@ -82,19 +77,6 @@ class Served:
             except OSError:  # ended meanwhile
                 continue
         return [line for line in found if line]
-
-
-def until(condition: Callable[[], object]) -> None:
-    stop_at = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < stop_at, "waited for too long"
-        time.sleep(0.5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def environment_in(folder: Path) -> dict[str, str]:

@@ -27,7 +27,8 @@ from flows.settings import EncodeSettings
 from flows.sweep import run_sweep
 from flows.sweep_file import read_sweep
 from tests.commandline import guidestore
-from tests.flows.ray_nodes import Cluster, Node, free_port, running_cluster, until
+from tests.flows.ray_nodes import Cluster, Node, running_cluster
+from tests.flows.waiting import free_port, until
 from tests.report_store import make_store
 from warehouse.cohorts.phantom import generate_phantom
 

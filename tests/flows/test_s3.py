@@ -14,7 +14,8 @@ import pytest
 
 from embeddings.places import local_folder, storage_at
 from tests.commandline import guidestore
-from tests.flows.serving import RETRAIN, serving, until
+from tests.flows.serving import RETRAIN, serving
+from tests.flows.waiting import until
 from tests.report_store import GUIDE, write
 from tests.s3_server import BUCKET, environment
 from warehouse.cohorts.phantom import generate_phantom

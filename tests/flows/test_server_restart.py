@@ -18,7 +18,8 @@ import pytest
 from embeddings.fsck import fsck
 from embeddings.store import EmbeddingStore
 from tests.commandline import guidestore
-from tests.flows.serving import RETRAIN, Served, environment_in, free_port, serving, until
+from tests.flows.serving import RETRAIN, Served, environment_in, serving
+from tests.flows.waiting import free_port, until
 
 ASKED = {**RETRAIN, "alias": ""}
 OUTAGE_SECONDS = 8.0
@@ -89,6 +90,7 @@ def test_runs_encode_one_after_the_other_on_a_device(served: Served, tmp_path: P
     given = ("cohort", "add", "derm7pt-phantom", "photos", "--cases", PHOTOGRAPHS, "--images", tmp_path)
     assert guidestore(*given, "--store", served.store).returncode == 0
     asked = {"cohort": "photos", "encoder": "colour_texture"}
+    until(lambda: "photos" in served.api.get("/deployments/name/encode/encode").text, "the form to offer the cohort")
     runs = [served.start("encode", {**asked, "modality": modality}) for modality in ("clinical", "dermoscopy")]
     spans = []
     for run in runs:

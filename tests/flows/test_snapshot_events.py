@@ -13,7 +13,8 @@ import numpy as np
 from embeddings.store import EmbeddingStore
 from embeddings.types import CaseCodes
 from tests.browsing import chromium
-from tests.flows.serving import WAIT_SECONDS, Served, serving, until
+from tests.flows.serving import Served, serving
+from tests.flows.waiting import WAIT_SECONDS, until
 
 NAME = "guidestore: retrain on new codes (store)"
 QUIET = ("--quiet-seconds", "2")
