@@ -4,6 +4,8 @@ SHELL := /bin/bash
 # uv from the PATH if it runs (a pyenv shim may not), else one of our own that pip fetches into .uv.
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
+# Where a machine sets it, each of the tests' hundreds of processes would compile every library anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo    install and run the main job on a generated cohort (under 3 minutes)"
