@@ -148,7 +148,6 @@ def runs(root: Path) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.slow
 def test_a_worker_killed_while_it_trains_heads_loses_nothing(place: Place, tmp_path: Path) -> None:
     make_store(tmp_path, targets=())
     shutil.copytree(tmp_path / "store", tmp_path / "alone")

@@ -85,7 +85,6 @@ def _steps(served: Served, run: str) -> dict[str, str]:
     return {step["name"].rpartition("-")[0]: step["state"]["name"] for step in steps}
 
 
-@pytest.mark.slow
 def test_runs_encode_one_after_the_other_on_a_device(served: Served, tmp_path: Path) -> None:
     given = ("cohort", "add", "derm7pt-phantom", "photos", "--cases", PHOTOGRAPHS, "--images", tmp_path)
     assert guidestore(*given, "--store", served.store).returncode == 0
@@ -116,7 +115,6 @@ def _encoding(served: Served, run: str) -> tuple[str, str]:
     return began, ended
 
 
-@pytest.mark.slow
 def test_a_killed_server_loses_nothing_that_was_committed(served: Served, server: Server) -> None:
     before = _runs(served)
     run = served.start("retrain", {**ASKED, "seeds": list(range(10, 610))})
