@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ from tests.flows.ray_nodes import Cluster, Node, running_cluster
 from tests.flows.waiting import free_port, until
 from tests.report_store import make_store
 from warehouse.cohorts.phantom import generate_phantom
+
+soon = partial(until, every_s=0.02)
+"""A kill must fall into the middle of something short."""
 
 ROOT = Path(__file__).parents[2]
 CASES = 12
@@ -122,8 +126,8 @@ def test_a_node_killed_while_it_encodes_loses_nothing(place: Place, images: Path
     store, node = EmbeddingStore.open(tmp_path / "on-ray"), place.second_node()
     asked = ("--modality", "histology", "--encoder", "texture", "--tile-px", 64, "--mpp", 0.5)
     with place.driver("encode", "phantom", *asked, "--store", tmp_path / "on-ray", seconds=1.0) as driver:
-        until(lambda: len(store.snapshot().entries(kind="bag")) >= 3 or driver.poll() is not None, "some bags")
-        until(lambda: node.working("encode cases") or driver.poll() is not None, "the second node to work")
+        soon(lambda: len(store.snapshot().entries(kind="bag")) >= 3 or driver.poll() is not None, "some bags")
+        soon(lambda: node.working("encode cases") or driver.poll() is not None, "the second node to work")
         node.kill()
         done = len(store.snapshot().entries(kind="bag"))
         stdout, stderr = driver.communicate(timeout=120)
@@ -148,6 +152,7 @@ def runs(root: Path) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_it_trains_heads_loses_nothing(place: Place, tmp_path: Path) -> None:
     make_store(tmp_path, targets=())
     shutil.copytree(tmp_path / "store", tmp_path / "alone")
@@ -165,7 +170,7 @@ def test_a_worker_killed_while_it_trains_heads_loses_nothing(place: Place, tmp_p
 
     given = ("sweep", "run", tmp_path / "sweep.yaml", "--store", tmp_path / "store")
     with place.driver(*given, seconds=0.5) as driver:
-        until(kill_worker, "the second node to work")
+        soon(kill_worker, "the second node to work")
         trained = store.snapshot().rows("runs").num_rows
         stdout, stderr = driver.communicate(timeout=120)
     assert driver.returncode == 0, stderr

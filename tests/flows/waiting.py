@@ -9,12 +9,12 @@ from collections.abc import Callable
 WAIT_SECONDS = 120.0
 
 
-def until(condition: Callable[[], object], what: str = "it") -> None:
+def until(condition: Callable[[], object], what: str = "it", *, every_s: float = 0.5) -> None:
     """Waits for it. Fails the test after WAIT_SECONDS."""
     stop_at = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < stop_at, f"waited too long for {what}"
-        time.sleep(0.1)
+        time.sleep(every_s)
 
 
 def free_port() -> int:
