@@ -38,10 +38,10 @@ def one_encoder_on(device: str) -> Iterator[None]:
         while (lease := _asked_once(run.client, name)) is None:
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, LOOK_SECONDS)
-        get_run_logger().info("encoding on %s", device)
         done = threading.Event()
-        threading.Thread(target=_renew, args=(lease, done), daemon=True).start()
         try:
+            threading.Thread(target=_renew, args=(lease, done), daemon=True).start()
+            get_run_logger().info("encoding on %s", device)
             yield
         finally:
             done.set()
