@@ -18,10 +18,10 @@ import google_crc32c
 import numpy as np
 from numcodecs import zstd  # pyright: ignore[reportAttributeAccessIssue]
 
-from embeddings.errors import CorruptArtifactError
-from embeddings.records import Entry, FileRef
-from embeddings.storage import Storage, each
-from embeddings.types import Bag
+from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.records import Entry, FileRef
+from guidestore.embeddings.storage import Storage, each
+from guidestore.embeddings.types import Bag
 
 CHUNK_ROWS = 1024
 """One read of a chunk gives 1024 tiles: 2 MB at d = 1024 float16."""

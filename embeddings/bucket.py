@@ -24,9 +24,9 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
-from embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
-from embeddings.places import endpoint, local_folder, shown
-from embeddings.storage import LocalStorage, StoredFile, discard_staging, disk_errors, each
+from guidestore.embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
+from guidestore.embeddings.places import endpoint, local_folder, shown
+from guidestore.embeddings.storage import LocalStorage, StoredFile, discard_staging, disk_errors, each
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta

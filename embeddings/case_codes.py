@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from embeddings.tables import write_table
-from embeddings.types import CaseCodes
+from guidestore.embeddings.tables import write_table
+from guidestore.embeddings.types import CaseCodes
 
 
 def write_codes(file: Path, codes: CaseCodes, artifacts: Sequence[str]) -> None:

@@ -12,9 +12,9 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embeddings.errors import CorruptArtifactError
-from embeddings.log_table import LOG_SCHEMA
-from embeddings.storage import Storage
+from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.log_table import LOG_SCHEMA
+from guidestore.embeddings.storage import Storage
 
 EVERY_COMMITS = 100
 """Opening then reads at most 99 small JSON files, about 10 ms."""

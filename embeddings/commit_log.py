@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embeddings import checkpoints
-from embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
-from embeddings.log_table import empty_table, fold
-from embeddings.records import AliasMove, Commit, Entry, Purge, Removal
-from embeddings.storage import Storage, each
+from guidestore.embeddings import checkpoints
+from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
+from guidestore.embeddings.log_table import empty_table, fold
+from guidestore.embeddings.records import AliasMove, Commit, Entry, Purge, Removal
+from guidestore.embeddings.storage import Storage, each
 
 NOT_ARTIFACTS = ("commit", "alias", "tombstone")
 """Kinds of rows in the folded log that are no artifacts."""

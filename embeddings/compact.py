@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from embeddings.store import EmbeddingStore
-from embeddings.types import CodeSetKey
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CodeSetKey
 
 
 def compact(store: EmbeddingStore, key: CodeSetKey) -> int:

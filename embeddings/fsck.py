@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from embeddings import checkpoints, commit_log
-from embeddings.commit_log import NOT_ARTIFACTS, read_commit
-from embeddings.errors import CorruptArtifactError, GuidestoreError
-from embeddings.log_table import empty_table, fold
-from embeddings.records import Commit, FileRef, Removal, open_sealed_json
-from embeddings.storage import Storage, each
-from embeddings.store import EmbeddingStore, actor
+from guidestore.embeddings import checkpoints, commit_log
+from guidestore.embeddings.commit_log import NOT_ARTIFACTS, read_commit
+from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError
+from guidestore.embeddings.log_table import empty_table, fold
+from guidestore.embeddings.records import Commit, FileRef, Removal, open_sealed_json
+from guidestore.embeddings.storage import Storage, each
+from guidestore.embeddings.store import EmbeddingStore, actor
 
 _FILES_AT_ONCE = 4
 """From a bucket. Whole files are in memory: a shard is 32 MB at d = 1024 float16."""

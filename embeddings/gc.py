@@ -6,10 +6,10 @@ import functools
 import time
 from dataclasses import dataclass
 
-from embeddings.commit_log import read_commit
-from embeddings.log_table import empty_table, fold
-from embeddings.storage import StoredFile, each
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.commit_log import read_commit
+from guidestore.embeddings.log_table import empty_table, fold
+from guidestore.embeddings.storage import StoredFile, each
+from guidestore.embeddings.store import EmbeddingStore
 
 ORPHAN_AGE_H = 24.0
 """A writer publishes data before its commit; nothing takes a day between the two."""

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embeddings.canonical import canonical_json
-from embeddings.records import Commit, Entry, FileRef, Purge
+from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.records import Commit, Entry, FileRef, Purge
 
 _FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
 LOG_SCHEMA = pa.schema(

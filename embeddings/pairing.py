@@ -11,9 +11,9 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow.compute as pc
 
-from embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
-from embeddings.snapshot import Snapshot, fold_allows
-from embeddings.types import PARTS, CaseCodes, CodeSetKey, PairedCodes, PairingIssue
+from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.snapshot import Snapshot, fold_allows
+from guidestore.embeddings.types import PARTS, CaseCodes, CodeSetKey, PairedCodes, PairingIssue
 
 
 def pair(

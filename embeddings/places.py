@@ -12,10 +12,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from embeddings.storage import Storage
+    from guidestore.embeddings.storage import Storage
 
 _BUCKET = re.compile(r"s3:/{1,2}([^/]+)(?:/(.*))?", re.DOTALL)
 _FOREIGN = re.compile(r"(s3|gs|gcs|az|abfs|abfss|https?|file|hdfs|memory):(/|$)", re.IGNORECASE)
@@ -67,9 +67,9 @@ def storage_at(root: Path | str) -> Storage:
     """The storage of a store at `root`, there or not. Raises InvalidInputError; StorageError without credentials."""
     place = bucket_of(root)
     if place is None:
-        from embeddings.storage import LocalStorage
+        from guidestore.embeddings.storage import LocalStorage
 
         return LocalStorage(Path(root))
-    from embeddings.bucket import BucketStorage
+    from guidestore.embeddings.bucket import BucketStorage
 
     return BucketStorage(*place)

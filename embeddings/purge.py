@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
-from embeddings.commit_log import NOT_ARTIFACTS
-from embeddings.errors import CommitConflictError, NotFoundInStoreError
-from embeddings.log_table import entry_of
-from embeddings.records import Entry, FileRef, Purge, Redirect, dedupe_paths
-from embeddings.snapshot import Snapshot
-from embeddings.storage import discard_staging, disk_errors
-from embeddings.store import EmbeddingStore, actor
-from embeddings.tables import read_table, write_table
+from guidestore.embeddings.commit_log import NOT_ARTIFACTS
+from guidestore.embeddings.errors import CommitConflictError, NotFoundInStoreError
+from guidestore.embeddings.log_table import entry_of
+from guidestore.embeddings.records import Entry, FileRef, Purge, Redirect, dedupe_paths
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.storage import discard_staging, disk_errors
+from guidestore.embeddings.store import EmbeddingStore, actor
+from guidestore.embeddings.tables import read_table, write_table
 
 _ATTEMPTS = 5
 """Each takes as long as reading the cohort's shared files; who still commits to the cohort then should be stopped."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from embeddings.canonical import sha256_of
-from embeddings.types import CodeSetKey
+from guidestore.embeddings.canonical import sha256_of
+from guidestore.embeddings.types import CodeSetKey
 
 
 def code_artifact(key: CodeSetKey, case_id: str, image_id: str, input_digests: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from embeddings.canonical import canonical_json, canonical_text, sha256_of
-from embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.canonical import canonical_json, canonical_text, sha256_of
+from guidestore.embeddings.errors import CorruptArtifactError
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError
 
 _TEXT, _INT, _FLOAT = pa.string(), pa.int32(), pa.float64()
 

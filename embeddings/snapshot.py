@@ -12,16 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embeddings.bags import read_bag
-from embeddings.case_codes import code_matrix
-from embeddings.commit_log import NOT_ARTIFACTS
-from embeddings.errors import AmbiguousNameError, CorruptArtifactError, FoldLeakageError, NotFoundInStoreError
-from embeddings.log_table import entry_of, live_at
-from embeddings.records import Entry, FileRef
-from embeddings.rows import RUN_KINDS, SCHEMAS
-from embeddings.storage import Storage, each
-from embeddings.tables import read_table, read_verified
-from embeddings.types import Bag, CaseCodes, CodeSetKey, FoldScope
+from guidestore.embeddings.bags import read_bag
+from guidestore.embeddings.case_codes import code_matrix
+from guidestore.embeddings.commit_log import NOT_ARTIFACTS
+from guidestore.embeddings.errors import (
+    AmbiguousNameError,
+    CorruptArtifactError,
+    FoldLeakageError,
+    NotFoundInStoreError,
+)
+from guidestore.embeddings.log_table import entry_of, live_at
+from guidestore.embeddings.records import Entry, FileRef
+from guidestore.embeddings.rows import RUN_KINDS, SCHEMAS
+from guidestore.embeddings.storage import Storage, each
+from guidestore.embeddings.tables import read_table, read_verified
+from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, FoldScope
 
 
 @dataclass(frozen=True, eq=False)

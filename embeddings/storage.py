@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
+from guidestore.embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
 
 
 @dataclass(frozen=True, slots=True)

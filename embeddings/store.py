@@ -19,18 +19,18 @@ import numpy as np
 import pyarrow as pa
 from ulid import ULID
 
-from embeddings.bags import write_bag
-from embeddings.case_codes import write_codes
-from embeddings.commit_log import CommitLog
-from embeddings.errors import AmbiguousNameError, InvalidInputError, NotFoundInStoreError, StorageError
-from embeddings.places import shown, storage_at
-from embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
-from embeddings.records import AliasMove, Entry, FileRef, Removal, open_sealed_json, sealed_json
-from embeddings.rows import RUN_KINDS, as_rows
-from embeddings.snapshot import Snapshot
-from embeddings.storage import Storage, discard_staging, disk_errors, each
-from embeddings.tables import write_table
-from embeddings.types import Bag, CaseCodes, CodeSetKey, check_name
+from guidestore.embeddings.bags import write_bag
+from guidestore.embeddings.case_codes import write_codes
+from guidestore.embeddings.commit_log import CommitLog
+from guidestore.embeddings.errors import AmbiguousNameError, InvalidInputError, NotFoundInStoreError, StorageError
+from guidestore.embeddings.places import shown, storage_at
+from guidestore.embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
+from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal, open_sealed_json, sealed_json
+from guidestore.embeddings.rows import RUN_KINDS, as_rows
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.storage import Storage, discard_staging, disk_errors, each
+from guidestore.embeddings.tables import write_table
+from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, check_name
 
 FORMAT = 1
 _FORMAT_BYTES = b'{"format": 1}\n'

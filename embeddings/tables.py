@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embeddings.errors import CorruptArtifactError
-from embeddings.records import FileRef
-from embeddings.storage import Storage
+from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.records import FileRef
+from guidestore.embeddings.storage import Storage
 
 _THREADS_FROM_BYTES = 16_000_000
 """Below, starting threads costs more than they save."""

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from embeddings.canonical import canonical_json, sha256_of
-from embeddings.errors import InvalidInputError, InvalidNameError
+from guidestore.embeddings.canonical import canonical_json, sha256_of
+from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 
 PARTS = ("train", "val", "test")
 """The parts of a fold. '' stands for a case that the fold does not assign."""

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.nn.functional import dropout
 
-from embeddings.types import Bag
-from encoders.bags import BagBatch, BagModule
-from encoders.trainable import Items, TrainedEncoder
+from guidestore.embeddings.types import Bag
+from guidestore.encoders.bags import BagBatch, BagModule
+from guidestore.encoders.trainable import Items, TrainedEncoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def paper(volumes_bcdhw: torch.Tensor, generator: torch.Generator) -> torch.Tens
 
 @cache
 def _paper_transform() -> Any:
-    from encoders.monai_parts import Compose, RandFlip, RandRotate, RandScaleIntensity, RandZoom
+    from guidestore.encoders.monai_parts import Compose, RandFlip, RandRotate, RandScaleIntensity, RandZoom
 
     rotate: Any = {"range_x": 0.25, "range_y": 0.25, "range_z": 0.25, "prob": 0.5, "padding_mode": "zeros"}
     zoom: Any = {"prob": 0.5, "min_zoom": 0.9, "max_zoom": 1.1, "mode": "trilinear", "padding_mode": "constant"}

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from embeddings.types import Bag
-from encoders.checks import check_bags
-from encoders.trainable import Items, TrainableEncoder
+from guidestore.embeddings.types import Bag
+from guidestore.encoders.checks import check_bags
+from guidestore.encoders.trainable import Items, TrainableEncoder
 
 MIN_SD = 1e-3
 """A component with less spread over the train tiles is constant; it is centred, not blown up."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from encoders.pathology_models import MODELS
-from encoders.photograph_models import PHOTOGRAPH_MODELS
-from encoders.registry import FROZEN_VOLUMES, INPUT_KINDS, MULTI_TASK, TRAINED, patch_encoder_facts
+from guidestore.encoders.pathology_models import MODELS
+from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
+from guidestore.encoders.registry import FROZEN_VOLUMES, INPUT_KINDS, MULTI_TASK, TRAINED, patch_encoder_facts
 
 _CODE_DIMS = {"texture": "46", "first_order": "15 c + c (c - 1) / 2", "colour_texture": "317"}
 _TRAINED_DIMS = {

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import Bag
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import Bag
 
 
 def check_tiles(tiles_bhwc: object, encoder: str) -> None:
@@ -15,7 +15,7 @@ def check_tiles(tiles_bhwc: object, encoder: str) -> None:
     if not isinstance(tiles_bhwc, np.ndarray) or tiles_bhwc.dtype != np.uint8 or tiles_bhwc.shape[3:] != (3,):
         raise InvalidInputError(
             f"encoder {encoder} takes tiles of shape (b, h, w, 3) uint8 RGB, not {_shown(tiles_bhwc)}; cut them with "
-            "encoders.slides"
+            "guidestore.encoders.slides"
         )
 
 
@@ -29,7 +29,7 @@ def check_photographs(photographs_bhwc: object, encoder: str) -> None:
     ):
         raise InvalidInputError(
             f"encoder {encoder} takes photographs of shape (b, h, w, 3) uint8 RGB, not {_shown(photographs_bhwc)}; "
-            "load them with encoders.photographs.load_photograph"
+            "load them with guidestore.encoders.photographs.load_photograph"
         )
 
 
@@ -43,7 +43,7 @@ def check_volumes(volumes_bcdhw: object, channels: int, encoder: str) -> None:
     ):
         raise InvalidInputError(
             f"encoder {encoder} takes volumes of shape (b, {channels}, d, h, w) float32, not {_shown(volumes_bcdhw)}; "
-            "load them with encoders.volumes.load_volume and one channel per sequence"
+            "load them with guidestore.encoders.volumes.load_volume and one channel per sequence"
         )
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from embeddings.errors import InvalidInputError
-from encoders.attention_pooling import AttentionEncoder, AttentionPooling, AttentionPoolingConfig
-from encoders.bags import BagBatch
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.attention_pooling import AttentionEncoder, AttentionPooling, AttentionPoolingConfig
+from guidestore.encoders.bags import BagBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from PIL import Image
 from skimage.color import rgb2lab
 from skimage.feature import hog
 
-from embeddings.types import EncoderSpec
-from encoders.checks import check_photographs
-from encoders.photographs import DEFAULT_SETTINGS
+from guidestore.embeddings.types import EncoderSpec
+from guidestore.encoders.checks import check_photographs
+from guidestore.encoders.photographs import DEFAULT_SETTINGS
 
 COLOUR_PX = 96
 """Edge at which colours are counted: the way to Lab is slow, and counts need no detail."""

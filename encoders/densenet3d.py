@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from embeddings.errors import InvalidInputError
-from encoders.augmentation import AUGMENTATIONS
-from encoders.checks import check_volumes
-from encoders.monai_parts import DenseNet
-from encoders.trainable import Items, TrainableEncoder, TrainedEncoder
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.augmentation import AUGMENTATIONS
+from guidestore.encoders.checks import check_volumes
+from guidestore.encoders.monai_parts import DenseNet
+from guidestore.encoders.trainable import Items, TrainableEncoder, TrainedEncoder
 
 
 @dataclass(frozen=True, slots=True)

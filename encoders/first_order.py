@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.types import EncoderSpec
-from encoders.checks import check_volumes
+from guidestore.embeddings.types import EncoderSpec
+from guidestore.encoders.checks import check_volumes
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 PER_CHANNEL = len(QUANTILES) + 8

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
-from encoders.checks import check_volumes
-from encoders.hub import file_sha256, read_weights
-from encoders.weights import fit_state
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
+from guidestore.encoders.checks import check_volumes
+from guidestore.encoders.hub import file_sha256, read_weights
+from guidestore.encoders.weights import fit_state
 
 State = dict[str, torch.Tensor]
 """Tensors of a network by name."""

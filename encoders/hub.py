@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from embeddings.errors import InvalidInputError
-from encoders.checks import reason
-from encoders.pathology_models import PatchModel
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checks import reason
+from guidestore.encoders.pathology_models import PatchModel
 
 _NESTS = ("state_dict", "model", "teacher")
 """Under which training scripts keep the tensors of a checkpoint."""

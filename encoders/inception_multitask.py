@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from embeddings.errors import InvalidInputError
-from encoders.checks import check_photographs
-from encoders.hub import file_sha256, read_weights
-from encoders.photograph_augmentation import turned
-from encoders.trainable import Items, TrainableEncoder, TrainedEncoder
-from encoders.weights import fit_state
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checks import check_photographs
+from guidestore.encoders.hub import file_sha256, read_weights
+from guidestore.encoders.photograph_augmentation import turned
+from guidestore.encoders.trainable import Items, TrainableEncoder, TrainedEncoder
+from guidestore.encoders.weights import fit_state
 
 BLOCKS = (
     "Conv2d_1a_3x3",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from encoders.bags import BagBatch, BagModule
-from encoders.trainable import Items, TrainedEncoder
+from guidestore.encoders.bags import BagBatch, BagModule
+from guidestore.encoders.trainable import Items, TrainedEncoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import Bag
-from encoders.bags import BagBatch, BagModule
-from encoders.protocol import Encoder
-from encoders.trainable import TrainedEncoder
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import Bag
+from guidestore.encoders.bags import BagBatch, BagModule
+from guidestore.encoders.protocol import Encoder
+from guidestore.encoders.trainable import TrainedEncoder
 
 INPUT, OUTPUT = "pixels", "z_inferior"
 """Of the model. pixels: volumes_bcdhw float32, photographs_bhwc uint8, or the tiles_nd float32 of one slide;

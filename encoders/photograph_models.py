@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from encoders.pathology_models import IMAGENET_MEAN, IMAGENET_STD, NON_COMMERCIAL, PatchModel
+from guidestore.encoders.pathology_models import IMAGENET_MEAN, IMAGENET_STD, NON_COMMERCIAL, PatchModel
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 PANDERM_STD = (0.228, 0.224, 0.225)

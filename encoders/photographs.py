@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from embeddings.errors import InvalidInputError
-from encoders.checks import reason
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checks import reason
 
 MIN_EDGE_PX = 32
 """A photograph with a shorter edge shows nothing that could be encoded: it is a thumbnail or a mistake."""

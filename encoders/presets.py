@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from embeddings.errors import InvalidInputError
-from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig, abmil
-from encoders.clam import ClamConfig, ClamMB, ClamSB, clam_small
-from encoders.densenet3d import DenseNet3d, DenseNet3dConfig, densenet121
-from encoders.inception_multitask import InceptionConfig, InceptionMultitask
-from encoders.mean_pooling import MeanPooling, MeanPoolingConfig
-from encoders.trainable import TrainableEncoder
-from encoders.training import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig, abmil
+from guidestore.encoders.clam import ClamConfig, ClamMB, ClamSB, clam_small
+from guidestore.encoders.densenet3d import DenseNet3d, DenseNet3dConfig, densenet121
+from guidestore.encoders.inception_multitask import InceptionConfig, InceptionMultitask
+from guidestore.encoders.mean_pooling import MeanPooling, MeanPoolingConfig
+from guidestore.encoders.trainable import TrainableEncoder
+from guidestore.encoders.training import (
     DEMO_BAGS_TRAINING,
     DEMO_PHOTOGRAPHS_TRAINING,
     DEMO_VOLUMES_TRAINING,

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from embeddings.types import EncoderSpec
+from guidestore.embeddings.types import EncoderSpec
 
 
 @runtime_checkable

@@ -10,26 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import NEVER_TRAINED, FoldScope, InputKind
-from encoders.pathology_models import MODELS, PatchModel, timm_model
-from encoders.photograph_models import PHOTOGRAPH_MODELS
-from encoders.protocol import Encoder
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import NEVER_TRAINED, FoldScope, InputKind
+from guidestore.encoders.pathology_models import MODELS, PatchModel, timm_model
+from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
+from guidestore.encoders.protocol import Encoder
 
 WEIGHTS_FREE = {
-    "texture": "encoders.texture:TextureEncoder",
-    "first_order": "encoders.first_order:FirstOrderEncoder",
-    "colour_texture": "encoders.colour_texture:ColourTextureEncoder",
+    "texture": "guidestore.encoders.texture:TextureEncoder",
+    "first_order": "guidestore.encoders.first_order:FirstOrderEncoder",
+    "colour_texture": "guidestore.encoders.colour_texture:ColourTextureEncoder",
 }
 """Built from parameters alone."""
 
 TRAINED = {
-    "densenet3d": "encoders.densenet3d:DenseNet3dEncoder",
-    "inception_multitask": "encoders.inception_multitask:InceptionMultitaskEncoder",
-    "attention_pooling": "encoders.attention_pooling:AttentionPoolingEncoder",
-    "clam_sb": "encoders.clam:ClamSBEncoder",
-    "clam_mb": "encoders.clam:ClamMBEncoder",
-    "mean_pooling": "encoders.mean_pooling:MeanPoolingEncoder",
+    "densenet3d": "guidestore.encoders.densenet3d:DenseNet3dEncoder",
+    "inception_multitask": "guidestore.encoders.inception_multitask:InceptionMultitaskEncoder",
+    "attention_pooling": "guidestore.encoders.attention_pooling:AttentionPoolingEncoder",
+    "clam_sb": "guidestore.encoders.clam:ClamSBEncoder",
+    "clam_mb": "guidestore.encoders.clam:ClamMBEncoder",
+    "mean_pooling": "guidestore.encoders.mean_pooling:MeanPoolingEncoder",
 }
 """Rebuilt from the `config` and `tensors` of a `TrainedClassifier`."""
 
@@ -37,12 +37,12 @@ MULTI_TASK = frozenset({"inception_multitask"})
 """Trained on all targets of a cohort at once, unless some are named."""
 
 FROZEN_VOLUMES = {
-    "resnet3d": "encoders.resnet3d:ResNet3dEncoder",
-    "swin_unetr": "encoders.swin_unetr:SwinUnetrEncoder",
+    "resnet3d": "guidestore.encoders.resnet3d:ResNet3dEncoder",
+    "swin_unetr": "guidestore.encoders.swin_unetr:SwinUnetrEncoder",
 }
 """Case encoders of volumes whose weights others trained, from a file."""
 
-PATCH_ENCODER = "encoders.timm_patch:TimmPatchEncoder"
+PATCH_ENCODER = "guidestore.encoders.timm_patch:TimmPatchEncoder"
 """Builds all encoders of tiles and photographs whose weights others trained."""
 
 INPUT_KINDS: Mapping[str, InputKind] = {
@@ -112,7 +112,7 @@ def photograph_size_px(name: str) -> int:
     Raises InvalidInputError for an unknown name.
     """
     if name in WEIGHTS_FREE:
-        from encoders.photographs import DEFAULT_SETTINGS
+        from guidestore.encoders.photographs import DEFAULT_SETTINGS
 
         return DEFAULT_SETTINGS.size_px
     return _patch_model(name).input_size_px

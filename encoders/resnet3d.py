@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from encoders.frozen_volumes import FrozenVolumeEncoder, State
-from encoders.monai_parts import ResNet
+from guidestore.encoders.frozen_volumes import FrozenVolumeEncoder, State
+from guidestore.encoders.monai_parts import ResNet
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
-from embeddings.errors import InvalidInputError
-from encoders.frozen_volumes import FrozenVolumeEncoder, State
-from encoders.monai_parts import SwinTransformer
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.frozen_volumes import FrozenVolumeEncoder, State
+from guidestore.encoders.monai_parts import SwinTransformer
 
 _STAGES = ("layers1", "layers2", "layers3", "layers4")
 _PARTS = ("patch_embed.", *(f"{stage}." for stage in _STAGES), *(f"{stage}c." for stage in _STAGES))

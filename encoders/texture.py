@@ -15,8 +15,8 @@ from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 from skimage.filters import sobel
 from skimage.measure import label
 
-from embeddings.types import EncoderSpec
-from encoders.checks import check_tiles
+from guidestore.embeddings.types import EncoderSpec
+from guidestore.encoders.checks import check_tiles
 
 STAIN_SCALE = 10.0
 """Brings stain densities of rgb2hed (about 0 to 0.2) to about unit scale."""

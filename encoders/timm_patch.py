@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
-from encoders.checks import check_photographs, check_tiles
-from encoders.clip_layout import clip_to_timm
-from encoders.conch import ConchVision, with_positions
-from encoders.hub import fetch_weights, file_sha256, read_weights
-from encoders.pathology_models import CONCH, PatchModel
-from encoders.transformers_layout import to_timm
-from encoders.weights import fit_state
+from guidestore.embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
+from guidestore.encoders.checks import check_photographs, check_tiles
+from guidestore.encoders.clip_layout import clip_to_timm
+from guidestore.encoders.conch import ConchVision, with_positions
+from guidestore.encoders.hub import fetch_weights, file_sha256, read_weights
+from guidestore.encoders.pathology_models import CONCH, PatchModel
+from guidestore.encoders.transformers_layout import to_timm
+from guidestore.encoders.weights import fit_state
 
 FORWARD_TILES = {"cpu": 8, "cuda": 64}
 """Tiles pushed through at a time: activations of a ResNet-50 in a CPU's cache; a ViT-g's well within a GPU's memory."""

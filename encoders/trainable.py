@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import NEVER_TRAINED, Bag, EncoderSpec, FoldScope
-from encoders.weights import load_tensors
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import NEVER_TRAINED, Bag, EncoderSpec, FoldScope
+from guidestore.encoders.weights import load_tensors
 
 type Items = np.ndarray | Sequence[np.ndarray] | Sequence[Bag]
 """Data of n cases: item i is volume_cdhw (c, d, h, w) float32, photograph_hwc (h, w, 3) uint8, or a bag. A sequence may

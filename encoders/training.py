@@ -20,10 +20,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
-from embeddings.errors import InvalidInputError
-from encoders.checkpoints import load_checkpoint, save_checkpoint
-from encoders.trainable import Items, TrainableEncoder
-from encoders.weights import tensors_of
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checkpoints import load_checkpoint, save_checkpoint
+from guidestore.encoders.trainable import Items, TrainableEncoder
+from guidestore.encoders.weights import tensors_of
 
 UNLABELLED = -1
 """The class index of an item that has no label of a target."""

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from nibabel.filebasedimages import ImageFileError
 
-from embeddings.errors import InvalidInputError
-from encoders.checks import reason
-from encoders.monai_parts import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checks import reason
+from guidestore.encoders.monai_parts import (
     CropForeground,
     MetaTensor,
     NormalizeIntensity,

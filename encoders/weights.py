@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError
 
 
 def tensors_of(module: nn.Module) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError
 
 
 def check_codes(values: np.ndarray, what: str, *, code_dim: int | None = None, min_rows: int = 1) -> np.ndarray:

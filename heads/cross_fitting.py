@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_number
-from heads.folds import fold_numbers
-from heads.protocol import GuidanceModel
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_number
+from guidestore.heads.folds import fold_numbers
+from guidestore.heads.protocol import GuidanceModel
 
 
 def check_cross_fit(k: int, n_pairs: int, where: str) -> None:

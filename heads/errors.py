@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embeddings.errors import GuidestoreError
+from guidestore.embeddings.errors import GuidestoreError
 
 
 class DivergedError(GuidestoreError):

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from heads.decoders.calibrated import Calibrated
-from heads.errors import DivergedError
-from heads.protocol import BatchDecoder, BatchGuidanceModel, Decoder, DecoderProblem, GuidanceModel, GuidanceProblem
+from guidestore.heads.decoders.calibrated import Calibrated
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.protocol import (
+    BatchDecoder,
+    BatchGuidanceModel,
+    Decoder,
+    DecoderProblem,
+    GuidanceModel,
+    GuidanceProblem,
+)
 
 
 def fit_decoders(problems: Sequence[DecoderProblem], *, device: str = "cpu") -> list[Decoder | DivergedError]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import take_tensor
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import take_tensor
 
 type Forest = dict[str, np.ndarray]
 """column (m,) float32, threshold, left, right (m,) float64 and scores (m, k) float32 of the m nodes; roots (trees,)

@@ -20,11 +20,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_choice, check_codes, check_number, unknown_name
-from heads.guidance.controls import NOISE, REPEATED, SHUFFLED
-from heads.protocol import GuidanceModel
-from heads.registry import load_decoder, load_guidance
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_choice, check_codes, check_number, unknown_name
+from guidestore.heads.guidance.controls import NOISE, REPEATED, SHUFFLED
+from guidestore.heads.protocol import GuidanceModel
+from guidestore.heads.registry import load_decoder, load_guidance
 
 S_PLUS_I = "S+I"
 S = "S"

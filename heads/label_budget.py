@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import PairedCodes
-from heads.checks import check_number, check_seed
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.checks import check_number, check_seed
 
 
 def hide_labels(paired: PairedCodes, labelled: int | None, *, seed: int) -> PairedCodes:

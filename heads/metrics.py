@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_labels
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_labels
 
 _EPS = float(np.finfo(np.float64).eps)
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import take_tensor
-from heads.errors import DivergedError
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import take_tensor
+from guidestore.heads.errors import DivergedError
 
 type Layers = list[tuple[np.ndarray, np.ndarray]]
 

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from heads.errors import DivergedError
+from guidestore.heads.errors import DivergedError
 
 
 class GuidanceModel(Protocol):

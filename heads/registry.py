@@ -9,64 +9,64 @@ from typing import Any, cast
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_choice, unknown_name
-from heads.fusion.protocol import Fusion
-from heads.protocol import Decoder, FrozenDecoder, GuidanceModel
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_choice, unknown_name
+from guidestore.heads.fusion.protocol import Fusion
+from guidestore.heads.protocol import Decoder, FrozenDecoder, GuidanceModel
 
 GUIDANCE: dict[str, str] = {
-    "autoencoder": "heads.guidance.autoencoder:Autoencoder",
-    "cca": "heads.guidance.cca:Cca",
-    "contrastive": "heads.guidance.contrastive:Contrastive",
-    "kernel_ridge": "heads.guidance.kernel_ridge:KernelRidge",
-    "linear": "heads.guidance.linear:LeastSquares",
-    "pls": "heads.guidance.pls:Pls",
-    "residual_mlp": "heads.guidance.residual_mlp:ResidualMlp",
-    "retrieval": "heads.guidance.retrieval:Retrieval",
-    "ridge": "heads.guidance.ridge:Ridge",
-    "task_aware": "heads.guidance.task_aware:TaskAware",
-    "variational": "heads.guidance.variational:Variational",
+    "autoencoder": "guidestore.heads.guidance.autoencoder:Autoencoder",
+    "cca": "guidestore.heads.guidance.cca:Cca",
+    "contrastive": "guidestore.heads.guidance.contrastive:Contrastive",
+    "kernel_ridge": "guidestore.heads.guidance.kernel_ridge:KernelRidge",
+    "linear": "guidestore.heads.guidance.linear:LeastSquares",
+    "pls": "guidestore.heads.guidance.pls:Pls",
+    "residual_mlp": "guidestore.heads.guidance.residual_mlp:ResidualMlp",
+    "retrieval": "guidestore.heads.guidance.retrieval:Retrieval",
+    "ridge": "guidestore.heads.guidance.ridge:Ridge",
+    "task_aware": "guidestore.heads.guidance.task_aware:TaskAware",
+    "variational": "guidestore.heads.guidance.variational:Variational",
 }
 """Guidance models by name: module:class."""
 
 CONTROLS: dict[str, str] = {
-    "noise": "heads.guidance.controls:Noise",
-    "repeated": "heads.guidance.controls:Repeated",
+    "noise": "guidestore.heads.guidance.controls:Noise",
+    "repeated": "guidestore.heads.guidance.controls:Repeated",
 }
 """What stands in for G(z_I) in a control: loaded as a guidance model, never asked for as one."""
 
 DECODERS: dict[str, str] = {
-    "knn": "heads.decoders.knn:Knn",
-    "linear_svm": "heads.decoders.linear_svm:LinearSvm",
-    "logistic": "heads.decoders.logistic:Logistic",
-    "mlp": "heads.decoders.mlp:Mlp",
-    "prototype": "heads.decoders.prototype:Prototype",
-    "random_forest": "heads.decoders.random_forest:RandomForest",
-    "xgboost": "heads.decoders.xgboost_trees:Xgboost",
+    "knn": "guidestore.heads.decoders.knn:Knn",
+    "linear_svm": "guidestore.heads.decoders.linear_svm:LinearSvm",
+    "logistic": "guidestore.heads.decoders.logistic:Logistic",
+    "mlp": "guidestore.heads.decoders.mlp:Mlp",
+    "prototype": "guidestore.heads.decoders.prototype:Prototype",
+    "random_forest": "guidestore.heads.decoders.random_forest:RandomForest",
+    "xgboost": "guidestore.heads.decoders.xgboost_trees:Xgboost",
 }
 """Decoders that can be fitted, by name."""
 
-CALIBRATED: dict[str, str] = {"calibrated": "heads.decoders.calibrated:Calibrated"}
+CALIBRATED: dict[str, str] = {"calibrated": "guidestore.heads.decoders.calibrated:Calibrated"}
 """What goes around a decoder that is built with `calibration`; loaded by its own name."""
 
 CONCATENATION = "concatenation"
 """The fusion that is none: a decoder reads the two codes side by side."""
 
 FUSIONS: dict[str, str] = {
-    "gated": "heads.fusion.gated:Gated",
-    "kronecker": "heads.fusion.kronecker:Kronecker",
-    "late": "heads.fusion.late:Late",
-    "orthogonal": "heads.fusion.orthogonal:Orthogonal",
+    "gated": "guidestore.heads.fusion.gated:Gated",
+    "kronecker": "guidestore.heads.fusion.kronecker:Kronecker",
+    "late": "guidestore.heads.fusion.late:Late",
+    "orthogonal": "guidestore.heads.fusion.orthogonal:Orthogonal",
 }
 """How else two codes are combined, by name."""
 
-FUSED: dict[str, str] = {"fused": "heads.fusion.fused:FusedDecoder"}
+FUSED: dict[str, str] = {"fused": "guidestore.heads.fusion.fused:FusedDecoder"}
 """A fusion and its decoders: loaded as a decoder, never asked for as one."""
 
-_STUDENT = "heads.transfer.decoder:StudentDecoder"
+_STUDENT = "guidestore.heads.transfer.decoder:StudentDecoder"
 
 FROZEN_DECODERS: dict[str, str] = {
-    "linear": "heads.decoders.linear:Linear",
+    "linear": "guidestore.heads.decoders.linear:Linear",
     "ridge-student": _STUDENT,
     "logistic-student": _STUDENT,
     "random_forest-student": _STUDENT,

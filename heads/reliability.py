@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_codes, check_seed
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_codes, check_seed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

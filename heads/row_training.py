@@ -8,16 +8,16 @@ from typing import Any, get_args
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import PairedCodes
-from heads.checks import check_choice, check_number, check_seed, unknown_name
-from heads.choice import Choice
-from heads.cross_fitting import check_cross_fit, left_out_with
-from heads.errors import DivergedError
-from heads.fitting import fit_decoders, fit_guidance, needs_decoder
-from heads.fusion.fused import FusedDecoder
-from heads.guidance.controls import NOISE, REPEATED, SHUFFLED, Noise, Repeated, shuffle_pairs
-from heads.input_rows import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.checks import check_choice, check_number, check_seed, unknown_name
+from guidestore.heads.choice import Choice
+from guidestore.heads.cross_fitting import check_cross_fit, left_out_with
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.fitting import fit_decoders, fit_guidance, needs_decoder
+from guidestore.heads.fusion.fused import FusedDecoder
+from guidestore.heads.guidance.controls import NOISE, REPEATED, SHUFFLED, Noise, Repeated, shuffle_pairs
+from guidestore.heads.input_rows import (
     ALL_ROWS,
     CONTROLS,
     FUSED_ROWS,
@@ -33,10 +33,10 @@ from heads.input_rows import (
     TrainedHead,
     places_of,
 )
-from heads.metrics import evaluate
-from heads.protocol import Decoder, DecoderProblem, FrozenDecoder, GuidanceModel, GuidanceProblem
-from heads.registry import CONCATENATION, build_decoder, build_fusion, build_guidance, check_class_weights
-from heads.shared_codes import SharedCodes
+from guidestore.heads.metrics import evaluate
+from guidestore.heads.protocol import Decoder, DecoderProblem, FrozenDecoder, GuidanceModel, GuidanceProblem
+from guidestore.heads.registry import CONCATENATION, build_decoder, build_fusion, build_guidance, check_class_weights
+from guidestore.heads.shared_codes import SharedCodes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.checks import take_tensor
+from guidestore.heads.checks import take_tensor
 
 CONSTANT_SHARE = 1e-6
 """A column whose standard deviation is below this share of its largest magnitude is constant: float32 resolves about

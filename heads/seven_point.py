@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError
 
 POINTS: Mapping[str, Mapping[str, int]] = {
     "PN": {"ABS": 0, "TYP": 0, "ATP": 2},

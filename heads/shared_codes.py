@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-from heads.cross_fitting import out_of_fold
-from heads.protocol import GuidanceModel
+from guidestore.heads.cross_fitting import out_of_fold
+from guidestore.heads.protocol import GuidanceModel
 
 
 class SharedCodes:

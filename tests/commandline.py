@@ -9,7 +9,7 @@ from io import StringIO
 
 import pytest
 
-from flows.cli import main
+from guidestore.flows.cli.main import main
 
 
 @dataclass(frozen=True)

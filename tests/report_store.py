@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from embeddings.store import EmbeddingStore
-from flows.import_codes import import_codes
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.import_codes import import_codes
+from guidestore.warehouse.cohorts.manifest import add_manifest
 from tests.commandline import guidestore
-from warehouse.cohorts.manifest import add_manifest
 
 CASES = 90
 CLASSES = {"DIAG": ("_melanoma $x$", "nevus <b>bold</b>", "other & more"), "PIG": ("absent", "present")}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from flows.cli import app
+from guidestore.flows.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -67,7 +67,7 @@ def test_the_tour_answers_and_predicts(printed: str) -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     text = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "guidestore", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     named = set(re.findall(r"guidestore ([a-z]+)", README)) - {"is", "refuses"}
     for command in named:

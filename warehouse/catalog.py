@@ -14,18 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from embeddings.errors import (
-    CorruptArtifactError,
-    GuidestoreError,
-    InvalidInputError,
-    NotFoundInStoreError,
-)
-from embeddings.places import shown, storage_at
-from embeddings.records import open_sealed_json
-from warehouse.current import INDEX_FOLDER, Current, read_current
+from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.places import shown, storage_at
+from guidestore.embeddings.records import open_sealed_json
+from guidestore.warehouse.current import INDEX_FOLDER, Current, read_current
 
 if TYPE_CHECKING:
-    from embeddings.storage import Storage
+    from guidestore.embeddings.storage import Storage
 
 _OPEN: dict[str, str | bool | int | float | list[str]] = {
     # No query reaches the network for an extension.

@@ -6,8 +6,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from embeddings.errors import CorruptArtifactError
-from embeddings.records import open_sealed_json, sealed_json
+from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.records import open_sealed_json, sealed_json
 
 INDEX_FOLDER = "index"
 _NAME = "CURRENT"

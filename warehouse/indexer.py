@@ -21,13 +21,13 @@ import duckdb
 import pyarrow.compute as pc
 from ulid import ULID
 
-from embeddings.errors import CorruptArtifactError, StorageError
-from embeddings.snapshot import Snapshot
-from embeddings.storage import disk_errors
-from embeddings.store import EmbeddingStore
-from warehouse.catalog import head_of
-from warehouse.current import INDEX_FOLDER, Current, read_current, swap_current
-from warehouse.tables import apply_log, create_tables, create_views, layout_digest, open_to_fill
+from guidestore.embeddings.errors import CorruptArtifactError, StorageError
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.storage import disk_errors
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.catalog import head_of
+from guidestore.warehouse.current import INDEX_FOLDER, Current, read_current, swap_current
+from guidestore.warehouse.tables import apply_log, create_tables, create_views, layout_digest, open_to_fill
 
 _ABANDONED_S = 3600.0
 """A temporary file that nobody wrote to for so long belongs to a build that was killed."""

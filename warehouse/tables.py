@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embeddings.case_codes import code_matrix
-from embeddings.errors import CorruptArtifactError
-from embeddings.log_table import LOG_SCHEMA
-from embeddings.records import FileRef
-from embeddings.rows import RUN_KINDS, SCHEMAS
-from embeddings.storage import Storage
-from embeddings.tables import read_verified
+from guidestore.embeddings.case_codes import code_matrix
+from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.log_table import LOG_SCHEMA
+from guidestore.embeddings.records import FileRef
+from guidestore.embeddings.rows import RUN_KINDS, SCHEMAS
+from guidestore.embeddings.storage import Storage
+from guidestore.embeddings.tables import read_verified
 
 _SQL = Path(__file__).parent / "sql"
 _LAYOUT = 2

@@ -1,5 +1,5 @@
 """The nearest neighbours of codes: exact for a small code set, by a stored faiss index for a large one."""
 
-from embeddings.index.neighbours import CodeIndex, Neighbour, nearest, open_index
+from guidestore.embeddings.index.neighbours import CodeIndex, Neighbour, nearest, open_index
 
 __all__ = ["CodeIndex", "Neighbour", "nearest", "open_index"]

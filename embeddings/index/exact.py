@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embeddings.index.metric import GPU_MAX_K, Metric, faiss_metric, on_gpu, prepared, values_of
+from guidestore.embeddings.index.metric import GPU_MAX_K, Metric, faiss_metric, on_gpu, prepared, values_of
 
 SPARE = 8
 """Candidates beyond those wanted: faiss rounds, so they are put in order once more, and equals by their row."""

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from embeddings.index.exact import ExactIndex
-from embeddings.index.metric import GPU_MAX_K, Metric, faiss_metric, on_gpu, values_of
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.index.exact import ExactIndex
+from guidestore.embeddings.index.metric import GPU_MAX_K, Metric, faiss_metric, on_gpu, values_of
 
 RECALL_K = 10
 RECALL_WANTED = 0.95

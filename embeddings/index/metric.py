@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError
 
 Metric = Literal["cosine", "euclidean"]
 """cosine is the default: how long a code is follows intensity, tile count or an encoder's scale more than what is seen,

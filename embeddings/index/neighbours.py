@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError, NotFoundInStoreError
-from embeddings.index.exact import ExactIndex
-from embeddings.index.metric import Metric, check_metric, prepared
-from embeddings.index.protocol import Index
-from embeddings.index.stored import stored_index
-from embeddings.snapshot import Snapshot
-from embeddings.types import CodeSetKey
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.index.exact import ExactIndex
+from guidestore.embeddings.index.metric import Metric, check_metric, prepared
+from guidestore.embeddings.index.protocol import Index
+from guidestore.embeddings.index.stored import stored_index
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.types import CodeSetKey
 
 EXACT_UP_TO = 200_000
 """Codes of a set that needs no index: comparing all of 200,000 x 256 takes 23 ms on 2 cores, less than reading them. At

@@ -9,16 +9,16 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from embeddings.errors import InvalidInputError
-from embeddings.index.faiss_index import PARAMETERS, FaissIndex, build
-from embeddings.index.metric import Metric
-from embeddings.log_table import entry_of
-from embeddings.recipe import index_artifact
-from embeddings.records import Entry
-from embeddings.snapshot import Snapshot
-from embeddings.store import EmbeddingStore
-from embeddings.tables import read_verified
-from embeddings.types import CodeSetKey
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.index.faiss_index import PARAMETERS, FaissIndex, build
+from guidestore.embeddings.index.metric import Metric
+from guidestore.embeddings.log_table import entry_of
+from guidestore.embeddings.recipe import index_artifact
+from guidestore.embeddings.records import Entry
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.tables import read_verified
+from guidestore.embeddings.types import CodeSetKey
 
 VERSION = 1
 """Of the build; raise it when the same codes would give another index."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import CaseCodes, as_float32_codes
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import CaseCodes, as_float32_codes
 
 ID_COLUMN = "case_id"
 

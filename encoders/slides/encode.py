@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import Bag
-from encoders.protocol import Encoder
-from encoders.slides.stream import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import Bag
+from guidestore.encoders.protocol import Encoder
+from guidestore.encoders.slides.stream import (
     PREFETCH_TILES,
     TILE_BATCH_SIZE,
     SlideFailure,
@@ -20,7 +20,7 @@ from encoders.slides.stream import (
     TileBatch,
     stream_slides,
 )
-from encoders.slides.tiling import TilingSettings
+from guidestore.encoders.slides.tiling import TilingSettings
 
 BagDtype = Literal["float16", "float32"]
 

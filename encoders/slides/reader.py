@@ -13,8 +13,8 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from embeddings.errors import InvalidInputError
-from encoders.checks import reason
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checks import reason
 
 PLAUSIBLE_MPP = (0.02, 20.0)
 """um per pixel. Outside lies no light microscope's slide: TIFF files saved at 72 dpi say 352.8."""

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import openslide
 
-from embeddings.errors import InvalidInputError
-from encoders.slides.reader import MAX_READ_PX, Slide
-from encoders.slides.tiling import TileGrid, TilingSettings, lay_tiles
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.slides.reader import MAX_READ_PX, Slide
+from guidestore.encoders.slides.tiling import TileGrid, TilingSettings, lay_tiles
 
 BLOCK_PX = 1024
 """Edge of a block in output pixels: 16 tiles of 256 px, so that a call into OpenSlide costs little per tile."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from encoders.slides.reader import Slide
-from encoders.slides.tissue import tissue_mask
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.slides.reader import Slide
+from guidestore.encoders.slides.tissue import tissue_mask
 
 MAX_UPSAMPLING = 1.1
 """A slide scanned more than 10 % coarser than asked for is refused: finer detail would be invented."""

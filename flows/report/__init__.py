@@ -3,6 +3,6 @@
 `sections` cuts the runs, one file per part of a section computes and draws it, `page` puts all into `template.html`.
 """
 
-from flows.report.page import Report, write_report
+from guidestore.flows.report.page import Report, write_report
 
 __all__ = ["Report", "write_report"]

@@ -7,13 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from embeddings.errors import InvalidInputError
-from flows.evaluate import METRICS, tabulate
-from flows.report.figures import CONTROL_COLOUR, INK, ROW_COLOURS, drawing, inline_svg, mark_bar
-from flows.report.sections import Section
-from flows.report.tables import METRIC_NAMES, NOTHING
-from heads.significance import DrawnMetrics, Interval, draw_metrics
-from heads.significance.intervals import interval_of
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.flows.report.figures import CONTROL_COLOUR, INK, ROW_COLOURS, drawing, inline_svg, mark_bar
+from guidestore.flows.report.sections import Section
+from guidestore.flows.report.tables import METRIC_NAMES, NOTHING
+from guidestore.flows.results.table import METRICS, tabulate
+from guidestore.heads.significance import DrawnMetrics, Interval, draw_metrics
+from guidestore.heads.significance.intervals import interval_of
 
 
 @dataclass(frozen=True, slots=True)

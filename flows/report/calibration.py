@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from flows.report.figures import INK, ROW_COLOURS, drawing, inline_svg
-from flows.report.sections import Section
-from heads.input_rows import GUIDED_PLUS_I, S_PLUS_I, I
+from guidestore.flows.report.figures import INK, ROW_COLOURS, drawing, inline_svg
+from guidestore.flows.report.sections import Section
+from guidestore.heads.input_rows import GUIDED_PLUS_I, S_PLUS_I, I
 
 N_BINS = 10
 """Of equal width, as usual; with a few hundred cases more bins hold too few to say anything."""

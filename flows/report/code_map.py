@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from flows.report.figures import UNLABELLED_COLOUR, class_colours, css_colour, drawing, inline_svg
-from flows.report.guided_codes import GuidedPairs
-from flows.report.sections import Section
-from heads.input_rows import GUIDED_PLUS_I
+from guidestore.flows.report.figures import UNLABELLED_COLOUR, class_colours, css_colour, drawing, inline_svg
+from guidestore.flows.report.guided_codes import GuidedPairs
+from guidestore.flows.report.sections import Section
+from guidestore.heads.input_rows import GUIDED_PLUS_I
 
 TSNE_FROM_CASES = 100
 """t-SNE shows neighbourhoods that a plane of PCA cannot, but makes clusters of noise where cases are few."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flows.report.sections import Section
-from heads.input_rows import GUIDED_PLUS_I, S_PLUS_I, I
+from guidestore.flows.report.sections import Section
+from guidestore.heads.input_rows import GUIDED_PLUS_I, S_PLUS_I, I
 
 ROWS = (I, GUIDED_PLUS_I, S_PLUS_I)
 

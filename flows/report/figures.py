@@ -18,7 +18,7 @@ INK = "#010203"
 """Becomes the page's text colour, dark or light."""
 
 ROW_COLOURS = {"S+I": INK, "S": "#D55E00", "I": "#0072B2", "G(I)": "#E69F00", "G(I)+I": "#009E73", "T(I)": "#CC79A7"}
-"""Okabe and Ito's, which the colour-blind tell apart; as in the paper's tables (`flows.table1`)."""
+"""Okabe and Ito's, which the colour-blind tell apart; as in the paper's tables (`flows.paper.table1`)."""
 CONTROL_COLOUR = "#999999"
 
 _CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", INK)

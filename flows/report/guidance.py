@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from embeddings.snapshot import Snapshot
-from flows.report.figures import CONTROL_COLOUR, INK, ROW_COLOURS, drawing, inline_svg
-from flows.report.guided_codes import GuidedPairs, foretell
-from flows.report.sections import Section
-from flows.report.tables import NOTHING
-from heads.input_rows import GUIDED_PLUS_I
-from heads.reliability import Reliability, pool, reliability
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.flows.report.figures import CONTROL_COLOUR, INK, ROW_COLOURS, drawing, inline_svg
+from guidestore.flows.report.guided_codes import GuidedPairs, foretell
+from guidestore.flows.report.sections import Section
+from guidestore.flows.report.tables import NOTHING
+from guidestore.heads.input_rows import GUIDED_PLUS_I
+from guidestore.heads.reliability import Reliability, pool, reliability
 
 RECALL_AT = (1, 5, 10)
 R2_FROM = -1.0

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from embeddings.pairing import pair
-from embeddings.snapshot import Snapshot
-from embeddings.types import PairedCodes
-from flows.report.sections import Fact, Section
-from heads.guidance.controls import SHUFFLED
-from heads.input_rows import GUIDED_ROWS
-from heads.registry import load_guidance
-from heads.significance.predictions import Unit
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pairing import pair
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.types import PairedCodes
+from guidestore.flows.report.sections import Fact, Section
+from guidestore.heads.guidance.controls import SHUFFLED
+from guidestore.heads.input_rows import GUIDED_ROWS
+from guidestore.heads.registry import load_guidance
+from guidestore.heads.significance.predictions import Unit
 
 
 @dataclass(frozen=True, slots=True, eq=False)

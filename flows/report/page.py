@@ -9,25 +9,25 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
-from embeddings.snapshot import Snapshot
-from embeddings.store import EmbeddingStore
-from flows.effects import RowEffect, row_effects
-from flows.report.bars import Bars, bars_of
-from flows.report.calibration import N_BINS, Calibrated, calibrations_of, draw_calibration
-from flows.report.code_map import CodeMap, Places, code_map
-from flows.report.confusion import Confusion, confusions_of
-from flows.report.figures import ROW_COLOURS, css_colour
-from flows.report.guidance import GuidanceTable, guidance_table, reliability_of
-from flows.report.guided_codes import foretell, guided_pairs_of
-from flows.report.provenance import Provenance, provenance_of
-from flows.report.sections import Section, sections_of
-from flows.report.tables import METRIC_NAMES, Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
-from flows.reporting import Progress, counted, no_progress
-from flows.run_selection import RunSelection
-from flows.stored_predictions import load_predictions
-from flows.stored_runs import HOW_TO_GET_RUNS, load_runs, newest_runs
-from flows.threads import one_thread
+from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.report.bars import Bars, bars_of
+from guidestore.flows.report.calibration import N_BINS, Calibrated, calibrations_of, draw_calibration
+from guidestore.flows.report.code_map import CodeMap, Places, code_map
+from guidestore.flows.report.confusion import Confusion, confusions_of
+from guidestore.flows.report.figures import ROW_COLOURS, css_colour
+from guidestore.flows.report.guidance import GuidanceTable, guidance_table, reliability_of
+from guidestore.flows.report.guided_codes import foretell, guided_pairs_of
+from guidestore.flows.report.provenance import Provenance, provenance_of
+from guidestore.flows.report.sections import Section, sections_of
+from guidestore.flows.report.tables import METRIC_NAMES, Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
+from guidestore.flows.results.effects import RowEffect, row_effects
+from guidestore.flows.results.predictions import load_predictions
+from guidestore.flows.results.runs import HOW_TO_GET_RUNS, load_runs, newest_runs
+from guidestore.flows.results.selection import RunSelection
+from guidestore.flows.work.reporting import Progress, counted, no_progress
+from guidestore.flows.work.threads import one_thread
 
 TEMPLATES = Path(__file__).parent
 

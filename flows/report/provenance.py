@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embeddings.commit_log import read_commit
-from embeddings.snapshot import Snapshot
-from embeddings.store import EmbeddingStore, versions
-from flows.report.sections import Fact
-from flows.report.tables import NOTHING
-from flows.run_selection import RunSelection
+from guidestore.embeddings.commit_log import read_commit
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore, versions
+from guidestore.flows.report.sections import Fact
+from guidestore.flows.report.tables import NOTHING
+from guidestore.flows.results.selection import RunSelection
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flows.effects import RowEffect, spread
-from flows.evaluate import METRICS, TableRow, tabulate
-from flows.report.sections import Section
-from heads.input_rows import I
-from heads.significance import holm
+from guidestore.flows.report.sections import Section
+from guidestore.flows.results.effects import RowEffect, spread
+from guidestore.flows.results.table import METRICS, TableRow, tabulate
+from guidestore.heads.input_rows import I
+from guidestore.heads.significance import holm
 
 NOTHING = "–"
 METRIC_NAMES = {"balanced_accuracy": "balanced accuracy", "f1_micro": "micro F1", "auroc": "AUROC"}

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from heads.baselines.outcome import diverged_head, outcome
-from heads.baselines.student import Lesson, check_student, teach
-from heads.checks import check_number
-from heads.errors import DivergedError
-from heads.guidance.controls import SHUFFLED, shuffle_pairs
-from heads.input_rows import BASELINE_ROWS, S, TrainedHead
-from heads.networks import softmax
-from heads.protocol import FrozenDecoder
-from heads.registry import build_decoder, load_decoder
-from heads.row_training import RowsJob, train_rows
+from guidestore.heads.baselines.outcome import diverged_head, outcome
+from guidestore.heads.baselines.student import Lesson, check_student, teach
+from guidestore.heads.checks import check_number
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.guidance.controls import SHUFFLED, shuffle_pairs
+from guidestore.heads.input_rows import BASELINE_ROWS, S, TrainedHead
+from guidestore.heads.networks import softmax
+from guidestore.heads.protocol import FrozenDecoder
+from guidestore.heads.registry import build_decoder, load_decoder
+from guidestore.heads.row_training import RowsJob, train_rows
 
 KD, GD, _ = BASELINE_ROWS
 

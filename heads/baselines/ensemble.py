@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from heads.baselines.outcome import diverged_head, outcome
-from heads.input_rows import BASELINE_ROWS, GUIDED, Component, I, TrainedHead, places_of, predict_row
-from heads.row_training import RowsJob, train_rows
+from guidestore.heads.baselines.outcome import diverged_head, outcome
+from guidestore.heads.input_rows import BASELINE_ROWS, GUIDED, Component, I, TrainedHead, places_of, predict_row
+from guidestore.heads.row_training import RowsJob, train_rows
 
 ENSEMBLE = BASELINE_ROWS[2]
 

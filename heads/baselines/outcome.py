@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from heads.errors import DivergedError
-from heads.input_rows import Component, TrainedHead
-from heads.metrics import evaluate
-from heads.row_training import RowsJob
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.input_rows import Component, TrainedHead
+from guidestore.heads.metrics import evaluate
+from guidestore.heads.row_training import RowsJob
 
 
 def outcome(

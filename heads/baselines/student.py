@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_fit, check_seed
-from heads.decoders.class_weights import weights_as_given_k
-from heads.decoders.mlp import Mlp
-from heads.errors import DivergedError
-from heads.networks import diverged, layers_to_tensors
-from heads.protocol import Decoder
-from heads.scaling import Standardiser
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_fit, check_seed
+from guidestore.heads.decoders.class_weights import weights_as_given_k
+from guidestore.heads.decoders.mlp import Mlp
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.networks import diverged, layers_to_tensors
+from guidestore.heads.protocol import Decoder
+from guidestore.heads.scaling import Standardiser
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +53,8 @@ def check_student(decoder: Decoder) -> Mlp:
 
 def teach(lessons: Sequence[Lesson], *, device: str) -> list[tuple[Mlp, dict[str, float]] | DivergedError]:
     """Each student, fitted, as the mlp that it is, with facts; or its divergence. Raises InvalidInputError."""
-    from heads.training.head import Diverged, Head, SoftClasses
-    from heads.training.train import train
+    from guidestore.heads.training.head import Diverged, Head, SoftClasses
+    from guidestore.heads.training.train import train
 
     heads: list[Head] = []
     scales: list[Standardiser] = []

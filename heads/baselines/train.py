@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.baselines.distillation import GD, KD, DistillationSettings, distil
-from heads.baselines.ensemble import ENSEMBLE, ensemble, predict_ensemble
-from heads.checks import check_codes, check_number, unknown_name
-from heads.input_rows import Component, I, TrainedHead, predict_row
-from heads.row_training import RowsJob
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.baselines.distillation import GD, KD, DistillationSettings, distil
+from guidestore.heads.baselines.ensemble import ENSEMBLE, ensemble, predict_ensemble
+from guidestore.heads.checks import check_codes, check_number, unknown_name
+from guidestore.heads.input_rows import Component, I, TrainedHead, predict_row
+from guidestore.heads.row_training import RowsJob
 
 BASELINES = (KD, GD, ENSEMBLE)
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_choice, not_fitted, take_tensor
-from heads.decoders.temperature import fit_temperature
-from heads.networks import softmax
-from heads.protocol import Decoder, DecoderProblem
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_choice, not_fitted, take_tensor
+from guidestore.heads.decoders.temperature import fit_temperature
+from guidestore.heads.networks import softmax
+from guidestore.heads.protocol import Decoder, DecoderProblem
 
 _TENSOR = "calibration_temperature"
 
@@ -76,7 +76,7 @@ class Calibrated:
 
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        from heads.registry import load_decoder
+        from guidestore.heads.registry import load_decoder
 
         if config.get("name") != cls.name:
             raise InvalidInputError(

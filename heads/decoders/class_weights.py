@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_choice, check_numbers
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_choice, check_numbers
 
 type ClassWeights = Literal["balanced", "none"] | tuple[float, ...]
 """n / (k * count) on train; 1 for every class; or one number per class in the order of the labels."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_codes,
     check_fit,
     check_numbers,
@@ -19,9 +19,9 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.guidance.nearest import Nearest
-from heads.metrics import balanced_log_loss
-from heads.scaling import Standardiser
+from guidestore.heads.guidance.nearest import Nearest
+from guidestore.heads.metrics import balanced_log_loss
+from guidestore.heads.scaling import Standardiser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_codes, take_tensor
-from heads.networks import check_finite_predictions, softmax
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_codes, take_tensor
+from guidestore.heads.networks import check_finite_predictions, softmax
 
 
 class Linear:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_codes,
     check_fit,
     check_number,
@@ -21,10 +21,15 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.decoders.class_weights import ClassWeights, check_class_weights, class_weights_k, weighted_log_loss
-from heads.decoders.temperature import fit_temperature
-from heads.networks import check_finite_predictions, softmax
-from heads.scaling import Standardiser
+from guidestore.heads.decoders.class_weights import (
+    ClassWeights,
+    check_class_weights,
+    class_weights_k,
+    weighted_log_loss,
+)
+from guidestore.heads.decoders.temperature import fit_temperature
+from guidestore.heads.networks import check_finite_predictions, softmax
+from guidestore.heads.scaling import Standardiser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

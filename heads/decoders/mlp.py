@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_codes,
     check_fit,
     check_flag,
@@ -19,9 +19,9 @@ from heads.checks import (
     settings_from_config,
     settings_to_config,
 )
-from heads.decoders.class_weights import ClassWeights, check_class_weights, weights_as_given_k
-from heads.errors import DivergedError
-from heads.networks import (
+from guidestore.heads.decoders.class_weights import ClassWeights, check_class_weights, weights_as_given_k
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.networks import (
     Layers,
     check_finite_predictions,
     diverged,
@@ -30,11 +30,11 @@ from heads.networks import (
     run_layers,
     softmax,
 )
-from heads.protocol import DecoderProblem
-from heads.scaling import Standardiser
+from guidestore.heads.protocol import DecoderProblem
+from guidestore.heads.scaling import Standardiser
 
 if TYPE_CHECKING:
-    from heads.training.head import Head
+    from guidestore.heads.training.head import Head
 
 
 type _Standardised = dict[tuple[int, int, bool], tuple[Standardiser, np.ndarray, np.ndarray]]
@@ -127,8 +127,8 @@ class Mlp:
 
     @classmethod
     def fit_many(cls, problems: Sequence[DecoderProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
-        from heads.training.head import Diverged
-        from heads.training.train import train
+        from guidestore.heads.training.head import Diverged
+        from guidestore.heads.training.train import train
 
         models = [cast(Self, problem.decoder) for problem in problems]
         standardised: _Standardised = {}
@@ -148,7 +148,7 @@ class Mlp:
 
     def _head(self, problem: DecoderProblem, standardised: _Standardised) -> Head:
         """What to train. `standardised` holds the codes of earlier problems, so that those that share go on sharing."""
-        from heads.training.head import Classes, Head
+        from guidestore.heads.training.head import Classes, Head
 
         self._fitted, self.facts = None, {}
         use, k = self.settings, problem.n_classes

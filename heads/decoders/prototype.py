@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_codes,
     check_fit,
     check_numbers,
@@ -20,9 +20,9 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.metrics import balanced_log_loss
-from heads.networks import check_finite_predictions, softmax
-from heads.scaling import Standardiser
+from guidestore.heads.metrics import balanced_log_loss
+from guidestore.heads.networks import check_finite_predictions, softmax
+from guidestore.heads.scaling import Standardiser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_codes,
     check_fit,
     check_number,
@@ -20,8 +20,13 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.decoders.class_weights import ClassWeights, check_class_weights, class_weights_k, weighted_log_loss
-from heads.forest import Forest, flatten, take_forest, walk
+from guidestore.heads.decoders.class_weights import (
+    ClassWeights,
+    check_class_weights,
+    class_weights_k,
+    weighted_log_loss,
+)
+from guidestore.heads.forest import Forest, flatten, take_forest, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

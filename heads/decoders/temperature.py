@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from heads.networks import softmax
+from guidestore.heads.networks import softmax
 
 COLDEST, HOTTEST = 1e-4, 100.0
 """Temperatures beyond these are not looked for. Margins of strongly penalised SVMs ask for cold ones."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import (
     check_codes,
     check_fit,
     check_number,
@@ -22,8 +22,8 @@ from heads.checks import (
     take_bytes,
     take_tensor,
 )
-from heads.decoders.class_weights import ClassWeights, check_class_weights, class_weights_k
-from heads.networks import check_finite_predictions, softmax
+from guidestore.heads.decoders.class_weights import ClassWeights, check_class_weights, class_weights_k
+from guidestore.heads.networks import check_finite_predictions, softmax
 
 if TYPE_CHECKING:
     from xgboost import Booster

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_codes, check_fit
-from heads.fusion.protocol import Blocks
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_codes, check_fit
+from guidestore.heads.fusion.protocol import Blocks
 
 
 def check_blocks(blocks: Blocks, what: str, *, widths: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_codes, check_fit, check_number, check_seed, not_fitted
-from heads.errors import DivergedError
-from heads.fitting import fit_decoders
-from heads.fusion.protocol import Fusion
-from heads.protocol import Decoder, DecoderProblem, FrozenDecoder
-from heads.registry import load_decoder, load_fusion
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_codes, check_fit, check_number, check_seed, not_fitted
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.fitting import fit_decoders
+from guidestore.heads.fusion.protocol import Fusion
+from guidestore.heads.protocol import Decoder, DecoderProblem, FrozenDecoder
+from guidestore.heads.registry import load_decoder, load_fusion
 
 type Views = tuple[np.ndarray, ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from heads.fusion.learnt import Fused, LearntFusion, LearntSettings, Maths
+from guidestore.heads.fusion.learnt import Fused, LearntFusion, LearntSettings, Maths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

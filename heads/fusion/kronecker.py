@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from heads.checks import check_number
-from heads.fusion.learnt import Fused, LearntFusion, LearntSettings, Maths
+from guidestore.heads.checks import check_number
+from guidestore.heads.fusion.learnt import Fused, LearntFusion, LearntSettings, Maths
 
 MAX_WIDTH = 64
 """The fused code is (width + 1)^2 wide: 289 at 16, 4,225 at 64."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_seed,
     make_settings,
     not_fitted,
@@ -16,8 +16,8 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.fusion.checks import check_blocks, check_fusion_fit
-from heads.fusion.protocol import Blocks
+from guidestore.heads.fusion.checks import check_blocks, check_fusion_fit
+from guidestore.heads.fusion.protocol import Blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

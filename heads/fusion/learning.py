@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.optim.adamw import adamw
 
-from heads.networks import diverged
-from heads.training.draws import initial_layer, row_uniforms
+from guidestore.heads.networks import diverged
+from guidestore.heads.training.draws import initial_layer, row_uniforms
 
 if TYPE_CHECKING:
-    from heads.fusion.learnt import LearntFusion, Weights
+    from guidestore.heads.fusion.learnt import LearntFusion, Weights
 
 _HEAD = "head"
 """The softmax head; its weights are not kept."""

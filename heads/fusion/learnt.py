@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_number,
     check_seed,
     make_settings,
@@ -23,10 +23,10 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.fusion.checks import check_blocks, check_fusion_fit
-from heads.fusion.protocol import Blocks
-from heads.networks import check_finite_predictions
-from heads.scaling import Standardiser
+from guidestore.heads.fusion.checks import check_blocks, check_fusion_fit
+from guidestore.heads.fusion.protocol import Blocks
+from guidestore.heads.networks import check_finite_predictions
+from guidestore.heads.scaling import Standardiser
 
 if TYPE_CHECKING:
     import torch
@@ -171,7 +171,7 @@ class LearntFusion(ABC):
         n_classes: int,
         seed: int,
     ) -> Self:
-        from heads.fusion.learning import Task, train
+        from guidestore.heads.fusion.learning import Task, train
 
         self._fitted, self.facts = None, {}
         blocks, labels, blocks_val, labels_val = check_fusion_fit(

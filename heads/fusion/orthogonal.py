@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from heads.checks import check_number
-from heads.fusion.kronecker import Kronecker, KroneckerSettings
-from heads.fusion.learnt import LearntSettings
+from guidestore.heads.checks import check_number
+from guidestore.heads.fusion.kronecker import Kronecker, KroneckerSettings
+from guidestore.heads.fusion.learnt import LearntSettings
 
 if TYPE_CHECKING:
     import torch

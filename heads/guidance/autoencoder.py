@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import (
     check_choice,
     check_codes,
     check_flag,
@@ -22,10 +22,10 @@ from heads.checks import (
     settings_from_config,
     settings_to_config,
 )
-from heads.errors import DivergedError
-from heads.guidance.frozen_decoder import teacher_layers
-from heads.guidance.loss_terms import LOGITS, loss_weights
-from heads.networks import (
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.guidance.frozen_decoder import teacher_layers
+from guidestore.heads.guidance.loss_terms import LOGITS, loss_weights
+from guidestore.heads.networks import (
     Layers,
     check_finite_predictions,
     diverged,
@@ -33,11 +33,11 @@ from heads.networks import (
     layers_to_tensors,
     run_layers,
 )
-from heads.protocol import FrozenDecoder, GuidanceProblem
-from heads.scaling import Standardiser
+from guidestore.heads.protocol import FrozenDecoder, GuidanceProblem
+from guidestore.heads.scaling import Standardiser
 
 if TYPE_CHECKING:
-    from heads.training.head import Head
+    from guidestore.heads.training.head import Head
 
 
 type _Standardised = dict[tuple[int, bool], tuple[Standardiser, np.ndarray]]
@@ -126,8 +126,8 @@ class Autoencoder:
 
     @classmethod
     def fit_many(cls, problems: Sequence[GuidanceProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
-        from heads.training.head import Diverged
-        from heads.training.train import train
+        from guidestore.heads.training.head import Diverged
+        from guidestore.heads.training.train import train
 
         models = [cast(Self, problem.model) for problem in problems]
         standardised: _Standardised = {}
@@ -151,7 +151,7 @@ class Autoencoder:
 
     def _head(self, problem: GuidanceProblem, standardised: _Standardised) -> Head:
         """What to train. `standardised` holds the codes of earlier problems, so that those that share go on sharing."""
-        from heads.training.head import Head, Values
+        from guidestore.heads.training.head import Head, Values
 
         self._fitted, self.facts = None, {}
         use = self.settings

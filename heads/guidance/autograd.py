@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import (
     check_codes,
     check_number,
     check_numbers,
@@ -27,17 +27,17 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.errors import DivergedError
-from heads.guidance.frozen_decoder import teacher_layers
-from heads.guidance.loss_terms import LOGITS, loss_weights
-from heads.networks import Layers, check_finite_predictions, layers_from_tensors, layers_to_tensors
-from heads.protocol import FrozenDecoder, GuidanceProblem
-from heads.scaling import Standardiser
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.guidance.frozen_decoder import teacher_layers
+from guidestore.heads.guidance.loss_terms import LOGITS, loss_weights
+from guidestore.heads.networks import Layers, check_finite_predictions, layers_from_tensors, layers_to_tensors
+from guidestore.heads.protocol import FrozenDecoder, GuidanceProblem
+from guidestore.heads.scaling import Standardiser
 
 if TYPE_CHECKING:
     import torch
 
-    from heads.guidance.autograd_training import Networks
+    from guidestore.heads.guidance.autograd_training import Networks
 
 type Networked = dict[str, Layers]
 """The networks of a model by name."""
@@ -131,7 +131,7 @@ class AutogradGuidance(ABC):
 
     @classmethod
     def fit_many(cls, problems: Sequence[GuidanceProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
-        from heads.guidance.autograd_training import Task, train
+        from guidestore.heads.guidance.autograd_training import Task, train
 
         models = [cast(Self, problem.model) for problem in problems]
         tasks: list[Task] = []

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch.optim.adamw import adamw
 
-from embeddings.errors import InvalidInputError
-from heads.networks import Layers, diverged
-from heads.training.draws import initial_layer, row_uniforms
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.networks import Layers, diverged
+from guidestore.heads.training.draws import initial_layer, row_uniforms
 
 if TYPE_CHECKING:
-    from heads.guidance.autograd import AutogradGuidance, Networked
+    from guidestore.heads.guidance.autograd import AutogradGuidance, Networked
 
 type TorchLayers = list[tuple[torch.Tensor, torch.Tensor]]
 

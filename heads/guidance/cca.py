@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from heads.checks import check_numbers
-from heads.guidance.affine import Affine
-from heads.guidance.inner_choice import choose, up_to
-from heads.guidance.principal import principal
+from guidestore.heads.checks import check_numbers
+from guidestore.heads.guidance.affine import Affine
+from guidestore.heads.guidance.inner_choice import choose, up_to
+from guidestore.heads.guidance.principal import principal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

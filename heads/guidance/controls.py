@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_codes, check_number, check_pairs, check_seed, not_fitted, take_tensor
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_codes, check_number, check_pairs, check_seed, not_fitted, take_tensor
 
 SHUFFLED = "shuffled"
 """The control in which G is trained on shuffled pairs."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.calibrated import Calibrated
-from heads.networks import Layers, run_layers
-from heads.protocol import FrozenDecoder
-from heads.scaling import Standardiser
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.calibrated import Calibrated
+from guidestore.heads.networks import Layers, run_layers
+from guidestore.heads.protocol import FrozenDecoder
+from guidestore.heads.scaling import Standardiser
 
 THROUGH = ("linear", "linear_svm", "logistic", "mlp")
 """Decoders that are fully connected layers behind a scaling at most, and before one temperature, which the division

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from heads.folds import fold_numbers
+from guidestore.heads.folds import fold_numbers
 
 FOLDS = 5
 """Of the inner cross-validation; fewer where there are fewer pairs. They are the same for every seed of a head, so

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_codes,
     check_numbers,
     check_pairs,
@@ -19,8 +19,8 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.networks import check_finite_predictions
-from heads.scaling import Standardiser
+from guidestore.heads.networks import check_finite_predictions
+from guidestore.heads.scaling import Standardiser
 
 ROWS_AT_ONCE = 2048
 """Of a prediction: so many rows of the kernel to all train rows are in memory."""

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from heads.checks import check_number
-from heads.guidance.affine import Affine
-from heads.scaling import CONSTANT_SHARE
+from guidestore.heads.checks import check_number
+from guidestore.heads.guidance.affine import Affine
+from guidestore.heads.scaling import CONSTANT_SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

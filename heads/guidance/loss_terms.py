@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_number, unknown_name
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_number, unknown_name
 
 LOGITS = "logits"
 """The term that goes through the frozen D_S (heads.guidance.frozen_decoder)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from heads.scaling import CONSTANT_SHARE
+from guidestore.heads.scaling import CONSTANT_SHARE
 
 
 def principal(x_nd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from heads.checks import check_numbers
-from heads.guidance.autograd import AutogradGuidance, AutogradSettings, Networked
-from heads.guidance.ridge import Ridge, RidgeSettings
-from heads.networks import run_layers
+from guidestore.heads.checks import check_numbers
+from guidestore.heads.guidance.autograd import AutogradGuidance, AutogradSettings, Networked
+from guidestore.heads.guidance.ridge import Ridge, RidgeSettings
+from guidestore.heads.networks import run_layers
 
 if TYPE_CHECKING:
     import torch
 
-    from heads.guidance.autograd_training import Networks
+    from guidestore.heads.guidance.autograd_training import Networks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from heads.checks import check_numbers
-from heads.guidance.affine import Affine
+from guidestore.heads.checks import check_numbers
+from guidestore.heads.guidance.affine import Affine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

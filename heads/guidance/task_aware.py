@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from embeddings.errors import InvalidInputError
-from heads.guidance.autoencoder import Autoencoder, AutoencoderSettings
-from heads.guidance.loss_terms import LOGITS
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.guidance.autoencoder import Autoencoder, AutoencoderSettings
+from guidestore.heads.guidance.loss_terms import LOGITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from heads.checks import check_number
-from heads.guidance.autograd import AutogradGuidance, AutogradSettings, Networked
-from heads.networks import check_finite_predictions, run_layers
+from guidestore.heads.checks import check_number
+from guidestore.heads.guidance.autograd import AutogradGuidance, AutogradSettings, Networked
+from guidestore.heads.networks import check_finite_predictions, run_layers
 
 if TYPE_CHECKING:
     import torch
 
-    from heads.guidance.autograd_training import Networks
+    from guidestore.heads.guidance.autograd_training import Networks
 
 LOG_VARIANCES = (-8.0, 8.0)
 """Of standardised codes: below 0.0003 or above 3,000 says nothing that helps, and exp of more overflows."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.calibrated import Calibrated
-from heads.onnx_graph.fusions import fused_views
-from heads.onnx_graph.graph import Value, layered, linear, nearest, standardised
-from heads.onnx_graph.guidance import Config, Tensors, Written
-from heads.onnx_graph.trees import boosted, walked
-from heads.transfer.preparation import CLIP_SD
-from heads.transfer.targets import FLOOR
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.calibrated import Calibrated
+from guidestore.heads.onnx_graph.fusions import fused_views
+from guidestore.heads.onnx_graph.graph import Value, layered, linear, nearest, standardised
+from guidestore.heads.onnx_graph.guidance import Config, Tensors, Written
+from guidestore.heads.onnx_graph.trees import boosted, walked
+from guidestore.heads.transfer.preparation import CLIP_SD
+from guidestore.heads.transfer.targets import FLOOR
 
 
 def decoded(x: Value, config: Config, tensors: Tensors) -> Value:

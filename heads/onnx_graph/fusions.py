@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.fusion.late import Late
-from heads.fusion.learnt import LearntFusion
-from heads.onnx_graph.graph import Value, linear, standardised
-from heads.registry import load_fusion
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.fusion.late import Late
+from guidestore.heads.fusion.learnt import LearntFusion
+from guidestore.heads.onnx_graph.graph import Value, linear, standardised
+from guidestore.heads.registry import load_fusion
 
 
 class GraphMaths:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.onnx_graph.graph import Value, layered, nearest, squared_distances, standardised, unstandardised
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.onnx_graph.graph import Value, layered, nearest, squared_distances, standardised, unstandardised
 
 type Config = Mapping[str, Any]
 type Tensors = Mapping[str, np.ndarray]

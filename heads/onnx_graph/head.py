@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.baselines.ensemble import ENSEMBLE
-from heads.baselines.train import predict_baseline
-from heads.input_rows import BASELINE_ROWS, GUIDED, Component, predict_row
-from heads.onnx_graph.decoders import decoded
-from heads.onnx_graph.graph import Graph, Value
-from heads.onnx_graph.guidance import guided
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.baselines.ensemble import ENSEMBLE
+from guidestore.heads.baselines.train import predict_baseline
+from guidestore.heads.input_rows import BASELINE_ROWS, GUIDED, Component, predict_row
+from guidestore.heads.onnx_graph.decoders import decoded
+from guidestore.heads.onnx_graph.graph import Graph, Value
+from guidestore.heads.onnx_graph.guidance import guided
 
 INPUT, OUTPUT = "z_inferior", "probabilities"
 """Of the model: float32 (n, d_I) and float64 (n, k)."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from heads.onnx_graph.graph import Value
+from guidestore.heads.onnx_graph.graph import Value
 
 _ML = "ai.onnx.ml"
 

@@ -7,16 +7,16 @@ runs: `mcnemar`, `delong`, `corrected_resampled_t` over splits, and `holm` over 
 scipy and statsmodels load inside the functions that use them.
 """
 
-from heads.significance.bootstrap import DrawnMetrics, draw_metrics
-from heads.significance.comparison import Comparison, compare
-from heads.significance.delong import DeLong, delong
-from heads.significance.guidance_effect import VERDICTS, GuidanceEffect, GuidedRow, Verdict, guidance_effect
-from heads.significance.intervals import Interval, interval_of
-from heads.significance.mcnemar import McNemar, mcnemar, median_p
-from heads.significance.multiplicity import holm
-from heads.significance.predictions import RunPredictions, on_common_cases
-from heads.significance.splits import ResampledT, corrected_resampled_t
-from heads.significance.training_luck import TrainingLuck
+from guidestore.heads.significance.bootstrap import DrawnMetrics, draw_metrics
+from guidestore.heads.significance.comparison import Comparison, compare
+from guidestore.heads.significance.delong import DeLong, delong
+from guidestore.heads.significance.guidance_effect import VERDICTS, GuidanceEffect, GuidedRow, Verdict, guidance_effect
+from guidestore.heads.significance.intervals import Interval, interval_of
+from guidestore.heads.significance.mcnemar import McNemar, mcnemar, median_p
+from guidestore.heads.significance.multiplicity import holm
+from guidestore.heads.significance.predictions import RunPredictions, on_common_cases
+from guidestore.heads.significance.splits import ResampledT, corrected_resampled_t
+from guidestore.heads.significance.training_luck import TrainingLuck
 
 __all__ = [
     "VERDICTS",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.significance.bootstrap import DrawnMetrics
-from heads.significance.intervals import Interval, interval_of, p_value_of
-from heads.significance.training_luck import TrainingLuck
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.significance.bootstrap import DrawnMetrics
+from guidestore.heads.significance.intervals import Interval, interval_of, p_value_of
+from guidestore.heads.significance.training_luck import TrainingLuck
 
 ROUNDING = 1e-12
 """Far above what float64 sums of metrics lose, far below any difference that cases can make."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.significance.intervals import CONFIDENCE, Interval
-from heads.significance.predictions import RunPredictions, check_pair
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.significance.intervals import CONFIDENCE, Interval
+from guidestore.heads.significance.predictions import RunPredictions, check_pair
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.significance.bootstrap import DrawnMetrics
-from heads.significance.comparison import Comparison, check_same_units, compare
-from heads.significance.intervals import Interval, interval_of
-from heads.significance.training_luck import training_luck
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.significance.bootstrap import DrawnMetrics
+from guidestore.heads.significance.comparison import Comparison, check_same_units, compare
+from guidestore.heads.significance.intervals import Interval, interval_of
+from guidestore.heads.significance.training_luck import training_luck
 
 Verdict = Literal["guidance helps", "capacity, not guidance", "self-training, not guidance", "no effect", "hurts"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError
 
 CONFIDENCE = 0.95
 """Of every interval, two-sided."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embeddings.errors import InvalidInputError
-from heads.significance.predictions import RunPredictions, check_pair
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.significance.predictions import RunPredictions, check_pair
 
 EXACT_BELOW = 25
 """Discordant cases below which the binomial test stands in for chi-squared: the usual rule for its approximation."""

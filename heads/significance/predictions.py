@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_labels
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_labels
 
 Unit = tuple[str | int, ...]
 """What two runs must share to be a pair, as (split, fold, seed)."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import check_number
-from heads.significance.intervals import CONFIDENCE, Interval
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_number
+from guidestore.heads.significance.intervals import CONFIDENCE, Interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.significance.bootstrap import DrawnMetrics
+from guidestore.heads.significance.bootstrap import DrawnMetrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from heads.training.head import Classes, Diverged, Head, Trained
-from heads.training.losses import CrossEntropy, loss_of
-from heads.training.reader import Reader
-from heads.training.stack import Stack
+from guidestore.heads.training.head import Classes, Diverged, Head, Trained
+from guidestore.heads.training.losses import CrossEntropy, loss_of
+from guidestore.heads.training.reader import Reader
+from guidestore.heads.training.stack import Stack
 
 LEAVE_SHARE = 0.125
 """Finished heads leave the batch once they are this share of it: leaving copies all that stay."""

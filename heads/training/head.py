@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.networks import Layers
+from guidestore.heads.networks import Layers
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -8,8 +8,8 @@ from typing import cast
 import numpy as np
 import torch
 
-from heads.training.head import Classes, Head, SoftClasses, Values
-from heads.training.sharing import Arrays
+from guidestore.heads.training.head import Classes, Head, SoftClasses, Values
+from guidestore.heads.training.sharing import Arrays
 
 SHORTEST = 1e-8
 """Vectors shorter than this have no direction, as in torch.nn.functional.cosine_similarity."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from embeddings.errors import InvalidInputError
-from heads.training.head import Classes, Diverged, Head, Trained
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.training.head import Classes, Diverged, Head, Trained
 
 CPU_BYTES = 32 * 2**20
 """Of what every step touches: about a last-level cache. On one core with 32 MB of L3, a step of a 1536-50-3 head took

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from heads.training.draws import dropout_uniforms, row_uniforms
-from heads.training.head import Classes, Head
-from heads.training.sharing import blocks_of, find_readings, group_numbers, together
+from guidestore.heads.training.draws import dropout_uniforms, row_uniforms
+from guidestore.heads.training.head import Classes, Head
+from guidestore.heads.training.sharing import blocks_of, find_readings, group_numbers, together
 
 
 class Reader:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from heads.networks import MOMENTUM, Layers
-from heads.training.draws import initial_layer
-from heads.training.head import Classes, Diverged, Head, Trained
-from heads.training.sharing import Arrays
+from guidestore.heads.networks import MOMENTUM, Layers
+from guidestore.heads.training.draws import initial_layer
+from guidestore.heads.training.head import Classes, Diverged, Head, Trained
+from guidestore.heads.training.sharing import Arrays
 
 WORTH = 0.75
 """Rows per dimension below which it is done: above, the smaller products do not pay for the basis."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.training.head import Classes, Head
+from guidestore.heads.training.head import Classes, Head
 
 
 class Arrays:

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.optim.sgd import sgd
 
-from heads.networks import MOMENTUM, Layers
-from heads.training.draws import initial_layer
-from heads.training.head import Head
-from heads.training.sharing import Block
+from guidestore.heads.networks import MOMENTUM, Layers
+from guidestore.heads.training.draws import initial_layer
+from guidestore.heads.training.head import Head
+from guidestore.heads.training.sharing import Block
 
 
 class Stack:

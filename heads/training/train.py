@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
-from embeddings.errors import InvalidInputError
-from heads.training.batch import train_batch
-from heads.training.head import Diverged, Head, Trained
-from heads.training.memory import heads_at_once, in_batches
-from heads.training.row_space import RowSpaces
-from heads.training.sharing import find_readings, together
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.training.batch import train_batch
+from guidestore.heads.training.head import Diverged, Head, Trained
+from guidestore.heads.training.memory import heads_at_once, in_batches
+from guidestore.heads.training.row_space import RowSpaces
+from guidestore.heads.training.sharing import find_readings, together
 
 
 def train(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import PairedCodes
-from heads.checks import check_seed
-from heads.input_rows import S_PLUS_I, I, S
-from heads.transfer.cases import Cases
-from heads.transfer.inner_cv import shows_all_classes
-from heads.transfer.lesson import Lesson
-from heads.transfer.students.protocol import build_student
-from heads.transfer.teacher import MARGIN
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.checks import check_seed
+from guidestore.heads.input_rows import S_PLUS_I, I, S
+from guidestore.heads.transfer.cases import Cases
+from guidestore.heads.transfer.inner_cv import shows_all_classes
+from guidestore.heads.transfer.lesson import Lesson
+from guidestore.heads.transfer.students.protocol import build_student
+from guidestore.heads.transfer.teacher import MARGIN
 
 Kind = Literal["superior archive", "label transfer", "clean or noisy labels", "none", "unknown"]
 

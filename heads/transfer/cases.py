@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embeddings.types import PairedCodes
-from heads.guidance.controls import shuffle_pairs
-from heads.input_rows import S_PLUS_I, I
-from heads.transfer.inner_cv import Split, inner_splits
-from heads.transfer.preparation import Preparation
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.guidance.controls import shuffle_pairs
+from guidestore.heads.input_rows import S_PLUS_I, I
+from guidestore.heads.transfer.inner_cv import Split, inner_splits
+from guidestore.heads.transfer.preparation import Preparation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from heads.checks import check_codes, unknown_name
-from heads.transfer.preparation import Preparation
-from heads.transfer.students.protocol import STUDENTS, Student, Tensors, student_class
+from guidestore.heads.checks import check_codes, unknown_name
+from guidestore.heads.transfer.preparation import Preparation
+from guidestore.heads.transfer.students.protocol import STUDENTS, Student, Tensors, student_class
 
 
 class StudentDecoder:

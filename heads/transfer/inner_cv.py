@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.types import PairedCodes
+from guidestore.embeddings.types import PairedCodes
 
 FOLDS = 5
 """Of one inner cross-validation; a class of fewer cases is held out in as many folds as it has cases."""

@@ -8,11 +8,11 @@ from itertools import product
 
 import numpy as np
 
-from heads.transfer.cases import Cases
-from heads.transfer.inner_cv import balanced_accuracy
-from heads.transfer.students.protocol import Student, Tensors
-from heads.transfer.targets import one_hot
-from heads.transfer.teacher import Teacher
+from guidestore.heads.transfer.cases import Cases
+from guidestore.heads.transfer.inner_cv import balanced_accuracy
+from guidestore.heads.transfer.students.protocol import Student, Tensors
+from guidestore.heads.transfer.targets import one_hot
+from guidestore.heads.transfer.teacher import Teacher
 
 WEIGHTS = (0.0, 0.1, 0.3, 1.0)
 """Of a taught case beside a labelled one. 0, no teacher, is what the choice falls back on."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from heads.checks import take_tensor
-from heads.scaling import CONSTANT_SHARE
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import take_tensor
+from guidestore.heads.scaling import CONSTANT_SHARE
 
 CLIP_SD = 4.0
 """Standardised values are clipped here: a single far case would else turn a principal axis towards itself."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.transfer.cases import Cases
-from heads.transfer.inner_cv import balanced_accuracy, draw_folds, shows_all_classes
-from heads.transfer.students.protocol import Student, build_student
-from heads.transfer.targets import one_hot
+from guidestore.heads.transfer.cases import Cases
+from guidestore.heads.transfer.inner_cv import balanced_accuracy, draw_folds, shows_all_classes
+from guidestore.heads.transfer.students.protocol import Student, build_student
+from guidestore.heads.transfer.targets import one_hot
 
 TEACHERS = ("ridge", "logistic")
 """Families among which the teacher is chosen: what a few tens of labels can fit."""

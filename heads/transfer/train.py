@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import PairedCodes
-from heads.checks import check_flag, check_number, check_seed, unknown_name
-from heads.choice import Choice
-from heads.errors import DivergedError
-from heads.guidance.controls import SHUFFLED, shuffle_pairs
-from heads.input_rows import S_PLUS_I, SELF_TRAINING, TAUGHT, Component, I, S, TrainedHead
-from heads.metrics import evaluate
-from heads.protocol import GuidanceModel
-from heads.registry import build_guidance
-from heads.transfer.cases import Cases
-from heads.transfer.decoder import StudentDecoder
-from heads.transfer.inner_cv import inner_splits, shows_all_classes
-from heads.transfer.lesson import Chosen, Lesson
-from heads.transfer.preparation import Preparation
-from heads.transfer.students.protocol import Student, build_student
-from heads.transfer.teacher import MARGIN, Teacher, choose_teacher
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.checks import check_flag, check_number, check_seed, unknown_name
+from guidestore.heads.choice import Choice
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.guidance.controls import SHUFFLED, shuffle_pairs
+from guidestore.heads.input_rows import S_PLUS_I, SELF_TRAINING, TAUGHT, Component, I, S, TrainedHead
+from guidestore.heads.metrics import evaluate
+from guidestore.heads.protocol import GuidanceModel
+from guidestore.heads.registry import build_guidance
+from guidestore.heads.transfer.cases import Cases
+from guidestore.heads.transfer.decoder import StudentDecoder
+from guidestore.heads.transfer.inner_cv import inner_splits, shows_all_classes
+from guidestore.heads.transfer.lesson import Chosen, Lesson
+from guidestore.heads.transfer.preparation import Preparation
+from guidestore.heads.transfer.students.protocol import Student, build_student
+from guidestore.heads.transfer.teacher import MARGIN, Teacher, choose_teacher
 
 LABEL_TRANSFER = "label_transfer"
 """The guidance of row T(I), as tables name it."""

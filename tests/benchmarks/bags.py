@@ -12,8 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from embeddings.store import EmbeddingStore
-from embeddings.types import Bag, CodeSetKey, EncoderSpec
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import Bag, CodeSetKey, EncoderSpec
 from tests.benchmarks.measuring import median_ms, show
 
 BAGS = 20

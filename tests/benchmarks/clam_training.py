@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embeddings.store import EmbeddingStore
-from embeddings.types import Bag, CodeSetKey, EncoderSpec
-from encoders.clam import ClamSB, clam_small
-from encoders.training import PAPER_BAGS, TrainingSettings, train_classifier
-from flows import sources
-from flows.sources import BagSource, ItemView
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import Bag, CodeSetKey, EncoderSpec
+from guidestore.encoders.clam import ClamSB, clam_small
+from guidestore.encoders.training import PAPER_BAGS, TrainingSettings, train_classifier
+from guidestore.flows.encoding import sources
+from guidestore.flows.encoding.sources import BagSource, ItemView
 from tests.benchmarks.measuring import show
 
 CASES, TILES, DIM = 12, 5_000, 1_024

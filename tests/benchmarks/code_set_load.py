@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
 from tests.benchmarks.measuring import median_ms, show
 
 CASES, DIM = 1_500, 512

@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from embeddings.commit_log import CommitLog
-from embeddings.records import Entry, FileRef
-from embeddings.storage import LocalStorage
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.commit_log import CommitLog
+from guidestore.embeddings.records import Entry, FileRef
+from guidestore.embeddings.storage import LocalStorage
+from guidestore.embeddings.store import EmbeddingStore
 from tests.benchmarks.measuring import show
 
 PROCESSES, COMMITS = 8, 100

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from embeddings.store import EmbeddingStore
-from flows.experiment_derm7pt import PRESETS
-from flows.guide import guide
-from flows.import_codes import import_codes
-from flows.settings import GuideSettings
-from flows.stored_predictions import load_predictions
-from flows.stored_runs import load_runs
-from flows.table2 import TASKS, build_table2
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.import_codes import import_codes
+from guidestore.flows.guiding.guide import guide
+from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.paper.derm7pt import PRESETS
+from guidestore.flows.paper.table2 import TASKS, build_table2
+from guidestore.flows.results.predictions import load_predictions
+from guidestore.flows.results.runs import load_runs
+from guidestore.warehouse.cohorts.cohort import CohortTables, add_cohort
+from guidestore.warehouse.cohorts.derm7pt import CLASSES, SPLIT
 from tests.benchmarks.measuring import show
-from warehouse.cohorts.cohort import CohortTables, add_cohort
-from warehouse.cohorts.derm7pt import CLASSES, SPLIT
 
 PARTS = {"train": 413, "val": 203, "test": 395}
 CODE_DIM, HIDDEN_STATES = 2_048, 24

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from embeddings.types import Bag
-from encoders.pathology_models import MODELS
-from encoders.protocol import Encoder
-from encoders.registry import build_encoder, patch_encoder_facts
-from encoders.slides.encode import encode_slides
-from encoders.slides.stream import SlideJob, TileBatch, stream_slides
-from encoders.slides.tiling import TilingSettings
-from encoders.timm_patch import build_network
+from guidestore.embeddings.types import Bag
+from guidestore.encoders.pathology_models import MODELS
+from guidestore.encoders.protocol import Encoder
+from guidestore.encoders.registry import build_encoder, patch_encoder_facts
+from guidestore.encoders.slides.encode import encode_slides
+from guidestore.encoders.slides.stream import SlideJob, TileBatch, stream_slides
+from guidestore.encoders.slides.tiling import TilingSettings
+from guidestore.encoders.timm_patch import build_network
 from tests.benchmarks.measuring import show
 
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))

@@ -26,14 +26,14 @@ from typing import Any
 
 import httpx
 
-from embeddings.store import EmbeddingStore
-from flows.cohorts import add_derm7pt, add_radpath
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.cohorts import add_derm7pt, add_radpath
+from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
+from guidestore.warehouse.cohorts.phantom import generate_phantom
 from tests.benchmarks.measuring import show
-from tests.flows.serving import RETRAIN
-from tests.flows.waiting import free_port
+from tests.flows.serving.server import RETRAIN
+from tests.flows.serving.waiting import free_port
 from tests.report_store import make_store
-from warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
-from warehouse.cohorts.phantom import generate_phantom
 
 RETRAINS = 3
 
@@ -68,10 +68,10 @@ def works(folder: Path, cases: int) -> list[Work]:
 
 def encode_times(work: Work, folder: Path) -> list[tuple[float, float, float]]:
     """Of each repeat the seconds of the plain function, and of the flow until it is Completed and until it returns."""
-    from flows.deployments.encode import EncodeForm
-    from flows.deployments.encode import encode as flow
-    from flows.encode import encode
-    from flows.settings import EncodeSettings
+    from guidestore.flows.encoding.encode import encode
+    from guidestore.flows.encoding.settings import EncodeSettings
+    from guidestore.flows.serving.encode import EncodeForm
+    from guidestore.flows.serving.encode import encode as flow
 
     taken = []
     for _ in range(1 + work.repeats):
@@ -125,7 +125,7 @@ def main() -> None:
         os.environ |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "OMP_NUM_THREADS": "1"}
         to_encode = works(folder, cases)
         trained = make_store(folder)
-        serve = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)]
+        serve = [sys.executable, "-m", "guidestore", "serve", "--port", str(port)]
         environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
         began = time.monotonic()
         process = subprocess.Popen([*serve, "--store", str(trained)], env=environment, stdout=subprocess.PIPE)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from heads.decoders.logistic import Logistic
-from heads.fitting import needs_decoder
-from heads.registry import GUIDANCE, build_guidance
+from guidestore.heads.decoders.logistic import Logistic
+from guidestore.heads.fitting import needs_decoder
+from guidestore.heads.registry import GUIDANCE, build_guidance
 from tests.benchmarks.measuring import show
 from tests.heads.test_mfeat import DATA, view
 

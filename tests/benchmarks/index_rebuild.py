@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from embeddings import checkpoints
-from embeddings.canonical import sha256_of
-from embeddings.records import Entry, FileRef
-from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
-from warehouse.indexer import build_index
+from guidestore.embeddings import checkpoints
+from guidestore.embeddings.canonical import sha256_of
+from guidestore.embeddings.records import Entry, FileRef
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
+from guidestore.warehouse.indexer import build_index
 
 BAGS, CODES, RUNS, BATCH, DIM = 60_000, 38_400, 1_600, 64, 256
 TARGET_S = 2.0

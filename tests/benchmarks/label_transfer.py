@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from heads.transfer.train import TransferJob, train_transfer
+from guidestore.heads.transfer.train import TransferJob, train_transfer
 from tests.benchmarks.measuring import show
 from tests.heads.test_transfer_mfeat import accuracies, digits
 

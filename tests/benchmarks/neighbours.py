@@ -15,8 +15,8 @@ from functools import partial
 
 import numpy as np
 
-from embeddings.index.exact import ExactIndex
-from embeddings.index.faiss_index import FaissIndex, build
+from guidestore.embeddings.index.exact import ExactIndex
+from guidestore.embeddings.index.faiss_index import FaissIndex, build
 from tests.benchmarks.measuring import median_ms, show
 
 DIM, CLUSTERS, INNER_DIM, QUERIES = 256, 500, 32, 200

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from encoders import colour_texture as steps
-from encoders.photographs import load_photograph
-from encoders.registry import build_encoder
+from guidestore.encoders import colour_texture as steps
+from guidestore.encoders.photographs import load_photograph
+from guidestore.encoders.registry import build_encoder
+from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
 from tests.benchmarks.measuring import median_ms, show
-from warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
 
 REPEATS = 5
 

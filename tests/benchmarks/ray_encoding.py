@@ -20,15 +20,15 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from embeddings.store import EmbeddingStore
-from flows.cohorts import add_radpath
-from flows.encode import encode_cases
-from flows.reporting import EncodeReport, no_progress
-from flows.runners import Runner
-from flows.settings import EncodeSettings
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.cohorts import add_radpath
+from guidestore.flows.encoding.encode import encode_cases
+from guidestore.flows.encoding.settings import EncodeSettings
+from guidestore.flows.work.reporting import EncodeReport, no_progress
+from guidestore.flows.work.runners import Runner
+from guidestore.warehouse.cohorts.phantom import generate_phantom
 from tests.benchmarks.measuring import show
-from tests.flows.ray_nodes import running_cluster
-from warehouse.cohorts.phantom import generate_phantom
+from tests.flows.cluster.ray_nodes import running_cluster
 
 BAR = 1.3
 WARM_UP = 0.37
@@ -68,7 +68,7 @@ def main() -> None:
                 timed("one process", lambda asked=asked: encode_cases(asked, no_progress))
 
         def on_ray(name: str, batches: Any) -> None:
-            from flows.on_ray.encode import EncodeOnRay
+            from guidestore.flows.cluster.encode import EncodeOnRay
 
             EncodeOnRay(settings(target_mpp=WARM_UP), no_progress).cases(batches)
             for _ in range(repeats):
@@ -78,7 +78,7 @@ def main() -> None:
         plain()
         with running_cluster() as cluster:
             os.environ.update(cluster.environment)
-            from flows.on_ray.flow import run_on_ray  # not before: Ray reads its environment once
+            from guidestore.flows.cluster.flow import run_on_ray  # not before: Ray reads its environment once
 
             runner = Runner(task_runner="ray", ray_address=cluster.address)
             for name in ("1 Ray worker", "2 Ray workers"):

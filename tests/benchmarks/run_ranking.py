@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.catalog import open_catalog
+from guidestore.warehouse.indexer import build_index
 from tests.benchmarks.measuring import median_ms, show
-from warehouse.catalog import open_catalog
-from warehouse.indexer import build_index
 
 CHUNK, CASES, TARGET_S = 1_000, 28, 1.0
 METRICS = ("balanced_accuracy", "f1_micro", "auroc", "log_loss")

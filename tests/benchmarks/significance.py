@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from embeddings.rows import SCHEMAS
-from embeddings.store import EmbeddingStore
-from flows.stored_predictions import load_predictions
-from heads.significance import RunPredictions, draw_metrics
-from heads.significance.bootstrap import DRAWS
-from heads.significance.drawn_metrics import METRICS
+from guidestore.embeddings.rows import SCHEMAS
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.results.predictions import load_predictions
+from guidestore.heads.significance import RunPredictions, draw_metrics
+from guidestore.heads.significance.bootstrap import DRAWS
+from guidestore.heads.significance.drawn_metrics import METRICS
 from tests.benchmarks.measuring import show
 
 RUNS, CASES = 1_000, 400

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from embeddings.types import Bag
-from encoders.registry import build_encoder
-from encoders.slides.encode import encode_slides
-from encoders.slides.stream import SlideJob
-from encoders.slides.tiling import TilingSettings
+from guidestore.embeddings.types import Bag
+from guidestore.encoders.registry import build_encoder
+from guidestore.encoders.slides.encode import encode_slides
+from guidestore.encoders.slides.stream import SlideJob
+from guidestore.encoders.slides.tiling import TilingSettings
 from tests.benchmarks.measuring import show
 
 TILE_PX = 512

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
-from warehouse.catalog import open_catalog
-from warehouse.indexer import build_index
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
+from guidestore.warehouse.catalog import open_catalog
+from guidestore.warehouse.indexer import build_index
 
 DIM, CHUNK, TARGET = 256, 50_000, 8.0
 SQL = f"""

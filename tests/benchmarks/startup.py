@@ -28,9 +28,9 @@ def median_s(*arguments: str) -> float:
 
 
 def main() -> None:
-    from embeddings.store import EmbeddingStore
-    from flows.output import show_rows
-    from warehouse.indexer import build_index
+    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.warehouse.indexer import build_index
 
     with tempfile.TemporaryDirectory() as folder:
         build_index(EmbeddingStore.create(Path(folder) / "store"))
@@ -48,7 +48,7 @@ def main() -> None:
             ("guidestore --help", ("--help",)),
             ('guidestore sql "SELECT 1"', ("sql", "SELECT 1", "--store", str(Path(folder) / "store"))),
         ):
-            seconds = median_s("-m", "flows.cli", *arguments)
+            seconds = median_s("-m", "guidestore", *arguments)
             rows.append({"command": name, "seconds": seconds, "ratio": seconds / bare})
     show_rows(rows, ("command", "seconds", "ratio"), "table", f"median of {REPEATS} runs; target: under 1 s")
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embeddings.store import EmbeddingStore
-from flows import sweep as sweeps
-from flows.import_codes import import_codes
-from flows.sweep_file import SweepFile
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.import_codes import import_codes
+from guidestore.flows.sweeps import run as sweeps
+from guidestore.flows.sweeps.file import SweepFile
+from guidestore.warehouse.cohorts.cohort import CohortTables, add_cohort
 from tests.benchmarks.measuring import show
-from warehouse.cohorts.cohort import CohortTables, add_cohort
 
 PARTS = {"train": 165, "val": 28, "test": 28}
 D_I, D_S, CLASSES = 1_024, 512, ("G", "O", "A")
@@ -66,7 +66,7 @@ def the_sweep(folds: int) -> SweepFile:
 
 def sweep_seconds(root: Path, folds: int) -> tuple[float, float, int]:
     """(whole, of it in training summed over both workers and halved, runs)."""
-    from heads import row_training
+    from guidestore.heads import row_training
 
     spent, fit_g, fit_d = [0.0], row_training.fit_guidance, row_training.fit_decoders
 

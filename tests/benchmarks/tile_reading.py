@@ -21,10 +21,10 @@ from unittest import mock
 import numpy as np
 import openslide
 
-from encoders.slides import stream
-from encoders.slides.reader import Slide
-from encoders.slides.stream import SlideJob, TileBatch, stream_slides
-from encoders.slides.tiling import TileGrid, TilingSettings
+from guidestore.encoders.slides import stream
+from guidestore.encoders.slides.reader import Slide
+from guidestore.encoders.slides.stream import SlideJob, TileBatch, stream_slides
+from guidestore.encoders.slides.tiling import TileGrid, TilingSettings
 from tests.benchmarks.measuring import show
 
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
-from heads.fitting import fit_decoders, fit_guidance
-from heads.protocol import DecoderProblem, GuidanceProblem
-from heads.registry import DECODER_PRESETS, build_decoder, build_guidance
+from guidestore.heads.fitting import fit_decoders, fit_guidance
+from guidestore.heads.protocol import DecoderProblem, GuidanceProblem
+from guidestore.heads.registry import DECODER_PRESETS, build_decoder, build_guidance
 from tests.benchmarks.measuring import show
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from embeddings.store import EmbeddingStore
-from flows.effects import effects_of, spread
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.results.effects import effects_of, spread
 from tests.browsing import chromium
 from tests.commandline import guidestore
 from tests.report_store import CLASSES

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.linear import Linear
-from heads.errors import DivergedError
-from heads.fitting import fit_decoders, fit_guidance, needs_decoder
-from heads.fusion.fused import FusedDecoder
-from heads.protocol import DecoderProblem, GuidanceProblem
-from heads.registry import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.fitting import fit_decoders, fit_guidance, needs_decoder
+from guidestore.heads.fusion.fused import FusedDecoder
+from guidestore.heads.protocol import DecoderProblem, GuidanceProblem
+from guidestore.heads.registry import (
     DECODER_PRESETS,
     DECODERS,
     FUSIONS,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.store import EmbeddingStore
 
 # Every example writes real files, so its time says little about the code.
 settings.register_profile("store", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embeddings.store import EmbeddingStore
-from embeddings.types import NEVER_TRAINED, Bag, CaseCodes, CodeSetKey, EncoderSpec, FoldScope
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import NEVER_TRAINED, Bag, CaseCodes, CodeSetKey, EncoderSpec, FoldScope
 
 MRI = EncoderSpec("densenet", "1", "volumes", 4, weights_sha256="ab" * 32)
 SLIDES = EncoderSpec("pooling", "1", "bags", 6)

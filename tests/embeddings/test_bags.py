@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numcodecs import Zstd
 
-from embeddings import bags
-from embeddings.bags import CHUNK_ROWS, SHARD_ROWS, read_bag
-from embeddings.errors import CorruptArtifactError, InvalidInputError
-from embeddings.store import EmbeddingStore
-from embeddings.types import Bag
+from guidestore.embeddings import bags
+from guidestore.embeddings.bags import CHUNK_ROWS, SHARD_ROWS, read_bag
+from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import Bag
 from tests.embeddings.making import bag_key, commit_bag, files_of, flips, make_bag, same_bag
 
 

@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 import obstore
 import pytest
 
-from embeddings.bucket import BucketStorage
-from embeddings.compact import compact
-from embeddings.errors import CorruptArtifactError, NotFoundInStoreError, StorageError
-from embeddings.fsck import fsck
-from embeddings.gc import collect
-from embeddings.places import storage_at
-from embeddings.purge import purge
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.bucket import BucketStorage
+from guidestore.embeddings.compact import compact
+from guidestore.embeddings.errors import CorruptArtifactError, NotFoundInStoreError, StorageError
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.gc import collect
+from guidestore.embeddings.places import storage_at
+from guidestore.embeddings.purge import purge
+from guidestore.embeddings.store import EmbeddingStore
 from tests.embeddings.making import (
     bag_key,
     commit_codes,

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from embeddings.errors import CorruptArtifactError, InvalidInputError
-from embeddings.records import FileRef
-from embeddings.tables import read_table
-from embeddings.types import CaseCodes
+from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError
+from guidestore.embeddings.records import FileRef
+from guidestore.embeddings.tables import read_table
+from guidestore.embeddings.types import CaseCodes
 from tests.embeddings.making import commit_codes, digests, flips, make_codes, mri_key
 
 

@@ -5,10 +5,10 @@ import hashlib
 import pyarrow.parquet as pq
 import pytest
 
-from embeddings import checkpoints
-from embeddings.errors import CorruptArtifactError
-from embeddings.log_table import LOG_SCHEMA
-from embeddings.storage import LocalStorage
+from guidestore.embeddings import checkpoints
+from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.log_table import LOG_SCHEMA
+from guidestore.embeddings.storage import LocalStorage
 from tests.embeddings.making import commit_bag, commit_codes, flips, full_store, make_bag, make_codes, mri_key
 
 

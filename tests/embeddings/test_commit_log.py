@@ -5,12 +5,12 @@ import multiprocessing
 
 import pytest
 
-from embeddings import checkpoints, commit_log
-from embeddings.commit_log import CommitLog, read_commit
-from embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
-from embeddings.log_table import empty_table, fold
-from embeddings.records import AliasMove, Entry, FileRef, Removal
-from embeddings.storage import LocalStorage
+from guidestore.embeddings import checkpoints, commit_log
+from guidestore.embeddings.commit_log import CommitLog, read_commit
+from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
+from guidestore.embeddings.log_table import empty_table, fold
+from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal
+from guidestore.embeddings.storage import LocalStorage
 
 ACTOR = {"host": "example"}
 

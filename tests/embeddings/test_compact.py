@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from embeddings import compact as compaction
-from embeddings.compact import compact
-from embeddings.errors import CommitConflictError, CorruptArtifactError
-from embeddings.fsck import fsck
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings import compact as compaction
+from guidestore.embeddings.compact import compact
+from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.store import EmbeddingStore
 from tests.embeddings.making import bag_key, commit_bag, commit_codes, make_bag, make_codes, mri_key, slide_key
 
 

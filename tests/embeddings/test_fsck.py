@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from embeddings import checkpoints, commit_log
-from embeddings.fsck import fsck
-from embeddings.records import sealed_json
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings import checkpoints, commit_log
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.records import sealed_json
+from guidestore.embeddings.store import EmbeddingStore
 from tests.embeddings.making import files_of, flips, full_store
 
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from embeddings import checkpoints
-from embeddings.errors import CorruptArtifactError
-from embeddings.gc import ORPHAN_AGE_H, collect
+from guidestore.embeddings import checkpoints
+from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.gc import ORPHAN_AGE_H, collect
 from tests.embeddings.making import commit_codes, files_of, full_store, make_codes, mri_key
 
 

@@ -5,22 +5,22 @@ import hashlib
 import numpy as np
 import pytest
 
-from embeddings.compact import compact
-from embeddings.errors import (
+from guidestore.embeddings.compact import compact
+from guidestore.embeddings.errors import (
     CommitConflictError,
     CorruptArtifactError,
     GuidestoreError,
     InvalidInputError,
     NotFoundInStoreError,
 )
-from embeddings.fsck import drop_damaged, fsck
-from embeddings.gc import collect
-from embeddings.index import nearest, neighbours, open_index, stored
-from embeddings.index.exact import ExactIndex
-from embeddings.index.faiss_index import FaissIndex, build
-from embeddings.purge import purge
-from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes
+from guidestore.embeddings.fsck import drop_damaged, fsck
+from guidestore.embeddings.gc import collect
+from guidestore.embeddings.index import nearest, neighbours, open_index, stored
+from guidestore.embeddings.index.exact import ExactIndex
+from guidestore.embeddings.index.faiss_index import FaissIndex, build
+from guidestore.embeddings.purge import purge
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes
 from tests.embeddings.making import bag_key, commit_bag, commit_codes, files_of, make_bag, make_codes, mri_key
 
 METRICS = ("cosine", "euclidean")
@@ -374,7 +374,7 @@ def test_an_index_that_was_built_while_a_case_was_purged_is_refused(store, small
 def test_a_purge_while_an_index_is_committed_takes_it_too(store, small_limit, monkeypatch):
     commit_clustered(store, 150)
     other = EmbeddingStore.open(store.storage.root)
-    from embeddings.commit_log import CommitLog
+    from guidestore.embeddings.commit_log import CommitLog
 
     real = CommitLog.append
     late = [lambda: open_index(other.snapshot(), mri_key(dim=8))]

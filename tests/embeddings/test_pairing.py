@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
-from embeddings.pairing import join, labels_of, pair, parts_of
-from embeddings.types import PARTS, CaseCodes, FoldScope, PairedCodes
+from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.pairing import join, labels_of, pair, parts_of
+from guidestore.embeddings.types import PARTS, CaseCodes, FoldScope, PairedCodes
 from tests.embeddings.making import bag_key, commit_bag, commit_codes, commit_cohort, make_bag, mri_key, slide_key
 
 CLASSES = ("G", "O")

@@ -6,15 +6,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from embeddings import checkpoints
-from embeddings.commit_log import CommitLog
-from embeddings.compact import compact
-from embeddings.errors import CommitConflictError, CorruptArtifactError, NotFoundInStoreError
-from embeddings.fsck import fsck
-from embeddings.gc import collect
-from embeddings.purge import purge
-from embeddings.storage import LocalStorage
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings import checkpoints
+from guidestore.embeddings.commit_log import CommitLog
+from guidestore.embeddings.compact import compact
+from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, NotFoundInStoreError
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.gc import collect
+from guidestore.embeddings.purge import purge
+from guidestore.embeddings.storage import LocalStorage
+from guidestore.embeddings.store import EmbeddingStore
 from tests.embeddings.making import (
     bag_key,
     commit_bag,

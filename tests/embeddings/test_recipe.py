@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from embeddings.recipe import code_artifact, rows_artifact, weights_artifact
+from guidestore.embeddings.recipe import code_artifact, rows_artifact, weights_artifact
 from tests.embeddings.making import bag_key, mri_key
 
 KEY = mri_key()

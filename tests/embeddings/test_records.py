@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embeddings.errors import CorruptArtifactError
-from embeddings.records import (
+from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.records import (
     AliasMove,
     Commit,
     Entry,

@@ -5,11 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from embeddings.compact import compact
-from embeddings.errors import AmbiguousNameError, CorruptArtifactError, FoldLeakageError, NotFoundInStoreError
-from embeddings.snapshot import fold_allows
-from embeddings.store import EmbeddingStore
-from embeddings.types import NEVER_TRAINED, UNKNOWN_TRAINING, FoldScope
+from guidestore.embeddings.compact import compact
+from guidestore.embeddings.errors import (
+    AmbiguousNameError,
+    CorruptArtifactError,
+    FoldLeakageError,
+    NotFoundInStoreError,
+)
+from guidestore.embeddings.snapshot import fold_allows
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import NEVER_TRAINED, UNKNOWN_TRAINING, FoldScope
 from tests.embeddings.making import (
     bag_key,
     commit_bag,

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from embeddings import checkpoints
-from embeddings.compact import compact
-from embeddings.errors import InvalidInputError, NotFoundInStoreError
-from embeddings.fsck import fsck
-from embeddings.gc import collect
-from embeddings.purge import purge
-from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes
+from guidestore.embeddings import checkpoints
+from guidestore.embeddings.compact import compact
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.gc import collect
+from guidestore.embeddings.purge import purge
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes
 from tests.embeddings.making import bag_key, commit_bag, commit_codes, make_bag, mri_key
 
 CASES = [f"C{i}" for i in range(6)]

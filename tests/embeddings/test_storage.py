@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
-from embeddings.places import storage_at
-from embeddings.storage import LocalStorage, disk_errors
+from guidestore.embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
+from guidestore.embeddings.places import storage_at
+from guidestore.embeddings.storage import LocalStorage, disk_errors
 
 
 @pytest.fixture

@@ -7,18 +7,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from embeddings.errors import (
+from guidestore.embeddings.errors import (
     AmbiguousNameError,
     CorruptArtifactError,
     InvalidInputError,
     InvalidNameError,
     NotFoundInStoreError,
 )
-from embeddings.fsck import fsck
-from embeddings.gc import collect
-from embeddings.rows import SCHEMAS
-from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.gc import collect
+from guidestore.embeddings.rows import SCHEMAS
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes
 from tests.embeddings.making import (
     bag_key,
     commit_bag,
@@ -337,7 +337,7 @@ def test_weights_of_two_recipes_with_equal_bytes_share_a_file(store):
 
 def test_a_commit_says_who_and_with_what(store):
     commit_codes(store, make_codes(["C1"], mri_key()))
-    from embeddings.commit_log import read_commit
+    from guidestore.embeddings.commit_log import read_commit
 
     actor = read_commit(store.storage, 1).actor
     assert set(actor) == {"host", "flow_run_id", "git_sha", "environment"}

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from embeddings.bags import CHUNK_ROWS, SHARD_ROWS
-from embeddings.fsck import fsck
-from embeddings.log_table import LOG_SCHEMA
-from embeddings.rows import SCHEMAS
-from embeddings.store import EmbeddingStore
-from embeddings.types import Bag
+from guidestore.embeddings.bags import CHUNK_ROWS, SHARD_ROWS
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.log_table import LOG_SCHEMA
+from guidestore.embeddings.rows import SCHEMAS
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import Bag
 
 FIXTURE = Path(__file__).parents[1] / "fixtures/format1"
 DOCUMENT = (Path(__file__).parents[2] / "docs/store-format.md").read_text()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embeddings.canonical import canonical_json, sha256_of
-from embeddings.errors import InvalidInputError, InvalidNameError
-from embeddings.types import (
+from guidestore.embeddings.canonical import canonical_json, sha256_of
+from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
+from guidestore.embeddings.types import (
     MAX_NAME_CHARS,
     NEVER_TRAINED,
     UNKNOWN_TRAINING,

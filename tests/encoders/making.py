@@ -10,10 +10,10 @@ import numpy as np
 import tifffile
 import torch
 
-from embeddings.types import Bag
-from encoders.registry import TRAINED, build_encoder
-from encoders.trainable import TrainableEncoder
-from encoders.weights import tensors_of
+from guidestore.embeddings.types import Bag
+from guidestore.encoders.registry import TRAINED, build_encoder
+from guidestore.encoders.trainable import TrainableEncoder
+from guidestore.encoders.weights import tensors_of
 
 PATCH_DIM = 6
 
@@ -47,11 +47,11 @@ def photographs(count: int, seed: int = 0, size: int = 80) -> np.ndarray:
 
 def module_of(name: str) -> TrainableEncoder:
     """A small module of the trained encoder `name`, with weights drawn from seed 0."""
-    from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig
-    from encoders.clam import ClamConfig, ClamMB, ClamSB
-    from encoders.densenet3d import DenseNet3d, DenseNet3dConfig
-    from encoders.inception_multitask import InceptionConfig, InceptionMultitask
-    from encoders.mean_pooling import MeanPooling, MeanPoolingConfig
+    from guidestore.encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig
+    from guidestore.encoders.clam import ClamConfig, ClamMB, ClamSB
+    from guidestore.encoders.densenet3d import DenseNet3d, DenseNet3dConfig
+    from guidestore.encoders.inception_multitask import InceptionConfig, InceptionMultitask
+    from guidestore.encoders.mean_pooling import MeanPooling, MeanPoolingConfig
 
     clam = ClamConfig(PATCH_DIM, 8, 4, n_classes=3, k_sample=2)
     modules: dict[str, Callable[[], TrainableEncoder]] = {

@@ -18,15 +18,15 @@ import numpy as np
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig
-from encoders.densenet3d import DenseNet3d
-from encoders.registry import build_encoder
-from encoders.slides.encode import encode_slide
-from encoders.slides.tiling import TilingSettings
-from encoders.trainable import Items, TrainableEncoder
-from encoders.training import DEMO_BAGS_TRAINING, DEMO_VOLUMES_TRAINING, TrainingSettings, train_classifier
-from encoders.volumes import DEMO_VOLUMES, load_volume
-from warehouse.cohorts.phantom import generate_phantom
+from guidestore.encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig
+from guidestore.encoders.densenet3d import DenseNet3d
+from guidestore.encoders.registry import build_encoder
+from guidestore.encoders.slides.encode import encode_slide
+from guidestore.encoders.slides.tiling import TilingSettings
+from guidestore.encoders.trainable import Items, TrainableEncoder
+from guidestore.encoders.training import DEMO_BAGS_TRAINING, DEMO_VOLUMES_TRAINING, TrainingSettings, train_classifier
+from guidestore.encoders.volumes import DEMO_VOLUMES, load_volume
+from guidestore.warehouse.cohorts.phantom import generate_phantom
 
 TILING = TilingSettings(target_mpp=1.0, tile_size_px=128)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.colour_texture import CODE_DIM, _binary_patterns
-from encoders.photographs import load_photograph
-from encoders.registry import build_encoder
-from warehouse.cohorts.derm7pt import read_derm7pt
-from warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
+from guidestore.encoders.colour_texture import CODE_DIM, _binary_patterns
+from guidestore.encoders.photographs import load_photograph
+from guidestore.encoders.registry import build_encoder
+from guidestore.warehouse.cohorts.derm7pt import read_derm7pt
+from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import copy
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from encoders.protocol import Encoder
-from encoders.registry import encoder_names
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.protocol import Encoder
+from guidestore.encoders.registry import encoder_names
 from tests.encoders.making import batch_for, encoder_of
 
 pytestmark = pytest.mark.parametrize("name", encoder_names())

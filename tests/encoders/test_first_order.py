@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoders.registry import build_encoder
+from guidestore.encoders.registry import build_encoder
 from tests.encoders.making import volumes
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from embeddings.errors import InvalidInputError
-from encoders.hub import fetch_weights, file_sha256, read_weights
-from encoders.pathology_models import MODELS, PatchModel
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.hub import fetch_weights, file_sha256, read_weights
+from guidestore.encoders.pathology_models import MODELS, PatchModel
 
 CONTENT = save({"a.weight": torch.arange(6.0)})
 

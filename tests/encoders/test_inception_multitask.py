@@ -9,14 +9,14 @@ import pytest
 import timm
 import torch
 
-from embeddings.errors import InvalidInputError
-from encoders.hub import file_sha256
-from encoders.inception_multitask import CODE_DIMS, InceptionConfig, InceptionMultitask
-from encoders.photograph_augmentation import turned
-from encoders.presets import trainable
-from encoders.registry import build_encoder
-from encoders.training import TrainingSettings, train_classifier
-from encoders.weights import tensors_of
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.hub import file_sha256
+from guidestore.encoders.inception_multitask import CODE_DIMS, InceptionConfig, InceptionMultitask
+from guidestore.encoders.photograph_augmentation import turned
+from guidestore.encoders.presets import trainable
+from guidestore.encoders.registry import build_encoder
+from guidestore.encoders.training import TrainingSettings, train_classifier
+from guidestore.encoders.weights import tensors_of
 from tests.encoders.making import module_of, photographs
 
 SHORT = TrainingSettings(epochs=2, patience=2, batch_size=6, learning_rate=1e-3)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig, abmil
-from encoders.augmentation import light, paper
-from encoders.clam import ClamMB, ClamSB, clam_small
-from encoders.densenet3d import DenseNet3d, densenet121
+from guidestore.encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig, abmil
+from guidestore.encoders.augmentation import light, paper
+from guidestore.encoders.clam import ClamMB, ClamSB, clam_small
+from guidestore.encoders.densenet3d import DenseNet3d, densenet121
 from tests.encoders.making import bags, module_of, volumes
 
 

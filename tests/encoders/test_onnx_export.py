@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.onnx_export import codes_of, encoder_onnx, example_pixels, preprocessing_in_words
-from encoders.photographs import PhotographSettings
-from encoders.registry import build_encoder
-from encoders.trainable import TrainedEncoder
-from encoders.volumes import VolumeSettings
-from encoders.weights import tensors_of
+from guidestore.encoders.onnx_export import codes_of, encoder_onnx, example_pixels, preprocessing_in_words
+from guidestore.encoders.photographs import PhotographSettings
+from guidestore.encoders.registry import build_encoder
+from guidestore.encoders.trainable import TrainedEncoder
+from guidestore.encoders.volumes import VolumeSettings
+from guidestore.encoders.weights import tensors_of
 
 BAGS = {"patch_encoder": "texture", "patch_encoder_digest": "0" * 64}
 CASES: list[Any] = [
@@ -29,7 +29,7 @@ def built(name: str, config: dict[str, Any], preprocessing: dict[str, Any]) -> T
     """One with drawn weights."""
     from importlib import import_module
 
-    from encoders.registry import TRAINED
+    from guidestore.encoders.registry import TRAINED
 
     module_name, _, class_name = TRAINED[name].partition(":")
     module = getattr(import_module(module_name), class_name).module_class.of_config(config)

@@ -9,18 +9,18 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from embeddings.canonical import canonical_json
-from embeddings.errors import InvalidInputError
-from encoders.conch import AttentionalPooler, with_positions
-from encoders.hub import file_sha256
-from encoders.pathology_models import MODELS, PatchModel, timm_model
-from encoders.photograph_models import PHOTOGRAPH_MODELS
-from encoders.protocol import Encoder
-from encoders.registry import build_encoder, needs_weights, patch_encoder_facts, patch_encoder_names
-from encoders.slides.encode import encode_slide
-from encoders.slides.tiling import TilingSettings
-from encoders.timm_patch import TimmPatchEncoder, build_network, pooled
-from encoders.transformers_layout import to_timm
+from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.conch import AttentionalPooler, with_positions
+from guidestore.encoders.hub import file_sha256
+from guidestore.encoders.pathology_models import MODELS, PatchModel, timm_model
+from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
+from guidestore.encoders.protocol import Encoder
+from guidestore.encoders.registry import build_encoder, needs_weights, patch_encoder_facts, patch_encoder_names
+from guidestore.encoders.slides.encode import encode_slide
+from guidestore.encoders.slides.tiling import TilingSettings
+from guidestore.encoders.timm_patch import TimmPatchEncoder, build_network, pooled
+from guidestore.encoders.transformers_layout import to_timm
 from tests.encoders.making import tiles
 
 TINY = PatchModel(

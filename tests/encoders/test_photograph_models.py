@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from embeddings.canonical import canonical_json
-from embeddings.errors import InvalidInputError
-from encoders.clip_layout import clip_to_timm
-from encoders.pathology_models import PatchModel
-from encoders.photograph_models import _BEIT, PHOTOGRAPH_MODELS
-from encoders.registry import build_encoder
-from encoders.timm_patch import TimmPatchEncoder, build_network, own_names, pooled
+from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.clip_layout import clip_to_timm
+from guidestore.encoders.pathology_models import PatchModel
+from guidestore.encoders.photograph_models import _BEIT, PHOTOGRAPH_MODELS
+from guidestore.encoders.registry import build_encoder
+from guidestore.encoders.timm_patch import TimmPatchEncoder, build_network, own_names, pooled
 from tests.encoders.making import photographs
 from tests.encoders.test_patch_encoders import random_state
 

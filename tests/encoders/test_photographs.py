@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embeddings.errors import InvalidInputError
-from encoders.photographs import PhotographSettings, load_photograph
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.photographs import PhotographSettings, load_photograph
 
 SMALL = PhotographSettings(64)
 RED, WHITE, GREEN = (200, 30, 40), (255, 255, 255), (20, 180, 60)

@@ -6,13 +6,13 @@ import sys
 import pytest
 import torch
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import FoldScope
-from encoders.catalogue import catalogue
-from encoders.pathology_models import MODELS
-from encoders.photograph_models import PHOTOGRAPH_MODELS
-from encoders.presets import PRESETS
-from encoders.registry import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import FoldScope
+from guidestore.encoders.catalogue import catalogue
+from guidestore.encoders.pathology_models import MODELS
+from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
+from guidestore.encoders.presets import PRESETS
+from guidestore.encoders.registry import (
     FROZEN_VOLUMES,
     INPUT_KINDS,
     WEIGHTS_FREE,
@@ -24,7 +24,7 @@ from encoders.registry import (
     patch_encoder_names,
     photograph_size_px,
 )
-from encoders.weights import tensors_of
+from guidestore.encoders.weights import tensors_of
 from tests.encoders.making import encoder_of, module_of
 
 
@@ -135,15 +135,14 @@ def test_weights_that_do_not_fit_the_config_are_refused(name):
 def test_a_bag_without_tiles_is_refused():
     import numpy as np
 
-    from embeddings.types import Bag
+    from guidestore.embeddings.types import Bag
 
     with pytest.raises(InvalidInputError, match="no tiles"):
         encoder_of("attention_pooling").encode([Bag(np.zeros((0, 6), np.float32), np.zeros((0, 2), np.int32))])
 
 
 def test_the_protocol_and_the_registry_import_nothing_heavy():
-    code = (
-        "import sys, encoders.registry; print([m for m in ('torch', 'monai', 'skimage', 'timm') if m in sys.modules])"
-    )
+    code = "import sys, guidestore.encoders.registry\n"
+    code += "print([m for m in ('torch', 'monai', 'skimage', 'timm') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -5,7 +5,7 @@ import time
 import numpy as np
 from skimage.draw import disk
 
-from encoders.registry import build_encoder
+from guidestore.encoders.registry import build_encoder
 from tests.encoders.making import tiles
 
 

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from embeddings.canonical import canonical_json
-from embeddings.errors import InvalidInputError
-from embeddings.types import Bag
-from encoders.clam import ClamConfig, ClamSB
-from encoders.registry import build_encoder
-from encoders.training import DEMO_BAGS_TRAINING, PAPER_BAGS, PAPER_VOLUMES, TrainingSettings, train_classifier
+from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import Bag
+from guidestore.encoders.clam import ClamConfig, ClamSB
+from guidestore.encoders.registry import build_encoder
+from guidestore.encoders.training import (
+    DEMO_BAGS_TRAINING,
+    PAPER_BAGS,
+    PAPER_VOLUMES,
+    TrainingSettings,
+    train_classifier,
+)
 from tests.encoders.making import PATCH_DIM, module_of, volumes
 
 SHORT = TrainingSettings(epochs=3, patience=3, batch_size=8, learning_rate=1e-3)

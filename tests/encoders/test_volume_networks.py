@@ -13,12 +13,12 @@ from monai.networks.nets.resnet import ResNet
 from monai.networks.nets.swin_unetr import SwinUNETR
 from safetensors.torch import save_file
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import NEVER_TRAINED
-from encoders.frozen_volumes import FrozenVolumeEncoder
-from encoders.protocol import Encoder
-from encoders.resnet3d import ResNet3dEncoder
-from encoders.swin_unetr import SwinUnetrEncoder
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import NEVER_TRAINED
+from guidestore.encoders.frozen_volumes import FrozenVolumeEncoder
+from guidestore.encoders.protocol import Encoder
+from guidestore.encoders.resnet3d import ResNet3dEncoder
+from guidestore.encoders.swin_unetr import SwinUnetrEncoder
 from tests.encoders.making import volumes
 
 needs_einops = pytest.mark.skipif(find_spec("einops") is None, reason="MONAI's Swin transformer needs einops")
@@ -199,9 +199,9 @@ def test_swin_files_that_lack_a_stage_and_a_missing_package_give_a_sentence(
 ):
     state = {name: value for name, value in make_swin().state_dict().items() if "layers3" not in name}
     weights = save(tmp_path / "stump.pt", state)
-    monkeypatch.setattr("encoders.swin_unetr.find_spec", lambda name: object())
+    monkeypatch.setattr("guidestore.encoders.swin_unetr.find_spec", lambda name: object())
     with pytest.raises(InvalidInputError, match=r"tensor layers3\.0\.blocks\.0\.attn\.relative_.* is missing"):
         SwinUnetrEncoder(weights=weights, channels=4)
-    monkeypatch.setattr("encoders.swin_unetr.find_spec", lambda name: None)
+    monkeypatch.setattr("guidestore.encoders.swin_unetr.find_spec", lambda name: None)
     with pytest.raises(InvalidInputError, match="needs the package einops, which is missing; run"):
         SwinUnetrEncoder(weights=weights, channels=4)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embeddings.canonical import canonical_json
-from embeddings.errors import InvalidInputError
-from encoders.volumes import DEMO_VOLUMES, SEQUENCES, VolumeSettings, load_volume, sequence_files
+from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.volumes import DEMO_VOLUMES, SEQUENCES, VolumeSettings, load_volume, sequence_files
 from tests.encoders.making import write_nifti
 
 PATIENTS = {"TCGA-DU-7294": 0.9, "TCGA-FG-6692": 0.6}

@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from embeddings.commit_log import read_commit
-from embeddings.fsck import fsck
-from embeddings.gc import collect
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.commit_log import read_commit
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.gc import collect
+from guidestore.embeddings.store import EmbeddingStore
 from tests.embeddings.making import bag_key, make_bag, mri_key, same_bag
 
 ROOT = Path(__file__).parents[2]

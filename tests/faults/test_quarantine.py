@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from guidestore.warehouse.cohorts.phantom import generate_phantom
 from tests.commandline import guidestore
-from warehouse.cohorts.phantom import generate_phantom
 
 SLIDE_FAULTS = {
     "PHANTOM_0001": "truncated",

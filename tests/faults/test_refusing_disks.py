@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embeddings.errors import StorageError
-from embeddings.fsck import fsck
-from embeddings.gc import collect
-from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes
+from guidestore.embeddings.errors import StorageError
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.gc import collect
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes
 from tests.embeddings.making import bag_key, files_of, make_bag, mri_key, same_bag
 
 REPOSITORY = Path(__file__).parents[2]
@@ -150,8 +150,8 @@ def test_a_limit_on_file_sizes_is_a_clear_error_too(tmp_path, what):
     before = files_of(root)
     script = f"""
         import sys
-        from embeddings.errors import StorageError
-        from embeddings.store import EmbeddingStore
+        from guidestore.embeddings.errors import StorageError
+        from guidestore.embeddings.store import EmbeddingStore
         from tests.faults import test_refusing_disks as disks
         try:
             disks.write(EmbeddingStore.open({str(root)!r}), disks.{what})

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.commit_log import read_commit
-from embeddings.errors import StorageError
-from embeddings.fsck import fsck
-from embeddings.gc import collect
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.commit_log import read_commit
+from guidestore.embeddings.errors import StorageError
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.gc import collect
+from guidestore.embeddings.store import EmbeddingStore
 from tests.commandline import guidestore
 from tests.embeddings.making import bag_key, commit_bag, commit_codes, make_bag, make_codes, mri_key, same_bag
 from tests.faults.s3_proxy import FaultyProxy

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.store import EmbeddingStore
 from tests.embeddings.making import bag_key, make_bag, make_codes, mri_key
 
 

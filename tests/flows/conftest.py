@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.store import EmbeddingStore
-from flows.cohorts import add_radpath, add_split
-from flows.encode import encode
-from flows.guide import guide
-from flows.settings import EncodeSettings, GuideSettings
-from warehouse.cohorts.phantom import generate_phantom
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.cohorts import add_radpath, add_split
+from guidestore.flows.encoding.encode import encode
+from guidestore.flows.encoding.settings import EncodeSettings
+from guidestore.flows.guiding.guide import guide
+from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.warehouse.cohorts.phantom import generate_phantom
 
 CASES = 24
 

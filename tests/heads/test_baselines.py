@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.baselines.distillation import DistillationSettings
-from heads.baselines.train import BASELINES, predict_baseline, train_baselines
-from heads.input_rows import predict_row
-from heads.metrics import evaluate
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.baselines.distillation import DistillationSettings
+from guidestore.heads.baselines.train import BASELINES, predict_baseline, train_baselines
+from guidestore.heads.input_rows import predict_row
+from guidestore.heads.metrics import evaluate
 from tests.heads.test_input_rows import make_paired
 from tests.heads.training import job_of, train_one
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.calibrated import Calibrated
-from heads.decoders.temperature import COLDEST, HOTTEST, fit_temperature
-from heads.errors import DivergedError
-from heads.fitting import fit_decoders
-from heads.guidance.frozen_decoder import teacher_layers
-from heads.networks import softmax
-from heads.protocol import DecoderProblem
-from heads.registry import DECODERS, build_decoder, load_decoder
-from heads.scaling import Standardiser
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.calibrated import Calibrated
+from guidestore.heads.decoders.temperature import COLDEST, HOTTEST, fit_temperature
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.fitting import fit_decoders
+from guidestore.heads.guidance.frozen_decoder import teacher_layers
+from guidestore.heads.networks import softmax
+from guidestore.heads.protocol import DecoderProblem
+from guidestore.heads.registry import DECODERS, build_decoder, load_decoder
+from guidestore.heads.scaling import Standardiser
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"epochs": 5}, "random_forest": {"trees": 10}, "xgboost": {"rounds": 10},
@@ -109,7 +109,7 @@ def test_a_sure_decoder_becomes_calibrated():
 
 
 def test_a_batch_is_each_as_alone_and_a_divergence_stays_in_its_place(monkeypatch):
-    from heads.decoders.mlp import Mlp
+    from guidestore.heads.decoders.mlp import Mlp
 
     sizes = []
     fit_many = Mlp.fit_many

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.class_weights import class_weights_k, weighted_log_loss, weights_as_given_k
-from heads.registry import build_decoder, check_class_weights
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.class_weights import class_weights_k, weighted_log_loss, weights_as_given_k
+from guidestore.heads.registry import build_decoder, check_class_weights
 
 WEIGHTED = [
     pytest.param("linear_svm", {"Cs": (0.01,)}, id="linear_svm"),

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.cross_fitting import left_out_with
-from heads.decoders.linear import Linear
-from heads.decoders.logistic import Logistic
-from heads.folds import fold_numbers
-from heads.guidance.controls import Noise, Repeated
-from heads.guidance.ridge import Ridge
-from heads.input_rows import places_of, predict_row
-from heads.registry import GUIDANCE, build_guidance, load_guidance
-from heads.row_training import train_rows
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.cross_fitting import left_out_with
+from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.decoders.logistic import Logistic
+from guidestore.heads.folds import fold_numbers
+from guidestore.heads.guidance.controls import Noise, Repeated
+from guidestore.heads.guidance.ridge import Ridge
+from guidestore.heads.input_rows import places_of, predict_row
+from guidestore.heads.registry import GUIDANCE, build_guidance, load_guidance
+from guidestore.heads.row_training import train_rows
 from tests.heads.test_guidance_models import PARAMS
 from tests.heads.test_input_rows import FAST, make_paired
 from tests.heads.training import job_of, train_one

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.logistic import Logistic
-from heads.decoders.mlp import Mlp
-from heads.errors import DivergedError
-from heads.registry import build_decoder
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.logistic import Logistic
+from guidestore.heads.decoders.mlp import Mlp
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.registry import build_decoder
 
 
 def blobs(counts: tuple[int, ...], seed: int, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

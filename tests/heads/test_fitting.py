@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.errors import DivergedError
-from heads.fitting import fit_decoders, fit_guidance
-from heads.protocol import DecoderProblem, GuidanceProblem
-from heads.registry import build_decoder, build_guidance
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.fitting import fit_decoders, fit_guidance
+from guidestore.heads.protocol import DecoderProblem, GuidanceProblem
+from guidestore.heads.registry import build_decoder, build_guidance
 
 RNG = np.random.default_rng(0)
 X_ND, X_VAL_ND = RNG.normal(size=(60, 5)).astype(np.float32), RNG.normal(size=(20, 5)).astype(np.float32)
@@ -65,7 +65,7 @@ def test_nothing_is_trained_where_one_problem_is_none():
 
 
 def test_problems_on_the_same_codes_are_standardised_once(monkeypatch):
-    from heads.scaling import Standardiser
+    from guidestore.heads.scaling import Standardiser
 
     calls = []
     fit = Standardiser.fit

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import PairedCodes
-from heads import row_training
-from heads.choice import Choice
-from heads.decoders.logistic import Logistic
-from heads.errors import DivergedError
-from heads.fitting import fit_decoders
-from heads.fusion import fused as fused_module
-from heads.fusion.fused import FusedDecoder
-from heads.fusion.learnt import NumpyMaths
-from heads.fusion.orthogonal import mmo_loss
-from heads.input_rows import FUSED_ROWS, TrainedHead, predict_row
-from heads.protocol import DecoderProblem
-from heads.registry import FUSIONS, build_decoder, build_fusion, load_decoder, load_fusion
-from heads.row_training import RowsJob, train_rows
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads import row_training
+from guidestore.heads.choice import Choice
+from guidestore.heads.decoders.logistic import Logistic
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.fitting import fit_decoders
+from guidestore.heads.fusion import fused as fused_module
+from guidestore.heads.fusion.fused import FusedDecoder
+from guidestore.heads.fusion.learnt import NumpyMaths
+from guidestore.heads.fusion.orthogonal import mmo_loss
+from guidestore.heads.input_rows import FUSED_ROWS, TrainedHead, predict_row
+from guidestore.heads.protocol import DecoderProblem
+from guidestore.heads.registry import FUSIONS, build_decoder, build_fusion, load_decoder, load_fusion
+from guidestore.heads.row_training import RowsJob, train_rows
 from tests.heads.training import job_of
 
 WIDTHS = (3, 5)
@@ -279,7 +279,7 @@ def test_predict_row_reproduces_a_fused_head(fusion, mode):
     stored: dict[str, Any] = {}
     if mode == "as-published":
         rng = np.random.default_rng(3)
-        from heads.decoders.linear import Linear
+        from guidestore.heads.decoders.linear import Linear
 
         stored = {
             "d_i": Linear(rng.normal(size=(3, 6)), np.zeros(3)),

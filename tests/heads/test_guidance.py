@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embeddings.errors import InvalidInputError
-from heads.errors import DivergedError
-from heads.guidance.autoencoder import Autoencoder
-from heads.guidance.controls import shuffle_pairs
-from heads.guidance.ridge import Ridge
-from heads.registry import build_guidance
-from heads.training.draws import initial_layer
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.guidance.autoencoder import Autoencoder
+from guidestore.heads.guidance.controls import shuffle_pairs
+from guidestore.heads.guidance.ridge import Ridge
+from guidestore.heads.registry import build_guidance
+from guidestore.heads.training.draws import initial_layer
 
 
 def linear_pairs(n: int, d_in: int, d_out: int, seed: int, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

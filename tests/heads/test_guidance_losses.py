@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from heads.guidance.autograd_training import value_loss
-from heads.networks import Layers
-from heads.training.head import Classes, Head, SoftClasses, Values
-from heads.training.losses import SoftCrossEntropy, ValueLoss
+from guidestore.heads.guidance.autograd_training import value_loss
+from guidestore.heads.networks import Layers
+from guidestore.heads.training.head import Classes, Head, SoftClasses, Values
+from guidestore.heads.training.losses import SoftCrossEntropy, ValueLoss
 
 N, D, K = 9, 5, 3
 LOSSES = [(("mse", 1.0),), (("cosine", 0.7),), (("smooth_l1", 2.0),), (("logits", 1.0),),

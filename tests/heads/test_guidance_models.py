@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.linear import Linear
-from heads.decoders.logistic import Logistic
-from heads.decoders.mlp import Mlp
-from heads.errors import DivergedError
-from heads.fitting import needs_decoder
-from heads.guidance.cca import canonical
-from heads.guidance.controls import shuffle_pairs
-from heads.guidance.frozen_decoder import teacher_layers
-from heads.guidance.kernel_ridge import KernelRidge
-from heads.guidance.nearest import Nearest
-from heads.guidance.pls import Pls
-from heads.guidance.principal import principal
-from heads.guidance.residual_mlp import ResidualMlp
-from heads.guidance.retrieval import Retrieval
-from heads.guidance.ridge import Ridge
-from heads.guidance.variational import Variational
-from heads.networks import run_layers, softmax
-from heads.registry import GUIDANCE, build_guidance
-from heads.scaling import Standardiser
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.decoders.logistic import Logistic
+from guidestore.heads.decoders.mlp import Mlp
+from guidestore.heads.errors import DivergedError
+from guidestore.heads.fitting import needs_decoder
+from guidestore.heads.guidance.cca import canonical
+from guidestore.heads.guidance.controls import shuffle_pairs
+from guidestore.heads.guidance.frozen_decoder import teacher_layers
+from guidestore.heads.guidance.kernel_ridge import KernelRidge
+from guidestore.heads.guidance.nearest import Nearest
+from guidestore.heads.guidance.pls import Pls
+from guidestore.heads.guidance.principal import principal
+from guidestore.heads.guidance.residual_mlp import ResidualMlp
+from guidestore.heads.guidance.retrieval import Retrieval
+from guidestore.heads.guidance.ridge import Ridge
+from guidestore.heads.guidance.variational import Variational
+from guidestore.heads.networks import run_layers, softmax
+from guidestore.heads.registry import GUIDANCE, build_guidance
+from guidestore.heads.scaling import Standardiser
 
 SMALL: dict[str, Any] = {"hidden": (32,), "epochs": 30, "dropout": 0.1, "learning_rate": 0.005}
 PARAMS: dict[str, dict[str, Any]] = dict.fromkeys(("contrastive", "residual_mlp", "variational"), SMALL) | {

@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import PairedCodes
-from heads import row_training
-from heads.decoders.linear import Linear
-from heads.decoders.logistic import Logistic
-from heads.guidance.ridge import Ridge
-from heads.input_rows import ALL_ROWS, TrainedHead, predict_row
-from heads.metrics import evaluate
-from heads.row_training import train_rows
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads import row_training
+from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.decoders.logistic import Logistic
+from guidestore.heads.guidance.ridge import Ridge
+from guidestore.heads.input_rows import ALL_ROWS, TrainedHead, predict_row
+from guidestore.heads.metrics import evaluate
+from guidestore.heads.row_training import train_rows
 from tests.heads.training import job_of, train_one
 
 N = 240

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.label_budget import hide_labels
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.label_budget import hide_labels
 from tests.heads.test_input_rows import make_paired
 
 PAIRED = make_paired()

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.linear import Linear
-from heads.registry import build_decoder, load_decoder
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.registry import build_decoder, load_decoder
 
 
 def test_is_the_softmax_of_its_weights():

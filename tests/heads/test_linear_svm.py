@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heads.decoders.calibrated import Calibrated
-from heads.decoders.linear_svm import LinearSvm
-from heads.decoders.temperature import HOTTEST
-from heads.guidance.frozen_decoder import teacher_layers
-from heads.networks import run_layers
-from heads.scaling import Standardiser
+from guidestore.heads.decoders.calibrated import Calibrated
+from guidestore.heads.decoders.linear_svm import LinearSvm
+from guidestore.heads.decoders.temperature import HOTTEST
+from guidestore.heads.guidance.frozen_decoder import teacher_layers
+from guidestore.heads.networks import run_layers
+from guidestore.heads.scaling import Standardiser
 
 
 def blobs(counts: tuple[int, ...], seed: int, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embeddings.errors import InvalidInputError
-from heads.metrics import evaluate
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.metrics import evaluate
 
 
 def test_hand_counted_example():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embeddings.types import PairedCodes
+from guidestore.embeddings.types import PairedCodes
 from tests.heads.training import train_one
 
 ROOT = Path(__file__).parents[2]

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.linear import Linear
-from heads.fitting import needs_decoder
-from heads.fusion.fused import FusedDecoder
-from heads.input_rows import Component
-from heads.onnx_graph.decoders import DECODERS as DECODER_GRAPHS
-from heads.onnx_graph.guidance import GUIDANCE as GUIDANCE_GRAPHS
-from heads.onnx_graph.head import head_onnx, parts_with_train_codes, predict_head
-from heads.registry import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.fitting import needs_decoder
+from guidestore.heads.fusion.fused import FusedDecoder
+from guidestore.heads.input_rows import Component
+from guidestore.heads.onnx_graph.decoders import DECODERS as DECODER_GRAPHS
+from guidestore.heads.onnx_graph.guidance import GUIDANCE as GUIDANCE_GRAPHS
+from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes, predict_head
+from guidestore.heads.registry import (
     CALIBRATED,
     DECODERS,
     FROZEN_DECODERS,
@@ -30,9 +30,9 @@ from heads.registry import (
     build_fusion,
     build_guidance,
 )
-from heads.transfer.decoder import StudentDecoder
-from heads.transfer.preparation import Preparation
-from heads.transfer.students.protocol import STUDENTS, build_student
+from guidestore.heads.transfer.decoder import StudentDecoder
+from guidestore.heads.transfer.preparation import Preparation
+from guidestore.heads.transfer.students.protocol import STUDENTS, build_student
 
 TOLERANCE = 1e-6
 """Of a probability. Trees add up in float32; all else agrees to 1e-12."""

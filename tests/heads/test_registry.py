@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.registry import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.registry import (
     DECODER_PRESETS,
     build_decoder,
     build_guidance,
@@ -16,7 +16,7 @@ from heads.registry import (
     load_decoder,
     load_guidance,
 )
-from warehouse.cohorts.derm7pt import CLASSES
+from guidestore.warehouse.cohorts.derm7pt import CLASSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,12 +103,13 @@ def test_heads_import_with_numpy_and_torch_alone():
 import sys
 for name in ("sklearn", "scipy", "xgboost", "faiss", "pandas", "pyarrow", "zarr", "duckdb"):
     sys.modules[name] = None  # importing it now raises
-import heads.protocol, heads.registry, heads.input_rows, heads.metrics
+import guidestore.heads.protocol, guidestore.heads.registry, guidestore.heads.input_rows, guidestore.heads.metrics
 assert "torch" not in sys.modules
 import numpy as np
-g = heads.registry.build_guidance("autoencoder", hidden=(4,), epochs=1)
+g = guidestore.heads.registry.build_guidance("autoencoder", hidden=(4,), epochs=1)
 g.fit(np.eye(4), np.eye(4), seed=0)
-heads.registry.build_decoder("mlp", epochs=1).fit(np.eye(4), np.arange(4), np.eye(4), np.arange(4), n_classes=4, seed=0)
+d = guidestore.heads.registry.build_decoder("mlp", epochs=1)
+d.fit(np.eye(4), np.arange(4), np.eye(4), np.arange(4), n_classes=4, seed=0)
 print("fitted")
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

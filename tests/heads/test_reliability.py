@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from embeddings.errors import InvalidInputError
-from heads.reliability import pool, r2_per_dimension, rank_of_true, reliability
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.reliability import pool, r2_per_dimension, rank_of_true, reliability
 
 Z_S = np.array([[1.0, 0.0, 5.0], [0.0, 1.0, 5.0], [1.0, 2.0, 5.0]])
 

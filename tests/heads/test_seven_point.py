@@ -5,8 +5,15 @@ import itertools
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.seven_point import MAX_SCORE, POINTS, expected_score, infer_melanoma, predicted_classes, seven_point_score
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.seven_point import (
+    MAX_SCORE,
+    POINTS,
+    expected_score,
+    infer_melanoma,
+    predicted_classes,
+    seven_point_score,
+)
 
 CLASSES = {name: tuple(points) for name, points in POINTS.items()}
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embeddings.errors import InvalidInputError
-from heads.metrics import evaluate
-from heads.significance import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.metrics import evaluate
+from guidestore.heads.significance import (
     VERDICTS,
     Comparison,
     GuidanceEffect,
@@ -21,11 +21,11 @@ from heads.significance import (
     guidance_effect,
     on_common_cases,
 )
-from heads.significance.bootstrap import draw_counts
-from heads.significance.drawn_metrics import METRICS, auroc, balanced_accuracy, f1_micro
-from heads.significance.guidance_effect import decide
-from heads.significance.intervals import interval_of, p_value_of
-from heads.significance.training_luck import training_luck
+from guidestore.heads.significance.bootstrap import draw_counts
+from guidestore.heads.significance.drawn_metrics import METRICS, auroc, balanced_accuracy, f1_micro
+from guidestore.heads.significance.guidance_effect import decide
+from guidestore.heads.significance.intervals import interval_of, p_value_of
+from guidestore.heads.significance.training_luck import training_luck
 
 BA = "balanced_accuracy"
 UNIT = ("published", 0, 0)
@@ -356,5 +356,5 @@ def test_imports_without_scipy_and_statsmodels():
     import sys
 
     heavy = {"scipy", "statsmodels", "sklearn", "torch"}
-    code = f"import sys, heads.significance; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import sys, guidestore.heads.significance; sys.exit(bool({heavy} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)

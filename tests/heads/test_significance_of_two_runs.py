@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embeddings.errors import InvalidInputError
-from heads.significance import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.significance import (
     RunPredictions,
     compare,
     corrected_resampled_t,
@@ -18,7 +18,7 @@ from heads.significance import (
     mcnemar,
     median_p,
 )
-from heads.significance.delong import auroc_covariance
+from guidestore.heads.significance.delong import auroc_covariance
 
 UNIT = ("published", 0, 0)
 

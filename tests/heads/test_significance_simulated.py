@@ -26,7 +26,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from heads.significance import GuidanceEffect, GuidedRow, RunPredictions, compare, draw_metrics, guidance_effect
+from guidestore.heads.significance import (
+    GuidanceEffect,
+    GuidedRow,
+    RunPredictions,
+    compare,
+    draw_metrics,
+    guidance_effect,
+)
 
 BA = "balanced_accuracy"
 CLASSES, TEST_CASES, PERMUTATIONS = 3, 400, 5

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from embeddings.errors import InvalidInputError
-from heads.networks import Layers
-from heads.training import memory, train
-from heads.training.batch import train_batch
-from heads.training.draws import dropout_uniforms, initial_layer, row_uniforms
-from heads.training.head import Classes, Diverged, Head, Trained, Values
-from heads.training.memory import heads_at_once, in_batches, resident_bytes, step_bytes
-from heads.training.row_space import RowSpaces
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.networks import Layers
+from guidestore.heads.training import memory, train
+from guidestore.heads.training.batch import train_batch
+from guidestore.heads.training.draws import dropout_uniforms, initial_layer, row_uniforms
+from guidestore.heads.training.head import Classes, Diverged, Head, Trained, Values
+from guidestore.heads.training.memory import heads_at_once, in_batches, resident_bytes, step_bytes
+from guidestore.heads.training.row_space import RowSpaces
 
 F64 = torch.float64
 N, N_VAL, D = 37, 11, 6
@@ -177,7 +177,7 @@ def test_heads_that_share_codes_learn_what_they_learn_apart(hidden, monkeypatch)
     ]
     copies = [dataclasses.replace(head, x_nd=x_nd.copy()) for head in heads]
     shared, by_data = train64(heads), train64(copies)
-    monkeypatch.setattr("heads.training.sharing.Arrays.number", unshared)
+    monkeypatch.setattr("guidestore.heads.training.sharing.Arrays.number", unshared)
     apart = train64(copies)
     for i in range(8):
         assert_same(layers_of(shared[i]), layers_of(apart[i]))

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import PairedCodes
-from heads.input_rows import TrainedHead, predict_row
-from heads.metrics import evaluate
-from heads.transfer.advise import Advice, advise
-from heads.transfer.cases import Cases
-from heads.transfer.inner_cv import draw_folds, inner_splits
-from heads.transfer.lesson import Lesson
-from heads.transfer.students.protocol import STUDENTS, build_student
-from heads.transfer.teacher import Teacher, choose_teacher
-from heads.transfer.train import TransferJob, train_transfer
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.input_rows import TrainedHead, predict_row
+from guidestore.heads.metrics import evaluate
+from guidestore.heads.transfer.advise import Advice, advise
+from guidestore.heads.transfer.cases import Cases
+from guidestore.heads.transfer.inner_cv import draw_folds, inner_splits
+from guidestore.heads.transfer.lesson import Lesson
+from guidestore.heads.transfer.students.protocol import STUDENTS, build_student
+from guidestore.heads.transfer.teacher import Teacher, choose_teacher
+from guidestore.heads.transfer.train import TransferJob, train_transfer
 
 SMALL: dict[str, dict[str, Any]] = {
     "ridge": {}, "logistic": {"alphas": (0.01,)}, "random_forest": {"trees": 5, "min_leaves": (3,)},

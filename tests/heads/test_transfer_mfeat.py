@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embeddings.types import PairedCodes
-from heads.input_rows import TrainedHead
-from heads.label_budget import hide_labels
-from heads.significance import GuidedRow, RunPredictions, draw_metrics, guidance_effect
-from heads.transfer.train import TransferJob, train_transfer
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.input_rows import TrainedHead
+from guidestore.heads.label_budget import hide_labels
+from guidestore.heads.significance import GuidedRow, RunPredictions, draw_metrics, guidance_effect
+from guidestore.heads.transfer.train import TransferJob, train_transfer
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", ROOT / "../shared/data")) / "mfeat"

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.registry import FROZEN_DECODERS, build_decoder, load_decoder
-from heads.transfer.decoder import StudentDecoder
-from heads.transfer.preparation import CLIP_SD, MAX_DIMS, Preparation
-from heads.transfer.students.protocol import STUDENTS, build_student
-from heads.transfer.targets import balanced, one_hot, to_probabilities
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.registry import FROZEN_DECODERS, build_decoder, load_decoder
+from guidestore.heads.transfer.decoder import StudentDecoder
+from guidestore.heads.transfer.preparation import CLIP_SD, MAX_DIMS, Preparation
+from guidestore.heads.transfer.students.protocol import STUDENTS, build_student
+from guidestore.heads.transfer.targets import balanced, one_hot, to_probabilities
 
 FAMILIES = [
     pytest.param("ridge", {}, False, id="ridge"),

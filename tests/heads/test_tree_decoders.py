@@ -7,11 +7,11 @@ import zlib
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from heads.decoders.random_forest import RandomForest
-from heads.decoders.xgboost_trees import Xgboost
-from heads.forest import flatten, take_forest, walk
-from heads.registry import build_decoder, load_decoder
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.decoders.random_forest import RandomForest
+from guidestore.heads.decoders.xgboost_trees import Xgboost
+from guidestore.heads.forest import flatten, take_forest, walk
+from guidestore.heads.registry import build_decoder, load_decoder
 
 
 def blobs(n: int, seed: int, d: int = 6, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from embeddings.types import PairedCodes
-from heads.choice import Choice
-from heads.input_rows import ALL_ROWS, TrainedHead, places_of
-from heads.row_training import RowsJob, train_rows
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.choice import Choice
+from guidestore.heads.input_rows import ALL_ROWS, TrainedHead, places_of
+from guidestore.heads.row_training import RowsJob, train_rows
 
 
 def job_of(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.indexer import build_index
 from tests.warehouse.making import commit_cohort, commit_rest
-from warehouse.indexer import build_index
 
 
 @pytest.fixture(autouse=True, scope="session")

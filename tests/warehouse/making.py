@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from embeddings.store import EmbeddingStore
-from embeddings.types import Bag, CaseCodes, CodeSetKey, EncoderSpec
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, EncoderSpec
 
 COHORT = "phantom"
 CASES = tuple(f"case_{number:02d}" for number in range(12))

@@ -10,11 +10,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from embeddings.errors import CorruptArtifactError, InvalidInputError, NotFoundInStoreError
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.catalog import head, lag, open_catalog, query
+from guidestore.warehouse.indexer import build_index
 from tests.warehouse.making import MRI, SLIDES, codes_of, commit_codes, commit_cohort
-from warehouse.catalog import head, lag, open_catalog, query
-from warehouse.indexer import build_index
 
 
 def count(root: Path, table: str, at: int | str | None = None) -> int:
@@ -188,7 +188,7 @@ def test_a_missing_or_short_catalog_is_said(store: EmbeddingStore, root: Path):
 
 def test_little_is_imported_for_a_query(indexed_root: Path):
     code = (
-        "import sys; from warehouse.catalog import query; query(sys.argv[1], 'SELECT 1'); "
+        "import sys; from guidestore.warehouse.catalog import query; query(sys.argv[1], 'SELECT 1'); "
         "heavy = {'torch', 'zarr', 'sklearn', 'pandas', 'prefect'}; "
         "print(sorted({name.partition('.')[0] for name in sys.modules} & heavy))"
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from embeddings.errors import InvalidInputError
-from embeddings.store import EmbeddingStore
-from warehouse.cohorts.cohort import CohortTables, add_cohort
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.cohorts.cohort import CohortTables, add_cohort
 
 IMAGES = [{"case_id": "A", "image_id": "A", "modality": "mri_t1", "path": "a", "size": 1, "sha256": "aa"}]
 

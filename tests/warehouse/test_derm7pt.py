@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embeddings.errors import InvalidInputError
-from embeddings.store import EmbeddingStore
-from flows.cohorts import add_derm7pt
-from tests.commandline import guidestore
-from warehouse.cohorts.cohort import CohortTables
-from warehouse.cohorts.derm7pt import CLASSES, TARGET_COLUMNS, read_derm7pt
-from warehouse.cohorts.derm7pt_phantom import (
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.cohorts import add_derm7pt
+from guidestore.warehouse.cohorts.cohort import CohortTables
+from guidestore.warehouse.cohorts.derm7pt import CLASSES, TARGET_COLUMNS, read_derm7pt
+from guidestore.warehouse.cohorts.derm7pt_phantom import (
     CLASS_COUNTS,
     COLUMNS,
     VALUE_COUNTS,
@@ -26,6 +25,7 @@ from warehouse.cohorts.derm7pt_phantom import (
     draw_dermoscopy,
     generate_derm7pt_phantom,
 )
+from tests.commandline import guidestore
 
 ABSENT = dict.fromkeys(TARGET_COLUMNS.values(), "absent")
 

@@ -9,16 +9,16 @@ import sys
 import time
 from pathlib import Path
 
-from embeddings.store import EmbeddingStore
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.catalog import query
+from guidestore.warehouse.indexer import build_index
 from tests.warehouse.making import MRI, codes_of, commit_codes, commit_cohort
-from warehouse.catalog import query
-from warehouse.indexer import build_index
 
 REPOSITORY = Path(__file__).parents[2]
 READER = """
 import sys, time
 from pathlib import Path
-from warehouse.catalog import query
+from guidestore.warehouse.catalog import query
 root, stop, seen = sys.argv[1], Path(sys.argv[2]), []
 while True:
     last = stop.exists()
@@ -35,8 +35,8 @@ print(len(seen), len(set(seen)), seen[-1])
 """
 INDEXER = """
 import sys, time
-from embeddings.store import EmbeddingStore
-from warehouse.indexer import build_index
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.indexer import build_index
 store = EmbeddingStore.open(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

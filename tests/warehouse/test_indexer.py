@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.compact import compact
-from embeddings.errors import CorruptArtifactError
-from embeddings.purge import purge
-from embeddings.store import EmbeddingStore
-from embeddings.types import CodeSetKey, EncoderSpec
+from guidestore.embeddings.compact import compact
+from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.purge import purge
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CodeSetKey, EncoderSpec
+from guidestore.warehouse import indexer
+from guidestore.warehouse.catalog import open_catalog, query
+from guidestore.warehouse.indexer import build_index
 from tests.warehouse.making import (
     CASES,
     COHORT,
@@ -25,9 +28,6 @@ from tests.warehouse.making import (
     run_row,
     scores,
 )
-from warehouse import indexer
-from warehouse.catalog import open_catalog, query
-from warehouse.indexer import build_index
 
 BASE = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'base' ORDER BY table_name"
 

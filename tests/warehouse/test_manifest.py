@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embeddings.errors import InvalidInputError
-from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
-from warehouse.cohorts.manifest import add_manifest, read_manifest, sorted_classes
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
+from guidestore.warehouse.cohorts.manifest import add_manifest, read_manifest, sorted_classes
 
 MANIFEST = "case_id,modality,path,mpp\nA,mri_t1,a.nii,\nA,histology,slides/a.tiff,0.5\nB,mri_t1,b.nii,\n"
 LABELS = "case_id,grade,age group\n"

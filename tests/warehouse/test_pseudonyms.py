@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from embeddings.errors import InvalidInputError
-from embeddings.store import EmbeddingStore
-from warehouse.catalog import query
-from warehouse.cohorts.manifest import add_manifest
-from warehouse.cohorts.pseudonyms import Pseudonyms
-from warehouse.indexer import build_index
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.catalog import query
+from guidestore.warehouse.cohorts.manifest import add_manifest
+from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
+from guidestore.warehouse.indexer import build_index
 
 PATIENTS = ("SMITH-JOHN-1951", "DOE-JANE-1962")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.errors import InvalidInputError
-from embeddings.store import EmbeddingStore
-from flows.cohorts import add_radpath
-from warehouse.cohorts.cohort import CohortTables, add_cohort
-from warehouse.cohorts.pseudonyms import Pseudonyms
-from warehouse.cohorts.radpath import read_radpath, split_sizes
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.cohorts import add_radpath
+from guidestore.warehouse.cohorts.cohort import CohortTables, add_cohort
+from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
+from guidestore.warehouse.cohorts.radpath import read_radpath, split_sizes
 
 HEADER = "CPM_RadPath_2019_ID,class,age_in_days\n"
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from embeddings.errors import InvalidInputError
-from warehouse.cohorts.splits import draw_fixed_splits, draw_splits, keep_standing
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.warehouse.cohorts.splits import draw_fixed_splits, draw_splits, keep_standing
 
 IDS = [f"case_{number:03d}" for number in range(120)]
 LABELS = {case: "GGGOOA"[number % 6] for number, case in enumerate(IDS[:100])}

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from embeddings.store import EmbeddingStore
-from embeddings.types import CaseCodes
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes
+from guidestore.warehouse.catalog import query
+from guidestore.warehouse.indexer import build_index
 from tests.warehouse.making import (
     CASES,
     COHORT,
@@ -22,8 +24,6 @@ from tests.warehouse.making import (
     commit_cohort,
     image_digest,
 )
-from warehouse.catalog import query
-from warehouse.indexer import build_index
 
 
 def rows(root: Path, sql: str, at: int | str | None = None) -> list[dict[str, Any]]:

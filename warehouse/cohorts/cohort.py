@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from embeddings.errors import InvalidInputError
-from embeddings.rows import SCHEMAS
-from embeddings.snapshot import Snapshot
-from embeddings.store import EmbeddingStore
-from embeddings.types import PARTS, check_name
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.rows import SCHEMAS
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import PARTS, check_name
 
 COHORT_KINDS = ("cohorts", "targets", "cases", "labels", "splits", "images")
 Rows = Sequence[Mapping[str, Any]] | pa.Table

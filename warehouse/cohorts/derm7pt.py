@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embeddings.errors import InvalidInputError, InvalidNameError
-from embeddings.types import PARTS, check_name
-from warehouse.cohorts.cohort import CohortIssue, CohortTables
-from warehouse.cohorts.images import Progress, describe_images
-from warehouse.cohorts.sources import SourceRow, SourceTable, read_source
+from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
+from guidestore.embeddings.types import PARTS, check_name
+from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
+from guidestore.warehouse.cohorts.images import Progress, describe_images
+from guidestore.warehouse.cohorts.sources import SourceRow, SourceTable, read_source
 
 SPLIT = "published"
 MODALITIES: Mapping[str, str] = {"clinic": "clinical", "derm": "dermoscopy"}

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from embeddings.errors import InvalidInputError
-from warehouse.cohorts.derm7pt import CLASSES, INDEX_FILES, PHANTOM, TARGET_COLUMNS
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.warehouse.cohorts.derm7pt import CLASSES, INDEX_FILES, PHANTOM, TARGET_COLUMNS
 
 VALUE_COUNTS: Mapping[str, Mapping[str, int]] = {
     "diagnosis": {

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from embeddings.errors import InvalidInputError
-from warehouse.cohorts.cohort import CohortIssue
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.warehouse.cohorts.cohort import CohortIssue
 
 Progress = Callable[[int, int], None]
 """Called with the number of files done and of all files."""

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embeddings.errors import InvalidInputError, InvalidNameError
-from embeddings.store import EmbeddingStore
-from embeddings.types import PARTS, check_name
-from warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
-from warehouse.cohorts.images import Progress, describe_images
-from warehouse.cohorts.pseudonyms import Pseudonyms
-from warehouse.cohorts.sources import SourceRow, SourceTable, read_source
+from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import PARTS, check_name
+from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
+from guidestore.warehouse.cohorts.images import Progress, describe_images
+from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
+from guidestore.warehouse.cohorts.sources import SourceRow, SourceTable, read_source
 
 
 def add_manifest(

@@ -19,7 +19,7 @@ import tifffile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError
 
 CLASS_SHARES: Mapping[str, int] = {"G": 133, "O": 34, "A": 54}
 """Glioblastoma, oligodendroglioma, astrocytoma among the 221 cases of RadPath 2020."""

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ulid import ULID
 
-from embeddings.errors import InvalidInputError
-from embeddings.places import local_folder
-from embeddings.storage import disk_errors
-from embeddings.store import EmbeddingStore
-from warehouse.cohorts.cohort import CohortTables, Rows
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.places import local_folder
+from guidestore.embeddings.storage import disk_errors
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.cohorts.cohort import CohortTables, Rows
 
 _KEY_BYTES = 32
 _HEX = 20

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embeddings.errors import InvalidInputError, InvalidNameError
-from embeddings.types import PARTS, check_name
-from warehouse.cohorts.cohort import CohortIssue, CohortTables
-from warehouse.cohorts.images import Progress, describe_images
-from warehouse.cohorts.sources import SourceRow, SourceTable, read_source
-from warehouse.cohorts.splits import draw_fixed_splits
+from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
+from guidestore.embeddings.types import PARTS, check_name
+from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
+from guidestore.warehouse.cohorts.images import Progress, describe_images
+from guidestore.warehouse.cohorts.sources import SourceRow, SourceTable, read_source
+from guidestore.warehouse.cohorts.splits import draw_fixed_splits
 
 SEQUENCES = ("t1", "t1ce", "t2", "flair")
 SLIDE_SUFFIXES = (".tiff", ".tif", ".svs", ".ndpi", ".mrxs")

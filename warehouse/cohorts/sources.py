@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError
 
 
 @dataclass(frozen=True, slots=True)

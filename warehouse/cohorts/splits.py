@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import check_name
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import check_name
 
 
 def draw_splits(

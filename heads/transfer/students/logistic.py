@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_number,
     check_numbers,
     make_settings,
@@ -16,9 +16,9 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.networks import check_finite_predictions, softmax
-from heads.transfer.students.protocol import Tensors
-from heads.transfer.targets import balanced
+from guidestore.heads.networks import check_finite_predictions, softmax
+from guidestore.heads.transfer.students.protocol import Tensors
+from guidestore.heads.transfer.targets import balanced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

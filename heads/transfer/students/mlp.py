@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import (
+from guidestore.heads.checks import (
     check_number,
     check_numbers,
     make_settings,
@@ -17,9 +17,15 @@ from heads.checks import (
     settings_to_config,
     take_tensor,
 )
-from heads.networks import check_finite_predictions, layers_from_tensors, layers_to_tensors, run_layers, softmax
-from heads.transfer.students.protocol import Tensors
-from heads.transfer.targets import balanced
+from guidestore.heads.networks import (
+    check_finite_predictions,
+    layers_from_tensors,
+    layers_to_tensors,
+    run_layers,
+    softmax,
+)
+from guidestore.heads.transfer.students.protocol import Tensors
+from guidestore.heads.transfer.targets import balanced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

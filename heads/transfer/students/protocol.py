@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 
-from heads.checks import unknown_name
+from guidestore.heads.checks import unknown_name
 
 type Tensors = dict[str, np.ndarray]
 
@@ -55,10 +55,10 @@ class Student(Protocol):
 
 
 STUDENTS: dict[str, str] = {
-    "ridge": "heads.transfer.students.ridge:RidgeStudent",
-    "logistic": "heads.transfer.students.logistic:LogisticStudent",
-    "random_forest": "heads.transfer.students.random_forest:RandomForestStudent",
-    "mlp": "heads.transfer.students.mlp:MlpStudent",
+    "ridge": "guidestore.heads.transfer.students.ridge:RidgeStudent",
+    "logistic": "guidestore.heads.transfer.students.logistic:LogisticStudent",
+    "random_forest": "guidestore.heads.transfer.students.random_forest:RandomForestStudent",
+    "mlp": "guidestore.heads.transfer.students.mlp:MlpStudent",
 }
 """Students by name: module:class."""
 

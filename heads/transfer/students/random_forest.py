@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import check_number, check_numbers, make_settings, settings_from_config, settings_to_config
-from heads.forest import flatten, take_forest, walk
-from heads.transfer.students.protocol import Tensors
-from heads.transfer.targets import balanced
+from guidestore.heads.checks import check_number, check_numbers, make_settings, settings_from_config, settings_to_config
+from guidestore.heads.forest import flatten, take_forest, walk
+from guidestore.heads.transfer.students.protocol import Tensors
+from guidestore.heads.transfer.targets import balanced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

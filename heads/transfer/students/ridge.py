@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from heads.checks import check_numbers, make_settings, settings_from_config, settings_to_config, take_tensor
-from heads.networks import check_finite_predictions
-from heads.transfer.students.protocol import Tensors
-from heads.transfer.targets import balanced, to_probabilities
+from guidestore.heads.checks import check_numbers, make_settings, settings_from_config, settings_to_config, take_tensor
+from guidestore.heads.networks import check_finite_predictions
+from guidestore.heads.transfer.students.protocol import Tensors
+from guidestore.heads.transfer.targets import balanced, to_probabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embeddings.errors import InvalidInputError
-from embeddings.types import EncoderSpec
-from encoders.registry import build_encoder
-from encoders.slides.encode import encode_slide, encode_slides
-from encoders.slides.reader import Slide
-from encoders.slides.stream import SlideJob
-from encoders.slides.tiling import TilingSettings, lay_tiles
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import EncoderSpec
+from guidestore.encoders.registry import build_encoder
+from guidestore.encoders.slides.encode import encode_slide, encode_slides
+from guidestore.encoders.slides.reader import Slide
+from guidestore.encoders.slides.stream import SlideJob
+from guidestore.encoders.slides.tiling import TilingSettings, lay_tiles
 from tests.encoders.making import write_tiff
 
 SETTINGS = TilingSettings(target_mpp=1.0, tile_size_px=64)

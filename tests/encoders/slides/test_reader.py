@@ -6,9 +6,9 @@ import numpy as np
 import openslide
 import pytest
 
-from embeddings.errors import InvalidInputError
-from encoders.slides import reader
-from encoders.slides.reader import Slide
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.slides import reader
+from guidestore.encoders.slides.reader import Slide
 from tests.encoders.making import write_tiff
 
 REAL = "slides/CMU-1-Small-Region.svs"

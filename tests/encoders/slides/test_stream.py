@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from embeddings.errors import InvalidInputError
-from encoders.slides import stream
-from encoders.slides.reader import Slide
-from encoders.slides.stream import SlideFailure, SlideJob, TileBatch, stream_slides
-from encoders.slides.tiling import TilingSettings, lay_tiles
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.slides import stream
+from guidestore.encoders.slides.reader import Slide
+from guidestore.encoders.slides.stream import SlideFailure, SlideJob, TileBatch, stream_slides
+from guidestore.encoders.slides.tiling import TilingSettings, lay_tiles
 from tests.encoders.making import write_tiff
 
 REAL = "slides/CMU-1-Small-Region.svs"
@@ -60,7 +60,7 @@ def test_tiles_are_those_that_a_slide_reads_one_by_one(tmp_path, picture, target
 
 def test_a_tile_larger_than_one_read_is_read_in_parts(tmp_path, picture, monkeypatch):
     monkeypatch.setattr(stream, "MAX_READ_PX", 100)
-    monkeypatch.setattr("encoders.slides.reader.MAX_READ_PX", 100)
+    monkeypatch.setattr("guidestore.encoders.slides.reader.MAX_READ_PX", 100)
     path = write_tiff(tmp_path / "s.tiff", picture)
     settings = TilingSettings(4.0, 32, mask_mpp=4.0)  # 256 level pixels for each tile.
     (streamed,) = tiles_of([SlideJob(path)], settings)

@@ -4,13 +4,13 @@ import numpy as np
 import openslide
 import pytest
 
-from embeddings.canonical import canonical_json
-from embeddings.errors import InvalidInputError
-from encoders.slides import tiling
-from encoders.slides.reader import Slide
-from encoders.slides.stream import SlideJob, stream_slides
-from encoders.slides.tiling import TilingSettings, lay_tiles, read_thumbnail
-from encoders.slides.tissue import tissue_mask
+from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.slides import tiling
+from guidestore.encoders.slides.reader import Slide
+from guidestore.encoders.slides.stream import SlideJob, stream_slides
+from guidestore.encoders.slides.tiling import TilingSettings, lay_tiles, read_thumbnail
+from guidestore.encoders.slides.tissue import tissue_mask
 from tests.encoders.making import write_tiff
 
 REAL = "slides/CMU-1-Small-Region.svs"

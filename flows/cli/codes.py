@@ -1,0 +1,234 @@
+"""Codes: import, encode, encoders, attention."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from guidestore.flows.cli.options import (
+    STORE,
+    At,
+    FoldList,
+    Format,
+    GpusPerTask,
+    Key,
+    RayAddress,
+    Split,
+    Store,
+    TaskRunner,
+)
+
+app = typer.Typer()
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet or npz with case_id; npy with --ids.")],
+    cohort: Annotated[str, typer.Option("--cohort", help="Cohort of the cases (made if new).")],
+    modality: Annotated[str, typer.Option("--modality", help="What was encoded: mri_t1, clinical, …")],
+    encoder: Annotated[str, typer.Option("--encoder", help="Name of what made the codes.")],
+    version: Annotated[str, typer.Option("--encoder-version", help="Its version; another version, another set.")] = "1",
+    trained_on: Annotated[
+        str,
+        typer.Option(
+            "--trained-on", help="What it was trained on: none (never these cases), unknown, or COHORT/SPLIT/FOLD."
+        ),
+    ] = "unknown",
+    ids: Annotated[Path | None, typer.Option("--ids", help="Text file of case ids, for .npy.")] = None,
+    store: Store = STORE,
+) -> None:
+    """Bring case codes that you have already."""
+    from guidestore.embeddings.types import FoldScope
+    from guidestore.flows.encoding.import_codes import import_codes
+
+    report = import_codes(
+        store,
+        file,
+        cohort=cohort,
+        modality=modality,
+        encoder=encoder,
+        version=version,
+        trained_on=FoldScope.parse(trained_on),
+        ids=ids,
+    )
+    known = report.codes - report.new
+    print(f"{report.code_set}: {report.codes} codes of {report.code_set.code_dim} dimensions, {report.new} new", end="")
+    print(f", {known} were there" if known else "", end="")
+    print(f", {report.not_finite} with NaN (they stay out of training)" if report.not_finite else "")
+
+
+@app.command()
+def encode(
+    cohort: Annotated[str, typer.Argument(help="Cohort.")],
+    modality: Annotated[str, typer.Option("--modality", help="histology, mri_all, clinical, …")],
+    encoder: Annotated[str, typer.Option("--encoder", help="`guidestore encoders` lists them.")],
+    cases: Annotated[
+        list[str] | None, typer.Option("--case", help="Case to encode; repeat for several; default: all.")
+    ] = None,
+    split: Split = "",
+    fold: FoldList = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            help="Target to train on; repeat for several; default: the cohort's only one, all for inception_multitask.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of training.")] = 0,
+    preset: Annotated[
+        Literal["demo", "paper"], typer.Option("--preset", help="Sizes of trained encoders and of their images.")
+    ] = "demo",
+    patch_encoder: Annotated[
+        str, typer.Option("--patch-encoder", help="Whose bags clam_sb and its kin pool.")
+    ] = "texture",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="Weights file of a pretrained encoder (default: the model hub), or what inception_multitask starts "
+            "from (default: nothing).",
+        ),
+    ] = None,
+    pretrained_on: Annotated[
+        Literal["none", "unknown"],
+        typer.Option("--pretrained-on", help="Whether those weights saw none of these cases, or who knows."),
+    ] = "none",
+    photograph_px: Annotated[
+        int | None,
+        typer.Option(
+            "--photograph-px", min=32, max=4096, help="Edge of photographs in pixels; default: the encoder's own."
+        ),
+    ] = None,
+    tile_px: Annotated[
+        int | None, typer.Option("--tile-px", min=8, help="Edge of a tile in pixels; default: the encoder's own.")
+    ] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option("--mpp", min=0.01, help="um per pixel of the tiles (0.5 is 20x); default: the encoder's own."),
+    ] = None,
+    bag_dtype: Annotated[
+        Literal["float16", "float32"], typer.Option("--bag-dtype", help="How patch codes are kept.")
+    ] = "float16",
+    shape: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option("--shape", help="Depth, height, width of volumes in voxels; default: the preset's."),
+    ] = None,
+    spacing: Annotated[
+        float | None,
+        typer.Option("--spacing", min=0.1, help="mm of the common grid of volumes; default: the preset's."),
+    ] = None,
+    fit: Annotated[
+        Literal["crop", "scale"] | None,
+        typer.Option("--fit", help="Crop volumes at their spacing, or scale the brain; default: the preset's."),
+    ] = None,
+    key: Key = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    task_runner: TaskRunner = "threads",
+    ray_address: RayAddress = "",
+    gpus_per_task: GpusPerTask = 0.0,
+    store: Store = STORE,
+) -> None:
+    """Push a cohort's images through an encoder; each case is committed as it finishes.
+
+    Interrupt it anywhere and run it again: only the missing cases are encoded. Cases that cannot be read are put into
+    quarantine with the reason, and the others go on.
+    """
+    from guidestore.flows.encoding.encode import encode as run
+    from guidestore.flows.encoding.settings import EncodeSettings
+    from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.runners import Runner
+    from guidestore.flows.work.settings import validated
+
+    settings = validated(
+        EncodeSettings,
+        store=store,
+        cohort=cohort,
+        modality=modality,
+        encoder=encoder,
+        cases=tuple(cases or ()),
+        split=split,
+        folds=tuple(fold or ()),
+        targets=tuple(targets or ()),
+        seed=seed,
+        preset=preset,
+        patch_encoder=patch_encoder,
+        weights=weights,
+        pretrained_on=pretrained_on,
+        photograph_px=photograph_px,
+        tile_size_px=tile_px,
+        target_mpp=mpp,
+        bag_dtype=bag_dtype,
+        volume_shape_vox=shape,
+        volume_spacing_mm=spacing,
+        volume_fit=fit,
+        key_file=key,
+        device=device,
+    )
+    runner = Runner(task_runner=task_runner, ray_address=ray_address, gpus_per_task=gpus_per_task)
+    with progress_bars() as progress:
+        if runner.task_runner == "ray":
+            from guidestore.flows.cluster.encode import encode_on_ray
+
+            report = encode_on_ray(settings, runner, progress)
+        else:
+            report = run(settings, progress)
+    for key_ in report.code_sets:
+        print(f"code set {key_} (trained on {key_.trained_on})")
+    for note in report.notes:
+        print(f"note: {note}")
+    print(
+        f"encoded {report.encoded}, there already {report.existing}, in quarantine {len(report.failed)}, "
+        f"image files read {report.images_read}; snapshot {report.snapshot}"
+    )
+    for case_id, reason in report.failed.items():
+        print(f"quarantined: {case_id}: {reason}", file=sys.stderr)
+    if report.failed:
+        raise typer.Exit(8)
+
+
+@app.command()
+def encoders(format_: Format = "table") -> None:
+    """List the encoders: what they take, how wide their codes are, where their weights come from.
+
+    Any timm model works too, on slides and on photographs, by its name and with --weights.
+    """
+    from guidestore.encoders.catalogue import catalogue
+    from guidestore.flows.cli.output import show_rows
+
+    rows = catalogue()
+    show_rows(rows, list(rows[0]), format_, title="encoders")
+
+
+@app.command()
+def attention(
+    case: Annotated[str, typer.Argument(help="Case id.")],
+    cohort: Annotated[str, typer.Option("--cohort", help="Cohort of the case.")],
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="Attention network, NAME or NAME@DIGEST: clam_sb, clam_mb, …")
+    ] = "clam_sb",
+    modality: Annotated[str, typer.Option("--modality", help="Modality of the slides.")] = "histology",
+    split: Split = "",
+    fold: Annotated[int, typer.Option("--fold", help="With --split: the fold that the network was trained on.")] = -1,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the pictures.")] = Path(),
+    at: At = None,
+    key: Key = None,
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Draw where an attention network looked, over the thumbnail of each slide of a case (PNG).
+
+    With --format csv, json or parquet: no picture, but the place and attention of every tile.
+    """
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.encoding.attention import attention_of, draw_attention
+
+    maps = attention_of(store, cohort, case, encoder=encoder, modality=modality, split=split, fold=fold, at=at)
+    if format_ == "table":
+        for file in draw_attention(store, cohort, maps, out, key):
+            print(file)
+        return
+    rows = [row for one in maps for row in one.as_rows()]
+    show_rows(rows, list(rows[0]), format_)

@@ -1,0 +1,295 @@
+"""Heads: guide, evaluate, compare, predict, alias."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from guidestore.flows.cli.options import STORE, At, FoldList, Format, Split, Store, TargetList
+
+if TYPE_CHECKING:
+    from guidestore.flows.guiding.settings import GuideSettings
+    from guidestore.flows.models.predict import Prediction
+    from guidestore.flows.results.table import Evaluation
+    from guidestore.flows.sweeps.file import SweepFile
+
+app = typer.Typer()
+
+MOST_CHANGED = 100
+"""Changed cases that `compare` prints, of sweeps and snapshots."""
+
+
+@app.command()
+def guide(
+    cohort: Annotated[str, typer.Argument(help="Cohort.")],
+    inferior: Annotated[str, typer.Option("--inferior", help="Cheap modality's code set: MODALITY/ENCODER[@DIGEST].")],
+    superior: Annotated[str, typer.Option("--superior", help="Strong modality's code set: MODALITY/ENCODER[@DIGEST].")],
+    guidance: Annotated[
+        str, typer.Option("--guidance", help="G: ridge, autoencoder, retrieval, …, or a preset (derm7pt-paper).")
+    ] = "autoencoder",
+    decoder: Annotated[str, typer.Option("--decoder", help="D_c: mlp, logistic, or a preset (derm7pt-paper).")] = "mlp",
+    mode: Annotated[
+        list[str] | None, typer.Option("--mode", help="matched and/or as-published (needs trained classifiers).")
+    ] = None,
+    split: Split = "",
+    fold: FoldList = None,
+    target: TargetList = None,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several; default 0.")] = None,
+    permutations: Annotated[
+        int, typer.Option("--permutations", min=0, help="Shuffled-pairs controls per fold and seed.")
+    ] = 5,
+    device: Annotated[str, typer.Option("--device", help="Where networks train: cpu, cuda, cuda:1, …")] = "cpu",
+    advise: Annotated[
+        bool, typer.Option("--advise", help="Train nothing: say whether guidance can be expected to help, and which.")
+    ] = False,
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Train guidance on stored codes and print the paper's table with its control.
+
+    The five input rows are S+I, S, I, G(I) and G(I)+I. The control trains G on shuffled pairs: where it gains as much
+    as the real G, the gain is capacity, not guidance.
+    """
+    from guidestore.flows.guiding.guide import guide as run
+    from guidestore.flows.guiding.settings import GuideSettings
+    from guidestore.flows.results.table import evaluate
+    from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.settings import validated
+
+    settings = validated(
+        GuideSettings,
+        store=store,
+        cohort=cohort,
+        inferior=inferior,
+        superior=superior,
+        guidance=guidance,
+        decoder=decoder,
+        modes=tuple(mode or ("matched",)),
+        split=split,
+        folds=tuple(fold or ()),
+        targets=tuple(target or ()),
+        device=device,
+        seeds=tuple(seed or (0,)),
+        permutations=permutations,
+    )
+    if advise:
+        _advise(settings, format_)
+        return
+    with progress_bars() as progress:
+        report = run(settings, progress)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+    _show_evaluation(evaluate(store, report.runs), f"{cohort}: {inferior} guided by {superior}, test cases", format_)
+    print(
+        f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}", file=sys.stderr
+    )
+
+
+def _advise(settings: GuideSettings, format_: str) -> None:
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.guiding.advise import advise
+
+    rows = advise(settings)
+    if format_ != "table":
+        show_rows(rows, list(rows[0]), format_)
+        return
+    for row in rows:
+        print(f"{row['target']}, fold {row['fold']}: {row['advice']}")
+
+
+@app.command()
+def evaluate(
+    cohort: Annotated[str, typer.Argument(help="Cohort.")],
+    target: Annotated[str, typer.Option("--target", help="Only runs of this target.")] = "",
+    inferior: Annotated[str, typer.Option("--inferior", help="Only runs of MODALITY/ENCODER as inferior.")] = "",
+    superior: Annotated[str, typer.Option("--superior", help="Only runs of MODALITY/ENCODER as superior.")] = "",
+    guidance: Annotated[str, typer.Option("--guidance", help="Only this G (rows without G stay).")] = "",
+    decoder: Annotated[str, typer.Option("--decoder", help="Only this decoder.")] = "",
+    part: Annotated[Literal["test", "val"], typer.Option("--part", help="Which cases.")] = "test",
+    at: At = None,
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Print the table again from stored runs; trains nothing."""
+    from guidestore.flows.results.selection import RunSelection
+    from guidestore.flows.results.table import evaluate as run
+    from guidestore.flows.results.table import find_runs
+
+    chosen = RunSelection(
+        cohort, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
+    )
+    _show_evaluation(run(store, find_runs(store, chosen.wants, at), part, at), f"{cohort}, {part} cases", format_)
+
+
+def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
+    from guidestore.flows.cli.output import paper_table, show_rows
+
+    if format_ == "table":
+        paper_table(evaluation, title)
+    else:
+        rows = evaluation.as_rows()
+        show_rows(rows, list(rows[0]), format_)
+
+
+@app.command()
+def compare(
+    a: Annotated[
+        str,
+        typer.Argument(
+            help="Run (alias, or 8 digits or more of its id), sweep (YAML file or name), or snapshot (number or tag)."
+        ),
+    ],
+    b: Annotated[str, typer.Argument(help="The run, sweep or snapshot that may be better.")],
+    part: Annotated[
+        Literal["test", "val"] | None,
+        typer.Option("--part", help="Which cases; default: val for sweeps, test for runs and snapshots."),
+    ] = None,
+    at: At = None,
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Say how much better run B is than run A on the same cases, how sure that is, and which cases changed.
+
+    From stored predictions alone: gains with 95 % intervals over cases, McNemar's test, the cases that changed. Of two
+    sweeps: per task, the guided heads that each has best on val. Of two snapshots: what each head that both have gained
+    between them.
+    """
+    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.results.two_snapshots import names_snapshots
+    from guidestore.flows.sweeps.file import read_sweep
+    from guidestore.flows.sweeps.two_sweeps import names_sweeps
+
+    opened = EmbeddingStore.open(store)
+    sweeps = [read_sweep(Path(name)) if name.endswith((".yaml", ".yml")) else name for name in (a, b)]
+    names = [name for name in sweeps if isinstance(name, str)]
+    if len(names) < 2 or names_sweeps(opened, *names):
+        _compare_sweeps(store, sweeps, part or "val", format_)
+    elif names_snapshots(opened, a, b):
+        _compare_snapshots(store, a, b, part or "test", format_)
+    else:
+        _compare_runs(store, a, b, part or "test", at, format_)
+
+
+def _compare_sweeps(store: Path, sweeps: list[SweepFile | str], part: Literal["test", "val"], format_: str) -> None:
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.sweeps.two_sweeps import compare_sweeps
+
+    found = compare_sweeps(store, sweeps[0], sweeps[1], part=part)
+    names = [sweep if isinstance(sweep, str) else sweep.name for sweep in sweeps]
+    show_rows(found.rows, list(found.rows[0]), format_, title=f"sweep {names[0]} (a) and sweep {names[1]} (b)")
+    _show_rest(found.notes, found.changed, format_)
+
+
+def _show_rest(notes: Sequence[str], changed: list[dict[str, Any]], format_: str) -> None:
+    """What stands below a table for the eye: notes, and the cases whose prediction changed."""
+    from guidestore.flows.cli.output import show_rows
+
+    if format_ != "table":
+        return
+    for note in notes:
+        print(note)
+    if changed:
+        shown = changed[:MOST_CHANGED]
+        first = f", the first {MOST_CHANGED}" if len(changed) > MOST_CHANGED else ""
+        show_rows(shown, list(shown[0]), format_, title=f"{len(changed)} predictions changed{first}")
+
+
+def _compare_runs(store: Path, a: str, b: str, part: Literal["test", "val"], at: str | None, format_: str) -> None:
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.results.two_runs import compare_runs
+
+    found = compare_runs(store, a, b, part=part, at=at)
+    if format_ != "table":
+        show_rows(found.rows, list(found.rows[0]), format_)
+        return
+    print(f"a: {found.names[0]}\nb: {found.names[1]}\n{found.n_cases} {part} cases")
+    show_rows(found.rows, list(found.rows[0]), format_)
+    test = found.mcnemar
+    kind = "exact" if test.exact else "chi-squared"
+    print(f"McNemar ({kind}): only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}")
+    for note in found.notes:
+        print(note)
+    if found.changed:
+        show_rows(found.changed, list(found.changed[0]), format_, title=f"{len(found.changed)} cases changed")
+
+
+def _compare_snapshots(store: Path, a: str, b: str, part: Literal["test", "val"], format_: str) -> None:
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.results.two_snapshots import compare_snapshots
+
+    found = compare_snapshots(store, a, b, part=part)
+    show_rows(found.rows, list(found.rows[0]), format_, title=f"snapshot {a} (a) and snapshot {b} (b)")
+    _show_rest(found.notes, found.changed, format_)
+
+
+@app.command()
+def predict(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Inferior images: NIfTI files, case folders, or slides.")
+    ] = None,
+    run: Annotated[str, typer.Option("--run", help="Alias (champion) or run id.")] = "champion",
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Folder of `export-model` instead of a run of the store.")
+    ] = None,
+    codes: Annotated[Path | None, typer.Option("--codes", help="Codes instead of images: CSV, Parquet, npz.")] = None,
+    encoder: Annotated[str, typer.Option("--encoder", help="With --codes: what made them, NAME or NAME@DIGEST.")] = "",
+    case: Annotated[
+        list[str] | None, typer.Option("--case", help="A case whose code is in the store; repeatable.")
+    ] = None,
+    mpp: Annotated[float | None, typer.Option("--mpp", help="um per pixel of slides that do not say it.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Weights file of a pretrained encoder; default: the model hub.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Class probabilities of new cases from the inferior image alone."""
+    from guidestore.embeddings.interchange.arrays import read_case_codes
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.models.predict import predict as run_predict
+
+    given = {
+        "files": files or (),
+        "codes": read_case_codes(codes) if codes else None,
+        "encoder": encoder,
+        "mpp": mpp,
+        "device": device,
+        "weights": weights,
+    }
+    if model is None:
+        prediction = run_predict(store, run, cases=case or (), **given)
+    else:
+        prediction = _predict_exported(model, case, given)
+    rows = prediction.as_rows()
+    show_rows(rows, list(rows[0]), format_, title=f"run {prediction.run[:12]}")
+
+
+def _predict_exported(folder: Path, cases: list[str] | None, given: dict[str, Any]) -> Prediction:
+    from guidestore.embeddings.errors import InvalidInputError
+    from guidestore.flows.models.exported import ExportedModel
+
+    if cases:
+        raise InvalidInputError("--case reads codes of the store, which --model does without; give images, or --codes")
+    return ExportedModel.open(folder).predict(**given)
+
+
+@app.command("alias")
+def alias_command(
+    name: Annotated[str, typer.Argument(help="Movable name, such as champion.")],
+    run: Annotated[str, typer.Argument(help="Run id (8 digits or more) or another alias.")],
+    store: Store = STORE,
+) -> None:
+    """Point a movable name at a run; `predict --run NAME` then uses it."""
+    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.warehouse.indexer import build_index
+
+    opened = EmbeddingStore.open(store)
+    entry = opened.find_run(run)
+    opened.move_alias(name, artifact=entry.artifact)
+    build_index(opened)
+    print(f"{name} -> run {entry.artifact[:12]}")

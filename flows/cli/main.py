@@ -1,0 +1,121 @@
+"""The command `guidestore`. Every command imports what it needs when it runs, so that --help and sql start fast."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guidestore.embeddings.errors import GuidestoreError
+from guidestore.flows.cli import (
+    codes,
+    cohorts,
+    experiments,
+    exporting,
+    heads,
+    neighbours,
+    report,
+    serving,
+    store,
+    sweeps,
+)
+
+app = typer.Typer(
+    name="guidestore",
+    help="Encode medical images once, keep every latent code, train and compare guidance heads honestly.\n\n"
+    "Start with `guidestore demo`. Then bring your own: `guidestore cohort add`, `guidestore encode` (or "
+    "`guidestore import` for codes you have), `guidestore guide`, `guidestore sql`, `guidestore predict`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+_debug = False
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+def main() -> None:
+    """Runs the command line; errors become one sentence and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except GuidestoreError as error:
+        if _debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; what was committed is safe, run the same command again to go on", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of our pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        show = getattr(error, "show", None)  # a wrong command line: typer shows its usage itself
+        if show is None and _debug:
+            raise
+        if show is not None:
+            show()
+        else:
+            print(f"error: {type(error).__name__}: {error} (a bug of guidestore; --debug shows where)", file=sys.stderr)
+        code = getattr(error, "exit_code", 70)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", help="Where images and store go.")] = Path("guidestore-demo"),
+) -> None:
+    """Run the main job on a generated cohort: encode once, keep every code, guide, compare, predict. Some 2 minutes.
+
+    A second run reads no image: every code is in the store.
+    """
+    from rich.console import Console
+
+    from guidestore.flows.cli.demo import run_demo
+    from guidestore.flows.cli.output import paper_table, show_rows
+    from guidestore.flows.work.progress import progress_bars
+
+    console = Console(stderr=True)
+    with progress_bars() as progress:
+        result = run_demo(folder, lambda text: console.print(text, highlight=False), progress)
+    print()
+    paper_table(result.evaluation, "MRI guided by histology, phantom cohort, test cases")
+    for question, (sql, rows) in result.answers.items():
+        print(f'\n{question}\n  guidestore sql --store {folder / "store"} "{sql}"')
+        if rows:
+            show_rows(rows, list(rows[0]), "table")
+        else:
+            print("  (none)")
+    print(f"\nA new case from its MRI alone (its slide would say {result.new_case_class}):")
+    print(f"  guidestore predict --store {folder / 'store'} --run champion {folder / 'new-case' / 'NEW_0001'}")
+    rows = result.prediction.as_rows()
+    show_rows(rows, list(rows[0]), "table")
+    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
+    print(f"\n{times}\nimages read: {result.images_read}, networks and heads trained: {result.trained}", end="")
+    print("" if result.images_read or result.trained else " (every code was in the store: nothing was read or trained)")
+    print(f'snapshot {result.snapshot}, tag demo: guidestore sql --store {folder / "store"} "FROM code_sets"')
+
+
+app.add_typer(cohorts.app, name="cohort")
+app.add_typer(codes.app)
+app.add_typer(neighbours.app)
+app.add_typer(heads.app)
+app.add_typer(exporting.app)
+app.add_typer(report.app)
+app.add_typer(experiments.app, name="experiment")
+app.add_typer(sweeps.app, name="sweep")
+app.add_typer(store.app)
+app.add_typer(serving.app)
+
+if __name__ == "__main__":
+    main()

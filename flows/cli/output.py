@@ -1,0 +1,151 @@
+"""How answers are shown: tables on a terminal, csv, json or parquet for pipes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import IO, Any, Literal
+
+from guidestore.embeddings.errors import InvalidInputError
+
+Format = Literal["table", "csv", "json", "parquet"]
+MAX_TABLE_ROWS = 200
+"""A terminal shows no more; the other formats give all."""
+
+
+def show_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], format_: str, title: str = "") -> None:
+    """Prints rows to standard output in `format_`. Raises InvalidInputError for binary output to a terminal."""
+    if format_ == "table":
+        _table(rows, columns, title)
+    elif format_ == "csv":
+        _csv(rows, columns, sys.stdout)
+    elif format_ == "json":
+        json.dump([{name: _plain(row.get(name)) for name in columns} for row in rows], sys.stdout, indent=1)
+        print()
+    else:
+        import pyarrow as pa
+
+        show_arrow(pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows]), format_)
+
+
+def show_arrow(table: Any, format_: str, title: str = "") -> None:
+    """Prints an Arrow table, or what has its `column_names` and `to_pylist`, in `format_`."""
+    if format_ == "parquet":
+        import pyarrow.parquet as pq
+
+        if sys.stdout.isatty():
+            raise InvalidInputError("parquet is binary: send it into a file, as in `… --format parquet > out.parquet`")
+        pq.write_table(table, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    show_rows(table.to_pylist(), table.column_names, format_, title)
+
+
+def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str], out: IO[str]) -> None:
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        values = [row.get(name) for name in columns]
+        writer.writerow([json.dumps(_plain(v)) if isinstance(v, list | tuple | dict) else v for v in values])
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    numeric = {name for name in columns if any(isinstance(row.get(name), int | float) for row in rows)}
+    for name in columns:
+        table.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
+    for row in rows[:MAX_TABLE_ROWS]:
+        table.add_row(*(_cell(row.get(name)) for name in columns))
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+    if len(rows) > MAX_TABLE_ROWS:
+        console.print(f"… {len(rows) - MAX_TABLE_ROWS} more rows; --format csv|json|parquet gives all {len(rows)}")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        shown = ", ".join(_cell(item) for item in value[:4])
+        return f"[{shown}{', …' if len(value) > 4 else ''}]"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def paper_table(evaluation: Any, title: str) -> None:
+    """Prints an `Evaluation` in the paper's form, and what each guided row gained."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from guidestore.flows.results.table import METRICS
+
+    several = len({row.target for row in evaluation.rows}) > 1
+    places = ("target", "mode", "input") if several else ("mode", "input")
+    table = Table(title=title, title_justify="left")
+    for name in (*places, "BA", "micro F1", "AUROC", "runs"):
+        table.add_column(name, justify="left" if name in places else "right", no_wrap=True)
+    before = None
+    for row in evaluation.rows:
+        if before and (row.target, row.mode) != (before.target, before.mode):
+            table.add_section()
+        first = before is None or (row.target, row.mode) != (before.target, before.mode)
+        target = (row.target if first else "",) if several else ()
+        scores = (_spread(row.mean[name], row.sd[name]) for name in METRICS)
+        table.add_row(*target, row.mode if first else "", row.label, *scores, str(row.n))
+        before = row
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console.print(table)
+    if evaluation.effects:
+        console.print(_effects_table(evaluation.effects, several))
+    for note in evaluation.notes:
+        console.print(f"  {note}", highlight=False)
+
+
+def _effects_table(effects: Sequence[Any], several: bool) -> Any:
+    from rich.table import Table
+
+    from guidestore.flows.results.effects import spread
+
+    table = Table(title="Is it guidance?", title_justify="left")
+    places = ("target", "mode", "input") if several else ("mode", "input")
+    taught = any(found.effect and found.effect.gain_over_self_training for found in effects)
+    over = ("gain over I", "gain over shuffled pairs", *(["gain over self-training"] if taught else []))
+    for name in (*places, *over, "gap closed", "verdict"):
+        left = name in (*places, "verdict")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdict")
+    for found in effects:
+        target = (found.target,) if several else ()
+        effect = found.effect
+        known = (
+            (effect.gain_over_i, effect.gain_over_shuffled, effect.gain_over_self_training) if effect else [None] * 3
+        )
+        gains = [spread(gain) for gain in known[: len(over)]]
+        closed = spread(effect.gap_closed, ".0%") if effect else "–"
+        table.add_row(*target, found.mode, found.row, *gains, closed, found.verdict)
+    return table
+
+
+def _spread(mean: float, sd: float) -> str:
+    if math.isnan(mean):
+        return "–"
+    text = f"{mean:.3f}"
+    return text if math.isnan(sd) else f"{text} ± {sd:.3f}"

@@ -1,0 +1,45 @@
+"""The report: one HTML file about stored runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guidestore.flows.cli.options import STORE, At, Store
+
+app = typer.Typer()
+
+
+@app.command()
+def report(
+    cohort: Annotated[str, typer.Argument(help="Cohort.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write; an earlier one is replaced.")] = Path(
+        "report.html"
+    ),
+    target: Annotated[str, typer.Option("--target", help="Only runs of this target; default: a section each.")] = "",
+    split: Annotated[str, typer.Option("--split", help="Only runs of this split.")] = "",
+    inferior: Annotated[str, typer.Option("--inferior", help="Only runs of MODALITY/ENCODER as inferior.")] = "",
+    superior: Annotated[str, typer.Option("--superior", help="Only runs of MODALITY/ENCODER as superior.")] = "",
+    mode: Annotated[str, typer.Option("--mode", help="Only matched or as-published.")] = "",
+    guidance: Annotated[str, typer.Option("--guidance", help="Only this G (rows without G stay).")] = "",
+    decoder: Annotated[str, typer.Option("--decoder", help="Only this decoder.")] = "",
+    at: At = None,
+    store: Store = STORE,
+) -> None:
+    """Write one HTML file about stored runs: is it guidance? It opens without a network; nothing is read or trained.
+
+    Tables and verdicts, bars with intervals, confusion matrices, calibration, how well G foretells z_S, a map of codes,
+    and provenance.
+    """
+    from guidestore.flows.report import write_report
+    from guidestore.flows.results.selection import RunSelection
+    from guidestore.flows.work.progress import progress_bars
+
+    selection = RunSelection(cohort, target, split, inferior, superior, mode, guidance, decoder)
+    with progress_bars() as progress:
+        done = write_report(store, selection, out, at=at, progress=progress)
+    for effect in done.effects:
+        print(f"{effect.target}, {effect.row} ({effect.guidance}, {effect.decoder}, {effect.mode}): {effect.verdict}")
+    print(f"written: {done.file} ({done.size / 1e6:.1f} MB, {done.runs} runs, snapshot {done.snapshot})")

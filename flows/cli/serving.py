@@ -1,0 +1,65 @@
+"""Serving: the flows in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guidestore.flows.cli.options import STORE
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    store: Annotated[
+        Path,
+        typer.Option(
+            "--store",
+            envvar="GUIDESTORE_STORE",
+            help="Folder of the store, or s3://BUCKET/PREFIX; no form can change it.",
+        ),
+    ] = STORE,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; others than loopback need --auth.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 4200,
+    auth: Annotated[
+        str,
+        typer.Option(
+            "--auth", envvar="PREFECT_SERVER_API_AUTH_STRING", help="user:password that browsers and clients must give."
+        ),
+    ] = "",
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", envvar="GUIDESTORE_KEY", help="Key file of the pseudonymized cohorts; no form shows it."),
+    ] = None,
+    quiet_seconds: Annotated[
+        float,
+        typer.Option(
+            "--quiet-seconds",
+            min=0,
+            help="How long no new case codes must come until the automation retrains on them.",
+        ),
+    ] = 45.0,
+) -> None:
+    """Encode, retrain, sweep, compare and verify from a browser: starts Prefect's UI and runs what is asked for there.
+
+    Uses the Prefect server at PREFECT_API_URL where that is set, else starts one. Ctrl-C stops all of it.
+    """
+    from guidestore.embeddings.places import shown
+    from guidestore.flows.serving.serve import serve as run
+
+    run(
+        store,
+        host=host,
+        port=port,
+        auth=auth,
+        key=key,
+        quiet_seconds=quiet_seconds,
+        ready=lambda url: print(
+            f"{shown(store)} is served: open {url} and click Deployments (Ctrl-C stops it)", flush=True
+        ),
+    )

@@ -1,0 +1,147 @@
+"""Sweeps: plan, run, show."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from guidestore.flows.cli.options import STORE, Format, GpusPerTask, RayAddress, Store, TaskRunner
+
+app = typer.Typer(help="A grid of heads on stored codes, from one YAML file.", no_args_is_help=True)
+
+COMMON = ("target", "mode", "row", "guidance", "decoder", "inferior", "superior", "labelled")
+"""Columns of the ranking that need no column of their own where they do not differ."""
+
+File = Annotated[Path, typer.Argument(help="The sweep: a YAML file.")]
+
+
+@app.command()
+def plan(file: File, store: Store = STORE, format_: Format = "table") -> None:
+    """Say how many heads a sweep trains, how many distinct G, and about how long that takes here."""
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.sweeps.file import read_sweep
+    from guidestore.flows.sweeps.plan import plan_sweep
+
+    found = plan_sweep(store, read_sweep(file))
+    row = {
+        "sweep": found.sweep.name,
+        "snapshot": found.snapshot,
+        "runs": len(found.runs),
+        "there already": len(found.runs) - found.missing,
+        "to train": found.missing,
+        "distinct G": found.guidance_fits,
+        "decoders": found.decoder_fits,
+        "students": found.student_fits,
+        "batches": found.batches,
+        "minutes, about": round(found.seconds / 60, 1),
+    }
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    show_rows([row], list(row), format_)
+
+
+@app.command()
+def run(
+    file: File,
+    device: Annotated[str, typer.Option("--device", help="Where networks train: cpu, cuda, cuda:1, …")] = "cpu",
+    task_runner: TaskRunner = "threads",
+    ray_address: RayAddress = "",
+    gpus_per_task: GpusPerTask = 0.0,
+    store: Store = STORE,
+) -> None:
+    """Train what the store lacks of a sweep; killed and run again, it goes on where it was.
+
+    Test is not read: `guidestore sweep show --test N` scores the heads that were chosen on val.
+    """
+    from guidestore.flows.sweeps.file import read_sweep
+    from guidestore.flows.sweeps.run import run_sweep
+    from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.runners import Runner
+
+    sweep = read_sweep(file)
+    runner = Runner(task_runner=task_runner, ray_address=ray_address, gpus_per_task=gpus_per_task)
+    with progress_bars() as progress:
+        if runner.task_runner == "ray":
+            from guidestore.flows.cluster.sweep import sweep_on_ray
+
+            report = sweep_on_ray(store, sweep, runner, progress, device=device)
+        else:
+            report = run_sweep(store, sweep, progress, device=device)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(
+        f"runs: {report.trained} trained, {report.existing} there already, {report.diverged} diverged; snapshot "
+        f"{report.snapshot}; see them with `guidestore sweep show {file}`"
+    )
+
+
+@app.command()
+def show(
+    file: File,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many heads to print.")] = 20,
+    test: Annotated[
+        int,
+        typer.Option("--test", min=0, help="Score this many of the best on val on test. Each look at it is counted."),
+    ] = 0,
+    metric: Annotated[
+        Literal["balanced_accuracy", "f1_micro", "auroc"], typer.Option("--metric", help="What to rank by.")
+    ] = "balanced_accuracy",
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Rank a sweep's guided heads on val, with intervals and the verdict of each against its controls.
+
+    Test is not looked at unless --test says for how many; then the store counts the looks.
+    """
+    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.sweeps.file import read_sweep
+    from guidestore.flows.sweeps.ranking import count_looks, rank_sweep
+    from guidestore.flows.work.progress import progress_bars
+
+    sweep = read_sweep(file)
+    with progress_bars() as progress:
+        ranked = rank_sweep(store, sweep, metric=metric, chosen=test, progress=progress)
+    rows = [one.as_row() for one in ranked[:top]]
+    columns = list(rows[0])
+    title = f"{len(ranked)} guided heads, {metric} on val"
+    if format_ == "table":  # what all have in common stands above
+        same = {name: rows[0][name] for name in COMMON if len({str(one.as_row()[name]) for one in ranked}) == 1}
+        empty = [name for name in columns if all(row.get(name) is None for row in rows)]
+        columns = [name for name in columns if name not in same and name not in empty]
+        title += "".join(f"; {name} {value}" for name, value in same.items() if value)
+    show_rows(rows, columns, format_, title=title)
+    if test:
+        looks = count_looks(EmbeddingStore.open(store).snapshot(), sweep.cohort)
+        print(f"looks at test of cohort {sweep.cohort} so far: {looks}", file=sys.stderr)
+
+
+@app.command()
+def curve(
+    file: File,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to draw it: a .svg or .png file.")],
+    heads: Annotated[int, typer.Option("--heads", min=1, help="How many heads to draw, the best on val first.")] = 4,
+    test: Annotated[
+        bool, typer.Option("--test", help="Score on test instead of val what is drawn. The look at it is counted.")
+    ] = False,
+    metric: Annotated[
+        Literal["balanced_accuracy", "f1_micro", "auroc"], typer.Option("--metric", help="What to draw.")
+    ] = "balanced_accuracy",
+    store: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Draw what labels buy, in a sweep of several `labelled`: for I, the guided heads and their controls."""
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.sweeps.file import read_sweep
+    from guidestore.flows.sweeps.label_curve import draw_curves, label_curves
+    from guidestore.flows.work.progress import progress_bars
+
+    with progress_bars() as progress:
+        curves = label_curves(store, read_sweep(file), metric=metric, heads=heads, test=test, progress=progress)
+    draw_curves(curves, output)
+    rows = [row for one in curves for row in one.as_rows()]
+    show_rows(rows, list(rows[0]), format_, title=f"{metric} on {'test' if test else 'val'}, 95 % intervals over cases")
+    print(f"drawn to {output}", file=sys.stderr)

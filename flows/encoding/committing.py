@@ -1,0 +1,127 @@
+"""Commits of an encode: what encoders are, codes in batches, and the quarantine of what could not be read."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore, Transaction
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
+from guidestore.flows.encoding.sources import Item
+from guidestore.flows.work.reporting import EncodeReport
+
+BATCH_CODES = 64
+BATCH_SECONDS = 30.0
+"""Case codes commit in batches of this many or this long: 1,500 one-row files would read 30 times slower than one."""
+
+
+def register_encoder(transaction: Transaction, spec: EncoderSpec, config: Mapping[str, Any]) -> None:
+    """Records what an encoder digest stands for, so that prediction can build it again."""
+    row = {
+        "encoder": spec.name,
+        "encoder_digest": spec.digest,
+        "version": spec.version,
+        "input_kind": spec.input_kind,
+        "code_dim": spec.code_dim,
+        "weights_sha256": spec.weights_sha256,
+        "preprocessing": canonical_json(dict(spec.preprocessing)),
+        "trained_on": str(spec.trained_on),
+        "config": canonical_json(dict(config)),
+    }
+    transaction.write_rows("encoders", [row], recipe={"encoder_digest": spec.digest})
+
+
+class CodeBatch:
+    """Collects case codes and commits them by BATCH_CODES or BATCH_SECONDS, and what is left on the way out."""
+
+    def __init__(self, store: EmbeddingStore, key: CodeSetKey, spec: EncoderSpec, config: Mapping[str, Any]) -> None:
+        self._store, self._key, self._spec, self._config = store, key, spec, config
+        self._held: list[tuple[Item, np.ndarray]] = []
+        self._attention: list[dict[str, Any]] = []
+        self._since = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, item: Item, code_d: np.ndarray, attention: Sequence[Mapping[str, Any]] = ()) -> None:
+        """attention: image_id, bag, branch and attention of the item's slides."""
+        key = self._key
+        common = {
+            "cohort": key.cohort,
+            "case_id": item.case_id,
+            "modality": key.modality,
+            "encoder": key.encoder,
+            "encoder_digest": key.encoder_digest,
+        }
+        self._held.append((item, code_d))
+        self._attention += [{**common, **row} for row in attention]
+        if len(self._held) >= BATCH_CODES or time.monotonic() - self._since > BATCH_SECONDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            items = [item for item, _ in self._held]
+            codes = CaseCodes(
+                tuple(item.case_id for item in items),
+                np.stack([code_d for _, code_d in self._held]).astype(np.float32),
+                tuple(item.image_id for item in items),
+                self._key,
+            )
+            with self._store.begin(f"{self._key}: {len(items)} codes") as transaction:
+                register_encoder(transaction, self._spec, self._config)
+                artifacts = transaction.write_codes(codes, input_digests=[item.digests for item in items])
+                if self._attention:
+                    recipe = {"attention_of": artifacts}
+                    transaction.write_rows("attention", self._attention, cohort=self._key.cohort, recipe=recipe)
+        self._held, self._attention, self._since = [], [], time.monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._flush()
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """Turns an InvalidInputError of one case into a quarantine row, so that the other cases go on."""
+
+    store: EmbeddingStore
+    key: CodeSetKey
+    item: Item
+    report: EncodeReport
+    hidden: Mapping[str, str]
+    """What must not reach the store: the paths of a pseudonymized cohort, which hold patient ids -> image id."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, InvalidInputError):
+            return False
+        reason = str(error)
+        for path, image_id in self.hidden.items():
+            reason = reason.replace(path, f"image {image_id}")
+        self.report.failed[self.item.case_id] = reason
+        what = {
+            "cohort": self.key.cohort,
+            "case_id": self.item.case_id,
+            "image_id": self.item.image_id,
+            "modality": self.key.modality,
+            "encoder": self.key.encoder,
+            "encoder_digest": self.key.encoder_digest,
+            "reason": reason,
+        }
+        row = {**what, "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+        with self.store.begin(f"quarantine of {self.item.case_id}") as transaction:
+            transaction.write_rows("quarantine", [row], cohort=self.key.cohort, recipe=what)
+        return True

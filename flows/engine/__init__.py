@@ -1,0 +1,1 @@
+"""Prefect's server and the processes that run flows."""

@@ -1,0 +1,1 @@
+"""Codes -> heads -> runs: what is asked for, trained, committed and scored."""

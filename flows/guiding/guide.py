@@ -1,0 +1,131 @@
+"""Codes -> heads -> runs: the five input rows and their controls, on stored codes alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pairing import pair
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CodeSetKey, PairedCodes
+from guidestore.flows.encoding.cohort_facts import only_split, only_target, split_folds
+from guidestore.flows.guiding.commit import commit_heads
+from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
+from guidestore.flows.guiding.scoring import score_test
+from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.work.ahead import read_ahead
+from guidestore.flows.work.reporting import Progress, counted, no_progress
+from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.heads.choice import Choice
+from guidestore.warehouse.indexer import build_index
+
+
+@dataclass
+class GuideReport:
+    """What a guide run did: ids of all runs that the settings mean, and how many of them are new."""
+
+    runs: list[str] = field(default_factory=list)
+    trained: int = 0
+    existing: int = 0
+    notes: list[str] = field(default_factory=list)
+    snapshot: int = 0
+
+
+def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideReport:
+    """Trains and evaluates what the store does not have yet, one commit per fold, seed, mode and target.
+
+    The targets and modes of a fold and seed are trained together, because they share every G, and two such batches at a
+    time, each on one core. Raises GuidestoreError: unknown names, leakage between folds, too few cases.
+    """
+    check_device(settings.device)
+    store = EmbeddingStore.open(settings.store)
+    snapshot = store.snapshot()
+    targets = settings.targets or (only_target(snapshot, settings.cohort),)
+    split = settings.split or only_split(snapshot, settings.cohort)
+    folds = settings.folds or split_folds(snapshot, settings.cohort, split)
+    report = GuideReport()
+
+    def batches() -> Iterator[list[HeadJob]]:
+        for fold in folds:
+            paired = [_pair(snapshot, settings, target, split, fold) for target in targets]
+            for of_target in paired:
+                _note_issues(report, snapshot, of_target)
+            for seed in settings.seeds:
+                yield _planned(snapshot, settings, paired, seed, report)
+
+    what, train = f"guide {settings.inferior} by {settings.superior}", partial(train_jobs, device=settings.device)
+    with one_thread():
+        for jobs, trained in counted(read_ahead(train, batches()), len(folds) * len(settings.seeds), what, progress):
+            if isinstance(trained, InvalidInputError):
+                raise trained
+            for job, heads in zip(jobs, trained, strict=True):
+                asked = job.asked
+                place = f"{settings.cohort}/{split}/{asked.paired.fold}"
+                message = f"heads of {asked.paired.target} on {place}, {job.mode}, seed {asked.seed}"
+                with store.begin(message) as transaction:
+                    report.trained += commit_heads(transaction, job, heads, device=settings.device)
+    if report.existing:  # a sweep may have trained them, and left test alone
+        score_test(store, report.runs, progress)
+    report.snapshot = store.snapshot().version
+    build_index(store)
+    return report
+
+
+def _pair(snapshot: Snapshot, settings: GuideSettings, target: str, split: str, fold: int) -> PairedCodes:
+    return pair(
+        snapshot,
+        cohort=settings.cohort,
+        target=target,
+        inferior=f"{settings.cohort}/{settings.inferior}",
+        superior=f"{settings.cohort}/{settings.superior}",
+        split=split,
+        fold=fold,
+    )
+
+
+def _note_issues(report: GuideReport, snapshot: Snapshot, paired: PairedCodes) -> None:
+    sentences = [issue.sentence for issue in paired.issues]
+    for key in (paired.inferior_key, paired.superior_key):
+        for made_by in _encoders_behind(snapshot, key):
+            if made_by.trained_on.kind == "unknown":
+                sentences.append(f"what the encoder of {made_by.modality}/{made_by.encoder} was trained on is unknown")
+    report.notes += [sentence for sentence in dict.fromkeys(sentences) if sentence not in report.notes]
+
+
+def _encoders_behind(snapshot: Snapshot, key: CodeSetKey | None) -> list[CodeSetKey]:
+    """The code set, and that of the patch codes which its encoder pooled."""
+    if key is None:
+        return []
+    rows = snapshot.rows("encoders").to_pylist()
+    facts = next((row for row in rows if row["encoder_digest"] == key.encoder_digest), {"preprocessing": "{}"})
+    pooled = json.loads(facts["preprocessing"]).get("patch_encoder_digest", "")
+    return [key, *(other for other in snapshot.code_sets if pooled and other.encoder_digest == pooled)]
+
+
+def _planned(
+    snapshot: Snapshot, settings: GuideSettings, of_targets: Sequence[PairedCodes], seed: int, report: GuideReport
+) -> list[HeadJob]:
+    """What the store lacks of one fold and seed."""
+    taken: set[str] = set()
+    jobs = []
+    for paired in of_targets:
+        for mode in settings.modes:
+            ids, job = plan_heads(
+                snapshot,
+                paired,
+                mode=mode,
+                seed=seed,
+                guidance=Choice.of(settings.guidance),
+                decoder=Choice.of(settings.decoder),
+                permutations=settings.permutations,
+                taken=taken,
+            )
+            report.runs += ids
+            report.existing += len(ids) - (len(job.ids) if job else 0)
+            if job:
+                jobs.append(job)
+    return jobs

@@ -1,0 +1,1 @@
+"""One trained model: predictions of new cases, and export as a folder."""

@@ -1,0 +1,328 @@
+"""A stored run as one folder that predicts without the store: encoder, G, D_c, preprocessing, and where they came from.
+
+The weights are the store's own files. The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore, versions
+from guidestore.embeddings.tables import read_verified
+from guidestore.embeddings.types import CodeSetKey
+from guidestore.flows.encoding.new_images import StoredEncoders
+from guidestore.flows.models.exported import CARD, ENCODER, FORMAT, HEAD, run_onnx
+from guidestore.flows.models.predict import SUPERIOR_ROWS, run_row
+from guidestore.flows.work.threads import one_thread
+
+HEAD_TOLERANCE = 1e-6
+"""Of a probability, between head.onnx and the head itself: all but trees, which add up in float32, agree to 1e-12."""
+ENCODER_TOLERANCE = 1e-4
+"""Of a code, as a share of the largest: two runtimes order float32 sums of some thousand terms otherwise."""
+CHECKED_CODES = 64
+"""Stored codes that head.onnx is compared on."""
+
+INTENDED_USE = (
+    "Research. It predicts {target} ({classes}) from {modality} alone, for cases like those of cohort {cohort}, images "
+    "prepared as `preprocessing` says."
+)
+LIMITS = (
+    "Not a medical device, and not validated for any clinical decision.",
+    "Scores are of the cohort's own val and test cases; other scanners, sites or patients may be worse.",
+    "Whether guidance helped is a question to the store: `guidestore evaluate`, with the shuffled control.",
+    "Probabilities are as the decoder gives them; unless it is `calibrated` they are no frequencies.",
+    "The graphs check nothing: input that is not finite, or prepared otherwise, gives numbers without meaning.",
+    "Weights trained on patients may tell something about them; a `guidestore purge` does not reach this copy.",
+)
+TRAIN_CODES = "The weights of {names} hold codes of the train cases themselves: treat the folder as patient data."
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written. notes: sentences about what the folder lacks or holds."""
+
+    folder: Path
+    run: str
+    files: Mapping[str, int]
+    """Name -> size in bytes."""
+    notes: tuple[str, ...]
+
+
+def export_model(root: Path | str, run: str, output: Path | str, *, allow_train_codes: bool = False) -> Exported:
+    """Writes the folder `output` for `run` (an alias, or 8 digits or more of its id).
+
+    Raises InvalidInputError, and writes nothing, where `output` is there and not empty; where the run needs the
+    superior image, is a control or diverged; where a part has no ONNX form, or its ONNX does not give the same numbers;
+    and where its weights hold codes of train cases, unless `allow_train_codes`.
+    """
+    output = Path(output)
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise InvalidInputError(f"{output} is there already; name a new folder, or remove it first")
+    store = EmbeddingStore.open(root)
+    snapshot = store.snapshot()
+    facts = run_row(snapshot, store.find_run(run))
+    _check_run(facts)
+    with one_thread():
+        files, card = _content(snapshot, facts, run, allow_train_codes)
+    _write(output, files | {CARD: _json(card)})
+    sizes = {name: len(content) for name, content in sorted(files.items())}
+    return Exported(output, facts["run"], sizes, tuple(card["notes"]))
+
+
+def _check_run(facts: Mapping[str, Any]) -> None:
+    name = f"run {facts['run'][:12]}"
+    if facts["row"] in SUPERIOR_ROWS:
+        raise InvalidInputError(
+            f"{name} is of row {facts['row']}, which needs the superior image; a new case has none, so export a run of "
+            "row G(I)+I, G(I) or I"
+        )
+    if facts["control"]:
+        raise InvalidInputError(
+            f"{name} is a control ({facts['control']}), made to be beaten; export the run that it stands beside"
+        )
+    if facts["status"] != "ok":
+        raise InvalidInputError(f"{name} has no weights: its training {facts['status']}; export another run")
+
+
+def _content(
+    snapshot: Snapshot, facts: Mapping[str, Any], asked: str, allow_train_codes: bool
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """File name -> bytes, and the card, which names them with their digests."""
+    from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes, predict_head
+
+    files: dict[str, bytes] = {}
+    components: dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]] = {}
+    for role, artifact in json.loads(facts["weights"]).items():
+        tensors, kept = snapshot.weights(artifact)
+        components[role] = (kept.meta["config"], tensors)
+        files[f"{role}.safetensors"] = read_verified(snapshot.storage, kept.files[0])
+    with_train_codes = parts_with_train_codes(components)
+    if with_train_codes and not allow_train_codes:
+        raise InvalidInputError(
+            f"the weights of {' and '.join(with_train_codes)} hold codes of the train cases themselves, which would "
+            "leave the store with the model; export another head, or say --allow-train-codes where those may travel"
+        )
+    notes = [TRAIN_CODES.format(names=" and ".join(with_train_codes))] if with_train_codes else []
+    key = snapshot.code_set(facts["inferior"])
+    files[HEAD] = head_onnx(facts["row"], components, key.code_dim)
+    codes_nd = snapshot.codes(key).codes_nd
+    codes_nd = codes_nd[np.isfinite(codes_nd).all(axis=1)][:CHECKED_CODES]
+    difference = np.abs(run_onnx(files[HEAD], codes_nd) - predict_head(facts["row"], components, codes_nd)).max()
+    if not difference <= HEAD_TOLERANCE:
+        raise _differs(HEAD, difference)
+    checked: dict[str, Any] = {HEAD: {"stored_codes": len(codes_nd), "largest_difference": float(difference)}}
+    encoders = _encoder_rows(snapshot, key)
+    more, encoder_check, encoder_notes = _encoder_files(snapshot, encoders[0])
+    files |= more
+    notes += encoder_notes
+    card = _card(snapshot, facts, key, asked) | {
+        "guidance": _part(facts["guidance"], components.get("guidance")),
+        "decoder": _part(facts["decoder"], components["decoder"]),
+        "holds_train_codes": with_train_codes,
+        "encoders": encoders,
+        "preprocessing": _in_words(encoders),
+        "inputs": _inputs(encoders[0], key, ENCODER in files),
+        "checked": checked | encoder_check,
+        "notes": notes,
+    }
+    files["README.md"] = _readme(card, ENCODER in files).encode()
+    card["files"] = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        for name, content in sorted(files.items())
+    }
+    return files, card
+
+
+def _differs(name: str, difference: float) -> InvalidInputError:
+    return InvalidInputError(
+        f"{name} would differ from the model by {difference:.1e}, more than rounding, so nothing was written; report "
+        "this as a bug of guidestore"
+    )
+
+
+# Encoders ----------------------------------------------------------------------------------------------------------
+
+
+def _encoder_rows(snapshot: Snapshot, key: CodeSetKey) -> list[dict[str, Any]]:
+    """Rows of schema ``encoders`` as JSON: that of z_I, and of the patch codes it reads."""
+    stored, digests, rows = StoredEncoders(snapshot), [key.encoder_digest], []
+    for digest in digests:
+        row = dict(stored.facts(digest))
+        row |= {name: json.loads(row[name] or "{}") for name in ("preprocessing", "config")}
+        rows.append(row)
+        if "patch_encoder_digest" in row["preprocessing"]:
+            digests.append(row["preprocessing"]["patch_encoder_digest"])
+    return rows
+
+
+def _encoder_files(snapshot: Snapshot, row: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[str, Any], list[str]]:
+    """Files of the encoder of z_I, what was compared, and notes about what else is needed."""
+    from guidestore.encoders.registry import TRAINED
+
+    name = row["encoder"]
+    if name not in TRAINED:
+        if row["input_kind"] == "codes":
+            return {}, {}, [f"Codes of {name} were imported: make them as they were made, guidestore cannot."]
+        weights = "" if not row["weights_sha256"] else f" and its weights (sha256 {row['weights_sha256'][:12]})"
+        return {}, {}, [f"The encoder {name} is not in the folder: making codes needs guidestore{weights}."]
+
+    from guidestore.encoders.onnx_export import codes_of, encoder_onnx, example_pixels
+
+    stored = StoredEncoders(snapshot)
+    encoder = stored.build(stored.facts(row["encoder_digest"]), "cpu", None)
+    content, pixels = encoder_onnx(encoder), example_pixels(encoder)
+    expected_nd = codes_of(encoder, pixels)
+    difference = float(np.abs(run_onnx(content, pixels) - expected_nd).max())
+    if not difference <= ENCODER_TOLERANCE * max(1.0, float(np.abs(expected_nd).max())):
+        raise _differs(ENCODER, difference)
+    (file,) = snapshot.entries(kind="weights", path=f"objects/weights/{row['weights_sha256']}.safetensors")[0].files
+    files = {ENCODER: content, "encoder.safetensors": read_verified(snapshot.storage, file)}
+    checked = {ENCODER: {"made_up_inputs": len(pixels), "largest_difference": difference}}
+    patches = row["preprocessing"].get("patch_encoder")
+    notes = (
+        [f"The patch encoder {patches} is not in the folder: making tile codes needs guidestore."] if patches else []
+    )
+    return files, checked, notes
+
+
+def _in_words(encoders: list[dict[str, Any]]) -> list[str]:
+    from guidestore.encoders.onnx_export import preprocessing_in_words
+
+    return [
+        f"{row['encoder']} ({row['input_kind']}): {preprocessing_in_words(row['input_kind'], row['preprocessing'])}"
+        for row in encoders
+    ]
+
+
+def _inputs(row: Mapping[str, Any], key: CodeSetKey, with_encoder: bool) -> dict[str, Any]:
+    """Names, types and shapes of what the graphs take and give; n items."""
+    inputs: dict[str, Any] = {HEAD: {"z_inferior": f"float32 (n, {key.code_dim})", "gives": "probabilities float64"}}
+    if with_encoder:
+        facts = row["preprocessing"]
+        pixels = {
+            "photographs": lambda: f"uint8 (n, {facts['size_px']}, {facts['size_px']}, 3)",
+            "volumes": lambda: f"float32 (n, {', '.join(map(str, (len(facts['sequences']), *facts['shape_vox'])))})",
+            "bags": lambda: f"float32 (n, {row['config']['patch_code_dim']}), the n tiles of one slide",
+        }[row["input_kind"]]()
+        inputs[ENCODER] = {"pixels": pixels, "gives": "z_inferior float32"}
+    return inputs
+
+
+# Card and folder ---------------------------------------------------------------------------------------------------
+
+
+def _part(name: str, component: tuple[dict[str, Any], Any] | None) -> dict[str, Any] | None:
+    return {"name": name, "config": component[0]} if component else None
+
+
+def _card(snapshot: Snapshot, facts: Mapping[str, Any], key: CodeSetKey, asked: str) -> dict[str, Any]:
+    """What the store knows of the run."""
+    run, settings = facts["run"], json.loads(facts["settings"])
+    metrics: dict[str, dict[str, float]] = {}
+    for row in snapshot.rows("metrics").to_pylist():
+        if row["run"] == run:
+            metrics.setdefault(row["part"], {})[row["metric"]] = row["value"]
+    looks = sum(row["run"] == run and row["part"] == "test" for row in snapshot.rows("looks").to_pylist())
+    scored = any(row["run"] == run and row["part"] == "test" for row in snapshot.rows("predictions").to_pylist())
+    classes = settings["classes"]
+    words = {"target": facts["target"], "classes": ", ".join(classes), "modality": key.modality, "cohort": key.cohort}
+    return {
+        "format": FORMAT,
+        "name": run[:12] if run.startswith(asked) else asked,
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "run": run,
+        **{name: facts[name] for name in ("cohort", "target")},
+        "classes": classes,
+        "intended_use": INTENDED_USE.format(**words),
+        "limits": list(LIMITS),
+        "inferior": {
+            "code_set": str(key),
+            "modality": key.modality,
+            "encoder": key.encoder,
+            "encoder_digest": key.encoder_digest,
+            "trained_on": str(key.trained_on),
+            "code_dim": key.code_dim,
+        },
+        "superior": {"code_set": facts["superior"]},
+        "trained_on": facts["trained_on"],
+        **{name: facts[name] for name in ("split", "fold", "row", "mode", "seed", "n_train", "snapshot")},
+        "exported_at_snapshot": snapshot.version,
+        "metrics": metrics,
+        "test": {"scored": scored, "looks_after_choosing_on_val": looks},
+        "facts": settings["facts"],
+        "labelled": settings.get("labelled", "all"),
+        "trained_at": facts["created_at"],
+        "versions": {"training": json.loads(facts["versions"]), "export": versions()},
+        "weights": json.loads(facts["weights"]),
+    }
+
+
+def _readme(card: Mapping[str, Any], with_encoder: bool) -> str:
+    encoder = card["inferior"]["encoder"]
+    if with_encoder:
+        start = (
+            'encoder = InferenceSession("encoder.onnx", providers=["CPUExecutionProvider"])\n'
+            f'pixels = np.load("pixels.npy")  # {card["inputs"][ENCODER]["pixels"]}\n'
+            '(z,) = encoder.run(["z_inferior"], {"pixels": pixels})\n'
+        )
+    else:
+        start = f'z = np.load("codes.npy")  # {card["inputs"][HEAD]["z_inferior"]}, by encoder {encoder}\n'
+    words = "".join(f"- {text}\n" for text in card["preprocessing"])
+    limits = "".join(f"- {text}\n" for text in (*card["limits"], *card["notes"]))
+    return f"""# {card["name"]}: {card["target"]} from {card["inferior"]["modality"]}
+
+{card["intended_use"]} Where it came from, its scores and the sha256 of every file: `card.json`.
+
+```python
+import json
+import numpy as np
+from onnxruntime import InferenceSession
+
+with open("card.json", encoding="utf-8") as file:
+    classes = json.load(file)["classes"]
+{start}head = InferenceSession("head.onnx", providers=["CPUExecutionProvider"])
+(p,) = head.run(["probabilities"], {{"z_inferior": z}})
+print([{{c: float(v) for c, v in zip(classes, row)}} for row in p])
+```
+
+With guidestore, from images: `guidestore predict --model THIS_FOLDER FILE...`, which also verifies the files.
+
+Before the graphs:
+
+{words}
+Limits:
+
+{limits}"""
+
+
+def _json(card: Mapping[str, Any]) -> bytes:
+    return (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _write(output: Path, files: Mapping[str, bytes]) -> None:
+    """All files into a folder beside `output`, which then takes its name."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+        try:
+            staged.chmod(0o755)
+            for name, content in files.items():
+                (staged / name).write_bytes(content)
+            staged.rename(output)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise InvalidInputError(f"{output} cannot be written ({error}); name another folder") from error

@@ -1,0 +1,159 @@
+"""An exported model's folder, opened: it predicts without the store that it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, FoldScope
+from guidestore.flows.encoding.new_images import encode_images, frozen_encoder
+from guidestore.flows.models.predict import Prediction, given_codes
+from guidestore.flows.work.threads import check_device, one_thread
+
+FORMAT = 1
+CARD, HEAD, ENCODER = "card.json", "head.onnx", "encoder.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedModel:
+    """A folder that `guidestore export-model` wrote. Made by `open`."""
+
+    folder: Path
+    card: Mapping[str, Any]
+    """What card.json says; docs/export.md lists it."""
+    files: Mapping[str, bytes]
+    """The other files whose bytes predict, verified."""
+
+    @classmethod
+    def open(cls, folder: Path | str) -> ExportedModel:
+        """Reads the folder and compares every file that the card names with its sha256.
+
+        Raises InvalidInputError where it is no such folder or of a newer format, CorruptArtifactError where a file is
+        missing or another.
+        """
+        folder = Path(folder)
+        try:
+            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            found_format, recorded = card["format"], dict(card["files"])
+        except FileNotFoundError as error:
+            raise InvalidInputError(
+                f"{folder} is no exported model: it has no {CARD}; write one with `guidestore export-model`"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidInputError(f"{folder / CARD} cannot be read ({error}); export the model again") from error
+        if found_format != FORMAT:
+            raise InvalidInputError(
+                f"{folder} is of format {found_format}, this guidestore reads {FORMAT}; install the one that wrote it"
+            )
+        files: dict[str, bytes] = {}
+        for name, facts in recorded.items():
+            path = folder / name
+            content = path.read_bytes() if path.is_file() else None
+            if content is None or hashlib.sha256(content).hexdigest() != facts["sha256"]:
+                state = "missing" if content is None else "not the file that was exported"
+                raise CorruptArtifactError(f"{path} is {state}; copy the folder again, or export the model again")
+            if name in (HEAD, ENCODER):
+                files[name] = content
+        return cls(folder, card, files)
+
+    @property
+    def key(self) -> CodeSetKey:
+        """The code set of z_I, of the store that the model came from."""
+        facts = self.card["inferior"]
+        return CodeSetKey(
+            self.card["cohort"],
+            facts["modality"],
+            facts["encoder"],
+            facts["encoder_digest"],
+            FoldScope.parse(facts["trained_on"]),
+            "codes",
+            facts["code_dim"],
+        )
+
+    def predict(
+        self,
+        *,
+        files: Sequence[Path] = (),
+        codes: CaseCodes | None = None,
+        encoder: str = "",
+        mpp: float | None = None,
+        device: str = "cpu",
+        weights: Path | None = None,
+    ) -> Prediction:
+        """As flows.models.predict.predict, from `files` or `codes`.
+
+        Networks of the folder run on the CPU; device and weights are those of a pretrained encoder, which it names
+        alone. Raises InvalidInputError.
+        """
+        if bool(files) == (codes is not None):
+            raise InvalidInputError("give one source to predict from: image files, or a file of codes")
+        check_device(device)
+        if codes is not None:
+            case_ids, z_inferior_nd = codes.case_ids, given_codes(codes, self.key, encoder)
+        else:
+            with one_thread():
+                found, z_inferior_nd = encode_images(
+                    _FolderEncoders(self), self.key, [Path(file) for file in files], mpp, device=device, weights=weights
+                )
+            case_ids = tuple(found)
+        if not np.isfinite(z_inferior_nd).all():
+            raise InvalidInputError("codes are not finite; leave out the cases that lack the modality")
+        return Prediction(self.card["run"], tuple(self.card["classes"]), case_ids, self.probabilities(z_inferior_nd))
+
+    def probabilities(self, z_inferior_nd: np.ndarray) -> np.ndarray:
+        """(n, d_I) z_I -> (n, k) float64, by head.onnx."""
+        return run_onnx(self.files[HEAD], z_inferior_nd.astype(np.float32, copy=False))
+
+
+class _FolderEncoders:
+    """flows.encoding.new_images.Encoders of an exported model: its own network, and the encoders that it names."""
+
+    def __init__(self, model: ExportedModel) -> None:
+        self._model = model
+
+    def facts(self, digest: str) -> dict[str, Any]:
+        for row in self._model.card["encoders"]:
+            if row["encoder_digest"] == digest:
+                return row | {name: canonical_json(row[name]) for name in ("preprocessing", "config")}
+        raise NotFoundInStoreError(f"{self._model.folder} does not say what encoder {digest[:12]} is; export it again")
+
+    def build(self, facts: Mapping[str, Any], device: str, weights: Path | None) -> Any:
+        if ENCODER in self._model.files and facts["encoder_digest"] == self._model.key.encoder_digest:
+            return _OnnxEncoder(self._model.files[ENCODER], facts["input_kind"] == "bags")
+        return frozen_encoder(facts, device, weights)
+
+
+class _OnnxEncoder:
+    """`encode` of encoders.protocol.Encoder by encoder.onnx."""
+
+    def __init__(self, content: bytes, of_bags: bool) -> None:
+        self._content, self._of_bags = content, of_bags
+
+    def encode(self, batch: Any, /) -> np.ndarray:
+        if self._of_bags:
+            bags = [np.asarray(bag.features_nd, np.float32) for bag in batch]
+            return np.concatenate([run_onnx(self._content, tiles_nd) for tiles_nd in bags])
+        return run_onnx(self._content, batch)
+
+
+def run_onnx(content: bytes, array: np.ndarray) -> np.ndarray:
+    """The only output of a model for its only input. Raises InvalidInputError without onnxruntime."""
+    try:
+        from onnxruntime import InferenceSession, SessionOptions  # pyright: ignore[reportAttributeAccessIssue]
+    except ImportError as error:
+        raise InvalidInputError("running ONNX needs the package onnxruntime; install guidestore[export]") from error
+    options = SessionOptions()
+    options.intra_op_num_threads = 1  # a result does not depend on the machine's cores
+    options.log_severity_level = 3
+    session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    (result,) = session.run(None, {given.name: array})
+    return np.asarray(result)

@@ -1,0 +1,138 @@
+"""F(x_I) = D_c([G(E_I(x)), E_I(x)]): class probabilities of new cases from inferior images, or their codes, alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.records import Entry
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes, CodeSetKey
+from guidestore.flows.encoding.new_images import StoredEncoders, encode_images
+from guidestore.flows.work.threads import check_device, one_thread
+
+SUPERIOR_ROWS = ("S", "S+I")
+"""These rows need the superior image, which a new case does not have."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """Class probabilities of n cases: probabilities_nk float64, rows sum to 1, columns in the order of `classes`."""
+
+    run: str
+    classes: tuple[str, ...]
+    case_ids: tuple[str, ...]
+    probabilities_nk: np.ndarray
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "case_id": case_id,
+                "predicted": self.classes[int(row.argmax())],
+                **{f"p({name})": float(value) for name, value in zip(self.classes, row, strict=True)},
+            }
+            for case_id, row in zip(self.case_ids, self.probabilities_nk, strict=True)
+        ]
+
+
+def predict(
+    root: Path | str,
+    run: str,
+    *,
+    files: Sequence[Path] = (),
+    codes: CaseCodes | None = None,
+    cases: Sequence[str] = (),
+    encoder: str = "",
+    mpp: float | None = None,
+    device: str = "cpu",
+    weights: Path | None = None,
+) -> Prediction:
+    """Predicts with the stored weights of `run` (an alias, or 8 digits or more of its id).
+
+    Exactly one source: `files`, inferior images of new cases (NIfTI files or case folders for MRI, slides for
+    slides); `codes`, made by the run's inferior encoder (`codes.key`, or `encoder` as NAME or NAME@DIGEST, says so);
+    `cases`, ids whose inferior codes the store has. `weights`: file of a pretrained encoder, which the store does not
+    keep; None: the hub. Raises InvalidInputError on another modality or encoder, or a run whose row needs the superior
+    image.
+    """
+    if sum(map(bool, (files, codes is not None, cases))) != 1:
+        raise InvalidInputError("give one source to predict from: image files, a file of codes, or stored case ids")
+    check_device(device)
+    store = EmbeddingStore.open(root)
+    entry = store.find_run(run)
+    snapshot = store.snapshot()
+    facts = run_row(snapshot, entry)
+    if facts["row"] in SUPERIOR_ROWS:
+        raise InvalidInputError(
+            f"run {entry.artifact[:12]} is of row {facts['row']}, which needs the superior image; choose a run of row "
+            "G(I)+I, G(I) or I"
+        )
+    key = snapshot.code_set(facts["inferior"])
+    if cases:
+        case_ids, z_inferior_nd = _stored_codes(snapshot, key, cases)
+    elif codes is not None:
+        case_ids, z_inferior_nd = codes.case_ids, given_codes(codes, key, encoder)
+    else:
+        with one_thread():
+            case_ids, z_inferior_nd = encode_images(
+                StoredEncoders(snapshot), key, [Path(file) for file in files], mpp, device=device, weights=weights
+            )
+
+    from guidestore.heads.baselines.train import predict_baseline
+    from guidestore.heads.input_rows import BASELINE_ROWS, predict_row
+
+    components = {}
+    for role, artifact in json.loads(facts["weights"]).items():
+        tensors, kept = snapshot.weights(artifact)
+        components[role] = (kept.meta["config"], tensors)
+    classes = tuple(json.loads(facts["settings"])["classes"])
+    predict_any = predict_baseline if facts["row"] in BASELINE_ROWS else predict_row
+    probabilities_nk = predict_any(facts["row"], components, z_inferior_nd)
+    return Prediction(entry.artifact, classes, tuple(case_ids), probabilities_nk)
+
+
+def run_row(snapshot: Snapshot, entry: Entry) -> dict[str, Any]:
+    """The row of schema ``runs`` of a run."""
+    from guidestore.embeddings.tables import read_table
+
+    (file,) = [file for file in entry.files if file.path.startswith("objects/rows/runs/")]
+    rows = read_table(snapshot.storage, file).to_pylist()
+    return next(row for row in rows if row["run"] == entry.artifact)
+
+
+def _stored_codes(snapshot: Snapshot, key: CodeSetKey, cases: Sequence[str]) -> tuple[Sequence[str], np.ndarray]:
+    codes = snapshot.codes(key)
+    row_of = {case_id: row for row, case_id in enumerate(codes.case_ids)}
+    unknown = [case_id for case_id in cases if case_id not in row_of]
+    if unknown:
+        raise NotFoundInStoreError(f'code set {key} has no code of case {unknown[0]}; `guidestore sql "FROM codes"`')
+    return cases, codes.codes_nd[[row_of[case_id] for case_id in cases]]
+
+
+def given_codes(codes: CaseCodes, key: CodeSetKey, encoder: str) -> np.ndarray:
+    """The codes, once it is sure that the run's encoder made them."""
+    if codes.key is not None and codes.key.encoder_digest != key.encoder_digest:
+        raise InvalidInputError(
+            f"these codes are of {codes.key}, the run was trained on {key}; encode with that encoder"
+        )
+    if codes.key is None:
+        name, _, digest = encoder.partition("@")
+        if not name:
+            raise InvalidInputError(
+                f"say which encoder made the codes: --encoder {key.encoder}@{key.encoder_digest[:12]}"
+            )
+        if name != key.encoder or not key.encoder_digest.startswith(digest):
+            raise InvalidInputError(
+                f"the codes are of encoder {encoder}, the run was trained on {key.encoder}@{key.encoder_digest[:12]}; "
+                "encode with that encoder"
+            )
+    if codes.codes_nd.shape[1] != key.code_dim:
+        raise InvalidInputError(f"the codes have {codes.codes_nd.shape[1]} dimensions, those of {key} {key.code_dim}")
+    return codes.codes_nd

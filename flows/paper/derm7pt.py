@@ -1,0 +1,147 @@
+"""Table 2 of the paper from one call: cohort, codes of both photographs, heads of all tasks, table; what the store has
+is reused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.pairing import labels_of, parts_of
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.encoders.registry import TRAINED
+from guidestore.flows.encoding.cohorts import add_derm7pt
+from guidestore.flows.encoding.encode import encode
+from guidestore.flows.encoding.settings import EncodeSettings
+from guidestore.flows.guiding.guide import guide
+from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.paper.report import ExperimentReport
+from guidestore.flows.paper.settings import Derm7ptSettings
+from guidestore.flows.paper.table import PaperTable
+from guidestore.flows.paper.table2 import TASKS, build_table2
+from guidestore.flows.results.predictions import load_predictions
+from guidestore.flows.results.runs import load_runs
+from guidestore.flows.work.reporting import Progress, no_progress
+from guidestore.warehouse.cohorts.derm7pt import SPLIT
+
+Mode = Literal["as-published", "matched"]
+INFERIOR, SUPERIOR = "clinical", "dermoscopy"
+FOLD = 0
+"""The only one of the published split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What an experiment takes where nothing else is said."""
+
+    encoder: str
+    size: str
+    """Of the encoder: its own preset."""
+    guidance: str
+    decoder: str
+    mode: Mode
+
+
+PRESETS = {
+    # Codes without training: the whole experiment in minutes on two cores.
+    "demo": Preset("colour_texture", "demo", "autoencoder", "mlp", "matched"),
+    "paper": Preset("inception_multitask", "paper", "derm7pt-paper", "derm7pt-paper", "as-published"),
+    "released": Preset("inception_multitask", "paper", "derm7pt-released", "derm7pt-released", "as-published"),
+}
+
+
+def run_derm7pt(settings: Derm7ptSettings, progress: Progress = no_progress) -> ExperimentReport:
+    """Encodes and trains what is missing, and makes the table. Raises GuidestoreError for what concerns all cases."""
+    if settings.source is not None and not settings.source.is_dir():
+        raise InvalidInputError(f"there is no folder {settings.source}; name the folder release_v0 with --source")
+    store = (EmbeddingStore.create if settings.source else EmbeddingStore.open)(settings.store)
+    notes = _cohort(store, settings)
+    tasks, untrainable = _tasks(store.snapshot(), settings.cohort)
+    notes += untrainable
+    preset = PRESETS[settings.preset]
+    encoder = settings.encoder or preset.encoder
+    common = {"store": settings.store, "cohort": settings.cohort}
+    common |= {"encoder": encoder, "preset": preset.size, "device": settings.device}
+    if encoder in TRAINED:
+        common |= {"split": SPLIT, "targets": tasks, "seed": settings.encoder_seed}
+    reports = {
+        modality: encode(
+            EncodeSettings(**common, modality=modality, weights=weights, pretrained_on=settings.pretrained_on), progress
+        )
+        for modality, weights in (
+            (INFERIOR, settings.inferior_weights or settings.weights),
+            (SUPERIOR, settings.superior_weights or settings.weights),
+        )
+    }
+    names = {
+        modality: f"{modality}/{encoder}@{report.code_sets[0].encoder_digest[:12]}"
+        for modality, report in reports.items()
+    }
+    guided = guide(
+        GuideSettings(
+            store=settings.store,
+            cohort=settings.cohort,
+            inferior=names[INFERIOR],
+            superior=names[SUPERIOR],
+            targets=tasks,
+            split=SPLIT,
+            seeds=settings.seeds,
+            guidance=settings.guidance or preset.guidance,
+            decoder=settings.decoder or preset.decoder,
+            modes=(settings.mode or preset.mode,),
+            permutations=settings.permutations,
+            device=settings.device,
+        ),
+        progress,
+    )
+    for found in (*(report.notes for report in reports.values()), guided.notes):
+        notes += [note for note in found if note not in notes]
+    return ExperimentReport(
+        _table(store, settings.cohort, guided.runs),
+        guided.runs,
+        sum(report.images_read for report in reports.values()),
+        sum(report.encoded for report in reports.values()),
+        guided.trained + sum(report.trained for report in reports.values()),
+        {case: reason for report in reports.values() for case, reason in report.failed.items()},
+        notes,
+        store.snapshot().version,
+    )
+
+
+def _cohort(store: EmbeddingStore, settings: Derm7ptSettings) -> list[str]:
+    """Adds the cohort where it is not there. Sentences of what was met on the way."""
+    snapshot = store.snapshot()
+    if snapshot.rows("splits", cohort=settings.cohort).num_rows:
+        return []
+    if settings.source is None:
+        raise NotFoundInStoreError(
+            f"the store has no cohort {settings.cohort} with the published split, and no folder to read it from; name "
+            "the folder release_v0 with --source"
+        )
+    report = add_derm7pt(store, settings.cohort, settings.source)
+    return [issue.sentence for issue in report.issues]
+
+
+def _tasks(snapshot: Snapshot, cohort: str) -> tuple[tuple[str, ...], list[str]]:
+    """The tasks whose every class has a train case, and a sentence about each other one."""
+    parts = parts_of(snapshot, cohort, SPLIT, FOLD)
+    tasks, sentences = [], []
+    for task in TASKS:
+        classes, labels = labels_of(snapshot, cohort, task)
+        have = {label for case, label in labels.items() if parts.get(case) == "train"}
+        missing = [name for name in classes if name not in have]
+        if missing:
+            sentences.append(f"task {task} is left out: no train case is labelled {' or '.join(missing)}")
+        else:
+            tasks.append(task)
+    if not tasks:
+        raise InvalidInputError(f"cohort {cohort} can train none of the tasks: {'; '.join(sentences)}")
+    return tuple(tasks), sentences
+
+
+def _table(store: EmbeddingStore, cohort: str, runs: list[str]) -> PaperTable:
+    snapshot = store.snapshot()
+    facts, values = load_runs(snapshot, runs)
+    layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
+    return build_table2(facts, values, load_predictions(snapshot, facts), cohort=cohort, layout=layouts[0])

@@ -1,0 +1,1 @@
+"""Stored runs -> answers: effects, comparisons, the champion."""

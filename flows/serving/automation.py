@@ -1,0 +1,141 @@
+"""The automation that retrains on new codes: in the UI under Automations, where anyone can switch it off."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from prefect.automations import AutomationCore, EventTrigger, Posture, RunDeployment
+from prefect.client.orchestration import PrefectClient
+from pydantic import ValidationError
+
+from guidestore.embeddings.errors import AmbiguousNameError, GuidestoreError
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.results.champion import champion_of
+from guidestore.flows.results.runs import label_budget, load_runs
+from guidestore.flows.serving.choices import defaults_of
+from guidestore.flows.serving.retrain import RetrainForm
+from guidestore.flows.serving.snapshot_events import READY, StoreName
+
+SNAPSHOT = {"__prefect_kind": "jinja", "template": "{{ event.payload.snapshot }}"}
+"""What Prefect replaces by the event's number, as the text that the form wants."""
+ALIAS = "champion"
+
+
+def retraining(root: Path) -> tuple[str, dict[str, Any]] | None:
+    """What to retrain, in words, and its settings: those of the champion, else the defaults of the form.
+
+    None where the store has nothing to train on yet.
+    """
+    store = EmbeddingStore.open(root)
+    found = _of_champion(store)
+    given = found or defaults_of(root).get("retrain")
+    if not given:
+        return None
+    try:
+        settings = RetrainForm(**given).model_dump(mode="json")
+    except ValidationError:
+        return None
+    return "the champion's head" if found else "the heads of the form's defaults", settings
+
+
+def _of_champion(store: EmbeddingStore) -> dict[str, Any] | None:
+    """Settings of the head that the alias names; None without one, or where the form cannot say them."""
+    try:
+        champion = champion_of(store, ALIAS)
+    except GuidestoreError:  # an alias of a snapshot, or of a run that was withdrawn
+        return None
+    if champion is None:
+        return None
+    snapshot = store.snapshot()
+    runs = load_runs(snapshot, champion.runs)[0]
+    run = next(fact for fact in runs if fact["run"] == champion.run)
+    given = {
+        **{name: run[name] for name in ("cohort", "target", "split", "guidance", "decoder")},
+        **{side: _code_set(snapshot, run, side) for side in ("inferior", "superior")},
+        "seeds": sorted({fact["seed"] for fact in runs}),
+        "alias": ALIAS,
+    }
+    if run["mode"] != "matched" or label_budget(run) != "all" or not _in_form(given):
+        return None  # a sweep's, with parameters of its own
+    permutations = _permutations(snapshot, run)
+    return {**given, "permutations": permutations} if permutations else given
+
+
+def _in_form(given: dict[str, Any]) -> bool:
+    """Whether the drop-downs of the form have this G and this D_c: it has no field for their parameters."""
+    for name in ("guidance", "decoder"):
+        if given[name] not in RetrainForm.model_json_schema()["properties"][name]["enum"]:
+            return False
+    return True
+
+
+def _code_set(snapshot: Snapshot, run: dict[str, Any], side: str) -> str:
+    """MODALITY/ENCODER, with the digest where that names several."""
+    stem, _, digest = run[side].partition("@")
+    short = stem.partition("/")[2]
+    try:
+        snapshot.code_set(stem, split=run["split"], fold=run["fold"])
+    except AmbiguousNameError:
+        return f"{short}@{digest}"
+    return short
+
+
+def _permutations(snapshot: Snapshot, run: dict[str, Any]) -> int:
+    """How many shuffled-pairs controls the head had."""
+    same = ("cohort", "target", "split", "fold", "seed", "row", "guidance", "decoder", "inferior", "superior")
+    controls = [
+        fact["permutation"]
+        for fact in snapshot.rows("runs").to_pylist()
+        if fact["control"] == "shuffled" and all(fact[name] == run[name] for name in same)
+    ]
+    return len(set(controls))
+
+
+def automation_of(store: StoreName, deployment: Any, what: str, settings: dict[str, Any]) -> AutomationCore:
+    """Runs the deployment of this id on every event READY of the store, at the event's snapshot."""
+    wanted = AutomationCore(
+        name=f"guidestore: retrain on new codes ({store.name})",
+        description=f"When new case codes are in store {store.name} and no more come, retrains {what} on them; no "
+        "image is read. Switch it off and it stays off. `guidestore serve` keeps its settings: for others, make an "
+        f"automation of your own on the event {READY}.",
+        tags=["guidestore"],
+        trigger=EventTrigger(
+            expect={READY},
+            match={"prefect.resource.id": store.resource},  # pyright: ignore[reportArgumentType]
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[
+            RunDeployment(
+                source="selected",
+                deployment_id=deployment,
+                parameters={"settings": {**settings, "snapshot": SNAPSHOT}},
+                job_variables=None,
+            )
+        ],
+    )
+    # To update one, Prefect's client sends the fields that were set alone; its server wants all but the owner.
+    return AutomationCore.model_validate(wanted.model_dump(mode="json", exclude={"owner_resource"}))
+
+
+async def apply_automation(client: PrefectClient, wanted: AutomationCore) -> None:
+    """Makes the automation, or brings the one of that name up to date. Who switched it off has it stay so."""
+    there = await client.read_automations_by_name(wanted.name)
+    if not there:
+        await client.create_automation(wanted)
+        return
+    old = there[0]
+    kept = wanted.model_copy(update={"enabled": old.enabled})
+    if _facts(old) != _facts(kept):
+        await client.update_automation(old.id, kept)
+
+
+def _facts(automation: AutomationCore) -> dict[str, Any]:
+    """What two automations are compared by; the server gives triggers ids of their own."""
+    facts = automation.model_dump(mode="json", include={"description", "enabled", "tags", "trigger", "actions"})
+    facts["trigger"].pop("id", None)
+    return facts

@@ -1,0 +1,99 @@
+"""What the store has: drop-downs of the forms, and defaults that run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect.utilities.callables import ParameterSchema
+
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore
+
+Choices = Mapping[str, Sequence[str]]
+"""Field -> what a form offers for it."""
+
+
+def choices_of(root: Path) -> Choices:
+    """Names of cohorts, modalities, targets, splits and code sets; fields without any are left out."""
+    snapshot = EmbeddingStore.open(root).snapshot()
+    coded = sorted({f"{key.modality}/{key.encoder}" for key in snapshot.code_sets if key.kind == "codes"})
+    targets, splits = _names(snapshot, "targets", "target"), _names(snapshot, "splits", "split")
+    found = {
+        "cohort": _names(snapshot, "cohorts", "cohort"),
+        "modality": _names(snapshot, "images", "modality"),
+        "target": targets and ["", *targets],
+        "targets": targets,
+        "split": splits and ["", *splits],
+        "inferior": coded,
+        "superior": coded,
+    }
+    if {"mri_t1", "mri_t1ce", "mri_t2", "mri_flair"} <= set(found["modality"]):
+        found["modality"] = ["mri_all", *found["modality"]]
+    return {field: names for field, names in found.items() if names}
+
+
+def _names(snapshot: Snapshot, kind: str, column: str) -> list[str]:
+    return sorted(set(snapshot.rows(kind)[column].to_pylist()))
+
+
+def defaults_of(root: Path) -> dict[str, dict[str, Any]]:
+    """Deployment -> values that run on the store as it is, as far as it has them; of heads, those of the newest run."""
+    snapshot = EmbeddingStore.open(root).snapshot()
+    cohorts = snapshot.rows("cohorts").to_pylist()
+    if not cohorts:
+        return {}
+    cohort = cohorts[-1]["cohort"]
+    heads = _heads(snapshot, cohort)
+    found: dict[str, dict[str, Any]] = {"encode": {"cohort": cohort}}
+    if heads:
+        found["retrain"] = heads
+        listed = {name: [heads[name]] for name in ("inferior", "superior", "guidance", "decoder") if name in heads}
+        for kind in ("guidance", "decoder"):
+            listed[kind] = [{"name": name} for name in listed.get(kind, ())] or [{"name": _DEFAULT[kind]}]
+        found["sweep"] = {"cohort": heads["cohort"], "split": heads["split"], **listed}
+        found["sweep"] |= {"targets": [heads["target"]]} if heads["target"] else {}
+    runs = [name for name, (_, run) in snapshot.aliases.items() if run]
+    if runs:
+        found["compare"] = {"a": runs[0]}
+    of_papers = [row for row in cohorts if row["layout"] in ("radpath", "derm7pt")]
+    if of_papers:
+        found["experiment"] = {"table": of_papers[-1]["layout"], "cohort": of_papers[-1]["cohort"]}
+    return found
+
+
+_DEFAULT = {"guidance": "ridge", "decoder": "logistic"}
+
+
+def _heads(snapshot: Snapshot, cohort: str) -> dict[str, Any]:
+    """Target, split and code sets of the newest run, else the first that there are; {} where two are not there."""
+    runs = snapshot.rows("runs").to_pylist()
+    if runs:
+        run = max(runs, key=lambda row: row["created_at"])
+        sides = {name: run[name].partition("@")[0].partition("/")[2] for name in ("inferior", "superior")}
+        return {**{name: run[name] for name in ("cohort", "target", "split")}, **sides}
+    coded = sorted(
+        {f"{key.modality}/{key.encoder}" for key in snapshot.code_sets if (key.cohort, key.kind) == (cohort, "codes")}
+    )
+    if len(coded) < 2:
+        return {}
+    firsts = {
+        name: next(iter(sorted(set(snapshot.rows(kind, cohort=cohort)[name].to_pylist()))), "")
+        for kind, name in (("targets", "target"), ("splits", "split"))
+    }
+    return {"cohort": cohort, **firsts, "inferior": coded[0], "superior": coded[1]}
+
+
+def with_choices(schema: ParameterSchema, choices: Choices) -> ParameterSchema:
+    """The schema of a form, with drop-downs where a field is among `choices`; a list gets them for its items."""
+    copy = schema.model_copy(deep=True)
+    for model in copy.definitions.values():
+        for name, field in model.get("properties", {}).items():
+            if name in choices:
+                for place in (field, *field.get("anyOf", ())):
+                    if place.get("type") == "array":
+                        place["items"] = {**place.get("items", {}), "enum": list(choices[name])}
+                    elif place.get("type") == "string":
+                        place["enum"] = list(choices[name])
+    return copy

@@ -1,0 +1,67 @@
+"""What the forms of the deployments have in common: fields of the plain settings, and the store, which is no field.
+
+A parameter names things in the store. It is never a path, reaches no shell and no SQL; the store's own look-ups check
+it, and say in a sentence what there is instead.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guidestore.embeddings.errors import InvalidInputError
+
+STORE = "GUIDESTORE_STORE"
+"""Environment variable by which `guidestore serve` and work pools tell the flows' processes their store."""
+
+KEY = "GUIDESTORE_KEY"
+"""The same for the key file of pseudonymized cohorts, beside which the paths of their images lie."""
+
+RAY_ADDRESS = "GUIDESTORE_RAY_ADDRESS"
+"""The same for the Ray cluster. No field either: whoever answers at that address is given code to run and images."""
+
+
+class Form(BaseModel):
+    """Parameters of a deployment: what the UI shows as a form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def store_root() -> Path:
+    """The store of this process. Raises InvalidInputError where none was fixed."""
+    root = os.environ.get(STORE)
+    if not root:
+        raise InvalidInputError(f"no store is fixed for this process: set {STORE}, or start `guidestore serve --store`")
+    return Path(root)
+
+
+def key_file() -> Path | None:
+    """The key file of this process; None where it has none."""
+    file = os.environ.get(KEY)
+    return Path(file) if file else None
+
+
+def ray_address() -> str:
+    """The Ray cluster of this process; '' where each run starts its own."""
+    return os.environ.get(RAY_ADDRESS, "")
+
+
+def same_as(model: type[BaseModel], field: str, **changed: Any) -> Any:
+    """A field with the description, default and bounds that a plain settings model gives it."""
+    info = model.model_fields[field]
+    bounds = {name: getattr(rule, name) for rule in info.metadata for name in ("ge", "gt", "le") if hasattr(rule, name)}
+    facts: dict[str, Any] = {"description": info.description, **bounds}
+    if not info.is_required():
+        facts["default"] = info.default
+    return Field(**facts | changed)
+
+
+def one_of(names: Any, description: str, **more: Any) -> Any:
+    """A field whose form is a drop-down of these names."""
+    return Field(description=description, json_schema_extra={"enum": list(names)}, **more)
+
+
+Device = Annotated[str, Field(description="Where networks run: cpu, cuda, cuda:1, …", pattern=r"^(cpu|cuda(:\d+)?)$")]

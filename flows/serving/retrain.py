@@ -1,0 +1,177 @@
+"""The deployment `retrain`: guidance trained anew on stored codes, and the champion if it has won."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import flow, get_run_logger
+from pydantic import Field
+
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import check_name
+from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
+from guidestore.flows.guiding.guide import guide
+from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.results import champion
+from guidestore.flows.results.champion import Champion, Decision
+from guidestore.flows.results.table import Evaluation, evaluate
+from guidestore.flows.serving.artifacts import (
+    as_markdown,
+    bars,
+    result_row,
+    result_rows,
+    show_figure,
+    show_markdown,
+    show_table,
+)
+from guidestore.flows.serving.forms import Device, Form, one_of, same_as, store_root
+from guidestore.flows.work.reporting import Progress
+from guidestore.flows.work.settings import Fold, validated
+from guidestore.heads.input_rows import GUIDED_PLUS_I
+from guidestore.heads.registry import DECODER_PRESETS, DECODERS, GUIDANCE, GUIDANCE_PRESETS
+
+
+class RetrainForm(Form):
+    """Stored codes -> the five input rows of the paper and their control; no image is read."""
+
+    cohort: str = same_as(GuideSettings, "cohort")
+    snapshot: str = Field(default="", description="Snapshot number, tag or alias to train on; empty: the newest.")
+    target: str = Field(default="", description="What to classify; empty: the cohort's only target.")
+    split: str = same_as(GuideSettings, "split")
+    inferior: str = same_as(GuideSettings, "inferior")
+    superior: str = same_as(GuideSettings, "superior")
+    guidance: str = one_of((*GUIDANCE, *GUIDANCE_PRESETS), "G: a guidance model or preset.", default="ridge")
+    decoder: str = one_of((*DECODERS, *DECODER_PRESETS), "D_c: a decoder or preset.", default="logistic")
+    seeds: tuple[int, ...] = same_as(GuideSettings, "seeds", min_length=1)
+    folds: tuple[Fold, ...] = Field(default=(), description="Folds to train on; empty: all folds of the split.")
+    permutations: int = same_as(GuideSettings, "permutations")
+    alias: str = Field(
+        default="champion",
+        description="Moves to the new head where that is better on val than the head it names; empty: moves nothing.",
+    )
+    device: Device = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Ids of all runs that were asked for, and how many of them are new."""
+
+    runs: tuple[str, ...]
+    new: int
+    existing: int
+    notes: tuple[str, ...]
+    snapshot: int
+
+
+@flow(name="retrain", timeout_seconds=24 * HOUR, persist_result=False)
+@one_sentence
+def retrain(settings: RetrainForm) -> None:
+    """Trains guidance on stored codes, says whether it helps, and moves the alias where the new head is better on val.
+
+    What the store has already is reused. Opens no image.
+    """
+    if settings.alias:
+        check_name(settings.alias, "alias")
+    trained = train_heads(settings)
+    evaluation = read_table(trained.runs)
+    decision = contest_alias(settings.alias, trained.runs) if settings.alias else None
+    show_result(settings, trained, evaluation, decision)
+
+
+@step("train heads", cached=lambda trained: not trained.new)
+def train_heads(settings: RetrainForm) -> Trained:
+    """Trains what is missing, one commit per fold and seed."""
+    log = get_run_logger()
+    trained = (_at_snapshot if settings.snapshot else _at_newest)(settings, shown())
+    for note in trained.notes:
+        log.info("note: %s", note)
+    log.info("images read: 0; heads trained: %d, there already: %d", trained.new, trained.existing)
+    return trained
+
+
+_SAME = ("cohort", "split", "inferior", "superior", "guidance", "decoder", "seeds", "folds", "permutations")
+"""Fields that the plain settings have under the same name."""
+
+
+def _at_newest(settings: RetrainForm, progress: Progress) -> Trained:
+    targets = (settings.target,) if settings.target else ()
+    given = {name: getattr(settings, name) for name in _SAME}
+    report = guide(
+        validated(GuideSettings, store=store_root(), targets=targets, device=settings.device, **given), progress
+    )
+    return Trained(tuple(report.runs), report.trained, report.existing, tuple(report.notes), report.snapshot)
+
+
+def _at_snapshot(settings: RetrainForm, progress: Progress) -> Trained:
+    """A sweep of one head is the same runs, at any snapshot; it leaves test alone, so that is scored after it."""
+    from guidestore.flows.guiding.scoring import score_test
+    from guidestore.flows.sweeps.file import SweepFile
+    from guidestore.flows.sweeps.run import run_sweep
+    from guidestore.warehouse.indexer import build_index
+
+    given: dict[str, Any] = {name: getattr(settings, name) for name in _SAME}
+    targets = (settings.target,) if settings.target else None
+    sweep = SweepFile(name="retrain", at=settings.snapshot, targets=targets, **given)
+    report = run_sweep(store_root(), sweep, progress, device=settings.device, remember=False)
+    store = EmbeddingStore.open(store_root())
+    score_test(store, report.runs, progress)
+    build_index(store)
+    return Trained(tuple(report.runs), report.trained, report.existing, tuple(report.notes), store.snapshot().version)
+
+
+@step("evaluate")
+def read_table(runs: tuple[str, ...]) -> Evaluation:
+    """The paper's rows on test, from stored predictions."""
+    return evaluate(store_root(), runs)
+
+
+@step("contest alias")
+def contest_alias(alias: str, runs: tuple[str, ...]) -> Decision:
+    """Moves the alias, or says why not."""
+    decision = champion.contest(EmbeddingStore.open(store_root()), alias, runs)
+    get_run_logger().info("%s", decision.sentence)
+    return decision
+
+
+@step("show result")
+def show_result(settings: RetrainForm, trained: Trained, evaluation: Evaluation, decision: Decision | None) -> None:
+    """The run's artifacts: the table, the figure, the champion's, and where to find all of it."""
+    title = f"{settings.cohort}: {settings.inferior} guided by {settings.superior}"
+    rows = result_rows(evaluation)
+    if decision and decision.before:
+        rows.append(_champion_row(decision.before))
+    show_table("retrain-result", rows, f"{title}, test cases. {'. '.join(evaluation.notes)}.")
+    if decision:
+        show_table(
+            "retrain-champion",
+            decision.rows or [{"alias": decision.alias, "run": decision.run[:12], "moved": decision.moved}],
+            f"{decision.sentence}.{' Both on val.' if decision.rows else ''}",
+        )
+    show_figure("retrain-figure", bars(evaluation, title), f"{title}, test cases.")
+    show_markdown("retrain-summary", _summary(settings, trained, rows, decision), "What was trained, and where it is.")
+
+
+def _champion_row(before: Champion) -> dict[str, str]:
+    """The row of the champion before, on test, for the eye alone: it decides nothing."""
+    evaluation = evaluate(store_root(), before.runs)
+    return result_row(evaluation.rows[0], None, f"champion before: {before.name}")
+
+
+def _summary(settings: RetrainForm, trained: Trained, rows: list[dict[str, str]], decision: Decision | None) -> str:
+    run = decision.run if decision else trained.runs[0]
+    guided = next((row for row in rows if row["input"] == GUIDED_PLUS_I), {})
+    lines = [
+        f"Is it guidance? By the test cases: **{guided.get('verdict') or '–'}**.\n",
+        f"{decision.sentence}.\n" if decision else "",
+        as_markdown(rows),
+        f"\nImages read: 0. Heads trained: {trained.new}, there already: {trained.existing}. "
+        f"Trained on {f'snapshot {settings.snapshot}' if settings.snapshot else 'the newest snapshot'}; all of it is "
+        f"in snapshot {trained.snapshot}.\n",
+        "\n```\n"
+        f"guidestore sql \"FROM runs WHERE run = '{run}'\"\n"
+        f"guidestore sql --at {trained.snapshot} \"FROM metrics WHERE run = '{run}'\"\n"
+        f"guidestore predict --run {decision.alias if decision and decision.moved else run[:12]} --case CASE\n"
+        "```\n",
+    ]
+    return "\n".join(filter(None, lines))

@@ -1,0 +1,69 @@
+"""The deployment `sweep`: a grid of heads on stored codes, ranked on val."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import flow, get_run_logger
+from pydantic import Field
+
+from guidestore.embeddings.types import check_name
+from guidestore.flows.cluster.sweep import sweep_on_ray
+from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
+from guidestore.flows.serving.artifacts import show_table
+from guidestore.flows.serving.forms import Device, ray_address, same_as, store_root
+from guidestore.flows.sweeps.file import SweepFile
+from guidestore.flows.sweeps.ranking import rank_sweep
+from guidestore.flows.sweeps.run import SweepReport, run_sweep
+from guidestore.flows.work.runners import Runner
+
+_NAMED = "sweep"
+
+
+class SweepForm(SweepFile):
+    """What to try. Lists make a grid; a model's parameters stand beside its name, and a list of them is a grid too."""
+
+    name: str = Field(default=_NAMED, description="What the sweep is called.")
+    device: Device = "cpu"
+    task_runner: Literal["threads", "ray"] = same_as(Runner, "task_runner")
+    gpus_per_task: float = same_as(Runner, "gpus_per_task")
+
+
+@flow(name="sweep", timeout_seconds=7 * 24 * HOUR, persist_result=False)
+@one_sentence
+def sweep(settings: SweepForm) -> None:
+    """Trains what the store lacks of a grid and ranks it on val. Test is not read: `guidestore sweep show --test`."""
+    check_name(settings.name, "sweep")
+    wanted = SweepFile(**{name: getattr(settings, name) for name in SweepFile.model_fields})
+    runner = Runner(task_runner=settings.task_runner, ray_address=ray_address(), gpus_per_task=settings.gpus_per_task)
+    report = train_grid(wanted, settings.device, runner)
+    rank(wanted, report)
+
+
+@step("train grid", cached=lambda report: not report.trained)
+def train_grid(wanted: SweepFile, device: str, runner: Runner) -> SweepReport:
+    """One commit per batch; run again, it goes on where it was."""
+    log = get_run_logger()
+    if runner.task_runner == "ray":
+        report = sweep_on_ray(store_root(), wanted, runner, shown(), device=device)
+    else:
+        report = run_sweep(store_root(), wanted, shown(), device=device)
+    for note in report.notes:
+        log.info("note: %s", note)
+    log.info(
+        "images read: 0; heads trained: %d, there already: %d, diverged: %d",
+        report.trained,
+        report.existing,
+        report.diverged,
+    )
+    return report
+
+
+@step("rank")
+def rank(wanted: SweepFile, report: SweepReport) -> None:
+    """The guided heads, best on val first."""
+    ranked = [one.as_row() for one in rank_sweep(store_root(), wanted, progress=shown())]
+    columns = [name for name in ranked[0] if any(row.get(name) is not None for row in ranked)] if ranked else []
+    rows = [{name: row.get(name) for name in columns} for row in ranked]
+    counts = f"{report.trained} runs trained, {report.existing} there already, {report.diverged} diverged"
+    show_table("sweep-ranking", rows, f"{len(rows)} guided heads, balanced accuracy on val. {counts}.")

@@ -1,0 +1,1 @@
+"""A grid of heads from one file: planned, trained, ranked."""

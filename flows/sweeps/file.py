@@ -1,0 +1,164 @@
+"""A sweep as its author writes it: one YAML file, checked field by field with the line of each error, and its grid.
+
+```yaml
+cohort: skin
+at: nightly                      # snapshot number, tag or alias; default: the newest when the sweep is run
+targets: [DIAG, PN]
+split: published
+inferior: clinical/colour_texture
+superior: [dermoscopy/colour_texture, dermoscopy/inception_multitask]
+guidance:
+  - ridge
+  - name: autoencoder
+    learning_rate: [0.01, 0.1]   # a list is a grid
+    hidden: [[256], [512, 256]]  # of a parameter that is a list itself, a list of lists
+decoder: [logistic, {name: mlp, hidden_units: [20, 50]}]
+seeds: [0, 1]
+```
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.flows.work.settings import Fold
+from guidestore.heads.choice import Choice
+
+MOST_RUNS = 1_000_000
+"""A grid beyond is refused: it is a slip of the pen, not a plan."""
+
+
+def _listed(value: Any) -> Any:
+    """One value stands for a list of it."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _named(value: Any) -> Any:
+    """A bare name stands for that model with its defaults."""
+    return [{"name": item} if isinstance(item, str) else item for item in _listed(value)]
+
+
+class Model(BaseModel):
+    """A guidance model, or a decoder, with parameters; lists of them make a grid."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(description="Name or preset.")
+
+    def choices(self) -> Iterator[Choice]:
+        """One for each combination of the parameters' values."""
+        given = self.model_extra or {}
+        lists = [value if isinstance(value, list) else [value] for value in given.values()]
+        for values in itertools.product(*lists):
+            params = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in zip(given, values, strict=True)
+            }
+            yield Choice.of(self.name, params)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed)]
+Folds = Annotated[tuple[Fold, ...], BeforeValidator(_listed)]
+Models = Annotated[tuple[Model, ...], BeforeValidator(_named)]
+Budget = Annotated[int, Field(ge=1)] | Literal["all"]
+
+
+class SweepFile(BaseModel):
+    """What to try. Lists make a grid; every field but `name` and `at` may be a list."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(default="", description="What the sweep is called; empty: the file's name.")
+    cohort: str = Field(description="Name of the cohort.")
+    at: int | str | None = Field(default=None, description="Snapshot number, tag or alias; empty: the newest.")
+    targets: Names | None = Field(default=None, description="What to classify; empty: the cohort's only target.")
+    split: str = Field(default="", description="Empty: the cohort's only one.")
+    folds: Folds = Field(default=(), description="Empty: all folds of the split.")
+    inferior: Names = Field(description="Inferior code sets: MODALITY/ENCODER[@DIGEST].")
+    superior: Names = Field(description="Superior code sets.")
+    modes: Annotated[tuple[Literal["matched", "as-published"], ...], BeforeValidator(_listed)] = ("matched",)
+    guidance: Models = Field(
+        default=(Model(name="autoencoder"),), description="Guidance models G; [] for none: students alone."
+    )
+    fusion: Models = Field(
+        default=(Model(name="concatenation"),),
+        min_length=1,
+        description="How the two codes of S+I and G(I)+I are joined.",
+    )
+    decoder: Models = Field(default=(Model(name="mlp"),), min_length=1, description="Decoders D_c.")
+    seeds: Annotated[Numbers, Field(min_length=1)] = (0,)
+    controls: Annotated[tuple[Literal["shuffled", "noise", "repeated"], ...], BeforeValidator(_listed)] = Field(
+        default=("shuffled",), description="What stands in for G: pairs shuffled, noise, or z_I repeated."
+    )
+    cross_fit: int = Field(default=0, ge=0, description="Folds of G for the train cases of G(I)+I; 0: none.")
+    permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls of each guided row.")
+    students: Models = Field(
+        default=(),
+        description="Students of label transfer: each adds row T(I) with its controls, on the same codes; with "
+        "`guidance`, it reads [G(z_I), z_I].",
+    )
+    baselines: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        default=(), description="KD(I), GD(I), E(I): distillation without G, generalized distillation, ensemble."
+    )
+    noisy_labels: bool = Field(default=False, description="For students: labels may be wrong.")
+    labelled: Annotated[tuple[Budget, ...], BeforeValidator(_listed)] = Field(
+        default=("all",), min_length=1, description="Labels of the train part that heads may see; drawn per class."
+    )
+
+    def choices(self, kind: Literal["guidance", "fusion", "decoder", "students"]) -> list[Choice]:
+        """The grid of one kind of model, each once."""
+        models: tuple[Model, ...] = getattr(self, kind)
+        return list(dict.fromkeys(choice for model in models for choice in model.choices()))
+
+
+def read_sweep(path: Path) -> SweepFile:
+    """The sweep in a YAML file. Raises InvalidInputError with the line and field of the first thing that is wrong."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}; name a YAML file") from error
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        given = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise InvalidInputError(f"{path}{place}: {getattr(error, 'problem', error)}; this is no YAML") from error
+    if not isinstance(given, dict):
+        raise InvalidInputError(f"{path} holds no fields; a sweep needs at least cohort, inferior and superior")
+    try:
+        sweep = SweepFile(**{"name": Path(path).stem, **{str(key): value for key, value in given.items()}})
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join(SweepFile.model_fields)
+        hint = f"; the fields are {known}" if first["type"] == "extra_forbidden" else ""
+        field = ".".join(str(part) for part in first["loc"])
+        line = _line_of(tree, first["loc"])
+        raise InvalidInputError(f"{path}, line {line}, {field}: {first['msg']}{hint}") from error
+    return sweep
+
+
+def _line_of(node: Any, place: tuple[int | str, ...]) -> int:
+    """Line of the deepest node along `place` that the file has."""
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next((pair for pair in node.value if pair[0].value == str(part)), None)
+            if found is None:
+                break
+            node = found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+    return node.start_mark.line + 1
+
+
+def as_mapping(sweep: SweepFile) -> Mapping[str, Any]:
+    """JSON-able, for the record."""
+    return sweep.model_dump(mode="json")

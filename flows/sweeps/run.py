@@ -1,0 +1,95 @@
+"""Sweeps: a grid of heads on stored codes, trained in batches.
+
+A batch commits when it is done, so a killed sweep trains at most the batches in flight again. Test is not read: it is
+scored when heads were chosen (flows.sweeps.ranking).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.guiding.commit import commit_heads
+from guidestore.flows.guiding.jobs import HeadJob, train_jobs
+from guidestore.flows.sweeps.file import SweepFile
+from guidestore.flows.sweeps.plan import SweepPlan, batches_of
+from guidestore.flows.sweeps.stored import record_sweep
+from guidestore.flows.work.ahead import read_ahead
+from guidestore.flows.work.reporting import Progress, counted, no_progress
+from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.warehouse.indexer import build_index
+
+if TYPE_CHECKING:  # torch loads with it
+    from guidestore.heads.input_rows import TrainedHead
+
+type Batch = list[HeadJob]
+type Commit = Callable[[Batch, list[list[TrainedHead]]], None]
+type Train = Callable[[list[Batch], Commit, str, Progress], None]
+"""(batches, commit, title, progress): trains the batches, which `commit` gets with their heads, in any order."""
+
+
+@dataclass
+class SweepReport:
+    """What a sweep run did."""
+
+    runs: list[str] = field(default_factory=list)
+    trained: int = 0
+    existing: int = 0
+    diverged: int = 0
+    notes: list[str] = field(default_factory=list)
+    snapshot: int = 0
+
+
+def run_sweep(
+    root: Path,
+    sweep: SweepFile,
+    progress: Progress = no_progress,
+    *,
+    device: str = "cpu",
+    train: Train | None = None,
+    remember: bool = True,
+) -> SweepReport:
+    """Trains what the store lacks of the sweep: two batches at a time, or as `train` does.
+
+    device: where networks train. remember: as a sweep that `compare` finds by its name. Raises GuidestoreError.
+    """
+    train = train or partial(train_here, device=device)
+    store = EmbeddingStore.open(root)
+    snapshot = store.snapshot(sweep.at)
+    plan = SweepPlan(sweep, snapshot.version)
+    report = SweepReport()
+    # Planned at the sweep's snapshot, but what was trained since then is there.
+    batches = list(batches_of(snapshot, sweep, plan, have=store.snapshot().artifacts))
+    report.notes = plan.notes
+    report.runs, report.existing = plan.runs, len(plan.runs) - sum(len(job.ids) for jobs in batches for job in jobs)
+
+    def commit(jobs: list[HeadJob], trained: list[list[TrainedHead]]) -> None:
+        paired = jobs[0].asked.paired
+        with store.begin(f"sweep {sweep.name}: heads on {paired.cohort}/{paired.split}/{paired.fold}") as transaction:
+            for job, heads in zip(jobs, trained, strict=True):
+                budget = plan.budgets[next(iter(job.ids.values()))]
+                report.trained += commit_heads(transaction, job, heads, labelled=budget, device=device)
+                report.diverged += sum(head.status == "diverged" for head in heads)
+
+    train(batches, commit, f"sweep {sweep.name}", progress)
+    if remember:
+        record_sweep(store, sweep, report.runs, snapshot.version)
+    report.snapshot = store.snapshot().version
+    build_index(store)
+    return report
+
+
+def train_here(batches: list[Batch], commit: Commit, what: str, progress: Progress, *, device: str) -> None:
+    """Two batches at a time, each on one core. Raises InvalidInputError."""
+    check_device(device)
+    with one_thread():
+        trained_batches = read_ahead(partial(train_jobs, test=False, device=device), batches)
+        for jobs, trained in counted(trained_batches, len(batches), what, progress):
+            if isinstance(trained, InvalidInputError):
+                raise trained
+            commit(jobs, trained)

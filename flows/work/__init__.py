@@ -1,0 +1,1 @@
+"""What every flow uses: progress, threads, reading ahead, base settings."""

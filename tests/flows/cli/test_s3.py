@@ -1,0 +1,146 @@
+"""The command line on a store in a bucket: what works on a disk works there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from guidestore.embeddings.places import local_folder, storage_at
+from guidestore.warehouse.cohorts.phantom import generate_phantom
+from tests.commandline import guidestore
+from tests.flows.serving.server import RETRAIN, serving
+from tests.flows.serving.waiting import until
+from tests.report_store import GUIDE, write
+from tests.s3_server import BUCKET, environment
+
+ROOT = Path(__file__).parents[3]
+CASES = 40
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user runs it."""
+    command = [sys.executable, "-m", "guidestore", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+
+
+def ask(store: str, query: str) -> list[dict]:
+    done = guidestore("sql", query, "--store", store, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def do(store: str, *arguments: object) -> str:
+    done = guidestore(*arguments, "--store", store)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_guide_sql_and_upkeep(bucket, tmp_path):
+    rng = np.random.default_rng(0)
+    z_s = rng.normal(size=(CASES, 4))
+    ids = [f"lesion-{case:03d}" for case in range(CASES)]
+    for modality, codes_nd in (("clinical", z_s[:, :3] + rng.normal(size=(CASES, 3))), ("dermoscopy", z_s)):
+        rows = [[case, *code] for case, code in zip(ids, codes_nd.tolist(), strict=True)]
+        file = write(tmp_path / "codes.csv", ["case_id", *(f"c{d}" for d in range(codes_nd.shape[1]))], rows)
+        do(bucket, "import", file, "--cohort", "skin", "--modality", modality, "--encoder", "made")
+    labels = [[case, "ab"[int(code > 0)]] for case, code in zip(ids, z_s[:, 0], strict=True)]
+    splits = [[case, "official", 0, ("train", "test", "val")[n % 3]] for n, case in enumerate(ids)]
+    do(
+        bucket,
+        *("cohort", "add", "manifest", "skin"),
+        *("--labels", write(tmp_path / "labels.csv", ["case_id", "grade"], labels)),
+        *("--splits", write(tmp_path / "splits.csv", ["case_id", "split", "fold", "part"], splits)),
+    )
+    do(bucket, "guide", "skin", *GUIDE, "--permutations", 1)
+    assert {row["row"] for row in ask(bucket, "FROM runs")} == {"S+I", "S", "I", "G(I)", "G(I)+I"}
+    assert ask(bucket, "SELECT count(*) AS n FROM codes") == [{"n": 2 * CASES}]
+    do(bucket, "tag", "first")
+    do(bucket, "compact")
+    do(bucket, "gc", "--delete")
+    do(bucket, "neighbours", ids[0], "--code-set", "skin/clinical/made", "-k", 3)
+    do(bucket, "purge", ids[0], "--cohort", "skin", "--yes")
+    assert ask(bucket, "SELECT count(*) AS n FROM codes") == [{"n": 2 * CASES - 2}]
+    assert ask(bucket, "FROM tags")[0]["name"] == "first"
+
+    checked = run("fsck", "--store", bucket)
+    assert checked.returncode == 0, checked.stderr
+    assert ": clean" in checked.stderr
+    asked = run("sql", "SELECT count(*) AS n FROM cases", "--store", bucket, "--format", "csv")
+    assert asked.stdout.split() == ["n", str(CASES - 1)], asked.stderr
+    assert not Path("s3:").exists()
+
+
+def test_encode_images_and_index_them_on_another_machine(bucket, tmp_path, monkeypatch):
+    generate_phantom(tmp_path / "images", cases=9, seed=4, slide_px=1024)
+    source = ("--source", tmp_path / "images", "--splits", 0)
+    do(bucket, "cohort", "add", "radpath", "glioma", *source, "--pseudonymize", tmp_path / "key")
+    encode = ("encode", "glioma", "--modality", "mri_t2", "--encoder", "first_order", "--key", tmp_path / "key")
+    assert "encoded 9, there already 0" in do(bucket, *encode)
+    assert "encoded 0, there already 9" in do(bucket, *encode)
+    slides = ("--modality", "histology", "--encoder", "texture", "--mpp", "2", "--tile-px", "128")
+    do(bucket, "encode", "glioma", *slides, "--key", tmp_path / "key")
+    assert [row["n"] for row in ask(bucket, "SELECT count(*) AS n FROM bags")] == [9]
+
+    here = local_folder(bucket)
+    for name, value in environment(os.environ["AWS_ENDPOINT_URL"], tmp_path / "elsewhere").items():
+        monkeypatch.setenv(name, value)
+    assert local_folder(bucket) != here
+    done = guidestore("sql", "FROM codes", "--store", bucket)
+    assert done.returncode == 3
+    assert f"the store {bucket} has no index yet; build it with `guidestore index`" in done.stderr
+    do(bucket, "index")
+    assert len(ask(bucket, "FROM codes")) == 9
+
+
+def upload(store: Path, url: str) -> None:
+    """The same files under the same names; what stays on each machine is left out."""
+    bucket = storage_at(url)
+    for file in sorted(store.rglob("*")):
+        path = file.relative_to(store).as_posix()
+        if file.is_file() and not path.startswith(("index/", "staging/")):
+            bucket.create(path, file.read_bytes())
+
+
+def test_a_store_in_a_bucket_is_served(bucket: str, report_store: Path, tmp_path: Path) -> None:
+    """One story, because a server takes long to start: a retraining from the API, and the end of the server."""
+    upload(report_store, bucket)
+    with serving(bucket, tmp_path) as served:
+        assert served.line.startswith(f"{bucket} is served: open http://127.0.0.1:")
+        form = served.api.get("/deployments/name/retrain/retrain").json()["parameter_openapi_schema"]
+        assert form["definitions"]["RetrainForm"]["properties"]["target"]["enum"] == ["", "DIAG", "PIG"]
+        run = served.start("retrain", {**RETRAIN, "permutations": 1, "guidance": "pls"})
+        assert served.end_of(run)["type"] == "COMPLETED", served.log(run)
+        until(lambda: "Finished in state" in served.log(run))
+        assert "images read: 0; heads trained: 4, there already: 3" in served.log(run)
+        assert {"retrain-result", "retrain-champion", "retrain-figure", "retrain-summary"} <= set(served.artifacts(run))
+        trained = ask(bucket, "SELECT count(*) AS n FROM runs WHERE guidance = 'pls' AND control = ''")
+        assert trained == [{"n": 2}]
+
+        os.kill(served.server(), signal.SIGKILL)
+        assert served.process.wait(60) == 1
+        until(lambda: not served.processes())
+    told = (tmp_path / "stderr").read_text()
+    assert told.startswith("error: the Prefect server ended with code -9"), told
+    assert told.count("\n") == 1, told
+
+
+@pytest.mark.parametrize("command", [("sql", "SELECT 1"), ("fsck",), ("gc",), ("tag", "x"), ("index",)])
+def test_no_store_there_is_one_sentence_with_the_url(bucket, command):
+    done = guidestore(*command, "--store", bucket)
+    assert done.returncode in (2, 3)
+    assert f"there is no guidestore at {bucket}: name one with --store" in done.stderr
+    assert not Path("s3:").exists()
+
+
+def test_no_credentials_is_one_sentence(bucket, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    done = guidestore("sql", "SELECT 1", "--store", f"s3://{BUCKET}/a")
+    assert done.returncode == 7
+    assert "there are no credentials for s3://codes/a: set AWS_ACCESS_KEY_ID" in done.stderr

@@ -1,0 +1,231 @@
+"""An exported model predicts without the store, and in a process without guidestore, what the store's run predicts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes
+from guidestore.flows.encoding.encode import encode
+from guidestore.flows.encoding.settings import EncodeSettings
+from guidestore.flows.guiding.guide import guide
+from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.models.export import export_model
+from guidestore.flows.models.exported import ExportedModel
+from guidestore.flows.models.predict import predict
+from tests.commandline import guidestore
+from tests.flows.conftest import Phantom, common
+
+IMAGE_TOLERANCE = 1e-5
+"""Of a probability from pixels: two runtimes add up float32 in another order. From codes it is 1e-12."""
+
+
+def run_of(root: Path, row: str, *, mode: str = "matched", control: str = "") -> str:
+    runs = EmbeddingStore.open(root).snapshot().rows("runs").to_pylist()
+    return next(r["run"] for r in runs if (r["row"], r["mode"], r["control"]) == (row, mode, control))
+
+
+def run_readme(folder: Path, **arrays: np.ndarray) -> np.ndarray:
+    """(n, k) what the README's lines print in a fresh process that cannot import guidestore."""
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(code.splitlines()) <= 12
+    code += "import sys\nprint([m for m in sys.modules if m.split('.')[0] in ('flows', 'heads', 'encoders', 'torch')])"
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    printed, modules = done.stdout.splitlines()
+    assert modules == "[]"
+    classes = json.loads((folder / "card.json").read_text())["classes"]
+    return np.array([[row[name] for name in classes] for row in ast.literal_eval(printed)])
+
+
+def test_a_network_and_its_head_travel(encoded: Phantom, tmp_path: Path) -> None:
+    from guidestore.encoders.volumes import VolumeSettings, load_volume
+
+    run = run_of(encoded.store, "G(I)+I", mode="as-published")
+    exported = export_model(encoded.store, run, tmp_path / "model")
+    names = {"decoder.safetensors", "encoder.onnx", "encoder.safetensors", "guidance.safetensors", "head.onnx"}
+    assert {*exported.files} == names | {"README.md"}
+    folders = sorted((encoded.images / "Radiology").iterdir())[:3]
+    expected = predict(encoded.store, run, files=folders)
+
+    model = ExportedModel.open(tmp_path / "model")
+    prediction = model.predict(files=folders)
+    assert (prediction.run, prediction.classes) == (run, expected.classes)
+    assert prediction.case_ids == expected.case_ids
+    np.testing.assert_allclose(prediction.probabilities_nk, expected.probabilities_nk, atol=IMAGE_TOLERANCE, rtol=0)
+
+    settings = VolumeSettings(**model.card["encoders"][0]["preprocessing"])
+    pixels = np.stack([load_volume(folder, settings) for folder in folders])
+    given = run_readme(tmp_path / "model", pixels=pixels)
+    np.testing.assert_allclose(given, expected.probabilities_nk, atol=IMAGE_TOLERANCE, rtol=0)
+
+    card = model.card
+    assert card["classes"] == list(expected.classes)
+    assert card["inferior"]["trained_on"] == "phantom/cv2/0"
+    assert card["metrics"]["val"].keys() >= {"balanced_accuracy"}
+    assert card["test"] == {"scored": True, "looks_after_choosing_on_val": 0}
+    assert "resample linearly" in card["preprocessing"][0]
+    assert str(encoded.store) not in json.dumps(card)
+    for case in EmbeddingStore.open(encoded.store).snapshot().rows("cases")["case_id"].to_pylist():
+        assert case not in json.dumps(card)
+
+
+def test_other_encoders_travel_as_far_as_they_can(phantom: Phantom, tmp_path: Path) -> None:
+    """Of a slide the network over its tiles, whose codes guidestore makes; of an encoder without weights the name."""
+    encode(EncodeSettings(**common(phantom.store), modality="mri_all", encoder="first_order"))
+    given = {**common(phantom.store), "modes": ("matched",), "permutations": 0, "folds": (0,), "guidance": "ridge"}
+    case = "PHANTOM_0001"
+    for inferior, superior, file, note in (
+        ("histology/attention_pooling", "mri_all/densenet3d", f"Pathology/{case}.tiff", "patch encoder texture"),
+        ("mri_all/first_order", "histology/attention_pooling", f"Radiology/{case}", "encoder first_order is not"),
+    ):
+        report = guide(GuideSettings(**given, inferior=inferior, superior=superior))
+        rows = EmbeddingStore.open(phantom.store).snapshot().rows("runs").to_pylist()
+        run = next(r["run"] for r in rows if r["run"] in report.runs and r["row"] == "G(I)+I")
+        exported = export_model(phantom.store, run, tmp_path / inferior.partition("/")[2])
+        assert ("encoder.onnx" in exported.files) == inferior.startswith("histology")
+        assert any(note in text for text in exported.notes)
+        expected = predict(phantom.store, run, files=[phantom.images / file])
+        got = ExportedModel.open(exported.folder).predict(files=[phantom.images / file])
+        assert got.case_ids == (case,)
+        np.testing.assert_allclose(got.probabilities_nk, expected.probabilities_nk, atol=IMAGE_TOLERANCE, rtol=0)
+
+
+def test_codes_travel_and_files_are_the_same_each_time(report_store: Path, tmp_path: Path) -> None:
+    run = run_of(report_store, "G(I)+I")
+    for name in ("first", "second"):
+        done = guidestore("export-model", run, "--output", tmp_path / name, "--store", report_store)
+        assert done.returncode == 0, done.stderr
+    assert "Codes of made were imported" in done.stderr
+    first, second = ({file.name: file.read_bytes() for file in (tmp_path / n).iterdir()} for n in ("first", "second"))
+    cards = [json.loads(files.pop("card.json")) for files in (first, second)]
+    assert first == second
+    assert [card.pop("created_at") and card for card in cards] == [cards[0]] * 2
+
+    snapshot = EmbeddingStore.open(report_store).snapshot()
+    codes = snapshot.codes(snapshot.code_set("skin/clinical/made"))
+    expected = predict(report_store, run, codes=codes)
+    given = run_readme(tmp_path / "first", codes=codes.codes_nd)
+    np.testing.assert_allclose(given, expected.probabilities_nk, atol=1e-12, rtol=0)
+
+    table = tmp_path / "new.npz"
+    np.savez(table, case_id=np.array(codes.case_ids), codes=codes.codes_nd)
+    by_run, by_model = (
+        guidestore("predict", *which, "--codes", table, "--encoder", "made", "--format", "csv")
+        for which in (("--store", report_store, "--run", run), ("--model", tmp_path / "first"))
+    )
+    assert by_model.returncode == 0, by_model.stderr
+    rows = [[line.split(",") for line in done.stdout.splitlines()] for done in (by_run, by_model)]
+    assert [row[:2] for row in rows[0]] == [row[:2] for row in rows[1]]
+
+
+@pytest.mark.parametrize(("row", "control", "sentence"), [
+    ("S+I", "", "needs the superior image"),
+    ("S", "", "needs the superior image"),
+    ("G(I)+I", "shuffled", "is a control"),
+])  # fmt: skip
+def test_runs_that_cannot_travel_are_refused(
+    report_store: Path, tmp_path: Path, row: str, control: str, sentence: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=sentence):
+        export_model(report_store, run_of(report_store, row, control=control), tmp_path / "model")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("row", ["I", "G(I)"])
+def test_other_rows_travel(report_store: Path, tmp_path: Path, row: str) -> None:
+    run = run_of(report_store, row)
+    exported = export_model(report_store, run, tmp_path / "model")
+    assert ("guidance.safetensors" in exported.files) == (row == "G(I)")
+    codes = CaseCodes(("a", "b"), np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32))
+    expected = predict(report_store, run, codes=codes, encoder="made")
+    given = ExportedModel.open(exported.folder).predict(codes=codes, encoder="made")
+    np.testing.assert_allclose(given.probabilities_nk, expected.probabilities_nk, atol=1e-12, rtol=0)
+
+
+def test_baselines_travel(report_store: Path, tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    shutil.copytree(report_store, root)
+    sweep = tmp_path / "baselines.yaml"
+    sweep.write_text(
+        "cohort: skin\ninferior: clinical/made\nsuperior: dermoscopy/made\nguidance: ridge\ndecoder: "
+        "{name: mlp, epochs: 3}\ntargets: [PIG]\npermutations: 0\nbaselines: [KD(I), GD(I), E(I)]\n"
+    )
+    done = guidestore("sweep", "run", sweep, "--store", root)
+    assert done.returncode == 0, done.stderr
+    codes = CaseCodes(("a", "b"), np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32))
+    for row in ("KD(I)", "GD(I)", "E(I)"):
+        run = run_of(root, row)
+        exported = export_model(root, run, tmp_path / row)
+        card = ExportedModel.open(exported.folder).card
+        assert card["test"] == {"scored": False, "looks_after_choosing_on_val": 0}
+        assert "test" not in card["metrics"]
+        expected = predict(root, run, codes=codes, encoder="made").probabilities_nk
+        given = ExportedModel.open(exported.folder).predict(codes=codes, encoder="made").probabilities_nk
+        np.testing.assert_allclose(given, expected, atol=1e-12, rtol=0)
+
+
+def test_train_codes_leave_only_when_they_may(report_store: Path, tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    shutil.copytree(report_store, root)
+    done = guidestore(
+        *("guide", "skin", "--inferior", "clinical/made", "--superior", "dermoscopy/made", "--target", "PIG"),
+        *("--guidance", "retrieval", "--decoder", "knn", "--permutations", 0, "--store", root),
+    )
+    assert done.returncode == 0, done.stderr
+    runs = EmbeddingStore.open(root).snapshot().rows("runs").to_pylist()
+    run = next(r["run"] for r in runs if (r["row"], r["guidance"], r["decoder"]) == ("G(I)+I", "retrieval", "knn"))
+    with pytest.raises(
+        InvalidInputError, match=r"knn and retrieval hold codes of the train cases.*--allow-train-codes"
+    ):
+        export_model(root, run, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    exported = export_model(root, run, tmp_path / "model", allow_train_codes=True)
+    assert "treat the folder as patient data" in exported.notes[0]
+    assert ExportedModel.open(exported.folder).card["holds_train_codes"] == ["knn", "retrieval"]
+
+
+def test_a_folder_is_whole_or_refused(report_store: Path, tmp_path: Path) -> None:
+    run, folder = run_of(report_store, "I"), tmp_path / "model"
+    folder.mkdir()
+    export_model(report_store, run, folder)
+    with pytest.raises(InvalidInputError, match="is there already"):
+        export_model(report_store, run, folder)
+    codes = CaseCodes(("a",), np.zeros((1, 4), np.float32))
+    model = ExportedModel.open(folder)
+    for arguments, sentence in (
+        ({}, "one source"),
+        ({"codes": codes}, "say which encoder"),
+        ({"codes": codes, "encoder": "made"}, "4 dimensions"),
+        ({"files": [folder / "a.png"]}, "were imported"),
+    ):
+        with pytest.raises(InvalidInputError, match=sentence):
+            model.predict(**arguments)
+    done = guidestore("predict", "--model", folder, "--case", "lesion-000")
+    assert done.returncode == 2
+    assert "--case reads codes of the store" in done.stderr
+    tampered = bytearray((folder / "head.onnx").read_bytes())
+    tampered[-1] ^= 1
+    (folder / "head.onnx").write_bytes(tampered)
+    with pytest.raises(CorruptArtifactError, match=r"head\.onnx is not the file that was exported"):
+        ExportedModel.open(folder)
+    (folder / "head.onnx").unlink()
+    with pytest.raises(CorruptArtifactError, match=r"head\.onnx is missing"):
+        ExportedModel.open(folder)
+    (folder / "card.json").write_text("{}")
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        ExportedModel.open(folder)
+    with pytest.raises(InvalidInputError, match="is no exported model"):
+        ExportedModel.open(tmp_path)

@@ -1,0 +1,226 @@
+"""Two stored runs compared: the figures are those of the stored metrics, and the cases those that changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.import_codes import import_codes
+from guidestore.flows.guiding.guide import guide
+from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.results.two_runs import compare_runs
+from guidestore.flows.results.two_snapshots import compare_snapshots
+from guidestore.flows.sweeps.file import read_sweep
+from guidestore.flows.sweeps.ranking import rank_sweep
+from guidestore.flows.sweeps.two_sweeps import compare_sweeps
+from tests.commandline import guidestore
+from tests.flows.conftest import GUIDE, Phantom, common
+from tests.report_store import make_store
+
+
+def run_of(phantom: Phantom, row: str, control: str = "", mode: str = "matched") -> str:
+    rows = EmbeddingStore.open(phantom.store).snapshot().rows("runs").to_pylist()
+    wanted = (row, control, mode)
+    return next(found["run"] for found in rows if (found["row"], found["control"], found["mode"]) == wanted)
+
+
+def test_the_figures_are_those_that_are_stored(encoded: Phantom) -> None:
+    a, b = run_of(encoded, "I"), run_of(encoded, "S")
+    found = compare_runs(encoded.store, a[:12], b)
+    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    metrics = {
+        (row["run"], row["metric"]): row["value"]
+        for row in snapshot.rows("metrics").to_pylist()
+        if row["part"] == "test"
+    }
+    for row in found.rows:
+        assert row["a"] == pytest.approx(metrics[a, row["metric"]])
+        assert row["b"] == pytest.approx(metrics[b, row["metric"]])
+        assert row["gain"] == pytest.approx(row["b"] - row["a"])
+        assert row["low"] <= row["gain"] <= row["high"]
+        assert 0 <= row["p"] <= 1
+        assert (row["p"] <= 0.05) == (row["low"] > 0 or row["high"] < 0)
+    said = {
+        (row["run"], row["case_id"]): (row["predicted"], row["label"])
+        for row in snapshot.rows("predictions").to_pylist()
+        if row["part"] == "test"
+    }
+    cases = {case for run, case in said if run == a}
+    assert found.n_cases == len(cases)
+    changed = {case for case in cases if said[a, case][0] != said[b, case][0]}
+    assert {row["case_id"] for row in found.changed} == changed
+    better = sum(said[b, case][0] == said[b, case][1] != said[a, case][0] for case in cases)
+    assert found.mcnemar.only_b == better
+
+
+def test_the_command_prints_it(encoded: Phantom) -> None:
+    a, b = run_of(encoded, "I"), run_of(encoded, "G(I)+I", "shuffled")
+    done = guidestore("compare", a, b, "--store", encoded.store)
+    assert done.returncode == 0, done.stderr
+    assert "G(I)+I, shuffled pairs 0" in done.stdout
+    assert "McNemar (exact)" in done.stdout
+    rows = json.loads(guidestore("compare", a, b, "--store", encoded.store, "--format", "json").stdout)
+    assert [row["metric"] for row in rows] == ["balanced_accuracy", "f1_micro", "auroc"]
+
+
+def test_runs_that_are_no_pair_are_refused(phantom: Phantom) -> None:
+    a = run_of(phantom, "I")
+    with pytest.raises(InvalidInputError, match="the same run"):
+        compare_runs(phantom.store, a, a[:10])
+    with pytest.raises(NotFoundInStoreError, match="no run"):
+        compare_runs(phantom.store, a, "champion")
+    store = EmbeddingStore.open(phantom.store)
+    codes = store.snapshot().codes(store.snapshot().code_set("phantom/mri_all/densenet3d"))
+    file = Path(phantom.store).parent / "codes.csv"
+    header = "case_id," + ",".join(f"c{i}" for i in range(codes.codes_nd.shape[1]))
+    lines = [f"{case},{','.join(map(str, code))}" for case, code in zip(codes.case_ids, codes.codes_nd, strict=True)]
+    file.write_text("\n".join([header, *lines]) + "\n")
+    imported = ("--cohort", "phantom", "--modality", "mri_all", "--encoder", "mine", "--store", phantom.store)
+    assert guidestore("import", file, *imported).returncode == 0
+    other = guide(
+        GuideSettings(
+            **common(phantom.store),
+            **{**GUIDE, "inferior": "mri_all/mine", "superior": "mri_all/mine", "folds": (1,), "modes": ("matched",)},
+            guidance="ridge",
+            decoder="logistic",
+        )
+    )
+    with pytest.raises(InvalidInputError, match="0 test cases in common"):
+        compare_runs(phantom.store, a, other.runs[2])
+
+
+def _import_noisy(phantom: Phantom, version: str, noise: float) -> str:
+    """mri_all's codes of fold 0 under the name noisy, with noise; their digest."""
+    snapshot = EmbeddingStore.open(phantom.store).snapshot()
+    codes = snapshot.codes(snapshot.code_set("phantom/mri_all/densenet3d"))
+    noisy_nd = codes.codes_nd + noise * np.random.default_rng(0).normal(size=codes.codes_nd.shape)
+    file = phantom.store.parent / f"noisy{version}.npz"
+    np.savez(file, case_id=np.array(codes.case_ids), codes=noisy_nd.astype(np.float32))
+    report = import_codes(phantom.store, file, cohort="phantom", modality="mri_all", encoder="noisy", version=version)
+    return report.code_set.encoder_digest[:12]
+
+
+def test_two_snapshots_are_compared_head_by_head(phantom: Phantom) -> None:
+    """The same heads on a second version of an encoder, whose codes are noise."""
+    store = EmbeddingStore.open(phantom.store)
+    before = store.snapshot().version
+    store.tag("before")
+    settings = {**common(phantom.store), **GUIDE, "modes": ("matched",), "guidance": "ridge", "decoder": "logistic"}
+    first, second = (_import_noisy(phantom, version, noise) for version, noise in (("1", 0.0), ("2", 1e4)))
+    with pytest.raises(InvalidInputError, match=r"no head was trained anew .* are the same runs in both"):
+        compare_snapshots(phantom.store, before, store.snapshot().version)
+    guide(GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{first}"}))
+    middle = store.snapshot().version
+    guide(GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{second}"}))
+    found = compare_snapshots(phantom.store, middle, store.snapshot().version)
+    rows = {row["row"]: row for row in found.rows}
+    assert rows.keys() == {"S+I", "S", "I", "G(I)", "G(I)+I", "G(I), shuffled pairs", "G(I)+I, shuffled pairs"}
+    assert rows["S"]["gain"] == 0
+    assert rows["I"]["b"] < rows["I"]["a"]
+    for row in found.rows:
+        assert row["low"] <= row["gain"] <= row["high"]
+        assert row["gain"] == pytest.approx(row["b"] - row["a"])
+    changed = [case for case in found.changed if case["row"] == "I"]
+    assert changed
+    assert all(case["a says"] != case["b says"] for case in changed)
+    assert not any(case["row"] == "S" for case in found.changed)
+    assert any("same runs in both" in note for note in found.notes)
+    done = guidestore("compare", "before", middle, "--store", phantom.store)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    done = guidestore("compare", middle, store.snapshot().version, "--store", phantom.store, "--format", "json")
+    assert [row["row"] for row in json.loads(done.stdout)] == [row["row"] for row in found.rows]
+    with pytest.raises(NotFoundInStoreError, match="no snapshot 99999"):
+        compare_snapshots(phantom.store, middle, 99999)
+    with pytest.raises(InvalidInputError, match="the same snapshot"):
+        compare_snapshots(phantom.store, "before", before)
+
+
+GRID = {
+    "cohort": "skin",
+    "targets": ["DIAG", "PIG"],
+    "inferior": "clinical/made",
+    "superior": "dermoscopy/made",
+    "decoder": ["logistic"],
+    "seeds": [0, 1],
+    "permutations": 1,
+}
+
+
+def _sweep(folder: Path, name: str, **changes: object) -> Path:
+    file = folder / f"{name}.yaml"
+    file.write_text(json.dumps({**GRID, **changes}))  # JSON is YAML
+    return file
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A store, and the files of two sweeps that were run on it."""
+    store = make_store(tmp_path, targets=())
+    files = _sweep(tmp_path, "narrow", guidance=["ridge"]), _sweep(tmp_path, "wide", guidance=["ridge", "pls", "cca"])
+    for file in files:
+        done = guidestore("sweep", "run", file, "--store", store)
+        assert done.returncode == 0, done.stderr
+    return store, *files
+
+
+def test_two_sweeps_are_compared_by_what_each_chose_on_val(sweeps: tuple[Path, Path, Path]) -> None:
+    root, narrow, wide = sweeps
+    found = compare_sweeps(root, "narrow", "wide")
+    assert [row["target"] for row in found.rows] == ["DIAG", "PIG"]
+    for row, target in zip(found.rows, ("DIAG", "PIG"), strict=True):
+        for side, file in (("a", narrow), ("b", wide)):
+            best = next(one for one in rank_sweep(root, read_sweep(file)) if one.effect.target == target)
+            assert best.effect.score is not None
+            assert row[side] == pytest.approx(best.effect.score.value)
+            assert row[f"head {side}"] == f"{best.effect.row} ({best.effect.guidance}, {best.effect.decoder})"
+        assert row["gain"] == pytest.approx(row["b"] - row["a"])
+        assert row["low"] <= row["gain"] <= row["high"]
+        assert row["p"] <= row["p_holm"] <= 1
+        assert row["changed"] == sum(case["target"] == target for case in found.changed)
+    assert all(case["a says"] != case["b says"] for case in found.changed)
+    assert any("val chose both" in note for note in found.notes)
+    of_files = compare_sweeps(root, read_sweep(narrow), read_sweep(wide))
+    assert of_files == found
+    with pytest.raises(InvalidInputError, match=r"best of sweep narrow .* `guidestore sweep show FILE --test \d`"):
+        compare_sweeps(root, "narrow", "wide", part="test")
+    for file in (narrow, wide):
+        rank_sweep(root, read_sweep(file), chosen=12)
+    assert {row["cases"] for row in compare_sweeps(root, "narrow", "wide", part="test").rows} == {36}
+
+
+def test_the_command_takes_names_and_files_of_sweeps(sweeps: tuple[Path, Path, Path]) -> None:
+    root, narrow, wide = sweeps
+    options = ("--store", root)
+    by_name = guidestore("compare", "narrow", "wide", *options, "--format", "json")
+    assert by_name.returncode == 0, by_name.stderr
+    assert guidestore("compare", narrow, "wide", *options, "--format", "json").stdout == by_name.stdout
+    table = guidestore("compare", narrow, wide, *options).stdout
+    assert "sweep narrow (a) and sweep wide (b)" in table
+    names = json.loads(
+        guidestore("sql", "SELECT name, len(runs) AS n FROM sweeps", *options, "--format", "json").stdout
+    )
+    assert {row["name"] for row in names} == {"narrow", "wide"}
+    before = EmbeddingStore.open(root).snapshot().version
+    guidestore("sweep", "run", wide, *options)
+    assert EmbeddingStore.open(root).snapshot().version == before, "the same sweep run again is the same sweep"
+    for names, sentence in (
+        (("narrow", "narrow"), "are the same runs; name two"),
+        (("narrow", "1"), "'narrow' names a sweep and '1' does not"),
+        (("narrow", narrow.with_name("none.yaml")), "cannot be read"),
+    ):
+        wrong = guidestore("compare", *names, *options)
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+        assert sentence in wrong.stderr
+    EmbeddingStore.open(root).tag("wide")
+    ambiguous = guidestore("compare", "narrow", "wide", *options)
+    assert "'wide' names a sweep and a tag or alias" in ambiguous.stderr
+    other = _sweep(narrow.parent, "other", targets=["PIG"], guidance=["linear"])
+    assert guidestore("sweep", "run", other, *options).returncode == 0
+    found = compare_sweeps(root, "narrow", "other")
+    assert "p_holm" not in found.rows[0]
+    assert "skin/DIAG/official is in sweep narrow alone" in found.notes

@@ -1,0 +1,118 @@
+"""A real `guidestore serve` on a free port, and the API of its server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.flows.serving.waiting import free_port, until
+
+RETRAIN: dict[str, Any] = {
+    "cohort": "skin",
+    "target": "DIAG",
+    "split": "official",
+    "inferior": "clinical/made",
+    "superior": "dermoscopy/made",
+    "permutations": 2,
+}
+"""Settings of a retrain on the store of `tests.report_store`."""
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A store that is served, and the API of its server."""
+
+    store: Path
+    home: Path
+    process: subprocess.Popen[str]
+    api: httpx.Client
+    line: str
+
+    def ask(self, name: str, settings: dict[str, Any] | None = None) -> httpx.Response:
+        deployment = self.api.get(f"/deployments/name/{name}/{name}").json()["id"]
+        body = {"state": {"type": "SCHEDULED"}, **({"parameters": {"settings": settings}} if settings else {})}
+        return self.api.post(f"/deployments/{deployment}/create_flow_run", json=body)
+
+    def start(self, name: str, settings: dict[str, Any] | None = None) -> str:
+        return self.ask(name, settings).raise_for_status().json()["id"]
+
+    def state(self, run: str) -> dict[str, Any]:
+        return self.api.get(f"/flow_runs/{run}").json()["state"]
+
+    def end_of(self, run: str) -> dict[str, Any]:
+        until(lambda: self.state(run)["type"] in ENDED)
+        return self.state(run)
+
+    def artifacts(self, run: str) -> dict[str, Any]:
+        asked = {"artifacts": {"flow_run_id": {"any_": [run]}}, "sort": "ID_DESC"}
+        return {one["key"] or one["type"]: one for one in self.api.post("/artifacts/filter", json=asked).json()}
+
+    def log(self, run: str) -> str:
+        asked = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
+        return "\n".join(line["message"] for line in self.api.post("/logs/filter", json=asked).json())
+
+    def server(self) -> int:
+        """Process id of the server that it started."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return next(int(child) for child in children if b"server" in Path(f"/proc/{child}/cmdline").read_bytes())
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes of this server: its home folder is in their environment."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"PREFECT_HOME={self.home}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                    found.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:  # ended meanwhile
+                continue
+        return [line for line in found if line]
+
+
+def environment_in(folder: Path) -> dict[str, str]:
+    """The environment of a Prefect server, runner or run that keeps what it has in `folder`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    own = {"PREFECT_HOME": str(folder / "home"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "OMP_NUM_THREADS": "1"}
+    return {**inherited, **own}
+
+
+@contextmanager
+def serving(store: Path | str, folder: Path, *options: str, server_port: int = 0) -> Iterator[Served]:
+    """`guidestore serve` of the store with these options; what Prefect and the server keep lies in `folder`.
+
+    server_port: of a server that runs already; 0: it starts its own.
+    """
+    port = server_port or free_port()
+    environment = environment_in(folder)
+    if server_port:
+        environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    with (folder / "stderr").open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "guidestore", "serve", "--store", str(store), "--port", str(port), *options],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,  # as a terminal has it: Ctrl-C reaches the whole group
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line, (folder / "stderr").read_text()
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
+            yield Served(Path(store), folder / "home", process, api, line)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        process.stdout.close()

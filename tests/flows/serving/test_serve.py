@@ -1,0 +1,230 @@
+"""`guidestore serve` as a user has it: a real server on a free port, runs asked for through its API, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.store import EmbeddingStore
+from tests.browsing import chromium
+from tests.commandline import guidestore
+from tests.flows.serving.server import RETRAIN, Served, serving
+from tests.flows.serving.waiting import WAIT_SECONDS, until
+
+SEEDS = 2000
+"""Of a run that is meant to be ended: it would go on for minutes."""
+
+
+@pytest.fixture(scope="module")
+def served(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("serve")
+    shutil.copytree(report_store, folder / "store")
+    with serving(folder / "store", folder) as found:
+        yield found
+
+
+def test_one_line_says_where_to_click(served: Served) -> None:
+    page = str(served.api.base_url).removesuffix("/api/")
+    assert f"open {page} and click Deployments" in served.line
+    assert "<html" in httpx.get(page, headers={"Accept": "text/html"}, follow_redirects=True, timeout=30).text
+
+
+def test_the_api_refuses_what_no_form_offers(served: Served) -> None:
+    for wrong in ({"cohort": "nope"}, {"guidance": "magic"}, {"store": "/tmp"}, {"device": "cuda; rm -rf /"}):
+        answer = served.ask("retrain", {**RETRAIN, **wrong})
+        assert answer.status_code == 409, wrong
+        assert f"settings{'' if 'store' in wrong else '.' + next(iter(wrong))}" in answer.json()["detail"]
+
+
+def test_writes_at_once_wait_for_each_other(served: Served) -> None:
+    """As the server is without our change, nearly all of them are refused or cut off."""
+    served.api.post("/v2/concurrency_limits/", json={"name": "many", "limit": 1000}).raise_for_status()
+    taken = {"names": ["many"], "slots": 1, "lease_duration": 60}
+    flow = served.api.post("/flows/", json={"name": "many"}).json()["id"]
+
+    def write(_: int) -> tuple[int, int]:
+        run = served.api.post("/flow_runs/", json={"flow_id": flow, "state": {"type": "COMPLETED"}})
+        return run.status_code, served.api.post("/v2/concurrency_limits/increment-with-lease", json=taken).status_code
+
+    with ThreadPoolExecutor(8) as at_once:
+        assert set(at_once.map(write, range(48))) == {(201, 200)}
+
+
+@pytest.fixture(scope="module")
+def ended(served: Served) -> dict[str, str]:
+    """Runs of several deployments, asked for at once and waited for."""
+    lists = {name: [RETRAIN[name]] for name in ("inferior", "superior")}
+    grid = {"cohort": "skin", "targets": ["DIAG"], **lists, "guidance": [{"name": "ridge"}], "permutations": 2}
+    a, b = _two_runs(served.store)
+    runs = {
+        "retrain": served.start("retrain", {**RETRAIN, "guidance": "pls"}),
+        "no such fold": served.start("retrain", {**RETRAIN, "folds": [7]}),
+        "no name": served.start("sweep", {**grid, "name": "../x"}),
+        "sweep": served.start("sweep", {**grid, "decoder": [{"name": "logistic"}]}),
+        "compare": served.start("compare", {"a": a, "b": b, "part": "test"}),
+        "verify": served.start("verify"),
+    }
+    for run in runs.values():
+        served.end_of(run)
+    return runs
+
+
+def test_retrain_trains_from_codes_and_names_a_champion(served: Served, ended: dict[str, str]) -> None:
+    run = ended["retrain"]
+    assert served.state(run)["type"] == "COMPLETED", served.log(run)
+    until(lambda: "Finished in state" in served.log(run))
+    assert "images read: 0; heads trained: 6, there already: 3" in served.log(run)
+    artifacts = served.artifacts(run)
+    assert "G(I)+I, shuffled pairs" in str(artifacts["retrain-result"]["data"])
+    assert "there was none before" in artifacts["retrain-champion"]["description"]
+    assert artifacts["retrain-figure"]["data"].startswith("data:image/png;base64,")
+    assert artifacts["progress"]["data"] == 100
+    assert "guidestore predict --run champion" in artifacts["retrain-summary"]["data"]
+    champion = EmbeddingStore.open(served.store).find_run("champion").artifact
+    asked = f"SELECT row, guidance FROM runs WHERE run = '{champion}'"
+    assert "G(I)+I,pls" in guidestore("sql", asked, "--format", "csv", "--store", served.store).stdout
+
+
+def test_a_name_that_the_store_lacks_fails_with_one_sentence(served: Served, ended: dict[str, str]) -> None:
+    state = served.state(ended["no such fold"])
+    sentence = "cohort skin has no fold 7 of split 'official'; it has official/0"
+    assert (state["type"], state["message"]) == ("FAILED", sentence)
+    until(lambda: sentence in served.log(ended["no such fold"]))
+    assert "Traceback" not in served.log(ended["no such fold"])
+
+
+def test_a_sweep_is_called_by_a_name(served: Served, ended: dict[str, str]) -> None:
+    state = served.state(ended["no name"])
+    assert state["type"] == "FAILED"
+    assert state["message"].startswith("'../x' cannot be a sweep: use 1 to 120 letters")
+
+
+def test_the_other_flows_show_their_tables(served: Served, ended: dict[str, str]) -> None:
+    for name in ("sweep", "compare", "verify"):
+        assert served.state(ended[name])["type"] == "COMPLETED", served.log(ended[name])
+    shown = {name: served.artifacts(run) for name, run in ended.items()}
+    assert {row["row"] for row in _rows(shown["sweep"]["sweep-ranking"])} == {"G(I)", "G(I)+I"}
+    assert _rows(shown["compare"]["compare-runs"])[0]["metric"] == "balanced_accuracy"
+    assert "case_id" in str(shown["compare"]["compare-changed-cases"]["data"])
+    assert shown["verify"]["verify-findings"]["description"].endswith("clean.")
+
+
+def _rows(artifact: dict[str, Any]) -> list[dict[str, Any]]:
+    data = artifact["data"]
+    return json.loads(data) if isinstance(data, str) else data
+
+
+def _two_runs(store: Path) -> list[str]:
+    runs = EmbeddingStore.open(store).snapshot().rows("runs").to_pylist()
+    of_target = {run["row"]: run["run"] for run in runs if run["target"] == "DIAG" and not run["control"]}
+    return [of_target[row][:12] for row in ("I", "G(I)")]
+
+
+def test_a_colleague_retrains_in_the_browser(served: Served, tmp_path: Path) -> None:
+    """Deployments, retrain, Custom run, Submit; the page then shows what SQL says.
+
+    PICTURES=docs makes the pictures of docs/serving.md anew.
+    """
+    pictures = Path(os.environ.get("PICTURES", tmp_path))
+    root = str(served.api.base_url).removesuffix("/api/")
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(1000 * WAIT_SECONDS)
+        page.goto(root)
+        page.get_by_role("link", name="Deployments").first.click()
+        # Not any link of that name: the page before lists runs, and may still be there.
+        page.locator('a[href*="/deployments/deployment/"]').filter(has_text="retrain").first.click()
+        page.get_by_role("button", name="Run", exact=True).first.click()
+        page.get_by_text("Custom run").click()
+
+        page.get_by_label("Select Guidance").click()
+        assert {"ridge", "autoencoder", "radpath-paper"} <= set(page.get_by_role("option").all_inner_texts())
+        page.get_by_role("option", name="cca", exact=True).click()
+        permutations = page.get_by_label("Permutations").first
+        permutations.fill("-1")
+        form = page.url
+        page.get_by_role("button", name="Submit").click()
+        assert "greater than or equal to 0" in permutations.evaluate("field => field.validationMessage")
+        page.screenshot(path=pictures / "serve-form.png", full_page=True)
+        assert page.url == form
+
+        permutations.fill("2")
+        page.get_by_label("Alias").first.fill("seen-in-the-browser")
+        page.get_by_role("button", name="Submit").click()
+        page.get_by_role("button", name="View run").click()
+        page.get_by_text("Completed", exact=True).first.wait_for()
+        page.screenshot(path=pictures / "serve-run.png")
+        (asked,) = set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4,12}){4}", page.url))
+        served.end_of(asked)  # a step says Completed too, and the tab lists what there is when it is opened
+        page.get_by_role("tab", name="Artifacts").click()
+        page.locator('a[href*="/artifacts/key/retrain-result"]').first.click()
+        page.locator('a[href*="/artifacts/artifact/"]').first.click()
+        row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="G(I)+I", exact=True))
+        row.wait_for()
+        shown = row.get_by_role("cell").all_inner_texts()
+        page.screenshot(path=pictures / "serve-result.png")
+
+    run = EmbeddingStore.open(served.store).find_run("seen-in-the-browser").artifact
+    asked = (
+        "SELECT printf('%.3f', value) AS ba, guidance FROM metrics "
+        f"WHERE run = '{run}' AND part = 'test' AND metric = 'balanced_accuracy'"
+    )
+    (stored,) = json.loads(guidestore("sql", asked, "--format", "json", "--store", served.store).stdout)
+    assert stored["guidance"] == "cca"
+    assert stored["ba"] in shown
+
+
+@pytest.fixture(scope="module")
+def long_runs(served: Served) -> tuple[str, str]:
+    """Two runs that have trained some of their heads, and go on."""
+    settings = [{**RETRAIN, "alias": "", "seeds": list(range(start, start + SEEDS))} for start in (10, 10_000)]
+    first, second = (served.start("retrain", one) for one in settings)
+    for run in (first, second):
+        until(lambda run=run: served.artifacts(run).get("progress", {"data": 0})["data"] > 0)
+    return first, second
+
+
+def test_a_cancelled_run_stops_and_leaves_the_store_whole(served: Served, long_runs: tuple[str, str]) -> None:
+    run, other = long_runs
+    served.api.post(f"/flow_runs/{run}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
+    assert served.end_of(run)["type"] == "CANCELLED"
+    until(lambda: len(served.processes()) == 3)
+    assert served.state(other)["type"] == "RUNNING"
+
+
+def test_a_run_that_waits_for_its_device_is_cancelled_at_once(served: Served) -> None:
+    limits = {"name": f"guidestore-{socket.gethostname()}-cpu", "limit": 1}
+    served.api.post("/v2/concurrency_limits/", json=limits).raise_for_status()
+    taken = {"names": [limits["name"]], "slots": 1, "lease_duration": 300}
+    served.api.post("/v2/concurrency_limits/increment-with-lease", json=taken).raise_for_status()
+    run = served.start("encode", {"cohort": "skin", "modality": "clinical", "encoder": "colour_texture"})
+    until(lambda: "waiting until no other run encodes on cpu" in served.log(run))
+    asked = time.monotonic()
+    served.api.post(f"/flow_runs/{run}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
+    assert served.end_of(run)["type"] == "CANCELLED"
+    assert time.monotonic() - asked < 20
+
+
+def test_ctrl_c_leaves_no_process(served: Served, long_runs: tuple[str, str]) -> None:
+    """Last: it ends what the others use."""
+    assert served.state(long_runs[1])["type"] == "RUNNING"
+    until(lambda: len(served.processes()) == 3)  # the command, its server, and the run
+    os.killpg(served.process.pid, signal.SIGINT)
+    assert served.process.wait(60) == 0
+    until(lambda: not served.processes())
+    with pytest.raises(httpx.TransportError):
+        served.api.get("/health")
+    assert fsck(EmbeddingStore.open(served.store).storage).clean
