@@ -12,7 +12,7 @@ PACKAGE = "guidestore"
 def imports_of_modules() -> dict[str, set[str]]:
     """Module -> modules of ours that it imports, anywhere in the file: lazy imports too, and those for types alone."""
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
-    return {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    return {module: set(graph.find_modules_directly_imported_by(module)) for module in sorted(graph.modules)}
 
 
 def room_of(module: str) -> str | None:
