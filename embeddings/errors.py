@@ -5,6 +5,9 @@ The command line prints the sentence and exits with `exit_code`; the traceback a
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class GuidestoreError(Exception):
     """Base of all errors a user can act on. `exit_code` is the exit code of the command line."""
@@ -56,3 +59,11 @@ class StorageError(GuidestoreError):
     """The disk or bucket under the store refused: full, read-only, unreachable. The store itself stays whole."""
 
     exit_code = 7
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputError:
+    """The error for a name that nothing has: suggests the nearest and lists them all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InvalidInputError(f"{kind} {name!r} is unknown: {hint}choose one of {', '.join(names)}")

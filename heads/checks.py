@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
 
 
 def check_codes(values: np.ndarray, what: str, *, code_dim: int | None = None, min_rows: int = 1) -> np.ndarray:
@@ -85,14 +84,6 @@ def check_seed(seed: int) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= int(seed) < 2**63:
         raise InvalidInputError(f"seed {seed!r} is no integer from 0 to 2**63 - 1; choose another")
     return int(seed)
-
-
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputError:
-    """The error for a name that nothing has: suggests the nearest and lists them all."""
-    names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return InvalidInputError(f"{kind} {name!r} is unknown: {hint}choose one of {', '.join(names)}")
 
 
 def make_settings[T](settings: type[T], params: Mapping[str, Any], what: str) -> T:

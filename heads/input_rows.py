@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.checks import check_choice, check_codes, check_number, unknown_name
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
+from guidestore.heads.checks import check_choice, check_codes, check_number
 from guidestore.heads.guidance.controls import NOISE, REPEATED, SHUFFLED
 from guidestore.heads.protocol import GuidanceModel
 from guidestore.heads.registry import load_decoder, load_guidance

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.checks import check_choice, unknown_name
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
+from guidestore.heads.checks import check_choice
 from guidestore.heads.fusion.protocol import Fusion
 from guidestore.heads.protocol import Decoder, FrozenDecoder, GuidanceModel
 

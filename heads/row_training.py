@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads.checks import check_choice, check_number, check_seed, unknown_name
+from guidestore.heads.checks import check_choice, check_number, check_seed
 from guidestore.heads.choice import Choice
 from guidestore.heads.cross_fitting import check_cross_fit, left_out_with
 from guidestore.heads.errors import DivergedError

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
@@ -152,7 +152,6 @@ class _Grid:
             )
 
     def _check_names(self) -> None:
-        from guidestore.heads.checks import unknown_name
         from guidestore.heads.input_rows import BASELINE_ROWS
         from guidestore.heads.registry import build_decoder, build_fusion, build_guidance
         from guidestore.heads.transfer.students.protocol import build_student

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.heads.baselines.distillation import GD, KD, DistillationSettings, distil
 from guidestore.heads.baselines.ensemble import ENSEMBLE, ensemble, predict_ensemble
-from guidestore.heads.checks import check_codes, check_number, unknown_name
+from guidestore.heads.checks import check_codes, check_number
 from guidestore.heads.input_rows import Component, I, TrainedHead, predict_row
 from guidestore.heads.row_training import RowsJob
 

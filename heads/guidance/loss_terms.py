@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.checks import check_number, unknown_name
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
+from guidestore.heads.checks import check_number
 
 LOGITS = "logits"
 """The term that goes through the frozen D_S (heads.guidance.frozen_decoder)."""

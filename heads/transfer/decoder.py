@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from guidestore.heads.checks import check_codes, unknown_name
+from guidestore.embeddings.errors import unknown_name
+from guidestore.heads.checks import check_codes
 from guidestore.heads.transfer.preparation import Preparation
 from guidestore.heads.transfer.students.protocol import STUDENTS, Student, Tensors, student_class
 

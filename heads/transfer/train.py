@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads.checks import check_flag, check_number, check_seed, unknown_name
+from guidestore.heads.checks import check_flag, check_number, check_seed
 from guidestore.heads.choice import Choice
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.guidance.controls import SHUFFLED, shuffle_pairs

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 
-from guidestore.heads.checks import unknown_name
+from guidestore.embeddings.errors import unknown_name
 
 type Tensors = dict[str, np.ndarray]
 
