@@ -1,6 +1,6 @@
 """The Prefect server that `guidestore serve` starts, in a process of its own: API and UI on one address.
 
-Run as `python -m flows.engine.server HOST PORT`. It ends when its parent does.
+Run as `python -m guidestore.flows.engine.server HOST PORT`. It ends when its parent does.
 """
 
 from __future__ import annotations

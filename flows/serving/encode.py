@@ -7,7 +7,6 @@ from typing import Literal
 from prefect import flow, get_run_logger
 
 from guidestore.encoders.registry import encoder_names, patch_encoder_names
-from guidestore.flows.cluster.encode import encode_on_ray
 from guidestore.flows.encoding.encode import encode as encode_images
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
@@ -59,6 +58,8 @@ def encode_missing(settings: EncodeForm) -> EncodeReport:
     asked = {name: getattr(settings, name) for name in EncodeForm.model_fields if name in EncodeSettings.model_fields}
     wanted = validated(EncodeSettings, store=store_root(), key_file=key_file(), **asked)
     if settings.task_runner == "ray":
+        from guidestore.flows.cluster.encode import encode_on_ray  # it sets what Prefect logs, and loads Ray
+
         runner = Runner(task_runner="ray", ray_address=ray_address(), gpus_per_task=settings.gpus_per_task)
         report = encode_on_ray(wanted, runner, shown())
     else:

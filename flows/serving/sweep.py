@@ -8,7 +8,6 @@ from prefect import flow, get_run_logger
 from pydantic import Field
 
 from guidestore.embeddings.types import check_name
-from guidestore.flows.cluster.sweep import sweep_on_ray
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_table
 from guidestore.flows.serving.forms import Device, ray_address, same_as, store_root
@@ -45,6 +44,8 @@ def train_grid(wanted: SweepFile, device: str, runner: Runner) -> SweepReport:
     """One commit per batch; run again, it goes on where it was."""
     log = get_run_logger()
     if runner.task_runner == "ray":
+        from guidestore.flows.cluster.sweep import sweep_on_ray  # it sets what Prefect logs, and loads Ray
+
         report = sweep_on_ray(store_root(), wanted, runner, shown(), device=device)
     else:
         report = run_sweep(store_root(), wanted, shown(), device=device)

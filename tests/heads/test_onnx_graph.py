@@ -44,7 +44,7 @@ for file in sorted(Path(sys.argv[1]).glob("*.onnx")):
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     z = numpy.load(file.with_name("z.npy"))
     numpy.save(file.with_suffix(".npy"), session.run(["probabilities"], {"z_inferior": z})[0])
-ours = [name for name in sys.modules if name.split(".")[0] in ("embeddings", "heads", "encoders", "flows", "torch")]
+ours = [name for name in sys.modules if name.split(".")[0] in ("guidestore", "torch")]
 print(json.dumps(ours))
 """
 SMALL: dict[str, dict[str, Any]] = {

@@ -158,8 +158,8 @@ def test_help_and_sql_load_neither_torch_nor_prefect(encoded: Phantom) -> None:
     run("index", "--store", encoded.store)
     for arguments in (["--help"], ["sql", "SELECT 1 AS one", "--store", str(encoded.store)]):
         code = (
-            "import sys; from flows import cli; sys.argv = ['guidestore', *" + repr(arguments) + "]\n"
-            "try: cli.main()\nexcept SystemExit: pass\n"
+            "import sys; from guidestore.flows.cli import main; sys.argv = ['guidestore', *" + repr(arguments) + "]\n"
+            "try: main.main()\nexcept SystemExit: pass\n"
             "print(sorted({'torch', 'prefect', 'monai', 'sklearn', 'zarr', 'skimage'} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -41,7 +41,7 @@ def run_readme(folder: Path, **arrays: np.ndarray) -> np.ndarray:
         np.save(folder / f"{name}.npy", array)
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(code.splitlines()) <= 12
-    code += "import sys\nprint([m for m in sys.modules if m.split('.')[0] in ('flows', 'heads', 'encoders', 'torch')])"
+    code += "import sys\nprint([m for m in sys.modules if m.split('.')[0] in ('guidestore', 'torch')])"
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     printed, modules = done.stdout.splitlines()

@@ -38,7 +38,8 @@ for entry in yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]:
     parameters = flow.validate_parameters(entry.get("parameters", {}))
     found[entry["name"]] = flow.name
     if entry["name"] == "encode":
-        validated(EncodeSettings, store=".", **dict(parameters["settings"]))
+        given = parameters["settings"].model_dump(include=set(EncodeSettings.model_fields))
+        validated(EncodeSettings, store=".", **given)
     if entry["name"] == "experiment":
         given = parameters["settings"].model_dump(exclude={"table"})
         validated(RadPathSettings, store=".", **given)
