@@ -4,22 +4,30 @@ SHELL := /bin/bash
 # uv from the PATH if it runs (a pyenv shim may not), else one of our own that pip fetches into .uv.
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
+INSTALL := --quiet --editable '.[export,ray]' --group dev
+# A worker per core, each with one thread; a file stays with its worker, and the longest come first (tests/conftest.py).
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# Of the two versions of Prefect that were seen to work, the one that constraints.txt does not have.
+OTHER_PREFECT := 3.8.8
 # Where a machine sets it, each of the tests' hundreds of processes would compile every library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 help:
-	@echo "make demo    install and run the main job on a generated cohort (under 3 minutes)"
-	@echo "make test    install and run the tests"
-	@echo "make check   ruff, pyright, import-linter"
-	@echo "make bench   benchmarks: one table each, ratios against a baseline in the same run"
-	@echo "make slow    long experiments"
+	@echo "make demo         install and run the main job on a generated cohort (under 3 minutes)"
+	@echo "make test         install and run the tests"
+	@echo "make check        ruff, pyright, import-linter"
+	@echo "make bench        benchmarks: one table each, ratios against a baseline in the same run"
+	@echo "make slow         long experiments, a full install, and the browser tests with the other Prefect"
+	@echo "make latest       the tests with the newest versions that pyproject.toml allows, in .venv-latest"
+	@echo "make constraints  constraints.txt anew, from the newest versions; make test then says whether they work"
+	@echo "make durations    the tests, and how long each file of them took, into tests/durations.json"
 
 .uv/bin/uv:
 	python3 -m venv .uv && .uv/bin/pip install --quiet uv
 
-.venv/installed: pyproject.toml | $(UV)
+.venv/installed: pyproject.toml constraints.txt | $(UV)
 	$(UV) venv --quiet --allow-existing .venv
-	$(UV) pip install --quiet --python .venv --editable . --group dev
+	$(UV) pip install --python .venv --constraints constraints.txt --build-constraints constraints.txt $(INSTALL)
 	touch $@
 
 install: .venv/installed
@@ -27,9 +35,11 @@ install: .venv/installed
 demo: install
 	$(BIN)/guidestore demo
 
-# A worker per core, each with one thread; a file stays with its worker, and the longest come first (tests/conftest.py).
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL)
+
+durations: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) --record-durations
 
 check: install
 	$(BIN)/ruff format --check .
@@ -40,7 +50,31 @@ check: install
 bench: install
 	@for script in tests/benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-slow: install
+slow: install .venv-other-prefect/installed
 	$(BIN)/pytest -m slow
+	@echo "== the browser tests with Prefect $(OTHER_PREFECT)"
+	.venv-other-prefect/bin/python -m pytest -m prefect_pages
 
-.PHONY: help install demo test check bench slow
+# Prefect and what it needs by itself; all else is taken from .venv.
+.venv-other-prefect/installed: .venv/installed
+	$(UV) venv --quiet --allow-existing .venv-other-prefect
+	$(UV) pip install --quiet --python .venv-other-prefect --constraints <(grep -v ^prefect== constraints.txt) \
+		prefect==$(OTHER_PREFECT)
+	own=$$(.venv-other-prefect/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$own/zz-all-else.pth
+	touch $@
+
+latest: | $(UV)
+	$(UV) venv --quiet --allow-existing .venv-latest
+	$(UV) pip install --python .venv-latest --upgrade $(INSTALL)
+	OMP_NUM_THREADS=1 .venv-latest/bin/pytest $(PARALLEL)
+
+constraints: | $(UV)
+	{ echo "# The versions that the tests ran with, on Python 3.12 and x86-64 Linux; those for Python 3.13, aarch64 and other"; \
+	  echo "# systems are resolved, not run. Made by \`make constraints\`, used by \`make install\`."; \
+	  $(UV) pip compile --quiet --universal --python-version 3.12 pyproject.toml --extra export --extra ray --group dev \
+	    --no-emit-index-url --no-annotate --no-header; } > constraints.new
+	mv constraints.new constraints.txt
+
+.PHONY: help install demo test durations check bench slow latest constraints

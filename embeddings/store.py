@@ -527,11 +527,8 @@ def actor(flow_run_id: str = "") -> dict[str, Any]:
 
 
 def _flow_run_id() -> str:
-    """Id of the Prefect flow run we are in, without importing Prefect where nothing else did."""
+    """Id of the Prefect flow run we are in. Who runs flows has imported it; we do not."""
     import sys
 
-    if "prefect.runtime" not in sys.modules:
-        return ""
-    from prefect.runtime import flow_run
-
-    return str(flow_run.id or "")
+    runtime = sys.modules.get("prefect.runtime")
+    return str(runtime.flow_run.id or "") if runtime else ""

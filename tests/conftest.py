@@ -10,6 +10,7 @@ import pytest
 from filelock import FileLock
 
 from tests.commandline import guidestore
+from tests.durations import Recorder, longest_first
 from tests.report_store import make_store
 from tests.s3_server import BUCKET, environment, running_server
 
@@ -50,17 +51,14 @@ def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
 
 
-LONGEST = (
-    *("flows/test_ray.py", "flows/test_serve.py", "flows/test_server_restart.py", "flows/test_snapshot_events.py"),
-    *("flows/test_demo.py", "flows/test_cli.py", "flows/test_encode.py", "test_docs.py", "flows/test_s3.py"),
-    *("flows/test_export_model.py", "flows/test_sweep.py", "faults/test_s3_machines.py"),
-)
-"""Files that go first, so that no worker ends with one of them alone."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-durations", action="store_true", help="write how long each file took")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def rank(item: pytest.Item) -> int:
-        path = item.path.as_posix()
-        return next((place for place, name in enumerate(LONGEST) if path.endswith(name)), len(LONGEST))
-
-    items.sort(key=rank)
+    longest_first(items)

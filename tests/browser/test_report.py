@@ -1,6 +1,6 @@
 """The report in a real browser without a network: it shows what the Python calls say, on a phone and in the dark too.
 
-The browser is the system's Chromium; `.ci/run` installs it where it is missing.
+`tests.browsing` finds or fetches the browser.
 """
 
 from __future__ import annotations

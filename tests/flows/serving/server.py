@@ -87,10 +87,12 @@ def environment_in(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def serving(store: Path | str, folder: Path, *options: str, server_port: int = 0) -> Iterator[Served]:
+def serving(
+    store: Path | str, folder: Path, *options: str, server_port: int = 0, python: Path | str = sys.executable
+) -> Iterator[Served]:
     """`guidestore serve` of the store with these options; what Prefect and the server keep lies in `folder`.
 
-    server_port: of a server that runs already; 0: it starts its own.
+    server_port: of a server that runs already; 0: it starts its own. python: what runs it.
     """
     port = server_port or free_port()
     environment = environment_in(folder)
@@ -98,7 +100,7 @@ def serving(store: Path | str, folder: Path, *options: str, server_port: int = 0
         environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "guidestore", "serve", "--store", str(store), "--port", str(port), *options],
+            [python, "-m", "guidestore", "serve", "--store", str(store), "--port", str(port), *options],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=stderr,

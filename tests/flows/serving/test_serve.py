@@ -133,6 +133,7 @@ def _two_runs(store: Path) -> list[str]:
     return [of_target[row][:12] for row in ("I", "G(I)")]
 
 
+@pytest.mark.prefect_pages
 def test_a_colleague_retrains_in_the_browser(served: Served, tmp_path: Path) -> None:
     """Deployments, retrain, Custom run, Submit; the page then shows what SQL says.
 

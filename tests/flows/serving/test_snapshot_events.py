@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes
@@ -82,6 +83,7 @@ def ready(served: Served, snapshot: int) -> bool:
     return any(event["payload"]["snapshot"] >= snapshot for event in events(served, "guidestore.snapshot.ready"))
 
 
+@pytest.mark.prefect_pages
 def test_new_codes_are_announced_and_retrained_on(report_store: Path, tmp_path: Path) -> None:
     """One story, because a server takes long to start: new codes, the switch in the browser, and a restart.
 
