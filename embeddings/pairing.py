@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.snapshot import Snapshot, fold_allows
-from guidestore.embeddings.types import PARTS, CaseCodes, CodeSetKey, PairedCodes, PairingIssue
+from guidestore.embeddings.types import PARTS, CaseCodes, CodeSetKey, CodeSetName, PairedCodes, PairingIssue
 
 
 def pair(
@@ -21,19 +21,23 @@ def pair(
     *,
     cohort: str,
     target: str,
-    inferior: CodeSetKey | str,
-    superior: CodeSetKey | str,
+    inferior: CodeSetKey | CodeSetName | str,
+    superior: CodeSetKey | CodeSetName | str,
     split: str,
     fold: int,
 ) -> PairedCodes:
     """The training set of one split and fold.
 
-    `inferior`, `superior`: code sets of case codes, as keys or names (`Snapshot.code_set`). Cases come sorted by id.
-    Raises FoldLeakageError where an encoder was trained on another fold, NotFoundInStoreError on an unknown target,
-    split or fold, InvalidInputError where a case stands in two parts of the fold.
+    `inferior`, `superior`: code sets of case codes; as text, ``MODALITY/ENCODER[@DIGEST]`` of the cohort. Cases come
+    sorted by id. Raises FoldLeakageError where an encoder was trained on another fold, NotFoundInStoreError on an
+    unknown target, split or fold, InvalidInputError where a case stands in two parts of the fold.
     """
-    inferior_key = snapshot.code_set(inferior, split=split, fold=fold) if isinstance(inferior, str) else inferior
-    superior_key = snapshot.code_set(superior, split=split, fold=fold) if isinstance(superior, str) else superior
+
+    def key_of(code_set: CodeSetKey | CodeSetName | str) -> CodeSetKey:
+        name = CodeSetName.parse(code_set, cohort) if isinstance(code_set, str) else code_set
+        return snapshot.code_set(name, split=split, fold=fold) if isinstance(name, CodeSetName) else name
+
+    inferior_key, superior_key = key_of(inferior), key_of(superior)
     for key in (inferior_key, superior_key):
         if key.cohort != cohort:
             raise InvalidInputError(f"code set {key} is of another cohort than {cohort}; pair code sets of one cohort")

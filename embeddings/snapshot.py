@@ -26,7 +26,7 @@ from guidestore.embeddings.records import Entry, FileRef
 from guidestore.embeddings.rows import RUN_KINDS, SCHEMAS
 from guidestore.embeddings.storage import Storage, each
 from guidestore.embeddings.tables import read_table, read_verified
-from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, FoldScope
+from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, CodeSetName, FoldScope
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,26 +91,22 @@ class Snapshot:
         }
         return tuple(sorted(keys, key=str))
 
-    def code_set(self, name: str, *, split: str = "", fold: int = -1) -> CodeSetKey:
-        """The code set that ``COHORT/MODALITY/ENCODER[@DIGEST]`` names; DIGEST may be a prefix.
+    def code_set(self, name: CodeSetName | str, *, split: str = "", fold: int = -1) -> CodeSetKey:
+        """The code set that a name means; as text, ``COHORT/MODALITY/ENCODER[@DIGEST]``.
 
         With a `split` and `fold`, of several fold-trained sets the one of that fold is meant. Raises
         NotFoundInStoreError, AmbiguousNameError (listing the matches), or FoldLeakageError if all matches were
         trained on other folds.
         """
-        stem, _, digest = name.partition("@")
-        matches = [
-            key
-            for key in self.code_sets
-            if f"{key.cohort}/{key.modality}/{key.encoder}" == stem and key.encoder_digest.startswith(digest)
-        ]
+        name = CodeSetName.parse(name) if isinstance(name, str) else name
+        matches = [key for key in self.code_sets if name.means(key.name)]
         if not matches:
             known = "; there are " + ", ".join(str(key) for key in self.code_sets[:20])
             if not self.code_sets:
                 known = "; there are none yet, make them with `guidestore encode` or `guidestore import`"
-            raise NotFoundInStoreError(f"no code set {name!r} at snapshot {self.version}{known}")
+            raise NotFoundInStoreError(f"no code set '{name}' at snapshot {self.version}{known}")
         if split:
-            allowed = [key for key in matches if fold_allows(key.trained_on, stem.partition("/")[0], split, fold)]
+            allowed = [key for key in matches if fold_allows(key.trained_on, name.cohort, split, fold)]
             if not allowed:
                 scopes = ", ".join(sorted(str(key.trained_on) for key in matches))
                 raise FoldLeakageError(
@@ -120,7 +116,7 @@ class Snapshot:
             matches = allowed
         if len(matches) > 1:
             listed = ", ".join(f"{key} (trained on {key.trained_on})" for key in matches)
-            raise AmbiguousNameError(f"{name!r} matches several code sets: {listed}; add @DIGEST")
+            raise AmbiguousNameError(f"'{name}' matches several code sets: {listed}; add @DIGEST")
         return matches[0]
 
     def _code_set_rows(self, key: CodeSetKey) -> pa.Table:

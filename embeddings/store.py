@@ -27,6 +27,7 @@ from guidestore.embeddings.places import shown, storage_at
 from guidestore.embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
 from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal, open_sealed_json, sealed_json
 from guidestore.embeddings.rows import RUN_KINDS, as_rows
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import Storage, discard_staging, disk_errors, each
 from guidestore.embeddings.tables import write_table
@@ -295,14 +296,14 @@ class Transaction:
         return artifact
 
     def write_runs(
-        self, runs: list[dict], metrics: list[dict], predictions: list[dict], *, inputs: Mapping[str, Sequence[str]]
+        self, runs: Sequence[Run], metrics: list[dict], predictions: list[dict], *, inputs: Mapping[str, Sequence[str]]
     ) -> list[str]:
-        """A batch of trained and evaluated heads; `run` ids come from their recipes. Returns those that are new."""
-        new = [run for run in runs if not self.exists(run["run"])]
-        ids = {run["run"] for run in new}
+        """A batch of trained and evaluated heads; ids come from their recipes. Returns the ids of the new ones."""
+        new = [run for run in runs if not self.exists(run.id)]
+        ids = {run.id for run in new}
         if not new:
             return []
-        batches = {"runs": new, "metrics": metrics, "predictions": predictions}
+        batches = {"runs": [run.as_row() for run in new], "metrics": metrics, "predictions": predictions}
         files = []
         for kind in RUN_KINDS:
             file = self._stage("rows.parquet")
@@ -312,14 +313,14 @@ class Transaction:
         refs = tuple(_file_ref(file, place) for file, place in files)
         entries = [
             (
-                run["run"],
+                run.id,
                 {
                     "kind": "run",
-                    "cohort": run["cohort"],
-                    "split": run["split"],
-                    "fold": run["fold"],
-                    "trained_on": run["trained_on"],
-                    "inputs": tuple(inputs[run["run"]]),
+                    "cohort": run.cohort,
+                    "split": run.split,
+                    "fold": run.fold,
+                    "trained_on": ", ".join(map(str, run.trained_on)),
+                    "inputs": tuple(inputs[run.id]),
                     "files": refs,
                     "path": files[0][1],
                 },
@@ -329,7 +330,7 @@ class Transaction:
         for file, place in files[1:]:
             self._staged.append((file, place, []))
         self._add(files[0][0], files[0][1], entries)
-        return [run["run"] for run in new]
+        return [run.id for run in new]
 
     def write_weights(
         self,

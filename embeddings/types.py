@@ -125,11 +125,64 @@ class EncoderSpec:
         )
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class CodeSetName:
+    """Names code sets: ``COHORT/MODALITY/ENCODER[@DIGEST]``, and without ``COHORT/`` where the cohort is said already.
+
+    `digest` may be any beginning of the encoder's. Without one, all sets of that encoder are meant: those of its
+    versions, and of the folds that it was trained on.
+    """
+
+    cohort: str
+    modality: str
+    encoder: str
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        for value, what in ((self.cohort, "cohort"), (self.modality, "modality"), (self.encoder, "encoder")):
+            check_name(value, what)
+
+    @classmethod
+    def parse(cls, text: str, cohort: str = "") -> CodeSetName:
+        """The inverse of ``str``; with a `cohort`, of `within`. Raises InvalidInputError, InvalidNameError."""
+        stem, at, digest = text.partition("@")
+        parts = stem.split("/")
+        if len(parts) != (2 if cohort else 3) or bool(at) != bool(digest):
+            form = "MODALITY/ENCODER[@DIGEST]" if cohort else "COHORT/MODALITY/ENCODER[@DIGEST]"
+            raise InvalidInputError(
+                f"{text!r} names no code set{f' of cohort {cohort}' if cohort else ''}: write {form}, as "
+                '`guidestore sql "FROM code_sets"` lists them'
+            )
+        return cls(*((cohort, *parts) if cohort else parts), digest=digest)
+
+    def __str__(self) -> str:
+        return f"{self.cohort}/{self.within}"
+
+    @property
+    def within(self) -> str:
+        """``MODALITY/ENCODER[@DIGEST]``, with at most 12 digits: as it is written within the cohort."""
+        return f"{self.modality}/{self.encoder_text}"
+
+    @property
+    def encoder_text(self) -> str:
+        """``ENCODER[@DIGEST]``: as it is written where the modality is said too."""
+        return f"{self.encoder}@{self.digest[:12]}" if self.digest else self.encoder
+
+    @property
+    def stem(self) -> CodeSetName:
+        """The name without a digest."""
+        return CodeSetName(self.cohort, self.modality, self.encoder)
+
+    def means(self, other: CodeSetName) -> bool:
+        """Whether `other` is this name, or one with more of a digest."""
+        return self.stem == other.stem and other.digest.startswith(self.digest)
+
+
 @dataclass(frozen=True, slots=True)
 class CodeSetKey:
-    """Names all codes of one (cohort, modality, encoder, fold scope).
+    """All codes of one (cohort, modality, encoder, fold scope); `str` gives its `name`, which tells it from others.
 
-    `str` gives ``COHORT/MODALITY/ENCODER@DIGEST12``; the digest covers weights, preprocessing and fold scope.
+    The digest covers weights, preprocessing and fold scope.
     """
 
     cohort: str
@@ -141,16 +194,19 @@ class CodeSetKey:
     code_dim: int
 
     def __post_init__(self) -> None:
-        for value, what in ((self.cohort, "cohort"), (self.modality, "modality"), (self.encoder, "encoder")):
-            check_name(value, what)
+        CodeSetName(self.cohort, self.modality, self.encoder)  # checks them
 
     @classmethod
     def of(cls, cohort: str, modality: str, encoder: EncoderSpec) -> CodeSetKey:
         kind = "bag" if encoder.input_kind == "tiles" else "codes"
         return cls(cohort, modality, encoder.name, encoder.digest, encoder.trained_on, kind, encoder.code_dim)
 
+    @property
+    def name(self) -> CodeSetName:
+        return CodeSetName(self.cohort, self.modality, self.encoder, self.encoder_digest)
+
     def __str__(self) -> str:
-        return f"{self.cohort}/{self.modality}/{self.encoder}@{self.encoder_digest[:12]}"
+        return str(self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

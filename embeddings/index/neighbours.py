@@ -16,7 +16,7 @@ from guidestore.embeddings.index.metric import Metric, check_metric, prepared
 from guidestore.embeddings.index.protocol import Index
 from guidestore.embeddings.index.stored import stored_index
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.embeddings.types import CodeSetKey
+from guidestore.embeddings.types import CodeSetKey, CodeSetName
 
 EXACT_UP_TO = 200_000
 """Codes of a set that needs no index: comparing all of 200,000 x 256 takes 23 ms on 2 cores, less than reading them. At
@@ -133,7 +133,7 @@ class CodeIndex:
 
 def open_index(
     snapshot: Snapshot,
-    code_set: CodeSetKey | str,
+    code_set: CodeSetKey | CodeSetName | str,
     *,
     metric: Metric = "cosine",
     exact: bool = False,
@@ -146,7 +146,7 @@ def open_index(
     bags, NotFoundInStoreError, AmbiguousNameError, CorruptArtifactError.
     """
     check_metric(metric)
-    key = snapshot.code_set(code_set) if isinstance(code_set, str) else code_set
+    key = code_set if isinstance(code_set, CodeSetKey) else snapshot.code_set(code_set)
     if key.kind == "bag":
         raise InvalidInputError(
             f"code set {key} holds bags, and a bag has no single code to compare; pool them into case codes first "
@@ -168,7 +168,7 @@ def open_index(
 
 def nearest(
     snapshot: Snapshot,
-    code_set: CodeSetKey | str,
+    code_set: CodeSetKey | CodeSetName | str,
     case_id: str,
     k: int = 10,
     *,

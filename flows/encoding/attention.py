@@ -14,7 +14,7 @@ from guidestore.embeddings.bags import read_bag
 from guidestore.embeddings.errors import NotFoundInStoreError
 from guidestore.embeddings.pairing import labels_of
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.embeddings.types import check_name
+from guidestore.embeddings.types import CodeSetName, check_name
 from guidestore.flows.encoding.images import images_of
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 
@@ -64,7 +64,7 @@ def attention_of(
     those that were trained on several. Raises NotFoundInStoreError, AmbiguousNameError."""
     check_name(case_id, "case id")
     snapshot = EmbeddingStore.open(root).snapshot(at)
-    key = snapshot.code_set(f"{cohort}/{modality}/{encoder}", split=split, fold=fold)
+    key = snapshot.code_set(CodeSetName.parse(f"{modality}/{encoder}", cohort), split=split, fold=fold)
     rows = snapshot.rows("attention", cohort=cohort)
     chosen = (pc.field("case_id") == case_id) & (pc.field("encoder_digest") == key.encoder_digest)
     found = rows.filter(chosen).to_pylist()

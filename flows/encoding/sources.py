@@ -15,7 +15,7 @@ from guidestore.embeddings.bags import read_bag
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.records import Entry
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.embeddings.types import Bag
+from guidestore.embeddings.types import Bag, CodeSetName
 from guidestore.flows.encoding.images import CaseImage, sequence_of
 
 KEPT_BAG_BYTES = 8 * 2**30
@@ -193,7 +193,7 @@ class BagSource:
 
     def __init__(self, snapshot: Snapshot, cohort: str, modality: str, patch_encoder: str) -> None:
         try:
-            self._key = snapshot.code_set(f"{cohort}/{modality}/{patch_encoder}")
+            self._key = snapshot.code_set(CodeSetName.parse(f"{modality}/{patch_encoder}", cohort))
         except NotFoundInStoreError as error:
             command = f"guidestore encode {cohort} --modality {modality} --encoder {patch_encoder.partition('@')[0]}"
             raise NotFoundInStoreError(f"{error}; run `{command}` first") from error

@@ -25,7 +25,7 @@ def advise(settings: GuideSettings) -> list[dict[str, Any]]:
     rows = []
     with one_thread():
         for target in settings.targets or (only_target(snapshot, settings.cohort),):
-            names = {name: f"{settings.cohort}/{getattr(settings, name)}" for name in ("inferior", "superior")}
+            names = {"inferior": settings.inferior, "superior": settings.superior}
             found = look(pair(snapshot, cohort=settings.cohort, target=target, **names, split=split, fold=fold))
             rows.append({"target": target, "fold": fold, **asdict(found), "advice": " ".join(found.sentences)})
     return rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.runs import LabelBudget, Run
 from guidestore.embeddings.store import Transaction, versions
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.guiding.identity import IMPLEMENTATION, encoder_digest, pairs_digest
@@ -19,18 +19,38 @@ if TYPE_CHECKING:  # torch loads with them
     from guidestore.heads.input_rows import TrainedHead
 
 
-def commit_heads(transaction: Transaction, job: HeadJob, heads: Sequence[TrainedHead], **extra: Any) -> int:
+def commit_heads(
+    transaction: Transaction,
+    job: HeadJob,
+    heads: Sequence[TrainedHead],
+    *,
+    labelled: LabelBudget = "all",
+    device: str = "",
+) -> int:
     """Writes the heads of a job as runs, with weights, metrics and predictions; says how many are new.
 
-    extra: further facts for the runs' settings.
+    labelled: how many labels of the train part they were shown. device: where they were trained.
     """
     runs, metrics, predictions, inputs = [], [], [], {}
     paired, crossed = job.asked.paired, getattr(job.asked, "cross_fit", 0)
     pairs = pairs_digest(paired)
+    keys = [key for key in (paired.inferior_key, paired.superior_key) if key]
     scope = {"cohort": paired.cohort, "split": paired.split, "fold": paired.fold}
+    common = {
+        **scope,
+        "target": paired.target,
+        "classes": paired.classes,
+        "snapshot": paired.snapshot,
+        "inferior": paired.inferior_key and paired.inferior_key.name,
+        "superior": paired.superior_key and paired.superior_key.name,
+        "trained_on": tuple(sorted({key.trained_on for key in keys}, key=str)),
+        "labelled": labelled,
+        "device": device,
+        "versions": versions(),
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
     for head in heads:
         run = job.ids[head.row, head.control, head.permutation]
-        facts = {name: float(value) for name, value in head.facts.items() if math.isfinite(value)}
         weights = {}
         for role, (config, tensors) in head.components.items():
             recipe = {"of": run, "role": role}
@@ -47,33 +67,24 @@ def commit_heads(transaction: Transaction, job: HeadJob, heads: Sequence[Trained
                 role, config["name"], config=config, tensors=tensors, recipe=recipe, **scope
             )
         inputs[run] = [*weights.values(), encoder_digest(paired.inferior_key), encoder_digest(paired.superior_key)]
-        keys = [key for key in (paired.inferior_key, paired.superior_key) if key]
         runs.append(
-            {
-                **scope,
-                "run": run,
-                "target": paired.target,
-                "snapshot": paired.snapshot,
-                "inferior": str(paired.inferior_key or ""),
-                "superior": str(paired.superior_key or ""),
-                "trained_on": ", ".join(sorted({str(key.trained_on) for key in keys})),
-                "row": head.row,
-                "mode": job.mode,
-                "guidance": head.guidance + (f", cross_fit={crossed}" if crossed and head.row == "G(I)+I" else ""),
-                "decoder": head.decoder,
-                "control": head.control,
-                "permutation": head.permutation,
-                "seed": head.seed,
-                "status": head.status,
-                "n_train": head.n_train,
-                "best_epoch": int(head.facts.get("decoder_best_epoch", -1)),
-                "settings": canonical_json(
-                    {"classes": paired.classes, "facts": facts, "message": head.message, **extra}
-                ),
-                "weights": canonical_json(weights),
-                "versions": canonical_json(versions()),
-                "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            }
+            Run(
+                **common,
+                id=run,
+                row=head.row,
+                mode=job.mode,
+                guidance=head.guidance + (f", cross_fit={crossed}" if crossed and head.row == "G(I)+I" else ""),
+                decoder=head.decoder,
+                control=head.control,
+                permutation=head.permutation,
+                seed=head.seed,
+                status=head.status,
+                n_train=head.n_train,
+                best_epoch=int(head.facts.get("decoder_best_epoch", -1)),
+                training={name: float(value) for name, value in head.facts.items() if math.isfinite(value)},
+                message=head.message,
+                weights=weights,
+            )
         )
         metrics += [
             {"run": run, "part": part, "metric": name, "value": float(value)}

@@ -14,7 +14,7 @@ from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.records import Entry
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.embeddings.types import CaseCodes, CodeSetKey
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName
 from guidestore.flows.encoding.new_images import StoredEncoders, encode_images
 from guidestore.flows.work.threads import check_device, one_thread
 
@@ -123,14 +123,11 @@ def given_codes(codes: CaseCodes, key: CodeSetKey, encoder: str) -> np.ndarray:
             f"these codes are of {codes.key}, the run was trained on {key}; encode with that encoder"
         )
     if codes.key is None:
-        name, _, digest = encoder.partition("@")
-        if not name:
+        if not encoder:
+            raise InvalidInputError(f"say which encoder made the codes: --encoder {key.name.encoder_text}")
+        if not CodeSetName.parse(f"{key.modality}/{encoder}", key.cohort).means(key.name):
             raise InvalidInputError(
-                f"say which encoder made the codes: --encoder {key.encoder}@{key.encoder_digest[:12]}"
-            )
-        if name != key.encoder or not key.encoder_digest.startswith(digest):
-            raise InvalidInputError(
-                f"the codes are of encoder {encoder}, the run was trained on {key.encoder}@{key.encoder_digest[:12]}; "
+                f"the codes are of encoder {encoder}, the run was trained on {key.name.encoder_text}; "
                 "encode with that encoder"
             )
     if codes.codes_nd.shape[1] != key.code_dim:

@@ -74,10 +74,7 @@ def run_derm7pt(settings: Derm7ptSettings, progress: Progress = no_progress) -> 
             (SUPERIOR, settings.superior_weights or settings.weights),
         )
     }
-    names = {
-        modality: f"{modality}/{encoder}@{report.code_sets[0].encoder_digest[:12]}"
-        for modality, report in reports.items()
-    }
+    names = {modality: report.code_sets[0].name.within for modality, report in reports.items()}
     guided = guide(
         GuideSettings(
             store=settings.store,

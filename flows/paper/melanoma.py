@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.seven_point import (
     MAX_SCORE,
@@ -21,7 +22,6 @@ from guidestore.heads.seven_point import (
     predicted_classes,
     seven_point_score,
 )
-from guidestore.heads.significance import RunPredictions
 
 DIAGNOSIS, MELANOMA = "DIAG", "MEL"
 SCORE, DIRECT = "melanoma score", "melanoma direct"

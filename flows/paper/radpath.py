@@ -54,7 +54,7 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
         ),
         progress,
     )
-    bags = f"{patch_encoder}@{slides.code_sets[0].encoder_digest[:12]}"
+    bags = slides.code_sets[0].name.encoder_text
     superior = encode(
         EncodeSettings(**common, **fold_wise, modality=SUPERIOR, encoder=settings.superior_encoder, patch_encoder=bags),
         progress,
@@ -74,8 +74,8 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
                 GuideSettings(
                     store=settings.store,
                     cohort=settings.cohort,
-                    inferior=f"{modality}/{key.encoder}@{key.encoder_digest[:12]}",
-                    superior=f"{SUPERIOR}/{settings.superior_encoder}@{superior_of[fold].encoder_digest[:12]}",
+                    inferior=key.name.within,
+                    superior=superior_of[fold].name.within,
                     targets=(TARGET,),
                     split=SPLIT,
                     folds=(fold,),

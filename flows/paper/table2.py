@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.flows.paper.melanoma import AT_THRESHOLD, DIRECT, SCORE, melanoma_runs
 from guidestore.flows.paper.table import Column, Form, PaperTable, SideTable, delta_note, fill, heads_note, run_notes
 from guidestore.flows.results.effects import RowEffect, row_effects
-from guidestore.heads.significance import RunPredictions, holm, mcnemar, median_p, on_common_cases
+from guidestore.heads.significance import holm, mcnemar, median_p, on_common_cases
 
 TASKS = ("DIAG", "PN", "BWV", "VS", "PIG", "STR", "DaG", "RS")
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import pair
+from guidestore.embeddings.runs import Unit
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.report.sections import Fact, Section
 from guidestore.heads.guidance.controls import SHUFFLED
 from guidestore.heads.input_rows import GUIDED_ROWS
 from guidestore.heads.registry import load_guidance
-from guidestore.heads.significance.predictions import Unit
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.flows.results.runs import label_budget
 from guidestore.heads.input_rows import GUIDED_PLUS_I, GUIDED_ROWS, S_PLUS_I, TAUGHT
-from guidestore.heads.significance import RunPredictions
 
 Fact = Mapping[str, Any]
 """A row of schema ``runs``."""

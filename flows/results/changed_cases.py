@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from guidestore.heads.significance import RunPredictions
+from guidestore.embeddings.runs import RunPredictions
 
 
 def changed_cases(

@@ -10,6 +10,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.flows.results.predictions import Part, load_predictions
 from guidestore.heads.input_rows import ROWS_WITH_CONTROLS, S_PLUS_I, SELF_TRAINING, I
@@ -18,7 +19,6 @@ from guidestore.heads.significance import (
     GuidanceEffect,
     GuidedRow,
     Interval,
-    RunPredictions,
     draw_metrics,
     guidance_effect,
     interval_of,

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.heads.significance import RunPredictions
 
 Part = Literal["test", "val"]
 

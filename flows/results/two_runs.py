@@ -10,10 +10,11 @@ from typing import Any, Literal
 from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.predictions import load_predictions
 from guidestore.flows.results.runs import load_runs
-from guidestore.heads.significance import McNemar, RunPredictions, compare, draw_metrics, mcnemar, on_common_cases
+from guidestore.heads.significance import McNemar, compare, draw_metrics, mcnemar, on_common_cases
 
 METRICS = ("balanced_accuracy", "f1_micro", "auroc")
 

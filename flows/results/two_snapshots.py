@@ -11,12 +11,13 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.changed_cases import changed_cases
 from guidestore.flows.results.effects import METRIC
 from guidestore.flows.results.predictions import Part, load_predictions
 from guidestore.flows.results.runs import PLACE, newest_runs, place_of
-from guidestore.heads.significance import RunPredictions, compare, draw_metrics, on_common_cases
+from guidestore.heads.significance import compare, draw_metrics, on_common_cases
 
 _OVER = ("fold", "seed", "permutation")
 """What a row of the comparison is a mean over."""

@@ -18,7 +18,7 @@ Choices = Mapping[str, Sequence[str]]
 def choices_of(root: Path) -> Choices:
     """Names of cohorts, modalities, targets, splits and code sets; fields without any are left out."""
     snapshot = EmbeddingStore.open(root).snapshot()
-    coded = sorted({f"{key.modality}/{key.encoder}" for key in snapshot.code_sets if key.kind == "codes"})
+    coded = sorted({key.name.stem.within for key in snapshot.code_sets if key.kind == "codes"})
     targets, splits = _names(snapshot, "targets", "target"), _names(snapshot, "splits", "split")
     found = {
         "cohort": _names(snapshot, "cohorts", "cohort"),
@@ -73,9 +73,7 @@ def _heads(snapshot: Snapshot, cohort: str) -> dict[str, Any]:
         run = max(runs, key=lambda row: row["created_at"])
         sides = {name: run[name].partition("@")[0].partition("/")[2] for name in ("inferior", "superior")}
         return {**{name: run[name] for name in ("cohort", "target", "split")}, **sides}
-    coded = sorted(
-        {f"{key.modality}/{key.encoder}" for key in snapshot.code_sets if (key.cohort, key.kind) == (cohort, "codes")}
-    )
+    coded = sorted({key.name.stem.within for key in snapshot.code_sets if (key.cohort, key.kind) == (cohort, "codes")})
     if len(coded) < 2:
         return {}
     firsts = {

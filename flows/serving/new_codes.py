@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from guidestore.embeddings.types import CodeSetName
+
 KINDS = ("bag", "codes")
 """Kinds of the log that are codes; heads train on the second."""
 
@@ -62,7 +64,7 @@ def _added(log: pa.Table, since: int, head: int) -> list[dict[str, Any]]:
 
 def _counted(rows: Iterable[Mapping[str, Any]], snapshot: int) -> NewCodes:
     rows = list(rows)
-    names = {f"{row['cohort']}/{row['modality']}/{row['encoder']}@{row['encoder_digest'][:12]}" for row in rows}
+    names = {str(CodeSetName(row["cohort"], row["modality"], row["encoder"], row["encoder_digest"])) for row in rows}
     return NewCodes(
         snapshot=snapshot,
         cohorts=tuple(sorted({row["cohort"] for row in rows})),

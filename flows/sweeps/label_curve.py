@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.effects import METRIC, RowEffect, decoder_of_one_code
 from guidestore.flows.results.predictions import Part, load_predictions
@@ -16,7 +17,7 @@ from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import Ranked, look_at_test, rank_sweep, related_runs, sweep_runs
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.input_rows import SELF_TRAINING, I
-from guidestore.heads.significance import Interval, RunPredictions, draw_metrics, interval_of, on_common_cases
+from guidestore.heads.significance import Interval, draw_metrics, interval_of, on_common_cases
 
 _LINES = {
     "guided": ("#009E73", "-", "o"),

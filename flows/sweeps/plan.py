@@ -11,6 +11,7 @@ from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.embeddings.pairing import pair
+from guidestore.embeddings.runs import LabelBudget
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import PairedCodes
@@ -43,7 +44,7 @@ class SweepPlan:
     sweep: SweepFile
     snapshot: int
     runs: list[str] = field(default_factory=list)
-    budgets: dict[str, int | str] = field(default_factory=dict)
+    budgets: dict[str, LabelBudget] = field(default_factory=dict)
     """Run -> its label budget."""
     missing: int = 0
     guidance_fits: int = 0
@@ -180,8 +181,15 @@ class _Grid:
 
     def _pair(self, inferior: str, superior: str, fold: int, target: str) -> PairedCodes:
         cohort, notes = self.sweep.cohort, self.plan.notes
-        names = {"inferior": f"{cohort}/{inferior}", "superior": f"{cohort}/{superior}"}
-        paired = pair(self.snapshot, cohort=cohort, target=target, **names, split=self.split, fold=fold)
+        paired = pair(
+            self.snapshot,
+            cohort=cohort,
+            target=target,
+            inferior=inferior,
+            superior=superior,
+            split=self.split,
+            fold=fold,
+        )
         sentences = [issue.sentence for issue in paired.issues]
         train = paired.rows("train", paired.has_inferior)
         lacking = len(train) - int(paired.has_superior[train].sum())
@@ -196,17 +204,15 @@ class _Grid:
     def _cell(self, paired: Mapping[str, PairedCodes], seed: int) -> list[list[HeadJob]]:
         from guidestore.heads.label_budget import hide_labels
 
-        seen = [
+        seen: list[tuple[PairedCodes, LabelBudget]] = [
             (hide_labels(of_target, None if budget == "all" else int(budget), seed=seed), budget)
             for of_target in paired.values()
             for budget in self.sweep.labelled
         ]
         groups = []
         for g in self.guidance:
-            planned = ((self._heads(one, g, seed), budget) for one, budget in seen)
-            groups.append(self._collect((job, budget) for jobs, budget in planned for job in jobs))
-        baselines = ((self._baselines(one, seed), budget) for one, budget in seen)
-        groups.append(self._collect((job, budget) for jobs, budget in baselines for job in jobs))
+            groups.append(self._collect((job, budget) for one, budget in seen for job in self._heads(one, g, seed)))
+        groups.append(self._collect((job, budget) for one, budget in seen for job in self._baselines(one, seed)))
         for student, guidance in self.students:
             transfer = Transfer(student, self.sweep.noisy_labels, self.sweep.permutations, guidance)
             for one, budget in seen:
@@ -247,7 +253,7 @@ class _Grid:
                 for g in self.guidance:
                     yield plan_baselines(self.snapshot, paired, **asked, guidance=g, baselines=averaged)
 
-    def _collect(self, planned: Iterable[tuple[tuple[list[str], HeadJob | None], int | str]]) -> list[HeadJob]:
+    def _collect(self, planned: Iterable[tuple[tuple[list[str], HeadJob | None], LabelBudget]]) -> list[HeadJob]:
         """The jobs; their runs and budgets go into the plan."""
         jobs = []
         for (ids, job), budget in planned:

@@ -11,6 +11,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.changed_cases import changed_cases
@@ -19,7 +20,7 @@ from guidestore.flows.results.predictions import Part, load_predictions
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import Ranked, SweepRuns, ranked_on_val, runs_of_head
 from guidestore.flows.sweeps.stored import runs_of_sweep, sweep_names
-from guidestore.heads.significance import RunPredictions, compare, draw_metrics, holm, on_common_cases
+from guidestore.heads.significance import compare, draw_metrics, holm, on_common_cases
 
 Task = tuple[str, str, str]
 """Cohort, target, split."""

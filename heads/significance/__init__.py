@@ -14,7 +14,7 @@ from guidestore.heads.significance.guidance_effect import VERDICTS, GuidanceEffe
 from guidestore.heads.significance.intervals import Interval, interval_of
 from guidestore.heads.significance.mcnemar import McNemar, mcnemar, median_p
 from guidestore.heads.significance.multiplicity import holm
-from guidestore.heads.significance.predictions import RunPredictions, on_common_cases
+from guidestore.heads.significance.predictions import on_common_cases
 from guidestore.heads.significance.splits import ResampledT, corrected_resampled_t
 from guidestore.heads.significance.training_luck import TrainingLuck
 
@@ -28,7 +28,6 @@ __all__ = [
     "Interval",
     "McNemar",
     "ResampledT",
-    "RunPredictions",
     "TrainingLuck",
     "Verdict",
     "compare",

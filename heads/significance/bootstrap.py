@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions, Unit
 from guidestore.heads.checks import check_choice, check_number, check_seed
 from guidestore.heads.significance import drawn_metrics
 from guidestore.heads.significance.drawn_metrics import METRICS
 from guidestore.heads.significance.intervals import Interval, interval_of
-from guidestore.heads.significance.predictions import RunPredictions, Unit
 
 DRAWS = 2_000
 """The end of a 95 % interval is then the 50th of the sorted draws; another seed moves it by about 3 % of its width."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.heads.significance.intervals import CONFIDENCE, Interval
-from guidestore.heads.significance.predictions import RunPredictions, check_pair
+from guidestore.heads.significance.predictions import check_pair
 
 
 @dataclass(frozen=True, slots=True)

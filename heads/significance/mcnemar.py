@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.significance.predictions import RunPredictions, check_pair
+from guidestore.embeddings.runs import RunPredictions
+from guidestore.heads.significance.predictions import check_pair
 
 EXACT_BELOW = 25
 """Discordant cases below which the binomial test stands in for chi-squared: the usual rule for its approximation."""

@@ -20,6 +20,7 @@ import numpy as np
 from guidestore.embeddings import checkpoints
 from guidestore.embeddings.canonical import sha256_of
 from guidestore.embeddings.records import Entry, FileRef
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
 from guidestore.warehouse.indexer import build_index
@@ -66,18 +67,7 @@ def fill(store: EmbeddingStore, rng: np.random.Generator) -> None:
     with store.begin("runs") as transaction:
         for start in range(0, RUNS, BATCH):
             ids = [sha256_of(["run", number]) for number in range(start, start + BATCH)]
-            runs = [
-                {
-                    "run": run,
-                    "cohort": "bench",
-                    "target": "grade",
-                    "split": "s",
-                    "fold": 0,
-                    "row": "I",
-                    "trained_on": "",
-                }
-                for run in ids
-            ]
+            runs = [Run(run, "bench", "grade", "s", 0, "I") for run in ids]
             metrics = [
                 {"run": run, "part": part, "metric": "balanced_accuracy", "value": 0.5}
                 for run in ids

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CodeSetName
 from guidestore.warehouse.catalog import open_catalog
 from guidestore.warehouse.indexer import build_index
 from tests.benchmarks.measuring import median_ms, show
@@ -33,17 +35,16 @@ QUERIES = {
 }
 
 
-def make_runs(first: int, rng: np.random.Generator) -> tuple[list[dict], list[dict], list[dict]]:
+def make_runs(first: int, rng: np.random.Generator) -> tuple[list[Run], list[dict], list[dict]]:
     runs, metrics, predictions = [], [], []
     for number in range(first, first + CHUNK):
         run = hashlib.sha256(str(number).encode()).hexdigest()
         head, unit = divmod(number, 10)
-        place = {"run": run, "cohort": "bench", "target": "grade", "split": "s", "fold": unit % 5, "seed": unit // 5}
         models = {"guidance": f"autoencoder(width={head % 97})", "decoder": f"mlp(hidden_units={head % 89})"}
-        names = {"inferior": "bench/mri/made@0", "superior": "bench/slides/made@0", "trained_on": "external"}
-        shape = {"row": "G(I)+I", "mode": "matched", "control": "", "permutation": -1, "status": "ok", "snapshot": 1}
-        rest = {"n_train": 165, "best_epoch": 40, "settings": "{}", "weights": "{}", "versions": "{}"}
-        runs.append({**place, **models, **names, **shape, **rest, "created_at": "2026-01-01T00:00:00+00:00"})
+        names = {side: CodeSetName("bench", side, "made", "0") for side in ("inferior", "superior")}
+        when = {"snapshot": 1, "created_at": "2026-01-01T00:00:00+00:00"}
+        fitted = {"seed": unit // 5, "n_train": 165, "best_epoch": 40}
+        runs.append(Run(run, "bench", "grade", "s", unit % 5, "G(I)+I", **models, **names, **fitted, **when))
         scores = rng.random(len(METRICS)).tolist()
         metrics += [
             {"run": run, "part": "val", "metric": name, "value": score}
@@ -77,7 +78,7 @@ def main() -> None:
         for first in range(0, count, CHUNK):
             runs, metrics, predictions = make_runs(first, rng)
             with store.begin("runs") as transaction:
-                transaction.write_runs(runs, metrics, predictions, inputs={run["run"]: () for run in runs})
+                transaction.write_runs(runs, metrics, predictions, inputs={run.id: () for run in runs})
         written = time.perf_counter() - start
         start = time.perf_counter()
         build_index(store)

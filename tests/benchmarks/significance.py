@@ -8,20 +8,18 @@ Run: python tests/benchmarks/significance.py
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from guidestore.embeddings.rows import SCHEMAS
+from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.predictions import load_predictions
-from guidestore.heads.significance import RunPredictions, draw_metrics
+from guidestore.heads.significance import draw_metrics
 from guidestore.heads.significance.bootstrap import DRAWS
 from guidestore.heads.significance.drawn_metrics import METRICS
 from tests.benchmarks.measuring import show
@@ -29,7 +27,6 @@ from tests.benchmarks.measuring import show
 RUNS, CASES = 1_000, 400
 LOOP_RUNS, LOOP_DRAWS = 3, 20
 BAR_S = 60.0
-TEXTS = [field.name for field in SCHEMAS["runs"] if field.type == pa.string()]
 
 
 def make_runs(k: int) -> list[RunPredictions]:
@@ -48,21 +45,18 @@ def stored(runs: list[RunPredictions], folder: Path) -> EmbeddingStore:
     """A store with these runs, ten commits of them."""
     store = EmbeddingStore.create(folder)
     classes = [f"class-{c}" for c in range(runs[0].n_classes)]
-    settings = json.dumps({"classes": classes})
     for first in range(0, RUNS, RUNS // 10):
         part = runs[first : first + RUNS // 10]
-        facts, predictions = [], []
+        made, predictions = [], []
         for seed, run in enumerate(part, start=first):
-            blank = dict.fromkeys(TEXTS, "")
-            place = {"split": "s", "fold": 0, "seed": seed, "snapshot": 0, "permutation": -1, "n_train": 0}
-            facts.append({**blank, **place, "run": run.run, "cohort": "c", "settings": settings, "best_epoch": 0})
+            made.append(Run(run.run, "c", "t", "s", 0, "I", seed=seed, classes=tuple(classes)))
             predictions += [
                 {"run": run.run, "cohort": "c", "case_id": case_id, "part": "test", "label": classes[label]}
                 | {"predicted": "", "probabilities": row}
                 for case_id, label, row in zip(run.case_ids, run.labels, run.probabilities.tolist(), strict=True)
             ]
         with store.begin("runs") as transaction:
-            transaction.write_runs(facts, [], predictions, inputs={fact["run"]: [] for fact in facts})
+            transaction.write_runs(made, [], predictions, inputs={run.id: [] for run in made})
     return store
 
 

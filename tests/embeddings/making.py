@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import NEVER_TRAINED, Bag, CaseCodes, CodeSetKey, EncoderSpec, FoldScope
 
@@ -86,25 +87,24 @@ def commit_cohort(
         )
 
 
-def run_row(run: str, cohort: str = "glioma") -> dict:
-    return {
-        "run": run,
-        "cohort": cohort,
-        "target": "grade",
-        "split": "published",
-        "fold": 0,
-        "snapshot": 1,
-        "trained_on": f"{cohort}/published/0",
-        "row": "G(I)+I",
-        "seed": 7,
-        "status": "done",
-    }
+def make_run(run: str, cohort: str = "glioma") -> Run:
+    return Run(
+        run,
+        cohort,
+        "grade",
+        "published",
+        0,
+        "G(I)+I",
+        trained_on=(FoldScope.of(cohort, "published", 0),),
+        seed=7,
+        snapshot=1,
+    )
 
 
 def commit_runs(store: EmbeddingStore, runs: Sequence[str], cases: Sequence[str], cohort: str = "glioma") -> list[str]:
     with store.begin("runs") as transaction:
         return transaction.write_runs(
-            [run_row(run, cohort) for run in runs],
+            [make_run(run, cohort) for run in runs],
             [{"run": run, "part": "test", "metric": "balanced_accuracy", "value": 0.75} for run in runs],
             [
                 {

@@ -145,7 +145,7 @@ def test_pair_reads_a_snapshot(store):
     z_S = CaseCodes(("C3", "C1"), np.arange(12, dtype=np.float32).reshape(2, 6), (), slide_key())
     commit_codes(store, z_I)
     commit_codes(store, z_S)
-    names = {"inferior": "glioma/mri_t1/densenet", "superior": slide_key()}
+    names = {"inferior": "mri_t1/densenet", "superior": slide_key()}
     paired = pair(store.snapshot(), cohort="glioma", target="grade", split="published", fold=0, **names)
     assert (paired.snapshot, paired.target, paired.classes) == (3, "grade", ("G", "O"))
     assert (paired.inferior_key, paired.superior_key) == (mri_key(), slide_key())
@@ -167,7 +167,7 @@ def test_codes_of_another_fold_are_refused_not_warned_about(store):
     for key in (trained, slide_key()):
         commit_codes(store, CaseCodes(("C1",), np.ones((1, key.code_dim), np.float32), (), key))
     rest = {"cohort": "glioma", "target": "grade", "split": "published"}
-    for inferior in (trained, str(trained), "glioma/mri_t1/densenet"):
+    for inferior in (trained, trained.name, trained.name.within, "mri_t1/densenet"):
         assert len(pair(store.snapshot(), **rest, inferior=inferior, superior=slide_key(), fold=0)) == 1
         with pytest.raises(FoldLeakageError, match=r"trained on glioma/published/0.*encode this fold"):
             pair(store.snapshot(), **rest, inferior=inferior, superior=slide_key(), fold=1)

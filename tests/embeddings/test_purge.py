@@ -13,6 +13,7 @@ from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactErr
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.gc import collect
 from guidestore.embeddings.purge import purge
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.storage import LocalStorage
 from guidestore.embeddings.store import EmbeddingStore
 from tests.embeddings.making import (
@@ -227,7 +228,7 @@ def test_a_case_of_the_same_id_in_another_cohort_stays(store):
         transaction.write_rows("images", rows)
         runs = {"a" * 64: "glioma", "b" * 64: "derm"}
         transaction.write_runs(
-            [{"run": r, "cohort": c, "split": "s", "fold": 0, "trained_on": ""} for r, c in runs.items()],
+            [Run(r, c, "grade", "s", 0, "I") for r, c in runs.items()],
             [],
             [{"run": r, "cohort": c, "case_id": "case-1"} for r, c in runs.items()],
             inputs={run: [] for run in runs},

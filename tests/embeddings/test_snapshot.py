@@ -12,6 +12,7 @@ from guidestore.embeddings.errors import (
     FoldLeakageError,
     NotFoundInStoreError,
 )
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import fold_allows
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import NEVER_TRAINED, UNKNOWN_TRAINING, FoldScope
@@ -171,7 +172,7 @@ def test_a_batch_with_a_run_that_another_writer_committed_first_is_read_without_
     stage = stale.log.refresh
     stale.log.refresh = lambda: stale.log.head  # it began before the other committed
     slow.write_runs(
-        [{"run": run, "cohort": "glioma", "split": "s", "fold": 0, "trained_on": ""} for run in (shared, theirs)],
+        [Run(run, "glioma", "grade", "s", 0, "I") for run in (shared, theirs)],
         [{"run": run, "part": "test", "metric": "balanced_accuracy", "value": 0.1} for run in (shared, theirs)],
         [],
         inputs={shared: [], theirs: []},

@@ -28,6 +28,7 @@ from tests.embeddings.making import (
     full_store,
     make_bag,
     make_codes,
+    make_run,
     mri_key,
 )
 
@@ -275,10 +276,11 @@ def test_every_kind_of_rows_takes_a_row_of_each_type(store, kind):
     blank: dict = {}
     if kind in ("runs", "metrics", "predictions"):
         row["run"] = "a" * 64
-        batch = {"runs": [], "metrics": [], "predictions": [], kind: [row]}
-        batch["runs"] = batch["runs"] or [{"run": "a" * 64, "cohort": "x", "split": "x", "fold": 0, "trained_on": ""}]
+        batch = {"metrics": [], "predictions": [], kind: [row]}
         with store.begin() as transaction:
-            transaction.write_runs(batch["runs"], batch["metrics"], batch["predictions"], inputs={"a" * 64: []})
+            transaction.write_runs([make_run("a" * 64)], batch["metrics"], batch["predictions"], inputs={"a" * 64: []})
+        if kind == "runs":
+            row = make_run("a" * 64).as_row()
         assert store.snapshot().rows(kind).to_pylist() == [row]
     else:
         with store.begin() as transaction:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.significance import (
     VERDICTS,
@@ -15,7 +16,6 @@ from guidestore.heads.significance import (
     GuidanceEffect,
     GuidedRow,
     Interval,
-    RunPredictions,
     compare,
     draw_metrics,
     guidance_effect,
@@ -340,9 +340,9 @@ def test_refuses_runs_that_do_not_go_together():
         ({"probabilities": np.array([[0.5, 0.5], [0.9, 0.5]])}, "do not sum to 1"),
         ({"probabilities": np.array([[1.5, -0.5], [0.5, 0.5]])}, "negative"),
         ({"probabilities": np.array([[0.5, 0.5]])}, r"shape \(1, 2\); give one row"),
-        ({"labels": np.array([0, -1])}, "leave unlabelled rows out"),
-        ({"labels": np.array([0, 2])}, "must lie in 0 to 1"),
-        ({"labels": np.array([0])}, r"integers of shape \(2,\)"),
+        ({"labels": np.array([0, -1])}, "leave unlabelled cases out"),
+        ({"labels": np.array([0, 2])}, "integers from 0 to 1"),
+        ({"labels": np.array([0])}, r"must be \(2,\) integers"),
     ],
 )
 def test_refuses_what_is_no_prediction(changes, sentence):

@@ -26,10 +26,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.heads.significance import (
     GuidanceEffect,
     GuidedRow,
-    RunPredictions,
     compare,
     draw_metrics,
     guidance_effect,

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.input_rows import TrainedHead
 from guidestore.heads.label_budget import hide_labels
-from guidestore.heads.significance import GuidedRow, RunPredictions, draw_metrics, guidance_effect
+from guidestore.heads.significance import GuidedRow, draw_metrics, guidance_effect
 from guidestore.heads.transfer.train import TransferJob, train_transfer
 
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, EncoderSpec
+from guidestore.embeddings.types import NEVER_TRAINED, Bag, CaseCodes, CodeSetKey, EncoderSpec
 
 COHORT = "phantom"
 CASES = tuple(f"case_{number:02d}" for number in range(12))
@@ -58,24 +59,21 @@ def commit_cohort(store: EmbeddingStore) -> None:
             transaction.write_rows(kind, [{"cohort": COHORT, **row} for row in rows], cohort=COHORT)
 
 
-def run_row(run: str, **more: object) -> dict[str, object]:
-    return {
-        "run": run,
-        "cohort": COHORT,
-        "target": "grade",
-        "split": "s",
-        "fold": 0,
-        "inferior": str(MRI),
-        "superior": str(SLIDES),
-        "trained_on": "none",
-        "row": "G(I)+I",
-        "mode": "matched",
-        "guidance": "ridge",
-        "decoder": "logistic",
-        "control": "",
-        "seed": 0,
-        **more,
-    }
+def make_run(run: str, *, row: str = "G(I)+I", guidance: str = "ridge", seed: int = 0) -> Run:
+    return Run(
+        run,
+        COHORT,
+        "grade",
+        "s",
+        0,
+        row,
+        inferior=MRI.name,
+        superior=SLIDES.name,
+        trained_on=(NEVER_TRAINED,),
+        guidance=guidance,
+        decoder="logistic",
+        seed=seed,
+    )
 
 
 def scores(run: str, **parts: float) -> list[dict[str, object]]:
@@ -112,7 +110,7 @@ def commit_rest(store: EmbeddingStore) -> None:
             split="s",
             fold=0,
         )
-    runs = [run_row("run_a"), run_row("run_b", row="I", guidance="", seed=1), run_row("run_c", seed=2)]
+    runs = [make_run("run_a"), make_run("run_b", row="I", guidance="", seed=1), make_run("run_c", seed=2)]
     with store.begin("runs") as transaction:
         transaction.write_runs(
             runs,
@@ -132,7 +130,7 @@ def commit_rest(store: EmbeddingStore) -> None:
                     "probabilities": [0.25, 0.75],
                 }
             ],
-            inputs={str(run["run"]): () for run in runs},
+            inputs={run.id: () for run in runs},
         )
     store.tag("baseline", 2)
     store.move_alias("champion", artifact="run_a")

@@ -25,7 +25,7 @@ from tests.warehouse.making import (
     commit_codes,
     commit_cohort,
     commit_rest,
-    run_row,
+    make_run,
     scores,
 )
 
@@ -195,13 +195,13 @@ def test_a_run_in_two_batches_is_there_once(store: EmbeddingStore, root: Path):
     with late.begin() as second:
         inputs = {"run_a": (), "run_b": ()}
         second.write_runs(
-            [run_row("run_a", seed=7), run_row("run_b")],
+            [make_run("run_a", seed=7), make_run("run_b")],
             [*scores("run_a", test=0.1), *scores("run_b", test=0.2)],
             [],
             inputs=inputs,
         )
         with store.begin() as first:
-            first.write_runs([run_row("run_a", seed=5)], scores("run_a", test=0.9), [], inputs={"run_a": ()})
+            first.write_runs([make_run("run_a", seed=5)], scores("run_a", test=0.9), [], inputs={"run_a": ()})
     build_index(store)
     found = query(root, "SELECT run, seed, value FROM metrics ORDER BY run").table.to_pylist()
     assert found == [{"run": "run_a", "seed": 5, "value": 0.9}, {"run": "run_b", "seed": 0, "value": 0.2}]

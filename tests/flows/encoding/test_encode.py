@@ -69,8 +69,8 @@ def test_fold_trained_codes_do_not_feed_another_fold(encoded: Phantom) -> None:
             snapshot,
             cohort="phantom",
             target="class",
-            inferior="phantom/mri_all/densenet3d",
-            superior="phantom/histology/attention_pooling",
+            inferior="mri_all/densenet3d",
+            superior="histology/attention_pooling",
             split="cv2",
             fold=1,
         )

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.flows.paper.melanoma import AT_THRESHOLD, DIRECT, SCORE, melanoma_runs
 from guidestore.flows.paper.report import write_table
 from guidestore.flows.paper.table import as_rows, to_markdown
 from guidestore.flows.paper.table2 import FORM, PUBLISHED_MCNEMAR, TASKS, build_table2
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.seven_point import POINTS
-from guidestore.heads.significance import RunPredictions
 from guidestore.warehouse.cohorts.derm7pt import CLASSES
 
 N = 120

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.report import write_report
 from guidestore.flows.report.calibration import calibrated
@@ -150,7 +151,10 @@ def copied_runs(store: Path, cohort: str, change) -> None:
             made[kind] += new_rows
     with opened.begin("copied runs") as transaction:
         transaction.write_runs(
-            made["runs"], made["metrics"], made["predictions"], inputs={row["run"]: [] for row in made["runs"]}
+            [Run.from_row(row) for row in made["runs"]],
+            made["metrics"],
+            made["predictions"],
+            inputs={row["run"]: [] for row in made["runs"]},
         )
 
 

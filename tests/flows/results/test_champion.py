@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,9 @@ import pytest
 
 from guidestore.embeddings.canonical import sha256_of
 from guidestore.embeddings.errors import CommitConflictError, InvalidInputError
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CodeSetName
 from guidestore.flows.results import champion
 from guidestore.flows.results.champion import Decision, champion_of, contest, decide
 
@@ -43,14 +44,25 @@ def train(
     for fold in folds:
         for seed in seeds:
             run = sha256_of([guidance, right, row, control, seed, fold, target])
-            at = {"cohort": "skin", "split": "cv", "fold": fold}
-            names = {"inferior": "skin/clinical/made", "superior": "skin/dermoscopy/made"}
-            heads = {"guidance": guidance if "G" in row else "", "decoder": "logistic", "mode": "matched"}
-            settings = {"settings": json.dumps({"classes": CLASSES}), "weights": "{}", "versions": "{}"}
-            facts = {"trained_on": "none", "snapshot": 1, "status": "ok", "n_train": 9, "best_epoch": -1}
-            facts |= {"created_at": "2026-01-01T00:00:00+00:00", "permutation": 0 if control else -1, "seed": seed}
-            runs.append({**at, **names, **heads, **settings, **facts, "run": run, "target": target, "row": row})
-            runs[-1]["control"] = control
+            runs.append(
+                Run(
+                    run,
+                    "skin",
+                    target,
+                    "cv",
+                    fold,
+                    row,
+                    inferior=CodeSetName("skin", "clinical", "made"),
+                    superior=CodeSetName("skin", "dermoscopy", "made"),
+                    guidance=guidance if "G" in row else "",
+                    decoder="logistic",
+                    control=control,
+                    permutation=0 if control else -1,
+                    seed=seed,
+                    classes=CLASSES,
+                    snapshot=1,
+                )
+            )
             for part, share in (("val", right), ("test", on_test)):
                 rng = np.random.default_rng(seed + 1)
                 labels = np.arange(CASES) % 2
@@ -71,7 +83,7 @@ def train(
                     }
                     for case in range(CASES)
                 ]
-    ids = [run["run"] for run in runs]
+    ids = [run.id for run in runs]
     with store.begin("made runs") as transaction:
         transaction.write_runs(runs, metrics, predictions, inputs={run: [] for run in ids})
     return ids

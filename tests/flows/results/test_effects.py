@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.effects import effects_of, row_effects, spread
 from guidestore.flows.results.predictions import load_predictions
 from guidestore.flows.results.table import evaluate
-from guidestore.heads.significance import Interval, RunPredictions
+from guidestore.heads.significance import Interval
 from tests.flows.conftest import Phantom
 
 N = 200
