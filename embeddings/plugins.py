@@ -36,11 +36,10 @@ class Registry[T]:
     def __contains__(self, name: object) -> bool:
         return name in self.built_in or name in _brought(self.group)
 
-    def load(self, name: str) -> T:
-        """The object of that name.
+    def place(self, name: str) -> str:
+        """``module:object`` of that name, not imported.
 
-        Raises InvalidInputError for a name that nothing has (suggesting the nearest) or that several bring, and for an
-        entry point that cannot be imported.
+        Raises InvalidInputError for a name that nothing has (suggesting the nearest) or that several bring.
         """
         if name not in self:
             raise unknown_name(self.kind, name, self.names())
@@ -50,14 +49,19 @@ class Registry[T]:
             raise InvalidInputError(
                 f"{self.kind} {name!r} is brought by {' and by '.join(owners)}; rename or uninstall all but one"
             )
-        if not brought:
-            module, _, attribute = self.built_in[name].partition(":")
-            return cast(T, getattr(import_module(module), attribute))
+        return brought[0].value if brought else self.built_in[name]
+
+    def load(self, name: str) -> T:
+        """The object of that name. Raises InvalidInputError as `place`, and for a plug-in that cannot be imported."""
+        module, _, attribute = self.place(name).partition(":")
         try:
-            return cast(T, brought[0].load())
+            return cast(T, getattr(import_module(module), attribute))
         except (ImportError, AttributeError) as error:
+            if name in self.built_in:
+                raise
+            owner = _owner(_brought(self.group)[name][0])
             raise InvalidInputError(
-                f"{self.kind} {name!r} of {_owner(brought[0])} cannot be imported ({error}); mend or uninstall it"
+                f"{self.kind} {name!r} of {owner} cannot be imported ({error}); mend or uninstall it"
             ) from error
 
 

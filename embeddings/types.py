@@ -19,9 +19,6 @@ from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 PARTS = ("train", "val", "test")
 """The parts of a fold. '' stands for a case that the fold does not assign."""
 
-InputKind = Literal["tiles", "volumes", "bags", "photographs", "codes"]
-"""What an encoder consumes. `codes`: nothing, its codes were imported."""
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*\Z")
 MAX_NAME_CHARS = 120
 """Fits a file name of 255 bytes beside our own suffixes, on every file system we know."""
@@ -94,7 +91,8 @@ class EncoderSpec:
     name: str
     version: str
     """Of the implementation; bump it when codes would change."""
-    input_kind: InputKind
+    input_kind: str
+    """Name of what it consumes, one of `encoders.kinds`; codes: nothing, its codes were imported."""
     code_dim: int
     """d of the codes; for a patch encoder of each patch code."""
     weights_sha256: str = ""

@@ -7,6 +7,7 @@ non-negative because a ReLU precedes the sum. CLAM (`encoders.clam`) adds an ins
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,8 +15,17 @@ from torch import nn
 from torch.nn.functional import dropout
 
 from guidestore.embeddings.types import Bag
-from guidestore.encoders.bags import BagBatch, BagModule
-from guidestore.encoders.trainable import Items, TrainedEncoder
+from guidestore.encoders.bags import DEMO_TRAINING, PAPER_TRAINING, BagBatch, BagModule
+from guidestore.encoders.info import EncoderInfo
+from guidestore.encoders.trainable import Items, Preset, TrainedEncoder
+
+INFO = EncoderInfo(
+    name="attention_pooling",
+    encoder_class="guidestore.encoders.attention_pooling:AttentionPoolingEncoder",
+    takes=("bags",),
+    code_dim="64 (demo), 512 (paper)",
+    weights="trained",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,10 @@ class AttentionPooling(BagModule):
 
     encoder_name = "attention_pooling"
     config_class = AttentionPoolingConfig
+    presets: ClassVar = {
+        "demo": Preset(lambda width, _: AttentionPooling(AttentionPoolingConfig(width)), DEMO_TRAINING),
+        "paper": Preset(lambda width, _: AttentionPooling(abmil(width)), PAPER_TRAINING),
+    }
 
     def __init__(self, config: AttentionPoolingConfig, branches: int = 1) -> None:
         super().__init__(config, branches)

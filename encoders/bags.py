@@ -11,8 +11,15 @@ import torch
 from torch import nn
 
 from guidestore.embeddings.types import Bag
-from guidestore.encoders.checks import check_bags
+from guidestore.encoders.kinds.bags import Bags
 from guidestore.encoders.trainable import Items, TrainableEncoder
+from guidestore.encoders.training_settings import TrainingSettings
+
+DEMO_TRAINING = TrainingSettings(epochs=100, patience=30, batch_size=8, learning_rate=2e-3, weight_decay=1e-3)
+"""For a few dozen phantoms: a fold in about a second."""
+
+PAPER_TRAINING = TrainingSettings(epochs=200, patience=20, batch_size=1, learning_rate=1e-4, weight_decay=1e-5)
+"""Row P of the paper's protocol, with `clam_small`; the weight decay is the released code's."""
 
 MIN_SD = 1e-3
 """A component with less spread over the train tiles is constant; it is centred, not blown up."""
@@ -70,7 +77,7 @@ class BagModule(TrainableEncoder):
         return (batch.tiles_nd - self.mean_d) / self.sd_d
 
     def check(self, data: Items) -> None:
-        check_bags(data, self._config.patch_code_dim, self.encoder_name)
+        Bags().check(data, self.encoder_name, self._config.patch_code_dim)
 
     def reset(self, train_data: Items, generator: torch.Generator) -> None:
         for module in self.modules():
@@ -86,8 +93,22 @@ class BagModule(TrainableEncoder):
 
     def batch(self, data: Items, rows: Sequence[int]) -> BagBatch:
         bags: list[Any] = [data[row] for row in rows]
-        check_bags(bags, self._config.patch_code_dim, self.encoder_name)
+        Bags().check(bags, self.encoder_name, self._config.patch_code_dim)
         return bag_batch(bags, self.device)
+
+    def graph(self) -> nn.Module:
+        return _OneBag(self)
+
+
+class _OneBag(nn.Module):
+    """tiles_nd float32 of one slide -> its code (1, d)."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, tiles_nd: torch.Tensor) -> torch.Tensor:
+        return self.module(BagBatch(tiles_nd, torch.zeros(tiles_nd.shape[0], dtype=torch.int64), 1))
 
 
 def tile_scale(bags: Any) -> tuple[np.ndarray, np.ndarray]:

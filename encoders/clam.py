@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -16,7 +16,25 @@ from torch.nn.functional import cross_entropy
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.attention_pooling import AttentionEncoder, AttentionPooling, AttentionPoolingConfig
-from guidestore.encoders.bags import BagBatch
+from guidestore.encoders.bags import DEMO_TRAINING, PAPER_TRAINING, BagBatch
+from guidestore.encoders.info import EncoderInfo
+from guidestore.encoders.trainable import Preset
+
+SB = EncoderInfo(
+    name="clam_sb",
+    encoder_class="guidestore.encoders.clam:ClamSBEncoder",
+    takes=("bags",),
+    code_dim="64 (demo), 512 (paper)",
+    weights="trained",
+)
+
+MB = EncoderInfo(
+    name="clam_mb",
+    encoder_class="guidestore.encoders.clam:ClamMBEncoder",
+    takes=("bags",),
+    code_dim="64 k (demo), 512 k (paper)",
+    weights="trained",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +68,19 @@ def clam_small(patch_code_dim: int, n_classes: int) -> ClamConfig:
     )
 
 
+def _clam_demo(patch_code_dim: int, n_classes: int) -> ClamConfig:
+    return ClamConfig(patch_code_dim, n_classes=n_classes, k_sample=4)
+
+
 class ClamSB(AttentionPooling):
     """b bags of patch codes -> codes (b, hidden_dim), non-negative."""
 
     encoder_name = "clam_sb"
     config_class = ClamConfig
+    presets: ClassVar = {
+        "demo": Preset(lambda width, k: ClamSB(_clam_demo(width, k)), DEMO_TRAINING),
+        "paper": Preset(lambda width, k: ClamSB(clam_small(width, k)), PAPER_TRAINING),
+    }
 
     def __init__(self, config: ClamConfig, branches: int = 1) -> None:
         super().__init__(config, branches)
@@ -89,6 +115,10 @@ class ClamMB(ClamSB):
     """b bags of patch codes -> codes (b, n_classes * hidden_dim), non-negative."""
 
     encoder_name = "clam_mb"
+    presets: ClassVar = {
+        "demo": Preset(lambda width, k: ClamMB(_clam_demo(width, k)), DEMO_TRAINING),
+        "paper": Preset(lambda width, k: ClamMB(clam_small(width, k)), PAPER_TRAINING),
+    }
 
     def __init__(self, config: ClamConfig) -> None:
         super().__init__(config, branches=config.n_classes)

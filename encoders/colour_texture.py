@@ -16,8 +16,18 @@ from skimage.color import rgb2lab
 from skimage.feature import hog
 
 from guidestore.embeddings.types import EncoderSpec
-from guidestore.encoders.checks import check_photographs
+from guidestore.encoders.info import EncoderInfo
+from guidestore.encoders.kinds.photographs import Photographs
 from guidestore.encoders.photographs import DEFAULT_SETTINGS
+
+INFO = EncoderInfo(
+    name="colour_texture",
+    encoder_class="guidestore.encoders.colour_texture:ColourTextureEncoder",
+    takes=("photographs",),
+    code_dim="317",
+    weights="none",
+    photograph_px=256,
+)
 
 COLOUR_PX = 96
 """Edge at which colours are counted: the way to Lab is slow, and counts need no detail."""
@@ -58,7 +68,7 @@ class ColourTextureEncoder:
         self.spec = EncoderSpec("colour_texture", "1", "photographs", CODE_DIM, preprocessing=settings)
 
     def encode(self, batch: np.ndarray, /) -> np.ndarray:
-        check_photographs(batch, self.spec.name)
+        Photographs().check(batch, self.spec.name)
         codes_bd = np.empty((len(batch), CODE_DIM), np.float32)
         for row, photograph_hwc in enumerate(batch):
             codes_bd[row] = _describe(Image.fromarray(photograph_hwc))

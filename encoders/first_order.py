@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.types import EncoderSpec
-from guidestore.encoders.checks import check_volumes
+from guidestore.encoders.info import EncoderInfo
+from guidestore.encoders.kinds.volumes import Volumes
+
+INFO = EncoderInfo(
+    name="first_order",
+    encoder_class="guidestore.encoders.first_order:FirstOrderEncoder",
+    takes=("volumes",),
+    code_dim="15 c + c (c - 1) / 2",
+    weights="none",
+    one_thread=True,
+)
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 PER_CHANNEL = len(QUANTILES) + 8
@@ -33,7 +43,7 @@ class FirstOrderEncoder:
         self.spec = EncoderSpec("first_order", "1", "volumes", code_dim, preprocessing=dict(preprocessing or {}))
 
     def encode(self, batch: np.ndarray, /) -> np.ndarray:
-        check_volumes(batch, self.channels, self.spec.name)
+        Volumes().check(batch, self.spec.name, self.channels)
         codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
         for row, volume_cdhw in enumerate(batch):
             codes_bd[row] = np.concatenate([*map(_describe, volume_cdhw), _correlations(volume_cdhw)])

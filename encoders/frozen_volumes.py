@@ -13,8 +13,8 @@ from torch import nn
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
-from guidestore.encoders.checks import check_volumes
 from guidestore.encoders.hub import file_sha256, read_weights
+from guidestore.encoders.kinds.volumes import Volumes
 from guidestore.encoders.weights import fit_state
 
 State = dict[str, torch.Tensor]
@@ -103,7 +103,7 @@ class FrozenVolumeEncoder(ABC):
     @torch.inference_mode()
     def encode(self, batch: Any, /) -> np.ndarray:
         """codes_bd of the batch, a few images at a time."""
-        check_volumes(batch, self._channels, self.spec.name)
+        Volumes().check(batch, self.spec.name, self._channels)
         codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
         if len(batch):
             images_bcdhw = batch.reshape(-1, self._in_channels, *batch.shape[2:])

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
-from guidestore.encoders.bags import BagBatch, BagModule
-from guidestore.encoders.trainable import Items, TrainedEncoder
+from guidestore.encoders.bags import DEMO_TRAINING, PAPER_TRAINING, BagBatch, BagModule
+from guidestore.encoders.info import EncoderInfo
+from guidestore.encoders.trainable import Items, Preset, TrainedEncoder
+
+INFO = EncoderInfo(
+    name="mean_pooling",
+    encoder_class="guidestore.encoders.mean_pooling:MeanPoolingEncoder",
+    takes=("bags",),
+    code_dim="64 (demo), 512 (paper)",
+    weights="trained",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,10 @@ class MeanPooling(BagModule):
 
     encoder_name = "mean_pooling"
     config_class = MeanPoolingConfig
+    presets: ClassVar = {
+        "demo": Preset(lambda width, _: MeanPooling(MeanPoolingConfig(width)), DEMO_TRAINING),
+        "paper": Preset(lambda width, _: MeanPooling(MeanPoolingConfig(width, 512)), PAPER_TRAINING),
+    }
 
     def forward(self, batch: BagBatch) -> torch.Tensor:
         tiles_nd = self.scaled(batch)

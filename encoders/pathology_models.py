@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from guidestore.encoders.info import EncoderInfo
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OPTIMUS_MEAN, OPTIMUS_STD = (0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517)
 HIBOU_MEAN, HIBOU_STD = (0.7068, 0.5755, 0.722), (0.195, 0.2316, 0.1816)
@@ -53,6 +55,7 @@ class PatchModel:
     """Where the published file may hold more than the encoder: prefix of its tensors there. Others are left out."""
     ignored: tuple[str, ...] = ()
     """Prefixes of tensors that a file may hold beyond the network: a classifier, blocks that are cut off."""
+    made_for: Literal["tiles", "photographs"] = "tiles"
 
 
 CONCH = "conch_v1_5"
@@ -245,6 +248,23 @@ MODELS: Mapping[str, PatchModel] = {
         ),
     )
 }
+
+
+def picture_info(model: PatchModel) -> EncoderInfo:
+    """What is known of a network of pictures: it takes tiles and photographs alike."""
+    return EncoderInfo(
+        name=model.name,
+        encoder_class="guidestore.encoders.timm_patch:TimmPatchEncoder",
+        takes=("tiles", "photographs") if model.made_for == "tiles" else ("photographs", "tiles"),
+        code_dim=str(model.code_dim),
+        weights="pretrained",
+        hub=model.hub_repo + (", gated" if model.gated else ""),
+        licence=model.licence,
+        tile_size_px=model.input_size_px,
+        mpp=model.mpp,
+        photograph_px=model.input_size_px,
+        arguments={"model": model},
+    )
 
 
 def timm_model(name: str) -> PatchModel | None:

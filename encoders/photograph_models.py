@@ -8,6 +8,7 @@ the ViT-B/16 of DermLIP, whose activation its documents do not tell.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from guidestore.encoders.pathology_models import IMAGENET_MEAN, IMAGENET_STD, NON_COMMERCIAL, PatchModel
@@ -57,7 +58,7 @@ _BEIT: Mapping[str, Any] = {
 """CAE v2's encoder is BEiT's with fixed positions."""
 
 PHOTOGRAPH_MODELS: Mapping[str, PatchModel] = {
-    model.name: model
+    model.name: replace(model, made_for="photographs")
     for model in (
         *(
             _dinov2(size, architecture, code_dim, registers)

@@ -1,134 +1,109 @@
-"""Names of encoders -> the functions that build them, imported only when asked for."""
+"""Names of encoders -> what is known of them, and the encoders themselves, imported only when they are built."""
 
 from __future__ import annotations
 
 import difflib
+import pkgutil
+import sys
 from collections.abc import Mapping
-from importlib import import_module
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from guidestore import encoders
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.types import NEVER_TRAINED, FoldScope, InputKind
-from guidestore.encoders.pathology_models import MODELS, PatchModel, timm_model
+from guidestore.embeddings.plugins import Registry
+from guidestore.embeddings.types import NEVER_TRAINED, FoldScope
+from guidestore.encoders.info import EncoderInfo, Weights, infos_in
+from guidestore.encoders.input_kind import InputKind
+from guidestore.encoders.pathology_models import MODELS, picture_info, timm_model
 from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
 from guidestore.encoders.protocol import Encoder
 
-WEIGHTS_FREE = {
-    "texture": "guidestore.encoders.texture:TextureEncoder",
-    "first_order": "guidestore.encoders.first_order:FirstOrderEncoder",
-    "colour_texture": "guidestore.encoders.colour_texture:ColourTextureEncoder",
-}
-"""Built from parameters alone."""
-
-TRAINED = {
-    "densenet3d": "guidestore.encoders.densenet3d:DenseNet3dEncoder",
-    "inception_multitask": "guidestore.encoders.inception_multitask:InceptionMultitaskEncoder",
-    "attention_pooling": "guidestore.encoders.attention_pooling:AttentionPoolingEncoder",
-    "clam_sb": "guidestore.encoders.clam:ClamSBEncoder",
-    "clam_mb": "guidestore.encoders.clam:ClamMBEncoder",
-    "mean_pooling": "guidestore.encoders.mean_pooling:MeanPoolingEncoder",
-}
-"""Rebuilt from the `config` and `tensors` of a `TrainedClassifier`."""
-
-MULTI_TASK = frozenset({"inception_multitask"})
-"""Trained on all targets of a cohort at once, unless some are named."""
-
-FROZEN_VOLUMES = {
-    "resnet3d": "guidestore.encoders.resnet3d:ResNet3dEncoder",
-    "swin_unetr": "guidestore.encoders.swin_unetr:SwinUnetrEncoder",
-}
-"""Case encoders of volumes whose weights others trained, from a file."""
-
-PATCH_ENCODER = "guidestore.encoders.timm_patch:TimmPatchEncoder"
-"""Builds all encoders of tiles and photographs whose weights others trained."""
-
-INPUT_KINDS: Mapping[str, InputKind] = {
-    "texture": "tiles",
-    "first_order": "volumes",
-    "colour_texture": "photographs",
-    "densenet3d": "volumes",
-    "inception_multitask": "photographs",
-    "attention_pooling": "bags",
-    "clam_sb": "bags",
-    "clam_mb": "bags",
-    "mean_pooling": "bags",
-    "resnet3d": "volumes",
-    "swin_unetr": "volumes",
-}
-"""What each of the above consumes, known without importing it."""
-
-TEXTURE_FACTS = (256, 0.5)
-"""Tile size in pixels and um per pixel that the texture encoder's statistics are scaled for."""
+if TYPE_CHECKING:  # torch loads with it
+    from guidestore.encoders.trainable import Preset
 
 
-def encoder_names() -> tuple[str, ...]:
-    """Names of the encoders that need no foreign weights, sorted: the weights-free and those trained here."""
-    return tuple(sorted(WEIGHTS_FREE | TRAINED))
+@cache
+def _built_in() -> Mapping[str, EncoderInfo]:
+    """Of the files of this folder, by where their weights come from, and of the tables of models."""
+    modules = [f"{encoders.__name__}.{module.name}" for module in pkgutil.iter_modules(encoders.__path__)]
+    infos = [info for module in modules for info in infos_in(module)]
+    infos.sort(key=lambda info: (get_args(Weights).index(info.weights), info.name))
+    infos += [picture_info(model) for model in (*MODELS.values(), *PHOTOGRAPH_MODELS.values())]
+    return {info.name: info for info in infos}
 
 
-def patch_encoder_names() -> tuple[str, ...]:
-    """Names of the networks for tiles and photographs whose weights others trained, sorted.
+@cache
+def _classes() -> Registry[Any]:
+    return Registry("encoder", "guidestore.encoders", {name: info.encoder_class for name, info in _built_in().items()})
 
-    Any timm model's name does as well.
+
+@cache
+def encoder_infos() -> Mapping[str, EncoderInfo]:
+    """All encoders by name, those of entry points last. Any timm model's name is an encoder too.
+
+    Raises InvalidInputError for an entry point whose module's file has no `EncoderInfo` of its name.
     """
-    return tuple(sorted({*MODELS, *PHOTOGRAPH_MODELS}))
+    infos = dict(_built_in())
+    for name in _classes().names():
+        if name not in infos:
+            module = _classes().place(name).partition(":")[0]
+            info = next((info for info in infos_in(module) if info.name == name), None)
+            if info is None:
+                raise InvalidInputError(
+                    f"encoder {name!r} is brought by module {module}, whose file has no EncoderInfo of that name; mend "
+                    "or uninstall it"
+                )
+            infos[name] = info
+    return infos
 
 
-def input_kinds(name: str) -> tuple[InputKind, ...]:
-    """What encoder `name` can consume: one kind, but networks of pictures take tiles and photographs alike.
-
-    Raises InvalidInputError for an unknown name.
-    """
-    if name in INPUT_KINDS:
-        return (INPUT_KINDS[name],)
-    _patch_model(name)
-    return ("tiles", "photographs")
-
-
-def needs_weights(name: str) -> bool:
-    """Whether `build_encoder` needs foreign weights for encoder `name`. Raises as `input_kinds` does."""
-    return name in FROZEN_VOLUMES or (name not in INPUT_KINDS and bool(_patch_model(name)))
-
-
-def patch_encoder_facts(name: str) -> tuple[int, float]:
-    """(tile size in pixels, um per pixel) to lay tiles with for patch encoder `name`.
-
-    Raises InvalidInputError for an unknown name and for an encoder that takes no tiles.
-    """
-    if name == "texture":
-        return TEXTURE_FACTS
-    if name in INPUT_KINDS:
-        raise InvalidInputError(f"encoder {name} takes {INPUT_KINDS[name]}, not tiles; name a patch encoder")
-    model = _patch_model(name)
-    return model.input_size_px, model.mpp
-
-
-def photograph_size_px(name: str) -> int:
-    """Edge of the square that frozen encoder `name` is given of a photograph: what its network takes.
-
-    Raises InvalidInputError for an unknown name.
-    """
-    if name in WEIGHTS_FREE:
-        from guidestore.encoders.photographs import DEFAULT_SETTINGS
-
-        return DEFAULT_SETTINGS.size_px
-    return _patch_model(name).input_size_px
-
-
-def _patch_model(name: str) -> PatchModel:
-    """Loads timm, which takes seconds, only for a name that nothing else knows."""
-    model = MODELS.get(name) or PHOTOGRAPH_MODELS.get(name) or timm_model(name)
+@cache
+def encoder_info(name: str) -> EncoderInfo:
+    """What is known of encoder `name`. Raises InvalidInputError for an unknown name."""
+    infos = encoder_infos()
+    if name in infos:
+        return infos[name]
+    model = timm_model(name) if _occurs_in_timm(name) else None
     if model is None:
-        known = (*INPUT_KINDS, *patch_encoder_names())
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, infos, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
         raise InvalidInputError(
-            f"there is no encoder {name!r}; {hint}use one of {', '.join(known)}, or the name of any timm model"
+            f"there is no encoder {name!r}; {hint}use one of {', '.join(infos)}, or the name of any timm model"
         )
-    return model
+    return picture_info(model)
+
+
+def _occurs_in_timm(name: str) -> bool:
+    """Whether timm can have a model of that name, told from its files: importing it takes seconds."""
+    if "timm" in sys.modules:
+        return True
+    spec = find_spec("timm")
+    folder = Path(spec.origin).parent / "models" if spec and spec.origin else Path()
+    architecture = name.partition(".")[0]
+    return any(architecture in file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+
+
+def encoder_class(name: str) -> Any:
+    """The class of encoder `name`, imported. Raises InvalidInputError for an unknown name."""
+    encoder_info(name)
+    name_of_class = name if name in _classes() else next(iter(MODELS))  # all models of timm have one class
+    return _classes().load(name_of_class)
+
+
+def preset_of(encoder: str, preset: str) -> Preset:
+    """A preset of a trained encoder. Raises InvalidInputError on an unknown name or preset, and on another encoder."""
+    if not encoder_info(encoder).is_trained:
+        trained = ", ".join(info.name for info in encoder_infos().values() if info.is_trained)
+        raise InvalidInputError(f"encoder {encoder} is not trained here; use one of {trained}")
+    presets: dict[str, Preset] = encoder_class(encoder).module_class.presets
+    if preset not in presets:
+        raise InvalidInputError(f"encoder {encoder} has no preset {preset!r}; use one of {', '.join(presets)}")
+    return presets[preset]
 
 
 def build_encoder(
@@ -146,8 +121,8 @@ def build_encoder(
     tensors, config: what `train_classifier` returned, for an encoder trained here; None for others.
     weights_sha256, trained_on: recorded in the spec, so that its digest covers them. Of weights that others trained,
     `trained_on` says none (they never saw the cohort) or unknown.
-    weights: file of a network of pictures whose weights others trained; None fetches it from the model hub. There is no
-    such encoder without weights.
+    weights: file of a network whose weights others trained; for one that the model hub has, None fetches it. There is
+    no such encoder without weights.
     params: `preprocessing` (a JSON-able mapping that becomes part of the spec: `TilingSettings.as_dict()`,
     `VolumeSettings.as_dict()`, `PhotographSettings.as_dict()`, or the patch encoder's digest for a bag encoder), and
     what the encoder's class takes besides, such as `device` for a network, or `input_kind` for one of pictures.
@@ -155,7 +130,8 @@ def build_encoder(
     Raises InvalidInputError for an unknown name or parameter, for a trained encoder without weights, for weights that
     cannot be had or do not fit, and for weights given to an encoder that has none.
     """
-    if name in TRAINED:
+    info = encoder_info(name)
+    if info.is_trained:
         if tensors is None or config is None:
             raise InvalidInputError(
                 f"encoder {name} is a trained one and was given no {'weights' if tensors is None else 'config'}; train "
@@ -166,20 +142,38 @@ def build_encoder(
         raise InvalidInputError(
             f"encoder {name} has no weights of ours; give it no tensors, config, digest or fold scope"
         )
-    if name in FROZEN_VOLUMES and weights is None:
-        raise InvalidInputError(f"encoder {name} needs its weights: name their file with --weights")
-    if name in INPUT_KINDS and name not in FROZEN_VOLUMES and weights is not None:
-        raise InvalidInputError(f"encoder {name} has no weights file; leave out --weights")
-    if name not in TRAINED and name not in WEIGHTS_FREE:
+    if info.weights in ("file", "pretrained"):
+        if info.weights == "file" and weights is None:
+            raise InvalidInputError(f"encoder {name} needs its weights: name their file with --weights")
         params |= {"weights": weights, "trained_on": trained_on}
-    place = (WEIGHTS_FREE | TRAINED | FROZEN_VOLUMES).get(name, PATCH_ENCODER)
-    if place == PATCH_ENCODER:
-        params["model"] = _patch_model(name)
-    module, _, attribute = place.partition(":")
-    factory = getattr(import_module(module), attribute)
+    elif weights is not None:
+        raise InvalidInputError(f"encoder {name} has no weights file; leave out --weights")
     try:
-        return factory(**params)
+        return encoder_class(name)(**params, **info.arguments)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
         raise InvalidInputError(f"encoder {name} does not take these parameters: {error}") from error
+
+
+def build_frozen(
+    name: str,
+    kind: InputKind,
+    preprocessing: Mapping[str, Any],
+    *,
+    weights: str | Path | None = None,
+    trained_on: FoldScope = NEVER_TRAINED,
+    device: str = "cpu",
+) -> Encoder:
+    """An encoder that is not trained here, for input of `kind` that was prepared as `preprocessing` says.
+
+    weights, trained_on, device: of a network; an encoder without weights computes on the CPU. Raises InvalidInputError
+    as `build_encoder` does.
+    """
+    info = encoder_info(name)
+    params = kind.encoder_arguments(preprocessing)
+    if info.weights != "none":
+        params["device"] = device
+    if len(info.takes) > 1:
+        params["input_kind"] = kind.name
+    return build_encoder(name, preprocessing=preprocessing, weights=weights, trained_on=trained_on, **params)

@@ -8,7 +8,16 @@ import torch
 from torch import nn
 
 from guidestore.encoders.frozen_volumes import FrozenVolumeEncoder, State
+from guidestore.encoders.info import EncoderInfo
 from guidestore.encoders.monai_parts import ResNet
+
+INFO = EncoderInfo(
+    name="resnet3d",
+    encoder_class="guidestore.encoders.resnet3d:ResNet3dEncoder",
+    takes=("volumes",),
+    code_dim="by the file",
+    weights="file",
+)
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 

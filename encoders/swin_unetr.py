@@ -11,7 +11,16 @@ from torch.nn.functional import pad
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.frozen_volumes import FrozenVolumeEncoder, State
+from guidestore.encoders.info import EncoderInfo
 from guidestore.encoders.monai_parts import SwinTransformer
+
+INFO = EncoderInfo(
+    name="swin_unetr",
+    encoder_class="guidestore.encoders.swin_unetr:SwinUnetrEncoder",
+    takes=("volumes",),
+    code_dim="by the file",
+    weights="file",
+)
 
 _STAGES = ("layers1", "layers2", "layers3", "layers4")
 _PARTS = ("patch_embed.", *(f"{stage}." for stage in _STAGES), *(f"{stage}c." for stage in _STAGES))

@@ -16,7 +16,20 @@ from skimage.filters import sobel
 from skimage.measure import label
 
 from guidestore.embeddings.types import EncoderSpec
-from guidestore.encoders.checks import check_tiles
+from guidestore.encoders.info import EncoderInfo
+from guidestore.encoders.kinds.tiles import Tiles
+
+INFO = EncoderInfo(
+    name="texture",
+    encoder_class="guidestore.encoders.texture:TextureEncoder",
+    takes=("tiles",),
+    code_dim="46",
+    weights="none",
+    one_thread=True,
+    tile_size_px=256,
+    mpp=0.5,
+)
+"""Its statistics are scaled for tiles of that size."""
 
 STAIN_SCALE = 10.0
 """Brings stain densities of rgb2hed (about 0 to 0.2) to about unit scale."""
@@ -47,7 +60,7 @@ class TextureEncoder:
         self.spec = EncoderSpec("texture", "1", "tiles", CODE_DIM, preprocessing=dict(preprocessing or {}))
 
     def encode(self, batch: np.ndarray, /) -> np.ndarray:
-        check_tiles(batch, self.spec.name)
+        Tiles().check(batch, self.spec.name)
         codes_bd = np.empty((len(batch), CODE_DIM), np.float32)
         for row, tile_hwc in enumerate(batch):
             codes_bd[row] = _describe(tile_hwc)

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from guidestore.embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
-from guidestore.encoders.checks import check_photographs, check_tiles
 from guidestore.encoders.clip_layout import clip_to_timm
 from guidestore.encoders.conch import ConchVision, with_positions
 from guidestore.encoders.hub import fetch_weights, file_sha256, read_weights
+from guidestore.encoders.input_kind import input_kind as kind_called
 from guidestore.encoders.pathology_models import CONCH, PatchModel
 from guidestore.encoders.transformers_layout import to_timm
 from guidestore.encoders.weights import fit_state
@@ -73,8 +73,7 @@ class TimmPatchEncoder:
         )
 
     def encode(self, batch: np.ndarray, /) -> np.ndarray:
-        check = check_tiles if self.spec.input_kind == "tiles" else check_photographs
-        check(batch, self.spec.name)
+        kind_called(self.spec.input_kind).check(batch, self.spec.name)
         codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
         step = FORWARD_TILES.get(self._device.type, FORWARD_TILES["cpu"])
         with torch.inference_mode():

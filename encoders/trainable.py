@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,11 +15,23 @@ from torch.nn.functional import cross_entropy
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import NEVER_TRAINED, Bag, EncoderSpec, FoldScope
+from guidestore.encoders.training_settings import TrainingSettings
 from guidestore.encoders.weights import load_tensors
 
 type Items = np.ndarray | Sequence[np.ndarray] | Sequence[Bag]
 """Data of n cases: item i is volume_cdhw (c, d, h, w) float32, photograph_hwc (h, w, 3) uint8, or a bag. A sequence may
 read its items when asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How to make an untrained network of one size, and to train it."""
+
+    build: Callable[[int, int], TrainableEncoder]
+    """Of input width (channels, or d of the patch codes) and number of classes of the first target."""
+    training: TrainingSettings
+    photograph_px: int = 0
+    """Edge of the photographs that it is trained on."""
 
 
 class TrainableEncoder(nn.Module, ABC):
@@ -27,7 +40,10 @@ class TrainableEncoder(nn.Module, ABC):
     encoder_name: ClassVar[str]
     """Under which `build_encoder` rebuilds it."""
 
-    input_kind: ClassVar[Literal["volumes", "photographs", "bags"]]
+    input_kind: ClassVar[str]
+
+    presets: ClassVar[dict[str, Preset]]
+    """demo: for two CPU cores; paper: as published."""
 
     encode_batch_size: ClassVar[int]
     """Items per forward pass when it encodes."""
@@ -79,6 +95,10 @@ class TrainableEncoder(nn.Module, ABC):
     def decoder_mask(self, n_classes: int) -> torch.Tensor | None:
         """(k, code_dim) of 0 and 1: what the decoder of each class may see of a code; None: all of it."""
         return None
+
+    def graph(self) -> nn.Module:
+        """The module from pixels, as the encoder's input kind has them, to codes: what is written as ONNX."""
+        return self
 
     @property
     def device(self) -> torch.device:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,60 +23,11 @@ from torch.nn.functional import cross_entropy, linear
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.checkpoints import load_checkpoint, save_checkpoint
 from guidestore.encoders.trainable import Items, TrainableEncoder
+from guidestore.encoders.training_settings import TrainingSettings
 from guidestore.encoders.weights import tensors_of
 
 UNLABELLED = -1
 """The class index of an item that has no label of a target."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSettings:
-    """How a classifier is trained. The optimiser is Adam, each target's loss cross-entropy, the sampler weighted by
-    class; on a GPU that can, products are in bfloat16 (mixed precision)."""
-
-    epochs: int
-    """At most; an epoch draws as many items as there are train rows."""
-    patience: int
-    """Epochs without a lower val loss before training stops."""
-    batch_size: int
-    learning_rate: float
-    weight_decay: float = 0.0
-    """L2 in Adam."""
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.patience, self.batch_size) < 1 or not self.learning_rate > 0 or self.weight_decay < 0:
-            raise InvalidInputError(
-                f"{self} cannot train: epochs, patience and batch_size must be at least 1, learning_rate positive, "
-                "weight_decay not negative"
-            )
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able; `TrainingSettings(**settings.as_dict()) == settings`."""
-        return asdict(self)
-
-
-PAPER_VOLUMES = TrainingSettings(epochs=600, patience=50, batch_size=10, learning_rate=2e-4, weight_decay=1e-5)
-"""Row R of the paper's protocol, with `densenet121`; the weight decay is the released code's."""
-
-PAPER_BAGS = TrainingSettings(epochs=200, patience=20, batch_size=1, learning_rate=1e-4, weight_decay=1e-5)
-"""Row P of the paper's protocol, with `clam_small`; the weight decay is the released code's."""
-
-DEMO_VOLUMES_TRAINING = TrainingSettings(epochs=60, patience=40, batch_size=8, learning_rate=1e-3, weight_decay=1e-3)
-"""For a few dozen phantoms at `DEMO_VOLUMES`: a fold of 24 train cases takes 9 s of CPU. Patience is long because batch
-normalisation's running statistics need some ten epochs of three steps before the val loss means anything."""
-
-PAPER_PHOTOGRAPHS = TrainingSettings(epochs=200, patience=30, batch_size=16, learning_rate=1e-4, weight_decay=1e-5)
-"""With the whole Inception-v3 at 512 px. The paper took its networks for skin from Kawahara et al. and says nothing of
-their training: the rate and the decay are those of its bags, batch and epochs ours."""
-
-DEMO_PHOTOGRAPHS_TRAINING = TrainingSettings(
-    epochs=25, patience=15, batch_size=8, learning_rate=1e-3, weight_decay=1e-3
-)
-"""For phantoms at 128 px: 82 train and 40 val cases take 80 s of CPU. On their dermoscopy the eight targets reach a
-mean test balanced accuracy of .62; the whole network, which learns more slowly from nothing, .52 in 95 s at 96 px."""
-
-DEMO_BAGS_TRAINING = TrainingSettings(epochs=100, patience=30, batch_size=8, learning_rate=2e-3, weight_decay=1e-3)
-"""For a few dozen phantoms: a fold in about a second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +153,10 @@ class _Training:
                 self.masks[target] = mask.to(self.device)
         self.module.to(self.device)
         self.optimiser = torch.optim.Adam(
-            [*self.module.parameters(), *(value for one in self.decoders.values() for value in one.parameters())],
+            [
+                *self.module.parameters(),
+                *(value for decoder in self.decoders.values() for value in decoder.parameters()),
+            ],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
         )

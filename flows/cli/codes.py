@@ -195,10 +195,10 @@ def encoders(format_: Format = "table") -> None:
 
     Any timm model works too, on slides and on photographs, by its name and with --weights.
     """
-    from guidestore.encoders.catalogue import catalogue
+    from guidestore.encoders.registry import encoder_infos
     from guidestore.flows.cli.output import show_rows
 
-    rows = catalogue()
+    rows = [info.row() for info in encoder_infos().values()]
     show_rows(rows, list(rows[0]), format_, title="encoders")
 
 
@@ -230,5 +230,5 @@ def attention(
         for file in draw_attention(store, cohort, maps, out, key):
             print(file)
         return
-    rows = [row for one in maps for row in one.as_rows()]
+    rows = [row for slide_map in maps for row in slide_map.as_rows()]
     show_rows(rows, list(rows[0]), format_)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from guidestore.embeddings.errors import GuidestoreError
 from guidestore.embeddings.places import absolute
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.encoders.registry import TRAINED, input_kinds
+from guidestore.encoders.registry import encoder_info
 from guidestore.flows.cluster.cluster import prepare_ray
 from guidestore.flows.cluster.flow import Batches, run_on_ray
 from guidestore.flows.cluster.tasks import encode_task, plan_task, train_task
@@ -26,7 +26,7 @@ SHOWN_CASES = 5
 def encode_on_ray(settings: EncodeSettings, runner: Runner, progress: Progress = no_progress) -> EncodeReport:
     """`encode` on a cluster: each worker commits its own cases. Raises GuidestoreError."""
     store = EmbeddingStore.open(settings.store)
-    input_kinds(settings.encoder)  # a misspelt name is said before anything is started
+    info = encoder_info(settings.encoder)  # a misspelt name is said before anything is started
     prepare_ray(runner, settings.device)
     on_worker = {}
     for name in ("store", "weights", "key_file"):  # a worker has another working folder
@@ -34,7 +34,7 @@ def encode_on_ray(settings: EncodeSettings, runner: Runner, progress: Progress =
         on_worker[name] = path and absolute(path)
     one = EncodeOnRay(settings.model_copy(update=on_worker), progress)
     name = f"encode {settings.cohort}/{settings.modality}/{settings.encoder}"
-    run_on_ray(name, runner, one.folds if settings.encoder in TRAINED else one.cases)
+    run_on_ray(name, runner, one.folds if info.is_trained else one.cases)
     one.report.snapshot = store.snapshot().version
     build_index(store)
     return one.report

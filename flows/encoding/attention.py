@@ -15,6 +15,7 @@ from guidestore.embeddings.errors import NotFoundInStoreError
 from guidestore.embeddings.pairing import labels_of
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetName, check_name
+from guidestore.encoders.sources import ImageFile
 from guidestore.flows.encoding.images import images_of
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 
@@ -67,14 +68,14 @@ def attention_of(
     key = snapshot.code_set(CodeSetName.parse(f"{modality}/{encoder}", cohort), split=split, fold=fold)
     rows = snapshot.rows("attention", cohort=cohort)
     chosen = (pc.field("case_id") == case_id) & (pc.field("encoder_digest") == key.encoder_digest)
-    found = rows.filter(chosen).to_pylist()
-    if not found:
+    of_case = rows.filter(chosen).to_pylist()
+    if not of_case:
         raise NotFoundInStoreError(
             f"code set {key} holds no attention of case {case_id}: the case is not in it, or the encoder pools without "
             f"attention; `guidestore sql \"FROM attention WHERE encoder = '{key.encoder}'\"` lists what there is"
         )
     by_slide: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in found:
+    for row in of_case:
         by_slide.setdefault(row["bag"], {}).setdefault(row["branch"], row)
     maps = []
     for artifact, by_branch in by_slide.items():
@@ -93,7 +94,7 @@ def attention_of(
                 bag.tile_size_level0_px,
             )
         )
-    return sorted(maps, key=lambda one: one.image_id)
+    return sorted(maps, key=lambda slide_map: slide_map.image_id)
 
 
 def _branch_names(snapshot: Any, cohort: str, count: int) -> tuple[str, ...]:
@@ -121,19 +122,21 @@ def draw_attention(
     by_id = {(image.case_id, image.image_id): image for image in images}
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for one in maps:
-        image = by_id.get((one.case_id, one.image_id))
+    for drawn in maps:
+        image = by_id.get((drawn.case_id, drawn.image_id))
         if image is None:
-            raise NotFoundInStoreError(f"cohort {cohort} has no slide {one.image_id} of case {one.case_id} any more")
+            raise NotFoundInStoreError(
+                f"cohort {cohort} has no slide {drawn.image_id} of case {drawn.case_id} any more"
+            )
         image.check_unchanged()
-        (slide_path,) = image.files.values()
-        file = folder / f"{one.case_id}_{one.image_id}_attention.png"
-        _draw(one, slide_path, image.mpp, file)
+        (slide_file,) = image.files
+        file = folder / f"{drawn.case_id}_{drawn.image_id}_attention.png"
+        _draw(drawn, slide_file, file)
         files.append(file)
     return files
 
 
-def _draw(one: AttentionMap, slide_path: Path, mpp: float | None, file: Path) -> None:
+def _draw(drawn: AttentionMap, slide_file: ImageFile, file: Path) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -141,12 +144,12 @@ def _draw(one: AttentionMap, slide_path: Path, mpp: float | None, file: Path) ->
     from guidestore.encoders.slides.reader import Slide
     from guidestore.encoders.slides.tiling import read_thumbnail
 
-    with Slide(slide_path, mpp) as slide:
+    with Slide(slide_file.path, slide_file.mpp) as slide:
         downsample = max(max(slide.width_px, slide.height_px) / THUMBNAIL_PX, 1.0)
         thumbnail_hwc = read_thumbnail(slide, downsample)
         mpp_level0 = slide.mpp
     height, width = thumbnail_hwc.shape[:2]
-    panels = 1 + len(one.branches)
+    panels = 1 + len(drawn.branches)
     panel_in = 5.0
     figure = Figure(figsize=(panels * panel_in, panel_in * height / width + 0.9), dpi=120, layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
@@ -155,18 +158,18 @@ def _draw(one: AttentionMap, slide_path: Path, mpp: float | None, file: Path) ->
     axes[0].imshow(thumbnail_hwc)
     axes[0].set_title("slide", fontsize=10)
     _scale_bar(axes[0], width, mpp_level0 * downsample)
-    edge = one.tile_size_level0_px / downsample
-    for axis, branch, weights_n in zip(axes[1:], one.branches, one.attention_jn, strict=True):
+    edge = drawn.tile_size_level0_px / downsample
+    for axis, branch, weights_n in zip(axes[1:], drawn.branches, drawn.attention_jn, strict=True):
         axis.imshow(thumbnail_hwc.mean(axis=2), cmap="gray", vmin=0, vmax=255)  # so that colours are attention alone
         ranks_n = 100 * weights_n.argsort().argsort() / max(len(weights_n) - 1, 1)
         heat_hw = np.full((height, width), np.nan)
-        for (x, y), rank in zip(one.coords_n2 / downsample, ranks_n, strict=True):
+        for (x, y), rank in zip(drawn.coords_n2 / downsample, ranks_n, strict=True):
             heat_hw[round(y) : round(y + edge), round(x) : round(x + edge)] = rank
         axis.imshow(heat_hw, cmap="viridis", vmin=0, vmax=100, alpha=0.6, interpolation="nearest")
         axis.set_title(f"attention for {branch}" if branch else "attention", fontsize=10)
     bar = figure.colorbar(ScalarMappable(Normalize(0, 100), "viridis"), ax=axes[-1], shrink=0.7)
     bar.set_label("percentile of the slide's tiles")
-    figure.suptitle(f"case {one.case_id}, slide {one.image_id}: {one.code_set}", fontsize=10)
+    figure.suptitle(f"case {drawn.case_id}, slide {drawn.image_id}: {drawn.code_set}", fontsize=10)
     figure.savefig(file)
 
 

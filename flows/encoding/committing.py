@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore, Transaction
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
-from guidestore.flows.encoding.sources import Item
+from guidestore.encoders.sources import Item
+from guidestore.flows.encoding.stored_encoders import StoredEncoder
 from guidestore.flows.work.reporting import EncodeReport
 
 BATCH_CODES = 64
@@ -25,18 +25,7 @@ BATCH_SECONDS = 30.0
 
 def register_encoder(transaction: Transaction, spec: EncoderSpec, config: Mapping[str, Any]) -> None:
     """Records what an encoder digest stands for, so that prediction can build it again."""
-    row = {
-        "encoder": spec.name,
-        "encoder_digest": spec.digest,
-        "version": spec.version,
-        "input_kind": spec.input_kind,
-        "code_dim": spec.code_dim,
-        "weights_sha256": spec.weights_sha256,
-        "preprocessing": canonical_json(dict(spec.preprocessing)),
-        "trained_on": str(spec.trained_on),
-        "config": canonical_json(dict(config)),
-    }
-    transaction.write_rows("encoders", [row], recipe={"encoder_digest": spec.digest})
+    transaction.write_rows("encoders", [StoredEncoder.of(spec, config).row()], recipe={"encoder_digest": spec.digest})
 
 
 class CodeBatch:

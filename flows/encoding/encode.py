@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,28 +18,16 @@ from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.recipe import code_artifact
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import Bag, CodeSetKey, EncoderSpec, FoldScope
+from guidestore.encoders.info import EncoderInfo
+from guidestore.encoders.input_kind import InputKind, SourceRequest, input_kind, kind_of
+from guidestore.encoders.kinds.tiles import SlideSource
 from guidestore.encoders.protocol import Encoder
-from guidestore.encoders.registry import (
-    MULTI_TASK,
-    TRAINED,
-    WEIGHTS_FREE,
-    build_encoder,
-    input_kinds,
-    patch_encoder_facts,
-    photograph_size_px,
-)
+from guidestore.encoders.registry import build_frozen, encoder_info, preset_of
+from guidestore.encoders.sources import CaseImage, Item, Source
 from guidestore.flows.encoding.cohort_facts import all_targets, only_split, only_target, split_folds
 from guidestore.flows.encoding.committing import CodeBatch, Quarantine, register_encoder
-from guidestore.flows.encoding.images import CaseImage, are_photographs, images_of
+from guidestore.flows.encoding.images import images_of
 from guidestore.flows.encoding.settings import EncodeSettings
-from guidestore.flows.encoding.sources import (
-    KEPT_PHOTOGRAPH_BYTES,
-    BagSource,
-    Item,
-    PhotographSource,
-    Source,
-    VolumeSource,
-)
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.reporting import EncodeReport, Progress, counted, no_progress
 from guidestore.flows.work.threads import check_device, one_thread
@@ -94,59 +82,77 @@ class _Encode:
     """Where given, it is filled (see `EncodePlan`) and nothing is encoded."""
 
     def run(self) -> None:
-        settings = self.settings
-        check_device(settings.device)
-        kinds = input_kinds(settings.encoder)
-        small = settings.encoder in ("texture", "first_order") or (
-            settings.encoder in TRAINED and settings.preset == "demo"
-        )
+        check_device(self.settings.device)
+        info = encoder_info(self.settings.encoder)
+        small = info.one_thread or (info.is_trained and self.settings.preset == "demo")
         with one_thread() if small else nullcontext():
-            if settings.encoder in TRAINED:
-                self.trained(kinds[0])
-            elif kinds == ("volumes",):
-                self.volumes()
+            if info.is_trained:
+                self.trained(info)
             else:
-                self.pictures(kinds)
+                self.frozen(info)
 
-    def pictures(self, kinds: Sequence[str]) -> None:
-        """Slides or photographs, as the cohort has them. Raises InvalidInputError where the encoder takes the other."""
-        settings, images = self.settings, self._images()
-        kind = "photographs" if are_photographs(images) else "tiles"
-        if kind not in kinds:
-            has, wants = ("photographs", "slides") if kind == "photographs" else ("slides", "photographs")
-            raise InvalidInputError(
-                f"encoder {settings.encoder} takes {wants}, and the images of modality {settings.modality} are {has}; "
-                "`guidestore encoders` lists those for them"
-            )
-        if kind == "photographs":
-            self._photographs(images)
+    def frozen(self, info: EncoderInfo) -> None:
+        """Images -> codes, by an encoder that is not trained here."""
+        settings = self.settings
+        kind, source = self._source(info)
+        encoder = build_frozen(
+            info.name,
+            kind,
+            source.preprocessing,
+            weights=settings.weights,
+            trained_on=FoldScope(settings.pretrained_on),
+            device=settings.device,
+        )
+        if isinstance(source, SlideSource):
+            self._bags(encoder, source)
         else:
-            self._slides(images)
+            self._case_codes(encoder, {}, source)
+            self.report.images_read += source.images_read
 
-    def _slides(self, images: Sequence[CaseImage]) -> None:
+    def trained(self, info: EncoderInfo) -> None:
+        """C_I or C_S: trained on each fold, then all cases -> case codes of that fold."""
+        from guidestore.flows.encoding.training import FoldTraining
+
+        settings, snapshot = self.settings, self.store.snapshot()
+        targets = settings.targets or (
+            all_targets(snapshot, settings.cohort) if info.multi_task else (only_target(snapshot, settings.cohort),)
+        )
+        split = settings.split or only_split(snapshot, settings.cohort)
+        folds = settings.folds or split_folds(snapshot, settings.cohort, split)
+        _, source = self._source(replace(info, photograph_px=preset_of(info.name, settings.preset).photograph_px))
+        training = FoldTraining(self.store, settings, source, tuple(dict.fromkeys(targets)), self.report, self.progress)
+        for fold in folds:
+            encoder, config = training.encoder(FoldScope.of(settings.cohort, split, fold))
+            self._case_codes(encoder, config, source)
+        self.report.images_read += source.images_read
+
+    def _source(self, info: EncoderInfo) -> tuple[InputKind, Source]:
+        """The items to encode. Raises InvalidInputError where the cohort's images are not what the encoder takes."""
+        kind, images = input_kind(info.takes[0]), []
+        if kind.reads_images:
+            images = self._images()
+            kind = kind_of(images)
+            if kind.name not in info.takes:
+                wanted = " or ".join(input_kind(name).images for name in info.takes)
+                raise InvalidInputError(
+                    f"encoder {info.name} takes {wanted}, and the images of modality {self.settings.modality} are "
+                    f"{kind.images}; `guidestore encoders` lists those for them"
+                )
+        request = SourceRequest(self.store.snapshot(), images, self.settings, info, again=info.is_trained)
+        return kind, kind.source(request)
+
+    def _bags(self, encoder: Encoder, source: SlideSource) -> None:
         """Slides -> bags, each committed as it finishes."""
         from guidestore.encoders.slides.encode import encode_slides
-        from guidestore.encoders.slides.stream import SlideJob
-        from guidestore.encoders.slides.tiling import TilingSettings
 
-        settings = self.settings
-        tile_size_px, target_mpp = patch_encoder_facts(settings.encoder)
-        tiling = TilingSettings(settings.target_mpp or target_mpp, settings.tile_size_px or tile_size_px)
-        encoder = build_encoder(settings.encoder, preprocessing=tiling.as_dict(), **self._loading())
         key = self._code_set(encoder.spec)
-        items = [Item(image.case_id, image.image_id, image.sha256s) for image in images]
-        by_id = {(image.case_id, image.image_id): image for image in images}
-        todo = self._missing(key, items)
-        what = f"{key.modality}/{key.encoder}"
         jobs = []
-        for item in todo:
+        for item in self._missing(key, source.items):
             with self._quarantining(key, item):
-                image = by_id[item.case_id, item.image_id]
-                image.check_unchanged()
-                (path,) = image.files.values()
-                jobs.append(SlideJob(path, image.mpp, item))
+                jobs.append(source.job(item))
+        what = f"{key.modality}/{key.encoder}"
         # Closed on the way out, so that an interrupted encode leaves no reader behind.
-        with closing(encode_slides(jobs, encoder, tiling, dtype=settings.bag_dtype)) as bags:
+        with closing(encode_slides(jobs, encoder, source.tiling, dtype=self.settings.bag_dtype)) as bags:
             for job, bag in counted(bags, len(jobs), what, self.progress):
                 self._commit_bag(key, encoder.spec, job, bag)
 
@@ -162,54 +168,6 @@ class _Encode:
                 register_encoder(transaction, spec, {})
                 transaction.write_bag(key, item.case_id, item.image_id, bag, input_digests=item.digests)
             self.report.encoded += 1
-
-    def volumes(self) -> None:
-        """Volumes -> case codes, by an encoder that is not trained here."""
-        source = self._volume_source()
-        encoder = build_encoder(
-            self.settings.encoder, channels=source.input_width, preprocessing=source.preprocessing, **self._loading()
-        )
-        self._case_codes(encoder, {}, source)
-        self.report.images_read += source.images_read
-
-    def _photographs(self, images: Sequence[CaseImage]) -> None:
-        """Photographs -> case codes."""
-        settings = self.settings
-        source = PhotographSource(images, settings.photograph_px or photograph_size_px(settings.encoder))
-        loading = self._loading()
-        if loading:
-            loading["input_kind"] = "photographs"
-        encoder = build_encoder(settings.encoder, preprocessing=source.preprocessing, **loading)
-        self._case_codes(encoder, {}, source)
-        self.report.images_read += source.images_read
-
-    def trained(self, kind: str) -> None:
-        """C_I or C_S: trained on each fold, then all cases -> case codes of that fold."""
-        from guidestore.flows.encoding.training import FoldTraining
-
-        settings, snapshot = self.settings, self.store.snapshot()
-        targets = settings.targets or (
-            all_targets(snapshot, settings.cohort)
-            if settings.encoder in MULTI_TASK
-            else (only_target(snapshot, settings.cohort),)
-        )
-        split = settings.split or only_split(snapshot, settings.cohort)
-        folds = settings.folds or split_folds(snapshot, settings.cohort, split)
-        source: Source
-        if kind == "volumes":
-            source = self._volume_source()
-        elif kind == "photographs":
-            from guidestore.encoders.presets import trainable
-
-            size_px = settings.photograph_px or trainable(settings.encoder, settings.preset).photograph_px
-            source = PhotographSource(self._images(), size_px, KEPT_PHOTOGRAPH_BYTES)
-        else:
-            source = BagSource(snapshot, settings.cohort, settings.modality, settings.patch_encoder)
-        training = FoldTraining(self.store, settings, source, tuple(dict.fromkeys(targets)), self.report, self.progress)
-        for fold in folds:
-            encoder, config = training.encoder(FoldScope.of(settings.cohort, split, fold))
-            self._case_codes(encoder, config, source)
-        self.report.images_read += source.images_read
 
     def _case_codes(self, encoder: Encoder, config: Mapping[str, Any], source: Source) -> None:
         key = self._code_set(encoder.spec)
@@ -240,25 +198,11 @@ class _Encode:
         paths = Pseudonyms.load(settings.key_file).image_paths(settings.cohort) if settings.key_file else None
         images, incomplete = images_of(self.store.snapshot(), settings.cohort, settings.modality, paths)
         self.report.notes += incomplete
+        if not images:
+            raise NotFoundInStoreError(f"no case of cohort {settings.cohort} can be encoded: {incomplete[0]}")
         if paths:
-            self.hidden.update({str(path): image.image_id for image in images for path in image.files.values()})
+            self.hidden.update({str(file.path): image.image_id for image in images for file in image.files})
         return images
-
-    def _volume_source(self) -> VolumeSource:
-        return VolumeSource(self._images(), *self.settings.volume_parameters)
-
-    def _loading(self) -> dict[str, Any]:
-        """How an encoder with weights of its own is built; one without takes nothing."""
-        if self.settings.encoder in WEIGHTS_FREE:
-            if self.settings.weights:
-                raise InvalidInputError(f"encoder {self.settings.encoder} has no weights; leave --weights out")
-            return {}
-        settings = self.settings
-        return {
-            "weights": settings.weights,
-            "device": settings.device,
-            "trained_on": FoldScope(settings.pretrained_on),
-        }
 
     def _code_set(self, spec: EncoderSpec) -> CodeSetKey:
         key = CodeSetKey.of(self.settings.cohort, self.settings.modality, spec)

@@ -14,12 +14,11 @@ from guidestore.embeddings.pairing import labels_of, parts_of
 from guidestore.embeddings.recipe import weights_artifact
 from guidestore.embeddings.store import EmbeddingStore, versions
 from guidestore.embeddings.types import FoldScope
-from guidestore.encoders.presets import trainable
 from guidestore.encoders.protocol import Encoder
-from guidestore.encoders.registry import build_encoder
+from guidestore.encoders.registry import build_encoder, preset_of
+from guidestore.encoders.sources import Item, ItemView, Source
 from guidestore.encoders.trainable import TrainableEncoder
 from guidestore.flows.encoding.settings import EncodeSettings
-from guidestore.flows.encoding.sources import Item, ItemView, Source
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.reporting import EncodeReport, Progress, counted
 
@@ -46,14 +45,14 @@ class Labelled:
 
     def check(self, target: str, readable: Mapping[str, Sequence[Item]], scope: FoldScope) -> None:
         """Raises InvalidInputError where a class has no train case, or no val case has a label."""
-        found = {part: {self.labels.get(item.case_id) for item in items} for part, items in readable.items()}
-        absent = [name for name in self.classes if name not in found["train"]]
+        classes = {part: {self.labels.get(item.case_id) for item in items} for part, items in readable.items()}
+        absent = [name for name in self.classes if name not in classes["train"]]
         if absent:
             raise InvalidInputError(
                 f"class {absent[0]} of target {target} has no train case in {scope}, so nothing can learn it; leave "
                 "the target out (--target names those to train on), or draw another split"
             )
-        if not found["val"] & set(self.classes):
+        if not classes["val"] & set(self.classes):
             raise InvalidInputError(
                 f"target {target} has no labelled val case in {scope}; leave the target out (--target names those to "
                 "train on), or draw another split"
@@ -82,7 +81,8 @@ class FoldTraining:
             part: [
                 item
                 for item in source.items
-                if parts.get(item.case_id) == part and any(item.case_id in one.labels for one in labelled.values())
+                if parts.get(item.case_id) == part
+                and any(item.case_id in target.labels for target in labelled.values())
             ]
             for part in ("train", "val")
         }
@@ -92,13 +92,13 @@ class FoldTraining:
                     f"{scope} has no labelled {part} case with {settings.modality}, which encoder "
                     f"{settings.encoder} needs; draw another split, or label some"
                 )
-        classes, alone = [one.classes for one in labelled.values()], len(self.targets) == 1
+        classes, alone = [target.classes for target in labelled.values()], len(self.targets) == 1
         recipe = {
             "encoder": settings.encoder,
             "implementation": IMPLEMENTATION,
             "config": module.config,
             "preprocessing": source.preprocessing,
-            "training": trainable(settings.encoder, settings.preset).training.as_dict(),
+            "training": preset_of(settings.encoder, settings.preset).training.as_dict(),
             "seed": settings.seed,
             "scope": str(scope),
             # One target stands there by itself, as it did before there were several, so that stored encoders are found.
@@ -106,7 +106,7 @@ class FoldTraining:
             "classes": classes[0] if alone else classes,
             "rows": {
                 part: {
-                    item.image_id: [*(one.labels.get(item.case_id) for one in labelled.values()), *item.digests]
+                    item.image_id: [*(target.labels.get(item.case_id) for target in labelled.values()), *item.digests]
                     for item in items
                 }
                 for part, items in rows.items()
@@ -134,7 +134,7 @@ class FoldTraining:
         """The untrained network of the preset, with its start weights where the settings name some."""
         settings = self.settings
         first = next(iter(labelled.values()))
-        module = trainable(settings.encoder, settings.preset).build(self.source.input_width, len(first.classes))
+        module = preset_of(settings.encoder, settings.preset).build(self.source.input_width, len(first.classes))
         if settings.weights is not None:
             module.start_from(settings.weights, settings.pretrained_on)
             note = f"what the weights that {settings.encoder} starts from were trained on is unknown"
@@ -154,12 +154,13 @@ class FoldTraining:
         from guidestore.encoders.training import train_classifier
 
         settings, source = self.settings, self.source
-        training = trainable(settings.encoder, settings.preset).training
+        training = preset_of(settings.encoder, settings.preset).training
         readable = {part: self._readable(items, part) for part, items in rows.items()}
-        for target, one in labelled.items():
-            one.check(target, readable, scope)
+        for target, labels in labelled.items():
+            labels.check(target, readable, scope)
         indexes = {
-            part: {target: one.indexes(items) for target, one in labelled.items()} for part, items in readable.items()
+            part: {target: labels.indexes(items) for target, labels in labelled.items()}
+            for part, items in readable.items()
         }
         what, epochs = f"training {settings.encoder} on {scope}", training.epochs
         scratch = self.store.storage.scratch(artifact[:32])
@@ -169,7 +170,7 @@ class FoldTraining:
             indexes["train"],
             ItemView(source, readable["val"]),
             indexes["val"],
-            n_classes={target: len(one.classes) for target, one in labelled.items()},
+            n_classes={target: len(labels.classes) for target, labels in labelled.items()},
             settings=training,
             seed=settings.seed,
             progress=lambda row: self.progress(what, int(row["epoch"]) + 1, epochs),

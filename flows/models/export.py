@@ -22,7 +22,8 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore, versions
 from guidestore.embeddings.tables import read_verified
 from guidestore.embeddings.types import CodeSetKey
-from guidestore.flows.encoding.new_images import StoredEncoders
+from guidestore.encoders.input_kind import input_kind
+from guidestore.flows.encoding.stored_encoders import StoredEncoder, StoredEncoders
 from guidestore.flows.models.exported import CARD, ENCODER, FORMAT, HEAD, run_onnx
 from guidestore.flows.models.predict import SUPERIOR_ROWS, run_row
 from guidestore.flows.work.threads import one_thread
@@ -123,7 +124,7 @@ def _content(
     if not difference <= HEAD_TOLERANCE:
         raise _differs(HEAD, difference)
     checked: dict[str, Any] = {HEAD: {"stored_codes": len(codes_nd), "largest_difference": float(difference)}}
-    encoders = _encoder_rows(snapshot, key)
+    encoders = _stored_encoders(snapshot, key)
     more, encoder_check, encoder_notes = _encoder_files(snapshot, encoders[0])
     files |= more
     notes += encoder_notes
@@ -131,8 +132,8 @@ def _content(
         "guidance": _part(facts["guidance"], components.get("guidance")),
         "decoder": _part(facts["decoder"], components["decoder"]),
         "holds_train_codes": with_train_codes,
-        "encoders": encoders,
-        "preprocessing": _in_words(encoders),
+        "encoders": [stored.card() for stored in encoders],
+        "preprocessing": [stored.in_words() for stored in encoders],
         "inputs": _inputs(encoders[0], key, ENCODER in files),
         "checked": checked | encoder_check,
         "notes": notes,
@@ -155,67 +156,48 @@ def _differs(name: str, difference: float) -> InvalidInputError:
 # Encoders ----------------------------------------------------------------------------------------------------------
 
 
-def _encoder_rows(snapshot: Snapshot, key: CodeSetKey) -> list[dict[str, Any]]:
-    """Rows of schema ``encoders`` as JSON: that of z_I, and of the patch codes it reads."""
-    stored, digests, rows = StoredEncoders(snapshot), [key.encoder_digest], []
-    for digest in digests:
-        row = dict(stored.facts(digest))
-        row |= {name: json.loads(row[name] or "{}") for name in ("preprocessing", "config")}
-        rows.append(row)
-        if "patch_encoder_digest" in row["preprocessing"]:
-            digests.append(row["preprocessing"]["patch_encoder_digest"])
-    return rows
+def _stored_encoders(snapshot: Snapshot, key: CodeSetKey) -> list[StoredEncoder]:
+    """That of z_I, and of the patch codes it reads."""
+    encoders = StoredEncoders(snapshot)
+    stored = encoders.stored(key.encoder_digest)
+    patches = stored.spec.preprocessing.get("patch_encoder_digest")
+    return [stored, encoders.stored(patches)] if patches else [stored]
 
 
-def _encoder_files(snapshot: Snapshot, row: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[str, Any], list[str]]:
+def _encoder_files(snapshot: Snapshot, stored: StoredEncoder) -> tuple[dict[str, bytes], dict[str, Any], list[str]]:
     """Files of the encoder of z_I, what was compared, and notes about what else is needed."""
-    from guidestore.encoders.registry import TRAINED
-
-    name = row["encoder"]
-    if name not in TRAINED:
-        if row["input_kind"] == "codes":
-            return {}, {}, [f"Codes of {name} were imported: make them as they were made, guidestore cannot."]
-        weights = "" if not row["weights_sha256"] else f" and its weights (sha256 {row['weights_sha256'][:12]})"
-        return {}, {}, [f"The encoder {name} is not in the folder: making codes needs guidestore{weights}."]
+    spec = stored.spec
+    if stored.is_imported:
+        return {}, {}, [f"Codes of {spec.name} were imported: make them as they were made, guidestore cannot."]
+    if not stored.is_trained:
+        weights = "" if not spec.weights_sha256 else f" and its weights (sha256 {spec.weights_sha256[:12]})"
+        return {}, {}, [f"The encoder {spec.name} is not in the folder: making codes needs guidestore{weights}."]
 
     from guidestore.encoders.onnx_export import codes_of, encoder_onnx, example_pixels
+    from guidestore.encoders.trainable import TrainedEncoder
 
-    stored = StoredEncoders(snapshot)
-    encoder = stored.build(stored.facts(row["encoder_digest"]), "cpu", None)
+    encoder = StoredEncoders(snapshot).build(stored, "cpu", None)
+    assert isinstance(encoder, TrainedEncoder)  # noqa: S101  (for the type checker)
     content, pixels = encoder_onnx(encoder), example_pixels(encoder)
     expected_nd = codes_of(encoder, pixels)
     difference = float(np.abs(run_onnx(content, pixels) - expected_nd).max())
     if not difference <= ENCODER_TOLERANCE * max(1.0, float(np.abs(expected_nd).max())):
         raise _differs(ENCODER, difference)
-    (file,) = snapshot.entries(kind="weights", path=f"objects/weights/{row['weights_sha256']}.safetensors")[0].files
-    files = {ENCODER: content, "encoder.safetensors": read_verified(snapshot.storage, file)}
+    (entry, *_) = snapshot.entries(kind="weights", path=f"objects/weights/{spec.weights_sha256}.safetensors")
+    files = {ENCODER: content, "encoder.safetensors": read_verified(snapshot.storage, entry.files[0])}
     checked = {ENCODER: {"made_up_inputs": len(pixels), "largest_difference": difference}}
-    patches = row["preprocessing"].get("patch_encoder")
+    patches = spec.preprocessing.get("patch_encoder")
     notes = (
         [f"The patch encoder {patches} is not in the folder: making tile codes needs guidestore."] if patches else []
     )
     return files, checked, notes
 
 
-def _in_words(encoders: list[dict[str, Any]]) -> list[str]:
-    from guidestore.encoders.onnx_export import preprocessing_in_words
-
-    return [
-        f"{row['encoder']} ({row['input_kind']}): {preprocessing_in_words(row['input_kind'], row['preprocessing'])}"
-        for row in encoders
-    ]
-
-
-def _inputs(row: Mapping[str, Any], key: CodeSetKey, with_encoder: bool) -> dict[str, Any]:
+def _inputs(stored: StoredEncoder, key: CodeSetKey, with_encoder: bool) -> dict[str, Any]:
     """Names, types and shapes of what the graphs take and give; n items."""
     inputs: dict[str, Any] = {HEAD: {"z_inferior": f"float32 (n, {key.code_dim})", "gives": "probabilities float64"}}
     if with_encoder:
-        facts = row["preprocessing"]
-        pixels = {
-            "photographs": lambda: f"uint8 (n, {facts['size_px']}, {facts['size_px']}, 3)",
-            "volumes": lambda: f"float32 (n, {', '.join(map(str, (len(facts['sequences']), *facts['shape_vox'])))})",
-            "bags": lambda: f"float32 (n, {row['config']['patch_code_dim']}), the n tiles of one slide",
-        }[row["input_kind"]]()
+        pixels = input_kind(stored.spec.input_kind).graph_input(stored.spec.preprocessing, stored.config)
         inputs[ENCODER] = {"pixels": pixels, "gives": "z_inferior float32"}
     return inputs
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError, NotFoundInStoreError
-from guidestore.embeddings.types import CaseCodes, CodeSetKey, FoldScope
-from guidestore.flows.encoding.new_images import encode_images, frozen_encoder
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec, FoldScope
+from guidestore.encoders.input_kind import input_kind
+from guidestore.encoders.protocol import Encoder
+from guidestore.flows.encoding.new_images import encode_images
+from guidestore.flows.encoding.stored_encoders import StoredEncoder
 from guidestore.flows.models.predict import Prediction, given_codes
 from guidestore.flows.work.threads import check_device, one_thread
 
@@ -100,10 +102,10 @@ class ExportedModel:
             case_ids, z_inferior_nd = codes.case_ids, given_codes(codes, self.key, encoder)
         else:
             with one_thread():
-                found, z_inferior_nd = encode_images(
+                new_cases, z_inferior_nd = encode_images(
                     _FolderEncoders(self), self.key, [Path(file) for file in files], mpp, device=device, weights=weights
                 )
-            case_ids = tuple(found)
+            case_ids = tuple(new_cases)
         if not np.isfinite(z_inferior_nd).all():
             raise InvalidInputError("codes are not finite; leave out the cases that lack the modality")
         return Prediction(self.card["run"], tuple(self.card["classes"]), case_ids, self.probabilities(z_inferior_nd))
@@ -114,34 +116,32 @@ class ExportedModel:
 
 
 class _FolderEncoders:
-    """flows.encoding.new_images.Encoders of an exported model: its own network, and the encoders that it names."""
+    """flows.encoding.stored_encoders.Encoders of an exported model: its own network, and the encoders that it names."""
 
     def __init__(self, model: ExportedModel) -> None:
         self._model = model
 
-    def facts(self, digest: str) -> dict[str, Any]:
-        for row in self._model.card["encoders"]:
-            if row["encoder_digest"] == digest:
-                return row | {name: canonical_json(row[name]) for name in ("preprocessing", "config")}
+    def stored(self, digest: str) -> StoredEncoder:
+        for card in self._model.card["encoders"]:
+            if card["encoder_digest"] == digest:
+                return StoredEncoder.from_card(card)
         raise NotFoundInStoreError(f"{self._model.folder} does not say what encoder {digest[:12]} is; export it again")
 
-    def build(self, facts: Mapping[str, Any], device: str, weights: Path | None) -> Any:
-        if ENCODER in self._model.files and facts["encoder_digest"] == self._model.key.encoder_digest:
-            return _OnnxEncoder(self._model.files[ENCODER], facts["input_kind"] == "bags")
-        return frozen_encoder(facts, device, weights)
+    def build(self, stored: StoredEncoder, device: str, weights: Path | None) -> Encoder:
+        if ENCODER in self._model.files and stored.digest == self._model.key.encoder_digest:
+            return _OnnxEncoder(self._model.files[ENCODER], stored.spec)
+        return stored.frozen(device, weights)
 
 
 class _OnnxEncoder:
-    """`encode` of encoders.protocol.Encoder by encoder.onnx."""
+    """An encoders.protocol.Encoder by encoder.onnx."""
 
-    def __init__(self, content: bytes, of_bags: bool) -> None:
-        self._content, self._of_bags = content, of_bags
+    def __init__(self, content: bytes, spec: EncoderSpec) -> None:
+        self._content, self.spec = content, spec
 
     def encode(self, batch: Any, /) -> np.ndarray:
-        if self._of_bags:
-            bags = [np.asarray(bag.features_nd, np.float32) for bag in batch]
-            return np.concatenate([run_onnx(self._content, tiles_nd) for tiles_nd in bags])
-        return run_onnx(self._content, batch)
+        pixels = input_kind(self.spec.input_kind).pixels_of(batch)
+        return np.concatenate([run_onnx(self._content, array) for array in pixels])
 
 
 def run_onnx(content: bytes, array: np.ndarray) -> np.ndarray:

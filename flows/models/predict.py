@@ -15,7 +15,8 @@ from guidestore.embeddings.records import Entry
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName
-from guidestore.flows.encoding.new_images import StoredEncoders, encode_images
+from guidestore.flows.encoding.new_images import encode_images
+from guidestore.flows.encoding.stored_encoders import StoredEncoders
 from guidestore.flows.work.threads import check_device, one_thread
 
 SUPERIOR_ROWS = ("S", "S+I")

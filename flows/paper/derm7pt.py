@@ -10,7 +10,7 @@ from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.pairing import labels_of, parts_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.encoders.registry import TRAINED
+from guidestore.encoders.registry import encoder_info
 from guidestore.flows.encoding.cohorts import add_derm7pt
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
@@ -63,7 +63,7 @@ def run_derm7pt(settings: Derm7ptSettings, progress: Progress = no_progress) -> 
     encoder = settings.encoder or preset.encoder
     common = {"store": settings.store, "cohort": settings.cohort}
     common |= {"encoder": encoder, "preset": preset.size, "device": settings.device}
-    if encoder in TRAINED:
+    if encoder_info(encoder).is_trained:
         common |= {"split": SPLIT, "targets": tasks, "seed": settings.encoder_seed}
     reports = {
         modality: encode(

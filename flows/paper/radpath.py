@@ -7,10 +7,10 @@ from pathlib import Path
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.encoders.kinds.volumes import GROUPS
 from guidestore.flows.encoding.cohort_facts import split_folds
 from guidestore.flows.encoding.cohorts import add_radpath
 from guidestore.flows.encoding.encode import encode
-from guidestore.flows.encoding.images import GROUPS
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings

@@ -6,7 +6,7 @@ from typing import Literal
 
 from prefect import flow, get_run_logger
 
-from guidestore.encoders.registry import encoder_names, patch_encoder_names
+from guidestore.encoders.registry import encoder_infos
 from guidestore.flows.encoding.encode import encode as encode_images
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
@@ -23,7 +23,7 @@ class EncodeForm(Form):
 
     cohort: str = same_as(EncodeSettings, "cohort")
     modality: str = same_as(EncodeSettings, "modality")
-    encoder: str = one_of((*encoder_names(), "resnet3d", *patch_encoder_names()), "Name of an encoder.")
+    encoder: str = one_of(tuple(encoder_infos()), "Name of an encoder.")
     split: str = same_as(EncodeSettings, "split")
     folds: tuple[Fold, ...] = same_as(EncodeSettings, "folds", description="Folds to work on; empty: all of the split.")
     targets: tuple[str, ...] = same_as(EncodeSettings, "targets")

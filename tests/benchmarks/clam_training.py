@@ -17,10 +17,13 @@ import torch
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import Bag, CodeSetKey, EncoderSpec
+from guidestore.encoders.bags import PAPER_TRAINING
 from guidestore.encoders.clam import ClamSB, clam_small
-from guidestore.encoders.training import PAPER_BAGS, TrainingSettings, train_classifier
-from guidestore.flows.encoding import sources
-from guidestore.flows.encoding.sources import BagSource, ItemView
+from guidestore.encoders.kinds import bags
+from guidestore.encoders.kinds.bags import BagSource
+from guidestore.encoders.sources import ItemView
+from guidestore.encoders.training import train_classifier
+from guidestore.encoders.training_settings import TrainingSettings
 from tests.benchmarks.measuring import show
 
 CASES, TILES, DIM = 12, 5_000, 1_024
@@ -45,7 +48,7 @@ def train(store: EmbeddingStore, device: str) -> tuple[float, float]:
     source = BagSource(store.snapshot(), "bench", "histology", "resnet50_trunc")
     view = ItemView(source, source.items)
     labels = {"class": np.arange(CASES) % 3}
-    settings = TrainingSettings(**{**PAPER_BAGS.as_dict(), "epochs": EPOCHS})
+    settings = TrainingSettings(**{**PAPER_TRAINING.as_dict(), "epochs": EPOCHS})
     trained = train_classifier(
         ClamSB(clam_small(DIM, 3)),
         view,
@@ -78,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     device = parser.parse_args().device
-    sources.KEPT_BAG_BYTES = 0  # the harder case: nothing stays in memory between epochs
+    bags.KEPT_BYTES = 0  # the harder case: nothing stays in memory between epochs
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder))
         alone = read_ms(store)

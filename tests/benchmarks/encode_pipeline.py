@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from guidestore.embeddings.types import Bag
 from guidestore.encoders.pathology_models import MODELS
 from guidestore.encoders.protocol import Encoder
-from guidestore.encoders.registry import build_encoder, patch_encoder_facts
+from guidestore.encoders.registry import build_encoder, encoder_info
 from guidestore.encoders.slides.encode import encode_slides
 from guidestore.encoders.slides.stream import SlideJob, TileBatch, stream_slides
 from guidestore.encoders.slides.tiling import TilingSettings
@@ -77,8 +77,8 @@ def count_forwarded(batches: list[np.ndarray], encoder: Encoder) -> int:
 
 
 def measure(name: str, weights: Path, jobs: list[SlideJob], device: str, readers: int) -> list[str]:
-    size_px, mpp = patch_encoder_facts(name)
-    tiling = TilingSettings(mpp, size_px)
+    info = encoder_info(name)
+    tiling = TilingSettings(info.mpp, info.tile_size_px)
     encoder = build_encoder(name, weights=weights, device=device, preprocessing=tiling.as_dict())
     batches = batches_of(jobs[:4], tiling, readers) * max(len(jobs) // 4, 1)
     encoder.encode(batches[0])  # Warm up.
@@ -95,7 +95,7 @@ def measure(name: str, weights: Path, jobs: list[SlideJob], device: str, readers
             rates[part].append(tiles / (time.perf_counter() - start))
     rows = list(zip(rates["reader"], rates["encoder"], rates["pipeline"], strict=True))
     return [
-        f"{name}, {size_px} px",
+        f"{name}, {info.tile_size_px} px",
         *(f"{statistics.median(rates[part]):.1f}" for part in actions),
         f"{statistics.median(whole / forward for _, forward, whole in rows):.2f}",
         f"{statistics.median(whole / min(read, forward) for read, forward, whole in rows):.2f}",

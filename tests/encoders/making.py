@@ -11,11 +11,14 @@ import tifffile
 import torch
 
 from guidestore.embeddings.types import Bag
-from guidestore.encoders.registry import TRAINED, build_encoder
+from guidestore.encoders.registry import build_encoder, encoder_info, encoder_infos
 from guidestore.encoders.trainable import TrainableEncoder
 from guidestore.encoders.weights import tensors_of
 
 PATCH_DIM = 6
+
+OURS = tuple(sorted(info.name for info in encoder_infos().values() if info.weights in ("none", "trained")))
+"""Encoders that need no foreign weights."""
 
 
 def bags(count: int, seed: int = 0, dim: int = PATCH_DIM) -> list[Bag]:
@@ -70,7 +73,7 @@ def module_of(name: str) -> TrainableEncoder:
 
 def encoder_of(name: str):
     """Any encoder of the registry, small."""
-    if name not in TRAINED:
+    if not encoder_info(name).is_trained:
         return build_encoder(name)
     module = module_of(name)
     return build_encoder(name, config=module.config, tensors=tensors_of(module), weights_sha256="ab")

@@ -18,13 +18,16 @@ import numpy as np
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
+from guidestore.encoders import bags as bag_encoders
+from guidestore.encoders import densenet3d
 from guidestore.encoders.attention_pooling import AttentionPooling, AttentionPoolingConfig
 from guidestore.encoders.densenet3d import DenseNet3d
 from guidestore.encoders.registry import build_encoder
 from guidestore.encoders.slides.encode import encode_slide
 from guidestore.encoders.slides.tiling import TilingSettings
 from guidestore.encoders.trainable import Items, TrainableEncoder
-from guidestore.encoders.training import DEMO_BAGS_TRAINING, DEMO_VOLUMES_TRAINING, TrainingSettings, train_classifier
+from guidestore.encoders.training import train_classifier
+from guidestore.encoders.training_settings import TrainingSettings
 from guidestore.encoders.volumes import DEMO_VOLUMES, load_volume
 from guidestore.warehouse.cohorts.phantom import generate_phantom
 
@@ -59,13 +62,13 @@ def measure(folder: Path, cases: int, seed: int) -> None:
     for rest, test in folds:
         train, val = train_test_split(rest, test_size=0.25, stratify=labels[rest], random_state=seed)
         accuracies["I"].append(
-            score(DenseNet3d(), DEMO_VOLUMES_TRAINING, volumes_bcdhw, labels, (train, val, test), seed)
+            score(DenseNet3d(), densenet3d.DEMO_TRAINING, volumes_bcdhw, labels, (train, val, test), seed)
         )
     clock.lap("train I")
     for rest, test in folds:
         train, val = train_test_split(rest, test_size=0.25, stratify=labels[rest], random_state=seed)
         pooling = AttentionPooling(AttentionPoolingConfig(encoder.spec.code_dim))
-        accuracies["S"].append(score(pooling, DEMO_BAGS_TRAINING, bags, labels, (train, val, test), seed))
+        accuracies["S"].append(score(pooling, bag_encoders.DEMO_TRAINING, bags, labels, (train, val, test), seed))
     clock.lap("train S")
     clock.seconds["all"] = np.sum(list(clock.seconds.values()), axis=0)
     seconds = ", ".join(f"{name} {wall:.1f} / {cpu:.1f}" for name, (wall, cpu) in clock.seconds.items())

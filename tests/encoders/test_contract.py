@@ -9,10 +9,9 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.protocol import Encoder
-from guidestore.encoders.registry import encoder_names
-from tests.encoders.making import batch_for, encoder_of
+from tests.encoders.making import OURS, batch_for, encoder_of
 
-pytestmark = pytest.mark.parametrize("name", encoder_names())
+pytestmark = pytest.mark.parametrize("name", OURS)
 
 
 def test_codes_have_the_promised_shape_and_are_finite(name):
@@ -34,8 +33,8 @@ def test_the_same_batch_gives_the_same_bits_and_stays_untouched(name):
     encoder.encode(batch_for(encoder, 3, seed=9))  # Nothing is kept between calls.
     assert np.array_equal(first, encoder.encode(batch))
     assert np.array_equal(first, encoder_of(name).encode(batch))
-    for one, other in zip(batch, before, strict=True):
-        assert np.array_equal(getattr(one, "features_nd", one), getattr(other, "features_nd", other))
+    for item, as_it_was in zip(batch, before, strict=True):
+        assert np.array_equal(getattr(item, "features_nd", item), getattr(as_it_was, "features_nd", as_it_was))
 
 
 def test_a_code_does_not_depend_on_its_batch_mates(name):

@@ -13,9 +13,9 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.hub import file_sha256
 from guidestore.encoders.inception_multitask import CODE_DIMS, InceptionConfig, InceptionMultitask
 from guidestore.encoders.photograph_augmentation import turned
-from guidestore.encoders.presets import trainable
-from guidestore.encoders.registry import build_encoder
-from guidestore.encoders.training import TrainingSettings, train_classifier
+from guidestore.encoders.registry import build_encoder, preset_of
+from guidestore.encoders.training import train_classifier
+from guidestore.encoders.training_settings import TrainingSettings
 from guidestore.encoders.weights import tensors_of
 from tests.encoders.making import module_of, photographs
 
@@ -50,8 +50,8 @@ def test_the_code_is_the_pooled_last_block():
             module = InceptionMultitask(InceptionConfig(last_block))
             assert module(torch.empty(2, 3, 75, 75)).shape == (2, code_dim)
         assert module.code_dim == code_dim
-    assert InceptionConfig().last_block == trainable("inception_multitask", "paper").build(3, 5).config["last_block"]
-    assert trainable("inception_multitask", "paper").photograph_px == 512
+    assert InceptionConfig().last_block == preset_of("inception_multitask", "paper").build(3, 5).config["last_block"]
+    assert preset_of("inception_multitask", "paper").photograph_px == 512
     with pytest.raises(InvalidInputError, match="cannot end with 'Mixed_5b'; use one of Mixed_5d, Mixed_6e, Mixed_7c"):
         InceptionConfig("Mixed_5b")
 

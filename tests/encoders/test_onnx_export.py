@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from guidestore.encoders.onnx_export import codes_of, encoder_onnx, example_pixels, preprocessing_in_words
+from guidestore.encoders.input_kind import input_kind
+from guidestore.encoders.onnx_export import codes_of, encoder_onnx, example_pixels
 from guidestore.encoders.photographs import PhotographSettings
-from guidestore.encoders.registry import build_encoder
+from guidestore.encoders.registry import build_encoder, encoder_class
 from guidestore.encoders.trainable import TrainedEncoder
 from guidestore.encoders.volumes import VolumeSettings
 from guidestore.encoders.weights import tensors_of
@@ -27,12 +28,7 @@ CASES: list[Any] = [
 
 def built(name: str, config: dict[str, Any], preprocessing: dict[str, Any]) -> TrainedEncoder:
     """One with drawn weights."""
-    from importlib import import_module
-
-    from guidestore.encoders.registry import TRAINED
-
-    module_name, _, class_name = TRAINED[name].partition(":")
-    module = getattr(import_module(module_name), class_name).module_class.of_config(config)
+    module = encoder_class(name).module_class.of_config(config)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for key, value in module.state_dict().items():
@@ -58,4 +54,4 @@ def test_a_network_as_onnx_gives_its_codes(name: str, config: dict[str, Any], pr
         expected = codes_of(encoder, some)
         assert np.abs(expected).max() > 0
         np.testing.assert_allclose(given, expected, atol=1e-5 * max(1.0, np.abs(expected).max()), rtol=0)
-    assert preprocessing_in_words(encoder.spec.input_kind, encoder.spec.preprocessing)
+    assert input_kind(encoder.spec.input_kind).in_words(encoder.spec.preprocessing)

@@ -16,7 +16,7 @@ from guidestore.encoders.hub import file_sha256
 from guidestore.encoders.pathology_models import MODELS, PatchModel, timm_model
 from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
 from guidestore.encoders.protocol import Encoder
-from guidestore.encoders.registry import build_encoder, needs_weights, patch_encoder_facts, patch_encoder_names
+from guidestore.encoders.registry import build_encoder, encoder_info, encoder_infos
 from guidestore.encoders.slides.encode import encode_slide
 from guidestore.encoders.slides.tiling import TilingSettings
 from guidestore.encoders.timm_patch import TimmPatchEncoder, build_network, pooled
@@ -69,8 +69,9 @@ def test_every_row_gives_codes_of_its_dimension(model):
     with torch.inference_mode():
         codes_bd = pooled(network.eval(), model, torch.empty(2, 3, size, size, device="meta"))
     assert codes_bd.shape == (2, model.code_dim)
-    assert patch_encoder_facts(model.name) == (size, 0.5 if model.name != "conch_v1_5" else 4 / 7)
-    assert needs_weights(model.name)
+    info = encoder_info(model.name)
+    assert (info.tile_size_px, info.mpp) == (size, 0.5 if model.name != "conch_v1_5" else 4 / 7)
+    assert (info.weights, info.code_dim) == ("pretrained", str(model.code_dim))
     assert len(model.mean) == len(model.std) == 3
     assert model.hub_repo.count("/") == 1
     assert "://" not in model.hub_repo
@@ -100,7 +101,8 @@ PARAMETERS = {
 def test_every_row_has_the_published_number_of_parameters(name):
     count = sum(value.numel() for value in build_network(MODELS[name]).parameters())
     assert count == pytest.approx(PARAMETERS[name], rel=0.015)
-    assert {*PARAMETERS, *PHOTOGRAPH_MODELS} == set(patch_encoder_names())
+    pretrained = {name for name, info in encoder_infos().items() if info.weights == "pretrained"}
+    assert {*PARAMETERS, *PHOTOGRAPH_MODELS} == pretrained
 
 
 def test_an_encoder_keeps_the_contract(resnet_file):
@@ -342,7 +344,8 @@ def test_positions_of_another_grid_are_interpolated():
 
 
 def test_timm_models_are_known_by_name():
-    assert patch_encoder_facts("vit_small_patch16_224") == (224, 0.5)
+    info = encoder_info("vit_small_patch16_224")
+    assert (info.tile_size_px, info.mpp) == (224, 0.5)
     model = timm_model("vit_small_patch16_224")
     assert model is not None
     assert model.mean == (0.5, 0.5, 0.5)

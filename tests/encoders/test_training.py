@@ -9,15 +9,11 @@ import torch
 from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import Bag
+from guidestore.encoders import bags, densenet3d
 from guidestore.encoders.clam import ClamConfig, ClamSB
 from guidestore.encoders.registry import build_encoder
-from guidestore.encoders.training import (
-    DEMO_BAGS_TRAINING,
-    PAPER_BAGS,
-    PAPER_VOLUMES,
-    TrainingSettings,
-    train_classifier,
-)
+from guidestore.encoders.training import train_classifier
+from guidestore.encoders.training_settings import TrainingSettings
 from tests.encoders.making import PATCH_DIM, module_of, volumes
 
 SHORT = TrainingSettings(epochs=3, patience=3, batch_size=8, learning_rate=1e-3)
@@ -84,7 +80,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_global_state(name):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_classes_that_the_data_show_are_learnt(name):
-    settings = replace(DEMO_BAGS_TRAINING, epochs=40, learning_rate=5e-3)
+    settings = replace(bags.DEMO_TRAINING, epochs=40, learning_rate=5e-3)
     trained = train(name, settings=settings)
     test_data, test_labels = MAKERS[name](30, 2)
     encoder = build_encoder(name, config=trained.config, tensors=trained.tensors)
@@ -177,10 +173,11 @@ def test_divergence_is_said():
 
 
 def test_presets_are_the_papers():
-    assert (PAPER_VOLUMES.epochs, PAPER_VOLUMES.patience, PAPER_VOLUMES.batch_size) == (600, 50, 10)
-    assert (PAPER_BAGS.epochs, PAPER_BAGS.patience, PAPER_BAGS.batch_size) == (200, 20, 1)
-    assert (PAPER_VOLUMES.learning_rate, PAPER_BAGS.learning_rate) == (2e-4, 1e-4)
-    assert TrainingSettings(**PAPER_BAGS.as_dict()) == PAPER_BAGS
+    of_volumes, of_bags = densenet3d.PAPER_TRAINING, bags.PAPER_TRAINING
+    assert (of_volumes.epochs, of_volumes.patience, of_volumes.batch_size) == (600, 50, 10)
+    assert (of_bags.epochs, of_bags.patience, of_bags.batch_size) == (200, 20, 1)
+    assert (of_volumes.learning_rate, of_bags.learning_rate) == (2e-4, 1e-4)
+    assert TrainingSettings(**of_bags.as_dict()) == of_bags
     with pytest.raises(InvalidInputError):
         TrainingSettings(0, 1, 1, 1e-3)
 

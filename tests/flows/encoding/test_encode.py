@@ -23,10 +23,10 @@ from guidestore.embeddings.storage import LocalStorage
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope
 from guidestore.encoders.checkpoints import load_checkpoint
+from guidestore.encoders.kinds.bags import BagSource
 from guidestore.flows.encoding.cohorts import add_radpath, add_split
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
-from guidestore.flows.encoding.sources import BagSource
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.models.predict import predict
@@ -167,30 +167,30 @@ def test_killed_while_training_and_run_again_gives_the_same_weights_and_codes(en
         f"encode(EncodeSettings.model_validate_json({settings.model_dump_json()!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
-    while not (found := list((tmp_path / "store" / "staging").glob("scratch-*/checkpoint.pt"))):
+    while not (checkpoints := list((tmp_path / "store" / "staging").glob("scratch-*/checkpoint.pt"))):
         assert process.poll() is None
         time.sleep(0.01)
     for _ in range(3):  # some epochs later
-        seen = found[0].stat().st_mtime_ns
-        while found[0].stat().st_mtime_ns == seen and process.poll() is None:
+        seen = checkpoints[0].stat().st_mtime_ns
+        while checkpoints[0].stat().st_mtime_ns == seen and process.poll() is None:
             time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not store.snapshot().entries(kind="weights")
-    epochs = len(load_checkpoint(found[0])["history"])
+    epochs = len(load_checkpoint(checkpoints[0])["history"])
     assert epochs >= 3
     seen_epochs: list[int] = []
     report = encode(settings, lambda what, done, _: seen_epochs.append(done) if "training" in what else None)
     assert min(seen_epochs) == epochs + 1
     assert (report.trained, report.encoded) == (1, CASES)
-    assert not found[0].exists()
+    assert not checkpoints[0].exists()
     (mine,), (theirs,) = (
         EmbeddingStore.open(root).snapshot().entries(kind="weights", encoder="densenet3d")
         for root in (tmp_path / "store", encoded.store)
     )
     assert mine.files[0].sha256 == theirs.files[0].sha256
     snapshot, reference = store.snapshot(), EmbeddingStore.open(encoded.store).snapshot()
-    mine, theirs = (one.codes(one.code_set("phantom/mri_all/densenet3d")) for one in (snapshot, reference))
+    mine, theirs = (some.codes(some.code_set("phantom/mri_all/densenet3d")) for some in (snapshot, reference))
     assert mine.case_ids == theirs.case_ids
     assert mine.codes_nd.tobytes() == theirs.codes_nd.tobytes()
 
@@ -239,9 +239,7 @@ def test_bags_beyond_the_memory_for_them_are_read_again(encoded: Phantom, monkey
     whole = BagSource(snapshot, "phantom", "histology", "texture")
     for item in whole.items:
         assert whole.load(item) is whole.load(item)
-    monkeypatch.setattr(
-        "guidestore.flows.encoding.sources.KEPT_BAG_BYTES", 3 * whole.load(whole.items[0]).features_nd.nbytes
-    )
+    monkeypatch.setattr("guidestore.encoders.kinds.bags.KEPT_BYTES", 3 * whole.load(whole.items[0]).features_nd.nbytes)
     bounded = BagSource(snapshot, "phantom", "histology", "texture")
     for item in whole.items:
         assert bounded.load(item).features_nd.tobytes() == whole.load(item).features_nd.tobytes()

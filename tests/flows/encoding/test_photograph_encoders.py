@@ -17,12 +17,13 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.recipe import weights_artifact
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope
-from guidestore.encoders.presets import PRESETS
+from guidestore.encoders.inception_multitask import InceptionMultitask
+from guidestore.encoders.input_kind import kind_of
+from guidestore.encoders.kinds.photographs import PhotographSource
 from guidestore.flows.encoding.cohorts import add_derm7pt
 from guidestore.flows.encoding.encode import encode
-from guidestore.flows.encoding.images import are_photographs, images_of
+from guidestore.flows.encoding.images import images_of
 from guidestore.flows.encoding.settings import EncodeSettings
-from guidestore.flows.encoding.sources import PhotographSource
 from guidestore.flows.encoding.training import classifier_recipe
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
@@ -32,16 +33,16 @@ from tests.commandline import guidestore
 from tests.flows.conftest import Phantom, common
 
 TARGETS = ("BWV", "RS")
-DEMO = ("inception_multitask", "demo")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def short_training() -> Iterator[None]:
     """Two epochs at the smallest size: what is tested here is not what the network learns."""
-    before = PRESETS[DEMO]
-    PRESETS[DEMO] = replace(before, training=replace(before.training, epochs=2), photograph_px=75)
-    yield
-    PRESETS[DEMO] = before
+    with pytest.MonkeyPatch.context() as patch:
+        demo = InceptionMultitask.presets["demo"]
+        short = replace(demo, training=replace(demo.training, epochs=2), photograph_px=75)
+        patch.setitem(InceptionMultitask.presets, "demo", short)
+        yield
 
 
 @dataclass(frozen=True)
@@ -165,18 +166,24 @@ def test_an_encoder_of_the_other_pictures_is_refused(skin: Skin, encoded: Phanto
         encode(skin.settings(encoder="texture"))
     with pytest.raises(InvalidInputError, match="takes photographs, and the images of modality histology are slides"):
         encode(EncodeSettings(**common(encoded.store), modality="histology", encoder="colour_texture"))
+    with pytest.raises(InvalidInputError, match="densenet3d takes volumes, and the images of modality clinical are ph"):
+        encode(skin.settings(encoder="densenet3d", targets=TARGETS))
+    with pytest.raises(InvalidInputError, match=r"colour_texture takes photographs, .* modality mri_all are volumes"):
+        encode(EncodeSettings(**common(encoded.store), modality="mri_all", encoder="colour_texture"))
 
 
 def test_tiff_files_are_what_openslide_says(encoded: Phantom, skin: Skin, tmp_path: Path) -> None:
     slides, _ = images_of(EmbeddingStore.open(encoded.store).snapshot(), "phantom", "histology")
     photographs, _ = images_of(EmbeddingStore.open(skin.store).snapshot(), "phantom", "clinical")
-    assert not are_photographs(slides)
-    assert are_photographs(photographs)
+    volumes, _ = images_of(EmbeddingStore.open(encoded.store).snapshot(), "phantom", "mri_all")
+    assert [kind_of(images).name for images in (slides, photographs, volumes)] == ["tiles", "photographs", "volumes"]
     Image.new("RGB", (90, 80), "red").save(tmp_path / "photograph.tif")
-    tiff = replace(photographs[0], files={"clinical": tmp_path / "photograph.tif"})
-    assert are_photographs([tiff])
-    assert not are_photographs([replace(tiff, mpp=0.5)])
-    assert not are_photographs([tiff, slides[0]])
+    (file,) = photographs[0].files
+    file = replace(file, path=tmp_path / "photograph.tif")
+    tiff, scan = (replace(photographs[0], files=(file,)) for file in (file, replace(file, mpp=0.5)))
+    assert kind_of([tiff]).name == "photographs"
+    assert kind_of([scan]).name == "tiles"
+    assert kind_of([tiff, slides[0]]).name == "tiles"
 
 
 def test_a_broken_photograph_is_quarantined_and_the_others_train(encoded_skin: Skin, tmp_path: Path) -> None:
@@ -204,7 +211,7 @@ def test_a_target_that_cannot_be_learnt_is_named(skin: Skin) -> None:
     assert not list(skin.store.glob("staging/scratch-*"))
 
 
-def test_start_weights_are_recorded_and_wrong_ones_refused(skin: Skin, tmp_path: Path) -> None:
+def test_start_weights_are_recorded_and_wrong_ones_refused(skin: Skin, encoded: Phantom, tmp_path: Path) -> None:
     torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), tmp_path / "other.pth")
     given = {"encoder": "inception_multitask", "targets": TARGETS, "weights": tmp_path / "other.pth"}
     with pytest.raises(InvalidInputError, match=r"other.pth does not fit encoder inception_multitask"):
@@ -221,5 +228,4 @@ def test_start_weights_are_recorded_and_wrong_ones_refused(skin: Skin, tmp_path:
     ]
     assert len(set(started)) == 2
     with pytest.raises(InvalidInputError, match="densenet3d is trained from weights of its own"):
-        encode(EncodeSettings(**common(skin.store), modality="clinical", encoder="densenet3d", targets=TARGETS,
-                              weights=tmp_path / "start.pth"))  # fmt: skip
+        encode(encoded.encode_settings(modality="mri_t1", encoder="densenet3d", weights=tmp_path / "start.pth"))

@@ -1,0 +1,139 @@
+"""What a kind of input is: everything that differs between slides, volumes, photographs and bags."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.plugins import Registry, one_per_file
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.encoders.info import EncoderInfo
+from guidestore.encoders.protocol import Encoder
+from guidestore.encoders.sources import CaseImage, ImageFile, Source
+
+
+class InputOptions(Protocol):
+    """What an encode is asked about its input; None stands for what the encoder or its preset was made for."""
+
+    @property
+    def cohort(self) -> str: ...
+    @property
+    def modality(self) -> str: ...
+    @property
+    def photograph_px(self) -> int | None: ...
+    @property
+    def tile_size_px(self) -> int | None: ...
+    @property
+    def target_mpp(self) -> float | None: ...
+    @property
+    def patch_encoder(self) -> str: ...
+    @property
+    def volume_parameters(self) -> tuple[tuple[int, int, int], float, Any]:
+        """Shape in voxels (d, h, w), spacing in mm, and fit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRequest:
+    """What a source is opened from."""
+
+    snapshot: Snapshot
+    images: Sequence[CaseImage]
+    """Of the modality; empty for a kind that reads the store."""
+    options: InputOptions
+    info: EncoderInfo
+    """Says what the encoder was made for where the options do not."""
+    again: bool
+    """Each item is asked for many times, by a training."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewImages:
+    """Files of new cases, and how the codes that they are to be compared with were made."""
+
+    files: Sequence[Path]
+    modality: str
+    preprocessing: Mapping[str, Any]
+    """Of the encoder's spec."""
+    mpp: float | None
+    """um per pixel of slides that do not say it."""
+    encoder: Callable[[str], Encoder]
+    """The encoder of a digest."""
+
+
+class InputKind(ABC):
+    """One kind of input: a file of `encoders.kinds`. Its objects hold nothing."""
+
+    name: ClassVar[str]
+    """As in `EncoderSpec.input_kind`."""
+    images: ClassVar[str]
+    """What people call several of them."""
+    gives: ClassVar[Literal["bag", "codes"]] = "codes"
+    """What an encoder makes of one: a code for each tile, or one of the whole."""
+    reads_images: ClassVar[bool] = True
+    """Whether it reads the image files of a cohort; else what the store has."""
+
+    def recognises(self, file: ImageFile) -> bool:
+        """Whether the file is an image of this kind. What no kind recognises is taken for a slide."""
+        return False
+
+    @abstractmethod
+    def check(self, batch: Any, encoder: str, width: int = 3) -> None:
+        """Raises InvalidInputError unless `encoder` can take `batch`. width: channels of an image, d of patch codes."""
+
+    @abstractmethod
+    def source(self, request: SourceRequest) -> Source:
+        """The items that a cohort has, to be read one by one. Raises InvalidInputError, NotFoundInStoreError."""
+
+    def new_inputs(self, new: NewImages) -> dict[str, Any]:
+        """case id -> what an encoder takes of it. Raises InvalidInputError where files are no images of this kind."""
+        raise InvalidInputError(f"codes of {self.images} cannot be predicted from; choose a run on case codes")
+
+    def encoder_arguments(self, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+        """What a frozen encoder must be told of input that was prepared so."""
+        return {}
+
+    @abstractmethod
+    def in_words(self, preprocessing: Mapping[str, Any]) -> str:
+        """What is to be done to an image before the encoder."""
+
+    # As the input of an ONNX graph, `pixels` of n items or of the n tiles of one bag -------------------------------
+
+    @abstractmethod
+    def graph_input(self, preprocessing: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+        """dtype and shape."""
+
+    @abstractmethod
+    def example(self, preprocessing: Mapping[str, Any], config: Mapping[str, Any], rng: np.random.Generator) -> Any:
+        """Made-up pixels: 2 items, or the tiles of a small bag."""
+
+    def pixels_of(self, batch: Any) -> list[np.ndarray]:
+        """What the graph is to be run on, one after the other, for the codes of `batch`."""
+        return [batch]
+
+    def batch_of(self, pixels: np.ndarray) -> Any:
+        """The batch of an encoder that holds what the graph is given."""
+        return pixels
+
+
+INPUT_KINDS: Registry[type[InputKind]] = Registry("input kind", "", one_per_file("guidestore.encoders.kinds"))
+
+
+def input_kind(name: str) -> InputKind:
+    """Raises InvalidInputError for an unknown name."""
+    return INPUT_KINDS.load(name)()
+
+
+def kind_of(images: Sequence[CaseImage]) -> InputKind:
+    """The kind of a modality's images: the one that recognises all files; else slides, which OpenSlide may refuse."""
+    files = [file for image in images for file in image.files]
+    for kind in map(input_kind, INPUT_KINDS.names()):
+        if files and all(kind.recognises(file) for file in files):
+            return kind
+    return input_kind("tiles")

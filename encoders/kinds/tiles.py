@@ -1,0 +1,85 @@
+"""Slides, which a patch encoder sees tile by tile: one code per tile, a bag per slide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checks import shown
+from guidestore.encoders.input_kind import InputKind, SourceRequest
+from guidestore.encoders.sources import CaseImage, Item
+
+if TYPE_CHECKING:  # OpenSlide loads with them
+    from guidestore.encoders.slides.stream import SlideJob
+    from guidestore.encoders.slides.tiling import TilingSettings
+
+
+class Tiles(InputKind):
+    name = "tiles"
+    images = "slides"
+    gives = "bag"
+
+    def check(self, batch: Any, encoder: str, width: int = 3) -> None:
+        """tiles_bhwc: (b, h, w, 3) uint8 RGB."""
+        if not isinstance(batch, np.ndarray) or batch.dtype != np.uint8 or batch.shape[3:] != (width,):
+            raise InvalidInputError(
+                f"encoder {encoder} takes tiles of shape (b, h, w, {width}) uint8 RGB, not {shown(batch)}; cut them "
+                "with guidestore.encoders.slides"
+            )
+
+    def source(self, request: SourceRequest) -> SlideSource:
+        from guidestore.encoders.slides.tiling import TilingSettings
+
+        options, info = request.options, request.info
+        tiling = TilingSettings(options.target_mpp or info.mpp, options.tile_size_px or info.tile_size_px)
+        return SlideSource(request.images, tiling)
+
+    def in_words(self, preprocessing: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name} {value}" for name, value in preprocessing.items())
+
+    def graph_input(self, preprocessing: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+        edge = preprocessing["tile_size_px"]
+        return f"uint8 (n, {edge}, {edge}, 3)"
+
+    def example(self, preprocessing: Mapping[str, Any], config: Mapping[str, Any], rng: np.random.Generator) -> Any:
+        edge = preprocessing["tile_size_px"]
+        return rng.integers(0, 256, (2, edge, edge, 3), np.uint8)
+
+
+class SlideSource:
+    """Slides, which `encoders.slides.encode` reads tile by tile: `job` says how, and nothing loads one whole."""
+
+    input_width = 3
+    images_read = 0
+
+    def __init__(self, images: Sequence[CaseImage], tiling: TilingSettings) -> None:
+        self.tiling = tiling
+        self._images = {image.item: image for image in images}
+        self.items = list(self._images)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        return self.tiling.as_dict()
+
+    def job(self, item: Item) -> SlideJob:
+        """Raises InvalidInputError where the file is gone or another."""
+        from guidestore.encoders.slides.stream import SlideJob
+
+        image = self._images[item]
+        image.check_unchanged()
+        (slide,) = image.files
+        return SlideJob(slide.path, slide.mpp, item)
+
+    def load(self, item: Item) -> Any:
+        """Always raises InvalidInputError: a slide does not fit in memory."""
+        raise InvalidInputError(f"slide {item.image_id} is too large to be read at once; name a patch encoder")
+
+
+def tiling_in(preprocessing: Mapping[str, Any]) -> TilingSettings:
+    """The tiling of a patch encoder's preprocessing; what its network does to a tile stands beside it there."""
+    from guidestore.encoders.slides.tiling import TilingSettings
+
+    return TilingSettings(**{name: preprocessing[name] for name in TilingSettings().as_dict()})
