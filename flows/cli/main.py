@@ -13,6 +13,7 @@ from guidestore.embeddings.errors import GuidestoreError
 from guidestore.flows.cli import (
     codes,
     cohorts,
+    doctor,
     experiments,
     exporting,
     heads,
@@ -29,15 +30,23 @@ app = typer.Typer(
     "Start with `guidestore demo`. Then bring your own: `guidestore cohort add`, `guidestore encode` (or "
     "`guidestore import` for codes you have), `guidestore guide`, `guidestore sql`, `guidestore predict`.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
 _debug = False
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"guidestore {doctor.version()}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
     global _debug
@@ -116,6 +125,7 @@ app.add_typer(experiments.app, name="experiment")
 app.add_typer(sweeps.app, name="sweep")
 app.add_typer(store.app)
 app.add_typer(serving.app)
+app.add_typer(doctor.app)
 
 if __name__ == "__main__":
     main()

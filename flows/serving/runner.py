@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
+from prefect.client.orchestration import get_client
 from prefect.runner import Runner
 
 
@@ -36,13 +37,14 @@ class PatientRunner(Runner):
                     process.hard_kill()
 
     async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(self.query_seconds)
-            if not self.started:
-                continue
-            self._cancelling_observer.on_failure = None  # pyright: ignore[reportOptionalMemberAccess]  # it only logs
-            for flow_run_id in self._process_manager.flow_run_ids():
-                with suppress(httpx.HTTPError):  # the server is away: we ask again
-                    run = await self._client.read_flow_run(flow_run_id)
-                    if run.state and run.state.is_cancelling():
-                        await self._cancel_run(run)
+        async with get_client() as client:
+            while True:
+                await asyncio.sleep(self.query_seconds)
+                if not self.started:
+                    continue
+                self._cancelling_observer.on_failure = None  # pyright: ignore[reportOptionalMemberAccess]  # it only logs
+                for flow_run_id in self._process_manager.flow_run_ids():
+                    with suppress(httpx.HTTPError):  # the server is away: we ask again
+                        run = await client.read_flow_run(flow_run_id)
+                        if run.state and run.state.is_cancelling():
+                            await self._cancel_run(run)

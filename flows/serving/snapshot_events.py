@@ -7,6 +7,7 @@ later. An event says how many cases there are, and names none.
 
 from __future__ import annotations
 
+import datetime
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -27,7 +28,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.schemas.events import Event, Resource
-from prefect.types._datetime import now
 
 from guidestore.flows.serving.new_codes import NewCodes, codes_by_commit, codes_since
 
@@ -77,7 +77,7 @@ class SnapshotEvents:
     client: PrefectClient
     store: StoreName
     quiet_seconds: float = QUIET_SECONDS
-    started: Any = field(default_factory=lambda: now("UTC"))
+    started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     """Runs that began before are none of this server: what ran them is gone."""
     _announced: int = 0
     """Number of the last snapshot that was announced."""
@@ -123,7 +123,7 @@ class SnapshotEvents:
             return False
         running = FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
-            start_time=FlowRunFilterStartTime(after_=self.started),
+            start_time=FlowRunFilterStartTime.model_validate({"after_": self.started}),
         )
         encoding = FlowFilter(name=FlowFilterName(any_=list(ENCODING)))
         # Without an order Prefect's client sends null, which a server with a FastAPI from 0.151 on refuses.

@@ -156,7 +156,7 @@ def test_help_names_every_command() -> None:
 
 def test_help_and_sql_load_neither_torch_nor_prefect(encoded: Phantom) -> None:
     run("index", "--store", encoded.store)
-    for arguments in (["--help"], ["sql", "SELECT 1 AS one", "--store", str(encoded.store)]):
+    for arguments in (["--help"], ["--version"], ["sql", "SELECT 1 AS one", "--store", str(encoded.store)]):
         code = (
             "import sys; from guidestore.flows.cli import main; sys.argv = ['guidestore', *" + repr(arguments) + "]\n"
             "try: main.main()\nexcept SystemExit: pass\n"
@@ -164,6 +164,13 @@ def test_help_and_sql_load_neither_torch_nor_prefect(encoded: Phantom) -> None:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_shells_complete_commands() -> None:
+    asked = {"_GUIDESTORE_COMPLETE": "complete_bash", "COMP_WORDS": "guidestore sw", "COMP_CWORD": "1"}
+    command = Path(sys.executable).with_name("guidestore")
+    done = subprocess.run([command], env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["sweep"]
 
 
 def test_cohort_show_and_list(encoded: Phantom) -> None:
