@@ -55,11 +55,13 @@ slow: install .venv-other-prefect/installed
 	@echo "== the browser tests with Prefect $(OTHER_PREFECT)"
 	.venv-other-prefect/bin/python -m pytest -m prefect_pages
 
-# Prefect and what it needs by itself; all else is taken from .venv.
+# Prefect and what it needs, in the versions of constraints.txt where it bears them; all else is taken from .venv.
 .venv-other-prefect/installed: .venv/installed
 	$(UV) venv --quiet --allow-existing .venv-other-prefect
-	$(UV) pip install --quiet --python .venv-other-prefect --constraints <(grep -v ^prefect== constraints.txt) \
-		prefect==$(OTHER_PREFECT)
+	cp constraints.txt .venv-other-prefect/versions.txt
+	echo prefect==$(OTHER_PREFECT) | $(UV) pip compile --quiet --universal --python-version 3.12 --no-emit-index-url \
+		--no-annotate - --output-file .venv-other-prefect/versions.txt
+	$(UV) pip install --quiet --python .venv-other-prefect --requirements .venv-other-prefect/versions.txt
 	own=$$(.venv-other-prefect/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 		$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> $$own/zz-all-else.pth
