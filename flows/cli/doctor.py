@@ -32,9 +32,9 @@ REACH_SECONDS = 1.0
 # In processes of their own, at once: torch and Prefect take seconds to load.
 _DEVICES = """
 import torch
-found = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
-found += ["mps"] if torch.backends.mps.is_available() else []
-print(", ".join([*found, f"cpu, {torch.get_num_threads()} threads"]), f"(built for CUDA {torch.version.cuda})")
+gpus = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+gpus += ["mps"] if torch.backends.mps.is_available() else []
+print(", ".join([*gpus, f"cpu, {torch.get_num_threads()} threads"]), f"(built for CUDA {torch.version.cuda})")
 """
 _PREFECT_API = "from prefect.settings import get_current_settings; print(get_current_settings().api.url or '')"
 _PATH = re.compile(r"(?<![\w.:/])/[^\s:;,()'\"]+")
@@ -49,22 +49,22 @@ def doctor(store: Store = STORE) -> None:
     from guidestore.flows.cli.output import show_rows
 
     # A folder's name may have spaces, so the store's goes first.
-    rows = [{"what": what, "found": _PATH.sub("…", found.replace(str(store), "…"))} for what, found in examined(store)]
-    show_rows(rows, ["what", "found"], "table")
+    rows = [{"what": what, "state": _PATH.sub("…", state.replace(str(store), "…"))} for what, state in examined(store)]
+    show_rows(rows, ["what", "state"], "table")
 
 
 def examined(store: Path) -> Iterator[tuple[str, str]]:
-    """What was looked at, and what was found."""
+    """What was looked at, and the state it is in."""
     with ExitStack() as stack:
         devices, api = (stack.enter_context(_asked(code)) for code in (_DEVICES, _PREFECT_API))
         yield "guidestore", version()
         yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
         installed = {name: version(name) for name in PACKAGES}
-        yield "packages", ", ".join(f"{name} {found}" for name, found in installed.items() if found)
-        yield "not installed", ", ".join(name for name, found in installed.items() if not found) or "none"
+        yield "packages", ", ".join(f"{name} {number}" for name, number in installed.items() if number)
+        yield "not installed", ", ".join(name for name, number in installed.items() if not number) or "none"
         yield "OpenSlide", _told(_openslide)
         yield "faiss", _told(_faiss)
-        yield from _store(store)
+        yield "store", _told(lambda: _store(store))
         yield "devices", _answer(devices)
         yield "Prefect server", _told(lambda: _server(_answer(api)))
 
@@ -78,7 +78,7 @@ def version(package: str = "guidestore") -> str:
 
 
 def _told(look: Callable[[], str]) -> str:
-    """What it found, or why it could not: the table is printed whatever is broken."""
+    """What it says, or why it could not: the table is printed whatever is broken."""
     try:
         return look()
     except GuidestoreError as error:
@@ -135,21 +135,11 @@ def _server(api_url: str) -> str:
     return f"{place} answers" if code == httpx.codes.OK else f"{place} answers with {code}"
 
 
-def _store(root: Path) -> Iterator[tuple[str, str]]:
+def _store(root: Path) -> str:
     from guidestore.embeddings.store import FORMAT, EmbeddingStore
     from guidestore.warehouse.catalog import head, lag
 
-    name = root.absolute().name
-
-    def opened() -> str:
-        snapshot = EmbeddingStore.open(root).snapshot()
-        return f"{name}, format {FORMAT}, {head(root)} commits, {len(snapshot.code_sets)} code sets"
-
-    def indexed() -> str:
-        behind = lag(root)
-        return f"{behind} of {head(root)} commits behind; run `guidestore index`" if behind else "up to date"
-
-    found = _told(opened)
-    yield "store", found
-    if found.startswith(f"{name}, "):
-        yield "index", _told(indexed)
+    code_sets = len(EmbeddingStore.open(root).snapshot().code_sets)
+    behind = lag(root)
+    index = f"is {behind} commits behind: run `guidestore index`" if behind else "is up to date"
+    return f"{root.absolute().name}, format {FORMAT}, {head(root)} commits, {code_sets} code sets; its index {index}"

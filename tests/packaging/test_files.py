@@ -48,7 +48,7 @@ def test_pyright_sees_them_all() -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as pyright:
         assert pyright.stdout
         try:  # it says how many it found before it looks into them, which takes half a minute
-            found = next(line for line in pyright.stdout if line.startswith("Found "))
+            said = next(line for line in pyright.stdout if line.startswith("Found "))
         finally:
             os.killpg(pyright.pid, signal.SIGKILL)
-    assert found == f"Found {len(modules())} source files\n"
+    assert said == f"Found {len(modules())} source files\n"

@@ -52,5 +52,5 @@ def test_it_passes(right: str) -> None:
 def test_nothing_uses_a_bare_name() -> None:
     files = [name for name in tracked() if name.endswith(READ) and not (ROOT / name).is_symlink()]
     files.remove("tests/packaging/test_names.py")
-    found = {name: bare_names((ROOT / name).read_text(encoding="utf-8")) for name in files}
-    assert {name: what for name, what in found.items() if what} == {}
+    wrong = {name: bare_names((ROOT / name).read_text(encoding="utf-8")) for name in files}
+    assert {name: what for name, what in wrong.items() if what} == {}

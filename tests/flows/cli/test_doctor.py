@@ -17,15 +17,15 @@ from tests.flows.serving.waiting import free_port
 
 
 def told(store: Path) -> dict[str, str]:
-    """The table: what was looked at -> what was found, its lines joined."""
+    """The table: what was looked at -> the state it is in, its lines joined."""
     done = guidestore("doctor", "--store", store)
     assert done.returncode == 0, done.stderr
     rows: dict[str, str] = {}
     for line in done.stdout.splitlines():
         if line.startswith("│"):
-            what, found = (cell.strip() for cell in line.strip("│").split("│"))
+            what, state = (cell.strip() for cell in line.strip("│").split("│"))
             name = what or next(reversed(rows))
-            rows[name] = f"{rows.get(name, '')} {found}".strip()
+            rows[name] = f"{rows.get(name, '')} {state}".strip()
     return rows
 
 
@@ -35,8 +35,7 @@ def test_it_says_what_is_there(report_store: Path, tmp_path: Path) -> None:
     commits = EmbeddingStore.open(store).snapshot().version
     rows = told(store)
     assert f"torch {metadata.version('torch')}" in rows["packages"]
-    assert rows["store"] == f"codes, format 1, {commits} commits, 2 code sets"
-    assert rows["index"] == "up to date"
+    assert rows["store"] == f"codes, format 1, {commits} commits, 2 code sets; its index is up to date"
     assert rows["devices"].startswith(("cpu, ", "cuda:0 ", "mps"))
     assert re.fullmatch(r"\d+\.\d+\.\d+", rows["OpenSlide"])
     assert re.fullmatch(r"\d+\.\d+\.\d+, GPUs: \d+", rows["faiss"])
@@ -44,7 +43,7 @@ def test_it_says_what_is_there(report_store: Path, tmp_path: Path) -> None:
     assert str(Path.home()) not in str(rows)
 
     shutil.rmtree(store / "index")
-    assert told(store)["index"] == f"{commits} of {commits} commits behind; run `guidestore index`"
+    assert told(store)["store"].endswith(f"its index is {commits} commits behind: run `guidestore index`")
 
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +57,6 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert rows["devices"] == "OSError: libcudart.so is missing"
     assert rows["Prefect server"].endswith("does not answer (ConnectError)")
     assert rows["store"].startswith("there is no guidestore at ")
-    assert "index" not in rows
     assert "Jane" not in str(rows)
     assert "Doe" not in str(rows)
     assert "secret" not in str(rows)
