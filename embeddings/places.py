@@ -1,7 +1,6 @@
 """Where a store lies: a folder, or ``s3://bucket/prefix``. Imports little: `guidestore sql` starts from here.
 
-Stores are passed about as `Path`, which makes ``s3:/bucket/prefix`` of a URL; both spellings are understood here, and
-nowhere else.
+A place is passed about as text; a `Path` is a folder.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from guidestore.embeddings.errors import InvalidInputError
 if TYPE_CHECKING:
     from guidestore.embeddings.storage import Storage
 
-_BUCKET = re.compile(r"s3:/{1,2}([^/]+)(?:/(.*))?", re.DOTALL)
+_BUCKET = re.compile(r"s3://([^/]+)(?:/(.*))?", re.DOTALL)
 _FOREIGN = re.compile(r"(s3|gs|gcs|az|abfs|abfss|https?|file|hdfs|memory):(/|$)", re.IGNORECASE)
 
 
@@ -43,9 +42,9 @@ def shown(root: Path | str) -> str:
     return str(root) if place is None else f"s3://{'/'.join(part for part in place if part)}"
 
 
-def absolute(root: Path | str) -> Path:
+def absolute(root: Path | str) -> str:
     """`root`, meaning the same in every working folder."""
-    return Path(root).absolute() if bucket_of(root) is None else Path(shown(root))
+    return str(Path(root).absolute()) if bucket_of(root) is None else shown(root)
 
 
 def local_folder(root: Path | str) -> Path:

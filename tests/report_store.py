@@ -30,7 +30,13 @@ def make_store(folder: Path, *, targets: tuple[str, ...] = tuple(CLASSES)) -> Pa
     for modality, codes_nd in (("clinical", z_i), ("dermoscopy", z_s)):
         header = ["case_id", *(f"c{d}" for d in range(codes_nd.shape[1]))]
         rows = [[case, *code] for case, code in zip(ids, codes_nd.tolist(), strict=True)]
-        import_codes(store, write(folder / "codes.csv", header, rows), cohort="skin", modality=modality, encoder="made")
+        import_codes(
+            EmbeddingStore.create(store),
+            write(folder / "codes.csv", header, rows),
+            cohort="skin",
+            modality=modality,
+            encoder="made",
+        )
     labels = {
         target: [names[c] for c in np.digitize(hidden[:, 0] + 0.3 * hidden[:, 2], np.linspace(-0.5, 0.5, k - 1))]
         for target, names in CLASSES.items()

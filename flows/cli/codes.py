@@ -38,22 +38,25 @@ def import_command(
         ),
     ] = "unknown",
     ids: Annotated[Path | None, typer.Option("--ids", help="Text file of case ids, for .npy.")] = None,
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Bring case codes that you have already."""
     from guidestore.embeddings.types import FoldScope
     from guidestore.flows.encoding.import_codes import import_codes
+    from guidestore.flows.work.stores import opened
 
-    report = import_codes(
-        store,
-        file,
-        cohort=cohort,
-        modality=modality,
-        encoder=encoder,
-        version=version,
-        trained_on=FoldScope.parse(trained_on),
-        ids=ids,
-    )
+    scope = FoldScope.parse(trained_on)
+    with opened(place, create=True) as store:
+        report = import_codes(
+            store,
+            file,
+            cohort=cohort,
+            modality=modality,
+            encoder=encoder,
+            version=version,
+            trained_on=scope,
+            ids=ids,
+        )
     known = report.codes - report.new
     print(f"{report.code_set}: {report.codes} codes of {report.code_set.code_dim} dimensions, {report.new} new", end="")
     print(f", {known} were there" if known else "", end="")
@@ -129,7 +132,7 @@ def encode(
     task_runner: TaskRunner = "threads",
     ray_address: RayAddress = "",
     gpus_per_task: GpusPerTask = 0.0,
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Push a cohort's images through an encoder; each case is committed as it finishes.
 
@@ -141,10 +144,10 @@ def encode(
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.runners import Runner
     from guidestore.flows.work.settings import validated
+    from guidestore.flows.work.stores import opened
 
     settings = validated(
         EncodeSettings,
-        store=store,
         cohort=cohort,
         modality=modality,
         encoder=encoder,
@@ -168,13 +171,13 @@ def encode(
         device=device,
     )
     runner = Runner(task_runner=task_runner, ray_address=ray_address, gpus_per_task=gpus_per_task)
-    with progress_bars() as progress:
+    with opened(place) as store, progress_bars() as progress:
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.encode import encode_on_ray
 
-            report = encode_on_ray(settings, runner, progress)
+            report = encode_on_ray(store, settings, runner, progress)
         else:
-            report = run(settings, progress)
+            report = run(store, settings, progress)
     for key_ in report.code_sets:
         print(f"code set {key_} (trained on {key_.trained_on})")
     for note in report.notes:
@@ -215,7 +218,7 @@ def attention(
     out: Annotated[Path, typer.Option("--out", help="Folder of the pictures.")] = Path(),
     at: At = None,
     key: Key = None,
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Draw where an attention network looked, over the thumbnail of each slide of a case (PNG).
@@ -224,11 +227,14 @@ def attention(
     """
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.encoding.attention import attention_of, draw_attention
+    from guidestore.flows.work.stores import opened
 
-    maps = attention_of(store, cohort, case, encoder=encoder, modality=modality, split=split, fold=fold, at=at)
-    if format_ == "table":
-        for file in draw_attention(store, cohort, maps, out, key):
-            print(file)
-        return
+    with opened(place) as store:
+        snapshot = store.snapshot(at)
+        maps = attention_of(snapshot, cohort, case, encoder=encoder, modality=modality, split=split, fold=fold)
+        if format_ == "table":
+            for file in draw_attention(store.snapshot(), cohort, maps, out, key):
+                print(file)
+            return
     rows = [row for slide_map in maps for row in slide_map.as_rows()]
     show_rows(rows, list(rows[0]), format_)

@@ -19,7 +19,7 @@ add_app = typer.Typer(help="Add a cohort, or more of one, from files.", no_args_
 app.add_typer(add_app, name="add")
 
 
-def _report_cohort(store: Path, report: CohortReport) -> None:
+def _report_cohort(store: str, report: CohortReport) -> None:
     from guidestore.embeddings.store import EmbeddingStore
     from guidestore.warehouse.indexer import build_index
 

@@ -20,7 +20,6 @@ from guidestore.flows.results.table import Evaluation, evaluate
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.warehouse.catalog import query
 from guidestore.warehouse.cohorts.phantom import generate_phantom
-from guidestore.warehouse.indexer import build_index
 
 COHORT, TARGET, SPLIT = "phantom", "class", "cv3"
 CASES, FOLDS, SEEDS = 48, 3, (0, 1)
@@ -86,11 +85,11 @@ def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_p
     lap("cohort")
 
     say("Encoding: texture bags of the slides, then C_S and C_I trained on each fold …")
-    common = {"store": root, "cohort": COHORT, "split": SPLIT, "targets": (TARGET,)}
+    common = {"cohort": COHORT, "split": SPLIT, "targets": (TARGET,)}
     reports = [
         encode(
+            store,
             EncodeSettings(
-                store=root,
                 cohort=COHORT,
                 modality="histology",
                 encoder="texture",
@@ -101,9 +100,9 @@ def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_p
         )
     ]
     lap("slides to bags")
-    reports.append(encode(EncodeSettings(**common, modality="histology", encoder="attention_pooling"), progress))
+    reports.append(encode(store, EncodeSettings(**common, modality="histology", encoder="attention_pooling"), progress))
     lap("C_S and its codes")
-    reports.append(encode(EncodeSettings(**common, modality="mri_all", encoder="densenet3d"), progress))
+    reports.append(encode(store, EncodeSettings(**common, modality="mri_all", encoder="densenet3d"), progress))
     lap("C_I and its codes")
     images_read = sum(report.images_read for report in reports)
     if "demo" not in store.tags():
@@ -111,8 +110,8 @@ def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_p
 
     say("Training the five input rows and the shuffled-pairs control from stored codes …")
     guided = guide(
+        store,
         GuideSettings(
-            store=root,
             cohort=COHORT,
             targets=(TARGET,),
             split=SPLIT,
@@ -129,7 +128,6 @@ def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_p
     champion = _best_on_val(store, guided.runs)
     if store.snapshot().aliases.get("champion", (0, ""))[1] != champion:
         store.move_alias("champion", artifact=champion)
-    build_index(store)
     mri = next(key for key in store.snapshot().code_sets if key.modality == "mri_all")
     answers = {}
     for question, sql in QUESTIONS.items():
@@ -138,7 +136,7 @@ def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_p
     lap("SQL")
 
     new_case, truth = _new_case(folder)
-    prediction = predict(root, "champion", files=[new_case])
+    prediction = predict(store, "champion", files=[new_case])
     lap("prediction")
     return DemoResult(
         evaluation,

@@ -60,7 +60,7 @@ def radpath(
     out: Annotated[Path, typer.Option("--out", help="Folder of table1.md, table1.csv and table1.png.")] = Path(),
     key: Key = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Table 1 of the paper: MRI guided by histology, five MRI inputs, ours beside the published numbers.
@@ -72,11 +72,11 @@ def radpath(
     from guidestore.flows.paper.settings import RadPathSettings
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.settings import validated
+    from guidestore.flows.work.stores import opened
 
     given = {"inputs": tuple(inputs)} if inputs else {}
     settings = validated(
         RadPathSettings,
-        store=store,
         cohort=cohort,
         source=source,
         labels=labels,
@@ -98,8 +98,8 @@ def radpath(
         device=device,
         **given,
     )
-    with progress_bars() as progress:
-        report = run_radpath(settings, progress)
+    with opened(place, create=settings.source is not None) as store, progress_bars() as progress:
+        report = run_radpath(store, settings, progress)
     _finish(report, out, format_)
 
 
@@ -140,7 +140,7 @@ def derm7pt(
     permutations: Annotated[int, typer.Option("--permutations", min=0, help="Shuffled-pairs controls per seed.")] = 5,
     out: Annotated[Path, typer.Option("--out", help="Folder of table2.md, table2.csv and the figures.")] = Path(),
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Table 2 of the paper: clinical photographs guided by dermoscopy, eight tasks and melanoma, ours beside the paper.
@@ -152,11 +152,11 @@ def derm7pt(
     from guidestore.flows.paper.settings import Derm7ptSettings
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.settings import validated
+    from guidestore.flows.work.stores import opened
 
     given = {"seeds": tuple(seed)} if seed else {}
     settings = validated(
         Derm7ptSettings,
-        store=store,
         cohort=cohort,
         source=source,
         preset=preset,
@@ -173,8 +173,8 @@ def derm7pt(
         device=device,
         **given,
     )
-    with progress_bars() as progress:
-        report = run_derm7pt(settings, progress)
+    with opened(place, create=settings.source is not None) as store, progress_bars() as progress:
+        report = run_derm7pt(store, settings, progress)
     _finish(report, out, format_)
 
 

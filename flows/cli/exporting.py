@@ -21,12 +21,14 @@ def export_model_command(
         bool,
         typer.Option("--allow-train-codes", help="Also models whose weights hold codes of the train cases (knn, …)."),
     ] = False,
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Write a run's encoder, G and D_c as one folder (ONNX, safetensors, a card) that predicts without the store."""
     from guidestore.flows.models.export import export_model
+    from guidestore.flows.work.stores import opened
 
-    exported = export_model(store, run, output, allow_train_codes=allow_train_codes)
+    with opened(place) as store:
+        exported = export_model(store, run, output, allow_train_codes=allow_train_codes)
     print(f"run {exported.run[:12]} -> {exported.folder}")
     for name, size in exported.files.items():
         print(f"  {name}  {size:,} bytes")

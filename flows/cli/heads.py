@@ -12,6 +12,7 @@ import typer
 from guidestore.flows.cli.options import STORE, At, FoldList, Format, Split, Store, TargetList
 
 if TYPE_CHECKING:
+    from guidestore.embeddings.snapshot import Snapshot
     from guidestore.flows.guiding.settings import GuideSettings
     from guidestore.flows.models.predict import Prediction
     from guidestore.flows.results.table import Evaluation
@@ -46,7 +47,7 @@ def guide(
     advise: Annotated[
         bool, typer.Option("--advise", help="Train nothing: say whether guidance can be expected to help, and which.")
     ] = False,
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Train guidance on stored codes and print the paper's table with its control.
@@ -59,10 +60,10 @@ def guide(
     from guidestore.flows.results.table import evaluate
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.settings import validated
+    from guidestore.flows.work.stores import opened
 
     settings = validated(
         GuideSettings,
-        store=store,
         cohort=cohort,
         inferior=inferior,
         superior=superior,
@@ -76,24 +77,25 @@ def guide(
         seeds=tuple(seed or (0,)),
         permutations=permutations,
     )
-    if advise:
-        _advise(settings, format_)
-        return
-    with progress_bars() as progress:
-        report = run(settings, progress)
+    with opened(place) as store:
+        if advise:
+            _advise(store.snapshot(), settings, format_)
+            return
+        with progress_bars() as progress:
+            report = run(store, settings, progress)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
-    _show_evaluation(evaluate(store, report.runs), f"{cohort}: {inferior} guided by {superior}, test cases", format_)
+    _show_evaluation(evaluate(place, report.runs), f"{cohort}: {inferior} guided by {superior}, test cases", format_)
     print(
         f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}", file=sys.stderr
     )
 
 
-def _advise(settings: GuideSettings, format_: str) -> None:
+def _advise(snapshot: Snapshot, settings: GuideSettings, format_: str) -> None:
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.guiding.advise import advise
 
-    rows = advise(settings)
+    rows = advise(snapshot, settings)
     if format_ != "table":
         show_rows(rows, list(rows[0]), format_)
         return
@@ -111,7 +113,7 @@ def evaluate(
     decoder: Annotated[str, typer.Option("--decoder", help="Only this decoder.")] = "",
     part: Annotated[Literal["test", "val"], typer.Option("--part", help="Which cases.")] = "test",
     at: At = None,
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Print the table again from stored runs; trains nothing."""
@@ -122,7 +124,7 @@ def evaluate(
     chosen = RunSelection(
         cohort, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
     )
-    _show_evaluation(run(store, find_runs(store, chosen.wants, at), part, at), f"{cohort}, {part} cases", format_)
+    _show_evaluation(run(place, find_runs(place, chosen.wants, at), part, at), f"{cohort}, {part} cases", format_)
 
 
 def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
@@ -149,7 +151,7 @@ def compare(
         typer.Option("--part", help="Which cases; default: val for sweeps, test for runs and snapshots."),
     ] = None,
     at: At = None,
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Say how much better run B is than run A on the same cases, how sure that is, and which cases changed.
@@ -158,23 +160,23 @@ def compare(
     sweeps: per task, the guided heads that each has best on val. Of two snapshots: what each head that both have gained
     between them.
     """
-    from guidestore.embeddings.store import EmbeddingStore
     from guidestore.flows.results.two_snapshots import names_snapshots
     from guidestore.flows.sweeps.file import read_sweep
     from guidestore.flows.sweeps.two_sweeps import names_sweeps
+    from guidestore.flows.work.stores import opened
 
-    opened = EmbeddingStore.open(store)
     sweeps = [read_sweep(Path(name)) if name.endswith((".yaml", ".yml")) else name for name in (a, b)]
     names = [name for name in sweeps if isinstance(name, str)]
-    if len(names) < 2 or names_sweeps(opened, *names):
-        _compare_sweeps(store, sweeps, part or "val", format_)
-    elif names_snapshots(opened, a, b):
-        _compare_snapshots(store, a, b, part or "test", format_)
-    else:
-        _compare_runs(store, a, b, part or "test", at, format_)
+    with opened(place) as store:
+        if len(names) < 2 or names_sweeps(store, *names):
+            _compare_sweeps(place, sweeps, part or "val", format_)
+        elif names_snapshots(store, a, b):
+            _compare_snapshots(place, a, b, part or "test", format_)
+        else:
+            _compare_runs(place, a, b, part or "test", at, format_)
 
 
-def _compare_sweeps(store: Path, sweeps: list[SweepFile | str], part: Literal["test", "val"], format_: str) -> None:
+def _compare_sweeps(store: str, sweeps: list[SweepFile | str], part: Literal["test", "val"], format_: str) -> None:
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.sweeps.two_sweeps import compare_sweeps
 
@@ -198,7 +200,7 @@ def _show_rest(notes: Sequence[str], changed: list[dict[str, Any]], format_: str
         show_rows(shown, list(shown[0]), format_, title=f"{len(changed)} predictions changed{first}")
 
 
-def _compare_runs(store: Path, a: str, b: str, part: Literal["test", "val"], at: str | None, format_: str) -> None:
+def _compare_runs(store: str, a: str, b: str, part: Literal["test", "val"], at: str | None, format_: str) -> None:
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.results.two_runs import compare_runs
 
@@ -217,7 +219,7 @@ def _compare_runs(store: Path, a: str, b: str, part: Literal["test", "val"], at:
         show_rows(found.changed, list(found.changed[0]), format_, title=f"{len(found.changed)} cases changed")
 
 
-def _compare_snapshots(store: Path, a: str, b: str, part: Literal["test", "val"], format_: str) -> None:
+def _compare_snapshots(store: str, a: str, b: str, part: Literal["test", "val"], format_: str) -> None:
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.results.two_snapshots import compare_snapshots
 
@@ -245,13 +247,14 @@ def predict(
         Path | None, typer.Option("--weights", help="Weights file of a pretrained encoder; default: the model hub.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Class probabilities of new cases from the inferior image alone."""
     from guidestore.embeddings.interchange.arrays import read_case_codes
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.models.predict import predict as run_predict
+    from guidestore.flows.work.stores import opened
 
     given = {
         "files": files or (),
@@ -262,7 +265,8 @@ def predict(
         "weights": weights,
     }
     if model is None:
-        prediction = run_predict(store, run, cases=case or (), **given)
+        with opened(place) as store:
+            prediction = run_predict(store, run, cases=case or (), **given)
     else:
         prediction = _predict_exported(model, case, given)
     rows = prediction.as_rows()
@@ -282,14 +286,12 @@ def _predict_exported(folder: Path, cases: list[str] | None, given: dict[str, An
 def alias_command(
     name: Annotated[str, typer.Argument(help="Movable name, such as champion.")],
     run: Annotated[str, typer.Argument(help="Run id (8 digits or more) or another alias.")],
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Point a movable name at a run; `predict --run NAME` then uses it."""
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.warehouse.indexer import build_index
+    from guidestore.flows.work.stores import opened
 
-    opened = EmbeddingStore.open(store)
-    entry = opened.find_run(run)
-    opened.move_alias(name, artifact=entry.artifact)
-    build_index(opened)
+    with opened(place) as store:
+        entry = store.find_run(run)
+        store.move_alias(name, artifact=entry.artifact)
     print(f"{name} -> run {entry.artifact[:12]}")

@@ -37,7 +37,7 @@ def neighbours(
     ] = False,
     at: At = None,
     key: Key = None,
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Show the cases most like a case, by their codes; the case itself, with all its images, is left out.
@@ -56,7 +56,7 @@ def neighbours(
 
         case = Pseudonyms.load(key).case(case)
     table = find(
-        store,
+        place,
         case,
         code_set,
         k=k,

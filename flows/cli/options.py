@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 Store = Annotated[
-    Path,
+    str,
     typer.Option(
         "--store", envvar="GUIDESTORE_STORE", help="Folder of the store, or s3://BUCKET/PREFIX.", show_default=True
     ),
 ]
-STORE = Path("guidestore-store")
+STORE = "guidestore-store"
 Format = Annotated[
     Literal["table", "csv", "json", "parquet"], typer.Option("--format", help="How to print the answer.")
 ]

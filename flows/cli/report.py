@@ -26,7 +26,7 @@ def report(
     guidance: Annotated[str, typer.Option("--guidance", help="Only this G (rows without G stay).")] = "",
     decoder: Annotated[str, typer.Option("--decoder", help="Only this decoder.")] = "",
     at: At = None,
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Write one HTML file about stored runs: is it guidance? It opens without a network; nothing is read or trained.
 
@@ -39,7 +39,7 @@ def report(
 
     selection = RunSelection(cohort, target, split, inferior, superior, mode, guidance, decoder)
     with progress_bars() as progress:
-        done = write_report(store, selection, out, at=at, progress=progress)
+        done = write_report(place, selection, out, at=at, progress=progress)
     for effect in done.effects:
         print(f"{effect.target}, {effect.row} ({effect.guidance}, {effect.decoder}, {effect.mode}): {effect.verdict}")
     print(f"written: {done.file} ({done.size / 1e6:.1f} MB, {done.runs} runs, snapshot {done.snapshot})")

@@ -14,8 +14,8 @@ app = typer.Typer()
 
 @app.command()
 def serve(
-    store: Annotated[
-        Path,
+    place: Annotated[
+        str,
         typer.Option(
             "--store",
             envvar="GUIDESTORE_STORE",
@@ -53,13 +53,13 @@ def serve(
     from guidestore.flows.serving.serve import serve as run
 
     run(
-        store,
+        place,
         host=host,
         port=port,
         auth=auth,
         key=key,
         quiet_seconds=quiet_seconds,
         ready=lambda url: print(
-            f"{shown(store)} is served: open {url} and click Deployments (Ctrl-C stops it)", flush=True
+            f"{shown(place)} is served: open {url} and click Deployments (Ctrl-C stops it)", flush=True
         ),
     )

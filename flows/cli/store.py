@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ app = typer.Typer()
 def sql(
     query: Annotated[str, typer.Argument(help="Any SELECT, or `FROM codes`, `FROM metrics`, `SHOW TABLES`, …")],
     at: At = None,
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Ask the warehouse: cohorts, codes, runs, metrics, predictions, lineage, at any snapshot, read-only.
@@ -26,16 +25,16 @@ def sql(
     Examples: `FROM code_sets`; `FROM metrics WHERE metric = 'balanced_accuracy' AND part = 'test'`;
     `FROM neighbours('CASE', 'COHORT/MODALITY/ENCODER', 5)`; `SHOW TABLES` lists all views.
     """
-    ask(query, at, store, format_)
+    ask(query, at, place, format_)
 
 
-def ask(query: str, at: str | None, store: Path, format_: str) -> None:
+def ask(query: str, at: str | None, place: str, format_: str) -> None:
     """Prints what SQL answers, and how far the index is behind."""
     from guidestore.flows.cli.output import show_arrow
     from guidestore.warehouse.catalog import query as query_arrow
     from guidestore.warehouse.catalog import query_plain
 
-    answer = query_arrow(store, query, at=at) if format_ == "parquet" else query_plain(store, query, at=at)
+    answer = query_arrow(place, query, at=at) if format_ == "parquet" else query_plain(place, query, at=at)
     show_arrow(answer.table, format_)
     if answer.commits_behind and at is None:
         print(
@@ -47,13 +46,13 @@ def ask(query: str, at: str | None, store: Path, format_: str) -> None:
 @app.command()
 def index(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="From the commits, not from the last index.")] = False,
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Bring the SQL index up to the newest commit. It is disposable: the commits hold everything."""
     from guidestore.embeddings.store import EmbeddingStore
     from guidestore.warehouse.indexer import build_index
 
-    info = build_index(EmbeddingStore.open(store), rebuild=rebuild)
+    info = build_index(EmbeddingStore.open(place), rebuild=rebuild)
     print(f"index at snapshot {info.version}: {info.path.name}")
 
 
@@ -61,12 +60,13 @@ def index(
 def tag_command(
     name: Annotated[str, typer.Argument(help="Name that will always mean this snapshot.")],
     at: At = None,
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Give a snapshot a fixed name."""
-    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.work.stores import opened
 
-    print(f"{name} -> snapshot {EmbeddingStore.open(store).tag(name, at)}")
+    with opened(place) as store:
+        print(f"{name} -> snapshot {store.tag(name, at)}")
 
 
 @app.command("fsck")
@@ -77,19 +77,19 @@ def fsck_command(
             "--drop-damaged", help="Drop damaged codes from the newest snapshot, so that encode makes them again."
         ),
     ] = False,
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Read every byte of the store and name what is not as it was committed."""
     from guidestore.embeddings.fsck import drop_damaged, fsck
     from guidestore.embeddings.places import shown, storage_at
-    from guidestore.embeddings.store import EmbeddingStore
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.stores import opened
 
-    storage = storage_at(store)
+    storage = storage_at(place)
     if storage.size("format.json") is None and next(iter(storage.list("commits")), None) is None:
-        raise InvalidInputError(f"there is no guidestore at {shown(store)}: name one with --store")
+        raise InvalidInputError(f"there is no guidestore at {shown(place)}: name one with --store")
     with progress_bars() as progress:
         report = fsck(storage, lambda done, total: progress("checking", done, total))
     rows = [{"problem": f.problem, "path": f.path, "case": f.case_id, "detail": f.detail} for f in report.findings]
@@ -100,7 +100,8 @@ def fsck_command(
         f"{report.commits} commits, {report.files} files, {report.bytes / 1e6:.1f} MB read: {verdict}", file=sys.stderr
     )
     if drop:
-        print(f"{drop_damaged(EmbeddingStore.open(store), report)} damaged artifacts dropped", file=sys.stderr)
+        with opened(place) as store:
+            print(f"{drop_damaged(store, report)} damaged artifacts dropped", file=sys.stderr)
     if not report.clean:
         raise typer.Exit(4)
 
@@ -108,13 +109,14 @@ def fsck_command(
 @app.command("gc")
 def gc_command(
     dry_run: Annotated[bool, typer.Option("--dry-run/--delete", help="Only list, or delete.")] = True,
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Sweep what crashed writers left, once it is older than 24 hours. Lists only, unless --delete."""
     from guidestore.embeddings.gc import collect
-    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.work.stores import opened
 
-    sweep = collect(EmbeddingStore.open(store), dry_run=dry_run)
+    with opened(place) as store:
+        sweep = collect(store, dry_run=dry_run)
     for file in sweep.swept:
         print(f"{'would delete' if dry_run else 'deleted'} {file.path} ({file.size} bytes)")
     print(
@@ -128,12 +130,11 @@ def purge_command(
     cohort: Annotated[str, typer.Option("--cohort", help="Cohort of the case.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     key: Key = None,
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Remove a withdrawn case from every snapshot, and name the trained weights that saw it. Cannot be undone."""
     from guidestore.embeddings.purge import purge
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.warehouse.indexer import build_index
+    from guidestore.flows.work.stores import opened
 
     if key is not None:
         from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
@@ -141,14 +142,13 @@ def purge_command(
         case = Pseudonyms.load(key).case(case)
     if not yes:
         typer.confirm(f"Remove case {case} of cohort {cohort} from every snapshot for ever?", abort=True)
-    opened = EmbeddingStore.open(store)
-    report = purge(opened, cohort, case)
-    build_index(opened)
+    with opened(place) as store:
+        report = purge(store, cohort, case)
     print(f"case {case}: {report.artifacts} artifacts gone, {report.rewritten} shared files rewritten")
-    if opened.storage.keeps_versions():
+    if store.storage.keeps_versions():
         print(
             f"note: the bucket keeps versions, so old ones of the case's files are still in it: delete the noncurrent "
-            f"versions below {opened.storage.url}/objects and /checkpoints too",
+            f"versions below {store.storage.url}/objects and /checkpoints too",
             file=sys.stderr,
         )
     for entry in report.weights:
@@ -157,13 +157,13 @@ def purge_command(
 
 
 @app.command("compact")
-def compact_command(store: Store = STORE) -> None:
+def compact_command(place: Store = STORE) -> None:
     """Join the many small files of each set of case codes into one; earlier snapshots keep theirs."""
     from guidestore.embeddings.compact import compact
-    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.work.stores import opened
 
-    opened = EmbeddingStore.open(store)
-    for key in opened.snapshot().code_sets:
-        joined = compact(opened, key)
-        if joined:
-            print(f"{key}: {joined} files joined")
+    with opened(place) as store:
+        for key in store.snapshot().code_sets:
+            joined = compact(store, key)
+            if joined:
+                print(f"{key}: {joined} files joined")

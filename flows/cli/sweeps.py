@@ -19,26 +19,29 @@ File = Annotated[Path, typer.Argument(help="The sweep: a YAML file.")]
 
 
 @app.command()
-def plan(file: File, store: Store = STORE, format_: Format = "table") -> None:
+def plan(file: File, place: Store = STORE, format_: Format = "table") -> None:
     """Say how many heads a sweep trains, how many distinct G, and about how long that takes here."""
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.sweeps.file import read_sweep
     from guidestore.flows.sweeps.plan import plan_sweep
+    from guidestore.flows.work.stores import opened
 
-    found = plan_sweep(store, read_sweep(file))
+    sweep = read_sweep(file)
+    with opened(place) as store:
+        planned = plan_sweep(store, sweep)
     row = {
-        "sweep": found.sweep.name,
-        "snapshot": found.snapshot,
-        "runs": len(found.runs),
-        "there already": len(found.runs) - found.missing,
-        "to train": found.missing,
-        "distinct G": found.guidance_fits,
-        "decoders": found.decoder_fits,
-        "students": found.student_fits,
-        "batches": found.batches,
-        "minutes, about": round(found.seconds / 60, 1),
+        "sweep": sweep.name,
+        "snapshot": planned.snapshot,
+        "runs": len(planned.runs),
+        "there already": len(planned.runs) - planned.missing,
+        "to train": planned.missing,
+        "distinct G": planned.guidance_fits,
+        "decoders": planned.decoder_fits,
+        "students": planned.student_fits,
+        "batches": planned.batches,
+        "minutes, about": round(planned.seconds / 60, 1),
     }
-    for note in found.notes:
+    for note in planned.notes:
         print(f"note: {note}", file=sys.stderr)
     show_rows([row], list(row), format_)
 
@@ -50,7 +53,7 @@ def run(
     task_runner: TaskRunner = "threads",
     ray_address: RayAddress = "",
     gpus_per_task: GpusPerTask = 0.0,
-    store: Store = STORE,
+    place: Store = STORE,
 ) -> None:
     """Train what the store lacks of a sweep; killed and run again, it goes on where it was.
 
@@ -60,10 +63,11 @@ def run(
     from guidestore.flows.sweeps.run import run_sweep
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.runners import Runner
+    from guidestore.flows.work.stores import opened
 
     sweep = read_sweep(file)
     runner = Runner(task_runner=task_runner, ray_address=ray_address, gpus_per_task=gpus_per_task)
-    with progress_bars() as progress:
+    with opened(place) as store, progress_bars() as progress:
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.sweep import sweep_on_ray
 
@@ -89,22 +93,22 @@ def show(
     metric: Annotated[
         Literal["balanced_accuracy", "f1_micro", "auroc"], typer.Option("--metric", help="What to rank by.")
     ] = "balanced_accuracy",
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Rank a sweep's guided heads on val, with intervals and the verdict of each against its controls.
 
     Test is not looked at unless --test says for how many; then the store counts the looks.
     """
-    from guidestore.embeddings.store import EmbeddingStore
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.sweeps.file import read_sweep
     from guidestore.flows.sweeps.ranking import count_looks, rank_sweep
     from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.stores import opened
 
     sweep = read_sweep(file)
     with progress_bars() as progress:
-        ranked = rank_sweep(store, sweep, metric=metric, chosen=test, progress=progress)
+        ranked = rank_sweep(place, sweep, metric=metric, chosen=test, progress=progress)
     rows = [one.as_row() for one in ranked[:top]]
     columns = list(rows[0])
     title = f"{len(ranked)} guided heads, {metric} on val"
@@ -115,7 +119,8 @@ def show(
         title += "".join(f"; {name} {value}" for name, value in same.items() if value)
     show_rows(rows, columns, format_, title=title)
     if test:
-        looks = count_looks(EmbeddingStore.open(store).snapshot(), sweep.cohort)
+        with opened(place) as store:
+            looks = count_looks(store.snapshot(), sweep.cohort)
         print(f"looks at test of cohort {sweep.cohort} so far: {looks}", file=sys.stderr)
 
 
@@ -130,7 +135,7 @@ def curve(
     metric: Annotated[
         Literal["balanced_accuracy", "f1_micro", "auroc"], typer.Option("--metric", help="What to draw.")
     ] = "balanced_accuracy",
-    store: Store = STORE,
+    place: Store = STORE,
     format_: Format = "table",
 ) -> None:
     """Draw what labels buy, in a sweep of several `labelled`: for I, the guided heads and their controls."""
@@ -140,7 +145,7 @@ def curve(
     from guidestore.flows.work.progress import progress_bars
 
     with progress_bars() as progress:
-        curves = label_curves(store, read_sweep(file), metric=metric, heads=heads, test=test, progress=progress)
+        curves = label_curves(place, read_sweep(file), metric=metric, heads=heads, test=test, progress=progress)
     draw_curves(curves, output)
     rows = [row for one in curves for row in one.as_rows()]
     show_rows(rows, list(rows[0]), format_, title=f"{metric} on {'test' if test else 'val'}, 95 % intervals over cases")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from guidestore.embeddings.errors import GuidestoreError
-from guidestore.embeddings.places import absolute
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.encoders.registry import encoder_info
 from guidestore.flows.cluster.cluster import prepare_ray
@@ -17,33 +16,32 @@ from guidestore.flows.encoding.encode import EncodePlan
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.reporting import EncodeReport, Progress, no_progress
 from guidestore.flows.work.runners import Runner
-from guidestore.warehouse.indexer import build_index
 
 SHOWN_CASES = 5
 """Named in an error."""
 
 
-def encode_on_ray(settings: EncodeSettings, runner: Runner, progress: Progress = no_progress) -> EncodeReport:
+def encode_on_ray(
+    store: EmbeddingStore, settings: EncodeSettings, runner: Runner, progress: Progress = no_progress
+) -> EncodeReport:
     """`encode` on a cluster: each worker commits its own cases. Raises GuidestoreError."""
-    store = EmbeddingStore.open(settings.store)
     info = encoder_info(settings.encoder)  # a misspelt name is said before anything is started
     prepare_ray(runner, settings.device)
-    on_worker = {}
-    for name in ("store", "weights", "key_file"):  # a worker has another working folder
-        path = getattr(settings, name)
-        on_worker[name] = path and absolute(path)
-    one = EncodeOnRay(settings.model_copy(update=on_worker), progress)
+    # A worker has another working folder.
+    files = {"weights": settings.weights, "key_file": settings.key_file}
+    on_worker = {name: file and file.absolute() for name, file in files.items()}
+    work = EncodeOnRay(store, settings.model_copy(update=on_worker), progress)
     name = f"encode {settings.cohort}/{settings.modality}/{settings.encoder}"
-    run_on_ray(name, runner, one.folds if info.is_trained else one.cases)
-    one.report.snapshot = store.snapshot().version
-    build_index(store)
-    return one.report
+    run_on_ray(name, runner, work.folds if info.is_trained else work.cases)
+    work.report.snapshot = store.snapshot().version
+    return work.report
 
 
 @dataclass
 class EncodeOnRay:
     """The work of one encode in a flow on Ray, and its report."""
 
+    store: EmbeddingStore
     settings: EncodeSettings
     """As the workers take them."""
     progress: Progress
@@ -52,7 +50,7 @@ class EncodeOnRay:
     def folds(self, batches: Batches) -> None:
         """One task for each fold: it trains the fold's encoder and encodes all cases."""
         settings = self.settings
-        snapshot = EmbeddingStore.open(settings.store).snapshot()
+        snapshot = self.store.snapshot()
         split = settings.split or only_split(snapshot, settings.cohort)
         folds = settings.folds or split_folds(snapshot, settings.cohort, split)
         settings = settings.model_copy(update={"split": split})
@@ -66,14 +64,14 @@ class EncodeOnRay:
             self.progress(what, len(done), len(folds))
 
         self.progress(what, 0, len(folds))
-        lost = batches.many(train_task, folds, finished, settings, most=1)
+        lost = batches.many(train_task, folds, finished, self.store.storage.url, settings, most=1)
         if lost:
             raise _given_up([f"fold {fold}" for fold in lost])
 
     def cases(self, batches: Batches) -> None:
         """Batches of cases. What is missing is planned by a worker; the driver holds no network."""
         settings = self.settings
-        plan: EncodePlan = batches.one(plan_task, settings)
+        plan: EncodePlan = batches.one(plan_task, self.store.storage.url, settings)
         self.report = plan.report
         (key,) = plan.report.code_sets
         what, total = f"{key.modality}/{key.encoder}", len(plan.missing)
@@ -87,8 +85,8 @@ class EncodeOnRay:
             self.progress(what, len(done), total)
 
         self.progress(what, 0, total)
-        lost = batches.many(encode_task, list(plan.missing), finished, settings)
-        snapshot = EmbeddingStore.open(settings.store).snapshot()
+        lost = batches.many(encode_task, list(plan.missing), finished, self.store.storage.url, settings)
+        snapshot = self.store.snapshot()
         have = {entry.case_id for entry in snapshot.code_set_entries(key)} if key in snapshot.code_sets else set()
         lacking = [case for case in plan.missing if case not in have and case not in self.report.failed]
         if lost and lacking:

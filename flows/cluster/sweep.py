@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from guidestore.embeddings.errors import GuidestoreError
+from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.cluster.cluster import prepare_ray
 from guidestore.flows.cluster.flow import Batches, run_on_ray
 from guidestore.flows.cluster.tasks import heads_task
@@ -17,11 +17,11 @@ from guidestore.flows.work.runners import Runner
 
 
 def sweep_on_ray(
-    root: Path, sweep: SweepFile, runner: Runner, progress: Progress = no_progress, *, device: str = "cpu"
+    store: EmbeddingStore, sweep: SweepFile, runner: Runner, progress: Progress = no_progress, *, device: str = "cpu"
 ) -> SweepReport:
     """`run_sweep` on a cluster. Raises GuidestoreError."""
     prepare_ray(runner, device)
-    return run_sweep(root, sweep, progress, device=device, train=partial(train_on_ray, device=device, runner=runner))
+    return run_sweep(store, sweep, progress, device=device, train=partial(train_on_ray, device=device, runner=runner))
 
 
 def train_on_ray(

@@ -8,9 +8,10 @@ from copy import deepcopy
 from typing import Any
 
 from guidestore.embeddings.errors import GuidestoreError
+from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.cluster.batches import Measured, Stopwatch
 from guidestore.flows.cluster.flow import Carried
-from guidestore.flows.encoding.encode import EncodePlan, encode_cases, plan_encode
+from guidestore.flows.encoding.encode import EncodePlan, encode, plan_encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.engine.running import remote_step
 from guidestore.flows.guiding.jobs import HeadJob, train_jobs
@@ -20,23 +21,26 @@ from guidestore.flows.work.threads import check_device, one_thread
 
 @remote_step("plan encode")
 def plan_task(given: Carried) -> Measured[EncodePlan]:
-    """(settings) -> what is missing. Here, because it needs the encoder: the driver may lack its weights and GPU."""
-    (settings,) = given.value
-    return _named(lambda: Measured(plan_encode(settings), 0.0))
+    """(place of the store, settings) -> what is missing.
+
+    Here, because it needs the encoder: the driver may lack its weights and GPU.
+    """
+    place, settings = given.value
+    return _named(lambda: Measured(plan_encode(EmbeddingStore.open(place), settings), 0.0))
 
 
 @remote_step("encode cases")
 def encode_task(given: Carried) -> Measured[EncodeReport]:
-    """(cases, settings) -> what came of them."""
-    cases, settings = given.value
-    return _named(lambda: _encode(settings.model_copy(update={"cases": tuple(cases)})))
+    """(cases, place of the store, settings) -> what came of them."""
+    cases, place, settings = given.value
+    return _named(lambda: _encode(place, settings.model_copy(update={"cases": tuple(cases)})))
 
 
 @remote_step("train encoder")
 def train_task(given: Carried) -> Measured[EncodeReport]:
-    """(folds, settings) -> what came of them."""
-    folds, settings = given.value
-    return _named(lambda: _encode(settings.model_copy(update={"folds": tuple(folds)})))
+    """(folds, place of the store, settings) -> what came of them."""
+    folds, place, settings = given.value
+    return _named(lambda: _encode(place, settings.model_copy(update={"folds": tuple(folds)})))
 
 
 @remote_step("train heads")
@@ -60,9 +64,10 @@ def heads_task(given: Carried) -> Measured[list[list[list[Any]]]]:
     return watch.measured(_named(work))
 
 
-def _encode(settings: EncodeSettings) -> Measured[EncodeReport]:
+def _encode(place: str, settings: EncodeSettings) -> Measured[EncodeReport]:
+    """Without the index, which is the driver's."""
     watch = Stopwatch()
-    return watch.measured(encode_cases(settings, watch))
+    return watch.measured(encode(EmbeddingStore.open(place), settings, watch))
 
 
 def _named[T](work: Callable[[], T]) -> T:

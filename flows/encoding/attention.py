@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from guidestore.embeddings.bags import read_bag
 from guidestore.embeddings.errors import NotFoundInStoreError
 from guidestore.embeddings.pairing import labels_of
-from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import CodeSetName, check_name
 from guidestore.encoders.sources import ImageFile
 from guidestore.flows.encoding.images import images_of
@@ -51,7 +51,7 @@ class AttentionMap:
 
 
 def attention_of(
-    root: Path,
+    snapshot: Snapshot,
     cohort: str,
     case_id: str,
     *,
@@ -59,12 +59,10 @@ def attention_of(
     modality: str = "histology",
     split: str = "",
     fold: int = -1,
-    at: int | str | None = None,
 ) -> list[AttentionMap]:
     """The stored attention over each slide of a case. `encoder`: NAME or NAME@DIGEST; `split` and `fold` tell apart
     those that were trained on several. Raises NotFoundInStoreError, AmbiguousNameError."""
     check_name(case_id, "case id")
-    snapshot = EmbeddingStore.open(root).snapshot(at)
     key = snapshot.code_set(CodeSetName.parse(f"{modality}/{encoder}", cohort), split=split, fold=fold)
     rows = snapshot.rows("attention", cohort=cohort)
     chosen = (pc.field("case_id") == case_id) & (pc.field("encoder_digest") == key.encoder_digest)
@@ -97,7 +95,7 @@ def attention_of(
     return sorted(maps, key=lambda slide_map: slide_map.image_id)
 
 
-def _branch_names(snapshot: Any, cohort: str, count: int) -> tuple[str, ...]:
+def _branch_names(snapshot: Snapshot, cohort: str, count: int) -> tuple[str, ...]:
     """The class of each branch, where one target of the cohort has as many classes."""
     if count == 1:
         return ("",)
@@ -109,14 +107,13 @@ def _branch_names(snapshot: Any, cohort: str, count: int) -> tuple[str, ...]:
 
 
 def draw_attention(
-    root: Path, cohort: str, maps: Sequence[AttentionMap], folder: Path, key_file: Path | None = None
+    snapshot: Snapshot, cohort: str, maps: Sequence[AttentionMap], folder: Path, key_file: Path | None = None
 ) -> list[Path]:
     """One PNG for each slide, ``CASE_IMAGE_attention.png``: the thumbnail, and beside it each branch's attention.
 
     Colours are percentiles within the slide: attention itself spans orders of magnitude. `key_file`: of a pseudonymized
     cohort, where the slides' paths lie. Raises NotFoundInStoreError, InvalidInputError.
     """
-    snapshot = EmbeddingStore.open(root).snapshot()
     paths = Pseudonyms.load(key_file).image_paths(cohort) if key_file else None
     images, _ = images_of(snapshot, cohort, maps[0].modality, paths)
     by_id = {(image.case_id, image.image_id): image for image in images}

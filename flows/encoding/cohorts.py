@@ -23,7 +23,7 @@ def add_radpath(
     labels: Path | None = None,
     splits: int = 0,
     seed: int = 0,
-    root: Path | None = None,
+    root: Path | str | None = None,
     key_file: Path | None = None,
 ) -> CohortReport:
     """Adds a folder in the RadPath layout, or what is new in it; the same again is a no-op.

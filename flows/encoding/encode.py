@@ -32,7 +32,6 @@ from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.reporting import EncodeReport, Progress, counted, no_progress
 from guidestore.flows.work.threads import check_device, one_thread
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
-from guidestore.warehouse.indexer import build_index
 
 if TYPE_CHECKING:  # OpenSlide loads with it
     from guidestore.encoders.slides.stream import SlideJob
@@ -47,25 +46,17 @@ class EncodePlan:
     """Of the code set, what is there already, and notes."""
 
 
-def encode(settings: EncodeSettings, progress: Progress = no_progress) -> EncodeReport:
+def encode(store: EmbeddingStore, settings: EncodeSettings, progress: Progress = no_progress) -> EncodeReport:
     """Encodes what is missing. Raises GuidestoreError for what concerns all cases; single ones are quarantined."""
-    store = EmbeddingStore.open(settings.store)
-    report = encode_cases(settings, progress)
-    report.snapshot = store.snapshot().version
-    build_index(store)
-    return report
-
-
-def encode_cases(settings: EncodeSettings, progress: Progress) -> EncodeReport:
-    """`encode` in this process, without the index: what a batch is to a worker of a cluster."""
-    job = _Encode(EmbeddingStore.open(settings.store), settings, EncodeReport(), progress)
+    job = _Encode(store, settings, EncodeReport(), progress)
     job.run()
+    job.report.snapshot = store.snapshot().version
     return job.report
 
 
-def plan_encode(settings: EncodeSettings) -> EncodePlan:
-    """What `encode_cases` would do with an encoder that is not trained here. Opens no image."""
-    job = _Encode(EmbeddingStore.open(settings.store), settings, EncodeReport(), no_progress, plan={})
+def plan_encode(store: EmbeddingStore, settings: EncodeSettings) -> EncodePlan:
+    """What `encode` would do with an encoder that is not trained here. Opens no image."""
+    job = _Encode(store, settings, EncodeReport(), no_progress, plan={})
     job.run()
     return EncodePlan(job.plan or {}, job.report)
 

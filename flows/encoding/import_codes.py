@@ -12,7 +12,6 @@ from guidestore.embeddings.interchange.arrays import read_case_codes
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import UNKNOWN_TRAINING, CaseCodes, CodeSetKey, EncoderSpec, FoldScope, check_name
 from guidestore.flows.encoding.committing import register_encoder
-from guidestore.warehouse.indexer import build_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class ImportReport:
 
 
 def import_codes(
-    root: Path,
+    store: EmbeddingStore,
     file: Path,
     *,
     cohort: str,
@@ -49,7 +48,6 @@ def import_codes(
     key = CodeSetKey.of(cohort, modality, spec)
     keyed = CaseCodes(codes.case_ids, codes.codes_nd, key=key)
     digests = [[hashlib.sha256(np.ascontiguousarray(row)).hexdigest()] for row in keyed.codes_nd]
-    store = EmbeddingStore.create(root)
     before = store.snapshot().artifacts
     with store.begin(f"import of {key}") as transaction:
         if not store.snapshot().rows("cohorts", cohort=cohort).num_rows:
@@ -63,7 +61,6 @@ def import_codes(
             )
         register_encoder(transaction, spec, {})
         artifacts = transaction.write_codes(keyed, input_digests=digests)
-    build_index(store)
     new = sum(artifact not in before for artifact in artifacts)
     broken = int((~np.isfinite(keyed.codes_nd).all(axis=1)).sum())
     return ImportReport(key, len(keyed), new, broken, store.snapshot().version)

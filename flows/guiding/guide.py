@@ -21,7 +21,6 @@ from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import check_device, one_thread
 from guidestore.heads.choice import Choice
-from guidestore.warehouse.indexer import build_index
 
 
 @dataclass
@@ -35,14 +34,13 @@ class GuideReport:
     snapshot: int = 0
 
 
-def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideReport:
+def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = no_progress) -> GuideReport:
     """Trains and evaluates what the store does not have yet, one commit per fold, seed, mode and target.
 
     The targets and modes of a fold and seed are trained together, because they share every G, and two such batches at a
     time, each on one core. Raises GuidestoreError: unknown names, leakage between folds, too few cases.
     """
     check_device(settings.device)
-    store = EmbeddingStore.open(settings.store)
     snapshot = store.snapshot()
     targets = settings.targets or (only_target(snapshot, settings.cohort),)
     split = settings.split or only_split(snapshot, settings.cohort)
@@ -71,7 +69,6 @@ def guide(settings: GuideSettings, progress: Progress = no_progress) -> GuideRep
     if report.existing:  # a sweep may have trained them, and left test alone
         score_test(store, report.runs, progress)
     report.snapshot = store.snapshot().version
-    build_index(store)
     return report
 
 

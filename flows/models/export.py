@@ -61,7 +61,7 @@ class Exported:
     notes: tuple[str, ...]
 
 
-def export_model(root: Path | str, run: str, output: Path | str, *, allow_train_codes: bool = False) -> Exported:
+def export_model(store: EmbeddingStore, run: str, output: Path | str, *, allow_train_codes: bool = False) -> Exported:
     """Writes the folder `output` for `run` (an alias, or 8 digits or more of its id).
 
     Raises InvalidInputError, and writes nothing, where `output` is there and not empty; where the run needs the
@@ -71,7 +71,6 @@ def export_model(root: Path | str, run: str, output: Path | str, *, allow_train_
     output = Path(output)
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise InvalidInputError(f"{output} is there already; name a new folder, or remove it first")
-    store = EmbeddingStore.open(root)
     snapshot = store.snapshot()
     facts = run_row(snapshot, store.find_run(run))
     _check_run(facts)

@@ -44,7 +44,7 @@ class Prediction:
 
 
 def predict(
-    root: Path | str,
+    store: EmbeddingStore,
     run: str,
     *,
     files: Sequence[Path] = (),
@@ -66,7 +66,6 @@ def predict(
     if sum(map(bool, (files, codes is not None, cases))) != 1:
         raise InvalidInputError("give one source to predict from: image files, a file of codes, or stored case ids")
     check_device(device)
-    store = EmbeddingStore.open(root)
     entry = store.find_run(run)
     snapshot = store.snapshot()
     facts = run_row(snapshot, entry)

@@ -4,7 +4,7 @@ is reused."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.pairing import labels_of, parts_of
@@ -51,23 +51,22 @@ PRESETS = {
 }
 
 
-def run_derm7pt(settings: Derm7ptSettings, progress: Progress = no_progress) -> ExperimentReport:
+def run_derm7pt(store: EmbeddingStore, settings: Derm7ptSettings, progress: Progress = no_progress) -> ExperimentReport:
     """Encodes and trains what is missing, and makes the table. Raises GuidestoreError for what concerns all cases."""
-    if settings.source is not None and not settings.source.is_dir():
-        raise InvalidInputError(f"there is no folder {settings.source}; name the folder release_v0 with --source")
-    store = (EmbeddingStore.create if settings.source else EmbeddingStore.open)(settings.store)
     notes = _cohort(store, settings)
     tasks, untrainable = _tasks(store.snapshot(), settings.cohort)
     notes += untrainable
     preset = PRESETS[settings.preset]
     encoder = settings.encoder or preset.encoder
-    common = {"store": settings.store, "cohort": settings.cohort}
-    common |= {"encoder": encoder, "preset": preset.size, "device": settings.device}
+    common: dict[str, Any] = {"cohort": settings.cohort, "encoder": encoder}
+    common |= {"preset": preset.size, "device": settings.device}
     if encoder_info(encoder).is_trained:
         common |= {"split": SPLIT, "targets": tasks, "seed": settings.encoder_seed}
     reports = {
         modality: encode(
-            EncodeSettings(**common, modality=modality, weights=weights, pretrained_on=settings.pretrained_on), progress
+            store,
+            EncodeSettings(**common, modality=modality, weights=weights, pretrained_on=settings.pretrained_on),
+            progress,
         )
         for modality, weights in (
             (INFERIOR, settings.inferior_weights or settings.weights),
@@ -76,8 +75,8 @@ def run_derm7pt(settings: Derm7ptSettings, progress: Progress = no_progress) -> 
     }
     names = {modality: report.code_sets[0].name.within for modality, report in reports.items()}
     guided = guide(
+        store,
         GuideSettings(
-            store=settings.store,
             cohort=settings.cohort,
             inferior=names[INFERIOR],
             superior=names[SUPERIOR],

@@ -26,11 +26,8 @@ from guidestore.warehouse.cohorts.radpath import SPLIT
 TARGET, SUPERIOR = "class", "histology"
 
 
-def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> ExperimentReport:
+def run_radpath(store: EmbeddingStore, settings: RadPathSettings, progress: Progress = no_progress) -> ExperimentReport:
     """Encodes and trains what is missing, and makes the table. Raises GuidestoreError for what concerns all cases."""
-    if settings.source is not None and not settings.source.is_dir():
-        raise InvalidInputError(f"there is no folder {settings.source}; name the RadPath folder with --source")
-    store = (EmbeddingStore.create if settings.source else EmbeddingStore.open)(settings.store)
     notes = _cohort(store, settings)
     snapshot = store.snapshot()
     folds = split_folds(snapshot, settings.cohort, SPLIT)[: settings.splits]
@@ -39,10 +36,11 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
 
     small = settings.preset == "demo"
     patch_encoder = settings.patch_encoder or ("texture" if small else "resnet50_trunc")
-    common = {"store": settings.store, "cohort": settings.cohort, "key_file": settings.key_file}
+    common = {"cohort": settings.cohort, "key_file": settings.key_file}
     common |= {"preset": settings.preset, "device": settings.device, "seed": settings.seed}
     fold_wise = {"split": SPLIT, "folds": folds, "targets": (TARGET,)}
     slides = encode(
+        store,
         EncodeSettings(
             **common,
             modality=SUPERIOR,
@@ -56,6 +54,7 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
     )
     bags = slides.code_sets[0].name.encoder_text
     superior = encode(
+        store,
         EncodeSettings(**common, **fold_wise, modality=SUPERIOR, encoder=settings.superior_encoder, patch_encoder=bags),
         progress,
     )
@@ -65,14 +64,14 @@ def run_radpath(settings: RadPathSettings, progress: Progress = no_progress) -> 
     trained = 0
     for modality in inputs:
         inferior = encode(
-            EncodeSettings(**common, **fold_wise, modality=modality, encoder=settings.inferior_encoder), progress
+            store, EncodeSettings(**common, **fold_wise, modality=modality, encoder=settings.inferior_encoder), progress
         )
         reports.append(inferior)
         for key in inferior.code_sets:
             fold = key.trained_on.fold
             guided = guide(
+                store,
                 GuideSettings(
-                    store=settings.store,
                     cohort=settings.cohort,
                     inferior=key.name.within,
                     superior=superior_of[fold].name.within,
@@ -124,7 +123,7 @@ def _cohort(store: EmbeddingStore, settings: RadPathSettings) -> list[str]:
         settings.cohort,
         source,
         labels=settings.labels,
-        root=settings.store,
+        root=store.storage.url,
         key_file=settings.key_file,
         splits=settings.splits,
         seed=settings.seed,

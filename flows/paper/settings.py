@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import DirectoryPath, Field
 
 from guidestore.flows.work.settings import MOST_PERMUTATIONS, CohortSettings
 
@@ -13,7 +13,7 @@ from guidestore.flows.work.settings import MOST_PERMUTATIONS, CohortSettings
 class RadPathSettings(CohortSettings):
     """Table 1 of the paper from a RadPath-shaped cohort: what is missing is encoded and trained, the rest is reused."""
 
-    source: Path | None = Field(
+    source: DirectoryPath | None = Field(
         default=None, description="RadPath folder; needed where the store does not have the cohort yet."
     )
     labels: Path | None = Field(default=None, description="Folder of the label and split tables; empty: in the source.")
@@ -53,7 +53,7 @@ class RadPathSettings(CohortSettings):
 class Derm7ptSettings(CohortSettings):
     """Table 2 of the paper from a Derm7pt-shaped cohort: what is missing is encoded and trained, the rest is reused."""
 
-    source: Path | None = Field(
+    source: DirectoryPath | None = Field(
         default=None, description="Folder release_v0; needed where the store does not have the cohort yet."
     )
     preset: Literal["demo", "paper", "released"] = Field(

@@ -31,7 +31,7 @@ class NeighbourTable:
 
 
 def neighbours(
-    root: Path,
+    root: Path | str,
     case_id: str,
     code_set: str,
     *,

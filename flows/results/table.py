@@ -80,7 +80,7 @@ EFFECT_COLUMNS = (
 )
 
 
-def evaluate(root: Path, runs: Sequence[str], part: Part = "test", at: int | str | None = None) -> Evaluation:
+def evaluate(root: Path | str, runs: Sequence[str], part: Part = "test", at: int | str | None = None) -> Evaluation:
     """The table over `runs` (ids), from their stored metrics and predictions on `part`.
 
     Raises NotFoundInStoreError without runs.
@@ -150,7 +150,7 @@ def _notes(facts: Sequence[dict], effects: Sequence[RowEffect]) -> list[str]:
     return notes
 
 
-def find_runs(root: Path, condition: Callable[[dict], bool], at: int | str | None = None) -> list[str]:
+def find_runs(root: Path | str, condition: Callable[[dict], bool], at: int | str | None = None) -> list[str]:
     """Ids of the newest run of each place (`flows.results.runs.newest_runs`) that fulfils the condition."""
     snapshot = EmbeddingStore.open(root).snapshot(at)
     return [run["run"] for run in newest_runs(snapshot, condition).values()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from prefect.automations import AutomationCore, EventTrigger, Posture, RunDeployment
@@ -24,21 +23,20 @@ SNAPSHOT = {"__prefect_kind": "jinja", "template": "{{ event.payload.snapshot }}
 ALIAS = "champion"
 
 
-def retraining(root: Path) -> tuple[str, dict[str, Any]] | None:
+def retraining(store: EmbeddingStore) -> tuple[str, dict[str, Any]] | None:
     """What to retrain, in words, and its settings: those of the champion, else the defaults of the form.
 
     None where the store has nothing to train on yet.
     """
-    store = EmbeddingStore.open(root)
-    found = _of_champion(store)
-    given = found or defaults_of(root).get("retrain")
+    of_champion = _of_champion(store)
+    given = of_champion or defaults_of(store.snapshot()).get("retrain")
     if not given:
         return None
     try:
         settings = RetrainForm(**given).model_dump(mode="json")
     except ValidationError:
         return None
-    return "the champion's head" if found else "the heads of the form's defaults", settings
+    return "the champion's head" if of_champion else "the heads of the form's defaults", settings
 
 
 def _of_champion(store: EmbeddingStore) -> dict[str, Any] | None:

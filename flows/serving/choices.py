@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from prefect.utilities.callables import ParameterSchema
 
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.embeddings.store import EmbeddingStore
 
 Choices = Mapping[str, Sequence[str]]
 """Field -> what a form offers for it."""
 
 
-def choices_of(root: Path) -> Choices:
+def choices_of(snapshot: Snapshot) -> Choices:
     """Names of cohorts, modalities, targets, splits and code sets; fields without any are left out."""
-    snapshot = EmbeddingStore.open(root).snapshot()
     coded = sorted({key.name.stem.within for key in snapshot.code_sets if key.kind == "codes"})
     targets, splits = _names(snapshot, "targets", "target"), _names(snapshot, "splits", "split")
     found = {
@@ -38,9 +35,8 @@ def _names(snapshot: Snapshot, kind: str, column: str) -> list[str]:
     return sorted(set(snapshot.rows(kind)[column].to_pylist()))
 
 
-def defaults_of(root: Path) -> dict[str, dict[str, Any]]:
+def defaults_of(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     """Deployment -> values that run on the store as it is, as far as it has them; of heads, those of the newest run."""
-    snapshot = EmbeddingStore.open(root).snapshot()
     cohorts = snapshot.rows("cohorts").to_pylist()
     if not cohorts:
         return {}

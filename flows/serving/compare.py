@@ -7,12 +7,11 @@ from typing import Literal
 from prefect import flow
 from pydantic import Field
 
-from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.engine.running import HOUR, one_sentence, step
 from guidestore.flows.results.two_runs import compare_runs
 from guidestore.flows.results.two_snapshots import compare_snapshots, names_snapshots
 from guidestore.flows.serving.artifacts import show_table
-from guidestore.flows.serving.forms import Form, store_root
+from guidestore.flows.serving.forms import Form, opened_store, store_place
 from guidestore.flows.sweeps.two_sweeps import compare_sweeps, names_sweeps
 
 
@@ -30,19 +29,16 @@ class CompareForm(Form):
 @one_sentence
 def compare(settings: CompareForm) -> None:
     """Compares two runs, sweeps or snapshots from their stored predictions; trains nothing, reads no image."""
-    store = EmbeddingStore.open(store_root())
-    if names_sweeps(store, settings.a, settings.b):
-        of_sweeps(settings)
-    elif names_snapshots(store, settings.a, settings.b):
-        of_snapshots(settings)
-    else:
-        of_runs(settings)
+    with opened_store() as store:
+        sweeps = names_sweeps(store, settings.a, settings.b)
+        snapshots = names_snapshots(store, settings.a, settings.b)
+    (of_sweeps if sweeps else of_snapshots if snapshots else of_runs)(settings)
 
 
 @step("compare sweeps")
 def of_sweeps(settings: CompareForm) -> None:
     """Per task the gain of the head that b chose on val over that of a, and the cases whose prediction changed."""
-    found = compare_sweeps(store_root(), settings.a, settings.b, part=settings.part)
+    found = compare_sweeps(store_place(), settings.a, settings.b, part=settings.part)
     show_table("compare-sweeps", found.rows, f"Sweep b minus sweep a. {'. '.join(found.notes)}.")
     show_table("compare-changed-cases", found.changed, f"{len(found.changed)} predictions changed.")
 
@@ -50,7 +46,7 @@ def of_sweeps(settings: CompareForm) -> None:
 @step("compare snapshots")
 def of_snapshots(settings: CompareForm) -> None:
     """What each head that both snapshots have gained between them."""
-    found = compare_snapshots(store_root(), settings.a, settings.b, part=settings.part)
+    found = compare_snapshots(store_place(), settings.a, settings.b, part=settings.part)
     show_table("compare-snapshots", found.rows, f"Snapshot b minus snapshot a. {'. '.join(found.notes)}.")
     show_table("compare-changed-cases", found.changed, f"{len(found.changed)} predictions changed.")
 
@@ -58,7 +54,7 @@ def of_snapshots(settings: CompareForm) -> None:
 @step("compare runs")
 def of_runs(settings: CompareForm) -> None:
     """Per metric the gain with its interval, and the cases whose prediction changed."""
-    found = compare_runs(store_root(), settings.a, settings.b, part=settings.part)
+    found = compare_runs(store_place(), settings.a, settings.b, part=settings.part)
     names = f"a: {found.names[0]}; b: {found.names[1]}; {found.n_cases} {settings.part} cases."
     test = found.mcnemar
     mcnemar = f"McNemar: only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}."

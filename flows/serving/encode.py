@@ -12,7 +12,7 @@ from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_quarantine, show_table
 from guidestore.flows.serving.devices import one_encoder_on
-from guidestore.flows.serving.forms import Device, Form, key_file, one_of, ray_address, same_as, store_root
+from guidestore.flows.serving.forms import Device, Form, key_file, one_of, opened_store, ray_address, same_as
 from guidestore.flows.work.reporting import EncodeReport
 from guidestore.flows.work.runners import Runner
 from guidestore.flows.work.settings import Fold, validated
@@ -56,15 +56,16 @@ def encode_missing(settings: EncodeForm) -> EncodeReport:
     """One commit per slide, or per batch of case codes."""
     log = get_run_logger()
     asked = {name: getattr(settings, name) for name in EncodeForm.model_fields if name in EncodeSettings.model_fields}
-    wanted = validated(EncodeSettings, store=store_root(), key_file=key_file(), **asked)
-    if settings.task_runner == "ray":
-        from guidestore.flows.cluster.encode import encode_on_ray  # it sets what Prefect logs, and loads Ray
+    wanted = validated(EncodeSettings, key_file=key_file(), **asked)
+    with opened_store() as store:
+        if settings.task_runner == "ray":
+            from guidestore.flows.cluster.encode import encode_on_ray  # it sets what Prefect logs, and loads Ray
 
-        runner = Runner(task_runner="ray", ray_address=ray_address(), gpus_per_task=settings.gpus_per_task)
-        report = encode_on_ray(wanted, runner, shown())
-    else:
-        with one_encoder_on(settings.device):
-            report = encode_images(wanted, shown())
+            runner = Runner(task_runner="ray", ray_address=ray_address(), gpus_per_task=settings.gpus_per_task)
+            report = encode_on_ray(store, wanted, runner, shown())
+        else:
+            with one_encoder_on(settings.device):
+                report = encode_images(store, wanted, shown())
     for note in report.notes:
         log.info("note: %s", note)
     log.info(

@@ -7,12 +7,15 @@ it, and say in a sentence what there is instead.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.work.stores import opened
 
 STORE = "GUIDESTORE_STORE"
 """Environment variable by which `guidestore serve` and work pools tell the flows' processes their store."""
@@ -30,12 +33,17 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def store_root() -> Path:
-    """The store of this process. Raises InvalidInputError where none was fixed."""
-    root = os.environ.get(STORE)
-    if not root:
+def store_place() -> str:
+    """Where the store of this process lies. Raises InvalidInputError where none was fixed."""
+    place = os.environ.get(STORE)
+    if not place:
         raise InvalidInputError(f"no store is fixed for this process: set {STORE}, or start `guidestore serve --store`")
-    return Path(root)
+    return place
+
+
+def opened_store() -> AbstractContextManager[EmbeddingStore]:
+    """The store of this process, opened; its index follows what is committed."""
+    return opened(store_place())
 
 
 def key_file() -> Path | None:

@@ -25,7 +25,7 @@ from guidestore.flows.serving.artifacts import (
     show_markdown,
     show_table,
 )
-from guidestore.flows.serving.forms import Device, Form, one_of, same_as, store_root
+from guidestore.flows.serving.forms import Device, Form, one_of, opened_store, same_as, store_place
 from guidestore.flows.work.reporting import Progress
 from guidestore.flows.work.settings import Fold, validated
 from guidestore.heads.input_rows import GUIDED_PLUS_I
@@ -83,7 +83,8 @@ def retrain(settings: RetrainForm) -> None:
 def train_heads(settings: RetrainForm) -> Trained:
     """Trains what is missing, one commit per fold and seed."""
     log = get_run_logger()
-    trained = (_at_snapshot if settings.snapshot else _at_newest)(settings, shown())
+    with opened_store() as store:
+        trained = (_at_snapshot if settings.snapshot else _at_newest)(store, settings, shown())
     for note in trained.notes:
         log.info("note: %s", note)
     log.info("images read: 0; heads trained: %d, there already: %d", trained.new, trained.existing)
@@ -94,42 +95,38 @@ _SAME = ("cohort", "split", "inferior", "superior", "guidance", "decoder", "seed
 """Fields that the plain settings have under the same name."""
 
 
-def _at_newest(settings: RetrainForm, progress: Progress) -> Trained:
+def _at_newest(store: EmbeddingStore, settings: RetrainForm, progress: Progress) -> Trained:
     targets = (settings.target,) if settings.target else ()
     given = {name: getattr(settings, name) for name in _SAME}
-    report = guide(
-        validated(GuideSettings, store=store_root(), targets=targets, device=settings.device, **given), progress
-    )
+    report = guide(store, validated(GuideSettings, targets=targets, device=settings.device, **given), progress)
     return Trained(tuple(report.runs), report.trained, report.existing, tuple(report.notes), report.snapshot)
 
 
-def _at_snapshot(settings: RetrainForm, progress: Progress) -> Trained:
+def _at_snapshot(store: EmbeddingStore, settings: RetrainForm, progress: Progress) -> Trained:
     """A sweep of one head is the same runs, at any snapshot; it leaves test alone, so that is scored after it."""
     from guidestore.flows.guiding.scoring import score_test
     from guidestore.flows.sweeps.file import SweepFile
     from guidestore.flows.sweeps.run import run_sweep
-    from guidestore.warehouse.indexer import build_index
 
     given: dict[str, Any] = {name: getattr(settings, name) for name in _SAME}
     targets = (settings.target,) if settings.target else None
     sweep = SweepFile(name="retrain", at=settings.snapshot, targets=targets, **given)
-    report = run_sweep(store_root(), sweep, progress, device=settings.device, remember=False)
-    store = EmbeddingStore.open(store_root())
+    report = run_sweep(store, sweep, progress, device=settings.device, remember=False)
     score_test(store, report.runs, progress)
-    build_index(store)
     return Trained(tuple(report.runs), report.trained, report.existing, tuple(report.notes), store.snapshot().version)
 
 
 @step("evaluate")
 def read_table(runs: tuple[str, ...]) -> Evaluation:
     """The paper's rows on test, from stored predictions."""
-    return evaluate(store_root(), runs)
+    return evaluate(store_place(), runs)
 
 
 @step("contest alias")
 def contest_alias(alias: str, runs: tuple[str, ...]) -> Decision:
     """Moves the alias, or says why not."""
-    decision = champion.contest(EmbeddingStore.open(store_root()), alias, runs)
+    with opened_store() as store:
+        decision = champion.contest(store, alias, runs)
     get_run_logger().info("%s", decision.sentence)
     return decision
 
@@ -154,7 +151,7 @@ def show_result(settings: RetrainForm, trained: Trained, evaluation: Evaluation,
 
 def _champion_row(before: Champion) -> dict[str, str]:
     """The row of the champion before, on test, for the eye alone: it decides nothing."""
-    evaluation = evaluate(store_root(), before.runs)
+    evaluation = evaluate(store_place(), before.runs)
     return result_row(evaluation.rows[0], None, f"champion before: {before.name}")
 
 

@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 from guidestore.embeddings.places import absolute
+from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.engine.server import running_server, wait_until_ready
 from guidestore.flows.serving.choices import choices_of, defaults_of, with_choices
@@ -45,7 +46,7 @@ DEPLOYMENTS = ("encode", "retrain", "sweep", "experiment", "compare", "verify")
 
 
 def serve(
-    store: Path,
+    place: str,
     *,
     host: str,
     port: int,
@@ -54,20 +55,20 @@ def serve(
     key: Path | None = None,
     quiet_seconds: float = QUIET_SECONDS,
 ) -> None:
-    """Serves the deployments over the store at `store` until SIGINT or SIGTERM. `ready` is told where to click.
+    """Serves the deployments over the store at `place` until SIGINT or SIGTERM. `ready` is told where to click.
 
     auth: ``user:password`` that the server then asks for, '' for none. key: the key file of the pseudonymized cohorts;
     no form, log or artifact names it. quiet_seconds: how long no new case codes must come until an event says that the
     snapshot is ready to be trained on. Raises GuidestoreError.
     """
-    root = absolute(store)
-    EmbeddingStore.open(root)
-    os.environ[STORE] = str(root)
+    place = absolute(place)
+    store = EmbeddingStore.open(place)
+    os.environ[STORE] = place
     if key is not None:
         Pseudonyms.load(key)
         os.environ[KEY] = str(key.absolute())
     with _configured(host, port, auth) as (url, server):
-        asyncio.run(_run(root, lambda: ready(url), quiet_seconds, server))
+        asyncio.run(_run(store, lambda: ready(url), quiet_seconds, server))
 
 
 @contextmanager
@@ -113,11 +114,11 @@ def _load_flows() -> dict[str, Any]:
     return {name: getattr(import_module(f"guidestore.flows.serving.{name}"), name) for name in DEPLOYMENTS}
 
 
-def deployments(root: Path) -> list[Any]:
+def deployments(snapshot: Snapshot) -> list[Any]:
     """The deployments, with drop-downs and defaults of the store as it is."""
     from prefect.types.entrypoint import EntrypointType
 
-    flows, choices, defaults = _load_flows(), choices_of(root), defaults_of(root)
+    flows, choices, defaults = _load_flows(), choices_of(snapshot), defaults_of(snapshot)
     found = []
     for name in DEPLOYMENTS:
         deployment = flows[name].to_deployment(
@@ -143,19 +144,20 @@ def _parameters(flow: Any, given: dict[str, Any]) -> dict[str, Any] | None:
 
 
 async def _run(
-    root: Path, ready: Callable[[], None], quiet_seconds: float, server: subprocess.Popen[bytes] | None
+    store: EmbeddingStore, ready: Callable[[], None], quiet_seconds: float, server: subprocess.Popen[bytes] | None
 ) -> None:
     from guidestore.flows.serving.runner import PatientRunner
     from guidestore.flows.serving.watching import Watcher
 
     async def register() -> None:
-        for deployment in await asyncio.to_thread(deployments, root):
+        for deployment in await asyncio.to_thread(lambda: deployments(store.snapshot())):
             await deployment.aapply()
 
     # For the runs: the UI has their errors, and the terminal would get their tracebacks.
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     runner = PatientRunner(name="guidestore", query_seconds=LOOK_SECONDS)
-    for deployment in await asyncio.to_thread(deployments, root):
+    snapshot = store.snapshot()
+    for deployment in await asyncio.to_thread(deployments, snapshot):
         await runner.aadd_deployment(deployment)
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(runner.start())
@@ -164,7 +166,7 @@ async def _run(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # after the runner has set its own
         loop.add_signal_handler(number, stop.set)
-    watching = asyncio.create_task(Watcher(root, choices_of(root), register, quiet_seconds=quiet_seconds).watch())
+    watching = asyncio.create_task(Watcher(store, choices_of(snapshot), register, quiet_seconds=quiet_seconds).watch())
     ready()
     stopping = asyncio.create_task(stop.wait())
     ending = asyncio.create_task(_end_of(server))

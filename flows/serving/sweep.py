@@ -10,7 +10,7 @@ from pydantic import Field
 from guidestore.embeddings.types import check_name
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_table
-from guidestore.flows.serving.forms import Device, ray_address, same_as, store_root
+from guidestore.flows.serving.forms import Device, opened_store, ray_address, same_as, store_place
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import SweepReport, run_sweep
@@ -43,12 +43,13 @@ def sweep(settings: SweepForm) -> None:
 def train_grid(wanted: SweepFile, device: str, runner: Runner) -> SweepReport:
     """One commit per batch; run again, it goes on where it was."""
     log = get_run_logger()
-    if runner.task_runner == "ray":
-        from guidestore.flows.cluster.sweep import sweep_on_ray  # it sets what Prefect logs, and loads Ray
+    with opened_store() as store:
+        if runner.task_runner == "ray":
+            from guidestore.flows.cluster.sweep import sweep_on_ray  # it sets what Prefect logs, and loads Ray
 
-        report = sweep_on_ray(store_root(), wanted, runner, shown(), device=device)
-    else:
-        report = run_sweep(store_root(), wanted, shown(), device=device)
+            report = sweep_on_ray(store, wanted, runner, shown(), device=device)
+        else:
+            report = run_sweep(store, wanted, shown(), device=device)
     for note in report.notes:
         log.info("note: %s", note)
     log.info(
@@ -63,7 +64,7 @@ def train_grid(wanted: SweepFile, device: str, runner: Runner) -> SweepReport:
 @step("rank")
 def rank(wanted: SweepFile, report: SweepReport) -> None:
     """The guided heads, best on val first."""
-    ranked = [one.as_row() for one in rank_sweep(store_root(), wanted, progress=shown())]
+    ranked = [one.as_row() for one in rank_sweep(store_place(), wanted, progress=shown())]
     columns = [name for name in ranked[0] if any(row.get(name) is not None for row in ranked)] if ranked else []
     rows = [{name: row.get(name) for name in columns} for row in ranked]
     counts = f"{report.trained} runs trained, {report.existing} there already, {report.diverged} diverged"

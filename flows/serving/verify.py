@@ -6,10 +6,10 @@ from prefect import flow, get_run_logger
 
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.fsck import FsckReport, fsck
-from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.places import storage_at
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_table
-from guidestore.flows.serving.forms import store_root
+from guidestore.flows.serving.forms import store_place
 
 
 @flow(name="verify", timeout_seconds=24 * HOUR, persist_result=False)
@@ -29,6 +29,6 @@ def verify() -> None:
 def read_all() -> FsckReport:
     """Reads and checks everything."""
     progress = shown()
-    report = fsck(EmbeddingStore.open(store_root()).storage, lambda done, total: progress("checking", done, total))
+    report = fsck(storage_at(store_place()), lambda done, total: progress("checking", done, total))
     get_run_logger().info("%d files read: %s", report.files, "clean" if report.clean else "damaged")
     return report

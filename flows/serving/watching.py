@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
@@ -27,14 +26,13 @@ class Watcher:
     """
 
     def __init__(
-        self, root: Path, shown: Choices, register: Callable[[], Awaitable[None]], *, quiet_seconds: float
+        self, store: EmbeddingStore, shown: Choices, register: Callable[[], Awaitable[None]], *, quiet_seconds: float
     ) -> None:
-        self._root = root
+        self._store = store
         self._shown = shown
         self._register = register
         self._quiet_seconds = quiet_seconds
-        self._store = EmbeddingStore.open(root)
-        self._was_empty = self._store.log.head == 0
+        self._was_empty = store.log.head == 0
         self._looked_at = -1
         self._applied: object = None
         self._events: SnapshotEvents | None = None
@@ -57,9 +55,9 @@ class Watcher:
     async def _look(self, client: PrefectClient) -> None:
         head = await asyncio.to_thread(self._store.log.refresh)
         log = self._store.log.table()
-        name = store_name(log, self._root.name)
+        name = store_name(log, self._store.storage.url.rpartition("/")[2])
         if head != self._looked_at:
-            now = await asyncio.to_thread(choices_of, self._root)
+            now = await asyncio.to_thread(choices_of, self._store.snapshot())
             if now != self._shown:
                 await self._register()
                 self._shown = now
@@ -79,8 +77,8 @@ class Watcher:
         state = (snapshot.aliases.get(ALIAS), snapshot.code_sets, self._shown)
         if state == self._applied:
             return
-        found = await asyncio.to_thread(retraining, self._root)
-        if found:
+        wanted = await asyncio.to_thread(retraining, self._store)
+        if wanted:
             deployment = await client.read_deployment_by_name("retrain/retrain")
-            await apply_automation(client, automation_of(name, deployment.id, *found))
+            await apply_automation(client, automation_of(name, deployment.id, *wanted))
         self._applied = state

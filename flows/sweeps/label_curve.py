@@ -67,7 +67,7 @@ class LabelCurve:
 
 
 def label_curves(
-    root: Path,
+    root: Path | str,
     sweep: SweepFile,
     *,
     metric: str = METRIC,

@@ -6,7 +6,6 @@ import itertools
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
@@ -59,9 +58,9 @@ class SweepPlan:
     """Estimated, of what is missing."""
 
 
-def plan_sweep(root: Path, sweep: SweepFile) -> SweepPlan:
+def plan_sweep(store: EmbeddingStore, sweep: SweepFile) -> SweepPlan:
     """What the sweep would train, and about how long that takes here. Raises GuidestoreError."""
-    snapshot = EmbeddingStore.open(root).snapshot(sweep.at)
+    snapshot = store.snapshot(sweep.at)
     plan = SweepPlan(sweep, snapshot.version)
     first: HeadJob | None = None
     counted_fits: set[Any] = set()

@@ -72,7 +72,7 @@ def sweep_runs(store: EmbeddingStore, sweep: SweepFile) -> SweepRuns:
 
 
 def rank_sweep(
-    root: Path, sweep: SweepFile, *, metric: str = METRIC, chosen: int = 0, progress: Progress = no_progress
+    root: Path | str, sweep: SweepFile, *, metric: str = METRIC, chosen: int = 0, progress: Progress = no_progress
 ) -> list[Ranked]:
     """The guided heads of the sweep that are there, best on val first. The first `chosen`, with row I, S+I and the
     controls that they are compared with, are scored on test, and that look is counted.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guidestore.embeddings.errors import InvalidInputError
@@ -22,7 +21,6 @@ from guidestore.flows.sweeps.stored import record_sweep
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import check_device, one_thread
-from guidestore.warehouse.indexer import build_index
 
 if TYPE_CHECKING:  # torch loads with it
     from guidestore.heads.input_rows import TrainedHead
@@ -46,7 +44,7 @@ class SweepReport:
 
 
 def run_sweep(
-    root: Path,
+    store: EmbeddingStore,
     sweep: SweepFile,
     progress: Progress = no_progress,
     *,
@@ -59,7 +57,6 @@ def run_sweep(
     device: where networks train. remember: as a sweep that `compare` finds by its name. Raises GuidestoreError.
     """
     train = train or partial(train_here, device=device)
-    store = EmbeddingStore.open(root)
     snapshot = store.snapshot(sweep.at)
     plan = SweepPlan(sweep, snapshot.version)
     report = SweepReport()
@@ -80,7 +77,6 @@ def run_sweep(
     if remember:
         record_sweep(store, sweep, report.runs, snapshot.version)
     report.snapshot = store.snapshot().version
-    build_index(store)
     return report
 
 

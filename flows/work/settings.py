@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,7 +18,6 @@ MOST_PERMUTATIONS = 10_000
 class CohortSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    store: Path = Field(description="Folder of the store.")
     cohort: str = Field(description="Name of the cohort.")
 
 

@@ -58,7 +58,7 @@ def make_store(root: Path) -> EmbeddingStore:
         codes_nd = np.maximum(seen_nh @ rng.normal(size=(HIDDEN_STATES, CODE_DIM)) * 0.1, 0).astype(np.float32)
         file = root.parent / f"{modality}.npz"
         np.savez(file, case_id=np.array(cases), codes=codes_nd)
-        import_codes(root, file, cohort="skin", modality=modality, encoder="drawn")
+        import_codes(EmbeddingStore.create(root), file, cohort="skin", modality=modality, encoder="drawn")
     return store
 
 
@@ -67,8 +67,8 @@ def measured(preset: str, folder: Path) -> list[str]:
     use = PRESETS[preset]
     start = time.perf_counter()
     report = guide(
+        store,
         GuideSettings(
-            store=folder / "store",
             cohort="skin",
             inferior="clinical/drawn",
             superior="dermoscopy/drawn",
@@ -79,7 +79,7 @@ def measured(preset: str, folder: Path) -> list[str]:
             decoder=use.decoder,
             modes=("matched",),
             permutations=1,
-        )
+        ),
     )
     trained = time.perf_counter() - start
     snapshot = store.snapshot()

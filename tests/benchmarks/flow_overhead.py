@@ -72,6 +72,7 @@ def encode_times(work: Work, folder: Path) -> list[tuple[float, float, float]]:
     from guidestore.flows.encoding.settings import EncodeSettings
     from guidestore.flows.serving.encode import EncodeForm
     from guidestore.flows.serving.encode import encode as flow
+    from guidestore.flows.work.stores import opened
 
     taken = []
     for _ in range(1 + work.repeats):
@@ -80,7 +81,8 @@ def encode_times(work: Work, folder: Path) -> list[tuple[float, float, float]]:
             for root in (plain, flowing):
                 work.add(EmbeddingStore.create(root))
             began = time.time()
-            encode(EncodeSettings(store=plain, **work.asked))
+            with opened(plain) as store:
+                encode(store, EncodeSettings(**work.asked))
             plain_s = time.time() - began
             os.environ["GUIDESTORE_STORE"] = str(flowing)
             began = time.time()

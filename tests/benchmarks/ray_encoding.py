@@ -22,7 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.encoding.cohorts import add_radpath
-from guidestore.flows.encoding.encode import encode_cases
+from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.reporting import EncodeReport, no_progress
 from guidestore.flows.work.runners import Runner
@@ -45,13 +45,15 @@ def main() -> None:
         generate_phantom(images, cases=slides, seed=1)
         add_radpath(EmbeddingStore.create(empty), "phantom", images)
 
+        def without_codes() -> EmbeddingStore:
+            place = Path(folder) / "store"
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(empty, place)
+            return EmbeddingStore.open(place)
+
         def settings(**changed: Any) -> EncodeSettings:
-            """On a store without codes."""
-            store = Path(folder) / "store"
-            shutil.rmtree(store, ignore_errors=True)
-            shutil.copytree(empty, store)
             asked = {"modality": "histology", "encoder": "texture", "tile_size_px": 64, "target_mpp": 0.5}
-            return EncodeSettings(store=store, cohort="phantom", **{**asked, **changed})
+            return EncodeSettings(cohort="phantom", **{**asked, **changed})
 
         def timed(name: str, work: Callable[[], EncodeReport]) -> None:
             start = time.perf_counter()
@@ -62,18 +64,18 @@ def main() -> None:
 
         def plain() -> None:
             few = tuple(f"PHANTOM_{case:04d}" for case in range(1, 4))
-            encode_cases(settings(cases=few), no_progress)
+            encode(without_codes(), settings(cases=few))
             for _ in range(repeats):
-                asked = settings()
-                timed("one process", lambda asked=asked: encode_cases(asked, no_progress))
+                store = without_codes()
+                timed("one process", lambda store=store: encode(store, settings()))
 
         def on_ray(name: str, batches: Any) -> None:
             from guidestore.flows.cluster.encode import EncodeOnRay
 
-            EncodeOnRay(settings(target_mpp=WARM_UP), no_progress).cases(batches)
+            EncodeOnRay(without_codes(), settings(target_mpp=WARM_UP), no_progress).cases(batches)
             for _ in range(repeats):
-                one = EncodeOnRay(settings(), no_progress)
-                timed(name, lambda one=one: (one.cases(batches), one.report)[1])
+                work = EncodeOnRay(without_codes(), settings(), no_progress)
+                timed(name, lambda work=work: (work.cases(batches), work.report)[1])
 
         plain()
         with running_cluster() as cluster:

@@ -54,7 +54,7 @@ def make_store(root: Path, folds: int) -> None:
         codes_nd = np.maximum(seen @ rng.normal(size=(16, d)) * 0.1, 0).astype(np.float32)
         file = root.parent / f"{modality}.npz"
         np.savez(file, case_id=np.array(cases), codes=codes_nd)
-        import_codes(root, file, cohort="c", modality=modality, encoder="drawn")
+        import_codes(EmbeddingStore.create(root), file, cohort="c", modality=modality, encoder="drawn")
 
 
 def the_sweep(folds: int) -> SweepFile:
@@ -81,7 +81,7 @@ def sweep_seconds(root: Path, folds: int) -> tuple[float, float, int]:
 
     row_training.fit_guidance, row_training.fit_decoders = timed(fit_g), timed(fit_d)
     start = time.perf_counter()
-    report = sweeps.run_sweep(root, the_sweep(folds))
+    report = sweeps.run_sweep(EmbeddingStore.open(root), the_sweep(folds))
     whole = time.perf_counter() - start
     row_training.fit_guidance, row_training.fit_decoders = fit_g, fit_d
     return whole, spent[0] / 2, report.trained

@@ -14,6 +14,7 @@ from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.work.stores import opened
 from guidestore.warehouse.cohorts.phantom import generate_phantom
 
 CASES = 24
@@ -27,12 +28,13 @@ class Phantom:
     images: Path
     runs: tuple[str, ...]
 
+    @property
+    def opened(self) -> EmbeddingStore:
+        return EmbeddingStore.open(self.store)
+
     def encode_settings(self, **values: object) -> EncodeSettings:
-        return EncodeSettings(**{**common(self.store), "folds": (0,), "targets": ("class",), "split": "cv2", **values})
-
-
-def common(store: Path) -> dict:
-    return {"store": store, "cohort": "phantom"}
+        given = {"cohort": "phantom", "folds": (0,), "targets": ("class",), "split": "cv2", **values}
+        return EncodeSettings.model_validate(given)
 
 
 SLIDES = {"modality": "histology", "encoder": "texture", "tile_size_px": 128, "target_mpp": 1.0}
@@ -50,14 +52,14 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
     root = tmp_path_factory.mktemp("phantom")
     images, store = root / "images", root / "store"
     generate_phantom(images, cases=CASES, seed=3)
-    opened = EmbeddingStore.create(store)
-    add_radpath(opened, "phantom", images)
-    add_split(opened, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
     phantom = Phantom(store, images, ())
-    encode(EncodeSettings(**common(store), **SLIDES))
-    encode(phantom.encode_settings(modality="histology", encoder="attention_pooling"))
-    encode(phantom.encode_settings(modality="mri_all", encoder="densenet3d"))
-    report = guide(GuideSettings(**common(store), **GUIDE))
+    with opened(store, create=True) as to_fill:
+        add_radpath(to_fill, "phantom", images)
+        add_split(to_fill, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
+        encode(to_fill, EncodeSettings(cohort="phantom", **SLIDES))
+        encode(to_fill, phantom.encode_settings(modality="histology", encoder="attention_pooling"))
+        encode(to_fill, phantom.encode_settings(modality="mri_all", encoder="densenet3d"))
+        report = guide(to_fill, GuideSettings(cohort="phantom", **GUIDE))
     return Phantom(store, images, tuple(report.runs))
 
 

@@ -187,12 +187,12 @@ def test_purge_takes_a_case_out_of_sql_and_names_the_weights(phantom: Phantom) -
     before = json.loads(run("sql", query, "--store", phantom.store, "--format", "json").stdout)
     assert before[0]["n"] == 2
     done = run("purge", "PHANTOM_0004", "--cohort", "phantom", "--yes", "--store", phantom.store)
-    snapshot = EmbeddingStore.open(phantom.store).snapshot()
+    snapshot = phantom.opened.snapshot()
     splits = snapshot.rows("splits").to_pylist()
     assert "PHANTOM_0004" not in {row["case_id"] for row in splits}
     after = json.loads(run("sql", query, "--store", phantom.store, "--format", "json").stdout)
     assert after[0]["n"] == 0
-    part = {row["part"] for row in EmbeddingStore.open(phantom.store).snapshot().rows("splits").to_pylist()}
+    part = {row["part"] for row in phantom.opened.snapshot().rows("splits").to_pylist()}
     assert part == {"train", "val", "test"}
     assert "artifacts gone" in done.stdout
     assert "clean" in run("fsck", "--store", phantom.store).stderr

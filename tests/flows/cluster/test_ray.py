@@ -120,7 +120,7 @@ def bags(root: Path) -> dict[str, tuple[bytes, bytes]]:
 def test_a_node_killed_while_it_encodes_loses_nothing(place: Place, images: Path, tmp_path: Path) -> None:
     for name in ("alone", "on-ray"):
         add_radpath(EmbeddingStore.create(tmp_path / name), "phantom", images)
-    report = encode(EncodeSettings(store=tmp_path / "alone", cohort="phantom", **TEXTURE))
+    report = encode(EmbeddingStore.open(tmp_path / "alone"), EncodeSettings(cohort="phantom", **TEXTURE))
     assert (report.encoded, set(report.failed)) == (CASES - 1, {BAD})
 
     store, node = EmbeddingStore.open(tmp_path / "on-ray"), place.second_node()
@@ -157,7 +157,7 @@ def test_a_worker_killed_while_it_trains_heads_loses_nothing(place: Place, tmp_p
     make_store(tmp_path, targets=())
     shutil.copytree(tmp_path / "store", tmp_path / "alone")
     (tmp_path / "sweep.yaml").write_text(GRID, encoding="utf-8")
-    run_sweep(tmp_path / "alone", read_sweep(tmp_path / "sweep.yaml"))
+    run_sweep(EmbeddingStore.open(tmp_path / "alone"), read_sweep(tmp_path / "sweep.yaml"))
 
     store, node = EmbeddingStore.open(tmp_path / "store"), place.second_node()
     killed: list[int] = []

@@ -14,7 +14,7 @@ from guidestore.flows.encoding.attention import attention_of, draw_attention
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.warehouse.cohorts.manifest import add_manifest
-from tests.flows.conftest import SLIDES, Phantom, common
+from tests.flows.conftest import SLIDES, Phantom
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +34,16 @@ def two_slides(encoded: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Pa
     store = EmbeddingStore.create(folder / "store")
     files = {"manifest": folder / "images.csv", "labels": folder / "labels.csv", "splits": folder / "splits.csv"}
     add_manifest(store, "phantom", **files, classes={"class": ("G", "O", "A")})
-    encode(EncodeSettings(**common(folder / "store"), **{**SLIDES, "target_mpp": 2.0}))
-    encode(EncodeSettings(**common(folder / "store"), modality="histology", encoder="clam_mb"))
+    encode(store, EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 2.0}))
+    encode(store, EncodeSettings(cohort="phantom", modality="histology", encoder="clam_mb"))
     return folder / "store"
 
 
 def test_attention_is_stored_for_every_case_and_sums_to_one(encoded: Phantom) -> None:
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     key = snapshot.code_set("phantom/histology/attention_pooling")
     for case_id in snapshot.codes(key).case_ids[:5]:
-        (one,) = attention_of(encoded.store, "phantom", case_id, encoder="attention_pooling")
+        (one,) = attention_of(snapshot, "phantom", case_id, encoder="attention_pooling")
         (bag,) = snapshot.bags(snapshot.code_set("phantom/histology/texture"), case_id)
         assert one.attention_jn.shape == (1, len(bag))
         assert np.array_equal(one.coords_n2, bag.coords_n2)
@@ -53,7 +53,7 @@ def test_attention_is_stored_for_every_case_and_sums_to_one(encoded: Phantom) ->
 
 
 def test_slides_of_a_case_share_one_attention_and_keep_their_image_id(two_slides: Path) -> None:
-    maps = attention_of(two_slides, "phantom", "case-3", encoder="clam_mb")
+    maps = attention_of(EmbeddingStore.open(two_slides).snapshot(), "phantom", "case-3", encoder="clam_mb")
     assert [one.image_id for one in maps] == ["slide-1", "slide-2"]
     assert all(one.branches == ("G", "O", "A") for one in maps)
     total_j = sum(one.attention_jn.sum(axis=1) for one in maps)
@@ -68,8 +68,8 @@ def test_slides_of_a_case_share_one_attention_and_keep_their_image_id(two_slides
 
 
 def test_it_is_drawn_over_each_slide(two_slides: Path, tmp_path: Path) -> None:
-    maps = attention_of(two_slides, "phantom", "case-3", encoder="clam_mb")
-    files = draw_attention(two_slides, "phantom", maps, tmp_path / "maps")
+    maps = attention_of(EmbeddingStore.open(two_slides).snapshot(), "phantom", "case-3", encoder="clam_mb")
+    files = draw_attention(EmbeddingStore.open(two_slides).snapshot(), "phantom", maps, tmp_path / "maps")
     assert [file.name for file in files] == ["case-3_slide-1_attention.png", "case-3_slide-2_attention.png"]
     picture_hwc = np.asarray(Image.open(files[0]).convert("RGB"))
     assert picture_hwc.shape[1] > 3 * picture_hwc.shape[0] / 1.6  # four panels side by side
@@ -78,12 +78,18 @@ def test_it_is_drawn_over_each_slide(two_slides: Path, tmp_path: Path) -> None:
 
 def test_what_there_is_no_attention_of_is_said(encoded: Phantom, two_slides: Path) -> None:
     with pytest.raises(NotFoundInStoreError, match="holds no attention of case NOBODY"):
-        attention_of(encoded.store, "phantom", "NOBODY", encoder="attention_pooling")
+        attention_of(encoded.opened.snapshot(), "phantom", "NOBODY", encoder="attention_pooling")
     with pytest.raises(NotFoundInStoreError, match="pools without attention"):
-        attention_of(encoded.store, "phantom", "PHANTOM_0001", encoder="densenet3d", modality="mri_all")
+        attention_of(
+            encoded.opened.snapshot(),
+            "phantom",
+            "PHANTOM_0001",
+            encoder="densenet3d",
+            modality="mri_all",
+        )
     with pytest.raises(NotFoundInStoreError, match="no code set"):
-        attention_of(encoded.store, "phantom", "PHANTOM_0001")
-    settings = {**common(two_slides), "modality": "histology", "encoder": "clam_mb", "seed": 1}
-    encode(EncodeSettings(**settings))
+        attention_of(encoded.opened.snapshot(), "phantom", "PHANTOM_0001")
+    settings = EncodeSettings(cohort="phantom", modality="histology", encoder="clam_mb", seed=1)
+    encode(EmbeddingStore.open(two_slides), settings)
     with pytest.raises(AmbiguousNameError, match="@"):
-        attention_of(two_slides, "phantom", "case-3", encoder="clam_mb")
+        attention_of(EmbeddingStore.open(two_slides).snapshot(), "phantom", "case-3", encoder="clam_mb")

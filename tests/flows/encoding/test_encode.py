@@ -30,11 +30,11 @@ from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.models.predict import predict
-from tests.flows.conftest import CASES, SLIDES, Phantom, common
+from tests.flows.conftest import CASES, SLIDES, Phantom
 
 
 def test_every_case_has_its_codes_and_the_store_is_clean(encoded: Phantom) -> None:
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     by_encoder = {key.encoder: key for key in snapshot.code_sets}
     assert set(by_encoder) == {"texture", "attention_pooling", "densenet3d"}
     for key in by_encoder.values():
@@ -45,25 +45,28 @@ def test_every_case_has_its_codes_and_the_store_is_clean(encoded: Phantom) -> No
 
 
 def test_a_second_run_reads_no_image_and_commits_nothing(phantom: Phantom) -> None:
-    before = EmbeddingStore.open(phantom.store).snapshot().version
+    before = phantom.opened.snapshot().version
     reports = [
-        encode(EncodeSettings(**common(phantom.store), **SLIDES)),
-        encode(phantom.encode_settings(modality="histology", encoder="attention_pooling")),
-        encode(phantom.encode_settings(modality="mri_all", encoder="densenet3d")),
+        encode(phantom.opened, EncodeSettings(cohort="phantom", **SLIDES)),
+        encode(
+            phantom.opened,
+            phantom.encode_settings(modality="histology", encoder="attention_pooling"),
+        ),
+        encode(phantom.opened, phantom.encode_settings(modality="mri_all", encoder="densenet3d")),
     ]
     assert [(r.encoded, r.existing, r.images_read, r.trained) for r in reports] == [(0, CASES, 0, 0)] * 3
-    assert EmbeddingStore.open(phantom.store).snapshot().version == before
+    assert phantom.opened.snapshot().version == before
 
 
 def test_other_tiling_is_another_code_set(phantom: Phantom) -> None:
-    report = encode(EncodeSettings(**common(phantom.store), **{**SLIDES, "target_mpp": 2.0}))
+    report = encode(phantom.opened, EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 2.0}))
     assert report.encoded == CASES
-    keys = [k for k in EmbeddingStore.open(phantom.store).snapshot().code_sets if k.encoder == "texture"]
+    keys = [k for k in phantom.opened.snapshot().code_sets if k.encoder == "texture"]
     assert len({key.encoder_digest for key in keys}) == 2
 
 
 def test_fold_trained_codes_do_not_feed_another_fold(encoded: Phantom) -> None:
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     with pytest.raises(FoldLeakageError, match="phantom/cv2/0"):
         pair(
             snapshot,
@@ -77,7 +80,7 @@ def test_fold_trained_codes_do_not_feed_another_fold(encoded: Phantom) -> None:
 
 
 def test_the_encoder_saw_train_and_val_alone(encoded: Phantom) -> None:
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     parts = parts_of(snapshot, "phantom", "cv2", 0)
     for entry in snapshot.entries(kind="weights", encoder="densenet3d"):
         rows = entry.meta["recipe"]["rows"]
@@ -92,14 +95,14 @@ def test_unreadable_cases_go_into_quarantine_and_are_tried_again(encoded: Phanto
     good_bytes = bad.read_bytes()
     bad.write_bytes(good_bytes[:2000])
     add_radpath(store, "phantom", images)
-    settings = EncodeSettings(**common(tmp_path / "store"), **{**SLIDES, "target_mpp": 4.0})
-    report = encode(settings)
+    settings = EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 4.0})
+    report = encode(EmbeddingStore.open(tmp_path / "store"), settings)
     assert set(report.failed) == {"PHANTOM_0002"}
     assert report.encoded == CASES - 1
     quarantine = store.snapshot().rows("quarantine").to_pylist()
     assert [row["case_id"] for row in quarantine] == ["PHANTOM_0002"]
     assert str(bad) in quarantine[0]["reason"]
-    again = encode(settings)
+    again = encode(EmbeddingStore.open(tmp_path / "store"), settings)
     assert (again.encoded, again.existing, set(again.failed)) == (0, CASES - 1, {"PHANTOM_0002"})
     assert store.snapshot().rows("quarantine").num_rows == 1
 
@@ -111,17 +114,20 @@ def test_an_image_changed_since_the_cohort_was_added_is_refused(encoded: Phantom
     add_radpath(store, "phantom", images)
     slide = images / "Pathology" / "PHANTOM_0001.tiff"
     slide.write_bytes(slide.read_bytes() + b"x")
-    report = encode(EncodeSettings(**common(tmp_path / "store"), **{**SLIDES, "target_mpp": 4.0}))
+    report = encode(store, EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 4.0}))
     assert "when the cohort was added" in report.failed["PHANTOM_0001"]
 
 
 def test_unknown_names_say_what_there_is(encoded: Phantom) -> None:
     with pytest.raises(NotFoundInStoreError, match="histology"):
-        encode(EncodeSettings(**common(encoded.store), modality="ct", encoder="texture"))
+        encode(encoded.opened, EncodeSettings(cohort="phantom", modality="ct", encoder="texture"))
     with pytest.raises(InvalidInputError, match=r"device 'tpu:9' cannot be used here .*; give --device cpu"):
-        encode(EncodeSettings(**common(encoded.store), modality="histology", encoder="texture", device="tpu:9"))
+        encode(
+            encoded.opened,
+            EncodeSettings(cohort="phantom", modality="histology", encoder="texture", device="tpu:9"),
+        )
     with pytest.raises(InvalidInputError, match="did you mean texture"):
-        encode(EncodeSettings(**common(encoded.store), modality="histology", encoder="textur"))
+        encode(encoded.opened, EncodeSettings(cohort="phantom", modality="histology", encoder="textur"))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -130,10 +136,11 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_codes(encoded: Phanto
     store = EmbeddingStore.create(tmp_path / "store")
     add_radpath(store, "phantom", encoded.images)
     code = (
-        "from pathlib import Path\n"
+        "from guidestore.embeddings.store import EmbeddingStore\n"
         "from guidestore.flows.encoding.encode import encode\n"
         "from guidestore.flows.encoding.settings import EncodeSettings\n"
-        f"encode(EncodeSettings(store=Path({str(tmp_path / 'store')!r}), cohort='phantom', **{SLIDES!r}))"
+        f"store = EmbeddingStore.open({str(tmp_path / 'store')!r})\n"
+        f"encode(store, EncodeSettings(cohort='phantom', **{SLIDES!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
     wanted = store.snapshot().version + 2 + 3 * seed
@@ -144,9 +151,9 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_codes(encoded: Phanto
     done = store.snapshot()
     bags = len(done.entries(kind="bag"))
     assert 0 < bags < CASES
-    report = encode(EncodeSettings(**common(tmp_path / "store"), **SLIDES))
+    report = encode(EmbeddingStore.open(tmp_path / "store"), EncodeSettings(cohort="phantom", **SLIDES))
     assert (report.encoded, report.existing) == (CASES - bags, bags)
-    snapshot, reference = store.snapshot(), EmbeddingStore.open(encoded.store).snapshot()
+    snapshot, reference = store.snapshot(), encoded.opened.snapshot()
     (key,) = snapshot.code_sets
     for entry in snapshot.code_set_entries(key):
         (bag,), (expected,) = snapshot.bags(key, entry.case_id), reference.bags(key, entry.case_id)
@@ -162,9 +169,11 @@ def test_killed_while_training_and_run_again_gives_the_same_weights_and_codes(en
     add_split(store, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
     settings = Phantom(tmp_path / "store", encoded.images, ()).encode_settings(modality="mri_all", encoder="densenet3d")
     code = (
+        "from guidestore.embeddings.store import EmbeddingStore\n"
         "from guidestore.flows.encoding.encode import encode\n"
         "from guidestore.flows.encoding.settings import EncodeSettings\n"
-        f"encode(EncodeSettings.model_validate_json({settings.model_dump_json()!r}))"
+        f"store = EmbeddingStore.open({str(tmp_path / 'store')!r})\n"
+        f"encode(store, EncodeSettings.model_validate_json({settings.model_dump_json()!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
     while not (checkpoints := list((tmp_path / "store" / "staging").glob("scratch-*/checkpoint.pt"))):
@@ -180,7 +189,7 @@ def test_killed_while_training_and_run_again_gives_the_same_weights_and_codes(en
     epochs = len(load_checkpoint(checkpoints[0])["history"])
     assert epochs >= 3
     seen_epochs: list[int] = []
-    report = encode(settings, lambda what, done, _: seen_epochs.append(done) if "training" in what else None)
+    report = encode(store, settings, lambda what, done, _: seen_epochs.append(done) if "training" in what else None)
     assert min(seen_epochs) == epochs + 1
     assert (report.trained, report.encoded) == (1, CASES)
     assert not checkpoints[0].exists()
@@ -189,7 +198,7 @@ def test_killed_while_training_and_run_again_gives_the_same_weights_and_codes(en
         for root in (tmp_path / "store", encoded.store)
     )
     assert mine.files[0].sha256 == theirs.files[0].sha256
-    snapshot, reference = store.snapshot(), EmbeddingStore.open(encoded.store).snapshot()
+    snapshot, reference = store.snapshot(), encoded.opened.snapshot()
     mine, theirs = (some.codes(some.code_set("phantom/mri_all/densenet3d")) for some in (snapshot, reference))
     assert mine.case_ids == theirs.case_ids
     assert mine.codes_nd.tobytes() == theirs.codes_nd.tobytes()
@@ -207,35 +216,34 @@ def test_other_weights_are_another_code_set_and_never_mix(encoded: Phantom, tmp_
     store = EmbeddingStore.create(root)
     add_radpath(store, "phantom", encoded.images)
     add_split(store, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
-    settings = {**common(root), **SLIDES, "encoder": "test_resnet", "target_mpp": 4.0, "tile_size_px": 64}
-    reports = [encode(EncodeSettings(**settings, weights=files[0]))]
-    reports.append(encode(EncodeSettings(**settings, weights=files[1], pretrained_on="unknown")))
+    settings = {"cohort": "phantom", **SLIDES, "encoder": "test_resnet", "target_mpp": 4.0, "tile_size_px": 64}
+    reports = [encode(store, EncodeSettings(**settings, weights=files[0]))]
+    reports.append(encode(store, EncodeSettings(**settings, weights=files[1], pretrained_on="unknown")))
     assert [report.encoded for report in reports] == [CASES, CASES]
-    assert encode(EncodeSettings(**settings, weights=files[0])).existing == CASES
+    assert encode(store, EncodeSettings(**settings, weights=files[0])).existing == CASES
     keys = [report.code_sets[0] for report in reports]
     assert len({key.encoder_digest for key in keys}) == 2
-    pool = {**common(root), "modality": "histology", "encoder": "mean_pooling", "split": "cv2", "folds": (0,)}
+    pool = {"cohort": "phantom", "modality": "histology", "encoder": "mean_pooling", "split": "cv2", "folds": (0,)}
     with pytest.raises(AmbiguousNameError, match="matches several code sets"):
-        encode(EncodeSettings(**pool, patch_encoder="test_resnet"))
-    pooled = encode(EncodeSettings(**pool, patch_encoder=f"test_resnet@{keys[1].encoder_digest[:12]}"))
+        encode(store, EncodeSettings(**pool, patch_encoder="test_resnet"))
+    pooled = encode(store, EncodeSettings(**pool, patch_encoder=f"test_resnet@{keys[1].encoder_digest[:12]}"))
     assert pooled.encoded == CASES
     with pytest.raises(InvalidInputError, match="has no weights"):
-        encode(EncodeSettings(**{**settings, "encoder": "texture"}, weights=files[0]))
+        encode(store, EncodeSettings(**{**settings, "encoder": "texture"}, weights=files[0]))
     key = f"histology/mean_pooling@{pooled.code_sets[0].encoder_digest[:12]}"
     heads = {"guidance": "ridge", "decoder": "logistic", "permutations": 0}
-    (run, *_) = guide(GuideSettings(**common(root), inferior=key, superior=key, split="cv2", folds=(0,), **heads)).runs[
-        2:
-    ]
+    asked = GuideSettings(cohort="phantom", inferior=key, superior=key, split="cv2", folds=(0,), **heads)
+    run = guide(store, asked).runs[2]
     slide = encoded.images / "Pathology" / "PHANTOM_0004.tiff"
     with pytest.raises(InvalidInputError, match="give that file with --weights"):
-        predict(root, run, files=[slide], weights=files[0])
-    from_pixels = predict(root, run, files=[slide], weights=files[1])
-    stored = predict(root, run, cases=["PHANTOM_0004"])
+        predict(store, run, files=[slide], weights=files[0])
+    from_pixels = predict(store, run, files=[slide], weights=files[1])
+    stored = predict(store, run, cases=["PHANTOM_0004"])
     assert np.array_equal(from_pixels.probabilities_nk, stored.probabilities_nk)
 
 
 def test_bags_beyond_the_memory_for_them_are_read_again(encoded: Phantom, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     whole = BagSource(snapshot, "phantom", "histology", "texture")
     for item in whole.items:
         assert whole.load(item) is whole.load(item)
@@ -254,10 +262,10 @@ def test_a_pseudonymized_cohort_leaves_no_patient_id_in_the_store(encoded: Phant
     root, key = tmp_path / "store", tmp_path / "key"
     store = EmbeddingStore.create(root)
     add_radpath(store, "phantom", images, root=root, key_file=key)
-    settings = {**common(root), **SLIDES, "target_mpp": 4.0}
+    settings = {"cohort": "phantom", **SLIDES, "target_mpp": 4.0}
     with pytest.raises(InvalidInputError, match="--key"):
-        encode(EncodeSettings(**settings))
-    report = encode(EncodeSettings(**settings, key_file=key))
+        encode(store, EncodeSettings(**settings))
+    report = encode(store, EncodeSettings(**settings, key_file=key))
     assert report.encoded == CASES - 1
     (reason,) = report.failed.values()
     assert "PHANTOM" not in reason
@@ -269,7 +277,7 @@ def test_a_pseudonymized_cohort_leaves_no_patient_id_in_the_store(encoded: Phant
 
 
 def test_a_damaged_bag_can_be_dropped_and_encoded_again(phantom: Phantom) -> None:
-    store = EmbeddingStore.open(phantom.store)
+    store = phantom.opened
     key = next(key for key in store.snapshot().code_sets if key.encoder == "texture")
     (whole,) = store.snapshot().bags(key, "PHANTOM_0003")
     entry = next(entry for entry in store.snapshot().code_set_entries(key) if entry.case_id == "PHANTOM_0003")
@@ -280,7 +288,7 @@ def test_a_damaged_bag_can_be_dropped_and_encoded_again(phantom: Phantom) -> Non
     report = fsck(LocalStorage(phantom.store))
     assert [(f.problem, f.case_id) for f in report.findings] == [("damaged", "PHANTOM_0003")]
     assert drop_damaged(store, report) == 1
-    again = encode(EncodeSettings(**common(phantom.store), **SLIDES))
+    again = encode(phantom.opened, EncodeSettings(cohort="phantom", **SLIDES))
     assert (again.encoded, again.existing) == (1, CASES - 1)
     (mended,) = store.snapshot().bags(key, "PHANTOM_0003")
     assert mended.features_nd.tobytes() == whole.features_nd.tobytes()

@@ -30,7 +30,7 @@ from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.models.predict import predict
 from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
 from tests.commandline import guidestore
-from tests.flows.conftest import Phantom, common
+from tests.flows.conftest import Phantom
 
 TARGETS = ("BWV", "RS")
 
@@ -50,8 +50,12 @@ class Skin:
     store: Path
     images: Path
 
+    @property
+    def opened(self) -> EmbeddingStore:
+        return EmbeddingStore.open(self.store)
+
     def settings(self, **values: object) -> EncodeSettings:
-        return EncodeSettings(**{**common(self.store), "modality": "clinical", **values})
+        return EncodeSettings.model_validate({"cohort": "phantom", "modality": "clinical", **values})
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +86,7 @@ def cases_of(store: Path) -> int:
 
 
 def test_each_target_has_its_decoder_and_a_second_run_reads_nothing(skin: Skin) -> None:
-    snapshot = EmbeddingStore.open(skin.store).snapshot()
+    snapshot = skin.opened.snapshot()
     scope = FoldScope.of("phantom", "published", 0)
     (clinical, dermoscopy) = sorted(snapshot.code_sets, key=lambda key: key.modality)
     for key in (clinical, dermoscopy):
@@ -94,16 +98,16 @@ def test_each_target_has_its_decoder_and_a_second_run_reads_nothing(skin: Skin) 
         tensors, entry = snapshot.weights(weights_artifact("decoder", recipe))
         assert tensors["weight"].shape == (2, 288)
         assert entry.meta["config"] == {"name": "linear"}
-    report = encode(skin.settings(encoder="inception_multitask", targets=TARGETS))
+    report = encode(skin.opened, skin.settings(encoder="inception_multitask", targets=TARGETS))
     assert (report.encoded, report.trained, report.images_read) == (0, 0, 0)
 
 
 def test_photographs_are_read_once_for_all_epochs_and_folds(skin: Skin, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = cases_of(skin.store)
     settings = skin.settings(encoder="inception_multitask", targets=("BWV",), photograph_px=80)
-    report = encode(settings)
+    report = encode(skin.opened, settings)
     assert (report.trained, report.encoded, report.images_read) == (1, cases, cases)
-    images, _ = images_of(EmbeddingStore.open(skin.store).snapshot(), "phantom", "clinical")
+    images, _ = images_of(skin.opened.snapshot(), "phantom", "clinical")
     room_for_three = PhotographSource(images, 80, 3 * 80 * 80 * 3)
     for _ in range(2):
         for item in room_for_three.items:
@@ -113,8 +117,9 @@ def test_photographs_are_read_once_for_all_epochs_and_folds(skin: Skin, monkeypa
 
 def test_a_photograph_is_predicted_from_the_trained_codes(skin: Skin) -> None:
     report = guide(
+        skin.opened,
         GuideSettings(
-            **common(skin.store),
+            cohort="phantom",
             inferior="clinical/inception_multitask",
             superior="dermoscopy/inception_multitask",
             targets=("BWV",),
@@ -122,15 +127,15 @@ def test_a_photograph_is_predicted_from_the_trained_codes(skin: Skin) -> None:
             decoder="logistic",
             modes=("as-published",),
             permutations=0,
-        )
+        ),
     )
-    snapshot = EmbeddingStore.open(skin.store).snapshot()
+    snapshot = skin.opened.snapshot()
     rows = {row["run"]: row["row"] for row in snapshot.rows("runs").to_pylist()}
     image = next(row for row in snapshot.rows("images").to_pylist() if row["modality"] == "clinical")
     for row in ("I", "G(I)", "G(I)+I"):
         run = next(run for run in report.runs if rows[run] == row)
-        from_pixels = predict(skin.store, run, files=[Path(image["path"])])
-        stored = predict(skin.store, run, cases=[image["case_id"]])
+        from_pixels = predict(skin.opened, run, files=[Path(image["path"])])
+        stored = predict(skin.opened, run, cases=[image["case_id"]])
         assert np.array_equal(from_pixels.probabilities_nk, stored.probabilities_nk)
 
 
@@ -145,37 +150,37 @@ def test_any_timm_network_encodes_photographs(skin: Skin, tmp_path: Path) -> Non
     for modality in ("clinical", "dermoscopy"):
         done = guidestore(*command, "--modality", modality, "--pretrained-on", "unknown")
         assert f"encoded {cases}, there already 0" in done.stdout, done.stderr
-    snapshot = EmbeddingStore.open(skin.store).snapshot()
+    snapshot = skin.opened.snapshot()
     keys = [key for key in snapshot.code_sets if key.encoder == "test_resnet"]
     assert {(key.kind, str(key.trained_on)) for key in keys} == {("codes", "unknown")}
     codes = {"inferior": "clinical/test_resnet", "superior": "dermoscopy/test_resnet"}
     heads = {"guidance": "ridge", "decoder": "logistic", "permutations": 0, "targets": ("BWV",)}
-    report = guide(GuideSettings(**common(skin.store), **codes, **heads))
-    rows = {row["run"]: row["row"] for row in EmbeddingStore.open(skin.store).snapshot().rows("runs").to_pylist()}
+    report = guide(skin.opened, GuideSettings(cohort="phantom", **codes, **heads))
+    rows = {row["run"]: row["row"] for row in skin.opened.snapshot().rows("runs").to_pylist()}
     run = next(run for run in report.runs if rows[run] == "G(I)+I")
     image = next(row for row in snapshot.rows("images").to_pylist() if row["modality"] == "clinical")
-    from_pixels = predict(skin.store, run, files=[Path(image["path"])], weights=files[0])
-    stored = predict(skin.store, run, cases=[image["case_id"]])
+    from_pixels = predict(skin.opened, run, files=[Path(image["path"])], weights=files[0])
+    stored = predict(skin.opened, run, cases=[image["case_id"]])
     assert np.array_equal(from_pixels.probabilities_nk, stored.probabilities_nk)
     with pytest.raises(InvalidInputError, match="give that file with --weights"):
-        predict(skin.store, run, files=[Path(image["path"])], weights=files[1])
+        predict(skin.opened, run, files=[Path(image["path"])], weights=files[1])
 
 
 def test_an_encoder_of_the_other_pictures_is_refused(skin: Skin, encoded: Phantom) -> None:
     with pytest.raises(InvalidInputError, match="texture takes slides, and the images of modality clinical are photog"):
-        encode(skin.settings(encoder="texture"))
+        encode(skin.opened, skin.settings(encoder="texture"))
     with pytest.raises(InvalidInputError, match="takes photographs, and the images of modality histology are slides"):
-        encode(EncodeSettings(**common(encoded.store), modality="histology", encoder="colour_texture"))
+        encode(encoded.opened, EncodeSettings(cohort="phantom", modality="histology", encoder="colour_texture"))
     with pytest.raises(InvalidInputError, match="densenet3d takes volumes, and the images of modality clinical are ph"):
-        encode(skin.settings(encoder="densenet3d", targets=TARGETS))
+        encode(skin.opened, skin.settings(encoder="densenet3d", targets=TARGETS))
     with pytest.raises(InvalidInputError, match=r"colour_texture takes photographs, .* modality mri_all are volumes"):
-        encode(EncodeSettings(**common(encoded.store), modality="mri_all", encoder="colour_texture"))
+        encode(encoded.opened, EncodeSettings(cohort="phantom", modality="mri_all", encoder="colour_texture"))
 
 
 def test_tiff_files_are_what_openslide_says(encoded: Phantom, skin: Skin, tmp_path: Path) -> None:
-    slides, _ = images_of(EmbeddingStore.open(encoded.store).snapshot(), "phantom", "histology")
-    photographs, _ = images_of(EmbeddingStore.open(skin.store).snapshot(), "phantom", "clinical")
-    volumes, _ = images_of(EmbeddingStore.open(encoded.store).snapshot(), "phantom", "mri_all")
+    slides, _ = images_of(encoded.opened.snapshot(), "phantom", "histology")
+    photographs, _ = images_of(skin.opened.snapshot(), "phantom", "clinical")
+    volumes, _ = images_of(encoded.opened.snapshot(), "phantom", "mri_all")
     assert [kind_of(images).name for images in (slides, photographs, volumes)] == ["tiles", "photographs", "volumes"]
     Image.new("RGB", (90, 80), "red").save(tmp_path / "photograph.tif")
     (file,) = photographs[0].files
@@ -195,7 +200,7 @@ def test_a_broken_photograph_is_quarantined_and_the_others_train(encoded_skin: S
     broken = Path(row["path"])
     broken.write_bytes(broken.read_bytes()[:400].ljust(broken.stat().st_size, b"\0"))
     skin = Skin(tmp_path / "store", images)
-    report = encode(skin.settings(encoder="inception_multitask", targets=TARGETS))
+    report = encode(skin.opened, skin.settings(encoder="inception_multitask", targets=TARGETS))
     assert set(report.failed) == {row["case_id"]}
     assert str(broken) in report.failed[row["case_id"]]
     assert (report.trained, report.encoded) == (1, cases_of(skin.store) - 1)
@@ -207,7 +212,7 @@ def test_a_target_that_cannot_be_learnt_is_named(skin: Skin) -> None:
         InvalidInputError,
         match=r"class \w+ of target \w+ has no train case in phantom/published/0, .* leave the target out \(--target",
     ):
-        encode(skin.settings(encoder="inception_multitask"))
+        encode(skin.opened, skin.settings(encoder="inception_multitask"))
     assert not list(skin.store.glob("staging/scratch-*"))
 
 
@@ -215,17 +220,23 @@ def test_start_weights_are_recorded_and_wrong_ones_refused(skin: Skin, encoded: 
     torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), tmp_path / "other.pth")
     given = {"encoder": "inception_multitask", "targets": TARGETS, "weights": tmp_path / "other.pth"}
     with pytest.raises(InvalidInputError, match=r"other.pth does not fit encoder inception_multitask"):
-        encode(skin.settings(**given))
+        encode(skin.opened, skin.settings(**given))
     torch.manual_seed(0)
     torch.save(timm.create_model("inception_v3", pretrained=False).state_dict(), tmp_path / "start.pth")
-    report = encode(skin.settings(**given | {"weights": tmp_path / "start.pth", "pretrained_on": "unknown"}))
+    report = encode(
+        skin.opened,
+        skin.settings(**given | {"weights": tmp_path / "start.pth", "pretrained_on": "unknown"}),
+    )
     assert report.trained == 1
     assert "what the weights that inception_multitask starts from were trained on is unknown" in report.notes
-    snapshot = EmbeddingStore.open(skin.store).snapshot()
+    snapshot = skin.opened.snapshot()
     started = [
         entry.meta["recipe"]["config"]["start_sha256"]
         for entry in snapshot.entries(kind="weights", encoder="inception_multitask")
     ]
     assert len(set(started)) == 2
     with pytest.raises(InvalidInputError, match="densenet3d is trained from weights of its own"):
-        encode(encoded.encode_settings(modality="mri_t1", encoder="densenet3d", weights=tmp_path / "start.pth"))
+        encode(
+            encoded.opened,
+            encoded.encode_settings(modality="mri_t1", encoder="densenet3d", weights=tmp_path / "start.pth"),
+        )

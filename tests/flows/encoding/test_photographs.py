@@ -14,7 +14,6 @@ from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.models.predict import predict
 from tests.commandline import guidestore
-from tests.flows.conftest import common
 
 
 def test_clinical_photographs_guided_by_dermoscopy(tmp_path: Path) -> None:
@@ -27,20 +26,21 @@ def test_clinical_photographs_guided_by_dermoscopy(tmp_path: Path) -> None:
     assert "1 case left out, whose two photographs are one file: PHANTOM_0009" in made.stderr
     cases = EmbeddingStore.open(root).snapshot().rows("cases").num_rows
     for modality in ("clinical", "dermoscopy"):
-        settings = EncodeSettings(**common(root), modality=modality, encoder="colour_texture")
-        report = encode(settings)
+        settings = EncodeSettings(cohort="phantom", modality=modality, encoder="colour_texture")
+        report = encode(EmbeddingStore.open(root), settings)
         assert (report.encoded, report.images_read, report.failed) == (cases, cases, {})
-        assert encode(settings).images_read == 0
+        assert encode(EmbeddingStore.open(root), settings).images_read == 0
     report = guide(
+        EmbeddingStore.open(root),
         GuideSettings(
-            **common(root),
+            cohort="phantom",
             inferior="clinical/colour_texture",
             superior="dermoscopy/colour_texture",
             targets=("BWV",),
             guidance="ridge",
             decoder="logistic",
             permutations=1,
-        )
+        ),
     )
     snapshot = EmbeddingStore.open(root).snapshot()
     rows = {row["run"]: (row["row"], row["control"]) for row in snapshot.rows("runs").to_pylist()}
@@ -52,7 +52,7 @@ def test_clinical_photographs_guided_by_dermoscopy(tmp_path: Path) -> None:
     assert accuracy["S", ""] > 0.75 > accuracy["G(I)", "shuffled"]
     run = next(run for run in report.runs if rows[run] == ("G(I)+I", ""))
     image = next(row for row in snapshot.rows("images").to_pylist() if row["modality"] == "clinical")
-    from_pixels = predict(root, run, files=[Path(image["path"])])
-    stored = predict(root, run, cases=[image["case_id"]])
+    from_pixels = predict(EmbeddingStore.open(root), run, files=[Path(image["path"])])
+    stored = predict(EmbeddingStore.open(root), run, cases=[image["case_id"]])
     assert np.array_equal(from_pixels.probabilities_nk, stored.probabilities_nk)
     assert from_pixels.probabilities_nk.sum() == pytest.approx(1)

@@ -16,11 +16,11 @@ from guidestore.flows.encoding.import_codes import import_codes
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.results.table import evaluate, find_runs, tabulate
-from tests.flows.conftest import GUIDE, Phantom, common
+from tests.flows.conftest import GUIDE, Phantom
 
 
 def test_every_row_and_control_is_there_with_predictions_of_val_and_test(encoded: Phantom) -> None:
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     runs = snapshot.rows("runs").to_pylist()
     assert {run["run"] for run in runs} == set(encoded.runs)
     plain = sorted((run["mode"], run["row"]) for run in runs if not run["control"])
@@ -37,7 +37,7 @@ def test_every_row_and_control_is_there_with_predictions_of_val_and_test(encoded
 
 
 def test_stored_metrics_follow_from_stored_predictions(encoded: Phantom) -> None:
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     classes, labels = labels_of(snapshot, "phantom", "class")
     metrics = {(r["run"], r["part"], r["metric"]): r["value"] for r in snapshot.rows("metrics").to_pylist()}
     predictions = snapshot.rows("predictions").to_pylist()
@@ -52,36 +52,37 @@ def test_stored_metrics_follow_from_stored_predictions(encoded: Phantom) -> None
 
 
 def test_a_second_guide_trains_nothing(phantom: Phantom) -> None:
-    before = EmbeddingStore.open(phantom.store).snapshot().version
-    report = guide(GuideSettings(**common(phantom.store), **GUIDE))
+    before = phantom.opened.snapshot().version
+    report = guide(phantom.opened, GuideSettings(cohort="phantom", **GUIDE))
     assert (report.trained, report.existing) == (0, len(phantom.runs))
-    assert EmbeddingStore.open(phantom.store).snapshot().version == before
+    assert phantom.opened.snapshot().version == before
 
 
 def test_another_seed_is_another_run(phantom: Phantom) -> None:
     report = guide(
-        GuideSettings(**common(phantom.store), **{**GUIDE, "permutations": 0, "modes": ("matched",)}, seeds=(7,))
+        phantom.opened,
+        GuideSettings(cohort="phantom", **{**GUIDE, "permutations": 0, "modes": ("matched",)}, seeds=(7,)),
     )
     assert report.trained == 5
     assert not set(report.runs) & set(phantom.runs)
 
 
 def test_one_guidance_serves_both_guided_rows_and_both_modes(encoded: Phantom) -> None:
-    runs = EmbeddingStore.open(encoded.store).snapshot().rows("runs").to_pylist()
+    runs = encoded.opened.snapshot().rows("runs").to_pylist()
     used = {json.loads(r["weights"])["guidance"] for r in runs if "G(" in r["row"] and not r["control"]}
     assert len(used) == 1
 
 
 def test_imported_codes_have_no_classifier_and_unknown_targets_are_named(phantom: Phantom, tmp_path: Path) -> None:
-    cases = EmbeddingStore.open(phantom.store).snapshot().rows("cases")["case_id"].to_pylist()
+    cases = phantom.opened.snapshot().rows("cases")["case_id"].to_pylist()
     file = tmp_path / "codes.csv"
     file.write_text("case_id,a,b\n" + "".join(f"{case},{i},{i % 3}\n" for i, case in enumerate(sorted(set(cases)))))
-    import_codes(phantom.store, file, cohort="phantom", modality="clinical", encoder="made")
-    values = {**common(phantom.store), **GUIDE, "superior": "clinical/made", "permutations": 0}
+    import_codes(EmbeddingStore.create(phantom.store), file, cohort="phantom", modality="clinical", encoder="made")
+    values = {"cohort": "phantom", **GUIDE, "superior": "clinical/made", "permutations": 0}
     with pytest.raises(InvalidInputError, match="use --mode matched"):
-        guide(GuideSettings(**{**values, "modes": ("as-published",)}))
+        guide(phantom.opened, GuideSettings(**{**values, "modes": ("as-published",)}))
     with pytest.raises(NotFoundInStoreError, match="no target 'age_group'; it has class"):
-        guide(GuideSettings(**values, targets=("age_group",)))
+        guide(phantom.opened, GuideSettings(**values, targets=("age_group",)))
 
 
 def test_the_table_holds_means_and_deviations_by_target() -> None:
@@ -122,4 +123,7 @@ def test_find_runs_keeps_the_newest_of_equals(encoded: Phantom) -> None:
 
 def test_wrong_parameters_are_refused_in_a_sentence(encoded: Phantom) -> None:
     with pytest.raises(InvalidInputError, match="did you mean 'ridge'"):
-        guide(GuideSettings(**common(encoded.store), **{**GUIDE, "permutations": 0}, guidance="rigde"))
+        guide(
+            encoded.opened,
+            GuideSettings(cohort="phantom", **{**GUIDE, "permutations": 0}, guidance="rigde"),
+        )

@@ -24,7 +24,7 @@ from guidestore.flows.models.export import export_model
 from guidestore.flows.models.exported import ExportedModel
 from guidestore.flows.models.predict import predict
 from tests.commandline import guidestore
-from tests.flows.conftest import Phantom, common
+from tests.flows.conftest import Phantom
 
 IMAGE_TOLERANCE = 1e-5
 """Of a probability from pixels: two runtimes add up float32 in another order. From codes it is 1e-12."""
@@ -54,11 +54,11 @@ def test_a_network_and_its_head_travel(encoded: Phantom, tmp_path: Path) -> None
     from guidestore.encoders.volumes import VolumeSettings, load_volume
 
     run = run_of(encoded.store, "G(I)+I", mode="as-published")
-    exported = export_model(encoded.store, run, tmp_path / "model")
+    exported = export_model(encoded.opened, run, tmp_path / "model")
     names = {"decoder.safetensors", "encoder.onnx", "encoder.safetensors", "guidance.safetensors", "head.onnx"}
     assert {*exported.files} == names | {"README.md"}
     folders = sorted((encoded.images / "Radiology").iterdir())[:3]
-    expected = predict(encoded.store, run, files=folders)
+    expected = predict(encoded.opened, run, files=folders)
 
     model = ExportedModel.open(tmp_path / "model")
     prediction = model.predict(files=folders)
@@ -78,26 +78,26 @@ def test_a_network_and_its_head_travel(encoded: Phantom, tmp_path: Path) -> None
     assert card["test"] == {"scored": True, "looks_after_choosing_on_val": 0}
     assert "resample linearly" in card["preprocessing"][0]
     assert str(encoded.store) not in json.dumps(card)
-    for case in EmbeddingStore.open(encoded.store).snapshot().rows("cases")["case_id"].to_pylist():
+    for case in encoded.opened.snapshot().rows("cases")["case_id"].to_pylist():
         assert case not in json.dumps(card)
 
 
 def test_other_encoders_travel_as_far_as_they_can(phantom: Phantom, tmp_path: Path) -> None:
     """Of a slide the network over its tiles, whose codes guidestore makes; of an encoder without weights the name."""
-    encode(EncodeSettings(**common(phantom.store), modality="mri_all", encoder="first_order"))
-    given = {**common(phantom.store), "modes": ("matched",), "permutations": 0, "folds": (0,), "guidance": "ridge"}
+    encode(phantom.opened, EncodeSettings(cohort="phantom", modality="mri_all", encoder="first_order"))
+    given = {"cohort": "phantom", "modes": ("matched",), "permutations": 0, "folds": (0,), "guidance": "ridge"}
     case = "PHANTOM_0001"
     for inferior, superior, file, note in (
         ("histology/attention_pooling", "mri_all/densenet3d", f"Pathology/{case}.tiff", "patch encoder texture"),
         ("mri_all/first_order", "histology/attention_pooling", f"Radiology/{case}", "encoder first_order is not"),
     ):
-        report = guide(GuideSettings(**given, inferior=inferior, superior=superior))
-        rows = EmbeddingStore.open(phantom.store).snapshot().rows("runs").to_pylist()
+        report = guide(phantom.opened, GuideSettings(**given, inferior=inferior, superior=superior))
+        rows = phantom.opened.snapshot().rows("runs").to_pylist()
         run = next(r["run"] for r in rows if r["run"] in report.runs and r["row"] == "G(I)+I")
-        exported = export_model(phantom.store, run, tmp_path / inferior.partition("/")[2])
+        exported = export_model(phantom.opened, run, tmp_path / inferior.partition("/")[2])
         assert ("encoder.onnx" in exported.files) == inferior.startswith("histology")
         assert any(note in text for text in exported.notes)
-        expected = predict(phantom.store, run, files=[phantom.images / file])
+        expected = predict(phantom.opened, run, files=[phantom.images / file])
         got = ExportedModel.open(exported.folder).predict(files=[phantom.images / file])
         assert got.case_ids == (case,)
         np.testing.assert_allclose(got.probabilities_nk, expected.probabilities_nk, atol=IMAGE_TOLERANCE, rtol=0)
@@ -116,7 +116,7 @@ def test_codes_travel_and_files_are_the_same_each_time(report_store: Path, tmp_p
 
     snapshot = EmbeddingStore.open(report_store).snapshot()
     codes = snapshot.codes(snapshot.code_set("skin/clinical/made"))
-    expected = predict(report_store, run, codes=codes)
+    expected = predict(EmbeddingStore.open(report_store), run, codes=codes)
     given = run_readme(tmp_path / "first", codes=codes.codes_nd)
     np.testing.assert_allclose(given, expected.probabilities_nk, atol=1e-12, rtol=0)
 
@@ -140,17 +140,17 @@ def test_runs_that_cannot_travel_are_refused(
     report_store: Path, tmp_path: Path, row: str, control: str, sentence: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=sentence):
-        export_model(report_store, run_of(report_store, row, control=control), tmp_path / "model")
+        export_model(EmbeddingStore.open(report_store), run_of(report_store, row, control=control), tmp_path / "model")
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("row", ["I", "G(I)"])
 def test_other_rows_travel(report_store: Path, tmp_path: Path, row: str) -> None:
     run = run_of(report_store, row)
-    exported = export_model(report_store, run, tmp_path / "model")
+    exported = export_model(EmbeddingStore.open(report_store), run, tmp_path / "model")
     assert ("guidance.safetensors" in exported.files) == (row == "G(I)")
     codes = CaseCodes(("a", "b"), np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32))
-    expected = predict(report_store, run, codes=codes, encoder="made")
+    expected = predict(EmbeddingStore.open(report_store), run, codes=codes, encoder="made")
     given = ExportedModel.open(exported.folder).predict(codes=codes, encoder="made")
     np.testing.assert_allclose(given.probabilities_nk, expected.probabilities_nk, atol=1e-12, rtol=0)
 
@@ -168,11 +168,11 @@ def test_baselines_travel(report_store: Path, tmp_path: Path) -> None:
     codes = CaseCodes(("a", "b"), np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32))
     for row in ("KD(I)", "GD(I)", "E(I)"):
         run = run_of(root, row)
-        exported = export_model(root, run, tmp_path / row)
+        exported = export_model(EmbeddingStore.open(root), run, tmp_path / row)
         card = ExportedModel.open(exported.folder).card
         assert card["test"] == {"scored": False, "looks_after_choosing_on_val": 0}
         assert "test" not in card["metrics"]
-        expected = predict(root, run, codes=codes, encoder="made").probabilities_nk
+        expected = predict(EmbeddingStore.open(root), run, codes=codes, encoder="made").probabilities_nk
         given = ExportedModel.open(exported.folder).predict(codes=codes, encoder="made").probabilities_nk
         np.testing.assert_allclose(given, expected, atol=1e-12, rtol=0)
 
@@ -190,9 +190,9 @@ def test_train_codes_leave_only_when_they_may(report_store: Path, tmp_path: Path
     with pytest.raises(
         InvalidInputError, match=r"knn and retrieval hold codes of the train cases.*--allow-train-codes"
     ):
-        export_model(root, run, tmp_path / "model")
+        export_model(EmbeddingStore.open(root), run, tmp_path / "model")
     assert not (tmp_path / "model").exists()
-    exported = export_model(root, run, tmp_path / "model", allow_train_codes=True)
+    exported = export_model(EmbeddingStore.open(root), run, tmp_path / "model", allow_train_codes=True)
     assert "treat the folder as patient data" in exported.notes[0]
     assert ExportedModel.open(exported.folder).card["holds_train_codes"] == ["knn", "retrieval"]
 
@@ -200,9 +200,9 @@ def test_train_codes_leave_only_when_they_may(report_store: Path, tmp_path: Path
 def test_a_folder_is_whole_or_refused(report_store: Path, tmp_path: Path) -> None:
     run, folder = run_of(report_store, "I"), tmp_path / "model"
     folder.mkdir()
-    export_model(report_store, run, folder)
+    export_model(EmbeddingStore.open(report_store), run, folder)
     with pytest.raises(InvalidInputError, match="is there already"):
-        export_model(report_store, run, folder)
+        export_model(EmbeddingStore.open(report_store), run, folder)
     codes = CaseCodes(("a",), np.zeros((1, 4), np.float32))
     model = ExportedModel.open(folder)
     for arguments, sentence in (

@@ -26,9 +26,9 @@ from tests.commandline import guidestore
 CASES = 80
 
 
-def settings(root: Path, **values: object) -> Derm7ptSettings:
+def settings(**values: object) -> Derm7ptSettings:
     given = {"seeds": (0, 1), "permutations": 1, "guidance": "ridge", "decoder": "logistic"}
-    return Derm7ptSettings(store=root, cohort="skin", **{**given, **values})
+    return Derm7ptSettings(cohort="skin", **{**given, **values})
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(folder: Path) -> tuple[Path, ExperimentReport]:
     root = folder.parent / "store"
-    return root, run_derm7pt(settings(root, source=folder))
+    return root, run_derm7pt(EmbeddingStore.create(root), settings(source=folder))
 
 
 def test_it_encodes_trains_and_evaluates_all_of_it(done: tuple[Path, ExperimentReport]) -> None:
@@ -123,7 +123,7 @@ def test_a_table_that_contradicts_itself_leaves_no_cohort(
     (broken / "images").symlink_to(folder / "images")
     spoil(broken)
     with pytest.raises(InvalidInputError, match=sentence):
-        run_derm7pt(settings(tmp_path / "store", source=broken))
+        run_derm7pt(EmbeddingStore.create(tmp_path / "store"), settings(source=broken))
     assert EmbeddingStore.open(tmp_path / "store").snapshot().rows("cohorts").num_rows == 0
 
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_done(folder: Path, tmp_pat
         if file.relative_to(broken / "images").as_posix().lower() == spoilt["clinic"].lower()
     )  # fmt: skip
     photograph.write_bytes(photograph.read_bytes()[:500])
-    report = run_derm7pt(settings(tmp_path / "store", source=broken, seeds=(0,)))
+    report = run_derm7pt(EmbeddingStore.create(tmp_path / "store"), settings(source=broken, seeds=(0,)))
     notes = "\n".join(report.notes)
     assert "task STR is left out: no train case is labelled REG or IR" in notes
     assert f"listed by a row before: {spoilt_name(broken, test[1])}" in notes
@@ -168,11 +168,14 @@ def spoilt_name(folder: Path, row: int) -> str:
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundInStoreError, match="there is no guidestore"):
-        run_derm7pt(settings(tmp_path / "store"))
-    with pytest.raises(InvalidInputError, match="--source"):
-        run_derm7pt(settings(tmp_path / "store", source=tmp_path / "nowhere"))
+    asked = ("experiment", "derm7pt", "skin", "--store", tmp_path / "store")
+    no_store = guidestore(*asked)
+    assert (no_store.returncode, "there is no guidestore" in no_store.stderr) == (3, True)
+    no_folder = guidestore(*asked, "--source", tmp_path / "nowhere")
+    assert (no_folder.returncode, no_folder.stderr.count("\n")) == (2, 1)
+    assert "source = " in no_folder.stderr
+    assert "does not point to a directory" in no_folder.stderr
     assert not (tmp_path / "store").exists()
     EmbeddingStore.create(tmp_path / "store")
     with pytest.raises(NotFoundInStoreError, match="--source"):
-        run_derm7pt(settings(tmp_path / "store"))
+        run_derm7pt(EmbeddingStore.create(tmp_path / "store"), settings())

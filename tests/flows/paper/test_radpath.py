@@ -25,9 +25,9 @@ from tests.commandline import guidestore
 from tests.flows.conftest import CASES, Phantom
 
 
-def settings(root: Path, **values: object) -> RadPathSettings:
+def settings(**values: object) -> RadPathSettings:
     given = {"inputs": ("mri_t1", "mri_all"), "splits": 1, "tile_size_px": 128, "target_mpp": 2.0, "permutations": 1}
-    return RadPathSettings(store=root, cohort="phantom", **{**given, **values})
+    return RadPathSettings(cohort="phantom", **{**given, **values})
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def folder(encoded: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(folder: Path) -> tuple[Path, ExperimentReport]:
     root = folder.parent / "store"
-    return root, run_radpath(settings(root, source=folder))
+    return root, run_radpath(EmbeddingStore.create(root), settings(source=folder))
 
 
 def test_it_trains_and_evaluates_all_of_it(done: tuple[Path, ExperimentReport]) -> None:
@@ -73,7 +73,7 @@ def test_it_trains_and_evaluates_all_of_it(done: tuple[Path, ExperimentReport]) 
 
 def test_run_again_it_reads_and_trains_nothing(done: tuple[Path, ExperimentReport]) -> None:
     root, report = done
-    again = run_radpath(settings(root))
+    again = run_radpath(EmbeddingStore.create(root), settings())
     assert (again.encoded, again.trained, again.images_read) == (0, 0, 0)
     assert again.runs == report.runs
     assert again.table == report.table
@@ -114,20 +114,23 @@ def test_it_is_written_as_markdown_csv_and_a_figure(done: tuple[Path, Experiment
 
 
 def test_what_is_missing_is_said(encoded: Phantom, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundInStoreError, match="there is no guidestore"):
-        run_radpath(settings(tmp_path / "store"))
-    with pytest.raises(InvalidInputError, match="--source"):
-        run_radpath(settings(tmp_path / "store", source=tmp_path / "nowhere"))
+    asked = ("experiment", "radpath", "phantom", "--store", tmp_path / "store")
+    no_store = guidestore(*asked)
+    assert (no_store.returncode, "there is no guidestore" in no_store.stderr) == (3, True)
+    no_folder = guidestore(*asked, "--source", tmp_path / "nowhere")
+    assert (no_folder.returncode, no_folder.stderr.count("\n")) == (2, 1)
+    assert "source = " in no_folder.stderr
+    assert "does not point to a directory" in no_folder.stderr
     assert not (tmp_path / "store").exists()
     EmbeddingStore.create(tmp_path / "store")
     with pytest.raises(NotFoundInStoreError, match="--source"):
-        run_radpath(settings(tmp_path / "store"))
+        run_radpath(EmbeddingStore.create(tmp_path / "store"), settings())
     images = tmp_path / "images"
     shutil.copytree(encoded.images, images)
     for file in images.glob("Radiology/*/*.nii.gz"):
         file.unlink()
     with pytest.raises(InvalidInputError, match="has no images of mri_t1, mri_all"):
-        run_radpath(settings(tmp_path / "store", source=images))
+        run_radpath(EmbeddingStore.create(tmp_path / "store"), settings(source=images))
 
 
 @pytest.mark.slow
@@ -139,9 +142,7 @@ def test_the_whole_table_on_a_phantom_takes_under_15_minutes(tmp_path: Path) -> 
 
     generate_phantom(tmp_path / "images", cases=80, seed=11)
     start = time.monotonic()
-    report = run_radpath(
-        RadPathSettings(store=tmp_path / "store", cohort="phantom", source=tmp_path / "images", splits=2)
-    )
+    report = run_radpath(RadPathSettings(cohort="phantom", source=tmp_path / "images", splits=2))
     assert time.monotonic() - start < 15 * 60
     assert len(report.table.columns) == 5
     assert all(cell is not None and cell.n in (2, 10) for cells in report.table.rows.values() for cell in cells)

@@ -19,12 +19,12 @@ from guidestore.flows.sweeps.file import read_sweep
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.two_sweeps import compare_sweeps
 from tests.commandline import guidestore
-from tests.flows.conftest import GUIDE, Phantom, common
+from tests.flows.conftest import GUIDE, Phantom
 from tests.report_store import make_store
 
 
 def run_of(phantom: Phantom, row: str, control: str = "", mode: str = "matched") -> str:
-    rows = EmbeddingStore.open(phantom.store).snapshot().rows("runs").to_pylist()
+    rows = phantom.opened.snapshot().rows("runs").to_pylist()
     wanted = (row, control, mode)
     return next(found["run"] for found in rows if (found["row"], found["control"], found["mode"]) == wanted)
 
@@ -32,7 +32,7 @@ def run_of(phantom: Phantom, row: str, control: str = "", mode: str = "matched")
 def test_the_figures_are_those_that_are_stored(encoded: Phantom) -> None:
     a, b = run_of(encoded, "I"), run_of(encoded, "S")
     found = compare_runs(encoded.store, a[:12], b)
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     metrics = {
         (row["run"], row["metric"]): row["value"]
         for row in snapshot.rows("metrics").to_pylist()
@@ -74,7 +74,7 @@ def test_runs_that_are_no_pair_are_refused(phantom: Phantom) -> None:
         compare_runs(phantom.store, a, a[:10])
     with pytest.raises(NotFoundInStoreError, match="no run"):
         compare_runs(phantom.store, a, "champion")
-    store = EmbeddingStore.open(phantom.store)
+    store = phantom.opened
     codes = store.snapshot().codes(store.snapshot().code_set("phantom/mri_all/densenet3d"))
     file = Path(phantom.store).parent / "codes.csv"
     header = "case_id," + ",".join(f"c{i}" for i in range(codes.codes_nd.shape[1]))
@@ -83,12 +83,13 @@ def test_runs_that_are_no_pair_are_refused(phantom: Phantom) -> None:
     imported = ("--cohort", "phantom", "--modality", "mri_all", "--encoder", "mine", "--store", phantom.store)
     assert guidestore("import", file, *imported).returncode == 0
     other = guide(
+        phantom.opened,
         GuideSettings(
-            **common(phantom.store),
+            cohort="phantom",
             **{**GUIDE, "inferior": "mri_all/mine", "superior": "mri_all/mine", "folds": (1,), "modes": ("matched",)},
             guidance="ridge",
             decoder="logistic",
-        )
+        ),
     )
     with pytest.raises(InvalidInputError, match="0 test cases in common"):
         compare_runs(phantom.store, a, other.runs[2])
@@ -96,27 +97,34 @@ def test_runs_that_are_no_pair_are_refused(phantom: Phantom) -> None:
 
 def _import_noisy(phantom: Phantom, version: str, noise: float) -> str:
     """mri_all's codes of fold 0 under the name noisy, with noise; their digest."""
-    snapshot = EmbeddingStore.open(phantom.store).snapshot()
+    snapshot = phantom.opened.snapshot()
     codes = snapshot.codes(snapshot.code_set("phantom/mri_all/densenet3d"))
     noisy_nd = codes.codes_nd + noise * np.random.default_rng(0).normal(size=codes.codes_nd.shape)
     file = phantom.store.parent / f"noisy{version}.npz"
     np.savez(file, case_id=np.array(codes.case_ids), codes=noisy_nd.astype(np.float32))
-    report = import_codes(phantom.store, file, cohort="phantom", modality="mri_all", encoder="noisy", version=version)
+    report = import_codes(
+        phantom.opened,
+        file,
+        cohort="phantom",
+        modality="mri_all",
+        encoder="noisy",
+        version=version,
+    )
     return report.code_set.encoder_digest[:12]
 
 
 def test_two_snapshots_are_compared_head_by_head(phantom: Phantom) -> None:
     """The same heads on a second version of an encoder, whose codes are noise."""
-    store = EmbeddingStore.open(phantom.store)
+    store = phantom.opened
     before = store.snapshot().version
     store.tag("before")
-    settings = {**common(phantom.store), **GUIDE, "modes": ("matched",), "guidance": "ridge", "decoder": "logistic"}
+    settings = {"cohort": "phantom", **GUIDE, "modes": ("matched",), "guidance": "ridge", "decoder": "logistic"}
     first, second = (_import_noisy(phantom, version, noise) for version, noise in (("1", 0.0), ("2", 1e4)))
     with pytest.raises(InvalidInputError, match=r"no head was trained anew .* are the same runs in both"):
         compare_snapshots(phantom.store, before, store.snapshot().version)
-    guide(GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{first}"}))
+    guide(store, GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{first}"}))
     middle = store.snapshot().version
-    guide(GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{second}"}))
+    guide(store, GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{second}"}))
     found = compare_snapshots(phantom.store, middle, store.snapshot().version)
     rows = {row["row"]: row for row in found.rows}
     assert rows.keys() == {"S+I", "S", "I", "G(I)", "G(I)+I", "G(I), shuffled pairs", "G(I)+I, shuffled pairs"}

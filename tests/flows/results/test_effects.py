@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.runs import RunPredictions
-from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.effects import effects_of, row_effects, spread
 from guidestore.flows.results.predictions import load_predictions
 from guidestore.flows.results.table import evaluate
@@ -165,7 +164,7 @@ def test_spread_is_what_tables_print() -> None:
 
 
 def test_stored_predictions_come_back_as_they_were_stored(encoded: Phantom) -> None:
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     facts = snapshot.rows("runs").to_pylist()
     found = load_predictions(snapshot, facts)
     assert found.keys() == set(encoded.runs)
@@ -185,7 +184,7 @@ def test_the_table_of_stored_runs_carries_them(encoded: Phantom) -> None:
     found = evaluate(encoded.store, encoded.runs)
     places = [(effect.mode, effect.row) for effect in found.effects]
     assert places == [(mode, row) for mode in ("as-published", "matched") for row in ("G(I)", "G(I)+I")]
-    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    snapshot = encoded.opened.snapshot()
     again = effects_of(snapshot, snapshot.rows("runs").to_pylist())
     assert {effect.as_row()["gain_over_i"] for effect in again} == {e.as_row()["gain_over_i"] for e in found.effects}
     means = {(row.mode, row.row, row.control): row.mean["balanced_accuracy"] for row in found.rows}

@@ -35,11 +35,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     codes_nd = np.eye(3, 6)[classes] + 0.1 * rng.normal(size=(len(CASES), 6))
     header = ["case_id", *(f"c{d}" for d in range(6))]
 
+    to_fill = EmbeddingStore.create(store)
+
     def add(encoder: str, values_nd: np.ndarray, version: str, trained_on: str) -> None:
         file = write(folder / "codes.csv", header, [[c, *v] for c, v in zip(CASES, values_nd.tolist(), strict=True)])
         scope = FoldScope.parse(trained_on)
         import_codes(
-            store, file, cohort="skin", modality="clinical", encoder=encoder, version=version, trained_on=scope
+            to_fill,
+            file,
+            cohort="skin",
+            modality="clinical",
+            encoder=encoder,
+            version=version,
+            trained_on=scope,
         )
 
     add("made", codes_nd, "1", "none")

@@ -24,6 +24,7 @@ import yaml
 from prefect.states import Failed
 
 from guidestore.embeddings.errors import InvalidInputError, StorageError
+from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.engine.running import may_pass, without_paths
 from guidestore.flows.serving.serve import DEPLOYMENTS, deployments
 from guidestore.flows.paper.settings import Derm7ptSettings, RadPathSettings
@@ -39,13 +40,13 @@ for entry in yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]:
     found[entry["name"]] = flow.name
     if entry["name"] == "encode":
         given = parameters["settings"].model_dump(include=set(EncodeSettings.model_fields))
-        validated(EncodeSettings, store=".", **given)
+        validated(EncodeSettings, **given)
     if entry["name"] == "experiment":
         given = parameters["settings"].model_dump(exclude={"table"})
-        validated(RadPathSettings, store=".", **given)
-        validated(Derm7ptSettings, store=".", **given)
+        validated(RadPathSettings, **given)
+        validated(Derm7ptSettings, **given)
 served = {}
-for one in deployments(Path(sys.argv[1])):
+for one in deployments(EmbeddingStore.open(sys.argv[1]).snapshot()):
     schema = one._parameter_openapi_schema.model_dump()
     served[one.name] = {"entrypoint": one.entrypoint, "schema": schema, "parameters": one.parameters}
 words = without_paths(sys.argv[2])

@@ -22,6 +22,7 @@ from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.plan import plan_sweep
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import run_sweep
+from guidestore.flows.work.stores import opened
 from tests.commandline import guidestore
 from tests.report_store import make_store
 
@@ -55,13 +56,13 @@ def stored_runs(root: Path) -> list[dict]:
 
 
 def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
-    plan = plan_sweep(store, sweep())
+    plan = plan_sweep(EmbeddingStore.open(store), sweep())
     assert (len(plan.runs), plan.missing) == (PLANNED, PLANNED)
     # G sees pairs, not labels, so budgets and targets share it: G x seeds x (true, shuffled).
     assert plan.guidance_fits == 2 * 2 * 2
     assert plan.decoder_fits == 2 * 2 * 2 * (2 * 3 + 2 * 2 * 2)
     assert plan.seconds > 0
-    report = run_sweep(store, sweep())
+    report = run_sweep(EmbeddingStore.open(store), sweep())
     assert (report.trained, report.existing, report.diverged) == (PLANNED, 0, 0)
     runs = stored_runs(store)
     assert sorted(run["run"] for run in runs) == sorted(plan.runs)
@@ -69,9 +70,9 @@ def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
     assert {run["n_train"] for run in runs if json.loads(run["settings"])["labelled"] == 20} == {20}
     g = {json.loads(run["weights"])["guidance"] for run in runs if "G(" in run["row"]}
     assert len(g) == 2 * 2 * 2
-    again = run_sweep(store, sweep())
+    again = run_sweep(EmbeddingStore.open(store), sweep())
     assert (again.trained, again.existing) == (0, PLANNED)
-    assert plan_sweep(store, sweep()).missing == 0
+    assert plan_sweep(EmbeddingStore.open(store), sweep()).missing == 0
     ranked = rank_sweep(store, sweep())
     assert len(ranked) == 2 * 2 * 2 * 2 * 2  # targets, budgets, G, decoders, guided rows
     scores = [one.effect.score.value for one in ranked if one.effect.score]
@@ -83,29 +84,30 @@ def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
 def test_what_another_command_trained_is_not_trained_again(store: Path) -> None:
     one = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=0)
     guide(
+        EmbeddingStore.open(store),
         GuideSettings(
-            store=store, cohort="skin", targets=("PIG",), inferior="clinical/made", superior="dermoscopy/made",
+            cohort="skin", targets=("PIG",), inferior="clinical/made", superior="dermoscopy/made",
             guidance="ridge", decoder="logistic", permutations=1,
         )
     )  # fmt: skip
-    assert plan_sweep(store, one).missing == 0
+    assert plan_sweep(EmbeddingStore.open(store), one).missing == 0
     wider = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=[0, 1])
-    assert plan_sweep(store, wider).missing == 7
-    assert run_sweep(store, wider).trained == 7
+    assert plan_sweep(EmbeddingStore.open(store), wider).missing == 7
+    assert run_sweep(EmbeddingStore.open(store), wider).trained == 7
 
 
 def test_yesterdays_sweep_on_new_codes_reuses_what_did_not_change(store: Path) -> None:
     one = sweep(targets=["PIG"], guidance="ridge", decoder="logistic", labelled="all", seeds=0)
-    run_sweep(store, one)
+    run_sweep(EmbeddingStore.open(store), one)
     rows = EmbeddingStore.open(store).snapshot().rows("labels", cohort="skin").to_pylist()
     train = next(row for row in rows if row["target"] == "PIG" and row["case_id"] == "lesion-000")
     changed = {**train, "class": "present" if train["class"] == "absent" else "absent"}
     with EmbeddingStore.open(store).begin("a label is corrected") as transaction:
         transaction.write_rows("labels", [changed], cohort="skin")
-    assert plan_sweep(store, one).missing == 7
-    assert plan_sweep(store, one.model_copy(update={"targets": ("DIAG",)})).missing == 7
+    assert plan_sweep(EmbeddingStore.open(store), one).missing == 7
+    assert plan_sweep(EmbeddingStore.open(store), one.model_copy(update={"targets": ("DIAG",)})).missing == 7
     before = EmbeddingStore.open(store).snapshot().version - 1
-    assert plan_sweep(store, one.model_copy(update={"at": before})).missing == 0
+    assert plan_sweep(EmbeddingStore.open(store), one.model_copy(update={"at": before})).missing == 0
 
 
 def test_the_commands_plan_run_show_and_count_looks(store: Path, tmp_path: Path) -> None:
@@ -153,7 +155,7 @@ def test_what_cannot_be_planned_is_a_sentence(
     store: Path, changes: dict, error: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
-        plan_sweep(store, sweep(**changes))
+        plan_sweep(EmbeddingStore.open(store), sweep(**changes))
     assert not stored_runs(store)
 
 
@@ -165,7 +167,7 @@ def test_a_sweep_without_runs_says_so(store: Path) -> None:
 def test_a_head_that_diverges_is_marked_and_harms_no_other(store: Path) -> None:
     wild = {"name": "autoencoder", "hidden": [[8]], "standardise": False, "epochs": 20, "learning_rate": [0.01, 1e6]}
     mixed = sweep(targets="PIG", guidance=[wild], decoder="logistic", labelled="all", seeds=0)
-    report = run_sweep(store, mixed)
+    report = run_sweep(EmbeddingStore.open(store), mixed)
     assert report.diverged == 4
     runs = stored_runs(store)
     assert {run["guidance"] for run in runs if run["status"] == "diverged"} == {
@@ -178,9 +180,9 @@ def test_a_head_that_diverges_is_marked_and_harms_no_other(store: Path) -> None:
 def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> None:
     """T(I) with shuffled pairs and self-training, at two budgets; run again, nothing is trained."""
     taught = sweep(targets="PIG", guidance=[], students=["ridge"], seeds=0, labelled=[12, "all"], permutations=2)
-    report = run_sweep(store, taught)
+    report = run_sweep(EmbeddingStore.open(store), taught)
     assert report.trained == 2 * (4 + 2 + 1)
-    assert run_sweep(store, taught).trained == 0
+    assert run_sweep(EmbeddingStore.open(store), taught).trained == 0
     runs = stored_runs(store)
     assert {(run["row"], run["control"]) for run in runs} == {
         *((row, "") for row in ("S+I", "S", "I", "T(I)")),
@@ -190,9 +192,9 @@ def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> 
     assert [one.effect.row for one in ranked] == ["T(I)", "T(I)"]
     assert all(one.effect.effect and one.effect.effect.gain_over_self_training for one in ranked)
     with pytest.raises(InvalidInputError, match="asks for 0 heads: it has neither guidance"):
-        plan_sweep(store, sweep(guidance=[], students=[]))
+        plan_sweep(EmbeddingStore.open(store), sweep(guidance=[], students=[]))
     with pytest.raises(InvalidInputError, match="did you mean 'ridge'"):
-        plan_sweep(store, sweep(students="rigde"))
+        plan_sweep(EmbeddingStore.open(store), sweep(students="rigde"))
 
 
 def parts_of(root: Path, kind: str) -> dict[str, set[str]]:
@@ -205,7 +207,8 @@ def parts_of(root: Path, kind: str) -> dict[str, set[str]]:
 
 def test_test_is_scored_for_the_chosen_and_what_they_are_compared_with(store: Path) -> None:
     one = sweep(targets="PIG", decoder="logistic", labelled="all")
-    run_sweep(store, one)
+    with opened(store) as to_fill:
+        run_sweep(to_fill, one)
     for kind in ("metrics", "predictions"):
         assert set().union(*parts_of(store, kind).values()) == {"val"}
     assert "has no" not in guidestore("sql", "FROM metrics WHERE part = 'test'", "--store", store).stderr
@@ -245,10 +248,10 @@ def test_scored_later_is_as_if_scored_at_once(store: Path, tmp_path: Path) -> No
     }  # fmt: skip
     (tmp_path / "other").mkdir()
     other = make_store(tmp_path / "other", targets=())
-    guide(GuideSettings(store=other, **settings))  # pyright: ignore[reportArgumentType]
+    guide(EmbeddingStore.open(other), GuideSettings(**settings))  # pyright: ignore[reportArgumentType]
     one = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=0)
-    run_sweep(store, one)
-    guide(GuideSettings(store=store, **settings))  # pyright: ignore[reportArgumentType]
+    run_sweep(EmbeddingStore.open(store), one)
+    guide(EmbeddingStore.open(store), GuideSettings(**settings))  # pyright: ignore[reportArgumentType]
 
     def rows(root: Path, kind: str) -> list[dict]:
         found = EmbeddingStore.open(root).snapshot().rows(kind).to_pylist()
@@ -265,22 +268,23 @@ def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> Non
         baselines=["KD(I)", "GD(I)", "E(I)"], students={"name": "ridge", "guidance": "linear"},
     )  # fmt: skip
     alone = sweep(targets="PIG", guidance=[], students="ridge", labelled="all", seeds=0)
-    assert (plan_sweep(store, alone).missing, run_sweep(store, alone).trained) == (6, 6)
-    report = run_sweep(store, one)
+    assert plan_sweep(EmbeddingStore.open(store), alone).missing == 6
+    assert run_sweep(EmbeddingStore.open(store), alone).trained == 6
+    report = run_sweep(EmbeddingStore.open(store), one)
     assert report.existing == 3  # S+I, S and I of the student are the same without G
     # Per decoder: rows, guided ones shuffled, E(I); of the mlp KD(I) and GD(I) too; the student's own rows.
     assert report.trained == 2 * (5 + 2 + 2) + 4 + 3
     assert report.notes == ["KD(I) and GD(I) distil into an mlp, so they are left out with decoder logistic"]
-    assert run_sweep(store, one).trained == 0
+    assert run_sweep(EmbeddingStore.open(store), one).trained == 0
     ranked = rank_sweep(store, one, chosen=100)
     heads = {(one.effect.row, one.effect.guidance) for one in ranked}
     assert heads >= {("KD(I)", ""), ("GD(I)", ""), ("E(I)", "ridge"), ("T(I)", "label_transfer(guidance=linear)")}
     assert all(one.test and one.test.effect for one in ranked)
-    plan = plan_sweep(store, one.model_copy(update={"seeds": (5,)}))
+    plan = plan_sweep(EmbeddingStore.open(store), one.model_copy(update={"seeds": (5,)}))
     assert plan.student_fits == 6
     assert plan.seconds > 0
     with pytest.raises(InvalidInputError, match=r"did you mean 'KD\(I\)'"):
-        plan_sweep(store, sweep(baselines="KD(i)"))
+        plan_sweep(EmbeddingStore.open(store), sweep(baselines="KD(i)"))
 
 
 def test_fusions_are_a_part_of_the_grid(store: Path) -> None:
@@ -289,17 +293,17 @@ def test_fusions_are_a_part_of_the_grid(store: Path) -> None:
         targets="PIG", guidance="ridge", decoder=["logistic", "prototype"], labelled="all", seeds=0,
         fusion=["concatenation", "late", {"name": "gated", "epochs": 20}],
     )  # fmt: skip
-    report = run_sweep(store, one)
+    report = run_sweep(EmbeddingStore.open(store), one)
     # Per decoder: S, I, G(I) and its control; of each fusion S+I, G(I)+I and its control.
     assert report.trained == 2 * (4 + 3 * 3)
-    assert run_sweep(store, one).trained == 0
+    assert run_sweep(EmbeddingStore.open(store), one).trained == 0
     decoders = {run["decoder"] for run in stored_runs(store) if run["row"] == "G(I)+I"}
     assert {"logistic", "logistic, fusion=late", "prototype, fusion=gated(epochs=20)"} <= decoders
     ranked = rank_sweep(store, one, chosen=100)
     assert len(ranked) == 2 * 4
     assert all(one.test and one.test.effect for one in ranked)
     with pytest.raises(InvalidInputError, match="did you mean 'gated'"):
-        plan_sweep(store, sweep(fusion="gate"))
+        plan_sweep(EmbeddingStore.open(store), sweep(fusion="gate"))
 
 
 def test_each_guidance_is_fitted_once_for_all_decoders_targets_and_budgets(
@@ -311,10 +315,10 @@ def test_each_guidance_is_fitted_once_for_all_decoders_targets_and_budgets(
     fit = Ridge.fit
     monkeypatch.setattr(Ridge, "fit", lambda self, *codes, **more: fits.append(1) or fit(self, *codes, **more))
     one = sweep(guidance="ridge", decoder=["logistic", "prototype", "knn"], seeds=[0, 1])
-    plan = plan_sweep(store, one)
+    plan = plan_sweep(EmbeddingStore.open(store), one)
     assert plan.guidance_fits == 2 * 2  # seeds x (true, shuffled)
     fits.clear()
-    run_sweep(store, one)
+    run_sweep(EmbeddingStore.open(store), one)
     assert len(fits) == 4
 
 
@@ -362,9 +366,10 @@ def test_a_superior_modality_that_many_lack_is_said(store: Path) -> None:
         for case, code in zip(codes.case_ids, codes.codes_nd.tolist(), strict=True)
     ]
     half.write_text("\n".join(["case_id," + ",".join(f"c{d}" for d in range(codes.codes_nd.shape[1])), *lines[::2]]))
-    import_codes(store, half, cohort="skin", modality="dermoscopy", encoder="half")
+    import_codes(EmbeddingStore.create(store), half, cohort="skin", modality="dermoscopy", encoder="half")
     report = run_sweep(
-        store, sweep(targets="PIG", superior="dermoscopy/half", guidance="ridge", labelled="all", seeds=0)
+        EmbeddingStore.open(store),
+        sweep(targets="PIG", superior="dermoscopy/half", guidance="ridge", labelled="all", seeds=0),
     )
     assert any("18 of 36 train cases" in note and "G learns from the 18 pairs" in note for note in report.notes)
     assert report.trained
@@ -398,7 +403,7 @@ def test_killed_it_trains_only_what_is_missing(store: Path, tmp_path: Path) -> N
     survived = len(stored_runs(store))
     total = 12 * 2 * 7
     assert 0 < survived <= total
-    report = run_sweep(store, sweep(**{**grid, "name": "s"}))
+    report = run_sweep(EmbeddingStore.open(store), sweep(**{**grid, "name": "s"}))
     assert report.trained == total - survived
     runs = [run["run"] for run in stored_runs(store)]
     assert len(runs) == len(set(runs)) == total

@@ -1,0 +1,34 @@
+"""Where flows open a store by its place: commands and forms do, functions are given a store or a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from guidestore.embeddings.store import EmbeddingStore
+
+
+@contextmanager
+def opened(place: Path | str, *, create: bool = False) -> Iterator[EmbeddingStore]:
+    """The store at a place. When the block ends, its index is brought up to date if commits were made.
+
+    After an error too: what was committed before it can be queried. create: where there is no store, an empty one is
+    made. Raises GuidestoreError.
+    """
+    store = (EmbeddingStore.create if create else EmbeddingStore.open)(place)
+    head = store.log.head
+    try:
+        yield store
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to tell
+            _index(store, head)
+        raise
+    _index(store, head)
+
+
+def _index(store: EmbeddingStore, head: int) -> None:
+    if store.log.refresh() != head:
+        from guidestore.warehouse.indexer import build_index  # DuckDB loads with it
+
+        build_index(store)
