@@ -53,7 +53,7 @@ def doctor(store: Store = STORE) -> None:
     show_rows(rows, ["what", "state"], "table")
 
 
-def examined(store: Path) -> Iterator[tuple[str, str]]:
+def examined(store: str) -> Iterator[tuple[str, str]]:
     """What was looked at, and the state it is in."""
     with ExitStack() as stack:
         devices, api = (stack.enter_context(_asked(code)) for code in (_DEVICES, _PREFECT_API))
@@ -135,11 +135,13 @@ def _server(api_url: str) -> str:
     return f"{place} answers" if code == httpx.codes.OK else f"{place} answers with {code}"
 
 
-def _store(root: Path) -> str:
+def _store(root: str) -> str:
     from guidestore.embeddings.store import FORMAT, EmbeddingStore
     from guidestore.warehouse.catalog import head, lag
 
     code_sets = len(EmbeddingStore.open(root).snapshot().code_sets)
     behind = lag(root)
     index = f"is {behind} commits behind: run `guidestore index`" if behind else "is up to date"
-    return f"{root.absolute().name}, format {FORMAT}, {head(root)} commits, {code_sets} code sets; its index {index}"
+    return (
+        f"{Path(root).absolute().name}, format {FORMAT}, {head(root)} commits, {code_sets} code sets; its index {index}"
+    )
