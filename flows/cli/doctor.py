@@ -57,7 +57,7 @@ def examined(store: str) -> Iterator[tuple[str, str]]:
     """What was looked at, and the state it is in."""
     with ExitStack() as stack:
         devices, api = (stack.enter_context(_asked(code)) for code in (_DEVICES, _PREFECT_API))
-        yield "guidestore", version()
+        yield "guidestore", version() or "run from a folder, not installed"
         yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
         installed = {name: version(name) for name in PACKAGES}
         yield "packages", ", ".join(f"{name} {number}" for name, number in installed.items() if number)
