@@ -9,7 +9,8 @@ import numpy as np
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.encoding.import_codes import import_codes
-from guidestore.warehouse.cohorts.manifest import add_manifest
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.manifest import Manifest
 from tests.commandline import guidestore
 
 CASES = 90
@@ -43,14 +44,16 @@ def make_store(folder: Path, *, targets: tuple[str, ...] = tuple(CLASSES)) -> Pa
         for k in (len(names),)
     }
     parts = [("train", "train", "test", "test", "val")[case % 5] for case in range(CASES)]
-    add_manifest(
+    add_layout(
         EmbeddingStore.open(store),
         "skin",
-        labels=write(folder / "labels.csv", ["case_id", *labels], zip(ids, *labels.values(), strict=True)),
-        splits=write(
-            folder / "splits.csv",
-            ["case_id", "split", "fold", "part"],
-            ([case, "official", 0, part] for case, part in zip(ids, parts, strict=True)),
+        Manifest(
+            labels=write(folder / "labels.csv", ["case_id", *labels], zip(ids, *labels.values(), strict=True)),
+            splits=write(
+                folder / "splits.csv",
+                ["case_id", "split", "fold", "part"],
+                ([case, "official", 0, part] for case, part in zip(ids, parts, strict=True)),
+            ),
         ),
     )
     for target in targets:

@@ -2,158 +2,80 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.cli.options import STORE, Format, Store, Target
 
 if TYPE_CHECKING:
     from guidestore.warehouse.cohorts.cohort import CohortReport
+    from guidestore.warehouse.cohorts.layout import Layout
 
 app = typer.Typer(help="Cohorts: named sets of cases with images, labels and splits.", no_args_is_help=True)
-add_app = typer.Typer(help="Add a cohort, or more of one, from files.", no_args_is_help=True)
-app.add_typer(add_app, name="add")
 
 
-def _report_cohort(store: str, report: CohortReport) -> None:
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.warehouse.indexer import build_index
+class LayoutGroup(TyperGroup):
+    """A command for each layout, made of the fields of the layout's class when it is asked for."""
 
-    build_index(EmbeddingStore.open(store))
+    def list_commands(self, ctx: Any) -> list[str]:
+        from guidestore.warehouse.cohorts.layout import LAYOUTS
+
+        return list(LAYOUTS.names())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        from guidestore.warehouse.cohorts.layout import LAYOUTS
+
+        return _layout_command(LAYOUTS.load(cmd_name)) if cmd_name in LAYOUTS else None
+
+
+app.add_typer(
+    typer.Typer(cls=LayoutGroup, help="Add a cohort, or more of one, from files.", no_args_is_help=True), name="add"
+)
+
+
+def _layout_command(layout: type[Layout]) -> Any:
+    def add(name: str, store: str, **given: Any) -> None:
+        from guidestore.flows.work.settings import validated
+        from guidestore.flows.work.stores import opened
+        from guidestore.warehouse.cohorts.layout import add_layout
+
+        asked = validated(layout, **{field: value for field, value in given.items() if value is not None})
+        with opened(store, create=True) as to_fill:
+            report = add_layout(to_fill, name, asked)
+        _show(report)
+
+    annotations: dict[str, Any] = {"name": Annotated[str, typer.Argument(help="Name of the cohort.")]}
+    defaults: dict[str, Any] = {"store": STORE}
+    for field, info in layout.model_fields.items():
+        option = typer.Option(f"--{field.replace('_', '-')}", help=info.description)
+        several = get_origin(info.annotation) is tuple
+        annotations[field] = Annotated[list[str] | None if several else info.annotation, option]
+        if not info.is_required():
+            defaults[field] = None if several else info.default
+    annotations["store"] = Store
+    parameters = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=defaults.get(name, inspect.Parameter.empty)
+        )
+        for name, kind in annotations.items()
+    ]
+    add.__doc__, add.__annotations__ = layout.__doc__, annotations
+    add.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    made = typer.Typer(add_completion=False)
+    made.command()(add)
+    return get_command(made)
+
+
+def _show(report: CohortReport) -> None:
     added = ", ".join(f"{count} {kind}" for kind, count in report.added.items() if count) or "nothing new"
     print(f"cohort {report.cohort}: {added}; snapshot {report.snapshot}")
     for issue in report.issues:
         print(f"note: {issue.sentence}", file=sys.stderr)
-
-
-@add_app.command("manifest")
-def add_manifest_command(
-    name: Annotated[str, typer.Argument(help="Name of the cohort.")],
-    images: Annotated[
-        Path | None, typer.Option("--images", help="CSV/Parquet: case_id, modality, path[, image_id, mpp].")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="CSV/Parquet: case_id and a column per target.")
-    ] = None,
-    splits: Annotated[Path | None, typer.Option("--splits", help="CSV/Parquet: case_id, split, fold, part.")] = None,
-    classes: Annotated[
-        list[str] | None, typer.Option("--classes", help="TARGET=A,B,C fixes the class order; repeat per target.")
-    ] = None,
-    pseudonymize: Annotated[
-        Path | None, typer.Option("--pseudonymize", help="Hash ids with the key in this file (made if missing).")
-    ] = None,
-    store: Store = STORE,
-) -> None:
-    """A cohort from tables: images, labels and splits, each a CSV or Parquet file."""
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.warehouse.cohorts.manifest import add_manifest
-    from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
-
-    orders = {}
-    for item in classes or []:
-        target, equals, names = item.partition("=")
-        if not equals or not names:
-            raise InvalidInputError(f"--classes {item!r}: write TARGET=CLASS,CLASS,…")
-        orders[target] = tuple(names.split(","))
-    _report_cohort(
-        store,
-        add_manifest(
-            EmbeddingStore.create(store),
-            name,
-            manifest=images,
-            labels=labels,
-            splits=splits,
-            classes=orders,
-            pseudonyms=Pseudonyms.load_or_create(pseudonymize, store) if pseudonymize else None,
-        ),
-    )
-
-
-@add_app.command("radpath")
-def add_radpath_command(
-    name: Annotated[str, typer.Argument(help="Name of the cohort.")],
-    source: Annotated[Path, typer.Option("--source", help="Folder with Radiology/, Pathology/ and a label CSV.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option("--labels", help="Label CSV, or folder of it and of split_<k>_<part>.csv; default: --source."),
-    ] = None,
-    splits: Annotated[
-        int, typer.Option("--splits", min=0, help="Splits to have: those without files are drawn; 0 draws none.")
-    ] = 5,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of drawn splits.")] = 0,
-    pseudonymize: Annotated[
-        Path | None, typer.Option("--pseudonymize", help="Hash ids with the key in this file (made if missing).")
-    ] = None,
-    store: Store = STORE,
-) -> None:
-    """A cohort in the RadPath layout: four MRI sequences and slides per case, and the split `radpath`."""
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.flows.encoding.cohorts import add_radpath
-
-    _report_cohort(
-        store,
-        add_radpath(
-            EmbeddingStore.create(store),
-            name,
-            source,
-            labels=labels,
-            splits=splits,
-            seed=seed,
-            root=store,
-            key_file=pseudonymize,
-        ),
-    )
-
-
-@add_app.command("phantom")
-def add_phantom_command(
-    name: Annotated[str, typer.Argument(help="Name of the cohort.")],
-    images: Annotated[Path, typer.Option("--images", help="Folder to generate the files in.")],
-    cases: Annotated[int, typer.Option("--cases", min=1, help="How many cases.")] = 48,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same pixels.")] = 0,
-    store: Store = STORE,
-) -> None:
-    """A generated cohort of real files whose slides tell the class better than their MRI: to try things out."""
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.flows.encoding.cohorts import add_radpath
-    from guidestore.warehouse.cohorts.phantom import generate_phantom
-
-    generate_phantom(images, cases=cases, seed=seed)
-    _report_cohort(store, add_radpath(EmbeddingStore.create(store), name, images))
-
-
-@add_app.command("derm7pt")
-def add_derm7pt_command(
-    name: Annotated[str, typer.Argument(help="Name of the cohort.")],
-    source: Annotated[Path, typer.Option("--source", help="The folder release_v0, with images/ and meta/.")],
-    store: Store = STORE,
-) -> None:
-    """The seven-point checklist data set: two photographs and eight targets per case, and the split `published`."""
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.flows.encoding.cohorts import add_derm7pt
-
-    _report_cohort(store, add_derm7pt(EmbeddingStore.create(store), name, source))
-
-
-@add_app.command("derm7pt-phantom")
-def add_derm7pt_phantom_command(
-    name: Annotated[str, typer.Argument(help="Name of the cohort.")],
-    images: Annotated[Path, typer.Option("--images", help="Folder to generate the files in.")],
-    cases: Annotated[int, typer.Option("--cases", min=20, help="How many cases.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same pixels.")] = 0,
-    store: Store = STORE,
-) -> None:
-    """A generated cohort in Derm7pt's layout whose dermoscopy tells more than its photographs: to try things out."""
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.flows.encoding.cohorts import add_derm7pt
-    from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
-
-    generate_derm7pt_phantom(images, cases=cases, seed=seed)
-    _report_cohort(store, add_derm7pt(EmbeddingStore.create(store), name, images))
 
 
 @app.command("split")
@@ -167,16 +89,16 @@ def split_command(
     store: Store = STORE,
 ) -> None:
     """Draw stratified folds (train, val, test) with a seed, and keep them."""
-    from guidestore.embeddings.store import EmbeddingStore
     from guidestore.flows.encoding.cohort_facts import only_target
     from guidestore.flows.encoding.cohorts import add_split
+    from guidestore.flows.work.stores import opened
 
-    opened = EmbeddingStore.open(store)
-    wanted = target or only_target(opened.snapshot(), cohort)
     name = name or f"cv{folds}"
-    report = add_split(opened, cohort, wanted, name=name, folds=folds, seed=seed, val_fraction=val)
-    _report_cohort(store, report)
-    print(f"split {name}: {folds} folds, stratified by {wanted}, seed {seed}")
+    with opened(store) as of_cohort:
+        target = target or only_target(of_cohort.snapshot(), cohort)
+        report = add_split(of_cohort, cohort, target, name=name, folds=folds, seed=seed, val_fraction=val)
+    _show(report)
+    print(f"split {name}: {folds} folds, stratified by {target}, seed {seed}")
 
 
 @app.command("list")

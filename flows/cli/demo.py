@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.cohorts import add_radpath, add_split
+from guidestore.flows.encoding.cohorts import add_split
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
@@ -19,7 +19,9 @@ from guidestore.flows.models.predict import Prediction, predict
 from guidestore.flows.results.table import Evaluation, evaluate
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.warehouse.catalog import query
-from guidestore.warehouse.cohorts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layouts.radpath import Radpath
 
 COHORT, TARGET, SPLIT = "phantom", "class", "cv3"
 CASES, FOLDS, SEEDS = 48, 3, (0, 1)
@@ -80,7 +82,7 @@ def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_p
         generate_phantom(images, cases=CASES, seed=PHANTOM_SEED)
     store = EmbeddingStore.create(root)
     if not store.snapshot().rows("cohorts", cohort=COHORT).num_rows:
-        add_radpath(store, COHORT, images)
+        add_layout(store, COHORT, Radpath(source=images, splits=0))
         add_split(store, COHORT, TARGET, name=SPLIT, folds=FOLDS, seed=0, val_fraction=VAL_FRACTION)
     lap("cohort")
 

@@ -11,7 +11,6 @@ from guidestore.embeddings.pairing import labels_of, parts_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.encoders.registry import encoder_info
-from guidestore.flows.encoding.cohorts import add_derm7pt
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
@@ -23,7 +22,8 @@ from guidestore.flows.paper.table2 import TASKS, build_table2
 from guidestore.flows.results.predictions import load_predictions
 from guidestore.flows.results.runs import load_runs
 from guidestore.flows.work.reporting import Progress, no_progress
-from guidestore.warehouse.cohorts.derm7pt import SPLIT
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.derm7pt import SPLIT, Derm7pt
 
 Mode = Literal["as-published", "matched"]
 INFERIOR, SUPERIOR = "clinical", "dermoscopy"
@@ -115,7 +115,7 @@ def _cohort(store: EmbeddingStore, settings: Derm7ptSettings) -> list[str]:
             f"the store has no cohort {settings.cohort} with the published split, and no folder to read it from; name "
             "the folder release_v0 with --source"
         )
-    report = add_derm7pt(store, settings.cohort, settings.source)
+    report = add_layout(store, settings.cohort, Derm7pt(source=settings.source))
     return [issue.sentence for issue in report.issues]
 
 

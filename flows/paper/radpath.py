@@ -9,7 +9,6 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.encoders.kinds.volumes import GROUPS
 from guidestore.flows.encoding.cohort_facts import split_folds
-from guidestore.flows.encoding.cohorts import add_radpath
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
@@ -21,7 +20,8 @@ from guidestore.flows.paper.table1 import build_table1
 from guidestore.flows.results.effects import effects_of
 from guidestore.flows.results.runs import load_runs
 from guidestore.flows.work.reporting import Progress, no_progress
-from guidestore.warehouse.cohorts.radpath import SPLIT
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.radpath import SPLIT, Radpath
 
 TARGET, SUPERIOR = "class", "histology"
 
@@ -118,16 +118,14 @@ def _cohort(store: EmbeddingStore, settings: RadPathSettings) -> list[str]:
             f"the store has no cohort {settings.cohort} with {settings.splits} splits, and no folder to read it from; "
             "name the RadPath folder with --source"
         )
-    report = add_radpath(
-        store,
-        settings.cohort,
-        source,
+    layout = Radpath(
+        source=source,
         labels=settings.labels,
-        root=store.storage.url,
-        key_file=settings.key_file,
         splits=settings.splits,
         seed=settings.seed,
+        pseudonymize=settings.key_file,
     )
+    report = add_layout(store, settings.cohort, layout)
     return [issue.sentence for issue in report.issues]
 
 

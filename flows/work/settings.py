@@ -21,7 +21,7 @@ class CohortSettings(BaseModel):
     cohort: str = Field(description="Name of the cohort.")
 
 
-def validated[T: CohortSettings](model: type[T], **values: Any) -> T:
+def validated[T: BaseModel](model: type[T], **values: Any) -> T:
     """The settings, or InvalidInputError that names the first wrong field."""
     try:
         return model(**values)

@@ -23,7 +23,7 @@ from guidestore.flows.paper.table2 import TASKS, build_table2
 from guidestore.flows.results.predictions import load_predictions
 from guidestore.flows.results.runs import load_runs
 from guidestore.warehouse.cohorts.cohort import CohortTables, add_cohort
-from guidestore.warehouse.cohorts.derm7pt import CLASSES, SPLIT
+from guidestore.warehouse.cohorts.layouts.derm7pt import CLASSES, SPLIT
 from tests.benchmarks.measuring import show
 
 PARTS = {"train": 413, "val": 203, "test": 395}

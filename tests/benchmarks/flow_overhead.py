@@ -27,9 +27,11 @@ from typing import Any
 import httpx
 
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.cohorts import add_derm7pt, add_radpath
-from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
-from guidestore.warehouse.cohorts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.derm7pt import Derm7pt
+from guidestore.warehouse.cohorts.layouts.derm7pt_phantom import generate_derm7pt_phantom
+from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layouts.radpath import Radpath
 from tests.benchmarks.measuring import show
 from tests.flows.serving.server import RETRAIN
 from tests.flows.serving.waiting import free_port
@@ -55,12 +57,12 @@ def works(folder: Path, cases: int) -> list[Work]:
     generate_phantom(scans, cases=cases, seed=1, slide_px=256)
 
     def add_scans(store: EmbeddingStore) -> object:
-        return add_radpath(store, "small", scans)
+        return add_layout(store, "small", Radpath(source=scans, splits=0))
 
     mri = {"cohort": "small", "encoder": "first_order"}
     skin = {"cohort": "small", "encoder": "colour_texture", "modality": "clinical"}
     return [
-        Work("photographs", 15, lambda store: add_derm7pt(store, "small", photographs), skin),
+        Work("photographs", 15, lambda store: add_layout(store, "small", Derm7pt(source=photographs)), skin),
         Work("MRI, one sequence", 9, add_scans, {**mri, "modality": "mri_t1"}),
         Work("MRI, four sequences", 5, add_scans, {**mri, "modality": "mri_all"}),
     ]

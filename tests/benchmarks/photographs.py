@@ -20,7 +20,7 @@ from PIL import Image
 from guidestore.encoders import colour_texture as steps
 from guidestore.encoders.photographs import load_photograph
 from guidestore.encoders.registry import build_encoder
-from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
+from guidestore.warehouse.cohorts.layouts.derm7pt_phantom import generate_derm7pt_phantom
 from tests.benchmarks.measuring import median_ms, show
 
 REPEATS = 5

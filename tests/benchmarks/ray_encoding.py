@@ -21,12 +21,13 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.cohorts import add_radpath
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.reporting import EncodeReport, no_progress
 from guidestore.flows.work.runners import Runner
-from guidestore.warehouse.cohorts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layouts.radpath import Radpath
 from tests.benchmarks.measuring import show
 from tests.flows.cluster.ray_nodes import running_cluster
 
@@ -43,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images, empty = Path(folder) / "images", Path(folder) / "empty"
         generate_phantom(images, cases=slides, seed=1)
-        add_radpath(EmbeddingStore.create(empty), "phantom", images)
+        add_layout(EmbeddingStore.create(empty), "phantom", Radpath(source=images, splits=0))
 
         def without_codes() -> EmbeddingStore:
             place = Path(folder) / "store"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from guidestore.warehouse.cohorts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 
 
 @pytest.fixture(autouse=True, scope="session")

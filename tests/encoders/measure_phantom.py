@@ -29,7 +29,7 @@ from guidestore.encoders.trainable import Items, TrainableEncoder
 from guidestore.encoders.training import train_classifier
 from guidestore.encoders.training_settings import TrainingSettings
 from guidestore.encoders.volumes import DEMO_VOLUMES, load_volume
-from guidestore.warehouse.cohorts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 
 TILING = TilingSettings(target_mpp=1.0, tile_size_px=128)
 

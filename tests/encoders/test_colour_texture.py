@@ -10,8 +10,9 @@ import pytest
 from guidestore.encoders.colour_texture import CODE_DIM, _binary_patterns
 from guidestore.encoders.photographs import load_photograph
 from guidestore.encoders.registry import build_encoder
-from guidestore.warehouse.cohorts.derm7pt import read_derm7pt
-from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
+from guidestore.warehouse.cohorts.layout import Reading
+from guidestore.warehouse.cohorts.layouts.derm7pt import Derm7pt
+from guidestore.warehouse.cohorts.layouts.derm7pt_phantom import generate_derm7pt_phantom
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_dermoscopy_tells_more_than_the_photograph_and_both_more_than_chance(ski
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    tables = read_derm7pt(skin)
+    tables = Derm7pt(source=skin).read(Reading("skin"))
     encoder = build_encoder("colour_texture")
     classes = {row["case_id"]: row["class"] for row in tables.labels if row["target"] == "PN"}
     reached = {}

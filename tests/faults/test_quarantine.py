@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from guidestore.warehouse.cohorts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 from tests.commandline import guidestore
 
 SLIDE_FAULTS = {

@@ -16,7 +16,7 @@ from guidestore.heads.registry import (
     load_decoder,
     load_guidance,
 )
-from guidestore.warehouse.cohorts.derm7pt import CLASSES
+from guidestore.warehouse.cohorts.layouts.derm7pt import CLASSES
 
 ROOT = Path(__file__).parents[2]
 

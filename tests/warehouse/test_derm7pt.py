@@ -13,10 +13,10 @@ from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.cohorts import add_derm7pt
 from guidestore.warehouse.cohorts.cohort import CohortTables
-from guidestore.warehouse.cohorts.derm7pt import CLASSES, TARGET_COLUMNS, read_derm7pt
-from guidestore.warehouse.cohorts.derm7pt_phantom import (
+from guidestore.warehouse.cohorts.layout import Reading, add_layout
+from guidestore.warehouse.cohorts.layouts.derm7pt import CLASSES, TARGET_COLUMNS, Derm7pt
+from guidestore.warehouse.cohorts.layouts.derm7pt_phantom import (
     CLASS_COUNTS,
     COLUMNS,
     VALUE_COUNTS,
@@ -77,13 +77,17 @@ def edit_meta(folder: Path, number: int, **values: str) -> None:
     write_meta(folder, rows)
 
 
+def read_derm7pt(folder: Path) -> CohortTables:
+    return Derm7pt(source=folder).read(Reading("derm7pt"))
+
+
 def issues_of(tables: CohortTables) -> dict[str, str]:
     assert len({issue.kind for issue in tables.issues}) == len(tables.issues)
     return {issue.kind: issue.sentence for issue in tables.issues}
 
 
 def test_the_phantom_becomes_a_cohort(store: EmbeddingStore, phantom: Path):
-    report = add_derm7pt(store, "skin", phantom)
+    report = add_layout(store, "skin", Derm7pt(source=phantom))
     snapshot = store.snapshot()
     assert report.added == {"cohorts": 1, "targets": 24, "cases": 89, "labels": 89 * 8, "splits": 89, "images": 178}
     assert snapshot.rows("cohorts").to_pylist()[0]["layout"] == "derm7pt phantom"
@@ -102,7 +106,7 @@ def test_the_phantom_becomes_a_cohort(store: EmbeddingStore, phantom: Path):
     assert report.issues[0].sentence == (
         "1 case left out, whose two photographs are one file: PHANTOM_0009 (meta.csv, row 10)"
     )
-    again = add_derm7pt(store, "skin", phantom)
+    again = add_layout(store, "skin", Derm7pt(source=phantom))
     assert (again.snapshot, sum(again.added.values())) == (report.snapshot, 0)
 
 
@@ -236,7 +240,7 @@ def test_a_bad_row_is_refused_and_nothing_committed(
     edit_meta(release, number, **values)
     before = store.snapshot().version
     with pytest.raises(InvalidInputError) as caught:
-        add_derm7pt(store, "skin", release)
+        add_layout(store, "skin", Derm7pt(source=release))
     assert str(caught.value).startswith(message)
     assert store.snapshot().version == before
 

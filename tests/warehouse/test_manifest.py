@@ -14,7 +14,8 @@ import pytest
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
-from guidestore.warehouse.cohorts.manifest import add_manifest, read_manifest, sorted_classes
+from guidestore.warehouse.cohorts.layout import Reading, add_layout
+from guidestore.warehouse.cohorts.layouts.manifest import Manifest, sorted_classes
 
 MANIFEST = "case_id,modality,path,mpp\nA,mri_t1,a.nii,\nA,histology,slides/a.tiff,0.5\nB,mri_t1,b.nii,\n"
 LABELS = "case_id,grade,age group\n"
@@ -45,14 +46,12 @@ def test_a_cohort_is_committed_at_once(store: EmbeddingStore, data: Path):
     labels = table(data, "labels.csv", "\ufeffcase_id,grade,idh\nA,G, wild type \nB,O,\n")
     splits = table(data, "splits.csv", "case_id,split,fold,part\nA,s,0,train\nB,s,0,test\nA,s,1,test\nB,s,1,val\n")
     seen: list[tuple[int, int]] = []
-    report = add_manifest(
+    report = add_layout(
         store,
         "glioma",
-        manifest=data / "manifest.csv",
-        labels=labels,
-        splits=splits,
-        classes={"grade": ["G", "O", "A"]},
-        note="two of them",
+        Manifest(
+            images=data / "manifest.csv", labels=labels, splits=splits, classes=("grade=G,O,A",), note="two of them"
+        ),
         progress=lambda done, total: seen.append((done, total)),
     )
     assert (report.snapshot, report.issues) == (1, ())
@@ -80,8 +79,8 @@ def test_a_cohort_is_committed_at_once(store: EmbeddingStore, data: Path):
 
 def test_the_same_again_is_no_commit(store: EmbeddingStore, data: Path):
     labels = table(data, "labels.csv", "case_id,grade\nA,G\nB,O\n")
-    first = add_manifest(store, "glioma", manifest=data / "manifest.csv", labels=labels)
-    again = add_manifest(store, "glioma", manifest=data / "manifest.csv", labels=labels)
+    first = add_layout(store, "glioma", Manifest(images=data / "manifest.csv", labels=labels))
+    again = add_layout(store, "glioma", Manifest(images=data / "manifest.csv", labels=labels))
     assert (again.snapshot, sum(again.added.values())) == (first.snapshot, 0)
 
 
@@ -89,20 +88,20 @@ def test_parquet_reads_like_csv(data: Path):
     rows = {"case_id": [1, 2], "modality": ["mri_t1"] * 2, "path": ["a.nii", "b.nii"], "mpp": [0.5, None]}
     pq.write_table(pa.table(rows), data / "manifest.parquet")
     pq.write_table(pa.table({"case_id": [1, 2], "stage": [2.0, float("nan")]}), data / "labels.parquet")
-    tables = read_manifest("glioma", manifest=data / "manifest.parquet", labels=data / "labels.parquet")
+    tables = Manifest(images=data / "manifest.parquet", labels=data / "labels.parquet").read(Reading("glioma"))
     assert [(row["case_id"], row["mpp"]) for row in list(tables.images)] == [("1", 0.5), ("2", None)]
     assert list(tables.labels) == [{"case_id": "1", "target": "stage", "class": "2"}]
 
 
 def test_missing_images_are_named_and_the_rest_goes_on(store: EmbeddingStore, data: Path):
     (data / "b.nii").unlink()
-    report = add_manifest(store, "glioma", manifest=data / "manifest.csv")
+    report = add_layout(store, "glioma", Manifest(images=data / "manifest.csv"))
     (issue,) = report.issues
     assert issue.sentence.startswith(f"1 image file is missing and left out: {data / 'b.nii'}")
     assert (issue.kind, issue.items) == ("missing images", (str(data / "b.nii"),))
     assert (report.added["images"], report.added["cases"]) == (2, 2)
     (data / "b.nii").write_text("late")
-    assert add_manifest(store, "glioma", manifest=data / "manifest.csv").added["images"] == 1
+    assert add_layout(store, "glioma", Manifest(images=data / "manifest.csv")).added["images"] == 1
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_missing_images_are_named_and_the_rest_goes_on(store: EmbeddingStore, da
 )
 def test_a_bad_manifest_gives_a_sentence_and_no_commit(store: EmbeddingStore, data: Path, manifest: str, sentence: str):
     with pytest.raises(InvalidInputError, match=sentence):
-        add_manifest(store, "glioma", manifest=table(data, "manifest.csv", manifest))
+        add_layout(store, "glioma", Manifest(images=table(data, "manifest.csv", manifest)))
     assert store.snapshot().version == 0
 
 
@@ -146,10 +145,10 @@ def test_a_bad_manifest_gives_a_sentence_and_no_commit(store: EmbeddingStore, da
     ],
 )
 def test_bad_labels_give_a_sentence_and_no_commit(store: EmbeddingStore, data: Path, labels: str, sentence: str):
-    classes = {"grade": ["G", "O", "A"]}
+    classes = ("grade=G,O,A",)
     file = table(data, "labels.csv", labels)
     with pytest.raises(InvalidInputError, match=sentence):
-        add_manifest(store, "glioma", manifest=data / "manifest.csv", labels=file, classes=classes)
+        add_layout(store, "glioma", Manifest(images=data / "manifest.csv", labels=file, classes=classes))
     assert store.snapshot().version == 0
 
 
@@ -167,7 +166,7 @@ def test_bad_labels_give_a_sentence_and_no_commit(store: EmbeddingStore, data: P
 def test_bad_splits_give_a_sentence_and_no_commit(store: EmbeddingStore, data: Path, splits: str, sentence: str):
     file = table(data, "splits.csv", "case_id,split,fold,part\n" + splits)
     with pytest.raises(InvalidInputError, match=sentence):
-        add_manifest(store, "glioma", manifest=data / "manifest.csv", splits=file)
+        add_layout(store, "glioma", Manifest(images=data / "manifest.csv", splits=file))
     assert store.snapshot().version == 0
 
 
@@ -176,25 +175,27 @@ def test_files_that_are_no_tables(store: EmbeddingStore, data: Path):
     (data / "broken.parquet").write_bytes(b"PAR1 no")
     for name in ("latin.csv", "broken.parquet"):
         with pytest.raises(InvalidInputError, match=f"{name} cannot be read as a table"):
-            add_manifest(store, "glioma", manifest=data / name)
+            add_layout(store, "glioma", Manifest(images=data / name))
     with pytest.raises(InvalidInputError, match="there is no file"):
-        add_manifest(store, "glioma", manifest=data / "nothing.csv")
+        add_layout(store, "glioma", Manifest(images=data / "nothing.csv"))
     with pytest.raises(InvalidInputError, match="nothing to add to cohort glioma"):
-        add_manifest(store, "glioma")
+        add_layout(store, "glioma", Manifest())
 
 
 def test_a_cohort_grows(store: EmbeddingStore, data: Path):
-    add_manifest(
-        store, "glioma", manifest=data / "manifest.csv", labels=table(data, "l.csv", "case_id,stage\nA,2\nB,10\n")
+    add_layout(
+        store,
+        "glioma",
+        Manifest(images=data / "manifest.csv", labels=table(data, "l.csv", "case_id,stage\nA,2\nB,10\n")),
     )
     more = table(data, "more.csv", "case_id,modality,path\nB,histology,slides/a.tiff\nC,mri_t1,b.nii\n")
-    report = add_manifest(
-        store, "glioma", manifest=more, labels=table(data, "l2.csv", "case_id,stage,idh\nC,9,wt\nB,10,\n")
+    report = add_layout(
+        store, "glioma", Manifest(images=more, labels=table(data, "l2.csv", "case_id,stage,idh\nC,9,wt\nB,10,\n"))
     )
     assert (report.added["cases"], report.added["images"], report.added["labels"]) == (1, 2, 2)
     stages = {row["class"]: row["class_index"] for row in committed(store, "targets") if row["target"] == "stage"}
     assert stages == {"2": 0, "10": 1, "9": 2}, "classes of the store keep their places"
-    only = add_manifest(store, "glioma", labels=table(data, "l3.csv", "case_id,idh\nA,mut\n"))
+    only = add_layout(store, "glioma", Manifest(labels=table(data, "l3.csv", "case_id,idh\nA,mut\n")))
     assert only.added["labels"] == 1
     old = store.snapshot(1)
     assert old.rows("cases", cohort="glioma").num_rows == 2
@@ -203,14 +204,14 @@ def test_a_cohort_grows(store: EmbeddingStore, data: Path):
 def test_what_contradicts_the_store_is_refused(store: EmbeddingStore, data: Path):
     splits = table(data, "s.csv", "case_id,split,fold,part\nA,s,0,train\n")
     labels = table(data, "l.csv", "case_id,grade\nA,G\nB,O\n")
-    classes = {"grade": ["G", "O", "A"]}
-    add_manifest(store, "glioma", manifest=data / "manifest.csv", labels=labels, splits=splits, classes=classes)
+    classes = ("grade=G,O,A",)
+    add_layout(store, "glioma", Manifest(images=data / "manifest.csv", labels=labels, splits=splits, classes=classes))
     with pytest.raises(InvalidInputError, match="case A of cohort glioma is 'O' in grade and 'G' in the store"):
-        add_manifest(store, "glioma", labels=table(data, "l.csv", "case_id,grade\nA,O\n"))
+        add_layout(store, "glioma", Manifest(labels=table(data, "l.csv", "case_id,grade\nA,O\n")))
     with pytest.raises(InvalidInputError, match="case A of cohort glioma is 'test' in s/0 and 'train' in the store"):
-        add_manifest(store, "glioma", splits=table(data, "s.csv", "case_id,split,fold,part\nA,s,0,test\n"))
+        add_layout(store, "glioma", Manifest(splits=table(data, "s.csv", "case_id,split,fold,part\nA,s,0,test\n")))
     with pytest.raises(InvalidInputError, match="has the class order G, O, A and cannot take A, O, G"):
-        add_manifest(store, "glioma", labels=labels, classes={"grade": ["A", "O", "G"]})
+        add_layout(store, "glioma", Manifest(labels=labels, classes=("grade=A,O,G",)))
     key = CodeSetKey.of("glioma", "mri_t1", EncoderSpec("e", "1", "volumes", 2))
     digest = next(row["sha256"] for row in committed(store, "images") if row["image_id"] == "B")
     with store.begin() as transaction:
@@ -220,7 +221,7 @@ def test_what_contradicts_the_store_is_refused(store: EmbeddingStore, data: Path
     with pytest.raises(
         InvalidInputError, match=r"image B \(mri_t1\) of case B is another file than the one in the store"
     ):
-        add_manifest(store, "glioma", manifest=data / "manifest.csv")
+        add_layout(store, "glioma", Manifest(images=data / "manifest.csv"))
     assert store.snapshot().version == 2
 
 
@@ -228,18 +229,18 @@ def test_a_file_that_nothing_was_made_of_can_be_copied_again(store: EmbeddingSto
     """As after a truncated copy, which no encoder could read."""
     whole = (data / "b.nii").read_bytes()
     (data / "b.nii").write_bytes(whole[:3])
-    add_manifest(store, "glioma", manifest=data / "manifest.csv")
+    add_layout(store, "glioma", Manifest(images=data / "manifest.csv"))
     (data / "b.nii").write_bytes(whole)
-    report = add_manifest(store, "glioma", manifest=data / "manifest.csv")
+    report = add_layout(store, "glioma", Manifest(images=data / "manifest.csv"))
     assert (report.snapshot, report.added["images"]) == (2, 0)
     (row,) = [row for row in committed(store, "images") if row["image_id"] == "B"]
     assert (row["size"], row["sha256"]) == (len(whole), hashlib.sha256(whole).hexdigest())
 
 
 def test_moved_images_get_their_new_place(store: EmbeddingStore, data: Path, tmp_path: Path):
-    add_manifest(store, "glioma", manifest=data / "manifest.csv")
+    add_layout(store, "glioma", Manifest(images=data / "manifest.csv"))
     data.rename(tmp_path / "elsewhere")
-    report = add_manifest(store, "glioma", manifest=tmp_path / "elsewhere" / "manifest.csv")
+    report = add_layout(store, "glioma", Manifest(images=tmp_path / "elsewhere" / "manifest.csv"))
     assert (report.snapshot, report.added["images"]) == (2, 0)
     paths = sorted(row["path"] for row in committed(store, "images"))
     assert paths == sorted(str(tmp_path / "elsewhere" / name) for name in ("a.nii", "b.nii", "slides/a.tiff"))

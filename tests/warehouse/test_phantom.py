@@ -11,7 +11,7 @@ import openslide
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.warehouse.cohorts.phantom import GRIDS, LABEL_COLUMNS, generate_phantom
+from guidestore.warehouse.cohorts.layouts.phantom import GRIDS, LABEL_COLUMNS, generate_phantom
 
 
 def make(folder: Path, seed: int) -> Path:
@@ -48,9 +48,9 @@ def test_every_case_has_its_files_in_radpaths_places(phantom):
 
 
 def test_classes_come_in_the_papers_shares(tmp_path, monkeypatch):
-    monkeypatch.setattr("guidestore.warehouse.cohorts.phantom.write_slide", lambda path, slide_hwc: None)
-    monkeypatch.setattr("guidestore.warehouse.cohorts.phantom.draw_slide", lambda hidden, rng, slide_px: None)
-    monkeypatch.setattr("guidestore.warehouse.cohorts.phantom.draw_mri", lambda noisy, rng: {})
+    monkeypatch.setattr("guidestore.warehouse.cohorts.layouts.phantom.write_slide", lambda path, slide_hwc: None)
+    monkeypatch.setattr("guidestore.warehouse.cohorts.layouts.phantom.draw_slide", lambda hidden, rng, slide_px: None)
+    monkeypatch.setattr("guidestore.warehouse.cohorts.layouts.phantom.draw_mri", lambda noisy, rng: {})
     counts = {}
     for cases in (9, 24, 48, 221):
         generate_phantom(tmp_path / str(cases), cases=cases)

@@ -11,7 +11,8 @@ import pytest
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.warehouse.catalog import query
-from guidestore.warehouse.cohorts.manifest import add_manifest
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.manifest import Manifest
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 from guidestore.warehouse.indexer import build_index
 
@@ -35,13 +36,12 @@ def data(tmp_path: Path) -> Path:
 
 
 def add(store: EmbeddingStore, data: Path, key: Path, **tables: Any):
-    pseudonyms = Pseudonyms.load_or_create(key, data.parent / "store")
-    return add_manifest(store, "glioma", pseudonyms=pseudonyms, **tables)
+    return add_layout(store, "glioma", Manifest(pseudonymize=key, **tables))
 
 
 def test_no_original_id_is_in_the_store(store: EmbeddingStore, root: Path, data: Path, tmp_path: Path):
     key = tmp_path / "keys" / "key"
-    files = {"manifest": data / "manifest.csv", "labels": data / "labels.csv"}
+    files = {"images": data / "manifest.csv", "labels": data / "labels.csv"}
     report = add(store, data, key, **files, splits=data / "splits-DOE-JANE-1962.csv")
     build_index(store)
     assert report.added["images"] == 4
@@ -60,7 +60,7 @@ def test_no_original_id_is_in_the_store(store: EmbeddingStore, root: Path, data:
 
 def test_pseudonyms_join_and_paths_come_back_with_the_key(store: EmbeddingStore, data: Path, tmp_path: Path):
     key = tmp_path / "key"
-    add(store, data, key, manifest=data / "manifest.csv", labels=data / "labels.csv")
+    add(store, data, key, images=data / "manifest.csv", labels=data / "labels.csv")
     pseudonyms = Pseudonyms.load(key)
     hidden = [pseudonyms.case(patient) for patient in PATIENTS]
     snapshot = store.snapshot()
@@ -77,8 +77,8 @@ def test_pseudonyms_join_and_paths_come_back_with_the_key(store: EmbeddingStore,
 
 def test_adding_again_is_a_no_op_and_labels_can_follow(store: EmbeddingStore, root: Path, data: Path, tmp_path: Path):
     key = tmp_path / "key"
-    add(store, data, key, manifest=data / "manifest.csv")
-    assert add(store, data, key, manifest=data / "manifest.csv").snapshot == 1
+    add(store, data, key, images=data / "manifest.csv")
+    assert add(store, data, key, images=data / "manifest.csv").snapshot == 1
     assert add(store, data, key, labels=data / "labels.csv").added["labels"] == 2
     build_index(store)
     assert query(root, "SELECT pseudonymized, cases FROM cohorts").table.to_pylist() == [
@@ -87,29 +87,28 @@ def test_adding_again_is_a_no_op_and_labels_can_follow(store: EmbeddingStore, ro
 
 
 def test_a_cohort_is_pseudonymized_as_a_whole(store: EmbeddingStore, data: Path, tmp_path: Path):
-    add(store, data, tmp_path / "key", manifest=data / "manifest.csv")
+    add(store, data, tmp_path / "key", images=data / "manifest.csv")
     with pytest.raises(InvalidInputError, match="was added with --pseudonymize"):
-        add_manifest(store, "glioma", manifest=data / "manifest.csv")
-    add_manifest(store, "open", manifest=data / "manifest.csv")
-    pseudonyms = Pseudonyms.load(tmp_path / "key")
+        add_layout(store, "glioma", Manifest(images=data / "manifest.csv"))
+    add_layout(store, "open", Manifest(images=data / "manifest.csv"))
     with pytest.raises(InvalidInputError, match="was added without --pseudonymize"):
-        add_manifest(store, "open", manifest=data / "manifest.csv", pseudonyms=pseudonyms)
+        add_layout(store, "open", Manifest(images=data / "manifest.csv", pseudonymize=tmp_path / "key"))
 
 
 def test_the_key_is_private_stable_and_outside(root: Path, store: EmbeddingStore, tmp_path: Path):
     key = tmp_path / "key"
-    first = Pseudonyms.load_or_create(key, root)
+    first = Pseudonyms.load_or_create(key, store)
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert Pseudonyms.load_or_create(key, root).case("A") == first.case("A")
-    other = Pseudonyms.load_or_create(tmp_path / "key2", root)
+    assert Pseudonyms.load_or_create(key, store).case("A") == first.case("A")
+    other = Pseudonyms.load_or_create(tmp_path / "key2", store)
     assert other.case("A") != first.case("A")
     assert len({first.case("A"), first.case("B"), first.image("A", "B"), first.image("B", "A")}) == 4
     assert first.image("A", "A") == first.case("A")
     with pytest.raises(InvalidInputError, match="lies inside the store"):
-        Pseudonyms.load_or_create(root / "key", root)
+        Pseudonyms.load_or_create(root / "key", store)
     (tmp_path / "link").symlink_to(root)
     with pytest.raises(InvalidInputError, match="lies inside the store"):
-        Pseudonyms.load_or_create(tmp_path / "link" / "key", root)
+        Pseudonyms.load_or_create(tmp_path / "link" / "key", store)
     assert not (root / "key").exists()
     key.chmod(0o644)
     with pytest.raises(InvalidInputError, match="can be read by others: run `chmod 600"):
@@ -123,7 +122,7 @@ def test_the_key_is_private_stable_and_outside(root: Path, store: EmbeddingStore
 
 def test_the_places_are_private_too(store: EmbeddingStore, data: Path, tmp_path: Path):
     key = tmp_path / "key"
-    add(store, data, key, manifest=data / "manifest.csv")
+    add(store, data, key, images=data / "manifest.csv")
     assert stat.S_IMODE(Path(f"{key}.images.parquet").stat().st_mode) == 0o600
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("key")) == [
         "key",

@@ -10,10 +10,10 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.cohorts import add_radpath
 from guidestore.warehouse.cohorts.cohort import CohortTables, add_cohort
+from guidestore.warehouse.cohorts.layout import Reading, add_layout
+from guidestore.warehouse.cohorts.layouts.radpath import Radpath, split_sizes
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
-from guidestore.warehouse.cohorts.radpath import read_radpath, split_sizes
 
 HEADER = "CPM_RadPath_2019_ID,class,age_in_days\n"
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -55,6 +55,10 @@ def many(tmp_path: Path) -> Path:
         rows.append(f"{case},{'GGOA'[number % 4] if number < 44 else ''},1\n")
     (folder / "labels.csv").write_text(HEADER.replace("2019", "2020") + "".join(rows))
     return folder
+
+
+def read_radpath(folder: Path, splits: int = 0, labels: Path | None = None) -> CohortTables:
+    return Radpath(source=folder, splits=splits, labels=labels).read(Reading("radpath"))
 
 
 def issues_of(tables: CohortTables) -> dict[str, str]:
@@ -99,7 +103,7 @@ def test_the_folder_becomes_a_cohort(store: EmbeddingStore, folder: Path):
 def test_a_label_table_of_2020_elsewhere(folder: Path, tmp_path: Path):
     labels = tmp_path / "labels_2020.csv"
     labels.write_text("CPM_RadPath_2020_ID,class,age_in_days\nCPM19_A_1,O,1\n")
-    tables = read_radpath(folder, cohort="radpath20", labels=labels)
+    tables = Radpath(source=folder, splits=0, labels=labels).read(Reading("radpath20"))
     assert list(tables.labels) == [{"case_id": "CPM19_A_1", "target": "class", "class": "O"}]
     assert len(tables.cases) == 3
     assert list(tables.splits) == []
@@ -212,7 +216,7 @@ def test_half_given_splits_and_cases_in_two_parts(folder: Path):
 
 
 def test_splits_are_drawn_beside_the_given_one(store: EmbeddingStore, many: Path):
-    report = add_radpath(store, "radpath", many, splits=3, seed=4)
+    report = add_layout(store, "radpath", Radpath(source=many, splits=3, seed=4))
     folds = parts_of(stored(store))
     for parts in folds.values():
         assert Counter(parts[f"CASE_{number:02d}"] for number in range(44)) == {"train": 32, "val": 6, "test": 6}
@@ -220,16 +224,16 @@ def test_splits_are_drawn_beside_the_given_one(store: EmbeddingStore, many: Path
     assert len({tuple(sorted(parts.items())) for parts in folds.values()}) == 3
     origins = {row["fold"]: row["origin"] for row in stored(store)}
     assert origins[2].startswith("drawn: stratified draw of 32/6/6, seed 4 + fold 2, 44 labelled cases")
-    again = add_radpath(store, "radpath", many, splits=3, seed=4)
+    again = add_layout(store, "radpath", Radpath(source=many, splits=3, seed=4))
     assert (again.snapshot, sum(again.added.values())) == (report.snapshot, 0)
-    assert add_radpath(store, "radpath", many).snapshot == report.snapshot
+    assert add_layout(store, "radpath", Radpath(source=many, splits=0)).snapshot == report.snapshot
 
 
 def test_a_drawn_fold_depends_on_no_other_fold(store: EmbeddingStore, many: Path):
     folds = parts_of(read_radpath(many, splits=4).splits)
     assert parts_of(read_radpath(many, splits=2).splits) == {0: folds[0], 1: folds[1]}
-    add_radpath(store, "radpath", many, splits=2)
-    assert add_radpath(store, "radpath", many, splits=4).added["splits"] == 2 * 46
+    add_layout(store, "radpath", Radpath(source=many, splits=2))
+    assert add_layout(store, "radpath", Radpath(source=many, splits=4)).added["splits"] == 2 * 46
     assert parts_of(stored(store)) == folds
     for part in ("train", "val", "test"):
         chosen = [case for case, name in folds[2].items() if name == part and case < "CASE_44"]
@@ -245,42 +249,40 @@ def test_a_drawn_fold_depends_on_no_other_fold(store: EmbeddingStore, many: Path
     drawn = parts_of(with_given.splits)
     assert [drawn[fold] == folds[fold] for fold in range(4)] == [True, False, True, True]
     with pytest.raises(InvalidInputError, match=r"fold 1 of split radpath was drawn .* and is given by a file now"):
-        add_radpath(store, "radpath", many, splits=4)
+        add_layout(store, "radpath", Radpath(source=many, splits=4))
 
 
 def test_what_was_drawn_stays_when_labels_are_corrected_or_cases_come(store: EmbeddingStore, many: Path):
-    add_radpath(store, "radpath", many, splits=2)
+    add_layout(store, "radpath", Radpath(source=many, splits=2))
     before = parts_of(stored(store))
     text = (many / "labels.csv").read_text().replace("CASE_44,,1", "CASE_44,A,1")
     (many / "labels.csv").write_text(text + "NEW_1,G,1\n")
     (many / "Pathology" / "NEW_1.tiff").write_text("new")
-    assert add_radpath(store, "radpath", many, splits=2).added["splits"] == 2
+    assert add_layout(store, "radpath", Radpath(source=many, splits=2)).added["splits"] == 2
     assert parts_of(stored(store)) == {fold: {**parts, "NEW_1": "train"} for fold, parts in before.items()}
     assert {row["origin"].rpartition("; ")[2] for row in stored(store) if row["case_id"] == "NEW_1"} == {
         "this case came later"
     }
     with pytest.raises(InvalidInputError, match="with seed 0 \\+ fold 0, so it cannot be drawn with seed 5 \\+ fold 0"):
-        add_radpath(store, "radpath", many, splits=2, seed=5)
+        add_layout(store, "radpath", Radpath(source=many, splits=2, seed=5))
 
 
-def test_pseudonymized_splits_and_issues_show_no_id(store: EmbeddingStore, root: Path, many: Path, tmp_path: Path):
+def test_pseudonymized_splits_and_issues_show_no_id(store: EmbeddingStore, many: Path, tmp_path: Path):
     (many / "Pathology" / "CASE_03.tiff").unlink()
     (many / "Pathology" / "CASE_04 x.tiff").write_text("?")
     (many / "split_2_test.csv").write_text(HEADER + "CASE_07,G,1\n")
-    options = {"splits": 2, "root": root, "key_file": tmp_path / "key"}
-    report = add_radpath(store, "radpath", many, **options)
+    layout = Radpath(source=many, splits=2, pseudonymize=tmp_path / "key")
+    report = add_layout(store, "radpath", layout)
     assert len(report.issues) == 6
     assert "CASE_" not in str(report.issues)
     assert Pseudonyms.load(tmp_path / "key").case("CASE_03") in str(report.issues)
-    assert add_radpath(store, "radpath", many, **options).snapshot == report.snapshot
-    with pytest.raises(InvalidInputError, match="pass root too"):
-        add_radpath(store, "other", many, key_file=tmp_path / "key")
+    assert add_layout(store, "radpath", layout).snapshot == report.snapshot
 
 
 @real_labels
 def test_the_papers_sizes_with_the_real_labels(store: EmbeddingStore, tmp_path: Path):
     (tmp_path / "empty" / "Pathology").mkdir(parents=True)
-    report = add_radpath(store, "radpath", tmp_path / "empty", labels=REAL_LABELS, splits=5, seed=1)
+    report = add_layout(store, "radpath", Radpath(source=tmp_path / "empty", labels=REAL_LABELS, splits=5, seed=1))
     assert report.added["splits"] == 5 * 221
     (issue,) = report.issues
     assert issue.sentence.startswith("no MRI and no slide of 221 cases with a label")

@@ -20,6 +20,13 @@ from guidestore.embeddings.types import PARTS, check_name
 
 COHORT_KINDS = ("cohorts", "targets", "cases", "labels", "splits", "images")
 Rows = Sequence[Mapping[str, Any]] | pa.Table
+
+
+def as_rows(rows: Rows) -> list[dict[str, Any]]:
+    """Copies, one dict a row."""
+    return rows.to_pylist() if isinstance(rows, pa.Table) else [dict(row) for row in rows]  # pyright: ignore[reportAttributeAccessIssue]
+
+
 _KEYS: dict[str, tuple[str, ...]] = {
     "cohorts": ("layout", "source", "pseudonymized", "note"),
     "targets": ("target", "class"),

@@ -19,10 +19,9 @@ import pyarrow.parquet as pq
 from ulid import ULID
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.places import local_folder
 from guidestore.embeddings.storage import disk_errors
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.warehouse.cohorts.cohort import CohortTables, Rows
+from guidestore.warehouse.cohorts.cohort import CohortTables, as_rows
 
 _KEY_BYTES = 32
 _HEX = 20
@@ -38,13 +37,13 @@ class Pseudonyms:
     key: bytes
 
     @classmethod
-    def load_or_create(cls, keyfile: Path | str, store_root: Path | str) -> Pseudonyms:
+    def load_or_create(cls, keyfile: Path | str, store: EmbeddingStore) -> Pseudonyms:
         """The key in `keyfile`; a new one, readable by its owner only, where there is none.
 
         Raises InvalidInputError if the file lies inside the store, can be read by others, or holds no key.
         """
         keyfile = Path(keyfile).absolute()
-        root = local_folder(store_root).resolve()
+        root = store.storage.local_folder.resolve()
         if keyfile.resolve().is_relative_to(root):
             raise InvalidInputError(
                 f"the key {keyfile} lies inside the store {root}, where it would travel with the data; put it elsewhere"
@@ -103,22 +102,22 @@ class Pseudonyms:
                 "case_id": self.case(row["case_id"]),
                 "image_id": self.image(row["case_id"], row["image_id"]),
             }
-            for row in _rows(tables.images)
+            for row in as_rows(tables.images)
         ]
         self._keep_places(tables.cohort, images)
         return replace(
             tables,
-            cohorts=[{**row, "source": "", "pseudonymized": True} for row in _rows(tables.cohorts)]
+            cohorts=[{**row, "source": "", "pseudonymized": True} for row in as_rows(tables.cohorts)]
             or [{"layout": "", "source": "", "pseudonymized": True, "note": ""}],
-            cases=[{**row, "case_id": self.case(row["case_id"])} for row in _rows(tables.cases)],
-            labels=[{**row, "case_id": self.case(row["case_id"])} for row in _rows(tables.labels)],
+            cases=[{**row, "case_id": self.case(row["case_id"])} for row in as_rows(tables.cases)],
+            labels=[{**row, "case_id": self.case(row["case_id"])} for row in as_rows(tables.labels)],
             splits=[
                 {
                     **row,
                     "case_id": self.case(row["case_id"]),
                     "origin": "given" if row.get("origin", "").startswith("given") else row.get("origin", ""),
                 }
-                for row in _rows(tables.splits)
+                for row in as_rows(tables.splits)
             ],
             images=[{**row, "path": ""} for row in images],
         )
@@ -146,7 +145,3 @@ class Pseudonyms:
             temporary.touch(0o600, exist_ok=False)
             pq.write_table(pa.Table.from_pylist(rows, schema=_PLACES), temporary)
             temporary.rename(self.places_file)
-
-
-def _rows(rows: Rows) -> list[dict[str, Any]]:
-    return rows.to_pylist() if isinstance(rows, pa.Table) else [dict(row) for row in rows]  # pyright: ignore[reportAttributeAccessIssue]

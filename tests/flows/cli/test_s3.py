@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.places import local_folder, storage_at
-from guidestore.warehouse.cohorts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 from tests.commandline import guidestore
 from tests.flows.serving.server import RETRAIN, serving
 from tests.flows.serving.waiting import until

@@ -21,13 +21,14 @@ import pytest
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.storage import LocalStorage
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.cohorts import add_radpath
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.engine.server import running_server, wait_until_ready
 from guidestore.flows.sweeps.file import read_sweep
 from guidestore.flows.sweeps.run import run_sweep
-from guidestore.warehouse.cohorts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layouts.radpath import Radpath
 from tests.commandline import guidestore
 from tests.flows.cluster.ray_nodes import Cluster, Node, running_cluster
 from tests.flows.serving.waiting import free_port, until
@@ -119,7 +120,7 @@ def bags(root: Path) -> dict[str, tuple[bytes, bytes]]:
 
 def test_a_node_killed_while_it_encodes_loses_nothing(place: Place, images: Path, tmp_path: Path) -> None:
     for name in ("alone", "on-ray"):
-        add_radpath(EmbeddingStore.create(tmp_path / name), "phantom", images)
+        add_layout(EmbeddingStore.create(tmp_path / name), "phantom", Radpath(source=images, splits=0))
     report = encode(EmbeddingStore.open(tmp_path / "alone"), EncodeSettings(cohort="phantom", **TEXTURE))
     assert (report.encoded, set(report.failed)) == (CASES - 1, {BAD})
 

@@ -13,7 +13,8 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.encoding.attention import attention_of, draw_attention
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
-from guidestore.warehouse.cohorts.manifest import add_manifest
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.manifest import Manifest
 from tests.flows.conftest import SLIDES, Phantom
 
 
@@ -32,8 +33,8 @@ def two_slides(encoded: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for name, lines in (("images", images), ("labels", labels), ("splits", splits)):
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
     store = EmbeddingStore.create(folder / "store")
-    files = {"manifest": folder / "images.csv", "labels": folder / "labels.csv", "splits": folder / "splits.csv"}
-    add_manifest(store, "phantom", **files, classes={"class": ("G", "O", "A")})
+    files = {"images": folder / "images.csv", "labels": folder / "labels.csv", "splits": folder / "splits.csv"}
+    add_layout(store, "phantom", Manifest(**files, classes=("class=G,O,A",)))
     encode(store, EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 2.0}))
     encode(store, EncodeSettings(cohort="phantom", modality="histology", encoder="clam_mb"))
     return folder / "store"

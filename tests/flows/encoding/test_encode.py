@@ -24,12 +24,14 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope
 from guidestore.encoders.checkpoints import load_checkpoint
 from guidestore.encoders.kinds.bags import BagSource
-from guidestore.flows.encoding.cohorts import add_radpath, add_split
+from guidestore.flows.encoding.cohorts import add_split
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.models.predict import predict
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.radpath import Radpath
 from tests.flows.conftest import CASES, SLIDES, Phantom
 
 
@@ -94,7 +96,7 @@ def test_unreadable_cases_go_into_quarantine_and_are_tried_again(encoded: Phanto
     bad = images / "Pathology" / "PHANTOM_0002.tiff"
     good_bytes = bad.read_bytes()
     bad.write_bytes(good_bytes[:2000])
-    add_radpath(store, "phantom", images)
+    add_layout(store, "phantom", Radpath(source=images, splits=0))
     settings = EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 4.0})
     report = encode(EmbeddingStore.open(tmp_path / "store"), settings)
     assert set(report.failed) == {"PHANTOM_0002"}
@@ -111,7 +113,7 @@ def test_an_image_changed_since_the_cohort_was_added_is_refused(encoded: Phantom
     images = tmp_path / "images"
     shutil.copytree(encoded.images, images)
     store = EmbeddingStore.create(tmp_path / "store")
-    add_radpath(store, "phantom", images)
+    add_layout(store, "phantom", Radpath(source=images, splits=0))
     slide = images / "Pathology" / "PHANTOM_0001.tiff"
     slide.write_bytes(slide.read_bytes() + b"x")
     report = encode(store, EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 4.0}))
@@ -134,7 +136,7 @@ def test_unknown_names_say_what_there_is(encoded: Phantom) -> None:
 def test_killed_in_the_middle_and_run_again_gives_the_same_codes(encoded: Phantom, tmp_path: Path, seed: int) -> None:
     """kill -9 after some bags: the rest follow, and every bag equals that of the uninterrupted run bit for bit."""
     store = EmbeddingStore.create(tmp_path / "store")
-    add_radpath(store, "phantom", encoded.images)
+    add_layout(store, "phantom", Radpath(source=encoded.images, splits=0))
     code = (
         "from guidestore.embeddings.store import EmbeddingStore\n"
         "from guidestore.flows.encoding.encode import encode\n"
@@ -165,7 +167,7 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_codes(encoded: Phanto
 def test_killed_while_training_and_run_again_gives_the_same_weights_and_codes(encoded: Phantom, tmp_path: Path) -> None:
     """kill -9 after some epochs: training goes on from its checkpoint, to the weights of the uninterrupted run."""
     store = EmbeddingStore.create(tmp_path / "store")
-    add_radpath(store, "phantom", encoded.images)
+    add_layout(store, "phantom", Radpath(source=encoded.images, splits=0))
     add_split(store, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
     settings = Phantom(tmp_path / "store", encoded.images, ()).encode_settings(modality="mri_all", encoder="densenet3d")
     code = (
@@ -214,7 +216,7 @@ def test_other_weights_are_another_code_set_and_never_mix(encoded: Phantom, tmp_
         torch.save(network.state_dict(), files[-1])
     root = tmp_path / "store"
     store = EmbeddingStore.create(root)
-    add_radpath(store, "phantom", encoded.images)
+    add_layout(store, "phantom", Radpath(source=encoded.images, splits=0))
     add_split(store, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
     settings = {"cohort": "phantom", **SLIDES, "encoder": "test_resnet", "target_mpp": 4.0, "tile_size_px": 64}
     reports = [encode(store, EncodeSettings(**settings, weights=files[0]))]
@@ -261,7 +263,7 @@ def test_a_pseudonymized_cohort_leaves_no_patient_id_in_the_store(encoded: Phant
     (images / "Pathology" / "PHANTOM_0002.tiff").write_bytes(b"no slide")
     root, key = tmp_path / "store", tmp_path / "key"
     store = EmbeddingStore.create(root)
-    add_radpath(store, "phantom", images, root=root, key_file=key)
+    add_layout(store, "phantom", Radpath(source=images, splits=0, pseudonymize=key))
     settings = {"cohort": "phantom", **SLIDES, "target_mpp": 4.0}
     with pytest.raises(InvalidInputError, match="--key"):
         encode(store, EncodeSettings(**settings))

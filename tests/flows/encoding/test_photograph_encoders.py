@@ -20,7 +20,6 @@ from guidestore.embeddings.types import FoldScope
 from guidestore.encoders.inception_multitask import InceptionMultitask
 from guidestore.encoders.input_kind import kind_of
 from guidestore.encoders.kinds.photographs import PhotographSource
-from guidestore.flows.encoding.cohorts import add_derm7pt
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.images import images_of
 from guidestore.flows.encoding.settings import EncodeSettings
@@ -28,7 +27,9 @@ from guidestore.flows.encoding.training import classifier_recipe
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.models.predict import predict
-from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.derm7pt import Derm7pt
+from guidestore.warehouse.cohorts.layouts.derm7pt_phantom import generate_derm7pt_phantom
 from tests.commandline import guidestore
 from tests.flows.conftest import Phantom
 
@@ -64,7 +65,7 @@ def encoded_skin(tmp_path_factory: pytest.TempPathFactory) -> Skin:
     root = tmp_path_factory.mktemp("skin")
     skin = Skin(root / "store", root / "release_v0")
     generate_derm7pt_phantom(skin.images, cases=24, seed=1, image_px=(128, 128))
-    add_derm7pt(EmbeddingStore.create(skin.store), "phantom", skin.images)
+    add_layout(EmbeddingStore.create(skin.store), "phantom", Derm7pt(source=skin.images))
     for modality in ("clinical", "dermoscopy"):
         done = guidestore(
             *("encode", "phantom", "--modality", modality, "--encoder", "inception_multitask"),
@@ -195,7 +196,7 @@ def test_a_broken_photograph_is_quarantined_and_the_others_train(encoded_skin: S
     images = tmp_path / "release_v0"
     shutil.copytree(encoded_skin.images, images)
     store = EmbeddingStore.create(tmp_path / "store")
-    add_derm7pt(store, "phantom", images)
+    add_layout(store, "phantom", Derm7pt(source=images))
     row = next(row for row in store.snapshot().rows("images").to_pylist() if row["modality"] == "clinical")
     broken = Path(row["path"])
     broken.write_bytes(broken.read_bytes()[:400].ljust(broken.stat().st_size, b"\0"))

@@ -20,7 +20,7 @@ from guidestore.flows.paper.report import ExperimentReport
 from guidestore.flows.paper.settings import Derm7ptSettings
 from guidestore.flows.paper.table import as_rows
 from guidestore.flows.paper.table2 import TASKS
-from guidestore.warehouse.cohorts.derm7pt_phantom import generate_derm7pt_phantom
+from guidestore.warehouse.cohorts.layouts.derm7pt_phantom import generate_derm7pt_phantom
 from tests.commandline import guidestore
 
 CASES = 80

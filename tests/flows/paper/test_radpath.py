@@ -138,7 +138,7 @@ def test_the_whole_table_on_a_phantom_takes_under_15_minutes(tmp_path: Path) -> 
     """Five inputs, two splits, 80 cases."""
     import time
 
-    from guidestore.warehouse.cohorts.phantom import generate_phantom
+    from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 
     generate_phantom(tmp_path / "images", cases=80, seed=11)
     start = time.monotonic()

@@ -19,7 +19,7 @@ from guidestore.flows.paper.table import as_rows, to_markdown
 from guidestore.flows.paper.table2 import FORM, PUBLISHED_MCNEMAR, TASKS, build_table2
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.seven_point import POINTS
-from guidestore.warehouse.cohorts.derm7pt import CLASSES
+from guidestore.warehouse.cohorts.layouts.derm7pt import CLASSES
 
 N = 120
 ROWS = {"S+I": 0.9, "S": 0.85, "I": 0.6, "G(I)": 0.55, "G(I)+I": 0.8}

@@ -16,7 +16,8 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope
 from guidestore.flows.encoding.import_codes import import_codes
 from guidestore.warehouse.catalog import query
-from guidestore.warehouse.cohorts.manifest import add_manifest
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.manifest import Manifest
 from guidestore.warehouse.indexer import build_index
 from tests.commandline import Done, guidestore
 from tests.report_store import write
@@ -62,11 +63,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for fold in (0, 1)
         for i, case in enumerate(CASES)
     ]
-    add_manifest(
+    add_layout(
         EmbeddingStore.open(store),
         "skin",
-        labels=write(folder / "labels.csv", ["case_id", "DIAG", "rank"], [*labels[:-1], [CASES[-1], "MEL", "y"]]),
-        splits=write(folder / "splits.csv", ["case_id", "split", "fold", "part"], splits),
+        Manifest(
+            labels=write(folder / "labels.csv", ["case_id", "DIAG", "rank"], [*labels[:-1], [CASES[-1], "MEL", "y"]]),
+            splits=write(folder / "splits.csv", ["case_id", "split", "fold", "part"], splits),
+        ),
     )
     build_index(EmbeddingStore.open(store))
     return store

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.cohorts import add_radpath
-from guidestore.warehouse.cohorts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
+from guidestore.warehouse.cohorts.layouts.radpath import Radpath
 from tests.commandline import guidestore
 
 PROBE = """
@@ -60,7 +61,7 @@ def _encode(store: Path, home: Path, key: Path) -> dict:
 def test_the_key_of_the_server_opens_its_cohorts_and_is_named_nowhere(tmp_path: Path) -> None:
     store, key = tmp_path / "store", tmp_path / "secret-place" / "key"
     generate_phantom(tmp_path / "images", cases=9, seed=3, slide_px=256)
-    add_radpath(EmbeddingStore.create(store), "phantom", tmp_path / "images", root=store, key_file=key)
+    add_layout(EmbeddingStore.create(store), "phantom", Radpath(source=tmp_path / "images", splits=0, pseudonymize=key))
     done = _encode(store, tmp_path / "home", key)
     assert "is pseudonymized" in done["refused"]
     assert done["encoded"] > 0, done

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-import tifffile
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from pydantic import Field
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.warehouse.cohorts.cohort import CohortTables
+from guidestore.warehouse.cohorts.layout import Layout, Reading
+from guidestore.warehouse.cohorts.layouts.radpath import Radpath
 
 CLASS_SHARES: Mapping[str, int] = {"G": 133, "O": 34, "A": 54}
 """Glioblastoma, oligodendroglioma, astrocytoma among the 221 cases of RadPath 2020."""
@@ -94,6 +95,18 @@ GRIDS: Mapping[str, VoxelGrid] = {
 """As in reality, the sequences of a case do not share one grid."""
 
 
+class Phantom(Layout):
+    """A generated cohort of real files whose slides tell the class better than their MRI: to try things out."""
+
+    images: Path = Field(description="Folder to generate the files in.")
+    cases: int = Field(default=48, ge=1, description="How many cases.")
+    seed: int = Field(default=0, ge=0, description="Same seed, same pixels.")
+
+    def read(self, reading: Reading) -> CohortTables:
+        generate_phantom(self.images, cases=self.cases, seed=self.seed)
+        return Radpath(source=self.images, splits=0).read(reading)
+
+
 def generate_phantom(directory: str | Path, *, cases: int = 48, seed: int = 0, slide_px: int = 1280) -> None:
     """Writes a cohort of `cases` cases in RadPath's layout into the new or empty folder `directory`.
 
@@ -105,6 +118,8 @@ def generate_phantom(directory: str | Path, *, cases: int = 48, seed: int = 0, s
     slide_px: edge of level 0, a multiple of 256. Raises InvalidInputError for fewer than 9 cases (three per class), a
     slide_px that is no multiple, and a folder that already holds something.
     """
+    import nibabel as nib
+
     directory = Path(directory)
     if cases < 9:
         raise InvalidInputError(f"a phantom cohort of {cases} cases is too small; ask for at least 9, three per class")
@@ -144,6 +159,8 @@ def _class_list(cases: int) -> list[str]:
 
 def draw_slide(hidden: np.ndarray, rng: np.random.Generator, slide_px: int) -> np.ndarray:
     """(slide_px, slide_px, 3) uint8 H&E-like picture of h (3,): a piece of tissue on white glass at SLIDE_MPP."""
+    from scipy.ndimage import gaussian_filter
+
     cellularity, elongation, fibrillarity = hidden.tolist()  # Python floats keep the pictures float32.
     coarse = slide_px // 16
     y, x = np.mgrid[-1 : 1 : coarse * 1j, -1 : 1 : coarse * 1j]
@@ -192,6 +209,8 @@ def _enlarged(values_hw: np.ndarray, factor: int) -> np.ndarray:
 
 def write_slide(path: Path, slide_hwc: np.ndarray) -> None:
     """Writes a tiled JPEG pyramid that OpenSlide opens as generic-tiff, with SLIDE_MPP in the resolution tags."""
+    import tifffile
+
     with tifffile.TiffWriter(path) as tiff:
         level_hwc, mpp = slide_hwc, SLIDE_MPP
         for subfile_type in (0, 1):

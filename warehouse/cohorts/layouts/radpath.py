@@ -16,10 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import Progress, describe_images
+from guidestore.warehouse.cohorts.layout import HidingLayout, Reading
 from guidestore.warehouse.cohorts.sources import SourceRow, SourceTable, read_source
 from guidestore.warehouse.cohorts.splits import draw_fixed_splits
 
@@ -34,64 +37,59 @@ _ID_COLUMNS = ("CPM_RadPath_2019_ID", "CPM_RadPath_2020_ID")
 _SPLIT_FILE = re.compile(r"split_([1-9]\d*)_(train|val|test)\.csv")
 _NUMBERED = re.compile(r"(.+)[_-]\d+")
 _PHANTOM = "PHANTOM_"
-"""What the ids of `warehouse.cohorts.phantom` begin with."""
+"""What the ids of `warehouse.cohorts.layouts.phantom` begin with."""
 _SHOWN = 5
 
-NameOf = Callable[[str], str]
-"""How a case is called in an issue: itself, or its pseudonym."""
 
+class Radpath(HidingLayout):
+    """A cohort in the RadPath layout: four MRI sequences and slides per case, and the split `radpath`."""
 
-def read_radpath(
-    folder: Path | str,
-    *,
-    cohort: str = "radpath",
-    labels: Path | str | None = None,
-    splits: int = 0,
-    seed: int = 0,
-    name_of: NameOf = str,
-    progress: Progress | None = None,
-) -> CohortTables:
-    """The tables of the cohort; every image file that is there is hashed.
-
-    labels: the folder of the label and split tables, or one label table; None: `folder`, or the folder around it.
-    splits: the split gets at least the folds 0 to splits - 1: those without files of their own are drawn, stratified
-    by class, fold k from seed + k; see `split_sizes`. name_of: how issues name a case, which they do in no other way.
-
-    An issue counts and names: sequences and slides that are missing, cases without label or without files, labels that
-    are no class or contradict each other (such a case stays, unlabelled), half-given splits (left out, not drawn), and
-    draws that cannot be made. Raises InvalidInputError on a folder of another layout, and on tables without the
-    columns.
-    """
-    folder = Path(folder).absolute()
-    if not ((folder / "Radiology").is_dir() or (folder / "Pathology").is_dir()):
-        raise InvalidInputError(f"{folder} has neither Radiology/ nor Pathology/; name the folder that holds them")
-    issues = _Issues(name_of)
-    tables = _tables(folder, Path(labels).absolute() if labels else None)
-    lines = _lines(tables, issues)
-    classes = _labels(lines, issues)
-    listed = {line.case_id for line in lines}
-    imaged = issues.usable(path.name for path in _visible(folder / "Radiology") if path.is_dir())
-    slides = _slides(folder / "Pathology", imaged | listed, issues)
-    cases = sorted(imaged | listed | set(slides))
-    described = _described(folder, cases, slides, issues, progress)
-    labelled = {line.case_id for line in lines if line.row["class"]}
-    issues.of_cases("cases without a label", [case for case in cases if case not in labelled], _UNLABELLED)
-    issues.of_cases("unusable names", sorted(issues.unusable), _UNUSABLE)
-    given, refused = _given_splits(tables, lines, issues)
-    taken = {row["fold"] for row in given} | refused
-    drawn = _drawn(cases, classes, [fold for fold in range(splits) if fold not in taken], seed, issues)
-    is_phantom = bool(cases) and all(case_id.startswith(_PHANTOM) for case_id in cases)
-    layout = "phantom" if is_phantom else "radpath"  # generated cases must not pass for the challenge's in a table
-    return CohortTables(
-        cohort,
-        cohorts=[{"layout": layout, "source": str(folder), "pseudonymized": False, "note": ""}],
-        targets=[{"target": "class", "class_index": index, "class": name} for index, name in enumerate(CLASSES)],
-        cases=[{"case_id": case_id} for case_id in cases],
-        labels=[{"case_id": case_id, "target": "class", "class": name} for case_id, name in sorted(classes.items())],
-        splits=given + drawn,
-        images=described,
-        issues=tuple(issues.found),
+    source: Path = Field(description="Folder with Radiology/, Pathology/ and a label CSV.")
+    labels: Path | None = Field(
+        default=None,
+        description="Label CSV, or folder of it and of split_<k>_<part>.csv; default: the source, or what holds it.",
     )
+    splits: int = Field(default=5, ge=0, description="Splits to have: those without files are drawn; 0 draws none.")
+    seed: int = Field(default=0, ge=0, description="Of drawn splits: fold k is drawn from the seed + k.")
+
+    def read(self, reading: Reading) -> CohortTables:
+        """Drawn folds are stratified by class, see `split_sizes`.
+
+        An issue counts and names: sequences and slides that are missing, cases without label or without files, labels
+        that are no class or contradict each other (such a case stays, unlabelled), half-given splits (left out, not
+        drawn), and draws that cannot be made. Raises InvalidInputError on a folder of another layout, and on tables
+        without the columns.
+        """
+        folder = self.source.absolute()
+        if not ((folder / "Radiology").is_dir() or (folder / "Pathology").is_dir()):
+            raise InvalidInputError(f"{folder} has neither Radiology/ nor Pathology/; name the folder that holds them")
+        issues = _Issues(reading.name_of)
+        tables = _tables(folder, self.labels.absolute() if self.labels else None)
+        lines = _lines(tables, issues)
+        classes = _labels(lines, issues)
+        listed = {line.case_id for line in lines}
+        imaged = issues.usable(path.name for path in _visible(folder / "Radiology") if path.is_dir())
+        slides = _slides(folder / "Pathology", imaged | listed, issues)
+        cases = sorted(imaged | listed | set(slides))
+        described = _described(folder, cases, slides, issues, reading.progress)
+        labelled = {line.case_id for line in lines if line.row["class"]}
+        issues.of_cases("cases without a label", [case for case in cases if case not in labelled], _UNLABELLED)
+        issues.of_cases("unusable names", sorted(issues.unusable), _UNUSABLE)
+        given, refused = _given_splits(tables, lines, issues)
+        taken = {row["fold"] for row in given} | refused
+        drawn = _drawn(cases, classes, [fold for fold in range(self.splits) if fold not in taken], self.seed, issues)
+        is_phantom = bool(cases) and all(case_id.startswith(_PHANTOM) for case_id in cases)
+        layout = "phantom" if is_phantom else "radpath"  # generated cases must not pass for the challenge's in a table
+        return CohortTables(
+            reading.cohort,
+            cohorts=[{"layout": layout, "source": str(folder), "pseudonymized": False, "note": ""}],
+            targets=[{"target": "class", "class_index": index, "class": name} for index, name in enumerate(CLASSES)],
+            cases=[{"case_id": case_id} for case_id in cases],
+            labels=[{"case_id": case, "target": "class", "class": name} for case, name in sorted(classes.items())],
+            splits=given + drawn,
+            images=described,
+            issues=tuple(issues.met),
+        )
 
 
 def split_sizes(labelled: int, classes: int) -> tuple[int, int, int]:
@@ -125,8 +123,8 @@ _TWO_PARTS = f"{{n}} in two parts of a given split, so in none: {{names}}; take 
 class _Issues:
     """Collects what was met: kind, sentence with the number and the first few names, all names."""
 
-    name_of: NameOf
-    found: list[CohortIssue] = field(default_factory=list)
+    name_of: Callable[[str], str]
+    met: list[CohortIssue] = field(default_factory=list)
     unusable: set[str] = field(default_factory=set)
 
     def of_cases(self, kind: str, cases: Iterable[str] | Mapping[str, str], sentence: str) -> None:
@@ -140,7 +138,7 @@ class _Issues:
         if names:
             shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
             count = f"{len(names)} {noun}{'s' if len(names) > 1 else ''}"
-            self.found.append(CohortIssue(kind, sentence.format(n=count, names=shown), tuple(names)))
+            self.met.append(CohortIssue(kind, sentence.format(n=count, names=shown), tuple(names)))
 
     def usable(self, names: Iterable[str]) -> set[str]:
         """Those of the names that can be ids; the others are remembered."""
@@ -252,14 +250,14 @@ def _slides(folder: Path, known: set[str], issues: _Issues) -> dict[str, list[tu
     in_folders = [(path.name, slide) for path in entries if path.is_dir() for slide in _visible(path)]
     in_folders = [(case_id, slide) for case_id, slide in in_folders if _is_slide(slide)]
     bases = known | {path.stem for path in files} | {case_id for case_id, _ in in_folders}
-    found = [(_case_of(path.stem, known, bases), path.stem, path) for path in files]
+    named = [(_case_of(path.stem, known, bases), path.stem, path) for path in files]
     for case_id, slide in in_folders:
-        found.append((case_id, slide.stem if slide.stem.startswith(case_id) else f"{case_id}_{slide.stem}", slide))
-    usable = issues.usable(name for case_id, image_id, _ in found for name in (case_id, image_id))
+        named.append((case_id, slide.stem if slide.stem.startswith(case_id) else f"{case_id}_{slide.stem}", slide))
+    usable = issues.usable(name for case_id, image_id, _ in named for name in (case_id, image_id))
     slides: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     taken: set[str] = set()
     same = []
-    for case_id, image_id, path in sorted(found, key=_by_suffix):
+    for case_id, image_id, path in sorted(named, key=_by_suffix):
         if not {case_id, image_id} <= usable:
             continue
         if image_id in taken:
@@ -367,5 +365,5 @@ def _drawn(
     except InvalidInputError as error:
         names = [str(fold) for fold in folds]
         sentence = f"{error}; fold {', '.join(names)} was not drawn, so draw with `guidestore cohort split` instead"
-        issues.found.append(CohortIssue("splits not drawn", sentence, tuple(names)))
+        issues.met.append(CohortIssue("splits not drawn", sentence, tuple(names)))
         return []

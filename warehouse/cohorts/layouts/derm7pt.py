@@ -16,17 +16,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import Progress, describe_images
+from guidestore.warehouse.cohorts.layout import Layout, Reading
 from guidestore.warehouse.cohorts.sources import SourceRow, SourceTable, read_source
 
 SPLIT = "published"
 MODALITIES: Mapping[str, str] = {"clinic": "clinical", "derm": "dermoscopy"}
 """Column of meta.csv -> modality: the inferior photograph, the superior one."""
 PHANTOM = "PHANTOM_"
-"""What the ids of `warehouse.cohorts.derm7pt_phantom` begin with."""
+"""What the ids of `warehouse.cohorts.layouts.derm7pt_phantom` begin with."""
 
 TARGET_COLUMNS: Mapping[str, str] = {
     "DIAG": "diagnosis",
@@ -90,66 +93,66 @@ INDEX_FILES: Mapping[str, str] = {
 _SHOWN = 5
 
 
-def read_derm7pt(folder: Path | str, *, cohort: str = "derm7pt", progress: Progress | None = None) -> CohortTables:
-    """The tables of the cohort in `folder`, the one called release_v0; every photograph that is there is hashed.
+class Derm7pt(Layout):
+    """The seven-point checklist data set: two photographs and eight targets per case, and the split `published`."""
 
-    Paths are resolved whatever their case. Left out, and counted and named in an issue: cases whose two photographs are
-    one file; photographs that are missing, or that a row before names. Issues too: empty labels, cases in no part,
-    a target with one class in train, a class that a part lacks.
+    source: Path = Field(description="The folder release_v0, with images/ and meta/.")
 
-    Raises InvalidInputError naming file, row and column on a table or column that is missing, a case_num that cannot be
-    an id or comes twice, a label outside `CLASSES`, an index outside the table, and a case that is listed twice by the
-    split.
-    """
-    folder = Path(folder).absolute()
-    if not (folder / "meta").is_dir():
-        raise InvalidInputError(
-            f"{folder} has no folder meta/; name the folder release_v0, which holds meta/ and images/"
+    def read(self, reading: Reading) -> CohortTables:
+        """Paths are resolved whatever their case. Left out, and counted and named in an issue: cases whose two
+        photographs are one file; photographs that are missing, or that a row before names. Issues too: empty labels,
+        cases in no part, a target with one class in train, a class that a part lacks.
+
+        Raises InvalidInputError naming file, row and column on a table or column that is missing, a case_num that
+        cannot be an id or comes twice, a label outside `CLASSES`, an index outside the table, and a case that is listed
+        twice by the split.
+        """
+        folder = self.source.absolute()
+        if not (folder / "meta").is_dir():
+            raise InvalidInputError(
+                f"{folder} has no folder meta/; name the folder release_v0, which holds meta/ and images/"
+            )
+        meta = read_source(folder / "meta" / "meta.csv", ("case_num", *TARGET_COLUMNS.values(), *MODALITIES))
+        cases = _case_ids(meta)
+        labels = {case: _labels(row) for case, row in zip(cases, meta, strict=True)}
+        parts = _parts(folder / "meta", cases)
+        rows = dict(zip(cases, meta, strict=True))
+        kept = {case: row for case, row in rows.items() if row["clinic"].lower() != row["derm"].lower()}
+        no_pairs = [f"{case} ({row.where})" for case, row in rows.items() if case not in kept]
+        issues = _issue("no pairs", no_pairs, "case", "{n} left out, whose two photographs are one file: {names}")
+        images, image_issues = _images(folder / "images", kept, reading.progress)
+        labels = {case: labels[case] for case in kept}
+        parts = {case: part for case, part in parts.items() if case in kept}
+        is_phantom = bool(kept) and all(case.startswith(PHANTOM) for case in kept)
+        return CohortTables(
+            reading.cohort,
+            cohorts=[
+                # Drawn photographs must not pass for real ones in a table.
+                {
+                    "layout": "derm7pt phantom" if is_phantom else "derm7pt",
+                    "source": str(folder),
+                    "pseudonymized": False,
+                    "note": "",
+                }
+            ],
+            targets=[
+                {"target": target, "class_index": index, "class": name}
+                for target, classes in CLASSES.items()
+                for index, name in enumerate(classes)
+            ],
+            cases=[{"case_id": case} for case in kept],
+            labels=[
+                {"case_id": case, "target": target, "class": name}
+                for case, named in labels.items()
+                for target, name in named.items()
+            ],
+            splits=[
+                {"split": SPLIT, "fold": 0, "case_id": case, "part": part, "origin": f"given: {INDEX_FILES[part]}"}
+                for case, part in parts.items()
+            ],
+            images=images,
+            issues=tuple(issues + image_issues + _label_issues(kept, labels) + _part_issues(kept, labels, parts)),
         )
-    meta = read_source(folder / "meta" / "meta.csv", ("case_num", *TARGET_COLUMNS.values(), *MODALITIES))
-    cases = _case_ids(meta)
-    labels = {case: _labels(row) for case, row in zip(cases, meta, strict=True)}
-    parts = _parts(folder / "meta", cases)
-    no_pairs = [
-        f"{case} ({row.where})"
-        for case, row in zip(cases, meta, strict=True)
-        if row["clinic"].lower() == row["derm"].lower()
-    ]
-    kept = {case: row for case, row in zip(cases, meta, strict=True) if row["clinic"].lower() != row["derm"].lower()}
-    issues = _issue("no pairs", no_pairs, "case", "{n} left out, whose two photographs are one file: {names}")
-    images, image_issues = _images(folder / "images", kept, progress)
-    labels = {case: labels[case] for case in kept}
-    parts = {case: part for case, part in parts.items() if case in kept}
-    is_phantom = bool(kept) and all(case.startswith(PHANTOM) for case in kept)
-    return CohortTables(
-        cohort,
-        cohorts=[
-            # Drawn photographs must not pass for real ones in a table.
-            {
-                "layout": "derm7pt phantom" if is_phantom else "derm7pt",
-                "source": str(folder),
-                "pseudonymized": False,
-                "note": "",
-            }
-        ],
-        targets=[
-            {"target": target, "class_index": index, "class": name}
-            for target, classes in CLASSES.items()
-            for index, name in enumerate(classes)
-        ],
-        cases=[{"case_id": case} for case in kept],
-        labels=[
-            {"case_id": case, "target": target, "class": name}
-            for case, named in labels.items()
-            for target, name in named.items()
-        ],
-        splits=[
-            {"split": SPLIT, "fold": 0, "case_id": case, "part": part, "origin": f"given: {INDEX_FILES[part]}"}
-            for case, part in parts.items()
-        ],
-        images=images,
-        issues=tuple(issues + image_issues + _label_issues(kept, labels) + _part_issues(kept, labels, parts)),
-    )
 
 
 _CLASS_OF: Mapping[str, Mapping[str, str]] = {

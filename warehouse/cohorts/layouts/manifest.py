@@ -11,92 +11,71 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
-from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import PARTS, check_name
-from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
-from guidestore.warehouse.cohorts.images import Progress, describe_images
-from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
+from guidestore.warehouse.cohorts.cohort import CohortTables
+from guidestore.warehouse.cohorts.images import describe_images
+from guidestore.warehouse.cohorts.layout import HidingLayout, Reading
 from guidestore.warehouse.cohorts.sources import SourceRow, SourceTable, read_source
 
 
-def add_manifest(
-    store: EmbeddingStore,
-    cohort: str,
-    *,
-    manifest: Path | str | None = None,
-    labels: Path | str | None = None,
-    splits: Path | str | None = None,
-    classes: Mapping[str, Sequence[str]] | None = None,
-    note: str = "",
-    pseudonyms: Pseudonyms | None = None,
-    progress: Progress | None = None,
-) -> CohortReport:
-    """Reads the tables that are given and commits them as `cohort`, or adds them to it, all or nothing.
+class Manifest(HidingLayout):
+    """A cohort from tables: images, labels and splits, each a CSV or Parquet file."""
 
-    Raises InvalidInputError naming file, row and column. Missing image files are issues of the report.
-    """
-    rows = store.snapshot().rows("cases", cohort=check_name(cohort, "cohort"))
-    cases = frozenset(rows["case_id"].to_pylist())
-    name_of = pseudonyms.case if pseudonyms else str
-    tables = read_manifest(
-        cohort,
-        manifest=manifest,
-        labels=labels,
-        splits=splits,
-        classes=classes,
-        note=note,
-        is_known=lambda case_id: name_of(case_id) in cases,
-        progress=progress,
+    images: Path | None = Field(default=None, description="CSV/Parquet: case_id, modality, path[, image_id, mpp].")
+    labels: Path | None = Field(default=None, description="CSV/Parquet: case_id and a column per target.")
+    splits: Path | None = Field(default=None, description="CSV/Parquet: case_id, split, fold, part.")
+    classes: tuple[str, ...] = Field(
+        default=(), description="TARGET=A,B,C fixes the class order; repeat per target. Others are sorted."
     )
-    return add_cohort(store, pseudonyms.hide(store, tables) if pseudonyms else tables)
+
+    note: str = Field(default="", description="A sentence about the cohort, to be kept with it.")
+
+    def read(self, reading: Reading) -> CohortTables:
+        given = self.images or self.labels or self.splits
+        if not given:
+            raise InvalidInputError(f"nothing to add to cohort {reading.cohort}: give a manifest, labels or splits")
+        images = _images(read_source(self.images, ("case_id", "modality", "path"))) if self.images else []
+        cases = {row["case_id"] for row in images}
+
+        def known(row: SourceRow) -> str:
+            case_id = _name(row, "case_id", "case id")
+            if case_id not in cases and not reading.is_known(case_id):
+                raise InvalidInputError(
+                    f"{row.where}, column case_id: {case_id} is no case of cohort {reading.cohort}; add its images to "
+                    "the manifest, or take the row out"
+                )
+            return case_id
+
+        orders = _class_orders(self.classes)
+        labels, targets = _labels(read_source(self.labels, ("case_id",)), known, orders) if self.labels else ([], [])
+        splits = _splits(read_source(self.splits, ("case_id", "split", "fold", "part")), known) if self.splits else []
+        described, issues = describe_images(images, reading.progress)
+        return CohortTables(
+            reading.cohort,
+            cohorts=[
+                {"layout": "manifest", "source": str(given.absolute()), "pseudonymized": False, "note": self.note}
+            ],
+            targets=targets,
+            cases=[{"case_id": case_id} for case_id in sorted(cases)],
+            labels=labels,
+            splits=splits,
+            images=described,
+            issues=tuple(issues),
+        )
 
 
-def read_manifest(
-    cohort: str,
-    *,
-    manifest: Path | str | None = None,
-    labels: Path | str | None = None,
-    splits: Path | str | None = None,
-    classes: Mapping[str, Sequence[str]] | None = None,
-    note: str = "",
-    is_known: Callable[[str], bool] = lambda case_id: False,
-    progress: Progress | None = None,
-) -> CohortTables:
-    """The tables of a cohort, checked; every image file that is there is hashed.
-
-    `classes`: target -> its classes in their fixed order; other targets get theirs sorted, as numbers where all are.
-    `is_known`: whether a case is in the store already. `progress`: called with files done and all files.
-    """
-    if not (manifest or labels or splits):
-        raise InvalidInputError(f"nothing to add to cohort {cohort}: give a manifest, labels or splits")
-    check_name(cohort, "cohort")
-    images = _images(read_source(manifest, ("case_id", "modality", "path"))) if manifest else []
-    cases = {row["case_id"] for row in images}
-
-    def known(row: SourceRow) -> str:
-        case_id = _name(row, "case_id", "case id")
-        if case_id not in cases and not is_known(case_id):
-            raise InvalidInputError(
-                f"{row.where}, column case_id: {case_id} is no case of cohort {cohort}; add its images to the "
-                "manifest, or take the row out"
-            )
-        return case_id
-
-    label_rows, targets = _labels(read_source(labels, ("case_id",)), known, classes or {}) if labels else ([], [])
-    split_rows = _splits(read_source(splits, ("case_id", "split", "fold", "part")), known) if splits else []
-    described, issues = describe_images(images, progress)
-    source = Path(manifest or labels or splits or "").absolute()
-    return CohortTables(
-        cohort,
-        cohorts=[{"layout": "manifest", "source": str(source), "pseudonymized": False, "note": note}],
-        targets=targets,
-        cases=[{"case_id": case_id} for case_id in sorted(cases)],
-        labels=label_rows,
-        splits=split_rows,
-        images=described,
-        issues=tuple(issues),
-    )
+def _class_orders(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Target -> its classes, of TARGET=A,B,C."""
+    orders = {}
+    for text in texts:
+        target, equals, names = text.partition("=")
+        if not equals or not names:
+            raise InvalidInputError(f"--classes {text!r}: write TARGET=CLASS,CLASS,…")
+        orders[target] = tuple(names.split(","))
+    return orders
 
 
 def _name(row: SourceRow, column: str, what: str) -> str:

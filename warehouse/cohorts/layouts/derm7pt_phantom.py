@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+from pydantic import Field
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.warehouse.cohorts.derm7pt import CLASSES, INDEX_FILES, PHANTOM, TARGET_COLUMNS
+from guidestore.warehouse.cohorts.cohort import CohortTables
+from guidestore.warehouse.cohorts.layout import Layout, Reading
+from guidestore.warehouse.cohorts.layouts.derm7pt import CLASSES, INDEX_FILES, PHANTOM, TARGET_COLUMNS, Derm7pt
 
 VALUE_COUNTS: Mapping[str, Mapping[str, int]] = {
     "diagnosis": {
@@ -146,6 +149,18 @@ SCAR_RGB = (226, 200, 192)
 GRANULES_RGB = (128, 132, 148)
 CYST_RGB = (240, 222, 186)
 HAIR_RGB = (48, 34, 28)
+
+
+class Derm7ptPhantom(Layout):
+    """A generated cohort in Derm7pt's layout whose dermoscopy tells more than its photographs: to try things out."""
+
+    images: Path = Field(description="Folder to generate the files in.")
+    cases: int = Field(default=200, ge=MIN_CASES, description="How many cases.")
+    seed: int = Field(default=0, ge=0, description="Same seed, same pixels.")
+
+    def read(self, reading: Reading) -> CohortTables:
+        generate_derm7pt_phantom(self.images, cases=self.cases, seed=self.seed)
+        return Derm7pt(source=self.images).read(reading)
 
 
 def generate_derm7pt_phantom(

@@ -1,0 +1,88 @@
+"""What a layout is, which there are, and how a cohort in any of them comes into the store."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guidestore.embeddings.plugins import Registry, one_per_file
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import check_name
+from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort, as_rows
+from guidestore.warehouse.cohorts.images import Progress
+from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
+from guidestore.warehouse.cohorts.splits import keep_standing
+
+
+def _itself(case_id: str) -> str:
+    return case_id
+
+
+def _unknown(case_id: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a cohort is read for."""
+
+    cohort: str
+    name_of: Callable[[str], str] = _itself
+    """How an issue names a case, which it does in no other way: itself, or its pseudonym."""
+    is_known: Callable[[str], bool] = _unknown
+    """Whether a case is in the store already."""
+    progress: Progress | None = None
+
+
+class Layout(BaseModel, ABC):
+    """How a cohort lies in files.
+
+    Its fields are the options of `guidestore cohort add`, its docstring is what the command says of it. A layout of the
+    file `derm7pt_phantom.py` is the class Derm7ptPhantom and the command `cohort add derm7pt-phantom`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @abstractmethod
+    def read(self, reading: Reading) -> CohortTables:
+        """The tables of the cohort; every image file that is there is hashed. What is missing is an issue.
+
+        Raises InvalidInputError naming file, row and column on what cannot be read.
+        """
+
+
+class HidingLayout(Layout):
+    """A layout whose issues name cases by `Reading.name_of` alone, so that ids can be hidden."""
+
+    pseudonymize: Path | None = Field(default=None, description="Hash ids with the key in this file (made if missing).")
+
+
+def _built_in() -> dict[str, str]:
+    return {
+        name.replace("_", "-"): place for name, place in one_per_file("guidestore.warehouse.cohorts.layouts").items()
+    }
+
+
+LAYOUTS: Registry[type[Layout]] = Registry("cohort layout", "guidestore.layouts", _built_in())
+
+
+def add_layout(store: EmbeddingStore, cohort: str, layout: Layout, progress: Progress | None = None) -> CohortReport:
+    """Reads the cohort and commits it, or what is new in it, all or nothing; the same again is a no-op.
+
+    Drawn folds that the store has stay as they are. Raises InvalidInputError where files or rows are wrong or
+    contradict the store.
+    """
+    key_file = layout.pseudonymize if isinstance(layout, HidingLayout) else None
+    pseudonyms = Pseudonyms.load_or_create(key_file, store) if key_file else None
+    name_of = pseudonyms.case if pseudonyms else _itself
+    snapshot = store.snapshot()
+    cases = frozenset(snapshot.rows("cases", cohort=check_name(cohort, "cohort"))["case_id"].to_pylist())
+    tables = layout.read(Reading(cohort, name_of, lambda case_id: name_of(case_id) in cases, progress))
+    if pseudonyms:
+        tables = pseudonyms.hide(store, tables)
+    standing = snapshot.rows("splits", cohort=cohort).to_pylist()
+    return add_cohort(store, replace(tables, splits=keep_standing(as_rows(tables.splits), standing)))
