@@ -1,68 +1,200 @@
-"""The folded log as one Parquet file with its own digest, so that a store opens fast.
+"""The folded log as Parquet segments under a small manifest, so that a store opens fast.
 
-The digest stands in the Parquet key-value metadata under ``guidestore.sha256``: 64 hex digits, the sha256 of the whole
-file with these 64 bytes replaced by ``0``. So every byte of the file is covered, the footer too.
+``checkpoints/<N>-<sha256>.json`` is the manifest of commit N; its name carries the sha256 of its bytes, and it lists
+segments with theirs. A segment holds what the commits `first` to `last` added and, of older rows, marks of those that
+they removed. A later checkpoint names the large segments of the one before it and adds a small one; small ones are
+joined as soon as the next is as large. So each row is written some log2(commits) times, not once per checkpoint.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import CorruptArtifactError
-from guidestore.embeddings.log_table import LOG_SCHEMA
-from guidestore.embeddings.storage import Storage
+from guidestore.embeddings.log_table import LOG_SCHEMA, rows_between, with_rows
+from guidestore.embeddings.records import FileRef
+from guidestore.embeddings.storage import Storage, StoredFile, each
+from guidestore.embeddings.tables import conformed, read_verified
 
 EVERY_COMMITS = 100
 """Opening then reads at most 99 small JSON files, about 10 ms."""
-_KEY = b"guidestore.sha256"
-_SEAL = re.compile(re.escape(_KEY) + rb"[^0-9a-f]{1,8}([0-9a-f]{64})", re.DOTALL)
-_BLANK = b"0" * 64
+FOLD = 1
+"""Version of the rules of folding: a checkpoint of others is passed over, for the commits have it all."""
+_KEPT_VERSIONS = 2
+"""Who opens the store while a checkpoint is written may have listed the one before."""
+_MANIFEST = re.compile(r"checkpoints/(\d{12})-([0-9a-f]{64})\.json")
+_SEGMENT = re.compile(r"checkpoints/segments/\d{12}-(\d{12})-[0-9a-f]{64}\.parquet")
 
 
-def path_of(version: int) -> str:
-    return f"checkpoints/{version:012d}.parquet"
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A Parquet file of the rows that commits `first` to `last` added, and marks of older ones that they removed."""
+
+    first: int
+    last: int
+    rows: int
+    file: FileRef
 
 
-def write(storage: Storage, version: int, table: pa.Table) -> None:
-    """Writes the checkpoint of `version`; a no-op where another process was first."""
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A checkpoint of commit `version`; of the log whose commit of that number has the digest `commit_sha256`."""
+
+    version: int
+    commit_sha256: str
+    segments: tuple[Segment, ...]
+
+    def to_bytes(self) -> bytes:
+        return canonical_json({"fold": FOLD, **asdict(self)}).encode() + b"\n"
+
+
+def write(
+    storage: Storage, version: int, commit_sha256: str, table: pa.Table, standing: Sequence[Segment] = ()
+) -> Manifest:
+    """Writes the checkpoint of `version`, whose folded log is `table`.
+
+    `standing`: segments of an earlier checkpoint of this log, no purge since; they are used again where they are still
+    there. Other processes may write the same.
+    """
+    sizes = storage.sizes([segment.file.path for segment in standing])
+    if sizes != [segment.file.size for segment in standing]:
+        standing = ()
+    segments = list(standing)
+    first = segments[-1].last + 1 if segments else 1
+    rows = rows_between(table, first, version)
+    while segments and segments[-1].rows <= rows.num_rows:
+        first = segments.pop().first
+        rows = rows_between(table, first, version)
+    if first <= version:
+        segments.append(_write_segment(storage, first, version, rows))
+    manifest = Manifest(version, commit_sha256, tuple(segments))
+    data = manifest.to_bytes()
+    storage.create(f"checkpoints/{version:012d}-{hashlib.sha256(data).hexdigest()}.json", data)
+    return manifest
+
+
+def _write_segment(storage: Storage, first: int, last: int, rows: pa.Table) -> Segment:
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, LOG_SCHEMA, compression="zstd", store_schema=False) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({_KEY.decode(): _BLANK.decode()})
+    pq.write_table(rows, sink, compression="zstd", store_schema=False)
     data = sink.getvalue().to_pybytes()
-    start, end = _seal_span(data)
-    digest = hashlib.sha256(data).hexdigest().encode()
-    storage.create(path_of(version), data[:start] + digest + data[end:])
+    digest = hashlib.sha256(data).hexdigest()
+    path = f"checkpoints/segments/{first:012d}-{last:012d}-{digest}.parquet"
+    storage.create(path, data)
+    return Segment(first, last, rows.num_rows, FileRef(path, len(data), digest))
 
 
-def read(storage: Storage, version: int) -> pa.Table:
-    """The table of `version`, verified. Raises CorruptArtifactError."""
-    path = path_of(version)
+def manifests(storage: Storage) -> list[str]:
+    """Paths of all manifests, of the newest commit first."""
+    return _manifests(file.path for file in storage.list("checkpoints"))
+
+
+def _manifests(paths: Iterator[str]) -> list[str]:
+    return sorted((path for path in paths if _MANIFEST.fullmatch(path)), reverse=True)
+
+
+def version_of(path: str) -> int | None:
+    """The commit number in the name of a manifest, None where `path` is none."""
+    named = _MANIFEST.fullmatch(path)
+    return int(named[1]) if named else None
+
+
+def is_segment(path: str) -> bool:
+    return _SEGMENT.fullmatch(path) is not None
+
+
+def read_manifest(storage: Storage, path: str) -> Manifest | None:
+    """The manifest at `path`, verified; None where other rules of folding made it. Raises CorruptArtifactError."""
+    named = _MANIFEST.fullmatch(path)
     data = storage.read(path)
     damaged = CorruptArtifactError(
-        f"{path} is damaged: its digest does not match; delete it, it is rebuilt from the commits"
+        f"{path} is damaged: its digest is not that of its name; delete it, the commits have all that it says"
     )
-    try:
-        start, end = _seal_span(data)
-    except ValueError as error:
-        raise damaged from error
-    if hashlib.sha256(data[:start] + _BLANK + data[end:]).hexdigest().encode() != data[start:end]:
+    if not named or hashlib.sha256(data).hexdigest() != named[2]:
         raise damaged
-    return pq.read_table(pa.BufferReader(data)).replace_schema_metadata(None).cast(LOG_SCHEMA)
+    try:
+        body = json.loads(data)
+        if body["fold"] != FOLD:
+            return None
+        segments = tuple(
+            Segment(item["first"], item["last"], item["rows"], FileRef.from_json(item["file"]))
+            for item in body["segments"]
+        )
+        manifest = Manifest(body["version"], body["commit_sha256"], segments)
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged from error
+    ends = [0, *(segment.last for segment in segments)]
+    if manifest.version != int(named[1]) or ends[-1] != manifest.version:
+        raise damaged
+    if [segment.first for segment in segments] != [end + 1 for end in ends[:-1]]:
+        raise damaged
+    return manifest
 
 
-def versions(storage: Storage) -> list[int]:
-    """Versions that have a checkpoint, newest first."""
-    names = (file.path.removeprefix("checkpoints/") for file in storage.list("checkpoints"))
-    return sorted((int(name[:12]) for name in names if re.fullmatch(r"\d{12}\.parquet", name)), reverse=True)
+def read(storage: Storage, manifest: Manifest) -> pa.Table:
+    """The folded log of `manifest`; each segment is verified. Raises CorruptArtifactError."""
+    pieces = each(storage, lambda segment: _read_segment(storage, segment), manifest.segments)
+    table = LOG_SCHEMA.empty_table()
+    for segment, rows in zip(manifest.segments, pieces, strict=True):
+        table = with_rows(table, rows, segment.first)
+    return table
 
 
-def _seal_span(data: bytes) -> tuple[int, int]:
-    found = list(_SEAL.finditer(data))
-    if not found:
-        raise ValueError("no seal")
-    return found[-1].span(1)
+def _read_segment(storage: Storage, segment: Segment) -> pa.Table:
+    data = read_verified(storage, segment.file)
+    rows = conformed(pq.read_table(pa.BufferReader(data)), LOG_SCHEMA)
+    newest = pc.max(rows["added_at"]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+    if rows.num_rows != segment.rows or newest > segment.last:
+        raise CorruptArtifactError(f"{segment.file.path} is not the segment that its manifest means; delete both")
+    return rows
+
+
+def sweep(storage: Storage) -> None:
+    """Deletes checkpoints but those of the two newest commits that have one, and the segments that nobody needs.
+
+    A segment that ends after the older of the two may be that of a writer who has not written its manifest yet.
+    """
+    files = [file.path for file in storage.list("checkpoints")]
+    kept: dict[str, Manifest] = {}
+    surplus = []
+    for path in _manifests(iter(files)):
+        if len({manifest.version for manifest in kept.values()} | {version_of(path)}) > _KEPT_VERSIONS:
+            surplus.append(path)
+            continue
+        try:
+            manifest = read_manifest(storage, path)
+        except CorruptArtifactError:
+            continue  # fsck reports it
+        if manifest is not None:
+            kept[path] = manifest
+    if not surplus:
+        return
+    oldest = min(manifest.version for manifest in kept.values())
+    needed = {segment.file.path for manifest in kept.values() for segment in manifest.segments}
+    for path in surplus:
+        storage.delete(path)
+    for path in files:
+        segment = _SEGMENT.fullmatch(path)
+        if segment and path not in needed and int(segment[1]) <= oldest:
+            storage.delete(path)
+
+
+def unnamed_segments(storage: Storage) -> list[StoredFile]:
+    """Segments that no readable manifest names: a writer is about to name them, or crashed."""
+    files = list(storage.list("checkpoints"))
+    named = set()
+    for path in _manifests(file.path for file in files):
+        try:
+            manifest = read_manifest(storage, path)
+        except CorruptArtifactError:
+            continue
+        named |= {segment.file.path for segment in manifest.segments} if manifest else set()
+    return [file for file in files if is_segment(file.path) and file.path not in named]

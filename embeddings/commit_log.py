@@ -1,26 +1,40 @@
 """The create-only commit log: linear, optimistic, the single truth of the store."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import, so no checker sees them.
+
 from __future__ import annotations
 
 import datetime
 import functools
+import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from guidestore.embeddings import checkpoints
-from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
-from guidestore.embeddings.log_table import empty_table, fold
-from guidestore.embeddings.records import AliasMove, Commit, Entry, Purge, Removal
+from guidestore.embeddings.checkpoints import Manifest, Segment
+from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, InvalidInputError, StorageError
+from guidestore.embeddings.log_table import (
+    ENTRY_SCHEMA,
+    NOT_ARTIFACTS,
+    empty_table,
+    entries_table,
+    entry_of,
+    fold,
+)
+from guidestore.embeddings.records import AliasMove, Commit, Entry, FileRef, Purge, Removal, Tag
 from guidestore.embeddings.storage import Storage, each
+from guidestore.embeddings.tables import conformed, read_table
 
-NOT_ARTIFACTS = ("commit", "alias", "tombstone")
-"""Kinds of rows in the folded log that are no artifacts."""
-
+INLINE_ENTRIES = 1000
+"""A commit of more keeps them in a table of its own: JSON of 300,000 took 194 MB."""
 _GAP_REACH = 16
 """How far opening looks beyond the head for a lost commit: 0.2 ms. fsck lists the whole folder."""
 _LONGEST_REACH = 64
@@ -40,24 +54,47 @@ class CommitLog:
         self._storage = storage
         self.head = 0
         self._head_sha256 = ""
-        self._table = empty_table()
+        self._table: pa.Table | None = None
+        self._segments: tuple[Segment, ...] = ()
         self._unfolded: list[Commit] = []
         self._live: dict[str, str] | None = None
-        self._load_checkpoint()
+        self._checkpoints = self._of_this_log()
+        self._checkpoint = next(self._checkpoints, None)
+        if self._checkpoint:
+            self.head, self._head_sha256 = self._checkpoint.version, self._checkpoint.commit_sha256
         self._catch_up(_GAP_REACH)
 
-    def _load_checkpoint(self) -> None:
-        for version in checkpoints.versions(self._storage):
+    def _of_this_log(self) -> Iterator[Manifest]:
+        """Manifests of checkpoints, newest first. A checkpoint is a shortcut: one that is damaged, or of another log,
+        is passed over, and fsck reports it."""
+        for path in checkpoints.manifests(self._storage):
             try:
-                table = checkpoints.read(self._storage, version)
-                newest = read_commit(self._storage, version)
+                manifest = checkpoints.read_manifest(self._storage, path)
+                if manifest and read_record(self._storage, manifest.version).sha256 == manifest.commit_sha256:
+                    yield manifest
             except CorruptArtifactError:
-                continue  # a checkpoint is a shortcut: the commits have it all, and fsck reports the damage
-            header = table.filter((pc.field("kind") == "commit") & (pc.field("added_at") == version))
-            if header.num_rows != 1 or json.loads(header["meta"][0].as_py())["sha256"] != newest.sha256:
-                continue  # of another store, or of a log that was put back since
-            self._table, self.head, self._head_sha256 = table, version, newest.sha256
-            return
+                continue
+
+    def _opened_table(self) -> pa.Table:
+        """The log up to the commit that opening began at, from the newest checkpoint whose segments are whole."""
+        if self._checkpoint is None:
+            return empty_table()
+        wanted, version, table = self._checkpoint.version, 0, empty_table()
+        manifest: Manifest | None = self._checkpoint
+        while manifest:
+            try:
+                table, version = checkpoints.read(self._storage, manifest), manifest.version
+                self._segments = manifest.segments
+                break
+            except CorruptArtifactError:
+                manifest = next(self._checkpoints, None)
+        read = functools.partial(read_commit, self._storage)
+        return self._folded(table, list(each(self._storage, read, range(version + 1, wanted + 1))))
+
+    def _folded(self, table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
+        if any(commit.purge for commit in commits):
+            self._segments = ()  # they hold rows of the case
+        return fold(table, commits)
 
     def refresh(self) -> int:
         """Reads commits made since; returns the head. Raises CorruptArtifactError on a damaged or missing commit."""
@@ -101,9 +138,17 @@ class CommitLog:
 
     def table(self) -> pa.Table:
         """The folded log at `head` (schema `LOG_SCHEMA`)."""
-        self._table = fold(self._table, self._unfolded)
-        self._unfolded = []
+        if self._table is None:
+            self._table = self._opened_table()
+        if self._unfolded:
+            self._table = self._folded(self._table, self._unfolded)
+            self._unfolded = []
         return self._table
+
+    def tags(self) -> dict[str, int]:
+        """Tag name -> snapshot number, at `head`."""
+        rows = self.table().filter(pc.field("kind") == "tag").select(["artifact", "meta"]).to_pylist()
+        return {row["artifact"]: json.loads(row["meta"])["snapshot"] for row in rows}
 
     def live(self) -> Mapping[str, str]:
         """Artifact id -> path of what exists at `head`."""
@@ -122,6 +167,7 @@ class CommitLog:
         add: Iterable[Entry] = (),
         remove: Sequence[Removal] = (),
         aliases: Sequence[AliasMove] = (),
+        tags: Sequence[Tag] = (),
         purge: Sequence[Purge] = (),
         purge_seen_at: int | None = None,
         unpurged_since: int | None = None,
@@ -135,7 +181,8 @@ class CommitLog:
         out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
         CommitConflictError if something to remove is not there (any more), or if others changed the cohort of a purge
         since `purge_seen_at`, the commit that it was prepared on, or purged a case of a cohort that is added to since
-        `unpurged_since`, or moved one of these aliases since `aliases_seen_at`; StorageError if the disk refuses.
+        `unpurged_since`, or moved one of these aliases since `aliases_seen_at`; InvalidInputError if a tag names
+        another snapshot already; StorageError if the disk refuses.
         """
         wanted = {entry.artifact: entry for entry in add}
         commit_uuid = uuid.uuid4().hex
@@ -156,7 +203,8 @@ class CommitLog:
                 self._refuse_moved({move.name for move in aliases}, aliases_seen_at)
             replaced = {removal.artifact for removal in remove}
             wanted = {key: entry for key, entry in wanted.items() if key not in live or key in replaced}
-            if not (wanted or remove or aliases or purge):
+            tags = self._new_tags(tags)
+            if not (wanted or remove or aliases or tags or purge):
                 return self.head
             commit = Commit(
                 version=self.head + 1,
@@ -169,8 +217,11 @@ class CommitLog:
                 add=tuple(wanted.values()),
                 remove=tuple(remove),
                 aliases=tuple(aliases),
+                tags=tuple(tags),
                 purge=tuple(purge),
             )
+            if len(commit.add) > INLINE_ENTRIES:
+                commit = replace(commit, add_file=self._write_entries(commit.add), _digest=[])
             if self._create(commit):
                 self._accept(commit)
                 if commit.version % checkpoints.EVERY_COMMITS == 0:
@@ -178,10 +229,30 @@ class CommitLog:
                 return commit.version
             self.refresh()
 
+    def _new_tags(self, tags: Sequence[Tag]) -> list[Tag]:
+        """Those of `tags` that are not given yet."""
+        given = self.tags() if tags else {}
+        for tag in tags:
+            if given.get(tag.name, tag.snapshot) != tag.snapshot:
+                raise InvalidInputError(
+                    f"tag {tag.name!r} already names snapshot {given[tag.name]}; tags never move, use an alias"
+                )
+        return [tag for tag in tags if tag.name not in given]
+
+    def _write_entries(self, entries: Sequence[Entry]) -> FileRef:
+        sink = pa.BufferOutputStream()
+        pq.write_table(entries_table(entries), sink, compression="zstd", store_schema=False)
+        data = sink.getvalue().to_pybytes()
+        digest = hashlib.sha256(data).hexdigest()
+        file = FileRef(f"objects/entries/{digest}.parquet", len(data), digest)
+        self._storage.create(file.path, data)
+        return file
+
     def _refuse_unseen(self, cohorts: set[str], seen_at: int) -> None:
         """A file committed since then may hold the case, and the purge would leave it there."""
         late = self.table().filter(pc.field("added_at") > seen_at).select(["kind", "cohort"]).to_pylist()
-        if any(row["kind"] not in ("commit", "alias") and row["cohort"] in {*cohorts, ""} for row in late):
+        changes = (row for row in late if row["kind"] == "tombstone" or row["kind"] not in NOT_ARTIFACTS)
+        if any(row["cohort"] in {*cohorts, ""} for row in changes):
             raise CommitConflictError(
                 f"another process changed cohort {', '.join(sorted(cohorts))} during the purge; run the command again"
             )
@@ -212,17 +283,32 @@ class CommitLog:
             return read_commit(self._storage, commit.version).commit_uuid == commit.commit_uuid
 
     def checkpoint(self) -> None:
-        """Writes the folded log of `head`, so that the next open reads one file."""
+        """Writes the folded log of `head`, so that the next open reads a few files."""
+        table = self.table()
         try:
-            checkpoints.write(self._storage, self.head, self.table())
+            written = checkpoints.write(self._storage, self.head, self._head_sha256, table, self._segments)
+            self._segments = written.segments
+            checkpoints.sweep(self._storage)
         except StorageError:
             return  # the commit stands; the next multiple of EVERY_COMMITS tries again
 
 
-def read_commit(storage: Storage, version: int) -> Commit:
-    """Commit `version`, verified. Raises CorruptArtifactError."""
+def read_record(storage: Storage, version: int) -> Commit:
+    """Commit `version` as it stands in its JSON, verified; entries in an `add_file` are not in it.
+
+    Raises CorruptArtifactError.
+    """
     path = path_of(version)
     commit = Commit.from_bytes(storage.read(path), path)
     if commit.version != version:
         raise CorruptArtifactError(f"{path} holds commit {commit.version}; restore commits/ from a copy")
+    return commit
+
+
+def read_commit(storage: Storage, version: int) -> Commit:
+    """Commit `version`, verified, with all its entries. Raises CorruptArtifactError."""
+    commit = read_record(storage, version)
+    if commit.add_file:
+        rows = conformed(read_table(storage, commit.add_file), ENTRY_SCHEMA).to_pylist()
+        return replace(commit, add=(*commit.add, *map(entry_of, rows)))
     return commit

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from guidestore.embeddings import checkpoints, commit_log
-from guidestore.embeddings.commit_log import NOT_ARTIFACTS, read_commit
-from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError
-from guidestore.embeddings.log_table import empty_table, fold
-from guidestore.embeddings.records import Commit, FileRef, Removal, open_sealed_json
-from guidestore.embeddings.storage import Storage, each
-from guidestore.embeddings.store import EmbeddingStore, actor
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from guidestore.embeddings import checkpoints, commit_log
+from guidestore.embeddings.actor import actor
+from guidestore.embeddings.commit_log import read_commit, read_record
+from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError
+from guidestore.embeddings.log_table import NOT_ARTIFACTS, empty_table, fold
+from guidestore.embeddings.opening import FORMAT_BYTES, UnknownRevisionError, check_format
+from guidestore.embeddings.records import Commit, FileRef, Removal
+from guidestore.embeddings.storage import Storage, each
+from guidestore.embeddings.store import EmbeddingStore
+
+_FORMAT = FORMAT_BYTES.decode().strip()
 _FILES_AT_ONCE = 4
 """From a bucket. Whole files are in memory: a shard is 32 MB at d = 1024 float16."""
 
@@ -61,14 +68,24 @@ def fsck(storage: Storage, progress: Callable[[int, int], None] = lambda done, t
     `progress` is called with (files done, files in all).
     """
     findings: list[Finding] = []
+    try:
+        check_format(storage, storage.url)
+    except UnknownRevisionError as error:
+        return FsckReport((Finding("damaged", "format.json", "", str(error)),), 0, 0, 0)
+    except GuidestoreError as error:
+        problem = "missing" if storage.size("format.json") is None else "damaged"
+        findings.append(Finding(problem, "format.json", "", f"{error}; it must hold {_FORMAT} and a newline"))
     commits = _check_log(storage, findings)
     table = fold(empty_table(), commits)
     _check_checkpoints(storage, commits, findings)
-    _check_names(storage, commits[-1].version if commits else 0, findings)
+    _check_names(storage, table, commits[-1].version if commits else 0, findings)
 
     owners: dict[str, tuple[FileRef, set[str]]] = {}
     folders: dict[str, str] = {}
     tombstoned: dict[str, str] = {}
+    for commit in commits:
+        if commit.add_file:
+            owners[commit.add_file.path] = (commit.add_file, {""})
     for row in table.to_pylist():
         if row["kind"] == "tombstone":
             tombstoned |= {file["path"]: row["case_id"] for file in row["files"]}
@@ -90,8 +107,9 @@ def fsck(storage: Storage, progress: Callable[[int, int], None] = lambda done, t
             findings.append(Finding(finding[0], path, shown, finding[1]))
     progress(len(owners), len(owners))
 
+    said = owners.keys() | {finding.path for finding in findings}
     for stored in storage.list("objects"):
-        if stored.path in owners:
+        if stored.path in said:
             continue
         folder = next((f for f in (stored.path.rsplit("/", n)[0] for n in range(1, 6)) if f in folders), None)
         if stored.path in tombstoned:
@@ -146,7 +164,7 @@ def _check_log(storage: Storage, findings: list[Finding]) -> list[Commit]:
     for version, commit in enumerate(each(storage, read, range(1, last + 1)), 1):
         path = commit_log.path_of(version)
         if isinstance(commit, CorruptArtifactError):
-            findings.append(Finding("missing" if storage.size(path) is None else "damaged", path, "", str(commit)))
+            findings.append(_unreadable(storage, version, str(commit)))
             whole = False
             continue
         if whole and commits and commit.parent_sha256 != commits[-1].sha256:
@@ -157,39 +175,73 @@ def _check_log(storage: Storage, findings: list[Finding]) -> list[Commit]:
     return commits
 
 
+def _unreadable(storage: Storage, version: int, detail: str) -> Finding:
+    """What is wrong with a commit that cannot be read: with its JSON, or with the table of its entries."""
+    path = commit_log.path_of(version)
+    try:
+        file = read_record(storage, version).add_file
+    except CorruptArtifactError:
+        file = None
+    path = file.path if file else path
+    return Finding("missing" if storage.size(path) is None else "damaged", path, "", detail)
+
+
 def _check_checkpoints(storage: Storage, commits: list[Commit], findings: list[Finding]) -> None:
     table, folded = empty_table(), 0
-    for stored in sorted(storage.list("checkpoints"), key=lambda file: file.path):
-        match = re.fullmatch(r"checkpoints/(\d{12})\.parquet", stored.path)
-        if not match:
-            findings.append(Finding("extra", stored.path, "", "no checkpoint; delete it"))
-            continue
-        version = int(match[1])
+    files = sorted(file.path for file in storage.list("checkpoints"))
+    findings += [
+        Finding("extra", path, "", "no file of a checkpoint; delete it")
+        for path in files
+        if not (checkpoints.version_of(path) or checkpoints.is_segment(path))
+    ]
+    bad: dict[str, Finding] = {}
+    for path in filter(checkpoints.version_of, files):
         try:
-            saved = checkpoints.read(storage, version)
+            manifest = checkpoints.read_manifest(storage, path)
+            if manifest is None:
+                continue  # another guidestore's, by rules that we do not know
+            saved = checkpoints.read(storage, manifest)
         except GuidestoreError as error:
-            findings.append(Finding("damaged", stored.path, "", str(error)))
+            damaged = _damaged_segment(storage, path)
+            where = damaged.path if damaged else path
+            bad[where] = damaged or Finding("damaged", path, "", str(error))
             continue
+        version = manifest.version
         if len(commits) < version or commits[version - 1].version != version:
             continue  # the commits under it are damaged; that was said
         table, folded = fold(table, commits[folded:version]), version
-        if not saved.equals(table):
-            findings.append(Finding("damaged", stored.path, "", "is not what the commits fold to; delete it"))
+        if manifest.commit_sha256 != commits[version - 1].sha256 or not saved.equals(table):
+            bad[path] = Finding("damaged", path, "", "is not what the commits fold to; delete it")
+    findings += bad.values()
+    findings += [
+        Finding("orphan", file.path, "", "no checkpoint names it; `guidestore gc` sweeps it")
+        for file in checkpoints.unnamed_segments(storage)
+        if file.path not in bad
+    ]
 
 
-def _check_names(storage: Storage, head: int, findings: list[Finding]) -> None:
-    for stored in storage.list("tags"):
-        try:
-            body = open_sealed_json(storage.read(stored.path), stored.path)
-        except GuidestoreError as error:
-            findings.append(Finding("damaged", stored.path, "", str(error)))
-            continue
-        if stored.path != f"tags/{body['name']}.json" or not 0 <= body["snapshot"] <= head:
-            findings.append(Finding("damaged", stored.path, "", f"names snapshot {body['snapshot']} of {head}"))
-    if storage.size("format.json") is None:
-        findings.append(Finding("missing", "format.json", "", 'write {"format": 1} and a newline into it'))
-    elif storage.read("format.json") != b'{"format": 1}\n':
-        findings.append(Finding("damaged", "format.json", "", 'it must hold {"format": 1} and a newline'))
+def _damaged_segment(storage: Storage, path: str) -> Finding | None:
+    """What is wrong with the first segment of a manifest that is not as it was written; None: the manifest itself."""
+    try:
+        manifest = checkpoints.read_manifest(storage, path)
+    except GuidestoreError:
+        return None
+    for segment in manifest.segments if manifest else ():
+        if problem := _check_file(storage, segment.file):
+            detail = f"is not as {path} says; delete both, the commits have all that they say"
+            return Finding(problem[0], segment.file.path, "", detail)
+    return None
+
+
+def _check_names(storage: Storage, table: pa.Table, head: int, findings: list[Finding]) -> None:
+    tags = table.filter(pc.field("kind") == "tag").to_pylist()
+    for row in tags:
+        snapshot = json.loads(row["meta"])["snapshot"]
+        if not 0 <= snapshot < row["added_at"]:
+            path = commit_log.path_of(row["added_at"])
+            findings.append(
+                Finding("damaged", path, "", f"its tag {row['artifact']} names snapshot {snapshot} of {head}")
+            )
 
 
 def drop_damaged(store: EmbeddingStore, report: FsckReport) -> int:

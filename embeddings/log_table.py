@@ -1,9 +1,12 @@
 """The log folded up: one Arrow row per fact, with the commits that added and removed it.
 
-Besides artifacts the table holds rows of kind ``commit`` (meta: header), ``alias`` (artifact: its name) and
+Besides artifacts the table holds rows of kind ``commit`` (meta: header), ``alias`` and ``tag`` (artifact: its name) and
 ``tombstone`` (path and files: what a purge replaced). A snapshot N is the rows with added_at <= N and
-(removed_at is null or removed_at > N). A checkpoint is this very table as Parquet.
+(removed_at is null or removed_at > N). A checkpoint is this very table as Parquet, in segments.
 """
+
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import, so no checker sees them.
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from guidestore.embeddings.canonical import canonical_json
-from guidestore.embeddings.records import Commit, Entry, FileRef, Purge
+from guidestore.embeddings.records import Commit, Entry, Purge
 
 _FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
 LOG_SCHEMA = pa.schema(
@@ -38,6 +41,7 @@ LOG_SCHEMA = pa.schema(
         ("files", pa.list_(_FILE)),
         ("inputs", pa.list_(pa.string())),
         ("meta", pa.string()),
+        ("supersedes", pa.list_(pa.string())),
         ("added_at", pa.int64()),
         ("removed_at", pa.int64()),
     ]
@@ -49,8 +53,14 @@ _BLANK: dict[str, Any] = {
     "files": [],
     "inputs": [],
     "meta": "{}",
+    "supersedes": [],
     "removed_at": None,
 }
+NOT_ARTIFACTS = ("commit", "alias", "tag", "tombstone")
+"""Kinds of rows that are no artifacts."""
+_STAMPS = ("added_at", "removed_at")
+ENTRY_SCHEMA = pa.schema([field for field in LOG_SCHEMA if field.name not in _STAMPS])
+"""Of the table that a large commit keeps its entries in."""
 
 
 def empty_table() -> pa.Table:
@@ -59,16 +69,16 @@ def empty_table() -> pa.Table:
 
 def entry_of(row: dict[str, Any]) -> Entry:
     """The Entry of a table row."""
-    fields = {name: row[name] for name in LOG_SCHEMA.names if name not in ("added_at", "removed_at", "meta")}
-    return Entry(
-        **{
-            **fields,
-            "files": tuple(FileRef(**file) for file in row["files"]),
-            "shape": tuple(row["shape"]),
-            "inputs": tuple(row["inputs"]),
-            "meta": json.loads(row["meta"]),
-        }
-    )
+    return Entry.from_json({**row, "meta": json.loads(row["meta"])})
+
+
+def entries_table(entries: Iterable[Entry]) -> pa.Table:
+    """`entries` as a table (schema `ENTRY_SCHEMA`)."""
+    return pa.Table.from_pylist([_fields_of(entry) for entry in entries], schema=ENTRY_SCHEMA)
+
+
+def _fields_of(entry: Entry) -> dict[str, Any]:
+    return {**entry.as_json(), "meta": canonical_json(dict(entry.meta)) if entry.meta else "{}"}
 
 
 def fold(table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
@@ -85,7 +95,14 @@ def fold(table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
 
 
 def _joined(table: pa.Table, rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.concat_tables([table, _to_table(rows)]).combine_chunks() if rows else table
+    """`table` and `rows`, in chunks that halve in size: a commit then costs no copy of the whole log."""
+    if not rows:
+        return table
+    pieces = table.to_batches()
+    last = _to_table(rows).combine_chunks()
+    while pieces and pieces[-1].num_rows <= 2 * last.num_rows:
+        last = pa.concat_tables([pa.Table.from_batches([pieces.pop()]), last]).combine_chunks()
+    return pa.Table.from_batches([*pieces, *last.to_batches()])
 
 
 def _mark_removed(table: pa.Table, commit: Commit) -> pa.Table:
@@ -117,15 +134,7 @@ def _added(commit: Commit) -> list[dict[str, Any]]:
             "added_at": commit.version,
         }
     ]
-    rows += [
-        {
-            **entry.as_json(),
-            "meta": canonical_json(dict(entry.meta)) if entry.meta else "{}",
-            "added_at": commit.version,
-            "removed_at": None,
-        }
-        for entry in commit.add
-    ]
+    rows += [{**_fields_of(entry), "added_at": commit.version, "removed_at": None} for entry in commit.add]
     rows += [
         {
             **_BLANK,
@@ -136,6 +145,16 @@ def _added(commit: Commit) -> list[dict[str, Any]]:
         }
         for move in commit.aliases
     ]
+    rows += [
+        {
+            **_BLANK,
+            "kind": "tag",
+            "artifact": tag.name,
+            "meta": canonical_json({"snapshot": tag.snapshot}),
+            "added_at": commit.version,
+        }
+        for tag in commit.tags
+    ]
     return rows
 
 
@@ -144,7 +163,7 @@ def _purged(rows: list[dict[str, Any]], purge: Purge, version: int) -> list[dict
     gone = set(purge.artifacts)
     kept = []
     for row in rows:
-        if row["artifact"] in gone and row["kind"] not in ("commit", "alias", "tombstone"):
+        if row["artifact"] in gone and row["kind"] not in NOT_ARTIFACTS:
             continue
         if any(file["path"] in redirects for file in row["files"]) and row["kind"] != "tombstone":
             files = []
@@ -173,6 +192,38 @@ def _purged(rows: list[dict[str, Any]], purge: Purge, version: int) -> list[dict
             }
         )
     return kept
+
+
+def rows_between(table: pa.Table, first: int, last: int) -> pa.Table:
+    """What the commits `first` to `last` added, before it a mark of each older row that they removed.
+
+    A mark has the kind, artifact, path and both stamps of that row, and nothing else. `table` ends at `last`.
+    """
+    removed = (pc.field("added_at") < first) & (pc.field("removed_at") >= first) & (pc.field("removed_at") <= last)
+    columns = [*_KEY, "removed_at"]
+    marks = [{**_BLANK, **row} for row in table.filter(removed).select(columns).to_pylist()]
+    return pa.concat_tables([_to_table(marks), table.filter(pc.field("added_at") >= first)])
+
+
+def with_rows(table: pa.Table, rows: pa.Table, first: int) -> pa.Table:
+    """`table`, which ends before commit `first`, and after it the `rows_between` of the next commits."""
+    marks = rows.filter(pc.field("added_at") < first)
+    if marks.num_rows:
+        at = pc.index_in(_keys(table), _keys(marks))
+        removed_at = pc.coalesce(pc.take(marks["removed_at"], at), table["removed_at"])
+        column = LOG_SCHEMA.get_field_index("removed_at")
+        table = table.set_column(column, LOG_SCHEMA.field(column), removed_at)
+    return pa.concat_tables([table, rows.filter(pc.field("added_at") >= first)])
+
+
+_KEY = ("kind", "artifact", "path", "added_at")
+"""What tells a row from all others."""
+
+
+def _keys(table: pa.Table) -> pa.ChunkedArray:
+    """A text per row that holds its `_KEY`; no part of it but the path has a blank."""
+    parts = [table[name].cast(pa.string()) for name in ("kind", "added_at", "artifact", "path")]
+    return pc.binary_join_element_wise(*parts, " ")
 
 
 def live_at(table: pa.Table, version: int) -> pa.Table:

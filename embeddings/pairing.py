@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.rows import ONE_CLASS_KINDS
 from guidestore.embeddings.snapshot import Snapshot, fold_allows
 from guidestore.embeddings.types import PARTS, CaseCodes, CodeSetKey, CodeSetName, PairedCodes, PairingIssue
 
@@ -84,18 +85,43 @@ def parts_of(snapshot: Snapshot, cohort: str, split: str, fold: int) -> dict[str
     return parts
 
 
+def class_targets(snapshot: Snapshot, cohort: str) -> list[str]:
+    """The cohort's targets that have one class per case, sorted."""
+    rows = snapshot.rows("targets", cohort=cohort).to_pylist()
+    return sorted({row["target"] for row in rows if (row["kind"] or "classes") in ONE_CLASS_KINDS})
+
+
 def labels_of(snapshot: Snapshot, cohort: str, target: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The classes of a target in their fixed order, and case_id -> class. Raises NotFoundInStoreError."""
+    """The classes of a target in their fixed order, and case_id -> class.
+
+    Raises NotFoundInStoreError, InvalidInputError on a target without one class per case, or on a case with two labels.
+    """
     table = snapshot.rows("targets", cohort=cohort).to_pylist()
-    ordered = sorted({(row["class_index"], row["class"]) for row in table if row["target"] == target})
-    if not ordered:
+    of_target = [row for row in table if row["target"] == target]
+    if not of_target:
         known = ", ".join(sorted({row["target"] for row in table})) or "none"
         raise NotFoundInStoreError(f"cohort {cohort} has no target {target!r}; it has {known}")
+    others = sorted({row["kind"] for row in of_target if row["kind"]} - set(ONE_CLASS_KINDS))
+    if others:
+        usable = ", ".join(class_targets(snapshot, cohort)) or "none"
+        raise InvalidInputError(
+            f"target {target} of cohort {cohort} is of kind {others[0]}, which heads do not learn yet; targets with "
+            f"classes: {usable}"
+        )
+    ordered = sorted({(row["class_index"], row["class"]) for row in of_target})
     if [index for index, _ in ordered] != list(range(len(ordered))):
         listed = ", ".join(f"{index} {name}" for index, name in ordered)
         raise InvalidInputError(f"target {target} of cohort {cohort} has several class orders ({listed}); keep one")
-    rows = snapshot.rows("labels", cohort=cohort).to_pylist()
-    labels = {row["case_id"]: row["class"] for row in rows if row["target"] == target and row["class"]}
+    labels: dict[str, str] = {}
+    for row in snapshot.rows("labels", cohort=cohort).to_pylist():
+        if row["target"] != target or not row["class"]:
+            continue
+        case_id, name = row["case_id"], row["class"]
+        if labels.setdefault(case_id, name) != name:
+            raise InvalidInputError(
+                f"case {case_id} of cohort {cohort} has two labels of target {target}, {labels[case_id]} and {name}, "
+                "and neither supersedes the other; correct the labels table"
+            )
     return tuple(name for _, name in ordered), labels
 
 
@@ -116,8 +142,8 @@ def join(
     issues: list[PairingIssue] = []
     sides = {}
     for name, codes in (("inferior", inferior), ("superior", superior)):
-        sides[name], found = _usable(codes, name)
-        issues += found
+        sides[name], unusable = _usable(codes, name)
+        issues += unusable
     index = {name: i for i, name in enumerate(classes)}
     coded = set(sides["inferior"]) | set(sides["superior"])
     case_ids = tuple(sorted(coded & set(parts)))

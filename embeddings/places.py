@@ -9,12 +9,8 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from guidestore.embeddings.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from guidestore.embeddings.storage import Storage
 
 _BUCKET = re.compile(r"s3://([^/]+)(?:/(.*))?", re.DOTALL)
 _FOREIGN = re.compile(r"(s3|gs|gcs|az|abfs|abfss|https?|file|hdfs|memory):(/|$)", re.IGNORECASE)
@@ -26,11 +22,11 @@ def bucket_of(root: Path | str) -> tuple[str, str] | None:
     Raises InvalidInputError on a URL that is neither.
     """
     text = str(root)
-    found = _BUCKET.fullmatch(text)
-    if found:
-        parts = [part for part in (found[2] or "").split("/") if part not in ("", ".")]
+    url = _BUCKET.fullmatch(text)
+    if url:
+        parts = [part for part in (url[2] or "").split("/") if part not in ("", ".")]
         if ".." not in parts:
-            return found[1], "/".join(parts)
+            return url[1], "/".join(parts)
     if _FOREIGN.match(text):
         raise InvalidInputError(f"{text} is no place for a store: name a folder, or s3://BUCKET/PREFIX")
     return None
@@ -60,15 +56,3 @@ def local_folder(root: Path | str) -> Path:
 def endpoint() -> str:
     """The S3 server that the environment names, '' where it is that of Amazon."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-
-
-def storage_at(root: Path | str) -> Storage:
-    """The storage of a store at `root`, there or not. Raises InvalidInputError; StorageError without credentials."""
-    place = bucket_of(root)
-    if place is None:
-        from guidestore.embeddings.storage import LocalStorage
-
-        return LocalStorage(Path(root))
-    from guidestore.embeddings.bucket import BucketStorage
-
-    return BucketStorage(*place)

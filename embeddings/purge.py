@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
-from guidestore.embeddings.commit_log import NOT_ARTIFACTS
+from guidestore.embeddings.actor import actor
 from guidestore.embeddings.errors import CommitConflictError, NotFoundInStoreError
-from guidestore.embeddings.log_table import entry_of
+from guidestore.embeddings.log_table import NOT_ARTIFACTS, entry_of
 from guidestore.embeddings.records import Entry, FileRef, Purge, Redirect, dedupe_paths
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import discard_staging, disk_errors
-from guidestore.embeddings.store import EmbeddingStore, actor
+from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.tables import read_table, write_table
 
 _ATTEMPTS = 5
@@ -58,59 +58,97 @@ def purge(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
 
 def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     snapshot = store.snapshot()
-    rows = [row for row in snapshot.log.to_pylist() if row["cohort"] in (cohort, "")]
-    entries = [entry_of(row) for row in rows if row["kind"] not in NOT_ARTIFACTS]
-    own = [entry for entry in entries if (entry.cohort, entry.case_id) == (cohort, case_id)]
-    coded = {(entry.modality, entry.encoder_digest) for entry in own if entry.kind == "codes"}
-    own += [entry for entry in entries if entry.kind == "index" and (entry.modality, entry.encoder_digest) in coded]
-    artifacts = tuple(dict.fromkeys(entry.artifact for entry in own))
-    tombstones = [row for row in rows if row["kind"] == "tombstone" and row["case_id"] == case_id]
-    weights = _weights_that_saw(snapshot, entries, cohort, case_id)
-    weights |= {artifact for row in tombstones for artifact in json.loads(row["meta"])["weights"]}
-    own_files = {file.path for entry in own if entry.kind in ("bag", "index") for file in entry.files}
-    staging = store.storage.staging()
-    try:
-        redirects = []
-        for file in dedupe_paths([file for entry in entries for file in entry.files]):
-            if file.path in own_files:
-                redirects.append(Redirect(file, None))
-            elif file.path.endswith(".parquet"):
-                redirect = _without_case(store, file, cohort, case_id, staging)
-                redirects += [redirect] if redirect else []
-    finally:
-        discard_staging(staging)
-    if not (own or redirects or tombstones):
+    case = _Case.of(snapshot, cohort, case_id)
+    redirects = _redirects(store, case)
+    if not (case.own or redirects or case.withdrawn):
         raise NotFoundInStoreError(
             f"cohort {cohort} has no case {case_id}; `guidestore cohort show {cohort}` lists them"
         )
-    if own or redirects:
-        item = Purge(cohort, case_id, artifacts, tuple(redirects), tuple(sorted(weights)))
+    artifacts = tuple(dict.fromkeys(entry.artifact for entry in case.own))
+    if case.own or redirects:
+        item = Purge(cohort, case_id, artifacts, tuple(redirects), tuple(sorted(case.weights)))
         store.log.append(
             purge=[item],
             purge_seen_at=snapshot.version,
             actor=actor(),
             message=f"purge of a case of cohort {cohort}",
         )
-    old = {redirect.old.path for redirect in redirects} | {file["path"] for row in tombstones for file in row["files"]}
-    for path in sorted(old):
+    deleted = {redirect.old.path for redirect in redirects} | case.withdrawn
+    for path in sorted(deleted):
         store.storage.delete(path)
     for stored in list(store.storage.list("checkpoints")):  # they list the case's files
         store.storage.delete(stored.path)
     store.log.checkpoint()
     rewritten = sum(redirect.new is not None for redirect in redirects)
-    saw = {entry.artifact: entry for entry in entries if entry.artifact in weights}
-    return PurgeReport(case_id, len(artifacts), rewritten, len(old), tuple(saw.values()))
+    saw = {entry.artifact: entry for entry in case.entries if entry.artifact in case.weights}
+    return PurgeReport(case_id, len(artifacts), rewritten, len(deleted), tuple(saw.values()))
 
 
-def _without_case(store: EmbeddingStore, file: FileRef, cohort: str, case_id: str, staging: Path) -> Redirect | None:
-    """A redirect to a rewritten file, None where the case is not in it."""
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A case, and what the log has that may hold it."""
+
+    cohort: str
+    case_id: str
+    entries: tuple[Entry, ...]
+    """All artifacts of the cohort, and those of none, of whatever snapshot."""
+    own: tuple[Entry, ...]
+    """Those that go whole: the case's, and indexes of code sets that have a code of it."""
+    withdrawn: frozenset[str]
+    """Files that earlier purges of the case replaced; killed, they may have left some."""
+    weights: frozenset[str]
+    """Artifacts of the trained weights that saw the case, as far as the log still tells."""
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, cohort: str, case_id: str) -> _Case:
+        rows = [row for row in snapshot.log.to_pylist() if row["cohort"] in (cohort, "")]
+        entries = [entry_of(row) for row in rows if row["kind"] not in NOT_ARTIFACTS]
+        own = [entry for entry in entries if (entry.cohort, entry.case_id) == (cohort, case_id)]
+        coded = {(entry.modality, entry.encoder_digest) for entry in own if entry.kind == "codes"}
+        own += [entry for entry in entries if entry.kind == "index" and (entry.modality, entry.encoder_digest) in coded]
+        tombstones = [row for row in rows if row["kind"] == "tombstone" and row["case_id"] == case_id]
+        weights = _weights_that_saw(snapshot, entries, cohort, case_id)
+        weights |= {artifact for row in tombstones for artifact in json.loads(row["meta"])["weights"]}
+        withdrawn = frozenset(file["path"] for row in tombstones for file in row["files"])
+        return cls(cohort, case_id, tuple(entries), tuple(own), withdrawn, frozenset(weights))
+
+    @property
+    def own_files(self) -> set[str]:
+        """Files that hold nothing but what goes whole. Tables do not count: what their rows are is looked at."""
+        shared = {file.path for entry in self.entries if entry not in self.own for file in entry.files}
+        mine = {file.path for entry in self.own for file in entry.files}
+        return {path for path in mine - shared if not path.endswith(".parquet")}
+
+    def rows_without(self, table: pa.Table) -> pa.Table:
+        """`table` without the rows of the case."""
+        if "case_id" not in table.schema.names:
+            return table
+        gone = pc.field("case_id") == self.case_id
+        if "cohort" in table.schema.names:  # another cohort may have a case of the same id
+            gone &= pc.field("cohort") == self.cohort
+        return table.filter(~gone | gone.is_null())
+
+
+def _redirects(store: EmbeddingStore, case: _Case) -> list[Redirect]:
+    """Of every file that holds the case: to one without it, already published, or to none."""
+    redirects = []
+    own_files = case.own_files
+    staging = store.storage.staging()
+    try:
+        for file in dedupe_paths([file for entry in case.entries for file in entry.files]):
+            if file.path in own_files:
+                redirects.append(Redirect(file, None))
+            elif file.path.endswith(".parquet") and (redirect := _rewritten(store, file, case, staging)):
+                redirects.append(redirect)
+    finally:
+        discard_staging(staging)
+    return redirects
+
+
+def _rewritten(store: EmbeddingStore, file: FileRef, case: _Case, staging: Path) -> Redirect | None:
+    """A redirect to the table without the case, None where the case is not in it."""
     table = read_table(store.storage, file)
-    if "case_id" not in table.schema.names:
-        return None
-    gone = pc.field("case_id") == case_id
-    if "cohort" in table.schema.names:  # another cohort may have a case of the same id
-        gone &= pc.field("cohort") == cohort
-    kept = table.filter(~gone | gone.is_null())
+    kept = case.rows_without(table)
     if kept.num_rows == table.num_rows:
         return None
     if not kept.num_rows and file.path.startswith("objects/codes/"):
@@ -120,9 +158,9 @@ def _without_case(store: EmbeddingStore, file: FileRef, cohort: str, case_id: st
     with disk_errors("write", "a file without the case"):
         write_table(staged, kept, uncompressed=uncompressed)
         data = staged.read_bytes()
-    place = f"{file.path.rsplit('/', 1)[0]}/{ULID()}.parquet"
-    store.storage.publish(staged, place)
-    return Redirect(file, FileRef(place, len(data), hashlib.sha256(data).hexdigest()))
+    path = f"{file.path.rsplit('/', 1)[0]}/{ULID()}.parquet"
+    store.storage.publish(staged, path)
+    return Redirect(file, FileRef(path, len(data), hashlib.sha256(data).hexdigest()))
 
 
 def _weights_that_saw(snapshot: Snapshot, entries: list[Entry], cohort: str, case_id: str) -> set[str]:

@@ -1,11 +1,15 @@
-"""One commit as it stands in ``commits/<N>.json``: what it adds, removes, names and purges. Carries its own digest."""
+"""One commit as it stands in ``commits/<N>.json``: what it adds, removes, names and purges. Carries its own digest.
+
+Reading passes over keys that a later guidestore may have added: what must not be passed over raises the revision in
+``format.json``.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from guidestore.embeddings.canonical import canonical_json, canonical_text, sha256_of
@@ -23,6 +27,10 @@ class FileRef:
     def as_json(self) -> dict[str, Any]:
         return {"path": self.path, "size": self.size, "sha256": self.sha256}
 
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> FileRef:
+        return cls(raw["path"], raw["size"], raw["sha256"])
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -30,6 +38,7 @@ class Entry:
 
     kind: bag, codes, weights, run, or ``rows:<kind>``. Several entries may share a file (64 case codes in one Parquet
     file). `split`, `fold`: the fold scope; '' and -1 outside folds. `meta`: JSON-able facts of the kind.
+    `supersedes`: ids of artifacts that the commit takes away because this one says better what they said.
     """
 
     artifact: str
@@ -49,19 +58,21 @@ class Entry:
     shape: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    supersedes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        return {**fields, "files": [file.as_json() for file in self.files], "meta": dict(self.meta)}
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {**values, "files": [file.as_json() for file in self.files], "meta": dict(self.meta)}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Entry:
         return cls(
             **{
-                **raw,
-                "files": tuple(FileRef(**file) for file in raw["files"]),
+                **{name: raw[name] for name in cls.__slots__},
+                "files": tuple(FileRef.from_json(file) for file in raw["files"]),
                 "shape": tuple(raw["shape"]),
                 "inputs": tuple(raw["inputs"]),
+                "supersedes": tuple(raw["supersedes"]),
             }
         )
 
@@ -73,6 +84,14 @@ class AliasMove:
     name: str
     snapshot: int
     artifact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """`name` means `snapshot` for ever."""
+
+    name: str
+    snapshot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +121,14 @@ class Purge:
     weights: tuple[str, ...] = ()
     """Artifacts of the trained weights that saw the case: a purge that is run again can still name them."""
 
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Purge:
+        redirects = (
+            Redirect(FileRef.from_json(item["old"]), FileRef.from_json(item["new"]) if item["new"] else None)
+            for item in raw["redirects"]
+        )
+        return cls(raw["cohort"], raw["case_id"], tuple(raw["artifacts"]), tuple(redirects), tuple(raw["weights"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -118,7 +145,10 @@ class Commit:
     add: tuple[Entry, ...] = ()
     remove: tuple[Removal, ...] = ()
     aliases: tuple[AliasMove, ...] = ()
+    tags: tuple[Tag, ...] = ()
     purge: tuple[Purge, ...] = ()
+    add_file: FileRef | None = None
+    """The table of a large commit's entries: they stand there, and not in the JSON."""
     _digest: list[str] = field(default_factory=list, compare=False, repr=False)
     """`sha256` once it is known; it is asked for often and takes long for many entries."""
 
@@ -137,9 +167,11 @@ class Commit:
     def body(self) -> dict[str, Any]:
         return {
             **self.header(),
-            "add": [entry.as_json() for entry in self.add],
+            "add": [] if self.add_file else [entry.as_json() for entry in self.add],
+            "add_file": self.add_file.as_json() if self.add_file else None,
             "remove": [asdict(removal) for removal in self.remove],
             "aliases": [asdict(move) for move in self.aliases],
+            "tags": [asdict(tag) for tag in self.tags],
             "purge": [asdict(purge) for purge in self.purge],
         }
 
@@ -154,30 +186,35 @@ class Commit:
 
     @classmethod
     def from_bytes(cls, data: bytes, path: str) -> Commit:
-        """Parses and verifies; raises CorruptArtifactError naming `path`."""
+        """Parses and verifies; entries in an `add_file` are not read. Raises CorruptArtifactError naming `path`."""
         raw, digest = _opened(data, path)
-        return cls(
-            **{
-                **raw,
-                "_digest": [digest],
-                "add": tuple(Entry.from_json(entry) for entry in raw["add"]),
-                "remove": tuple(Removal(**removal) for removal in raw["remove"]),
-                "aliases": tuple(AliasMove(**move) for move in raw["aliases"]),
-                "purge": tuple(
-                    Purge(
-                        purge["cohort"],
-                        purge["case_id"],
-                        tuple(purge["artifacts"]),
-                        tuple(
-                            Redirect(FileRef(**item["old"]), FileRef(**item["new"]) if item["new"] else None)
-                            for item in purge["redirects"]
-                        ),
-                        tuple(purge["weights"]),
-                    )
-                    for purge in raw["purge"]
-                ),
-            }
-        )
+        try:
+            return cls(
+                version=raw["version"],
+                commit_uuid=raw["commit_uuid"],
+                parent=raw["parent"],
+                parent_sha256=raw["parent_sha256"],
+                created_at=raw["created_at"],
+                actor=raw["actor"],
+                message=raw["message"],
+                add=tuple(Entry.from_json(entry) for entry in raw["add"]),
+                remove=tuple(_known(Removal, removal) for removal in raw["remove"]),
+                aliases=tuple(_known(AliasMove, move) for move in raw["aliases"]),
+                tags=tuple(_known(Tag, tag) for tag in raw["tags"]),
+                purge=tuple(Purge.from_json(purge) for purge in raw["purge"]),
+                add_file=None if raw["add_file"] is None else FileRef.from_json(raw["add_file"]),
+                _digest=[digest],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptArtifactError(
+                f"{path} is sealed but no commit ({type(error).__name__} {error}): another program wrote it; restore "
+                "it from a copy"
+            ) from error
+
+
+def _known[T](record: type[T], raw: Mapping[str, Any]) -> T:
+    """A flat record of its own keys in `raw`; others are passed over."""
+    return record(**{item.name: raw[item.name] for item in fields(record)})  # pyright: ignore[reportArgumentType]
 
 
 def sealed_json(body: Mapping[str, Any]) -> bytes:

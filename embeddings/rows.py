@@ -1,4 +1,7 @@
-"""Tables of rows that the store keeps beside codes: one schema per kind. Format-1 stores hold exactly these."""
+"""Tables of rows that the store keeps beside codes: one schema per kind.
+
+Readers take a column that a file lacks for null, and pass over kinds and columns that they do not know.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,37 @@ import pyarrow as pa
 from guidestore.embeddings.errors import InvalidInputError
 
 _TEXT, _INT, _FLOAT = pa.string(), pa.int32(), pa.float64()
+_FILE = pa.struct([("path", _TEXT), ("size", pa.int64()), ("sha256", _TEXT)])
 
 SCHEMAS: dict[str, pa.Schema] = {
     "cohorts": pa.schema(
         [("cohort", _TEXT), ("layout", _TEXT), ("source", _TEXT), ("pseudonymized", pa.bool_()), ("note", _TEXT)]
     ),
-    # The fixed class order of a target: probabilities are in the order of class_index.
-    "targets": pa.schema([("cohort", _TEXT), ("target", _TEXT), ("class_index", _INT), ("class", _TEXT)]),
+    # The fixed class order of a target: probabilities are in the order of class_index, which is that of the grades of
+    # an ordinal target. kind: null means classes. unit: of a value, or of a survival time.
+    "targets": pa.schema(
+        [
+            ("cohort", _TEXT),
+            ("target", _TEXT),
+            ("class_index", _INT),
+            ("class", _TEXT),
+            ("kind", _TEXT),
+            ("unit", _TEXT),
+        ]
+    ),
     "cases": pa.schema([("cohort", _TEXT), ("case_id", _TEXT)]),
-    "labels": pa.schema([("cohort", _TEXT), ("case_id", _TEXT), ("target", _TEXT), ("class", _TEXT)]),
+    # By the target's kind: class; value; time and event; or, multilabel, class and value (1 has it, 0 has it not).
+    "labels": pa.schema(
+        [
+            ("cohort", _TEXT),
+            ("case_id", _TEXT),
+            ("target", _TEXT),
+            ("class", _TEXT),
+            ("value", _FLOAT),
+            ("time", _FLOAT),
+            ("event", pa.bool_()),
+        ]
+    ),
     "splits": pa.schema(
         [("cohort", _TEXT), ("split", _TEXT), ("fold", _INT), ("case_id", _TEXT), ("part", _TEXT), ("origin", _TEXT)]
     ),
@@ -30,6 +55,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("mpp", _FLOAT),
             ("size", pa.int64()),
             ("sha256", _TEXT),
+            # What decides the pixels; null where nobody said.
+            ("mpp_source", _TEXT),
+            ("orientation", _TEXT),
+            ("bit_depth", _INT),
+            ("scaling", _TEXT),
+            ("geometry", _TEXT),
+            ("files", pa.list_(_FILE)),
         ]
     ),
     "encoders": pa.schema(
@@ -124,9 +156,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("label", _TEXT),
             ("predicted", _TEXT),
             ("probabilities", pa.list_(_FLOAT)),
+            # By the target's kind, null elsewhere: a value and its interval; a risk; the share that survives each time.
+            ("value", _FLOAT),
+            ("low", _FLOAT),
+            ("high", _FLOAT),
+            ("level", _FLOAT),
+            ("risk", _FLOAT),
+            ("times", pa.list_(_FLOAT)),
+            ("survival", pa.list_(_FLOAT)),
         ]
     ),
 }
+ONE_CLASS_KINDS = ("classes", "ordinal")
+"""Kinds of targets of which a case has one class; the others are value, survival and multilabel."""
 RUN_KINDS = ("runs", "metrics", "predictions")
 """The three files of a batch of runs; an entry of kind ``run`` names all three."""
 

@@ -14,18 +14,17 @@ import pyarrow.compute as pc
 
 from guidestore.embeddings.bags import read_bag
 from guidestore.embeddings.case_codes import code_matrix
-from guidestore.embeddings.commit_log import NOT_ARTIFACTS
 from guidestore.embeddings.errors import (
     AmbiguousNameError,
     CorruptArtifactError,
     FoldLeakageError,
     NotFoundInStoreError,
 )
-from guidestore.embeddings.log_table import entry_of, live_at
+from guidestore.embeddings.log_table import NOT_ARTIFACTS, entry_of, live_at
 from guidestore.embeddings.records import Entry, FileRef
 from guidestore.embeddings.rows import RUN_KINDS, SCHEMAS
 from guidestore.embeddings.storage import Storage, each
-from guidestore.embeddings.tables import read_table, read_verified
+from guidestore.embeddings.tables import conformed, read_table, read_verified
 from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, CodeSetName, FoldScope
 
 
@@ -57,10 +56,9 @@ class Snapshot:
 
     def entry(self, artifact: str) -> Entry:
         """One artifact by id. Raises NotFoundInStoreError."""
-        found = self.entries(artifact=artifact)
-        if not found:
-            raise NotFoundInStoreError(f"snapshot {self.version} has no artifact {artifact}")
-        return found[0]
+        for entry in self.entries(artifact=artifact):
+            return entry
+        raise NotFoundInStoreError(f"snapshot {self.version} has no artifact {artifact}")
 
     @cached_property
     def artifacts(self) -> frozenset[str]:
@@ -178,7 +176,7 @@ class Snapshot:
                 if file.path.startswith(f"objects/rows/{kind}/"):
                     owners.setdefault(file, set()).update([entry.artifact] if entry.kind == "run" else [])
         tables = []
-        read = each(self.storage, lambda file: read_table(self.storage, file).cast(schema), list(owners))
+        read = each(self.storage, lambda file: conformed(read_table(self.storage, file), schema), list(owners))
         for table, artifacts in zip(read, owners.values(), strict=True):
             tables.append(_only(table, "run", artifacts) if artifacts else table)
         return pa.concat_tables(tables) if tables else schema.empty_table()

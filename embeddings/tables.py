@@ -47,6 +47,18 @@ def read_verified(storage: Storage, file: FileRef) -> bytes:
     return data
 
 
+def conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with the columns of `schema`: others, which a later guidestore wrote, go; missing ones are null.
+
+    Raises CorruptArtifactError where a column is of another type.
+    """
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.schema.names else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
 def read_table(storage: Storage, file: FileRef) -> pa.Table:
     """The table in `file`, verified. Raises CorruptArtifactError."""
     # ParquetFile: pq.read_table looks for a data set first, which doubles the time of a file of 64 codes.

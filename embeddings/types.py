@@ -209,14 +209,14 @@ class CodeSetKey:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bag:
-    """The patch codes of one slide with their places.
+    """The patch codes of one slide.
 
     features_nd: (n, d) float16 or float32, finite. coords_n2: (n, 2) int32, x and y of each tile's upper left corner
-    in level-0 pixels. n may be 0 (a slide without tissue).
+    in level-0 pixels; None where the source has none (imports only). n may be 0 (a slide without tissue).
     """
 
     features_nd: np.ndarray
-    coords_n2: np.ndarray
+    coords_n2: np.ndarray | None
     mpp: float | None = None
     """Level-0 um per pixel; None where the source did not say (imports only)."""
     tile_size_px: int = 0
@@ -232,7 +232,9 @@ class Bag:
                 f"bag features are {self.features_nd.dtype} of shape {self.features_nd.shape}; they must be "
                 "(n, d) float16 or float32"
             )
-        if self.coords_n2.shape != (len(self.features_nd), 2) or self.coords_n2.dtype != np.int32:
+        if self.coords_n2 is not None and (
+            self.coords_n2.shape != (len(self.features_nd), 2) or self.coords_n2.dtype != np.int32
+        ):
             raise InvalidInputError(
                 f"bag coordinates are {self.coords_n2.dtype} of shape {self.coords_n2.shape}; they must be int32 "
                 f"({len(self.features_nd)}, 2)"

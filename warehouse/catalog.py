@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError, InvalidInputError, NotFoundInStoreError
-from guidestore.embeddings.places import shown, storage_at
-from guidestore.embeddings.records import open_sealed_json
+from guidestore.embeddings.opening import opened_storage, storage_at
+from guidestore.embeddings.places import shown
 from guidestore.warehouse.current import INDEX_FOLDER, Current, read_current
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def open_catalog(store_root: Path | str, at: int | str | None = None) -> duckdb.
     `at`: commit number, tag or alias; None: the newest that the index knows. Raises NotFoundInStoreError if there is
     no store, no index or no such snapshot in it, CorruptArtifactError if the index is damaged.
     """
-    return _open(store_root, storage_at(store_root), at)[0]
+    return _open(store_root, opened_storage(store_root), at)[0]
 
 
 def query(store_root: Path | str, sql: str, at: int | str | None = None) -> QueryResult:
@@ -102,7 +102,7 @@ def query_plain(store_root: Path | str, sql: str, at: int | str | None = None) -
 def _ask(
     store_root: Path | str, sql: str, at: int | str | None, take: Callable[[duckdb.DuckDBPyRelation], Any]
 ) -> QueryResult:
-    storage = storage_at(store_root)
+    storage = opened_storage(store_root)
     con, current, version = _open(store_root, storage, at)
     try:
         table = _run(con, sql, take)
@@ -143,11 +143,6 @@ def head_of(storage: Storage, known: int = 0) -> int:
 
 def _open(root: Path | str, storage: Storage, at: int | str | None) -> tuple[duckdb.DuckDBPyConnection, Current, int]:
     folder = storage.local_folder / INDEX_FOLDER
-    if storage.size("format.json") is None:
-        raise NotFoundInStoreError(
-            f"there is no guidestore at {shown(root)}: name one with --store, or make one with "
-            "`guidestore cohort add`, `guidestore import` or `guidestore demo`"
-        )
     seen = None
     for _ in range(_ATTEMPTS):
         current = read_current(folder)
@@ -173,7 +168,7 @@ def _open(root: Path | str, storage: Storage, at: int | str | None) -> tuple[duc
                 continue
             raise _damaged(current.catalog, current, error) from error
         try:
-            return con, current, _set_up(con, storage, current, at)
+            return con, current, _set_up(con, current, at)
         except BaseException:
             con.close()
             raise
@@ -192,12 +187,8 @@ def _damaged(name: str, current: Current | None, error: Exception | None = None)
     )
 
 
-def _set_up(con: duckdb.DuckDBPyConnection, storage: Storage, current: Current, at: int | str | None) -> int:
-    """Chooses the snapshot, adds what no commit holds (tags), and locks the connection down."""
-    con.execute("CREATE TEMP TABLE tags (name VARCHAR, snapshot BIGINT, created_at VARCHAR)")
-    for path in sorted(file.path for file in storage.list("tags") if file.path.endswith(".json")):
-        tag = open_sealed_json(storage.read(path), path)
-        con.execute("INSERT INTO tags VALUES (?, ?, ?)", [tag["name"], tag["snapshot"], tag["created_at"]])
+def _set_up(con: duckdb.DuckDBPyConnection, current: Current, at: int | str | None) -> int:
+    """Chooses the snapshot and locks the connection down."""
     try:
         version = _resolve(con, current, at)
         con.execute(f"SET VARIABLE at_commit = {version}")
@@ -214,15 +205,17 @@ def _resolve(con: duckdb.DuckDBPyConnection, current: Current, at: int | str | N
     if str(at).isdigit():
         version = int(at)
     else:
-        found = con.execute(
+        named = con.execute(
             "SELECT snapshot FROM tags WHERE name = $1 UNION ALL SELECT snapshot FROM aliases WHERE name = $1",
             [str(at)],
         ).fetchone()
-        if found is None:
+        if named is None:
             known = con.execute("SELECT name FROM tags UNION SELECT name FROM aliases ORDER BY name").fetchall()
             names = ", ".join(name for (name,) in known) or "none yet"
-            raise NotFoundInStoreError(f"the index has no tag or alias {str(at)!r}; known: {names}")
-        version = found[0]
+            raise NotFoundInStoreError(
+                f"the index has no tag or alias {str(at)!r}; known: {names} (`guidestore index` brings it up to date)"
+            )
+        version = named[0]
     if version > current.version:
         raise NotFoundInStoreError(
             f"the index ends at snapshot {current.version} and knows no snapshot {version}; run `guidestore index`, or "
@@ -281,8 +274,7 @@ def _as_sentence(con: duckdb.DuckDBPyConnection, error: duckdb.Error) -> Guidest
 def _views(con: duckdb.DuckDBPyConnection) -> list[str]:
     with suppress(duckdb.Error):
         rows = con.execute(
-            "SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main' "
-            "UNION SELECT 'tags' ORDER BY 1"
+            "SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main' ORDER BY 1"
         ).fetchall()
         return [name for (name,) in rows]
     return []

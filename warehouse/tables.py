@@ -10,7 +10,7 @@ Base tables, in the schema ``base``: ``log`` (one row per artifact, commit and a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from string import Template
@@ -27,10 +27,10 @@ from guidestore.embeddings.log_table import LOG_SCHEMA
 from guidestore.embeddings.records import FileRef
 from guidestore.embeddings.rows import RUN_KINDS, SCHEMAS
 from guidestore.embeddings.storage import Storage
-from guidestore.embeddings.tables import read_verified
+from guidestore.embeddings.tables import conformed, read_verified
 
 _SQL = Path(__file__).parent / "sql"
-_LAYOUT = 2
+_LAYOUT = 3
 """Raise it when the base tables change; changes of the SQL files count by themselves."""
 _VIEWS = [
     *("live", "cohorts", "cases", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes", "runs"),
@@ -152,10 +152,10 @@ def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, entries: pa.Ta
             f"case_id VARCHAR, image_id VARCHAR, artifact VARCHAR, code FLOAT[{width}], unit FLOAT[{width}], "
             "added_at BIGINT, removed_at BIGINT)"
         )
-        placed = _placed(entries.filter(pc.equal(widths, width)), "objects/codes/")
-        for refs, batch in _batches(storage, placed):
-            rows = _with_units(_joined(batch, placed, "artifact"))
-            _check_count(rows, placed, refs)
+        located = _located(entries.filter(pc.equal(widths, width)), "objects/codes/")
+        for refs, batch in _batches(storage, located, lambda table: table.select(["artifact", "code"])):
+            rows = _with_units(_joined(batch, located, "artifact"))
+            _check_count(rows, located, refs)
             con.register("rows", rows)
             con.execute(
                 f"INSERT INTO base.codes_{width} SELECT "
@@ -167,37 +167,42 @@ def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, entries: pa.Ta
 
 
 def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, entries: pa.Table, of_runs: bool) -> None:
-    placed = _placed(entries, f"objects/rows/{kind}/")
+    located = _located(entries, f"objects/rows/{kind}/")
     names = SCHEMAS[kind].names
-    for refs, batch in _batches(storage, placed):
+    for refs, batch in _batches(storage, located, lambda table: conformed(table, SCHEMAS[kind])):
         # A file of runs may hold one that another writer committed first, so runs are joined by their id too.
-        rows = _joined(batch, placed, "run" if of_runs else None, names)
+        rows = _joined(batch, located, "run" if of_runs else None, names)
         if kind == "runs":
-            _check_count(rows, placed, refs)
+            _check_count(rows, located, refs)
         con.register("rows", rows.select([*names, "artifact", "added_at", "removed_at"]))
         con.execute(f"INSERT INTO base.{kind} FROM rows")
         con.unregister("rows")
 
 
-def _placed(entries: pa.Table, prefix: str) -> pa.Table:
-    """One row per entry and file of it below `prefix`: the entry's columns, and place, size and sha256 of the file."""
+def _located(entries: pa.Table, prefix: str) -> pa.Table:
+    """One row per entry and file of it below `prefix`: the entry's columns, and path, size and sha256 of the file."""
     column = entries["files"].combine_chunks()
     files = pc.list_flatten(column)
     table = entries.drop_columns(["files", "shape", "kind"]).take(pc.list_parent_indices(column))
-    for name, field in (("place", "path"), ("file_size", "size"), ("file_sha256", "sha256")):
+    for name, field in (("file_path", "path"), ("file_size", "size"), ("file_sha256", "sha256")):
         table = table.append_column(name, pc.struct_field(files, field))
-    return table.filter(pc.starts_with(table["place"], prefix))
+    return table.filter(pc.starts_with(table["file_path"], prefix))
 
 
-def _batches(storage: Storage, placed: pa.Table) -> Iterator[tuple[list[FileRef], pa.Table]]:
-    """Files of `placed`, some hundred at a time, and their rows, verified, with their file in the column ``place``."""
-    columns = ["place", "file_size", "file_sha256"]
-    refs = [FileRef(*row.values()) for row in placed.select(columns).group_by(columns).aggregate([]).to_pylist()]
+def _batches(
+    storage: Storage, located: pa.Table, known: Callable[[pa.Table], pa.Table]
+) -> Iterator[tuple[list[FileRef], pa.Table]]:
+    """Files of `located`, some hundred at a time, and their rows, verified, with their file as column ``file_path``.
+
+    `known`: takes of a file's columns those that we know, so that files of later versions fit to each other.
+    """
+    columns = ["file_path", "file_size", "file_sha256"]
+    refs = [FileRef(*row.values()) for row in located.select(columns).group_by(columns).aggregate([]).to_pylist()]
 
     def read(ref: FileRef) -> pa.Table:
         # ParquetFile.read takes a third of the time of read_table on files of 64 rows.
         table = pq.ParquetFile(pa.BufferReader(read_verified(storage, ref))).read(use_threads=False)
-        return table.append_column("place", pa.repeat(pa.scalar(ref.path), table.num_rows))
+        return known(table).append_column("file_path", pa.repeat(pa.scalar(ref.path), table.num_rows))
 
     batches = [refs[start : start + _BATCH_FILES] for start in range(0, len(refs), _BATCH_FILES)]
     with ThreadPoolExecutor(max_workers=max(2, storage.lanes)) as pool:
@@ -209,29 +214,29 @@ def _batches(storage: Storage, placed: pa.Table) -> Iterator[tuple[list[FileRef]
             yield batch, table
 
 
-def _joined(batch: pa.Table, placed: pa.Table, name: str | None, keep: Sequence[str] = ("code",)) -> pa.Table:
+def _joined(batch: pa.Table, located: pa.Table, name: str | None, keep: Sequence[str] = ("code",)) -> pa.Table:
     """Columns `keep` of the rows that an entry names, beside all columns of that entry.
 
     Rows are matched by file and, with `name`, by that column being the entry's artifact.
     """
-    near = placed.filter(pc.is_in(placed["place"], pc.unique(batch["place"])))
+    near = located.filter(pc.is_in(located["file_path"], pc.unique(batch["file_path"])))
     if name is None:
-        rows, wanted = batch["place"], near["place"]
+        rows, wanted = batch["file_path"], near["file_path"]
     else:
-        rows = pc.binary_join_element_wise(batch["place"], batch[name], " ")
-        wanted = pc.binary_join_element_wise(near["place"], near["artifact"], " ")
-    found = pc.index_in(rows, wanted)
+        rows = pc.binary_join_element_wise(batch["file_path"], batch[name], " ")
+        wanted = pc.binary_join_element_wise(near["file_path"], near["artifact"], " ")
+    entry_rows = pc.index_in(rows, wanted)
     batch = batch.select(list(keep))
-    if found.null_count:
-        batch, found = batch.filter(pc.is_valid(found)), found.drop_null()
-    entries = near.drop_columns([column for column in keep if column in near.schema.names]).take(found)
+    if entry_rows.null_count:
+        batch, entry_rows = batch.filter(pc.is_valid(entry_rows)), entry_rows.drop_null()
+    entries = near.drop_columns([column for column in keep if column in near.schema.names]).take(entry_rows)
     for column in keep:
         entries = entries.append_column(column, batch[column])
     return entries
 
 
-def _check_count(rows: pa.Table, placed: pa.Table, refs: Sequence[FileRef]) -> None:
-    wanted = pc.sum(pc.is_in(placed["place"], pa.array([ref.path for ref in refs]))).as_py()
+def _check_count(rows: pa.Table, located: pa.Table, refs: Sequence[FileRef]) -> None:
+    wanted = pc.sum(pc.is_in(located["file_path"], pa.array([ref.path for ref in refs]))).as_py()
     if rows.num_rows != wanted:
         raise CorruptArtifactError(
             f"{refs[0].path} and the {len(refs) - 1} files read with it hold {rows.num_rows} of the {wanted} rows that "

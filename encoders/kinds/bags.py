@@ -136,6 +136,7 @@ def joined(bags: Sequence[Bag]) -> Bag:
     if len(bags) == 1:
         return bags[0]
     features_nd = np.concatenate([bag.features_nd for bag in bags])
-    coords_n2 = np.concatenate([bag.coords_n2 for bag in bags])
+    coords = [bag.coords_n2 for bag in bags if bag.coords_n2 is not None]
+    coords_n2 = np.concatenate(coords) if len(coords) == len(bags) else None
     first = bags[0]
     return Bag(features_nd, coords_n2, first.mpp, first.tile_size_px, first.tile_size_level0_px, first.magnification)

@@ -136,12 +136,13 @@ def _server(api_url: str) -> str:
 
 
 def _store(root: str) -> str:
-    from guidestore.embeddings.store import FORMAT, EmbeddingStore
+    from guidestore.embeddings.opening import FORMAT, REVISION
+    from guidestore.embeddings.store import EmbeddingStore
     from guidestore.warehouse.catalog import head, lag
 
     code_sets = len(EmbeddingStore.open(root).snapshot().code_sets)
     behind = lag(root)
     index = f"is {behind} commits behind: run `guidestore index`" if behind else "is up to date"
-    return (
-        f"{Path(root).absolute().name}, format {FORMAT}, {head(root)} commits, {code_sets} code sets; its index {index}"
-    )
+    name, commits = Path(root).absolute().name, head(root)
+    format_ = f"format {FORMAT} revision {REVISION}"
+    return f"{name}, {format_}, {commits} commits, {code_sets} code sets; its index {index}"

@@ -36,11 +36,8 @@ def ask(query: str, at: str | None, place: str, format_: str) -> None:
 
     answer = query_arrow(place, query, at=at) if format_ == "parquet" else query_plain(place, query, at=at)
     show_arrow(answer.table, format_)
-    if answer.commits_behind and at is None:
-        print(
-            f"note: the index is {answer.commits_behind} commits behind; `guidestore index` brings it up",
-            file=sys.stderr,
-        )
+    if answer.lag_line and at is None:
+        print(f"note: {answer.lag_line}", file=sys.stderr)
 
 
 @app.command()
@@ -82,7 +79,8 @@ def fsck_command(
 ) -> None:
     """Read every byte of the store and name what is not as it was committed."""
     from guidestore.embeddings.fsck import drop_damaged, fsck
-    from guidestore.embeddings.places import shown, storage_at
+    from guidestore.embeddings.opening import storage_at
+    from guidestore.embeddings.places import shown
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from guidestore.embeddings.bags import read_bag
-from guidestore.embeddings.errors import NotFoundInStoreError
-from guidestore.embeddings.pairing import labels_of
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.pairing import class_targets, labels_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import CodeSetName, check_name
 from guidestore.encoders.sources import ImageFile
@@ -37,16 +37,18 @@ class AttentionMap:
     """Their class, '' for a single branch."""
     attention_jn: np.ndarray
     """(j, n) float32; sums to 1 over all slides of the case."""
-    coords_n2: np.ndarray
-    """(n, 2) int32 level-0 x, y of the tiles' upper left corners."""
+    coords_n2: np.ndarray | None
+    """(n, 2) int32 level-0 x, y of the tiles' upper left corners; None where the bag was imported without them."""
     tile_size_level0_px: int
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """One row for each tile and branch."""
+        """One row for each tile and branch; x and y are None where nobody knows them."""
+        tiles = self.attention_jn.shape[1]
+        corners = [(None, None)] * tiles if self.coords_n2 is None else self.coords_n2.tolist()
         return [
-            {"image_id": self.image_id, "branch": branch, "tile": tile, "x": int(x), "y": int(y), "attention": value}
+            {"image_id": self.image_id, "branch": branch, "tile": tile, "x": x, "y": y, "attention": value}
             for branch, weights_n in zip(self.branches, self.attention_jn.tolist(), strict=True)
-            for tile, ((x, y), value) in enumerate(zip(self.coords_n2, weights_n, strict=True))
+            for tile, ((x, y), value) in enumerate(zip(corners, weights_n, strict=True))
         ]
 
 
@@ -99,7 +101,7 @@ def _branch_names(snapshot: Snapshot, cohort: str, count: int) -> tuple[str, ...
     """The class of each branch, where one target of the cohort has as many classes."""
     if count == 1:
         return ("",)
-    for target in sorted(set(snapshot.rows("targets", cohort=cohort)["target"].to_pylist())):
+    for target in class_targets(snapshot, cohort):
         classes, _ = labels_of(snapshot, cohort, target)
         if len(classes) == count:
             return tuple(classes)
@@ -121,6 +123,11 @@ def draw_attention(
     files = []
     for drawn in maps:
         image = by_id.get((drawn.case_id, drawn.image_id))
+        if drawn.coords_n2 is None:
+            raise InvalidInputError(
+                f"the bag of case {drawn.case_id}, slide {drawn.image_id}, was imported without coordinates: its "
+                "attention can be listed, but not drawn"
+            )
         if image is None:
             raise NotFoundInStoreError(
                 f"cohort {cohort} has no slide {drawn.image_id} of case {drawn.case_id} any more"
@@ -128,12 +135,12 @@ def draw_attention(
         image.check_unchanged()
         (slide_file,) = image.files
         file = folder / f"{drawn.case_id}_{drawn.image_id}_attention.png"
-        _draw(drawn, slide_file, file)
+        _draw(drawn, drawn.coords_n2, slide_file, file)
         files.append(file)
     return files
 
 
-def _draw(drawn: AttentionMap, slide_file: ImageFile, file: Path) -> None:
+def _draw(drawn: AttentionMap, coords_n2: np.ndarray, slide_file: ImageFile, file: Path) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -160,7 +167,7 @@ def _draw(drawn: AttentionMap, slide_file: ImageFile, file: Path) -> None:
         axis.imshow(thumbnail_hwc.mean(axis=2), cmap="gray", vmin=0, vmax=255)  # so that colours are attention alone
         ranks_n = 100 * weights_n.argsort().argsort() / max(len(weights_n) - 1, 1)
         heat_hw = np.full((height, width), np.nan)
-        for (x, y), rank in zip(drawn.coords_n2 / downsample, ranks_n, strict=True):
+        for (x, y), rank in zip(coords_n2 / downsample, ranks_n, strict=True):
             heat_hw[round(y) : round(y + edge), round(x) : round(x + edge)] = rank
         axis.imshow(heat_hw, cmap="viridis", vmin=0, vmax=100, alpha=0.6, interpolation="nearest")
         axis.set_title(f"attention for {branch}" if branch else "attention", fontsize=10)

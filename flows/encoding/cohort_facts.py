@@ -58,8 +58,8 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
     rows += [{"what": "images", "name": name, "count": n, "detail": ""} for name, n in sorted(images.items())]
     labels = snapshot.rows("labels", cohort=cohort).to_pylist()
     targets: dict[str, list[str]] = {}
-    for row in sorted(snapshot.rows("targets", cohort=cohort).to_pylist(), key=lambda row: row["class_index"]):
-        targets.setdefault(row["target"], []).append(row["class"])
+    for row in sorted(snapshot.rows("targets", cohort=cohort).to_pylist(), key=lambda row: row["class_index"] or 0):
+        targets.setdefault(row["target"], []).append(row["class"] or row["kind"])
     for target, classes in sorted(targets.items()):
         counts = Counter(row["class"] for row in labels if row["target"] == target)
         detail = ", ".join(f"{name} {counts[name]}" for name in classes)

@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.store import EmbeddingStore, Transaction
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.transaction import Transaction
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
 from guidestore.encoders.sources import Item
 from guidestore.flows.encoding.stored_encoders import StoredEncoder

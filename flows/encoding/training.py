@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from guidestore.embeddings.actor import versions
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import labels_of, parts_of
 from guidestore.embeddings.recipe import weights_artifact
-from guidestore.embeddings.store import EmbeddingStore, versions
+from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.registry import build_encoder, preset_of

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from guidestore.embeddings.actor import versions
 from guidestore.embeddings.runs import LabelBudget, Run
-from guidestore.embeddings.store import Transaction, versions
+from guidestore.embeddings.transaction import Transaction
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.guiding.identity import IMPLEMENTATION, encoder_digest, pairs_digest
 

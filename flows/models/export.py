@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from guidestore.embeddings.actor import versions
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.embeddings.store import EmbeddingStore, versions
+from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.tables import read_verified
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.input_kind import input_kind

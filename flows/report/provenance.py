@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from guidestore.embeddings.actor import versions
 from guidestore.embeddings.commit_log import read_commit
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.embeddings.store import EmbeddingStore, versions
+from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.report.sections import Fact
 from guidestore.flows.report.tables import NOTHING
 from guidestore.flows.results.selection import RunSelection

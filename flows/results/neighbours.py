@@ -11,7 +11,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.index import CodeIndex, Neighbour, open_index
 from guidestore.embeddings.index.faiss_index import RECALL_K
 from guidestore.embeddings.index.metric import Metric
-from guidestore.embeddings.pairing import labels_of, parts_of
+from guidestore.embeddings.pairing import class_targets, labels_of, parts_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope, check_name
@@ -97,8 +97,7 @@ def _column(target: str) -> str:
 
 def _labels(snapshot: Snapshot, cohort: str, targets: Sequence[str]) -> dict[str, dict[str, str]]:
     """Target -> case_id -> class. Raises NotFoundInStoreError."""
-    known = sorted(set(snapshot.rows("targets", cohort=cohort)["target"].to_pylist()))
-    return {target: labels_of(snapshot, cohort, target)[1] for target in targets or known}
+    return {target: labels_of(snapshot, cohort, target)[1] for target in targets or class_targets(snapshot, cohort)}
 
 
 def _notes(index: CodeIndex, found: Sequence[Neighbour], k: int) -> list[str]:

@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger
 
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.fsck import FsckReport, fsck
-from guidestore.embeddings.places import storage_at
+from guidestore.embeddings.opening import storage_at
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_table
 from guidestore.flows.serving.forms import store_place

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from numcodecs import Zstd
 
 from guidestore.embeddings import bags
 from guidestore.embeddings.bags import CHUNK_ROWS, SHARD_ROWS, read_bag
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError
+from guidestore.embeddings.fsck import fsck
+from guidestore.embeddings.records import FileRef
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import Bag
 from tests.embeddings.making import bag_key, commit_bag, files_of, flips, make_bag, same_bag
@@ -145,18 +151,91 @@ def test_a_part_of_a_bag_is_verified(store, root):
             assert read.features_nd.tobytes() == bag.features_nd[part].tobytes(), bit
 
 
+def codecs(root, entry, array: str = "features") -> list[str]:
+    (sharding,) = json.loads((root / entry.path / array / "zarr.json").read_bytes())["codecs"]
+    return [codec["name"] for codec in sharding["configuration"]["codecs"]]
+
+
+def test_what_shrinks_by_a_fifth_is_compressed_and_the_rest_is_not(store, root):
+    dense = make_bag(3000, 64)
+    sparse = Bag(np.maximum(dense.features_nd, 0), dense.coords_n2 // 512 * 512)
+    ids = {"dense": commit_bag(store, dense), "sparse": commit_bag(store, sparse, "C2")}
+    entries = {name: store.snapshot().entry(artifact) for name, artifact in ids.items()}
+    assert codecs(root, entries["dense"]) == ["bytes", "crc32c"]
+    assert codecs(root, entries["sparse"]) == ["bytes", "zstd"]
+    assert codecs(root, entries["sparse"], "coords") == ["bytes", "zstd"]
+    sizes = {name: sum(f.size for f in e.files if "/features/c/" in f.path) for name, e in entries.items()}
+    assert sizes["dense"] == 3072 * 64 * 2 + 3 * (4 + 16) + 4  # values, a checksum and an index row per chunk
+    assert sizes["sparse"] < 0.7 * sizes["dense"]
+    for name, bag in (("dense", dense), ("sparse", sparse)):
+        read = read_bag(store.storage, entries[name])
+        assert read.features_nd.tobytes() == bag.features_nd.tobytes()
+        part = read_bag(store.storage, entries[name], slice(1000, 1100))
+        assert part.features_nd.tobytes() == bag.features_nd[1000:1100].tobytes()
+
+
+@pytest.mark.parametrize("kept", ["zstd", "crc32c"])
+def test_zarr_reads_what_we_write_in_either_codec(store, root, kept, monkeypatch):
+    monkeypatch.setattr(bags, "_shrinks", lambda values: kept == "zstd")
+    bag = make_bag(1500, seed=4)
+    entry = stored(store, bag)
+    assert codecs(root, entry) == codecs(root, entry, "coords") == ["bytes", kept]
+    group = zarr.open_group(root / entry.path, mode="r")
+    for name, values in (("features", bag.features_nd), ("coords", bag.coords_n2)):
+        assert np.asarray(group[name]).tobytes() == values.tobytes()
+    assert same_bag(read_bag(store.storage, entry), bag)
+
+
+def test_a_codec_that_we_do_not_know_is_told(store, root):
+    entry = stored(store, make_bag(5))
+    path = root / entry.path / "features/zarr.json"
+    data = path.read_bytes().replace(b'"crc32c"', b'"blake3"', 1)
+    path.write_bytes(data)
+    file = FileRef(f"{entry.path}/features/zarr.json", len(data), hashlib.sha256(data).hexdigest())
+    files = tuple(file if old.path == file.path else old for old in entry.files)
+    with pytest.raises(CorruptArtifactError, match="names other codecs than format 1 has"):
+        read_bag(store.storage, replace(entry, files=files))
+
+
+@pytest.mark.parametrize("n", [0, 3, 2000])
+def test_a_bag_without_coordinates_comes_back_without_them(store, root, n):
+    bag = Bag(make_bag(n).features_nd, None)
+    entry = stored(store, bag)
+    assert not any("coords" in file.path for file in entry.files)
+    read = read_bag(store.storage, entry)
+    assert read.coords_n2 is None
+    assert read.features_nd.tobytes() == bag.features_nd.tobytes()
+    assert read_bag(store.storage, entry, slice(1, 3)).coords_n2 is None
+    assert fsck(store.storage).findings == ()
+
+
+def test_arrays_and_attributes_that_we_do_not_know_are_passed_over(store, root):
+    bag = make_bag(5)
+    entry = stored(store, bag)
+    path = root / entry.path / "zarr.json"
+    data = json.dumps({**(body := json.loads(path.read_bytes())), "attributes": {**body["attributes"], "stain": "HE"}})
+    path.write_text(data)
+    (root / entry.path / "mask").mkdir()
+    (root / entry.path / "mask/zarr.json").write_bytes(b"{}")
+    known = {file.path: file for file in entry.files}
+    for name in ("zarr.json", "mask/zarr.json"):
+        data = (root / entry.path / name).read_bytes()
+        known[f"{entry.path}/{name}"] = FileRef(f"{entry.path}/{name}", len(data), hashlib.sha256(data).hexdigest())
+    assert same_bag(read_bag(store.storage, replace(entry, files=tuple(known.values()))), bag)
+
+
 @pytest.mark.parametrize("n", [0, 1, 200, 300, 65_000, 70_000])
 def test_a_whole_frame_of_another_size_is_refused(n):
     # A shorter one would leave what was in memory as codes.
     frame = memoryview(bytes(Zstd(level=1, checksum=True).encode(np.ones(n, np.uint8).tobytes())))
     whole = np.zeros(n, np.uint8)
     if n:
-        bags._decode(frame, whole, "c/0/0")
+        bags._decompress(frame, whole, "c/0/0")
         assert whole.all()
     for other in (n + 1, n - 1, 2 * n + 256):
         if other > 0:
             with pytest.raises(bags._DamageError, match=f"a chunk of c/0/0 does not hold {other} bytes"):
-                bags._decode(frame, np.zeros(other, np.uint8), "c/0/0")
+                bags._decompress(frame, np.zeros(other, np.uint8), "c/0/0")
 
 
 def test_a_chunk_of_another_bag_is_refused(store, root):

@@ -15,7 +15,7 @@ from guidestore.embeddings.compact import compact
 from guidestore.embeddings.errors import CorruptArtifactError, NotFoundInStoreError, StorageError
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.gc import collect
-from guidestore.embeddings.places import storage_at
+from guidestore.embeddings.opening import storage_at
 from guidestore.embeddings.purge import purge
 from guidestore.embeddings.store import EmbeddingStore
 from tests.embeddings.making import (

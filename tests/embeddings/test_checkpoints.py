@@ -1,98 +1,314 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
-import pyarrow.parquet as pq
 import pytest
 
-from guidestore.embeddings import checkpoints
+from guidestore.embeddings import checkpoints, commit_log
+from guidestore.embeddings.checkpoints import Manifest
+from guidestore.embeddings.commit_log import CommitLog, read_commit
 from guidestore.embeddings.errors import CorruptArtifactError
-from guidestore.embeddings.log_table import LOG_SCHEMA
+from guidestore.embeddings.log_table import LOG_SCHEMA, empty_table, fold
+from guidestore.embeddings.records import AliasMove, Entry, FileRef, Purge, Redirect, Removal, Tag
 from guidestore.embeddings.storage import LocalStorage
-from tests.embeddings.making import commit_bag, commit_codes, flips, full_store, make_bag, make_codes, mri_key
+from tests.embeddings.making import commit_bag, commit_codes, files_of, flips, full_store, make_bag, make_codes, mri_key
+
+ACTOR = {"host": "example"}
 
 
-class InMemory(LocalStorage):
-    """A disk on which every file holds these bytes."""
+def entry(artifact: str, path: str = "") -> Entry:
+    path = path or f"objects/rows/labels/{artifact}.parquet"
+    return Entry(artifact, "rows:labels", path, (FileRef(path, 1, "ab" * 32),))
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
 
-    def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
-        return self.data
+def newest(storage) -> Manifest:
+    manifest = checkpoints.read_manifest(storage, checkpoints.manifests(storage)[0])
+    assert manifest is not None
+    return manifest
 
 
 @pytest.fixture
-def checkpoint(store, root):
+def checkpoint(store) -> Manifest:
     commit_codes(store, make_codes(["C1", "C2"], mri_key()))
     commit_bag(store, make_bag(3))
     store.log.checkpoint()
-    return root / checkpoints.path_of(2)
+    return newest(store.storage)
 
 
-def test_a_checkpoint_is_the_folded_log(store, checkpoint):
-    assert checkpoint.exists()
-    table = checkpoints.read(store.storage, 2)
+def test_a_checkpoint_is_the_folded_log(store, root, checkpoint):
+    assert (checkpoint.version, checkpoint.commit_sha256) == (2, read_commit(store.storage, 2).sha256)
+    table = checkpoints.read(store.storage, checkpoint)
     assert table.schema == LOG_SCHEMA
     assert table.equals(store.log.table())
     assert table["kind"].to_pylist() == ["commit", "codes", "codes", "commit", "bag"]
+    manifest, segment = files_of(root, "checkpoints").items()
+    assert manifest[0] == f"checkpoints/000000000002-{hashlib.sha256(manifest[1]).hexdigest()}.json"
+    digest = hashlib.sha256(segment[1]).hexdigest()
+    assert segment[0] == f"checkpoints/segments/000000000001-000000000002-{digest}.parquet"
+    assert json.loads(manifest[1]) == {
+        "version": 2,
+        "commit_sha256": checkpoint.commit_sha256,
+        "fold": 1,
+        "segments": [
+            {
+                "first": 1,
+                "last": 2,
+                "rows": 5,
+                "file": {"path": segment[0], "size": len(segment[1]), "sha256": digest},
+            }
+        ],
+    }
 
 
-def test_every_byte_flip_of_a_checkpoint_is_caught(checkpoint):
-    whole = checkpoint.read_bytes()
-    # One bit of every byte, all bit places in turn; every bit around the seal.
-    seal = whole.rindex(b"guidestore.sha256") * 8
-    bits = {byte * 8 + byte % 8 for byte in range(len(whole))} | set(range(seal, seal + 90 * 8))
-    for _, damaged in flips(whole, sorted(bits)):
-        with pytest.raises(CorruptArtifactError, match="is damaged: its digest does not match; delete it"):
-            checkpoints.read(InMemory(damaged), 2)
-    assert checkpoints.read(InMemory(whole), 2).num_rows == 5
+def test_every_bit_flip_of_a_manifest_is_caught(store, root, checkpoint):
+    path = checkpoints.manifests(store.storage)[0]
+    whole = (root / path).read_bytes()
+    for _, damaged in flips(whole, range(len(whole) * 8)):
+        (root / path).write_bytes(damaged)
+        with pytest.raises(CorruptArtifactError, match="is damaged: its digest is not that of its name; delete it"):
+            checkpoints.read_manifest(store.storage, path)
 
 
-def test_truncated_and_empty_checkpoints_are_caught(store, checkpoint):
-    whole = checkpoint.read_bytes()
-    for data in (b"", whole[:-1], whole[: len(whole) // 2], whole + b"\0", b"PAR1"):
-        checkpoint.write_bytes(data)
+def test_damage_of_a_segment_is_caught_when_it_is_read(store, root, checkpoint):
+    path = root / checkpoint.segments[0].file.path
+    whole = path.read_bytes()
+    damages = [damaged for _, damaged in flips(whole, range(3, len(whole) * 8, 97))]
+    for damaged in [*damages, b"", whole[:-1], whole + b"\0"]:
+        path.write_bytes(damaged)
         with pytest.raises(CorruptArtifactError, match="is damaged"):
-            checkpoints.read(store.storage, 2)
+            checkpoints.read(store.storage, checkpoint)
+    path.unlink()
+    with pytest.raises(CorruptArtifactError, match="is missing"):
+        checkpoints.read(store.storage, checkpoint)
+    assert CommitLog(store.storage).table().equals(store.log.table())
 
 
-def test_the_seal_is_the_digest_of_the_file_with_zeros_in_its_place(checkpoint):
-    whole = checkpoint.read_bytes()
-    seal = pq.read_metadata(checkpoint).metadata[b"guidestore.sha256"]
-    assert len(seal) == 64
-    start = whole.rindex(seal)
-    assert whole[start - 2 : start] == b"\x18\x40"
-    assert hashlib.sha256(whole[:start] + b"0" * 64 + whole[start + 64 :]).hexdigest().encode() == seal
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 3},
+        {"segments": []},
+        {"segments": [{"first": 2, "last": 2, "rows": 5}]},
+        {"segments": [{"first": 1, "last": 1, "rows": 5}]},
+        {"segments": "none"},
+        {"commit_sha256": None, "segments": [{}]},
+    ],
+)
+def test_a_manifest_that_does_not_cover_its_commits_is_refused(store, root, checkpoint, change):
+    body = json.loads((root / checkpoints.manifests(store.storage)[0]).read_bytes())
+    segments = change.get("segments", body["segments"])
+    if isinstance(segments, list):
+        change = {**change, "segments": [{**body["segments"][0], **segment} if segment else {} for segment in segments]}
+    data = json.dumps({**body, **change}).encode()
+    path = f"checkpoints/000000000002-{hashlib.sha256(data).hexdigest()}.json"
+    (root / path).write_bytes(data)
+    with pytest.raises(CorruptArtifactError, match="is damaged"):
+        checkpoints.read_manifest(store.storage, path)
 
 
-def test_a_name_that_looks_like_a_seal_does_not_hide_damage(store, root):
-    fake = "guidestore.sha256:" + "a" * 64
-    codes = make_codes(["C1"], mri_key())
-    with store.begin(fake) as transaction:
-        transaction.write_codes(codes, input_digests=[[fake]])
+def test_of_several_checkpoints_of_a_commit_any_that_is_whole_serves(store, root, checkpoint):
+    table = store.log.table()
+    # As another version of Parquet would write it: other bytes, the same rows.
+    for path in list(files_of(root, "checkpoints/segments")):
+        data = (root / path).read_bytes()
+        other = Manifest(
+            2,
+            checkpoint.commit_sha256,
+            (
+                checkpoints.Segment(1, 1, 3, _put(root, 1, 1, checkpoints.rows_between(table.slice(0, 3), 1, 1))),
+                checkpoints.Segment(2, 2, 2, _put(root, 2, 2, checkpoints.rows_between(table, 2, 2))),
+            ),
+        ).to_bytes()
+        (root / f"checkpoints/000000000002-{hashlib.sha256(other).hexdigest()}.json").write_bytes(other)
+        assert len(checkpoints.manifests(store.storage)) == 2
+        for damaged in (path, *(set(files_of(root, "checkpoints/segments")) - {path})):
+            whole = (root / damaged).read_bytes()
+            (root / damaged).write_bytes(b"x")
+            log = CommitLog(store.storage)
+            assert (log.head, log.table().equals(table)) == (2, True)
+            (root / damaged).write_bytes(whole)
+        assert (root / path).read_bytes() == data
+
+
+def _put(root, first: int, last: int, rows) -> FileRef:
+    return checkpoints._write_segment(LocalStorage(root), first, last, rows).file
+
+
+def test_rules_of_folding_that_we_do_not_know_are_passed_over(store, root, checkpoint):
+    path = checkpoints.manifests(store.storage)[0]
+    data = (root / path).read_bytes().replace(b'"fold":1', b'"fold":2')
+    (root / path).unlink()
+    path = f"checkpoints/000000000002-{hashlib.sha256(data).hexdigest()}.json"
+    (root / path).write_bytes(data)
+    assert checkpoints.read_manifest(store.storage, path) is None
+    assert CommitLog(store.storage).table().equals(store.log.table())
+
+
+def test_a_column_or_a_key_that_we_do_not_know_is_passed_over(store, root, checkpoint):
+    table = store.log.table()
+    wider = table.append_column("colour", table["kind"])
+    file = _put(root, 1, 2, wider)
+    manifest = json.loads((root / checkpoints.manifests(store.storage)[0]).read_bytes())
+    segment = {"first": 1, "last": 2, "rows": 5, "file": {**file.as_json(), "mood": 1}, "colour": "red"}
+    data = json.dumps({**manifest, "segments": [segment], "counts": {}}).encode()
+    path = f"checkpoints/000000000002-{hashlib.sha256(data).hexdigest()}.json"
+    (root / path).write_bytes(data)
+    read = checkpoints.read_manifest(store.storage, path)
+    assert read is not None
+    assert checkpoints.read(store.storage, read).equals(table)
+
+
+def test_the_second_writer_of_a_checkpoint_changes_nothing(store, root, checkpoint):
+    before = files_of(root)
+    CommitLog(store.storage).checkpoint()
     store.log.checkpoint()
-    assert checkpoints.read(store.storage, 1).equals(store.log.table())
+    assert files_of(root) == before
 
 
-def test_the_second_writer_of_a_checkpoint_changes_nothing(store, checkpoint):
-    before = checkpoint.read_bytes()
-    checkpoints.write(store.storage, 2, store.log.table().slice(0, 1))
-    assert checkpoint.read_bytes() == before
-
-
-def test_versions_are_listed_newest_first_and_strays_left_out(store, checkpoint):
-    for name in ("000000000100.parquet", "notes.txt", "12.parquet", "000000000100.parquet.tmp"):
-        (checkpoint.parent / name).write_bytes(b"x")
-    assert checkpoints.versions(store.storage) == [100, 2]
+def test_manifests_are_listed_newest_first_and_strays_left_out(store, root, checkpoint):
+    for name in (f"000000000100-{'ab' * 32}.json", "notes.txt", "000000000100.parquet", "000000000100-ab.json"):
+        (root / "checkpoints" / name).write_bytes(b"x")
+    assert [checkpoints.version_of(path) for path in checkpoints.manifests(store.storage)] == [100, 2]
 
 
 def test_every_kind_of_row_round_trips(tmp_path):
     store = full_store(tmp_path / "store")
-    version = store.log.head
-    table = checkpoints.read(store.storage, version)
+    table = checkpoints.read(store.storage, newest(store.storage))
     assert set(table["kind"].to_pylist()) == {
-        *("commit", "alias", "bag", "codes", "run", "weights"),
+        *("commit", "alias", "tag", "bag", "codes", "run", "weights"),
         *("rows:targets", "rows:labels", "rows:splits"),
     }
     assert table.equals(store.log.table())
+
+
+# Segments -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def every_commit(monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_COMMITS", 1)
+
+
+def folded(storage, head: int):
+    return fold(empty_table(), [read_commit(storage, version) for version in range(1, head + 1)])
+
+
+def test_each_checkpoint_reuses_the_large_segments_of_the_one_before(store, root, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_COMMITS", 2)
+    spans = []
+    for i in range(32):
+        store.log.append(add=[entry(f"a{i}")], actor=ACTOR)
+        if i % 2:
+            spans.append([(segment.first, segment.last) for segment in newest(store.storage).segments])
+    assert spans[:4] == [[(1, 2)], [(1, 4)], [(1, 4), (5, 6)], [(1, 8)]]
+    assert spans[12] == [(1, 16), (17, 24), (25, 26)]
+    assert spans[15] == [(1, 32)]
+    assert max(map(len, spans)) == 4
+
+
+def test_marks_carry_removals_into_older_segments(store, root, every_commit):
+    storage = store.storage
+    log = store.log
+    for i in range(8):
+        log.append(add=[entry(f"a{i}"), entry(f"b{i}")], actor=ACTOR)
+    log.append(aliases=[AliasMove("champion", 3)], actor=ACTOR)
+    log.append(remove=[Removal("a0", entry("a0").path)], actor=ACTOR)
+    log.append(add=[entry("a1", "objects/new")], remove=[Removal("a1", entry("a1").path)], actor=ACTOR)
+    log.append(aliases=[AliasMove("champion", 5)], tags=[Tag("paper", 2)], actor=ACTOR)
+    manifest = newest(storage)
+    assert len(manifest.segments) > 1
+    assert checkpoints.read(storage, manifest).equals(folded(storage, log.head))
+    assert checkpoints.read(storage, manifest).equals(log.table())
+    last = checkpoints._read_segment(storage, manifest.segments[-1])
+    marks = [row for row in last.to_pylist() if row["added_at"] < manifest.segments[-1].first]
+    assert [(row["kind"], row["artifact"], row["removed_at"]) for row in marks] == [
+        ("rows:labels", "a0", 10),
+        ("rows:labels", "a1", 11),
+    ]
+    opened = CommitLog(storage)
+    assert opened.live()["a1"] == "objects/new"
+    assert "a0" not in opened.live()
+    assert opened.tags() == {"paper": 2}
+
+
+def test_an_opened_log_goes_on_from_the_segments_that_it_read(store, root, every_commit):
+    for i in range(9):
+        store.log.append(add=[entry(f"a{i}")], actor=ACTOR)
+    before = {segment.file.path for segment in newest(store.storage).segments}
+    CommitLog(store.storage).append(add=[entry("later")], actor=ACTOR)
+    after = newest(store.storage)
+    assert after.version == 10
+    assert before & {segment.file.path for segment in after.segments}
+    assert checkpoints.read(store.storage, after).equals(folded(store.storage, 10))
+
+
+def test_segments_that_are_gone_are_written_again(store, root, every_commit):
+    for i in range(9):
+        store.log.append(add=[entry(f"a{i}")], actor=ACTOR)
+    for path in files_of(root, "checkpoints"):
+        (root / path).unlink()
+    store.log.append(add=[entry("later")], actor=ACTOR)
+    assert [(segment.first, segment.last) for segment in newest(store.storage).segments] == [(1, 10)]
+    assert checkpoints.read(store.storage, newest(store.storage)).equals(folded(store.storage, 10))
+
+
+def test_after_a_purge_no_segment_of_before_is_used(store, root, every_commit):
+    for i in range(9):
+        store.log.append(add=[entry(f"a{i}")], actor=ACTOR)
+    other = CommitLog(store.storage)
+    assert other.table().num_rows == 18
+    file = FileRef(entry("a0").path, 1, "ab" * 32)
+    store.log.append(purge=[Purge("glioma", "C1", ("a0",), (Redirect(file, None),))], actor=ACTOR)
+    other.append(add=[entry("later")], actor=ACTOR)
+    for log in (store.log, other, CommitLog(store.storage)):
+        log.refresh()
+        assert log.table().equals(folded(store.storage, 11))
+    assert [segment.first for segment in newest(store.storage).segments] in ([1], [1, 11])
+    assert "a0" not in checkpoints.read(store.storage, newest(store.storage))["artifact"].to_pylist()
+
+
+def test_the_last_two_checkpoints_are_kept_and_what_they_need(store, root, every_commit):
+    for i in range(20):
+        store.log.append(add=[entry(f"a{i}")], actor=ACTOR)
+    paths = checkpoints.manifests(store.storage)
+    assert [checkpoints.version_of(path) for path in paths] == [20, 19]
+    needed = set(paths)
+    for path in paths:
+        manifest = checkpoints.read_manifest(store.storage, path)
+        assert manifest is not None
+        needed |= {segment.file.path for segment in manifest.segments}
+        assert checkpoints.read(store.storage, manifest).equals(folded(store.storage, manifest.version))
+    assert set(files_of(root, "checkpoints")) == needed
+    assert checkpoints.unnamed_segments(store.storage) == []
+
+
+def test_a_segment_that_waits_for_its_manifest_is_not_swept(store, root, every_commit):
+    for i in range(6):
+        store.log.append(add=[entry(f"a{i}")], actor=ACTOR)
+    ahead = _put(root, 1, 7, store.log.table())
+    damaged = root / f"checkpoints/000000000009-{'ab' * 32}.json"
+    damaged.write_bytes(b"x")
+    store.log.append(add=[entry("later")], actor=ACTOR)
+    assert (root / ahead.path).exists()
+    assert damaged.exists()  # fsck names it
+    assert {file.path for file in checkpoints.unnamed_segments(store.storage)} == {ahead.path}
+    assert [checkpoints.version_of(path) for path in checkpoints.manifests(store.storage)] == [9, 7, 6]
+
+
+def test_checkpoints_take_few_bytes_however_long_the_log(store, root, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_COMMITS", 5)
+    written = []
+    real = LocalStorage.create
+    monkeypatch.setattr(
+        LocalStorage, "create", lambda self, path, data: written.append((path, len(data))) or real(self, path, data)
+    )
+    rows = 0
+    for i in range(200):
+        store.log.append(add=[entry(f"a{i}")], actor=ACTOR)
+    for path, _ in written:
+        if checkpoints.is_segment(path):
+            first, last = path.split("/")[-1].split("-")[:2]
+            rows += 2 * (int(last) - int(first) + 1)
+    assert rows < 400 * 8  # log2(200 / 5) is 5.3; whole ones would take 8,200
+    assert commit_log.CommitLog(store.storage).table().equals(store.log.table())

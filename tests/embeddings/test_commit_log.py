@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +11,7 @@ from guidestore.embeddings import checkpoints, commit_log
 from guidestore.embeddings.commit_log import CommitLog, read_commit
 from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
 from guidestore.embeddings.log_table import empty_table, fold
-from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal
+from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal, Tag, sealed_json
 from guidestore.embeddings.storage import LocalStorage
 
 ACTOR = {"host": "example"}
@@ -226,45 +228,63 @@ def counted(storage, monkeypatch) -> list[str]:
     read: list[str] = []
     real = LocalStorage.read
 
-    def note(self, path):
+    def note(self, path, *span):
         read.append(path)
-        return real(self, path)
+        return real(self, path, *span)
 
     monkeypatch.setattr(LocalStorage, "read", note)
     return read
 
 
 def test_opening_by_checkpoint_equals_folding_everything(checkpointed, storage, monkeypatch):
-    assert checkpoints.versions(storage) == [20, 10]
+    manifests = checkpoints.manifests(storage)
+    assert [checkpoints.version_of(path) for path in manifests] == [20, 10]
+    newest = checkpoints.read_manifest(storage, manifests[0])
+    assert newest is not None
     everything = fold(empty_table(), [read_commit(storage, version) for version in range(1, 24)])
     read = counted(storage, monkeypatch)
     log = CommitLog(storage)
+    commits = [commit_log.path_of(version) for version in (20, 21, 22, 23)]
+    assert read == [manifests[0], *commits]  # segments are read when somebody asks for what is in them
     assert log.table().equals(everything)
     assert log.table().equals(checkpointed.table())
     assert dict(log.live()) == dict(checkpointed.live())
-    assert sorted(read) == [
-        "checkpoints/000000000020.parquet",
-        *(commit_log.path_of(version) for version in (20, 21, 22, 23)),
-    ]
+    assert read == [manifests[0], *commits, *(segment.file.path for segment in newest.segments)]
 
 
 def test_a_damaged_checkpoint_is_passed_over(checkpointed, storage, tmp_path, monkeypatch):
     expected = checkpointed.table()
-    newest = tmp_path / checkpoints.path_of(20)
-    newest.write_bytes(newest.read_bytes()[:-9])
+    newest, older = checkpoints.manifests(storage)
+    (tmp_path / newest).write_bytes((tmp_path / newest).read_bytes()[:-9])
     read = counted(storage, monkeypatch)
     assert CommitLog(storage).table().equals(expected)
-    assert "checkpoints/000000000010.parquet" in read
-    (tmp_path / checkpoints.path_of(10)).write_bytes(b"")
+    assert older in read
+    assert commit_log.path_of(9) not in read
+    (tmp_path / older).write_bytes(b"")
     assert CommitLog(storage).table().equals(expected)
+
+
+def test_a_damaged_segment_is_passed_over_when_it_is_read(checkpointed, storage, tmp_path, monkeypatch):
+    expected = checkpointed.table()
+    manifests = [checkpoints.read_manifest(storage, path) for path in checkpoints.manifests(storage)]
+    log = CommitLog(storage)
+    for manifest in manifests:
+        assert manifest is not None
+        (tmp_path / manifest.segments[-1].file.path).write_bytes(b"x")
+        assert log.head == 23
+        assert log.table().equals(expected)
+        log = CommitLog(storage)
+    assert log.table().equals(expected)
+    assert log.append(add=[entry("on")], actor=ACTOR) == 24
 
 
 def test_a_checkpoint_of_another_log_is_passed_over(checkpointed, storage, tmp_path):
     other = CommitLog(LocalStorage(tmp_path / "other"))
     for i in range(20):
         other.append(add=[entry(f"foreign{i}")], actor=ACTOR)
-    newest = tmp_path / checkpoints.path_of(20)
-    newest.write_bytes((tmp_path / "other" / checkpoints.path_of(20)).read_bytes())
+    shutil.rmtree(tmp_path / "checkpoints")
+    shutil.copytree(tmp_path / "other/checkpoints", tmp_path / "checkpoints")
+    assert checkpoints.version_of(checkpoints.manifests(storage)[0]) == 20
     assert set(CommitLog(storage).live()) == {f"a{i}" for i in range(20)}
 
 
@@ -283,3 +303,91 @@ def test_a_disk_that_refuses_the_checkpoint_does_not_refuse_the_commit(log, stor
     monkeypatch.setattr(checkpoints, "write", refuse)
     assert log.append(add=[entry("a")], actor=ACTOR) == 1
     assert CommitLog(storage).live().keys() == {"a"}
+
+
+# Large commits and what we do not know ------------------------------------------------------------------------------
+
+
+def many(count: int) -> list[Entry]:
+    facts = {"case_id": "C", "shape": (4,), "inputs": ("x", "y"), "meta": {"a": [1, None]}, "supersedes": ("z",)}
+    return [replace(entry(f"m{i}"), **facts) for i in range(count)]
+
+
+def test_a_large_commit_keeps_its_entries_in_a_table(log, storage, tmp_path, monkeypatch):
+    monkeypatch.setattr(commit_log, "INLINE_ENTRIES", 3)
+    log.append(add=many(3), actor=ACTOR)
+    log.append(add=many(3) + [entry(name) for name in "abcd"], actor=ACTOR)
+    small, large = (json.loads((tmp_path / commit_log.path_of(version)).read_bytes()) for version in (1, 2))
+    assert (len(small["add"]), small["add_file"]) == (3, None)
+    assert large["add"] == []
+    file = tmp_path / large["add_file"]["path"]
+    assert large["add_file"]["path"] == f"objects/entries/{large['add_file']['sha256']}.parquet"
+    assert [added.artifact for added in read_commit(storage, 2).add] == list("abcd")
+    log.append(add=many(9), actor=ACTOR)
+    assert read_commit(storage, 3).add == tuple(many(9)[3:])
+    opened = CommitLog(storage)
+    assert opened.table().equals(log.table())
+    assert opened.live() == log.live()
+    assert sum(row["artifact"] == "m5" and row["supersedes"] == ["z"] for row in opened.table().to_pylist()) == 1
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(CorruptArtifactError, match=r"objects/entries/.*is damaged"):
+        CommitLog(storage)
+
+
+def test_the_entries_of_a_beaten_writer_are_written_again(log, storage, tmp_path, monkeypatch):
+    monkeypatch.setattr(commit_log, "INLINE_ENTRIES", 1)
+    other = CommitLog(storage)
+    real = CommitLog._create
+
+    def late(self, commit):
+        if self is log and other.head == 0:
+            other.append(add=[entry("a")], actor=ACTOR)
+        return real(self, commit)
+
+    monkeypatch.setattr(CommitLog, "_create", late)
+    assert log.append(add=[entry("a"), entry("b"), entry("c")], actor=ACTOR) == 2
+    assert [added.artifact for added in read_commit(storage, 2).add] == ["b", "c"]
+    assert len(list((tmp_path / "objects/entries").iterdir())) == 2  # one is an orphan
+
+
+def test_keys_of_a_later_guidestore_are_passed_over(log, storage, tmp_path):
+    log.append(add=[entry("a")], actor=ACTOR)
+    log.append(
+        add=[entry("b")], remove=[Removal("a", entry("a").path)], aliases=[AliasMove("x", 1)],
+        tags=[Tag("paper", 1)], actor=ACTOR,
+    )  # fmt: skip
+    expected = log.table().to_pylist()
+    parent = ""
+    for version in (1, 2):
+        path = tmp_path / commit_log.path_of(version)
+        body = json.loads(path.read_bytes())
+        del body["sha256"]
+        body |= {"parent_sha256": parent, "mood": {"of": "the day"}, "later": [{"name": "x"}]}
+        for kind in ("add", "remove", "aliases", "tags"):
+            body[kind] = [{**record, "colour": "red"} for record in body[kind]]
+        for record in body["add"]:
+            record["files"] = [{**file, "crc": 7} for file in record["files"]]
+        path.write_bytes(sealed_json(body))
+        parent = json.loads(path.read_bytes())["sha256"]
+    opened = CommitLog(storage)
+    meta = {row["artifact"]: row.pop("meta") for row in expected if row["kind"] == "commit"}
+    rows = opened.table().to_pylist()
+    assert {row["artifact"] for row in rows if row["kind"] == "commit" and row.pop("meta")} == meta.keys()
+    assert rows == expected
+    assert opened.append(add=[entry("c")], actor=ACTOR) == 3
+    assert CommitLog(storage).live().keys() == {"b", "c"}
+
+
+def test_a_sealed_commit_that_lacks_a_key_is_damage(log, storage, tmp_path):
+    log.append(add=[entry("a")], actor=ACTOR)
+    path = tmp_path / commit_log.path_of(1)
+    whole = json.loads(path.read_bytes())
+    del whole["sha256"]
+    for key in whole:
+        path.write_bytes(sealed_json({name: value for name, value in whole.items() if name != key}))
+        with pytest.raises(CorruptArtifactError, match=r"commits/000000000001\.json is sealed but no commit"):
+            CommitLog(storage)
+    for broken in ({"add": [{}]}, {"add": 3}, {"remove": [{"artifact": "a"}]}, {"purge": [1]}, {"add_file": {}}):
+        path.write_bytes(sealed_json({**whole, **broken}))
+        with pytest.raises(CorruptArtifactError, match="is sealed but no commit"):
+            CommitLog(storage)

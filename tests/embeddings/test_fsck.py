@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
 
 from guidestore.embeddings import checkpoints, commit_log
 from guidestore.embeddings.fsck import fsck
-from guidestore.embeddings.records import sealed_json
+from guidestore.embeddings.records import Tag
 from guidestore.embeddings.store import EmbeddingStore
-from tests.embeddings.making import files_of, flips, full_store
+from tests.embeddings.making import commit_codes, files_of, flips, full_store, make_codes, mri_key
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +33,14 @@ def kinds(store) -> dict[str, str]:
         name = "/".join(parts[:2]) if parts[0] == "objects" else parts[0]
         if name == "objects/bag":
             name += " metadata" if path.endswith("zarr.json") else " chunk"
+        name = "checkpoints/segments" if parts[1:2] == ["segments"] else name
         by_kind.setdefault("objects/rows/" + parts[2] if name == "objects/rows" else name, path)
     return by_kind
 
 
 KINDS = [
-    *("format.json", "commits", "checkpoints", "tags", "objects/bag chunk", "objects/bag metadata", "objects/codes"),
+    *("format.json", "commits", "checkpoints", "checkpoints/segments"),
+    *("objects/bag chunk", "objects/bag metadata", "objects/codes"),
     *("objects/weights", "objects/rows/labels", "objects/rows/targets", "objects/rows/splits"),
     *("objects/rows/runs", "objects/rows/metrics", "objects/rows/predictions"),
 ]
@@ -81,7 +82,7 @@ def test_damage_of_every_kind_of_file_is_found(full, kind, damage):
     assert {f.path for f in report.findings if f.problem == "damaged"} == {path}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("tags", "checkpoints")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "checkpoints"])
 def test_a_missing_file_of_every_kind_is_found(full, kind):
     path = kinds(full)[kind]
     (full.storage.root / path).unlink()
@@ -89,6 +90,19 @@ def test_a_missing_file_of_every_kind_is_found(full, kind):
     assert not report.clean
     finding = next(f for f in report.findings if f.path == path)
     assert finding.problem == "missing"
+
+
+def test_damage_of_the_entries_of_a_large_commit_is_found(full, monkeypatch):
+    monkeypatch.setattr(commit_log, "INLINE_ENTRIES", 1)
+    commit_codes(full, make_codes(["D1", "D2"], mri_key()))
+    assert fsck(full.storage).findings == ()
+    (file,) = (full.storage.root / "objects/entries").iterdir()
+    whole = file.read_bytes()
+    for data, problem in ((whole[:-1], "damaged"), (next(flips(whole, [99]))[1], "damaged"), (None, "missing")):
+        file.unlink() if data is None else file.write_bytes(data)
+        findings = {(finding.problem, finding.path) for finding in fsck(full.storage).findings}
+        assert (problem, f"objects/entries/{file.name}") in findings
+        assert all(path == f"objects/entries/{file.name}" or kind == "orphan" for kind, path in findings)
 
 
 def test_findings_name_the_cases_of_a_file(full):
@@ -103,8 +117,6 @@ def test_findings_name_the_cases_of_a_file(full):
 
 
 def test_many_cases_of_a_file_are_shortened(store):
-    from tests.embeddings.making import commit_codes, make_codes, mri_key
-
     commit_codes(store, make_codes([f"case-{i}" for i in range(9)], mri_key()))
     path = store.snapshot().entries(kind="codes")[0].path
     (store.storage.root / path).unlink()
@@ -115,11 +127,15 @@ def test_many_cases_of_a_file_are_shortened(store):
 def test_extra_files_are_found_and_orphans_are_harmless(full):
     root = full.storage.root
     bag = full.snapshot().entries(kind="bag", case_id="case-3")[0].path
-    extra = [f"{bag}/features/c/9/0", f"{bag}/stray", "commits/notes.txt", "checkpoints/old", "tags/notes.txt"]
+    extra = [f"{bag}/features/c/9/0", f"{bag}/stray", "commits/notes.txt", "checkpoints/000000000100.parquet"]
     for path in extra:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(b"x")
-    orphans = ["objects/codes/mri_t1/densenet/01.parquet", "objects/bag/ab/" + "ab" * 32 + "/01/zarr.json"]
+    orphans = [
+        f"checkpoints/segments/{1:012d}-{2:012d}-{'ab' * 32}.parquet",
+        "objects/codes/mri_t1/densenet/01.parquet",
+        "objects/bag/ab/" + "ab" * 32 + "/01/zarr.json",
+    ]
     report = fsck(full.storage)
     assert {f.path for f in report.findings} == set(extra)
     assert [f.case_id for f in report.findings if f.path.startswith("objects")] == ["case-3", "case-3"]
@@ -151,21 +167,19 @@ def test_a_commit_of_another_log_is_found(full, pristine, tmp_path):
 
 def test_a_checkpoint_that_is_not_what_the_commits_say_is_found(full):
     version = full.log.head
-    path = checkpoints.path_of(version)
-    (full.storage.root / path).unlink()
-    checkpoints.write(full.storage, version, full.log.table().slice(1))
+    shutil.rmtree(full.storage.root / "checkpoints")
+    digest = commit_log.read_commit(full.storage, version).sha256
+    checkpoints.write(full.storage, version, digest, full.log.table().slice(1))
     (finding,) = fsck(full.storage).findings
-    assert (finding.path, finding.problem) == (path, "damaged")
+    assert (finding.path, finding.problem) == (checkpoints.manifests(full.storage)[0], "damaged")
     assert "is not what the commits fold to; delete it" in finding.detail
 
 
-def test_a_tag_of_a_snapshot_that_is_not_there_or_under_another_name_is_found(full):
-    root = full.storage.root
-    body = json.loads((root / "tags/paper.json").read_bytes())
-    del body["sha256"]
-    (root / "tags/future.json").write_bytes(sealed_json({**body, "name": "future", "snapshot": 999}))
-    shutil.copyfile(root / "tags/paper.json", root / "tags/copy.json")
-    assert {f.path for f in fsck(full.storage).findings} == {"tags/future.json", "tags/copy.json"}
+def test_a_tag_of_a_snapshot_that_is_not_there_is_found(full):
+    full.log.append(tags=[Tag("future", 999)], actor={})
+    (finding,) = fsck(full.storage).findings
+    assert (finding.path, finding.problem) == (commit_log.path_of(full.log.head), "damaged")
+    assert "its tag future names snapshot 999" in finding.detail
 
 
 def test_a_damaged_log_does_not_hide_damaged_objects(full):
@@ -176,7 +190,6 @@ def test_a_damaged_log_does_not_hide_damaged_objects(full):
     problems = {(f.problem, f.path) for f in fsck(full.storage).findings}
     assert ("missing", codes.path) in problems
     assert ("damaged", commit_log.path_of(1)) in problems
-    assert not any(path.startswith("tags") for _, path in problems)
 
 
 def test_fsck_changes_nothing(full):

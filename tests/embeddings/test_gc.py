@@ -6,6 +6,7 @@ import time
 import pytest
 
 from guidestore.embeddings import checkpoints
+from guidestore.embeddings.commit_log import read_commit
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.gc import ORPHAN_AGE_H, collect
 from tests.embeddings.making import commit_codes, files_of, full_store, make_codes, mri_key
@@ -48,7 +49,8 @@ def test_gc_sweeps_nothing_of_a_store_of_everything(tmp_path):
 
 def test_gc_does_not_trust_a_checkpoint(store, root):
     commit_codes(store, make_codes(["C1"], mri_key()))
-    checkpoints.write(store.storage, 1, store.log.table().slice(0, 1))  # sealed, and wrong
+    digest = read_commit(store.storage, 1).sha256
+    checkpoints.write(store.storage, 1, digest, store.log.table().slice(0, 1))  # whole, and wrong
     opened = type(store).open(root)
     assert collect(opened, dry_run=False, older_than_h=-1).swept == ()
 
@@ -62,3 +64,15 @@ def test_gc_deletes_nothing_while_the_log_is_damaged(store, root):
     with pytest.raises(CorruptArtifactError, match=r"commits/000000000001\.json is damaged"):
         collect(store, dry_run=False)
     assert (root / orphan).exists()
+
+
+def test_segments_that_no_checkpoint_names_go_after_a_day(store, root):
+    commit_codes(store, make_codes(["C1"], mri_key()))
+    store.log.checkpoint()
+    before = set(files_of(root))
+    segments = [f"checkpoints/segments/{1:012d}-{2:012d}-{letter * 64}.parquet" for letter in "ab"]
+    for path, age_h in zip(segments, (ORPHAN_AGE_H + 0.1, ORPHAN_AGE_H - 0.1), strict=True):
+        put(root, path, age_h)
+    sweep = collect(store, dry_run=False)
+    assert ([f.path for f in sweep.swept], [f.path for f in sweep.kept]) == (segments[:1], segments[1:])
+    assert set(files_of(root)) == before | {segments[1]}

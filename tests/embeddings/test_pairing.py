@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
-from guidestore.embeddings.pairing import join, labels_of, pair, parts_of
+from guidestore.embeddings.pairing import class_targets, join, labels_of, pair, parts_of
+from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import PARTS, CaseCodes, FoldScope, PairedCodes
 from tests.embeddings.making import bag_key, commit_bag, commit_codes, commit_cohort, make_bag, mri_key, slide_key
 
@@ -199,7 +200,7 @@ def test_a_case_that_the_fold_does_not_assign_has_no_part(store):
     assert parts_of(store.snapshot(), "glioma", "published", 0) == {"C1": "train"}
 
 
-def test_classes_keep_their_order_and_labels_may_be_corrected_later(store):
+def test_classes_keep_their_order_and_labels_are_corrected_by_superseding(store):
     commit_cohort(store, {"C1": "O", "C2": ""}, {"C1": "train"}, classes=("Z", "O", "A"))
     assert labels_of(store.snapshot(), "glioma", "grade") == (("Z", "O", "A"), {"C1": "O"})
     with store.begin() as transaction:  # the same order again, in a file of its own, is no contradiction
@@ -209,11 +210,40 @@ def test_classes_keep_their_order_and_labels_may_be_corrected_later(store):
             cohort="glioma",
             recipe={"again": 1},
         )
-        transaction.write_rows(
-            "labels", [{"cohort": "glioma", "case_id": "C1", "target": "grade", "class": "A"}], cohort="glioma"
-        )
+    (before,) = store.snapshot().entries(kind="rows:labels")
+    corrected = [{"cohort": "glioma", "case_id": "C1", "target": "grade", "class": "A"}]
+    with store.begin() as transaction:
+        artifact = transaction.write_rows("labels", corrected, cohort="glioma")
+        transaction.replace(before, by=artifact)
     assert labels_of(store.snapshot(), "glioma", "grade") == (("Z", "O", "A"), {"C1": "A"})
     assert labels_of(store.snapshot(1), "glioma", "grade")[1] == {"C1": "O"}
+    (after,) = store.snapshot().entries(kind="rows:labels")
+    assert after.supersedes == (before.artifact,)
+    assert EmbeddingStore.open(store.storage.root).snapshot().entry(artifact) == after
+
+
+def test_of_two_labels_that_do_not_supersede_each_other_none_counts(store):
+    commit_cohort(store, {"C1": "O"}, {"C1": "train"})
+    commit_cohort(store, {"C1": "G"}, {})
+    with pytest.raises(InvalidInputError, match="case C1 of cohort glioma has two labels of target grade, O and G"):
+        labels_of(store.snapshot(), "glioma", "grade")
+
+
+@pytest.mark.parametrize("kind", ["value", "survival", "multilabel"])
+def test_a_target_without_one_class_per_case_is_told(store, kind):
+    commit_cohort(store, {"C1": "O"}, {"C1": "train"})
+    with store.begin() as transaction:
+        transaction.write_rows(
+            "targets", [{"cohort": "glioma", "target": "age", "kind": kind, "unit": "years"}], cohort="glioma"
+        )
+        transaction.write_rows(
+            "labels", [{"cohort": "glioma", "case_id": "C1", "target": "age", "value": 61.5}], cohort="glioma"
+        )
+    snapshot = store.snapshot()
+    assert class_targets(snapshot, "glioma") == ["grade"]
+    with pytest.raises(InvalidInputError, match=f"target age of cohort glioma is of kind {kind}, .*classes: grade"):
+        labels_of(snapshot, "glioma", "age")
+    assert labels_of(snapshot, "glioma", "grade")[1] == {"C1": "O"}
 
 
 def test_two_orders_of_classes_are_refused(store):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError, StorageError
-from guidestore.embeddings.places import absolute, bucket_of, local_folder, shown, storage_at
+from guidestore.embeddings.opening import storage_at
+from guidestore.embeddings.places import absolute, bucket_of, local_folder, shown
 from guidestore.embeddings.storage import LocalStorage
 
 
@@ -60,7 +61,7 @@ def test_no_credentials_is_one_sentence_and_nobody_is_asked_for_some(monkeypatch
 
 
 def test_a_folder_needs_nothing_of_buckets():
-    script = "import sys, guidestore.warehouse.catalog\nfrom guidestore.embeddings.places import storage_at\n"
+    script = "import sys, guidestore.warehouse.catalog\nfrom guidestore.embeddings.opening import storage_at\n"
     script += "storage_at('x')\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"obstore", "pyarrow", "numpy", "ulid"} & set(done.stdout.split())

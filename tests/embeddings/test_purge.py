@@ -107,10 +107,15 @@ def test_fsck_and_gc_agree_with_a_purge(full):
 
 
 def test_checkpoints_that_list_the_case_are_replaced(full):
-    assert checkpoints.versions(full.storage) == [full.log.head]
+    before = set(files_of(full.storage.root, "checkpoints"))
+    assert before
     purge(full, "glioma", "case-2")
-    assert checkpoints.versions(full.storage) == [full.log.head]
-    table = checkpoints.read(full.storage, full.log.head)
+    assert not before & set(files_of(full.storage.root, "checkpoints"))
+    (path,) = checkpoints.manifests(full.storage)
+    assert checkpoints.version_of(path) == full.log.head
+    manifest = checkpoints.read_manifest(full.storage, path)
+    assert manifest is not None
+    table = checkpoints.read(full.storage, manifest)
     rows = [row for row in table.to_pylist() if row["case_id"] == "case-2"]
     assert {row["kind"] for row in rows} == {"tombstone"}
 

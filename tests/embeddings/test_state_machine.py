@@ -87,6 +87,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(who=who, name=st.sampled_from(["paper", "thesis"]), data=st.data())
     def tag(self, who, name, data):
         at = data.draw(st.integers(0, self.head))
+        if name not in self.tags:
+            self.advance(dict(self.history[-1]))
         if self.tags.setdefault(name, at) == at:
             assert self.stores[who].tag(name, at) == at
         else:

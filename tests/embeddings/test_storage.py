@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
-from guidestore.embeddings.places import storage_at
+from guidestore.embeddings.opening import storage_at
 from guidestore.embeddings.storage import LocalStorage, disk_errors
 
 

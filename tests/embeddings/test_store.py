@@ -9,13 +9,13 @@ import pytest
 
 from guidestore.embeddings.errors import (
     AmbiguousNameError,
-    CorruptArtifactError,
     InvalidInputError,
     InvalidNameError,
     NotFoundInStoreError,
 )
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.gc import collect
+from guidestore.embeddings.records import Tag
 from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes
@@ -37,7 +37,7 @@ HOSTILE = ["../x", "/etc/passwd", "a/b", "a\nb", "x" * 300, "С1", "a\0", ".."]
 
 def test_create_opens_what_exists(store, root):
     commit_codes(store, make_codes(["C1"], mri_key()))
-    assert (root / "format.json").read_bytes() == b'{"format": 1}\n'
+    assert (root / "format.json").read_bytes() == b'{"format": 1, "revision": 1}\n'
     assert EmbeddingStore.create(root).log.head == 1
 
 
@@ -47,11 +47,31 @@ def test_opening_nothing_says_what_to_do(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("data", [b'{"format": 2}\n', b"", b'{"format":1}\n'])
-def test_another_format_is_refused(store, root, data):
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (
+            b'{"format": 1}\n',
+            "is a store of format 1, revision 0: a guidestore before 0.1.0 wrote it; read it with that",
+        ),
+        (b'{"format": 1, "revision": 2}\n', "revision 2: a newer guidestore wrote it; upgrade guidestore"),
+        (b'{"format": 2}\n', "of format 2, revision 0: a newer guidestore wrote it; upgrade guidestore"),
+        *(
+            (data, "format.json is damaged: restore")
+            for data in (b"", b"[1]\n", b'{"format": 1, "revision": 1}', b"\xff")
+        ),
+        (b'{"format": "one"}\n', "format.json is damaged: restore"),
+    ],
+)
+def test_another_format_is_refused(store, root, data, sentence):
     (root / "format.json").write_bytes(data)
-    with pytest.raises(InvalidInputError, match="not that of format 1"):
-        EmbeddingStore.open(root)
+    for open_ in (EmbeddingStore.open, EmbeddingStore.create):
+        with pytest.raises(InvalidInputError, match=sentence) as caught:
+            open_(root)
+        assert "\n" not in str(caught.value)
+    findings = {finding.path: finding for finding in fsck(store.storage).findings}
+    assert findings.keys() == {"format.json"}
+    assert sentence in findings["format.json"].detail
 
 
 def test_writing_what_exists_is_a_no_op(store, root):
@@ -106,19 +126,23 @@ def test_tags_never_move(store):
     assert store.tag("paper", at=1) == 1
     with pytest.raises(InvalidInputError, match="already names snapshot 1; tags never move, use an alias"):
         store.tag("paper")
-    assert store.tags() == {"paper": 1}
+    assert store.tags() == EmbeddingStore.open(store.storage.root).tags() == {"paper": 1}
+    assert store.snapshot().version == 3  # a tag is a commit, given again it is none
     assert store.snapshot("paper").codes(mri_key()).case_ids == ("C1",)
     with pytest.raises(NotFoundInStoreError):
-        store.tag("later", at=3)
+        store.tag("later", at=4)
     assert store.tags() == {"paper": 1}
 
 
-def test_a_damaged_tag_is_told(store, root):
-    store.tag("paper")
-    path = root / "tags/paper.json"
-    path.write_bytes(path.read_bytes().replace(b'"snapshot":0', b'"snapshot":1'))
-    with pytest.raises(CorruptArtifactError, match=r"tags/paper\.json is damaged"):
-        store.snapshot("paper")
+def test_of_two_processes_that_give_a_tag_the_first_wins(store, root):
+    commit_codes(store, make_codes(["C1"], mri_key()))
+    other = EmbeddingStore.open(root)
+    store.tag("paper", at=1)
+    assert other.log.append(tags=[Tag("paper", 1)], actor={}) == 2
+    with pytest.raises(InvalidInputError, match="tag 'paper' already names snapshot 1"):
+        other.log.append(tags=[Tag("paper", 0)], actor={})
+    assert other.tags() == {"paper": 1}
+    assert other.log.refresh() == 2
 
 
 def test_aliases_move_and_old_snapshots_remember(store):
@@ -135,7 +159,7 @@ def test_aliases_move_and_old_snapshots_remember(store):
 
 
 @pytest.mark.parametrize(
-    ("at", "version"), [(None, 3), (0, 0), (2, 2), ("2", 2), ("002", 2), ("paper", 1), ("champion", 2)]
+    ("at", "version"), [(None, 4), (0, 0), (2, 2), ("2", 2), ("002", 2), ("paper", 1), ("champion", 2)]
 )
 def test_resolve(store, at, version):
     commit_codes(store, make_codes(["C1"], mri_key()))
@@ -146,7 +170,7 @@ def test_resolve(store, at, version):
     assert store.snapshot(at).version == version
 
 
-@pytest.mark.parametrize("at", [4, -1, "7", "nobody", "²", "", "../x"])
+@pytest.mark.parametrize("at", [5, -1, "7", "nobody", "²", "", "../x"])
 def test_an_unknown_snapshot_is_refused(store, at):
     store.tag("paper", at=0)
     with pytest.raises(NotFoundInStoreError, match=r"there is no (snapshot|tag or alias)"):
@@ -271,6 +295,7 @@ def test_every_kind_of_rows_takes_a_row_of_each_type(store, kind):
         "list<element: double>": [0.25, 0.75],
         "list<element: float>": [0.25, 0.75],
         "list<element: string>": ["x", "y"],
+        "list<element: struct<path: string, size: int64, sha256: string>>": [{"path": "a", "size": 1, "sha256": "b"}],
     }
     row = {field.name: samples[str(field.type).replace("item", "element")] for field in SCHEMAS[kind]}
     blank: dict = {}
@@ -352,5 +377,5 @@ def test_a_store_of_everything_is_clean_and_opens_again(tmp_path):
     assert fsck(store.storage).findings == ()
     again = EmbeddingStore.open(tmp_path / "store")
     assert again.log.table().equals(store.log.table())
-    assert again.snapshot("paper").version == again.log.head
+    assert again.snapshot("paper").version == again.log.head - 1
     assert again.find_run("champion").inputs == ("codes",)

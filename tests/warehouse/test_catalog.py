@@ -25,15 +25,15 @@ def test_at_answers_for_every_snapshot(indexed_root: Path):
     assert [count(indexed_root, "codes", at) for at in (0, 1, 2, 3, None)] == [0, 0, 12, 24, 24]
     assert [count(indexed_root, "cases", at) for at in (0, 1)] == [0, 12]
     assert [count(indexed_root, "runs", at) for at in (5, 6)] == [0, 3]
-    assert [count(indexed_root, "aliases", at) for at in (6, 7)] == [0, 1]
+    assert [count(indexed_root, "aliases", at) for at in (7, 8)] == [0, 1]
 
 
 def test_at_takes_tags_and_aliases(indexed_root: Path):
     assert query(indexed_root, "SELECT 1", "baseline").at == 2
-    assert query(indexed_root, "SELECT 1", "champion").at == 6
+    assert query(indexed_root, "SELECT 1", "champion").at == 7
     with pytest.raises(NotFoundInStoreError, match="no tag or alias 'nobody'; known: baseline, champion"):
         open_catalog(indexed_root, "nobody")
-    with pytest.raises(NotFoundInStoreError, match="ends at snapshot 7 and knows no snapshot 99"):
+    with pytest.raises(NotFoundInStoreError, match="ends at snapshot 8 and knows no snapshot 99"):
         open_catalog(indexed_root, 99)
 
 
@@ -152,6 +152,7 @@ def test_reads_of_every_form_work(indexed_root: Path):
         "case_id",
         "target",
         "class",
+        *("value", "time", "event"),
     ]
     assert query(indexed_root, "PIVOT labels ON class USING count(*) GROUP BY cohort").table.to_pylist() == [
         {"cohort": "phantom", "A": 6, "G": 6}

@@ -113,10 +113,12 @@ def test_runs_metrics_predictions(indexed_root: Path):
 
 def test_snapshots_names_lineage_weights_quarantine(indexed_root: Path):
     commits = rows(indexed_root, "SELECT version, message, artifacts FROM snapshots ORDER BY version")
-    assert [row["version"] for row in commits] == [1, 2, 3, 4, 5, 6, 7]
-    assert (commits[0]["message"], commits[1]["artifacts"], commits[6]["artifacts"]) == ("the cohort", 12, 0)
-    assert one(indexed_root, "FROM tags")["snapshot"] == 2
-    assert one(indexed_root, "FROM aliases") == {"name": "champion", "snapshot": 6, "run": "run_a"}
+    assert [row["version"] for row in commits] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert (commits[0]["message"], commits[1]["artifacts"], commits[7]["artifacts"]) == ("the cohort", 12, 0)
+    tag = one(indexed_root, "FROM tags")
+    created_at = one(indexed_root, "SELECT created_at FROM snapshots WHERE version = 7")["created_at"]
+    assert tag == {"name": "baseline", "snapshot": 2, "created_at": created_at}
+    assert one(indexed_root, "FROM aliases") == {"name": "champion", "snapshot": 7, "run": "run_a"}
     edge = one(indexed_root, f"FROM lineage WHERE kind = 'bag' AND case_id = '{CASES[0]}'")
     assert (edge["input"], edge["input_kind"]) == (image_digest(CASES[0]), "image")
     weights = one(indexed_root, "FROM weights")

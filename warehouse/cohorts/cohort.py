@@ -102,9 +102,12 @@ def add_cohort(store: EmbeddingStore, tables: CohortTables, *, message: str = ""
         for kind in COHORT_KINDS:
             rows = new[kind]
             if kind == "images" and moved:
-                rows = _replace_images(transaction, snapshot, cohort, moved) + rows
+                rows = _with_moved(snapshot, cohort, moved) + rows
             if rows:
-                transaction.write_rows(kind, pa.Table.from_pylist(rows, schema=SCHEMAS[kind]), cohort=cohort)
+                artifact = transaction.write_rows(kind, pa.Table.from_pylist(rows, schema=SCHEMAS[kind]), cohort=cohort)
+                if kind == "images" and moved:
+                    for entry in snapshot.entries(kind="rows:images", cohort=cohort):
+                        transaction.replace(entry, by=artifact)
     if transaction.snapshot is None:
         raise RuntimeError("a transaction without an error leaves a snapshot")
     added = {kind: len(rows) for kind, rows in new.items()}
@@ -239,15 +242,11 @@ def _is_used(snapshot: Snapshot, digest: str) -> bool:
     return any(digest in inputs for inputs in snapshot.table["inputs"].to_pylist())
 
 
-def _replace_images(
-    transaction, snapshot: Snapshot, cohort: str, moved: Iterable[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Takes the image rows of the cohort out of the next snapshot and returns them with their new places."""
+def _with_moved(snapshot: Snapshot, cohort: str, moved: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All image rows of the cohort; those of `moved` in the place of theirs."""
     rows = snapshot.rows("images", cohort=cohort).to_pylist()
-    for entry in snapshot.entries(kind="rows:images", cohort=cohort):
-        transaction.replace(entry)
-    places = {_identity("images", row): row for row in moved}
-    return [places.get(_identity("images", row)) or row for row in rows]
+    by_image = {_identity("images", row): row for row in moved}
+    return [by_image.get(_identity("images", row)) or row for row in rows]
 
 
 def _identity(kind: str, row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ coded AS (
 ),
 labelled AS (
     SELECT cohort, case_id, count(DISTINCT target) AS labels
-    FROM base.labels WHERE class <> '' AND is_live(added_at, removed_at) GROUP BY ALL
+    FROM base.labels WHERE (class <> '' OR value IS NOT NULL OR time IS NOT NULL) AND is_live(added_at, removed_at) GROUP BY ALL
 )
 SELECT
     cohort,

@@ -13,12 +13,12 @@ WITH edges AS (
         encoder_digest,
         unnest(inputs) AS input
     FROM base.log
-    WHERE kind NOT IN ('commit', 'alias') AND is_live(added_at, removed_at)
+    WHERE kind NOT IN ('commit', 'alias', 'tag') AND is_live(added_at, removed_at)
 ),
 artifacts AS (
     SELECT artifact AS input, any_value(kind) AS input_kind
     FROM base.log
-    WHERE kind NOT IN ('commit', 'alias') AND is_live(added_at, removed_at)
+    WHERE kind NOT IN ('commit', 'alias', 'tag') AND is_live(added_at, removed_at)
     GROUP BY artifact
 ),
 files AS (

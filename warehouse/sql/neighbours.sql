@@ -45,7 +45,7 @@ SELECT
     row_number() OVER (ORDER BY similarity DESC, case_id) AS rank,
     case_id,
     similarity,
-    (SELECT string_agg(target || '=' || class, ', ' ORDER BY target) FROM labels l
+    (SELECT string_agg(target || '=' || coalesce(nullif(class, ''), value::VARCHAR, time::VARCHAR), ', ' ORDER BY target) FROM labels l
      WHERE l.cohort = n.cohort AND l.case_id = n.case_id) AS labels
 FROM nearest n
 ORDER BY rank;

@@ -5,7 +5,7 @@ CREATE OR REPLACE MACRO paper_table(of_metric := 'balanced_accuracy') AS TABLE
 WITH scores AS (
     SELECT
         * REPLACE (code_set_stem(inferior) AS inferior, code_set_stem(superior) AS superior),
-        list_position(['S+I', 'S', 'I', 'G(I)', 'G(I)+I'], "row") AS place
+        list_position(['S+I', 'S', 'I', 'G(I)', 'G(I)+I'], "row") AS position
     FROM metrics
     WHERE metric = of_metric AND part = 'test'
 )
@@ -26,4 +26,4 @@ SELECT
     string_agg(DISTINCT trained_on, ', ' ORDER BY trained_on) AS trained_on
 FROM scores
 GROUP BY cohort, target, split, inferior, superior, mode, "row", guidance, decoder, control
-ORDER BY cohort, target, split, inferior, superior, mode, min(place) NULLS LAST, control, guidance, decoder;
+ORDER BY cohort, target, split, inferior, superior, mode, min(position) NULLS LAST, control, guidance, decoder;

@@ -10,10 +10,12 @@ FROM base.metrics m
 JOIN runs r USING (run)
 WHERE is_live(m.added_at, m.removed_at);
 
--- One row per run and case; probabilities are in the order of the target's class_index.
+-- One row per run and case; probabilities are in the order of the target's class_index. Of other kinds of targets:
+-- value, with its interval from low to high at level; risk; survival, the share that outlives each of times.
 CREATE OR REPLACE VIEW predictions AS
 SELECT
     p.run, p.cohort, p.case_id, p.part, p.label, p.predicted, p.probabilities,
+    p.value, p.low, p.high, p.level, p.risk, p.times, p.survival,
     r.target, r.split, r.fold, r.inferior, r.superior, r.mode, r.row, r.guidance, r.decoder, r.control, r.seed
 FROM base.predictions p
 JOIN runs r USING (run)

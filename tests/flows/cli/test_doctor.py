@@ -35,7 +35,7 @@ def test_it_says_what_is_there(report_store: Path, tmp_path: Path) -> None:
     commits = EmbeddingStore.open(store).snapshot().version
     rows = told(store)
     assert f"torch {metadata.version('torch')}" in rows["packages"]
-    assert rows["store"] == f"codes, format 1, {commits} commits, 2 code sets; its index is up to date"
+    assert rows["store"] == f"codes, format 1 revision 1, {commits} commits, 2 code sets; its index is up to date"
     assert rows["devices"].startswith(("cpu, ", "cuda:0 ", "mps"))
     assert re.fullmatch(r"\d+\.\d+\.\d+", rows["OpenSlide"])
     assert re.fullmatch(r"\d+\.\d+\.\d+, GPUs: \d+", rows["faiss"])

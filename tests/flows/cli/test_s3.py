@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guidestore.embeddings.places import local_folder, storage_at
+from guidestore.embeddings.opening import storage_at
+from guidestore.embeddings.places import local_folder
 from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 from tests.commandline import guidestore
 from tests.flows.serving.server import RETRAIN, serving

@@ -1,0 +1,87 @@
+"""The storage of a store, and whether what lies there is a store that this guidestore understands. Imports little."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError, StorageError
+from guidestore.embeddings.places import bucket_of, shown
+
+if TYPE_CHECKING:
+    from guidestore.embeddings.storage import Storage
+
+FORMAT = 1
+REVISION = 1
+"""Of the format. It rises with what an older reader would misread; what it may pass over leaves it as it is."""
+FORMAT_BYTES = b'{"format": 1, "revision": 1}\n'
+
+
+def storage_at(root: Path | str) -> Storage:
+    """The storage of a store at `root`, there or not. Raises InvalidInputError; StorageError without credentials."""
+    bucket = bucket_of(root)
+    if bucket is None:
+        from guidestore.embeddings.storage import LocalStorage
+
+        return LocalStorage(Path(root))
+    from guidestore.embeddings.bucket import BucketStorage
+
+    return BucketStorage(*bucket)
+
+
+def new_storage(root: Path | str) -> Storage:
+    """The storage at `root`, where a store is begun if there is none. Raises what `opened_storage` raises."""
+    storage = storage_at(root)
+    # Created again, it must be refused; a server that overwrites would lose commits.
+    if storage.create("format.json", FORMAT_BYTES) and storage.create("format.json", FORMAT_BYTES):
+        raise StorageError(
+            f"{shown(root)} cannot hold a store: its server ignores If-None-Match, so two writers would overwrite each "
+            "other's commits; choose another server"
+        )
+    check_format(storage, root)
+    return storage
+
+
+def opened_storage(root: Path | str) -> Storage:
+    """The storage of the store at `root`.
+
+    Raises NotFoundInStoreError if there is none, UnknownRevisionError if an older or a newer guidestore wrote it,
+    InvalidInputError or StorageError if it cannot be read.
+    """
+    storage = storage_at(root)
+    if storage.size("format.json") is None:
+        raise NotFoundInStoreError(
+            f"there is no guidestore at {shown(root)}: name one with --store, or make one with "
+            "`guidestore cohort add`, `guidestore import` or `guidestore demo`"
+        )
+    check_format(storage, root)
+    return storage
+
+
+class UnknownRevisionError(InvalidInputError):
+    """An older or a newer guidestore wrote the store."""
+
+
+def check_format(storage: Storage, root: Path | str) -> None:
+    """Raises UnknownRevisionError, or InvalidInputError where ``format.json`` says nothing."""
+    data = storage.read("format.json")
+    if data == FORMAT_BYTES:
+        return
+    try:
+        body = json.loads(data)
+        stated = (int(body["format"]), int(body.get("revision", 0)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        stated = (FORMAT, REVISION)
+    if stated == (FORMAT, REVISION):
+        raise InvalidInputError(
+            f"{shown(root)}/format.json is damaged: restore {FORMAT_BYTES.decode().strip()} and a newline"
+        )
+    who, remedy = (
+        ("a newer guidestore", "upgrade guidestore")
+        if stated > (FORMAT, REVISION)
+        else ("a guidestore before 0.1.0", "read it with that one, or make it again in another folder")
+    )
+    raise UnknownRevisionError(
+        f"{shown(root)} is a store of format {stated[0]}, revision {stated[1]}: {who} wrote it; {remedy}"
+    )

@@ -1,0 +1,368 @@
+"""Writes that are committed as one: staged first, then published under names of their own, then named by a commit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from ulid import ULID
+
+from guidestore.embeddings.actor import actor
+from guidestore.embeddings.bags import write_bag
+from guidestore.embeddings.case_codes import write_codes
+from guidestore.embeddings.commit_log import CommitLog
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
+from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal
+from guidestore.embeddings.rows import RUN_KINDS, as_rows
+from guidestore.embeddings.runs import Run
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.storage import Storage, discard_staging, disk_errors, each
+from guidestore.embeddings.tables import write_table
+from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, check_name
+
+
+class Transaction:
+    """Collects writes under staging/ and commits them as one. Made by `EmbeddingStore.begin`.
+
+    Every write returns the artifact id; one that the store has already is skipped (`exists`), which is how resume
+    works. After the block `snapshot` is the store with the commit.
+    """
+
+    def __init__(self, storage: Storage, log: CommitLog, message: str) -> None:
+        self._storage = storage
+        self._log = log
+        self._message = message
+        self._folder: Path | None = None
+        self._staged: list[tuple[Path, str, list[tuple[str, dict[str, Any]]]]] = []
+        self._aliases: list[AliasMove] = []
+        self._removals: list[Removal] = []
+        self._superseded: defaultdict[str, list[str]] = defaultdict(list)
+        self._seen: set[str] = set()
+        self._unpurged_since: int | None = None
+        self.snapshot: Snapshot | None = None
+
+    def __enter__(self) -> Self:
+        self._log.refresh()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.snapshot = self.commit()
+        finally:
+            if self._folder is not None:
+                discard_staging(self._folder)
+
+    def exists(self, artifact: str) -> bool:
+        """Whether the store, or this transaction, has the artifact."""
+        if artifact in self._seen:
+            return True
+        return artifact in self._log.live() and artifact not in {removal.artifact for removal in self._removals}
+
+    def write_bag(self, key: CodeSetKey, case_id: str, image_id: str, bag: Bag, *, input_digests: Sequence[str]) -> str:
+        """One bag. Raises InvalidInputError if its width is not that of the code set."""
+        check_name(case_id, "case id")
+        check_name(image_id, "image id")
+        artifact = code_artifact(key, case_id, image_id, input_digests)
+        if bag.features_nd.shape[1] != key.code_dim:
+            raise InvalidInputError(
+                f"case {case_id}: the bag has {bag.features_nd.shape[1]} dimensions, code set {key} has {key.code_dim}"
+            )
+        if not self.exists(artifact):
+            folder = self._stage("bag")
+            with disk_errors("write", "a bag"):
+                write_bag(folder, bag)
+            path = f"objects/bag/{artifact[:2]}/{artifact}/{ULID()}"
+            facts = {
+                **_code_facts(key, case_id, image_id),
+                "kind": "bag",
+                "dtype": str(bag.features_nd.dtype),
+                "shape": bag.features_nd.shape,
+                "inputs": tuple(input_digests),
+            }
+            self._add(folder, path, [(artifact, facts)])
+        return artifact
+
+    def write_codes(self, codes: CaseCodes, *, input_digests: Sequence[Sequence[str]]) -> list[str]:
+        """Case codes of one code set in one file; `input_digests[i]` are those of row i. Returns their artifact ids.
+
+        Raises InvalidInputError on a width that is not the code set's, or a case with the same image twice.
+        """
+        key = codes.key
+        if key is None:
+            raise InvalidInputError("case codes without a code set key cannot be stored")
+        if codes.codes_nd.shape[1] != key.code_dim:
+            raise InvalidInputError(
+                f"codes have {codes.codes_nd.shape[1]} dimensions, code set {key} has {key.code_dim}"
+            )
+        for name in (*codes.case_ids, *codes.image_ids):
+            check_name(name, "case id")
+        artifacts = [
+            code_artifact(key, case_id, image_id, digests)
+            for case_id, image_id, digests in zip(codes.case_ids, codes.image_ids, input_digests, strict=True)
+        ]
+        if len(set(artifacts)) < len(artifacts):
+            counts = Counter(zip(codes.case_ids, codes.image_ids, strict=True))
+            twice = [case_id for (case_id, _), count in counts.items() if count > 1]
+            raise InvalidInputError(
+                f"code set {key}: {len(twice)} cases come twice with one image id (as {twice[0]}); keep one row each"
+            )
+        new = [i for i, artifact in enumerate(artifacts) if not self.exists(artifact)]
+        if new:
+            subset = CaseCodes(
+                tuple(codes.case_ids[i] for i in new),
+                codes.codes_nd[new],
+                tuple(codes.image_ids[i] for i in new),
+                key,
+            )
+            file = self._stage("codes.parquet")
+            with disk_errors("write", "case codes"):
+                write_codes(file, subset, [artifacts[i] for i in new])
+            path = f"objects/codes/{key.modality}/{key.encoder}/{ULID()}.parquet"
+            facts = [
+                (
+                    artifacts[i],
+                    {
+                        **_code_facts(key, codes.case_ids[i], codes.image_ids[i]),
+                        "kind": "codes",
+                        "dtype": "float32",
+                        "shape": (key.code_dim,),
+                        "inputs": tuple(input_digests[i]),
+                    },
+                )
+                for i in new
+            ]
+            self._add(file, path, facts)
+        return artifacts
+
+    def write_rows(
+        self, kind: str, rows: pa.Table | list[dict], *, cohort: str = "", recipe: Mapping[str, Any] | None = None
+    ) -> str:
+        """Rows of a kind in `embeddings.rows.SCHEMAS`. Without a recipe, the content is the identity."""
+        table = as_rows(kind, rows)
+        if recipe is None:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table.combine_chunks())
+            recipe = {"content": hashlib.sha256(sink.getvalue()).hexdigest()}
+        _check_names(table, cohort)
+        artifact = rows_artifact(f"rows:{kind}", {"cohort": cohort, **recipe})
+        if not self.exists(artifact):
+            file = self._stage("rows.parquet")
+            with disk_errors("write", f"rows of kind {kind}"):
+                write_table(file, table)
+            facts = {"kind": f"rows:{kind}", "cohort": cohort, "shape": (table.num_rows,)}
+            self._add(file, f"objects/rows/{kind}/{ULID()}.parquet", [(artifact, facts)])
+        return artifact
+
+    def write_runs(
+        self, runs: Sequence[Run], metrics: list[dict], predictions: list[dict], *, inputs: Mapping[str, Sequence[str]]
+    ) -> list[str]:
+        """A batch of trained and evaluated heads; ids come from their recipes. Returns the ids of the new ones."""
+        new = [run for run in runs if not self.exists(run.id)]
+        ids = {run.id for run in new}
+        if not new:
+            return []
+        batches = {"runs": [run.as_row() for run in new], "metrics": metrics, "predictions": predictions}
+        files = []
+        for kind in RUN_KINDS:
+            file = self._stage("rows.parquet")
+            with disk_errors("write", "runs"):
+                write_table(file, as_rows(kind, [row for row in batches[kind] if row["run"] in ids]))
+            files.append((file, f"objects/rows/{kind}/{ULID()}.parquet"))
+        refs = tuple(_file_ref(file, path) for file, path in files)
+        entries = [
+            (
+                run.id,
+                {
+                    "kind": "run",
+                    "cohort": run.cohort,
+                    "split": run.split,
+                    "fold": run.fold,
+                    "trained_on": ", ".join(map(str, run.trained_on)),
+                    "inputs": tuple(inputs[run.id]),
+                    "files": refs,
+                    "path": files[0][1],
+                },
+            )
+            for run in new
+        ]
+        for file, path in files[1:]:
+            self._staged.append((file, path, []))
+        self._add(files[0][0], files[0][1], entries)
+        return [run.id for run in new]
+
+    def write_weights(
+        self,
+        role: str,
+        name: str,
+        *,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, np.ndarray],
+        recipe: Mapping[str, Any],
+        cohort: str = "",
+        split: str = "",
+        fold: int = -1,
+        inputs: Sequence[str] = (),
+    ) -> tuple[str, str]:
+        """Trained weights as safetensors. Returns (artifact id, sha256 of the file that counts: the first's)."""
+        from safetensors.numpy import save
+
+        for value, what in ((name, "name of weights"), (cohort, "cohort"), (split, "split")):
+            if value:
+                check_name(value, what)
+        artifact = weights_artifact(role, recipe)
+        if self.exists(artifact):
+            existing = self._log.live().get(artifact) or next(
+                path for _, path, entries in self._staged if any(id_ == artifact for id_, _ in entries)
+            )
+            return artifact, Path(existing).stem
+        data = save({key: np.asarray(value, order="C") for key, value in tensors.items()})
+        digest = hashlib.sha256(data).hexdigest()
+        file = self._stage("weights.safetensors")
+        with disk_errors("write", "weights"):
+            file.write_bytes(data)
+        facts = {
+            "kind": "weights",
+            "encoder": name if role == "encoder" else "",
+            "cohort": cohort,
+            "split": split,
+            "fold": fold,
+            "trained_on": f"{cohort}/{split}/{fold}" if split else "",
+            "inputs": tuple(inputs),
+            "meta": {"role": role, "name": name, "config": dict(config), "recipe": dict(recipe)},
+        }
+        self._add(file, f"objects/weights/{digest}.safetensors", [(artifact, facts)])
+        return artifact, digest
+
+    def write_index(
+        self,
+        key: CodeSetKey,
+        data: bytes,
+        *,
+        recipe: Mapping[str, Any],
+        meta: Mapping[str, Any],
+        inputs: Sequence[str],
+        read_at: int,
+    ) -> str:
+        """A serialised neighbour index of a code set. `meta` has its `size`.
+
+        `data` holds the codes themselves, read when the log was at commit `read_at`: the commit raises
+        CommitConflictError where a case of the cohort was purged since.
+        """
+        artifact = index_artifact(recipe)
+        if not self.exists(artifact):
+            file = self._stage("index.faiss")
+            with disk_errors("write", "an index"):
+                file.write_bytes(data)
+            facts = {
+                **_code_facts(key, "", ""),
+                "kind": "index",
+                "dtype": "float32",
+                "shape": (meta["size"], key.code_dim),
+                "inputs": tuple(inputs),
+                "meta": dict(meta),
+            }
+            self._unpurged_since = min(read_at, self._unpurged_since or read_at)
+            self._add(file, f"objects/index/{ULID()}.faiss", [(artifact, facts)])
+        return artifact
+
+    def replace(self, entry: Entry, *, by: str = "") -> None:
+        """Takes `entry` away from this commit on; with a write of the same artifact this is a compaction.
+
+        `by`: the artifact of this transaction that supersedes it: a corrected table of labels or images, another code.
+        """
+        self._removals.append(Removal(entry.artifact, entry.path))
+        if by:
+            self._superseded[by].append(entry.artifact)
+
+    def move_alias(self, name: str, *, snapshot: int, artifact: str = "") -> None:
+        """Moves an alias within this commit."""
+        check_pointer(name, "alias")
+        self._aliases.append(AliasMove(name, snapshot, artifact))
+
+    def commit(self) -> Snapshot:
+        """Publishes what was staged and appends the commit. Returns the snapshot that has it."""
+        entries: list[Entry] = []
+        for staged, path, facts in self._staged:
+            refs = _tree_refs(staged, path)
+            for artifact, fact in facts:
+                supersedes = tuple(self._superseded[artifact])
+                entries.append(
+                    Entry(**{"artifact": artifact, "path": path, "files": refs, "supersedes": supersedes, **fact})
+                )
+        for _ in each(self._storage, lambda item: self._storage.publish(item[0], item[1]), self._staged, lanes=4):
+            pass
+        self._staged = []
+        version = self._log.append(
+            add=entries,
+            remove=self._removals,
+            aliases=self._aliases,
+            unpurged_since=self._unpurged_since,
+            actor=actor(),
+            message=self._message,
+        )
+        return Snapshot(self._storage, version, self._log.table())
+
+    def _stage(self, name: str) -> Path:
+        if self._folder is None:
+            self._folder = self._storage.staging()
+        return self._folder / f"{len(list(self._folder.iterdir()))}-{name}"
+
+    def _add(self, staged: Path, path: str, facts: list[tuple[str, dict[str, Any]]]) -> None:
+        self._staged.append((staged, path, facts))
+        self._seen.update(artifact for artifact, _ in facts)
+
+
+def check_pointer(name: str, what: str) -> None:
+    """Refuses what cannot name a snapshot. Raises InvalidInputError."""
+    check_name(name, what)
+    if name.isdigit():
+        raise InvalidInputError(f"{what} {name!r} reads as a snapshot number; give it a letter")
+
+
+def _check_names(table: pa.Table, cohort: str) -> None:
+    """Refuses rows with ids that cannot be names. Raises InvalidNameError."""
+    for value in {cohort} - {""}:
+        check_name(value, "cohort")
+    for column in {"cohort", "case_id", "image_id", "modality", "split"} & set(table.schema.names):
+        for value in table[column].unique().to_pylist():
+            if value:  # '' and null: the row is of no case, no split
+                check_name(value, column.replace("_", " "))
+
+
+def _code_facts(key: CodeSetKey, case_id: str, image_id: str) -> dict[str, Any]:
+    scope = key.trained_on
+    return {
+        "cohort": key.cohort,
+        "case_id": case_id,
+        "image_id": image_id,
+        "modality": key.modality,
+        "encoder": key.encoder,
+        "encoder_digest": key.encoder_digest,
+        "trained_on": str(scope),
+        "split": scope.split,
+        "fold": scope.fold,
+    }
+
+
+def _file_ref(file: Path, path: str) -> FileRef:
+    with file.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return FileRef(path, file.stat().st_size, digest)
+
+
+def _tree_refs(staged: Path, path: str) -> tuple[FileRef, ...]:
+    if staged.is_file():
+        return (_file_ref(staged, path),)
+    files = sorted(path for path in staged.rglob("*") if path.is_file())
+    return tuple(_file_ref(file, f"{path}/{file.relative_to(staged).as_posix()}") for file in files)
