@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from guidestore.heads.decoders.calibrated import Calibrated
+from guidestore.heads.decoders.common.calibrated import Calibrated
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.protocol import (
     BatchDecoder,

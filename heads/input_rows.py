@@ -1,4 +1,4 @@
-"""The five input rows of the paper's tables, trained on one fold: S+I, S, I, G(I), G(I)+I, and the shuffled control.
+"""The input rows: what a head reads, at training and at test time. One object each, in the order of tables.
 
 | row | codes of its decoder | as-published | matched | needs at test time |
 |---|---|---|---|---|
@@ -8,138 +8,159 @@
 | G(I) | G(z_I) | stored D_S, frozen | the decoder of row S, frozen | z_I |
 | G(I)+I | [G(z_I), z_I] | fresh decoder (D_c, eq. 5) | fresh decoder | z_I |
 
-Where a row has two codes, its decoder reads them side by side, or combined by a fusion (heads.fusion).
-Comparing C_I with D_c mixes two changes (guidance, and another decoder); `matched` changes one at a time.
+These five are the paper's. Where a row has two codes, its decoder reads them side by side, or combined by a fusion
+(heads.fusion). Comparing C_I with D_c mixes two changes (guidance, and another decoder); `matched` changes one at a
+time. Beside them stand the baselines KD(I), GD(I) and E(I) (heads.baselines) and label transfer, T(I)
+(heads.transfer).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError, unknown_name
-from guidestore.heads.checks import check_choice, check_codes, check_number
-from guidestore.heads.guidance.controls import NOISE, REPEATED, SHUFFLED
-from guidestore.heads.protocol import GuidanceModel
-from guidestore.heads.registry import load_decoder, load_guidance
+from guidestore.embeddings.errors import unknown_name
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.checks import check_choice, check_number
+from guidestore.heads.controls import CONTROLS, NOISE, REPEATED, SELF_TRAINING, SHUFFLED
 
 S_PLUS_I = "S+I"
 S = "S"
 I = "I"  # noqa: E741  (the paper's name)
 GUIDED = "G(I)"
 GUIDED_PLUS_I = "G(I)+I"
+KD = "KD(I)"
+GD = "GD(I)"
+ENSEMBLE = "E(I)"
 TAUGHT = "T(I)"
-"""Taught by z_S, reads z_I alone: label transfer, which heads.transfer trains."""
-BASELINE_ROWS = ("KD(I)", "GD(I)", "E(I)")
-"""Distillation without G, generalized distillation, decision-level ensemble: heads.baselines trains them."""
-ALL_ROWS = (S_PLUS_I, S, I, GUIDED, GUIDED_PLUS_I)
-"""In the order of the paper's tables; those that `train_rows` trains."""
-TABLE_ROWS = (*ALL_ROWS, *BASELINE_ROWS, TAUGHT)
-"""In the order of our tables."""
-GUIDED_ROWS = (GUIDED, GUIDED_PLUS_I)
-"""Have a G."""
-FUSED_ROWS = (S_PLUS_I, GUIDED_PLUS_I)
-"""Their decoder reads two codes, [z_S or G(z_I), z_I], which a fusion may combine."""
-ROWS_WITH_CONTROLS = (*GUIDED_ROWS, *BASELINE_ROWS, TAUGHT)
-INFERIOR_ROWS = (I, GUIDED, GUIDED_PLUS_I, TAUGHT)
-"""Need z_I alone at test time, as baselines do, which heads.baselines predicts."""
-SELF_TRAINING = "self-training"
-"""The control of T(I) whose teacher reads z_I: the same recipe without the superior modality."""
 
 Mode = Literal["as-published", "matched"]
-Component = tuple[dict[str, Any], dict[str, np.ndarray]]
-"""config and tensors of a model: what `load_guidance` and `load_decoder` take."""
+Code = Literal["z_S", "z_I", "G(z_I)"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainedHead:
-    """One trained row with its predictions. m: cases predicted (val and test rows with the row's modalities)."""
+@dataclass(frozen=True, slots=True)
+class InputRow:
+    """One input row."""
+
+    name: str
+    """As runs, tables and options have it."""
+    reads: tuple[Code, ...]
+    """What its decoder reads, from left to right."""
+    trainer: Literal["rows", "baselines", "transfer"]
+    """Which of heads.rows, heads.baselines and heads.transfer trains it."""
+    stored: Literal["", "d_i", "d_s"] = ""
+    """The stored classifier that it is in mode as-published."""
+    decoders_of: tuple[str, ...] = ()
+    """The rows whose decoders it uses as they are; () where it has one of its own."""
+    averaged: bool = False
+    """Each of its codes has a decoder, and the mean of their probabilities counts."""
+    controls: tuple[str, ...] = ()
+    """What it must beat (heads.controls); () for the rows that others are compared with."""
+
+    @property
+    def needs_superior(self) -> bool:
+        """Whether it reads z_S at test time too, which a new case does not have."""
+        return "z_S" in self.reads
+
+    @property
+    def has_g(self) -> bool:
+        """Whether a G is fitted for it."""
+        return "G(z_I)" in self.reads
+
+    @property
+    def fuses(self) -> bool:
+        """Whether its decoder reads two codes, which a fusion may combine."""
+        return not self.averaged and len(self.reads) > 1
+
+    @property
+    def cross_fits(self) -> bool:
+        """Whether its decoder is fitted on G(z_I), which cross-fitting is about."""
+        return not self.decoders_of and self.has_g
+
+    def trains_decoder(self, mode: str) -> bool:
+        """Whether a decoder is fitted for it."""
+        return not self.decoders_of and (mode == "matched" or not self.stored)
+
+    def has(self, paired: PairedCodes) -> np.ndarray:
+        """(n,) bool: the cases that have what it reads."""
+        if not self.needs_superior:
+            return paired.has_inferior
+        return paired.is_pair if "z_I" in self.reads else paired.has_superior
+
+    @property
+    def needs(self) -> str:
+        """What a case must have, in words."""
+        if not self.needs_superior:
+            return "z_I"
+        return "both modalities" if "z_I" in self.reads else "z_S"
+
+
+INPUT_ROWS: dict[str, InputRow] = {
+    row.name: row
+    for row in (
+        InputRow(S_PLUS_I, ("z_S", "z_I"), "rows"),
+        InputRow(S, ("z_S",), "rows", stored="d_s"),
+        InputRow(I, ("z_I",), "rows", stored="d_i"),
+        InputRow(GUIDED, ("G(z_I)",), "rows", decoders_of=(S,), controls=(SHUFFLED,)),
+        InputRow(GUIDED_PLUS_I, ("G(z_I)", "z_I"), "rows", controls=(SHUFFLED, NOISE, REPEATED)),
+        InputRow(KD, ("z_I",), "baselines", controls=(SHUFFLED,)),
+        InputRow(GD, ("z_I",), "baselines", controls=(SHUFFLED,)),
+        InputRow(ENSEMBLE, ("z_I", "G(z_I)"), "baselines", decoders_of=(I, S), averaged=True, controls=(SHUFFLED,)),
+        InputRow(TAUGHT, ("z_I",), "transfer", controls=(SHUFFLED, SELF_TRAINING)),
+    )
+}
+"""By name, in the order of tables. KD(I): a student on z_I imitates a teacher on z_S; GD(I): generalized distillation;
+E(I): decision-level ensemble; T(I): taught by z_S, whose student may be a D_c, which reads G(z_I) too. (G(I) has no
+stand-ins for G among its controls, because the decoder of row S knows nothing of noise.)"""
+
+ALL_ROWS = tuple(name for name, row in INPUT_ROWS.items() if row.trainer == "rows")
+"""The paper's, in its order: those that heads.rows trains."""
+BASELINE_ROWS = tuple(name for name, row in INPUT_ROWS.items() if row.trainer == "baselines")
+GUIDED_ROWS = tuple(name for name in ALL_ROWS if INPUT_ROWS[name].has_g)
+TABLE_ROWS = tuple(INPUT_ROWS)
+
+
+def input_row(name: str, known: Sequence[str] = TABLE_ROWS) -> InputRow:
+    """The row of that name. Raises InvalidInputError for a name that is not among `known`, suggesting the nearest."""
+    if name not in known:
+        raise unknown_name("input row", name, known)
+    return INPUT_ROWS[name]
+
+
+class Arm(NamedTuple):
+    """Which head of those that one choice of models has: a row on the true pairs, or one of its controls."""
 
     row: str
-    mode: str
-    guidance: str
-    """Name or preset of G; '' for rows without."""
-    decoder: str
-    """Name or preset of the fitted decoder, with the fusion in front of it where that is not concatenation; the stored
-    decoder's own name where the mode uses D_I or D_S."""
-    control: str
-    """'', 'shuffled', of G(I)+I also 'noise' or 'repeated', of T(I) also 'self-training'."""
-    permutation: int
-    """Of the shuffled control, from 0; 0 of other controls; -1 for the true pairs."""
-    seed: int
-    status: Literal["ok", "diverged"]
-    message: str = ""
-    """The sentence of the divergence; '' if ok."""
-    case_ids: tuple[str, ...] = ()
-    """(m,), in the order of the paired codes; unlabelled cases too. All empty where diverged."""
-    parts: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype="<U5"))
-    """(m,) str: val or test."""
-    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """(m,) int64; -1 where unlabelled."""
-    probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    """(m, k) float64."""
-    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Part -> metric -> value over its labelled cases (heads.metrics.evaluate); parts without labels are left out."""
-    components: Mapping[str, Component] = field(default_factory=dict)
-    """'decoder' and, for guided rows, 'guidance': enough for `predict_row`."""
-    facts: Mapping[str, float] = field(default_factory=dict)
-    """guidance_* and decoder_*: what the fits found (decoder_best_epoch, decoder_val_loss, guidance_alpha, …)."""
-    n_pairs: int = 0
-    """Train pairs that G was fitted on, unlabelled ones too; 0 without G."""
-    n_train: int = 0
-    """Labelled train rows that the decoder was fitted on; 0 for a stored D_I or D_S."""
+    control: str = ""
+    """'' for the true pairs."""
+    permutation: int = -1
+    """Of the shuffled pairs, from 0; 0 for what stands in for G; -1 for true pairs and self-training."""
 
 
-Place = tuple[str, str, int]
-"""(row, control, permutation); control '' and permutation -1 for the true pairs."""
-
-
-CONTROLS = (SHUFFLED, NOISE, REPEATED)
-"""Of G(I)+I; G(I) has the first alone, because the decoder of row S knows nothing of noise."""
-
-
-def places_of(
+def arms_of(
     rows: Sequence[str] = ALL_ROWS, permutations: int = 5, controls: Sequence[str] = (SHUFFLED,)
-) -> tuple[Place, ...]:
-    """The `rows`, then each permutation of the shuffled-pairs control of the guided ones among them, then what else
-    stands in for G(z_I) in G(I)+I. Raises InvalidInputError for a control that there is not."""
+) -> tuple[Arm, ...]:
+    """The `rows`, then each permutation of the shuffled-pairs control of those that have it, then what else stands in
+    for G(z_I) in them. Raises InvalidInputError for a control that there is not."""
     check_number(permutations, "permutations", 0, integer=True)
+    known = tuple(name for name, control in CONTROLS.items() if control.permuted or control.stand_in)
     for control in controls:
-        check_choice(control, "control", CONTROLS)
-    guided = [row for row in rows if row in GUIDED_ROWS and SHUFFLED in controls]
-    shuffled = [(row, SHUFFLED, permutation) for permutation in range(permutations) for row in guided]
-    stand_ins = [(GUIDED_PLUS_I, control, 0) for control in controls if control != SHUFFLED and GUIDED_PLUS_I in rows]
-    return (*((row, "", -1) for row in rows), *shuffled, *stand_ins)
-
-
-def predict_row(row: str, components: Mapping[str, Component], z_inferior_nd: np.ndarray) -> np.ndarray:
-    """(n, d_I) z_I -> (n, k) float64 probabilities of a trained head, from its components.
-
-    Rows I, G(I), G(I)+I and T(I) alone: S and S+I need the superior image and are refused. Raises InvalidInputError.
-    """
-    if row not in TABLE_ROWS:
-        raise unknown_name("input row", row, TABLE_ROWS)
-    if row not in INFERIOR_ROWS:
-        raise InvalidInputError(
-            f"row {row} needs the superior image, so it cannot predict from z_I alone; use {', '.join(INFERIOR_ROWS)}"
-        )
-    needed = ("guidance", "decoder") if row in GUIDED_ROWS else ("decoder",)
-    for name in needed:
-        if name not in components:
-            raise InvalidInputError(f"row {row} lacks its {name}; pass all components of the trained head")
-    decoder = load_decoder(*components["decoder"])
-    # The student of T(I) may be a D_c, which reads G(z_I) too.
-    has_guidance = row in GUIDED_ROWS or (row == TAUGHT and "guidance" in components)
-    model = load_guidance(*components["guidance"]) if has_guidance else None
-    return decoder.predict_proba(_inferior_input(row, model, check_codes(z_inferior_nd, f"row {row}: z_I")))
-
-
-def _inferior_input(row: str, model: GuidanceModel | None, z_inferior_nd: np.ndarray) -> np.ndarray:
-    """What the decoder of I, G(I), G(I)+I or T(I) reads, from z_I alone."""
-    if model is None:
-        return z_inferior_nd
-    guided_nd = model.predict(z_inferior_nd)
-    return guided_nd if row == GUIDED else np.hstack([guided_nd, z_inferior_nd])
+        check_choice(control, "control", known)
+    permuted = [control for control in controls if CONTROLS[control].permuted]
+    shuffled = [
+        Arm(row, control, permutation)
+        for control in permuted
+        for permutation in range(permutations)
+        for row in rows
+        if control in INPUT_ROWS[row].controls
+    ]
+    others = [
+        Arm(row, control, 0)
+        for control in controls
+        for row in rows
+        if control not in permuted and control in INPUT_ROWS[row].controls
+    ]
+    return (*(Arm(row) for row in rows), *shuffled, *others)

@@ -15,6 +15,8 @@ from guidestore.heads.checks import take_tensor
 from guidestore.heads.errors import DivergedError
 
 type Layers = list[tuple[np.ndarray, np.ndarray]]
+type Networked = dict[str, Layers]
+"""Several networks by name."""
 
 MOMENTUM = 0.9
 """All SGD of the paper: momentum 0.9, Nesterov."""

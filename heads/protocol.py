@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from guidestore.heads.errors import DivergedError
+from guidestore.heads.networks import Layers
 
 
 class GuidanceModel(Protocol):
@@ -105,6 +106,18 @@ class FrozenDecoder(Protocol):
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
         """As in GuidanceModel."""
+        ...
+
+
+class LayeredDecoder(FrozenDecoder, Protocol):
+    """A decoder that is fully connected layers behind a scaling at most: guidance can be trained through it. Optional.
+
+    Other optional methods and facts of models: `onnx(value)`, what they compute as a graph (heads.onnx_graph), and
+    `keeps_train_codes`, where their weights are codes of the train cases themselves.
+    """
+
+    def layers(self) -> Layers:
+        """Codes as they come -> logits; a temperature after them is left out."""
         ...
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from guidestore.heads.checks import take_tensor
+from guidestore.heads.networks import Layers
 
 CONSTANT_SHARE = 1e-6
 """A column whose standard deviation is below this share of its largest magnitude is constant: float32 resolves about
@@ -41,6 +42,12 @@ class Standardiser:
     def invert(self, x_nd: np.ndarray) -> np.ndarray:
         """(n, d) -> (n, d) float64, the way back."""
         return x_nd * self.scale + self.mean
+
+    def into_layers(self, layers: Layers) -> Layers:
+        """The network that does to codes as they come what `layers` do to standardised ones; float64."""
+        (weight, bias), *rest = [(weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers]
+        weight = weight / self.scale
+        return [(weight, bias - weight @ self.mean), *rest]
 
     def tensors(self, prefix: str) -> dict[str, np.ndarray]:
         """{prefix_mean, prefix_scale}, each (d,) float64."""

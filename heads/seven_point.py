@@ -41,8 +41,8 @@ def seven_point_score(classes: Mapping[str, Sequence[str] | np.ndarray]) -> np.n
     _check_lengths({name: column.shape for name, column in columns.items()}, ndim=1)
     score_n = np.zeros(len(columns["PN"]), np.int64)
     for name, column in columns.items():
-        found, inverse_n = np.unique(column, return_inverse=True)
-        score_n += _points(name, found.tolist())[inverse_n]
+        present, inverse_n = np.unique(column, return_inverse=True)
+        score_n += _points(name, present.tolist())[inverse_n]
     return score_n
 
 
@@ -52,19 +52,6 @@ def predicted_classes(probabilities: np.ndarray, classes: Sequence[str]) -> np.n
     Raises InvalidInputError where k is not the number of classes.
     """
     return np.asarray(classes)[_checked(probabilities, classes, "probabilities").argmax(axis=1)]
-
-
-def expected_score(probabilities: Mapping[str, np.ndarray], classes: Mapping[str, Sequence[str]]) -> np.ndarray:
-    """(n,) float64 mean score, 0 to 10: points weighed with the probability of their class.
-
-    probabilities: criterion -> (n, k), columns in the order of `classes[criterion]`. Unlike the score of hard
-    predictions it has few ties. Raises InvalidInputError as `seven_point_score`, and for shapes that do not fit.
-    """
-    _check_criteria(probabilities)
-    _check_criteria(classes)
-    values = {name: _checked(probabilities[name], classes[name], f"probabilities of {name}") for name in POINTS}
-    _check_lengths({name: value.shape[:1] for name, value in values.items()}, ndim=1)
-    return sum((values[name] @ _points(name, classes[name]) for name in POINTS), np.zeros(len(values["PN"])))
 
 
 def infer_melanoma(score_n: np.ndarray, threshold: int) -> np.ndarray:

@@ -96,12 +96,13 @@ def paper_table(evaluation: Any, title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from guidestore.flows.results.table import METRICS
+    from guidestore.heads.metrics import drawn_metrics
 
+    metrics = drawn_metrics()
     several = len({row.target for row in evaluation.rows}) > 1
     places = ("target", "mode", "input") if several else ("mode", "input")
     table = Table(title=title, title_justify="left")
-    for name in (*places, "BA", "micro F1", "AUROC", "runs"):
+    for name in (*places, *(metric.short for metric in metrics.values()), "runs"):
         table.add_column(name, justify="left" if name in places else "right", no_wrap=True)
     before = None
     for row in evaluation.rows:
@@ -109,7 +110,7 @@ def paper_table(evaluation: Any, title: str) -> None:
             table.add_section()
         first = before is None or (row.target, row.mode) != (before.target, before.mode)
         target = (row.target if first else "",) if several else ()
-        scores = (_spread(row.mean[name], row.sd[name]) for name in METRICS)
+        scores = (_spread(row.mean[name], row.sd[name]) for name in metrics)
         table.add_row(*target, row.mode if first else "", row.label, *scores, str(row.n))
         before = row
     console = Console() if sys.stdout.isatty() else Console(width=140)

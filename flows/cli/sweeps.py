@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -91,7 +91,7 @@ def show(
         typer.Option("--test", min=0, help="Score this many of the best on val on test. Each look at it is counted."),
     ] = 0,
     metric: Annotated[
-        Literal["balanced_accuracy", "f1_micro", "auroc"], typer.Option("--metric", help="What to rank by.")
+        str, typer.Option("--metric", help="What to rank by: balanced_accuracy, f1_micro, auroc, …")
     ] = "balanced_accuracy",
     place: Store = STORE,
     format_: Format = "table",
@@ -133,7 +133,7 @@ def curve(
         bool, typer.Option("--test", help="Score on test instead of val what is drawn. The look at it is counted.")
     ] = False,
     metric: Annotated[
-        Literal["balanced_accuracy", "f1_micro", "auroc"], typer.Option("--metric", help="What to draw.")
+        str, typer.Option("--metric", help="What to draw: balanced_accuracy, f1_micro, auroc, …")
     ] = "balanced_accuracy",
     place: Store = STORE,
     format_: Format = "table",

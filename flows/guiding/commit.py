@@ -17,7 +17,7 @@ from guidestore.flows.guiding.identity import IMPLEMENTATION, encoder_digest, pa
 
 if TYPE_CHECKING:  # torch loads with them
     from guidestore.flows.guiding.jobs import HeadJob
-    from guidestore.heads.input_rows import TrainedHead
+    from guidestore.heads.trained import TrainedHead
 
 
 def commit_heads(
@@ -32,6 +32,8 @@ def commit_heads(
 
     labelled: how many labels of the train part they were shown. device: where they were trained.
     """
+    from guidestore.heads.input_rows import INPUT_ROWS, Arm
+
     runs, metrics, predictions, inputs = [], [], [], {}
     paired, crossed = job.asked.paired, getattr(job.asked, "cross_fit", 0)
     pairs = pairs_digest(paired)
@@ -51,7 +53,7 @@ def commit_heads(
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     for head in heads:
-        run = job.ids[head.row, head.control, head.permutation]
+        run, row = job.ids[Arm(head.row, head.control, head.permutation)], INPUT_ROWS[head.row]
         weights = {}
         for role, (config, tensors) in head.components.items():
             recipe = {"of": run, "role": role}
@@ -74,7 +76,7 @@ def commit_heads(
                 id=run,
                 row=head.row,
                 mode=job.mode,
-                guidance=head.guidance + (f", cross_fit={crossed}" if crossed and head.row == "G(I)+I" else ""),
+                guidance=head.guidance + (f", cross_fit={crossed}" if crossed and row.cross_fits else ""),
                 decoder=head.decoder,
                 control=head.control,
                 permutation=head.permutation,

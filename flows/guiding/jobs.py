@@ -18,12 +18,11 @@ from guidestore.flows.guiding.identity import IMPLEMENTATION, paired_digest
 from guidestore.heads.choice import Choice
 
 if TYPE_CHECKING:  # torch loads with it
-    from guidestore.heads.input_rows import Mode, TrainedHead
-    from guidestore.heads.row_training import RowsJob
+    from guidestore.heads.input_rows import Arm, Mode
+    from guidestore.heads.rows.job import RowsJob
+    from guidestore.heads.trained import TrainedHead
     from guidestore.heads.transfer.train import TransferJob
 
-Place = tuple[str, str, int]
-"""(row, control, permutation)."""
 CONCATENATION = Choice.of("concatenation")
 
 
@@ -51,10 +50,10 @@ class HeadJob:
     """One target, fold, mode, seed and choice of models, of which the store lacks runs."""
 
     asked: RowsJob | TransferJob
-    ids: Mapping[Place, str]
+    ids: Mapping[Arm, str]
     """Of the runs to train."""
     how: Transfer | Baselines | None = None
-    """None: input rows. `Transfer` goes with a TransferJob, `Baselines` with a RowsJob, whose places are not read."""
+    """None: input rows. `Transfer` goes with a TransferJob, `Baselines` with a RowsJob, whose arms are not read."""
 
     @property
     def mode(self) -> Mode:
@@ -72,16 +71,16 @@ def train_jobs(jobs: Sequence[HeadJob], *, test: bool = True, device: str = "cpu
     test: whether test is predicted; without, it is not read. Raises InvalidInputError.
     """
     from guidestore.heads.baselines.train import train_baselines
-    from guidestore.heads.row_training import train_rows
+    from guidestore.heads.rows.train import train_rows
     from guidestore.heads.transfer.train import TRANSFER_ROWS, train_transfer
 
     without_test = cache(_without_test)  # jobs of the same codes go on sharing them
     asked: list[Any] = [
         job.asked if test else replace(job.asked, paired=without_test(job.asked.paired)) for job in jobs
     ]
-    found: dict[int, list[TrainedHead]] = {}
+    trained: dict[int, list[TrainedHead]] = {}
     of_rows = [i for i, job in enumerate(jobs) if job.how is None]
-    found |= zip(of_rows, train_rows([asked[i] for i in of_rows], device=device), strict=True)
+    trained |= zip(of_rows, train_rows([asked[i] for i in of_rows], device=device), strict=True)
     baselines: dict[Baselines, list[int]] = {}
     for i, job in enumerate(jobs):
         if isinstance(job.how, Baselines):
@@ -89,20 +88,20 @@ def train_jobs(jobs: Sequence[HeadJob], *, test: bool = True, device: str = "cpu
         elif isinstance(job.how, Transfer):
             how = job.how
             params: dict[str, Any] = {"student": how.student.name, "student_params": how.student.params}
-            params["rows"] = tuple(row for row in TRANSFER_ROWS if any(place[0] == row for place in job.ids))
+            params["rows"] = tuple(row for row in TRANSFER_ROWS if any(arm.row == row for arm in job.ids))
             if how.guidance:
                 params |= {"guidance": how.guidance.name, "guidance_params": how.guidance.params}
-            found[i] = train_transfer(
+            trained[i] = train_transfer(
                 [asked[i]], **params, permutations=how.permutations, noisy_labels=how.noisy_labels
             )[0]
-    for how, places in baselines.items():
-        trained = train_baselines(
-            [asked[i] for i in places], baselines=how.rows, permutations=how.permutations, device=device
+    for how, numbers in baselines.items():
+        heads = train_baselines(
+            [asked[i] for i in numbers], baselines=how.rows, permutations=how.permutations, device=device
         )
-        found |= zip(places, trained, strict=True)
+        trained |= zip(numbers, heads, strict=True)
     # Rows of one kind are trained together, those too that the store has already.
     return [
-        [head for head in found[i] if (head.row, head.control, head.permutation) in job.ids]
+        [head for head in trained[i] if (head.row, head.control, head.permutation) in job.ids]
         for i, job in enumerate(jobs)
     ]
 
@@ -118,16 +117,16 @@ def plan_transfer(
     have: Container[str], paired: PairedCodes, *, seed: int, transfer: Transfer, taken: set[str]
 ) -> tuple[list[str], HeadJob | None]:
     """As `plan_heads`, for label transfer: its references, row T(I) and its controls, which are trained together."""
-    from guidestore.heads.input_rows import SELF_TRAINING, TAUGHT
-    from guidestore.heads.transfer.train import TRANSFER_ROWS, TransferJob
+    from guidestore.heads.input_rows import TAUGHT
+    from guidestore.heads.transfer.train import TRANSFER_ROWS, TransferJob, transfer_arms
 
-    places: list[Place] = [(row, "", -1) for row in TRANSFER_ROWS]
-    places += [(TAUGHT, "shuffled", permutation) for permutation in range(transfer.permutations)]
-    places.append((TAUGHT, SELF_TRAINING, -1))
     recipe = {"data": paired_digest(paired), "seed": seed}
     recipe |= {"student": _named(transfer.student), "noisy_labels": transfer.noisy_labels}
     with_g = {"guidance": _named(transfer.guidance)} if transfer.guidance else {}
-    ids = {place: _run_id(place, recipe | (with_g if place[0] == TAUGHT else {})) for place in places}
+    ids = {
+        arm: _run_id(arm, recipe | (with_g if arm.row == TAUGHT else {}))
+        for arm in transfer_arms(TRANSFER_ROWS, transfer.permutations)
+    }
     return _planned(ids, have, taken, lambda missing: HeadJob(TransferJob(paired, seed), missing, transfer))
 
 
@@ -143,16 +142,14 @@ def plan_baselines(
     taken: set[str],
     have: Container[str],
 ) -> tuple[list[str], HeadJob | None]:
-    """As `plan_heads`, for rows of heads.baselines. Only E(I) reads the guidance."""
-    from guidestore.heads.baselines.ensemble import ENSEMBLE
-    from guidestore.heads.row_training import RowsJob
+    """As `plan_heads`, for rows of heads.baselines."""
+    from guidestore.heads.input_rows import INPUT_ROWS, arms_of
+    from guidestore.heads.rows.job import RowsJob
 
-    shuffled = [(row, "shuffled", p) for p in range(baselines.permutations) for row in baselines.rows]
-    places = [*((row, "", -1) for row in baselines.rows), *shuffled]
     recipe = {"data": paired_digest(paired), "mode": mode, "seed": seed, "decoder": _named(decoder)}
     ids = {
-        place: _run_id(place, recipe | {"guidance": _named(guidance) if place[0] == ENSEMBLE else ""})
-        for place in places
+        arm: _run_id(arm, recipe | {"guidance": _named(guidance) if INPUT_ROWS[arm.row].has_g else ""})
+        for arm in arms_of(baselines.rows, baselines.permutations)
     }
     stored = _stored_decoders(snapshot, paired) if mode == "as-published" else {}
     job = RowsJob(paired, mode, seed, guidance, decoder, **stored)
@@ -179,45 +176,44 @@ def plan_heads(
     taken: ids that other jobs train already (rows without G are the same for every G); those of the job are added.
     have: what the store has; None: what the snapshot has.
     """
-    from guidestore.heads.input_rows import ALL_ROWS, places_of
-    from guidestore.heads.row_training import RowsJob
+    from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, arms_of
+    from guidestore.heads.rows.job import RowsJob
 
     recipe = {"data": paired_digest(paired), "mode": mode, "seed": seed, "decoder": _named(decoder)}
 
-    def run_id(place: Place) -> str:
-        row = place[0]
-        of_row = {"guidance": _named(guidance) if "G(" in row else ""}
-        if cross_fit and row == "G(I)+I":
+    def run_id(arm: Arm) -> str:
+        row = INPUT_ROWS[arm.row]
+        of_row = {"guidance": _named(guidance) if row.has_g else ""}
+        if cross_fit and row.cross_fits:
             of_row["cross_fit"] = cross_fit
-        if fusion != CONCATENATION and row in ("S+I", "G(I)+I"):
+        if fusion != CONCATENATION and row.fuses:
             of_row["fusion"] = _named(fusion)
-        return _run_id(place, recipe | of_row)
+        return _run_id(arm, recipe | of_row)
 
-    def job(missing: dict[Place, str]) -> HeadJob:
+    def job(missing: dict[Arm, str]) -> HeadJob:
         stored = _stored_decoders(snapshot, paired) if mode == "as-published" else {}
         asked = RowsJob(
             paired, mode, seed, guidance, decoder, tuple(missing), cross_fit=cross_fit, fusion=fusion, **stored
         )
         return HeadJob(asked, missing)
 
-    ids = {place: run_id(place) for place in places_of(ALL_ROWS, permutations, controls)}
+    ids = {arm: run_id(arm) for arm in arms_of(ALL_ROWS, permutations, controls)}
     return _planned(ids, snapshot.artifacts if have is None else have, taken, job)
 
 
 def _planned(
-    ids: Mapping[Place, str],
+    ids: Mapping[Arm, str],
     have: Container[str],
     taken: set[str],
-    job: Callable[[dict[Place, str]], HeadJob],
+    job: Callable[[dict[Arm, str]], HeadJob],
 ) -> tuple[list[str], HeadJob | None]:
-    missing = {place: run for place, run in ids.items() if run not in have and run not in taken}
+    missing = {arm: run for arm, run in ids.items() if run not in have and run not in taken}
     taken.update(missing.values())
     return list(ids.values()), job(missing) if missing else None
 
 
-def _run_id(place: Place, recipe: Mapping[str, Any]) -> str:
-    placed = dict(zip(("row", "control", "permutation"), place, strict=True))
-    return rows_artifact("run", {"implementation": IMPLEMENTATION, **recipe, **placed})
+def _run_id(arm: Arm, recipe: Mapping[str, Any]) -> str:
+    return rows_artifact("run", {"implementation": IMPLEMENTATION, **recipe, **arm._asdict()})
 
 
 def _named(choice: Choice) -> Any:

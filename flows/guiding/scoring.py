@@ -48,39 +48,28 @@ def score_test(store: EmbeddingStore, runs: Sequence[str], progress: Progress = 
 
 def _scored(snapshot: Snapshot, fact: Mapping[str, Any], paired: PairedCodes) -> tuple[list[dict], list[dict]]:
     """Rows of schemas ``metrics`` and ``predictions`` of one run on test."""
-    from guidestore.heads.input_rows import S_PLUS_I, S
-    from guidestore.heads.metrics import evaluate
+    from guidestore.heads.input_rows import input_row
+    from guidestore.heads.trained import metrics_by_part
 
-    row = fact["row"]
-    has = {S_PLUS_I: paired.is_pair, S: paired.has_superior}.get(row, paired.has_inferior)
-    rows = paired.rows("test", has)
+    rows = paired.rows("test", input_row(fact["row"]).has(paired))
     if not len(rows):
         return [], []
     probabilities = _predicted(snapshot, fact, paired, rows)
-    labels = paired.labels[rows]
-    metrics = {}
-    if (labels >= 0).any():
-        metrics = evaluate(labels[labels >= 0], probabilities[labels >= 0], paired.classes)
     shown = [
-        {"run": fact["run"], "part": "test", "metric": name, "value": float(value)} for name, value in metrics.items()
+        {"run": fact["run"], "part": part, "metric": name, "value": float(value)}
+        for part, values in metrics_by_part(paired, rows, probabilities).items()
+        for name, value in values.items()
     ]
     case_ids = [paired.case_ids[row] for row in rows]
-    return shown, prediction_rows(fact["run"], paired, case_ids, paired.parts[rows], labels, probabilities)
+    return shown, prediction_rows(fact["run"], paired, case_ids, paired.parts[rows], paired.labels[rows], probabilities)
 
 
 def _predicted(snapshot: Snapshot, fact: Mapping[str, Any], paired: PairedCodes, rows: np.ndarray) -> np.ndarray:
     """(m, k) of the cases at `rows`."""
-    from guidestore.heads.baselines.train import BASELINES, predict_baseline
-    from guidestore.heads.input_rows import S_PLUS_I, S, predict_row
-    from guidestore.heads.registry import load_decoder
+    from guidestore.heads.prediction import predict_row
 
     components = {}
     for role, artifact in json.loads(fact["weights"]).items():
         tensors, entry = snapshot.weights(artifact)
         components[role] = (entry.meta["config"], tensors)
-    row, z_inferior, z_superior = fact["row"], paired.inferior_nd[rows], paired.superior_nd[rows]
-    if row in (S, S_PLUS_I):
-        read = z_superior if row == S else np.hstack([z_superior, z_inferior])
-        return load_decoder(*components["decoder"]).predict_proba(read)
-    predict = predict_baseline if row in BASELINES else predict_row
-    return predict(row, components, z_inferior)
+    return predict_row(fact["row"], components, paired.inferior_nd[rows], paired.superior_nd[rows])

@@ -26,8 +26,9 @@ from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.input_kind import input_kind
 from guidestore.flows.encoding.stored_encoders import StoredEncoder, StoredEncoders
 from guidestore.flows.models.exported import CARD, ENCODER, FORMAT, HEAD, run_onnx
-from guidestore.flows.models.predict import SUPERIOR_ROWS, run_row
+from guidestore.flows.models.predict import run_row
 from guidestore.flows.work.threads import one_thread
+from guidestore.heads.input_rows import input_row
 
 HEAD_TOLERANCE = 1e-6
 """Of a probability, between head.onnx and the head itself: all but trees, which add up in float32, agree to 1e-12."""
@@ -84,7 +85,7 @@ def export_model(store: EmbeddingStore, run: str, output: Path | str, *, allow_t
 
 def _check_run(facts: Mapping[str, Any]) -> None:
     name = f"run {facts['run'][:12]}"
-    if facts["row"] in SUPERIOR_ROWS:
+    if input_row(facts["row"]).needs_superior:
         raise InvalidInputError(
             f"{name} is of row {facts['row']}, which needs the superior image; a new case has none, so export a run of "
             "row G(I)+I, G(I) or I"
@@ -101,7 +102,8 @@ def _content(
     snapshot: Snapshot, facts: Mapping[str, Any], asked: str, allow_train_codes: bool
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """File name -> bytes, and the card, which names them with their digests."""
-    from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes, predict_head
+    from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes
+    from guidestore.heads.prediction import predict_row
 
     files: dict[str, bytes] = {}
     components: dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]] = {}
@@ -120,7 +122,7 @@ def _content(
     files[HEAD] = head_onnx(facts["row"], components, key.code_dim)
     codes_nd = snapshot.codes(key).codes_nd
     codes_nd = codes_nd[np.isfinite(codes_nd).all(axis=1)][:CHECKED_CODES]
-    difference = np.abs(run_onnx(files[HEAD], codes_nd) - predict_head(facts["row"], components, codes_nd)).max()
+    difference = np.abs(run_onnx(files[HEAD], codes_nd) - predict_row(facts["row"], components, codes_nd)).max()
     if not difference <= HEAD_TOLERANCE:
         raise _differs(HEAD, difference)
     checked: dict[str, Any] = {HEAD: {"stored_codes": len(codes_nd), "largest_difference": float(difference)}}

@@ -19,9 +19,6 @@ from guidestore.flows.encoding.new_images import encode_images
 from guidestore.flows.encoding.stored_encoders import StoredEncoders
 from guidestore.flows.work.threads import check_device, one_thread
 
-SUPERIOR_ROWS = ("S", "S+I")
-"""These rows need the superior image, which a new case does not have."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
@@ -65,11 +62,14 @@ def predict(
     """
     if sum(map(bool, (files, codes is not None, cases))) != 1:
         raise InvalidInputError("give one source to predict from: image files, a file of codes, or stored case ids")
+    from guidestore.heads.input_rows import input_row
+    from guidestore.heads.prediction import predict_row
+
     check_device(device)
     entry = store.find_run(run)
     snapshot = store.snapshot()
     facts = run_row(snapshot, entry)
-    if facts["row"] in SUPERIOR_ROWS:
+    if input_row(facts["row"]).needs_superior:
         raise InvalidInputError(
             f"run {entry.artifact[:12]} is of row {facts['row']}, which needs the superior image; choose a run of row "
             "G(I)+I, G(I) or I"
@@ -85,16 +85,12 @@ def predict(
                 StoredEncoders(snapshot), key, [Path(file) for file in files], mpp, device=device, weights=weights
             )
 
-    from guidestore.heads.baselines.train import predict_baseline
-    from guidestore.heads.input_rows import BASELINE_ROWS, predict_row
-
     components = {}
     for role, artifact in json.loads(facts["weights"]).items():
         tensors, kept = snapshot.weights(artifact)
         components[role] = (kept.meta["config"], tensors)
     classes = tuple(json.loads(facts["settings"])["classes"])
-    predict_any = predict_baseline if facts["row"] in BASELINE_ROWS else predict_row
-    probabilities_nk = predict_any(facts["row"], components, z_inferior_nd)
+    probabilities_nk = predict_row(facts["row"], components, z_inferior_nd)
     return Prediction(entry.artifact, classes, tuple(case_ids), probabilities_nk)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.flows.paper.table import SHORT, Cell, Column, PaperTable
+from guidestore.flows.paper.table import Cell, Column, PaperTable
+from guidestore.heads.metrics import drawn_metrics
 
 _COLOURS = {"I": "#0072B2", "G(I)": "#E69F00", "G(I)+I": "#009E73"}
 """Okabe and Ito's colours, which the colour-blind tell apart."""
@@ -89,7 +90,8 @@ def _panels(table: PaperTable, path: Path, wanted: set[str] | None = None) -> tu
     ratios = {} if stacked else {"width_ratios": widths}
     row = list(figure.subplots(rows, len(measures) // rows, squeeze=False, gridspec_kw=ratios).flat)
     for measure, columns, panel in zip(measures, by_measure, row, strict=True):
-        panel.set_title(SHORT[measure][0].upper() + SHORT[measure][1:], fontsize=11)
+        title = drawn_metrics()[measure].title
+        panel.set_title(title[0].upper() + title[1:], fontsize=11)
         panel.set_xticks(range(len(columns)), [column.title.replace(" ", "\n") for column in columns], fontsize=9)
         panel.set_xlim(-0.6, (across if stacked else len(columns)) - 0.4)
         panel.set_axisbelow(True)

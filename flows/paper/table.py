@@ -16,13 +16,15 @@ from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.results.effects import RowEffect, spread
-from guidestore.flows.results.table import CONTROL_LABEL, EFFECT_COLUMNS, TableRow, tabulate
+from guidestore.flows.results.table import EFFECT_COLUMNS, TableRow, tabulate
+from guidestore.heads.controls import CONTROLS, SHUFFLED
+from guidestore.heads.metrics import drawn_metrics
 
 BOTH = ("balanced_accuracy", "f1_micro")
 """The measures of most of the paper's cells."""
 
-SHORT = {"balanced_accuracy": "balanced accuracy", "f1_micro": "micro F1", "auroc": "AUROC"}
 DELTA = "Δ %"
+CONTROL_LABEL = CONTROLS[SHUFFLED].title
 CONTROL_DELTA = CONTROL_LABEL.format(row=DELTA)
 NOTHING = "–"
 
@@ -312,7 +314,8 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def legend(table: PaperTable) -> str:
     """What the lines of a cell are."""
     kinds = dict.fromkeys(column.measures for column in table.columns)
-    names = " (elsewhere ".join(", below it ".join(SHORT[measure] for measure in kind) for kind in kinds)
+    titles = {name: metric.title for name, metric in drawn_metrics().items()}
+    names = " (elsewhere ".join(", below it ".join(titles[measure] for measure in kind) for kind in kinds)
     return f"{names}{')' * (len(kinds) - 1)}, [in the paper]"
 
 
@@ -387,7 +390,7 @@ def _gains(table: PaperTable) -> SideTable:
             {
                 "row": row,
                 "column": titles[column],
-                "measure": SHORT[found.metric],
+                "measure": drawn_metrics()[found.metric].title,
                 f"gain over {table.form.rows['I']}": spread(effect and effect.gain_over_i),
                 "over shuffled pairs": spread(effect and effect.gain_over_shuffled),
                 "gap closed": spread(effect and effect.gap_closed, ".0%"),

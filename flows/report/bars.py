@@ -10,8 +10,9 @@ from markupsafe import Markup
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.report.figures import CONTROL_COLOUR, INK, ROW_COLOURS, drawing, inline_svg, mark_bar
 from guidestore.flows.report.sections import Section
-from guidestore.flows.report.tables import METRIC_NAMES, NOTHING
-from guidestore.flows.results.table import METRICS, tabulate
+from guidestore.flows.report.tables import NOTHING
+from guidestore.flows.results.table import tabulate
+from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import DrawnMetrics, Interval, draw_metrics
 from guidestore.heads.significance.intervals import interval_of
 
@@ -39,7 +40,7 @@ def bars_of(section: Section) -> Bars:
     if not section.predictions:
         return Bars(Markup(), (), ("No run here has stored predictions of labelled test cases, so nothing is drawn.",))
     try:
-        drawn = draw_metrics(list(section.predictions.values()), metrics=METRICS)
+        drawn = draw_metrics(list(section.predictions.values()))
     except InvalidInputError as error:
         return Bars(Markup(), (), (f"No intervals: {error}.",))
     rows, notes = [], []
@@ -49,16 +50,14 @@ def bars_of(section: Section) -> Bars:
             notes.append(f"{found.label} has no test predictions.")
             continue
         intervals = {}
-        for metric in METRICS:
+        for name, metric in drawn_metrics().items():
             try:
-                intervals[metric] = _interval(drawn, metric, runs)
+                intervals[name] = _interval(drawn, name, runs)
             except InvalidInputError:
-                notes.append(
-                    f"{METRIC_NAMES[metric]} of {found.label} is not defined: a class has no test cases, or too few."
-                )
+                notes.append(f"{metric.title} of {found.label} is not defined: a class has no test cases, or too few.")
         rows.append(_Row(found.label, found.row, found.control, intervals))
     notes.append(f"95 % intervals from {drawn.draws} draws of the test cases, seed {drawn.seed}; heads as trained.")
-    cells = [tuple(_cell(row.intervals.get(metric)) for metric in METRICS) for row in rows]
+    cells = [tuple(_cell(row.intervals.get(metric)) for metric in drawn_metrics()) for row in rows]
     labels = [row.label for row in rows]
     return Bars(_draw(section, rows), tuple(zip(labels, cells, strict=True)), tuple(dict.fromkeys(notes)))
 
@@ -73,23 +72,24 @@ def _cell(interval: Interval | None) -> str:
 
 def _draw(section: Section, rows: list[_Row]) -> Markup:
     with drawing(8.0, 0.75 + 0.3 * len(rows)) as figure:
-        panels = figure.subplots(1, len(METRICS), sharey=True)
-        for metric, panel in zip(METRICS, panels, strict=True):
+        metrics = drawn_metrics()
+        panels = figure.subplots(1, len(metrics), sharey=True)
+        for (name, metric), panel in zip(metrics.items(), panels, strict=True):
             for place, row in enumerate(rows):
-                if metric in row.intervals:
-                    _bar(panel, place, row, row.intervals[metric])
-            chance = {"balanced_accuracy": 1 / len(section.classes), "auroc": 0.5}.get(metric)
-            if chance is not None:
-                panel.axvline(chance, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-            panel.set_title(METRIC_NAMES[metric], loc="left")
+                if name in row.intervals:
+                    _bar(panel, place, row, row.intervals[name])
+            if metric.chance is not None:
+                panel.axvline(metric.chance(len(section.classes)), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+            panel.set_title(metric.title, loc="left")
             panel.set_xlim(0, 1)
             panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
             panel.set_ylim(len(rows) - 0.4, -0.6)
             panel.set_yticks(range(len(rows)), [row.label for row in rows])
             panel.tick_params(axis="y", length=0)
             panel.grid(axis="x")
-        told = "; ".join(f"{row.label} {_cell(row.intervals.get(METRICS[0]))}" for row in rows)
-        return inline_svg(figure, f"{section.name}-bars", f"Bars: {METRIC_NAMES[METRICS[0]]} of {told}")
+        first = next(iter(metrics.values()))
+        told = "; ".join(f"{row.label} {_cell(row.intervals.get(first.name))}" for row in rows)
+        return inline_svg(figure, f"{section.name}-bars", f"Bars: {first.title} of {told}")
 
 
 def _bar(panel: Any, place: int, row: _Row, interval: Interval) -> None:

@@ -14,7 +14,7 @@ from guidestore.embeddings.runs import Unit
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.report.sections import Fact, Section
-from guidestore.heads.guidance.controls import SHUFFLED
+from guidestore.heads.controls import SHUFFLED
 from guidestore.heads.input_rows import GUIDED_ROWS
 from guidestore.heads.registry import load_guidance
 

@@ -21,13 +21,14 @@ from guidestore.flows.report.guidance import GuidanceTable, guidance_table, reli
 from guidestore.flows.report.guided_codes import foretell, guided_pairs_of
 from guidestore.flows.report.provenance import Provenance, provenance_of
 from guidestore.flows.report.sections import Section, sections_of
-from guidestore.flows.report.tables import METRIC_NAMES, Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
+from guidestore.flows.report.tables import Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
 from guidestore.flows.results.effects import RowEffect, row_effects
 from guidestore.flows.results.predictions import load_predictions
 from guidestore.flows.results.runs import HOW_TO_GET_RUNS, load_runs, newest_runs
 from guidestore.flows.results.selection import RunSelection
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
+from guidestore.heads.metrics import drawn_metrics
 
 TEMPLATES = Path(__file__).parent
 
@@ -152,7 +153,7 @@ def _render(*, parts: list[_Part], summary: list[SummaryRow], made: Provenance) 
         summary=summary,
         made=made,
         style=style,
-        metric_names=list(METRIC_NAMES.values()),
+        metric_names=[metric.title for metric in drawn_metrics().values()],
         row_colours={row: css_colour(colour) for row, colour in ROW_COLOURS.items()},
         n_bins=N_BINS,
         several_heads=len(parts) > len({part.section.target for part in parts}),

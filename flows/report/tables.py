@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from guidestore.flows.report.sections import Section
 from guidestore.flows.results.effects import RowEffect, spread
-from guidestore.flows.results.table import METRICS, TableRow, tabulate
+from guidestore.flows.results.table import TableRow, tabulate
 from guidestore.heads.input_rows import I
+from guidestore.heads.metrics import BALANCED_ACCURACY, drawn_metrics
 from guidestore.heads.significance import holm
 
 NOTHING = "–"
-METRIC_NAMES = {"balanced_accuracy": "balanced accuracy", "f1_micro": "micro F1", "auroc": "AUROC"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class SummaryRow:
 def input_table(section: Section) -> InputTable:
     """Mean ± sd over folds and seeds, as `guidestore evaluate` prints it."""
     rows = tabulate(list(map(dict, section.facts)), dict(section.values))
-    shown = tuple((row.label, tuple(mean_sd(row, name) for name in METRICS), row.n) for row in rows)
+    shown = tuple((row.label, tuple(mean_sd(row, name) for name in drawn_metrics()), row.n) for row in rows)
     return InputTable(shown, tuple(_notes(section)))
 
 
@@ -121,7 +121,7 @@ def summary_of(sections: Sequence[Section], effects: Mapping[int, Sequence[RowEf
     rows = []
     for section in sections:
         table = tabulate(list(map(dict, section.facts)), dict(section.values))
-        means = {row.row: row.mean["balanced_accuracy"] for row in table if not row.control}
+        means = {row.row: row.mean[BALANCED_ACCURACY.name] for row in table if not row.control}
         for effect in effects[section.number]:
             p = corrected.get(f"{section.number}/{effect.row}")
             inferior, guided = (_number(means.get(row, math.nan)) for row in (I, effect.row))

@@ -19,11 +19,9 @@ from guidestore.flows.results.effects import METRIC, effects_of, spread
 from guidestore.flows.results.predictions import load_predictions
 from guidestore.flows.results.runs import PLACE, load_runs, newest_runs, place_of
 from guidestore.heads.input_rows import GUIDED_PLUS_I
+from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import Interval, compare, draw_metrics, on_common_cases
 from guidestore.warehouse.indexer import build_index
-
-METRICS = ("balanced_accuracy", "f1_micro", "auroc")
-"""What is shown of both; the first decides."""
 
 TRIES = 20
 """How often a contest is decided anew because somebody else moved the alias: each time somebody did get on."""
@@ -199,7 +197,7 @@ def _compared(
     ids = [[run.run for run in side] for side in sides]
     rows, gains = [], []
     with threadpool_limits(1):
-        for metric in METRICS:
+        for metric in drawn_metrics():  # what is shown of both; the first decides
             try:
                 drawn = draw_metrics(runs, metrics=(metric,))
                 found = compare(drawn, metric, ids[1], ids[0])

@@ -13,7 +13,9 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.flows.results.predictions import Part, load_predictions
-from guidestore.heads.input_rows import ROWS_WITH_CONTROLS, S_PLUS_I, SELF_TRAINING, I
+from guidestore.heads.controls import SELF_TRAINING, SHUFFLED
+from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, I
+from guidestore.heads.metrics import BALANCED_ACCURACY
 from guidestore.heads.significance import (
     Comparison,
     GuidanceEffect,
@@ -25,7 +27,7 @@ from guidestore.heads.significance import (
     on_common_cases,
 )
 
-METRIC = "balanced_accuracy"
+METRIC = BALANCED_ACCURACY.name
 """In which verdicts are given where nothing else is asked."""
 
 Fact = Mapping[str, Any]
@@ -129,7 +131,7 @@ def _group(fact: Fact) -> tuple[str, ...]:
 
 
 def _guided(members: Iterable[Fact]) -> Iterable[tuple[str, str, str]]:
-    found = (f for f in members if f["row"] in ROWS_WITH_CONTROLS and not f["control"])
+    found = (f for f in members if INPUT_ROWS[f["row"]].controls and not f["control"])
     return ((f["row"], f["guidance"], f["decoder"]) for f in found)
 
 
@@ -146,7 +148,7 @@ def _effects(
     of_row = [f for f in members if (f["row"], f["guidance"], f["decoder"]) == row]
     parts = {
         "guided": [f["run"] for f in of_row if not f["control"]],
-        "shuffled": [f["run"] for f in of_row if f["control"] == "shuffled"],
+        "shuffled": [f["run"] for f in of_row if f["control"] == SHUFFLED],
         "self_training": [f["run"] for f in of_row if f["control"] == SELF_TRAINING],
         "inferior": _reference(I, decoder, members),
         "s_plus_i": _reference(S_PLUS_I, decoder, members),

@@ -12,18 +12,9 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.effects import RowEffect, effects_of
 from guidestore.flows.results.predictions import Part
 from guidestore.flows.results.runs import label_budget, load_runs, newest_runs
-
-METRICS = ("balanced_accuracy", "f1_micro", "auroc")
-"""Columns of the table: the paper's two, and AUROC (macro, one against the rest)."""
-
-CONTROL_LABEL = "{row}, shuffled pairs"
-CONTROLS = {
-    "shuffled": CONTROL_LABEL,
-    "self-training": "{row}, self-training",
-    "noise": "{row}, noise for G",
-    "repeated": "{row}, z_I for G",
-}
-"""Control -> how tables call a row of it, in their order."""
+from guidestore.heads.controls import CONTROLS
+from guidestore.heads.input_rows import INPUT_ROWS
+from guidestore.heads.metrics import drawn_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +32,7 @@ class TableRow:
 
     @property
     def label(self) -> str:
-        return CONTROLS[self.control].format(row=self.row) if self.control else self.row
+        return CONTROLS[self.control].title.format(row=self.row) if self.control else self.row
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +87,11 @@ def evaluate(root: Path | str, runs: Sequence[str], part: Part = "test", at: int
 
 def tabulate(facts: Sequence[dict], values: dict[tuple[str, str], float]) -> tuple[TableRow, ...]:
     """The table of run rows (schema ``runs``) and their metric values by (run, metric)."""
-    from guidestore.heads.input_rows import TABLE_ROWS
-
     modes = [mode for mode in ("as-published", "matched") if any(fact["mode"] == mode for fact in facts)]
     rows: list[TableRow] = []
     for target in dict.fromkeys(fact["target"] for fact in facts):
         for mode in modes:
-            for row in TABLE_ROWS:
+            for row in INPUT_ROWS:
                 for control in ("", *CONTROLS):
                     place = (target, mode, row, control)
                     chosen = [f for f in facts if (f["target"], f["mode"], f["row"], f["control"]) == place]
@@ -116,7 +105,7 @@ def _table_row(
     place: tuple[str, str, str, str], facts: Sequence[dict], values: dict[tuple[str, str], float]
 ) -> TableRow:
     mean, sd = {}, {}
-    for metric in METRICS:
+    for metric in drawn_metrics():
         found = [values[fact["run"], metric] for fact in facts if (fact["run"], metric) in values]
         mean[metric] = statistics.fmean(found) if found else math.nan
         sd[metric] = statistics.stdev(found) if len(found) > 1 else math.nan

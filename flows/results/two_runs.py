@@ -16,8 +16,6 @@ from guidestore.flows.results.predictions import load_predictions
 from guidestore.flows.results.runs import load_runs
 from guidestore.heads.significance import McNemar, compare, draw_metrics, mcnemar, on_common_cases
 
-METRICS = ("balanced_accuracy", "f1_micro", "auroc")
-
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
@@ -69,9 +67,9 @@ def compare_runs(
         )
     one, other = on_common_cases(given)
     with threadpool_limits(1):
-        drawn = draw_metrics([one, other], metrics=METRICS)
+        drawn = draw_metrics([one, other])
         rows = []
-        for metric in METRICS:
+        for metric in drawn.values:
             gain = compare(drawn, metric, [other.run], [one.run])
             values = {name: drawn.interval(run.run, metric).value for name, run in (("a", one), ("b", other))}
             interval = {"gain": gain.gain.value, "low": gain.gain.low, "high": gain.gain.high}

@@ -17,8 +17,9 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 
 from guidestore.flows.paper.figures import draw
 from guidestore.flows.paper.table import PaperTable
-from guidestore.flows.results.effects import RowEffect, spread
-from guidestore.flows.results.table import METRICS, Evaluation, TableRow
+from guidestore.flows.results.effects import METRIC, RowEffect, spread
+from guidestore.flows.results.table import Evaluation, TableRow
+from guidestore.heads.metrics import drawn_metrics
 
 MOST_ROWS = 500
 """A page shows no more; SQL gives all."""
@@ -76,7 +77,7 @@ def result_rows(evaluation: Evaluation) -> list[dict[str, str]]:
 
 def result_row(row: TableRow, found: RowEffect | None, label: str) -> dict[str, str]:
     """One row of that table."""
-    scores = {name: _mean_sd(row.mean[metric], row.sd[metric]) for name, metric in zip(_SHORT, METRICS, strict=True)}
+    scores = {metric.short: _mean_sd(row.mean[name], row.sd[name]) for name, metric in drawn_metrics().items()}
     effect = found.effect if found else None
     return {
         "input": label,
@@ -89,16 +90,13 @@ def result_row(row: TableRow, found: RowEffect | None, label: str) -> dict[str, 
     }
 
 
-_SHORT = ("BA", "micro F1", "AUROC")
-
-
 def bars(evaluation: Evaluation, title: str) -> Any:
     """A matplotlib figure: balanced accuracy of each row, mean ± sd over folds and seeds."""
     from matplotlib.figure import Figure
 
     from guidestore.flows.report.figures import CONTROL_COLOUR, ROW_COLOURS
 
-    metric = METRICS[0]
+    metric = METRIC
     figure = Figure(figsize=(7.0, 0.9 + 0.38 * len(evaluation.rows)), layout="constrained")
     panel = figure.subplots()
     for place, row in enumerate(evaluation.rows):

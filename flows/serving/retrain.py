@@ -29,7 +29,7 @@ from guidestore.flows.serving.forms import Device, Form, one_of, opened_store, s
 from guidestore.flows.work.reporting import Progress
 from guidestore.flows.work.settings import Fold, validated
 from guidestore.heads.input_rows import GUIDED_PLUS_I
-from guidestore.heads.registry import DECODER_PRESETS, DECODERS, GUIDANCE, GUIDANCE_PRESETS
+from guidestore.heads.registry import decoder_names, guidance_names
 
 
 class RetrainForm(Form):
@@ -41,8 +41,8 @@ class RetrainForm(Form):
     split: str = same_as(GuideSettings, "split")
     inferior: str = same_as(GuideSettings, "inferior")
     superior: str = same_as(GuideSettings, "superior")
-    guidance: str = one_of((*GUIDANCE, *GUIDANCE_PRESETS), "G: a guidance model or preset.", default="ridge")
-    decoder: str = one_of((*DECODERS, *DECODER_PRESETS), "D_c: a decoder or preset.", default="logistic")
+    guidance: str = one_of(guidance_names(), "G: a guidance model or preset.", default="ridge")
+    decoder: str = one_of(decoder_names(), "D_c: a decoder or preset.", default="logistic")
     seeds: tuple[int, ...] = same_as(GuideSettings, "seeds", min_length=1)
     folds: tuple[Fold, ...] = Field(default=(), description="Folds to train on; empty: all folds of the split.")
     permutations: int = same_as(GuideSettings, "permutations")

@@ -16,7 +16,8 @@ from guidestore.flows.results.predictions import Part, load_predictions
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import Ranked, look_at_test, rank_sweep, related_runs, sweep_runs
 from guidestore.flows.work.reporting import Progress, no_progress
-from guidestore.heads.input_rows import SELF_TRAINING, I
+from guidestore.heads.controls import SELF_TRAINING
+from guidestore.heads.input_rows import I
 from guidestore.heads.significance import Interval, draw_metrics, interval_of, on_common_cases
 
 _LINES = {

@@ -153,8 +153,7 @@ class _Grid:
 
     def _check_names(self) -> None:
         from guidestore.heads.input_rows import BASELINE_ROWS
-        from guidestore.heads.registry import build_decoder, build_fusion, build_guidance
-        from guidestore.heads.transfer.students.protocol import build_student
+        from guidestore.heads.registry import build_decoder, build_fusion, build_guidance, build_student
 
         for target, choice in itertools.product(self.targets, self.decoders):
             build_decoder(choice.name, target=target, **choice.params)
@@ -228,8 +227,8 @@ class _Grid:
 
     def _baselines(self, paired: PairedCodes, seed: int) -> Iterator[Any]:
         """KD(I) and GD(I) per decoder, which must be an mlp; E(I) per decoder and guidance."""
-        from guidestore.heads.baselines.ensemble import ENSEMBLE
         from guidestore.heads.baselines.student import check_student
+        from guidestore.heads.input_rows import ENSEMBLE
         from guidestore.heads.registry import build_decoder
 
         wanted = [row for row in self.sweep.baselines if row != ENSEMBLE]
@@ -276,20 +275,18 @@ def _student(choice: Choice) -> tuple[Choice, Choice | None]:
 
 def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:
     """(guidance or decoder, which, what makes it distinct) of the fits that a job needs; label transfer apart."""
-    from guidestore.heads.baselines.ensemble import ENSEMBLE
-    from guidestore.heads.input_rows import GUIDED_ROWS
-    from guidestore.heads.row_training import RowsJob
+    from guidestore.heads.input_rows import INPUT_ROWS
+    from guidestore.heads.rows.job import RowsJob
 
     asked, paired = job.asked, job.asked.paired
     if not isinstance(asked, RowsJob):
         return
     codes = (paired.fold, str(paired.inferior_key), str(paired.superior_key), asked.seed)
-    for (row, _, permutation), run in job.ids.items():
-        if row in (*GUIDED_ROWS, ENSEMBLE):
-            yield "guidance", asked.guidance, ("guidance", codes, asked.guidance, permutation)
-        if row in ("S", "I", "G(I)", ENSEMBLE) and asked.mode == "as-published":
-            continue  # read by D_I or D_S
-        if row not in ("G(I)", ENSEMBLE):
+    for arm, run in job.ids.items():
+        row = INPUT_ROWS[arm.row]
+        if row.has_g:
+            yield "guidance", asked.guidance, ("guidance", codes, asked.guidance, arm.permutation)
+        if row.trains_decoder(asked.mode):
             yield "decoder", asked.decoder, run
 
 

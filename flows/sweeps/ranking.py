@@ -18,7 +18,9 @@ from guidestore.flows.results.runs import load_runs
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.reporting import Progress, no_progress
+from guidestore.heads.checks import check_choice
 from guidestore.heads.input_rows import S_PLUS_I, I
+from guidestore.heads.metrics import drawn_metrics
 from guidestore.warehouse.indexer import build_index
 
 
@@ -77,8 +79,9 @@ def rank_sweep(
     """The guided heads of the sweep that are there, best on val first. The first `chosen`, with row I, S+I and the
     controls that they are compared with, are scored on test, and that look is counted.
 
-    Raises GuidestoreError, and InvalidInputError where none is there.
+    Raises GuidestoreError, and InvalidInputError where none is there or the metric is unknown.
     """
+    check_choice(metric, "metric", tuple(drawn_metrics()))
     store = EmbeddingStore.open(root)
     found = sweep_runs(store, sweep)
     ranked = ranked_on_val(store.snapshot(), found, metric)

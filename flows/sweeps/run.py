@@ -23,7 +23,7 @@ from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import check_device, one_thread
 
 if TYPE_CHECKING:  # torch loads with it
-    from guidestore.heads.input_rows import TrainedHead
+    from guidestore.heads.trained import TrainedHead
 
 type Batch = list[HeadJob]
 type Commit = Callable[[Batch, list[list[TrainedHead]]], None]

@@ -14,18 +14,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from guidestore.heads.baselines.outcome import diverged_head, outcome
 from guidestore.heads.baselines.student import Lesson, check_student, teach
 from guidestore.heads.checks import check_number
+from guidestore.heads.controls import SHUFFLED, shuffle_pairs
+from guidestore.heads.decoders.mlp import Mlp
 from guidestore.heads.errors import DivergedError
-from guidestore.heads.guidance.controls import SHUFFLED, shuffle_pairs
-from guidestore.heads.input_rows import BASELINE_ROWS, S, TrainedHead
+from guidestore.heads.input_rows import KD, Arm, S
 from guidestore.heads.networks import softmax
 from guidestore.heads.protocol import FrozenDecoder
 from guidestore.heads.registry import build_decoder, load_decoder
-from guidestore.heads.row_training import RowsJob, train_rows
-
-KD, GD, _ = BASELINE_ROWS
+from guidestore.heads.rows.job import RowsJob
+from guidestore.heads.rows.train import train_rows
+from guidestore.heads.trained import TrainedHead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +48,11 @@ def distil(
     """Per job: each of the `rows` (KD, GD), then each permutation of the control whose teacher saw shuffled pairs.
 
     The teacher is the decoder of row S (matched) or the stored D_S (as-published); the student an mlp as the job's
-    decoder says. Of the job's places nothing is read.
+    decoder says. Of the job's arms nothing is read.
     """
     for job in jobs:
         check_student(build_decoder(job.decoder.name, target=job.paired.target, **job.decoder.params))
-    teachers = [heads[0] for heads in train_rows([replace(job, places=((S, "", -1),)) for job in jobs], device=device)]
+    teachers = [heads[0] for heads in train_rows([replace(job, arms=(Arm(S),)) for job in jobs], device=device)]
     plan = [(row, permutation) for permutation in range(-1, permutations) for row in rows]
     lessons = [
         _lesson(job, row, permutation, load_decoder(*teacher.components["decoder"]), settings)
@@ -65,28 +65,27 @@ def distil(
     for job, teacher in zip(jobs, teachers, strict=True):
         heads: list[TrainedHead] = []
         for row, permutation in plan:
-            common = {
-                "row": row,
-                "guidance": "",
-                "decoder": str(job.decoder),
-                "control": SHUFFLED if permutation >= 0 else "",
-                "permutation": permutation,
-                "n_pairs": len(job.paired.rows("train", job.paired.is_pair)),
-            }
+            head = TrainedHead(
+                *(row, job.mode, "", str(job.decoder), SHUFFLED if permutation >= 0 else "", permutation, job.seed),
+                n_pairs=len(job.paired.rows("train", job.paired.is_pair)),
+            )
             if teacher.status == "diverged":
-                heads.append(diverged_head(job, teacher.message, **common))
+                heads.append(head.diverged(teacher.message))
                 continue
             lesson, student = next(taught)
-            common["n_train"] = len(lesson.labels)
-            if isinstance(student, DivergedError):
-                heads.append(diverged_head(job, student, **common))
-                continue
-            decoder, found = student
-            facts = {f"decoder_{name}": value for name, value in found.items()}
-            components = {"decoder": (decoder.config, decoder.tensors())}
-            heads.append(outcome(job, facts, components, decoder.predict_proba, **common))
+            head = replace(head, n_train=len(lesson.labels))
+            heads.append(head.diverged(student) if isinstance(student, DivergedError) else _taught(head, job, *student))
         results.append(heads)
     return results
+
+
+def _taught(head: TrainedHead, job: RowsJob, decoder: Mlp, facts: dict[str, float]) -> TrainedHead:
+    z_inferior_nd = job.paired.inferior_nd
+    return replace(
+        head,
+        components={"decoder": (decoder.config, decoder.tensors())},
+        facts={f"decoder_{name}": value for name, value in facts.items()},
+    ).predicting(job.paired, job.paired.has_inferior, lambda rows_n: decoder.predict_proba(z_inferior_nd[rows_n]))
 
 
 def _lesson(job: RowsJob, row: str, permutation: int, teacher: FrozenDecoder, settings: DistillationSettings) -> Lesson:

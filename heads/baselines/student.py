@@ -9,7 +9,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_fit, check_seed
-from guidestore.heads.decoders.class_weights import weights_as_given_k
+from guidestore.heads.decoders.common.class_weights import weights_as_given_k
 from guidestore.heads.decoders.mlp import Mlp
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.networks import diverged, layers_to_tensors

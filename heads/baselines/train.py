@@ -1,38 +1,35 @@
-"""Trains baselines and predicts with them, in the shape of heads.input_rows."""
+"""Trains baselines, in the shape of heads.rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-
-from guidestore.embeddings.errors import InvalidInputError, unknown_name
-from guidestore.heads.baselines.distillation import GD, KD, DistillationSettings, distil
-from guidestore.heads.baselines.ensemble import ENSEMBLE, ensemble, predict_ensemble
-from guidestore.heads.checks import check_codes, check_number
-from guidestore.heads.input_rows import Component, I, TrainedHead, predict_row
-from guidestore.heads.row_training import RowsJob
-
-BASELINES = (KD, GD, ENSEMBLE)
+from guidestore.embeddings.errors import unknown_name
+from guidestore.heads.baselines.distillation import DistillationSettings, distil
+from guidestore.heads.baselines.ensemble import ensemble
+from guidestore.heads.checks import check_number
+from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, GD, KD
+from guidestore.heads.rows.job import RowsJob
+from guidestore.heads.trained import TrainedHead
 
 
 def train_baselines(
     jobs: Sequence[RowsJob],
     *,
-    baselines: Sequence[str] = BASELINES,
+    baselines: Sequence[str] = BASELINE_ROWS,
     permutations: int = 0,
     settings: DistillationSettings | None = None,
     device: str = "cpu",
 ) -> list[list[TrainedHead]]:
-    """Per job: the `baselines` in the order of BASELINES, then each permutation of their shuffled-pairs controls.
+    """Per job: the `baselines` in the order of BASELINE_ROWS, then each permutation of their shuffled-pairs controls.
 
-    KD(I) and GD(I) read the job's decoder, which must be an mlp; E(I) its guidance too. The job's places are not read.
-    Train, val and test as in heads.input_rows.train_rows. Raises InvalidInputError.
+    KD(I) and GD(I) read the job's decoder, which must be an mlp; E(I) its guidance too. The job's arms are not read.
+    Train, val and test as in heads.rows.train.train_rows. Raises InvalidInputError.
     """
     check_number(permutations, "permutations", 0, integer=True)
     for name in baselines:
-        if name not in BASELINES:
-            raise unknown_name("baseline", name, BASELINES)
+        if name not in BASELINE_ROWS:
+            raise unknown_name("baseline", name, BASELINE_ROWS)
     results: list[list[TrainedHead]] = [[] for _ in jobs]
     taught = [row for row in (KD, GD) if row in baselines]
     if taught:
@@ -43,18 +40,3 @@ def train_baselines(
         averaged = ensemble(jobs, permutations=permutations, device=device)
         results = [own + more for own, more in zip(results, averaged, strict=True)]
     return [sorted(own, key=lambda head: head.permutation) for own in results]
-
-
-def predict_baseline(row: str, components: Mapping[str, Component], z_inferior_nd: np.ndarray) -> np.ndarray:
-    """(n, d_I) z_I -> (n, k) float64 probabilities of a trained baseline, from its components.
-
-    Raises InvalidInputError.
-    """
-    if row not in BASELINES:
-        raise unknown_name("baseline", row, BASELINES)
-    needed = ("decoder", "guidance", "superior_decoder") if row == ENSEMBLE else ("decoder",)
-    for name in needed:
-        if name not in components:
-            raise InvalidInputError(f"baseline {row} lacks its {name}; pass all components of the trained head")
-    z_inferior_nd = check_codes(z_inferior_nd, f"baseline {row}: z_I")
-    return predict_ensemble(components, z_inferior_nd) if row == ENSEMBLE else predict_row(I, components, z_inferior_nd)

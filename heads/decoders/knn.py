@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from guidestore.heads.checks import (
-    check_codes,
-    check_fit,
-    check_numbers,
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-    take_tensor,
-)
-from guidestore.heads.guidance.nearest import Nearest
+from guidestore.heads.checks import check_numbers, take_tensor
+from guidestore.heads.decoders.common.fitted import FittedDecoder
 from guidestore.heads.metrics import balanced_log_loss
+from guidestore.heads.model import Tensors
+from guidestore.heads.nearest import Nearest
+from guidestore.heads.onnx_graph.graph import Value, nearest, standardised
+from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.scaling import Standardiser
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _State:
+    scale: Standardiser
+    train_nd: np.ndarray
+    """(n, d) standardised."""
+    votes_nk: np.ndarray
+    k: int
+    nearest: Nearest
+    """Of the train rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,7 @@ class KnnSettings:
         check_numbers(self.ks, "knn: ks", 1, integer=True)
 
 
-class Knn:
+class Knn(FittedDecoder[_State]):
     """Votes of the nearest train rows (Euclidean, exact; faiss where it is there), on codes standardised on train.
     Contract: heads.protocol.Decoder.
 
@@ -45,69 +50,44 @@ class Knn:
     """
 
     name: ClassVar[str] = "knn"
+    keeps_train_codes: ClassVar[bool] = True
     Settings = KnnSettings
+    settings: KnnSettings
 
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(KnnSettings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Standardiser, np.ndarray, np.ndarray, int] | None = None
-        """Scale, standardised train rows (n, d), their votes (n, n_classes), k."""
-        self._nearest: Nearest | None = None
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
-
-    def fit(
-        self,
-        x_nd: np.ndarray,
-        labels: np.ndarray,
-        x_val_nd: np.ndarray,
-        labels_val: np.ndarray,
-        *,
-        n_classes: int,
-        seed: int,
-    ) -> Self:
-        self._fitted, self._nearest, self.facts = None, None, {}
-        check_seed(seed)
-        x_nd, labels, x_val_nd, labels_val = check_fit(x_nd, labels, x_val_nd, labels_val, n_classes, self.name)
-        scale = Standardiser.fit(x_nd)
-        train_nd = scale.apply(x_nd)
+    def candidates(self, problem: DecoderProblem) -> Iterator[tuple[_State, dict[str, float]]]:
+        labels, n_classes = problem.labels, problem.n_classes
+        scale = Standardiser.fit(problem.x_nd)
+        train_nd = scale.apply(problem.x_nd)
         # Weights of mean 1, so that a vote beforehand is one of them whatever the number of cases.
         votes_nk = np.eye(n_classes)[labels] * (len(labels) / (n_classes * np.bincount(labels, minlength=n_classes)))
-        self._nearest = Nearest(train_nd)
+        nearest = Nearest(train_nd)
         ks = sorted({min(k, len(train_nd)) for k in self.settings.ks})
-        neighbours = self._nearest.search(scale.apply(x_val_nd), ks[-1])
+        neighbours = nearest.search(scale.apply(problem.x_val_nd), ks[-1])
         for k in ks:
-            loss = balanced_log_loss(labels_val, _shares(votes_nk[neighbours[:, :k]]))
-            if self._fitted is None or loss < self.facts["val_loss"]:
-                self._fitted = (scale, train_nd, votes_nk, k)
-                self.facts = {"k": float(k), "val_loss": loss}
-        return self
+            loss = balanced_log_loss(problem.labels_val, _shares(votes_nk[neighbours[:, :k]]))
+            yield _State(scale, train_nd, votes_nk, k, nearest), {"k": float(k), "val_loss": loss}
 
-    def predict_proba(self, x_nd: np.ndarray) -> np.ndarray:
-        if self._fitted is None or self._nearest is None:
-            raise not_fitted(self.name)
-        scale, train_nd, votes_nk, k = self._fitted
-        x_nd = check_codes(x_nd, f"{self.name}: codes", code_dim=train_nd.shape[1])
-        return _shares(votes_nk[self._nearest.search(scale.apply(x_nd), k)])
+    def probabilities(self, fitted: _State, x_nd: np.ndarray) -> np.ndarray:
+        return _shares(fitted.votes_nk[fitted.nearest.search(fitted.scale.apply(x_nd), fitted.k)])
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale, train_nd, votes_nk, k = self._fitted
-        return scale.tensors("input") | {"train": train_nd, "votes": votes_nk, "k": np.array([float(k)])}
+    def code_dim(self, fitted: _State) -> int:
+        return fitted.train_nd.shape[1]
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(KnnSettings, config, cls.name)
-        train_nd = take_tensor(tensors, "train", (None, None), cls.name)
-        votes_nk = take_tensor(tensors, "votes", (len(train_nd), None), cls.name)
-        scale = Standardiser.from_tensors(tensors, "input", train_nd.shape[1], cls.name)
-        k = int(take_tensor(tensors, "k", (1,), cls.name)[0])
-        model._fitted, model._nearest = (scale, train_nd, votes_nk, k), Nearest(train_nd)
-        return model
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        kept = {"train": fitted.train_nd, "votes": fitted.votes_nk, "k": np.array([float(fitted.k)])}
+        return fitted.scale.tensors("input") | kept
+
+    def unpack(self, tensors: Tensors) -> _State:
+        train_nd = take_tensor(tensors, "train", (None, None), self.name)
+        votes_nk = take_tensor(tensors, "votes", (len(train_nd), None), self.name)
+        scale = Standardiser.from_tensors(tensors, "input", train_nd.shape[1], self.name)
+        k = int(take_tensor(tensors, "k", (1,), self.name)[0])
+        return _State(scale, train_nd, votes_nk, k, Nearest(train_nd))
+
+    def onnx(self, x: Value) -> Value:
+        tensors = self.tensors()
+        rows = nearest(standardised(x, tensors, "input"), tensors["train"], int(tensors["k"][0]))
+        return (x.graph.constant(tensors["votes"]).rows_at(rows).sum(1) + 1.0).share()
 
 
 def _shares(votes_nmk: np.ndarray) -> np.ndarray:

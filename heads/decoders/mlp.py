@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 import numpy as np
 
-from guidestore.heads.checks import (
-    check_codes,
-    check_fit,
-    check_flag,
-    check_number,
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-)
-from guidestore.heads.decoders.class_weights import ClassWeights, check_class_weights, weights_as_given_k
+from guidestore.heads.checks import check_codes, check_fit, check_flag, check_number, check_seed
+from guidestore.heads.decoders.common.class_weights import ClassWeights, check_class_weights, weights_as_given_k
 from guidestore.heads.errors import DivergedError
+from guidestore.heads.model import Model, Tensors, fitted_alone
 from guidestore.heads.networks import (
     Layers,
     check_finite_predictions,
@@ -30,6 +21,9 @@ from guidestore.heads.networks import (
     run_layers,
     softmax,
 )
+from guidestore.heads.onnx_graph.graph import Value, layered, standardised
+from guidestore.heads.presets import derm7pt, radpath
+from guidestore.heads.presets.preset import Preset
 from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.scaling import Standardiser
 
@@ -37,13 +31,14 @@ if TYPE_CHECKING:
     from guidestore.heads.training.head import Head
 
 
+type _State = tuple[Standardiser, Layers]
 type _Standardised = dict[tuple[int, int, bool], tuple[Standardiser, np.ndarray, np.ndarray]]
 """(object of the train codes, of the val codes, whether standardised) -> the scaling, train and val codes after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlpSettings:
-    """Hyper-parameters of `Mlp`; the presets of heads.registry hold the paper's."""
+    """Hyper-parameters of `Mlp`; heads.presets holds the paper's."""
 
     hidden_units: int = 50
     """Width of the one hidden layer (released code: 1536-50-3); 0 for none, which is a linear decoder."""
@@ -53,7 +48,7 @@ class MlpSettings:
     """Codes to zero mean and unit variance on train. The paper feeds raw codes, so that lr means another thing per
     encoder."""
     class_weights: ClassWeights = "balanced"
-    """Of the cross-entropy; see heads.decoders.class_weights."""
+    """Of the cross-entropy; see heads.decoders.common.class_weights."""
     weighted_sampler: bool = False
     """Draw each epoch's n rows with replacement, each class equally often. Off by default: `balanced` does the same
     once, both together favour rare classes twice."""
@@ -91,7 +86,7 @@ class MlpSettings:
         return (self.hidden_units,) if self.hidden_units else ()
 
 
-class Mlp:
+class Mlp(Model[_State]):
     """D_c of the paper (eq. 5; supplementary table of hyper-parameters). Contract: heads.protocol.BatchDecoder.
 
     The val loss is the same weighted cross-entropy, over all val rows at once, without dropout.
@@ -99,15 +94,7 @@ class Mlp:
 
     name: ClassVar[str] = "mlp"
     Settings = MlpSettings
-
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(MlpSettings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Standardiser, Layers] | None = None
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
+    settings: MlpSettings
 
     def fit(
         self,
@@ -119,11 +106,7 @@ class Mlp:
         n_classes: int,
         seed: int,
     ) -> Self:
-        problem = DecoderProblem(self, x_nd, labels, x_val_nd, labels_val, n_classes, seed)
-        fitted = self.fit_many([problem])[0]
-        if isinstance(fitted, DivergedError):
-            raise fitted
-        return self
+        return fitted_alone(self.fit_many([DecoderProblem(self, x_nd, labels, x_val_nd, labels_val, n_classes, seed)]))
 
     @classmethod
     def fit_many(cls, problems: Sequence[DecoderProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
@@ -150,7 +133,7 @@ class Mlp:
         """What to train. `standardised` holds the codes of earlier problems, so that those that share go on sharing."""
         from guidestore.heads.training.head import Classes, Head
 
-        self._fitted, self.facts = None, {}
+        self.forget()
         use, k = self.settings, problem.n_classes
         x_nd, labels, x_val_nd, labels_val = check_fit(
             problem.x_nd, problem.labels, problem.x_val_nd, problem.labels_val, k, self.name
@@ -183,25 +166,30 @@ class Mlp:
         )
 
     def predict_proba(self, x_nd: np.ndarray) -> np.ndarray:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale, layers = self._fitted
+        scale, layers = self.fitted
         x_nd = check_codes(x_nd, f"{self.name}: codes", code_dim=len(scale.mean))
         logits_nk = run_layers(layers, scale.apply(x_nd))
         if self.settings.relu_dropout_on_logits:
             logits_nk = np.maximum(logits_nk, 0.0)
         return softmax(check_finite_predictions(logits_nk, self.name))
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale, layers = self._fitted
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        scale, layers = fitted
         return scale.tensors("input") | layers_to_tensors(layers)
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(MlpSettings, config, cls.name)
-        layers = layers_from_tensors(tensors, model.settings.hidden, cls.name)
-        model._fitted = (Standardiser.from_tensors(tensors, "input", layers[0][0].shape[1], cls.name), layers)
-        return model
+    def unpack(self, tensors: Tensors) -> _State:
+        layers = layers_from_tensors(tensors, self.settings.hidden, self.name)
+        return Standardiser.from_tensors(tensors, "input", layers[0][0].shape[1], self.name), layers
+
+    def layers(self) -> Layers:
+        """Without the ReLU that the released code puts on its logits."""
+        scale, layers = self.fitted
+        return scale.into_layers(layers)
+
+    def onnx(self, x: Value) -> Value:
+        logits = layered(standardised(x, self.tensors(), "input"), self.tensors())
+        return (logits.relu() if self.settings.relu_dropout_on_logits else logits).softmax()
+
+
+PRESETS: dict[str, Preset] = radpath.DECODERS | derm7pt.DECODERS
+"""D_c as published, and as released."""

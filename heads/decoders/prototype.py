@@ -3,26 +3,23 @@ learnt embedding)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from guidestore.heads.checks import (
-    check_codes,
-    check_fit,
-    check_numbers,
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-    take_tensor,
-)
+from guidestore.heads.checks import check_numbers, take_tensor
+from guidestore.heads.decoders.common.fitted import FittedDecoder
 from guidestore.heads.metrics import balanced_log_loss
+from guidestore.heads.model import Tensors
 from guidestore.heads.networks import check_finite_predictions, softmax
+from guidestore.heads.onnx_graph.graph import Value, standardised
+from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.scaling import Standardiser
+
+type _State = tuple[Standardiser, np.ndarray, np.ndarray]
+"""Scale, means (k, d), temperature (1,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +33,7 @@ class PrototypeSettings:
         check_numbers(self.temperatures, "prototype: temperatures", 0, open_low=True)
 
 
-class Prototype:
+class Prototype(FittedDecoder[_State]):
     """Softmax over minus the squared distance to each class's mean, on codes standardised on train. Contract:
     heads.protocol.Decoder.
 
@@ -46,63 +43,38 @@ class Prototype:
 
     name: ClassVar[str] = "prototype"
     Settings = PrototypeSettings
+    settings: PrototypeSettings
 
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(PrototypeSettings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Standardiser, np.ndarray, np.ndarray] | None = None
-        """Scale, means (k, d) and temperature (1,)."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
-
-    def fit(
-        self,
-        x_nd: np.ndarray,
-        labels: np.ndarray,
-        x_val_nd: np.ndarray,
-        labels_val: np.ndarray,
-        *,
-        n_classes: int,
-        seed: int,
-    ) -> Self:
-        self._fitted, self.facts = None, {}
-        check_seed(seed)
-        x_nd, labels, x_val_nd, labels_val = check_fit(x_nd, labels, x_val_nd, labels_val, n_classes, self.name)
-        scale = Standardiser.fit(x_nd)
-        scaled_nd = scale.apply(x_nd)
-        means_kd = np.stack([scaled_nd[labels == c].mean(axis=0) for c in range(n_classes)])
-        distances_nk = _distances(scale.apply(x_val_nd), means_kd)
+    def candidates(self, problem: DecoderProblem) -> Iterator[tuple[_State, dict[str, float]]]:
+        scale = Standardiser.fit(problem.x_nd)
+        scaled_nd = scale.apply(problem.x_nd)
+        means_kd = np.stack([scaled_nd[problem.labels == c].mean(axis=0) for c in range(problem.n_classes)])
+        distances_nk = _distances(scale.apply(problem.x_val_nd), means_kd)
         for temperature in sorted(self.settings.temperatures):
-            loss = balanced_log_loss(labels_val, softmax(-distances_nk / temperature))
-            if self._fitted is None or loss < self.facts["val_loss"]:
-                self._fitted = (scale, means_kd, np.array([temperature]))
-                self.facts = {"temperature": temperature, "val_loss": loss}
-        return self
+            loss = balanced_log_loss(problem.labels_val, softmax(-distances_nk / temperature))
+            yield (scale, means_kd, np.array([temperature])), {"temperature": temperature, "val_loss": loss}
 
-    def predict_proba(self, x_nd: np.ndarray) -> np.ndarray:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale, means_kd, temperature = self._fitted
-        x_nd = check_codes(x_nd, f"{self.name}: codes", code_dim=means_kd.shape[1])
+    def probabilities(self, fitted: _State, x_nd: np.ndarray) -> np.ndarray:
+        scale, means_kd, temperature = fitted
         logits_nk = -_distances(scale.apply(x_nd), means_kd) / temperature
         return softmax(check_finite_predictions(logits_nk, self.name))
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale, means_kd, temperature = self._fitted
+    def code_dim(self, fitted: _State) -> int:
+        return fitted[1].shape[1]
+
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        scale, means_kd, temperature = fitted
         return scale.tensors("input") | {"means": means_kd, "temperature": temperature}
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(PrototypeSettings, config, cls.name)
-        means_kd = take_tensor(tensors, "means", (None, None), cls.name)
-        scale = Standardiser.from_tensors(tensors, "input", means_kd.shape[1], cls.name)
-        model._fitted = (scale, means_kd, take_tensor(tensors, "temperature", (1,), cls.name))
-        return model
+    def unpack(self, tensors: Tensors) -> _State:
+        means_kd = take_tensor(tensors, "means", (None, None), self.name)
+        scale = Standardiser.from_tensors(tensors, "input", means_kd.shape[1], self.name)
+        return scale, means_kd, take_tensor(tensors, "temperature", (1,), self.name)
+
+    def onnx(self, x: Value) -> Value:
+        tensors = self.tensors()
+        apart = standardised(x, tensors, "input")[:, None, :] - tensors["means"]
+        return ((apart * apart).mean(2) / -tensors["temperature"]).softmax()
 
 
 def _distances(x_nd: np.ndarray, means_kd: np.ndarray) -> np.ndarray:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from guidestore.heads.checks import (
-    check_codes,
-    check_fit,
-    check_number,
-    check_numbers,
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-    take_tensor,
-)
-from guidestore.heads.decoders.class_weights import (
+from guidestore.heads.checks import check_number, check_numbers, take_tensor
+from guidestore.heads.decoders.common.class_weights import (
     ClassWeights,
     check_class_weights,
     class_weights_k,
     weighted_log_loss,
 )
+from guidestore.heads.decoders.common.fitted import FittedDecoder
 from guidestore.heads.forest import Forest, flatten, take_forest, walk
+from guidestore.heads.model import Tensors
+from guidestore.heads.onnx_graph.graph import Value
+from guidestore.heads.onnx_graph.trees import walked
+from guidestore.heads.protocol import DecoderProblem
+
+type _State = tuple[Forest, int]
+"""Trees and number of dimensions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +36,7 @@ class RandomForestSettings:
     """As in scikit-learn. They are stored whole: 100 trees on 400 cases of 3 classes take at most 1 MB."""
     class_weights: ClassWeights = "balanced"
     """How often a tree draws a case (before scikit-learn 1.9: how much a drawn one counts); see
-    heads.decoders.class_weights."""
+    heads.decoders.common.class_weights."""
 
     def __post_init__(self) -> None:
         check_numbers(self.min_leaves, "random_forest: min_leaves", 1, integer=True)
@@ -47,7 +44,7 @@ class RandomForestSettings:
         check_class_weights(self.class_weights, "random_forest")
 
 
-class RandomForest:
+class RandomForest(FittedDecoder[_State]):
     """Bagged classification trees, sqrt(d) columns tried at each split, on codes as they are. Contract:
     heads.protocol.Decoder.
 
@@ -58,66 +55,41 @@ class RandomForest:
 
     name: ClassVar[str] = "random_forest"
     Settings = RandomForestSettings
+    settings: RandomForestSettings
 
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(RandomForestSettings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Forest, int] | None = None
-        """Trees and number of dimensions."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
-
-    def fit(
-        self,
-        x_nd: np.ndarray,
-        labels: np.ndarray,
-        x_val_nd: np.ndarray,
-        labels_val: np.ndarray,
-        *,
-        n_classes: int,
-        seed: int,
-    ) -> Self:
+    def candidates(self, problem: DecoderProblem) -> Iterator[tuple[_State, dict[str, float]]]:
         from sklearn.ensemble import RandomForestClassifier
 
-        self._fitted, self.facts = None, {}
-        seed = check_seed(seed)
-        x_nd, labels, x_val_nd, labels_val = check_fit(x_nd, labels, x_val_nd, labels_val, n_classes, self.name)
+        x_nd, labels, n_classes = problem.x_nd, problem.labels, problem.n_classes
         weights_k = class_weights_k(self.settings.class_weights, labels, n_classes, self.name)
         for min_leaf in sorted(self.settings.min_leaves, reverse=True):
             model = RandomForestClassifier(
                 self.settings.trees,
                 min_samples_leaf=min_leaf,
-                random_state=np.random.RandomState(np.random.MT19937(seed)),
+                random_state=np.random.RandomState(np.random.MT19937(problem.seed)),
             )
             model.fit(x_nd, labels, sample_weight=weights_k[labels])
             forest = flatten([tree.tree_ for tree in model.estimators_])
-            val_loss = weighted_log_loss(labels_val, _probabilities(forest, x_val_nd), weights_k)
-            if self._fitted is None or val_loss < self.facts["val_loss"]:
-                self._fitted = (forest, x_nd.shape[1])
-                self.facts = {"min_leaf": float(min_leaf), "val_loss": val_loss}
-        return self
+            val_loss = weighted_log_loss(problem.labels_val, _probabilities(forest, problem.x_val_nd), weights_k)
+            yield (forest, x_nd.shape[1]), {"min_leaf": float(min_leaf), "val_loss": val_loss}
 
-    def predict_proba(self, x_nd: np.ndarray) -> np.ndarray:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        forest, n_dims = self._fitted
-        return _probabilities(forest, check_codes(x_nd, f"{self.name}: codes", code_dim=n_dims))
+    def probabilities(self, fitted: _State, x_nd: np.ndarray) -> np.ndarray:
+        return _probabilities(fitted[0], x_nd)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        forest, n_dims = self._fitted
+    def code_dim(self, fitted: _State) -> int:
+        return fitted[1]
+
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        forest, n_dims = fitted
         return forest | {"n_dims": np.array([float(n_dims)])}
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(RandomForestSettings, config, cls.name)
-        n_dims = int(take_tensor(tensors, "n_dims", (1,), cls.name)[0])
-        model._fitted = (take_forest(tensors, n_dims, cls.name), n_dims)
-        return model
+    def unpack(self, tensors: Tensors) -> _State:
+        n_dims = int(take_tensor(tensors, "n_dims", (1,), self.name)[0])
+        return take_forest(tensors, n_dims, self.name), n_dims
+
+    def onnx(self, x: Value) -> Value:
+        forest, _ = self.fitted
+        return (walked(x, forest) + 1.0 / forest["scores"].shape[1]).share()
 
 
 def _probabilities(forest: Forest, x_nd: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from guidestore.heads.fusion.learnt import Fused, LearntFusion, LearntSettings, Maths
+from guidestore.heads.fusion.common.learnt import LearntFusion, LearntSettings
+from guidestore.heads.fusion.common.maths import Fused, Maths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Gated(LearntFusion):
 
     name: ClassVar[str] = "gated"
     Settings = GatedSettings
+    settings: GatedSettings
 
     def maps(self, d_left: int, d_right: int) -> dict[str, tuple[int, int]]:
         width = self.settings.width

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from guidestore.heads.checks import check_number
-from guidestore.heads.fusion.learnt import Fused, LearntFusion, LearntSettings, Maths
+from guidestore.heads.fusion.common.learnt import LearntFusion, LearntSettings
+from guidestore.heads.fusion.common.maths import Fused, Maths
 
 MAX_WIDTH = 64
 """The fused code is (width + 1)^2 wide: 289 at 16, 4,225 at 64."""

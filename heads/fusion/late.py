@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
-from guidestore.heads.checks import (
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-    take_tensor,
-)
-from guidestore.heads.fusion.checks import check_blocks, check_fusion_fit
-from guidestore.heads.fusion.protocol import Blocks
+from guidestore.heads.checks import check_seed, take_tensor
+from guidestore.heads.fusion.common.checks import check_blocks, check_fusion_fit
+from guidestore.heads.fusion.common.protocol import Blocks
+from guidestore.heads.model import Model, Tensors
+from guidestore.heads.onnx_graph.graph import Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,21 +19,12 @@ class LateSettings:
     """There is nothing to choose."""
 
 
-class Late:
-    """The codes as they are, a view each. Contract: heads.fusion.protocol.Fusion. The seed is not used."""
+class Late(Model[tuple[int, int]]):
+    """The codes as they are, a view each. Contract: heads.fusion.common.protocol.Fusion. The seed is not used."""
 
     name: ClassVar[str] = "late"
     n_views: ClassVar[int] = 2
     Settings = LateSettings
-
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(LateSettings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._widths: tuple[int, int] | None = None
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
 
     def fit(
         self,
@@ -51,26 +36,21 @@ class Late:
         n_classes: int,
         seed: int,
     ) -> Self:
-        self._widths = None
+        self.forget()
         check_seed(seed)
         (left_nd, right_nd), *_ = check_fusion_fit(blocks, labels, blocks_val, labels_val, n_classes, self.name)
-        self._widths = (left_nd.shape[1], right_nd.shape[1])
+        self._fitted = (left_nd.shape[1], right_nd.shape[1])
         return self
 
     def views(self, blocks: Blocks) -> tuple[np.ndarray, ...]:
-        if self._widths is None:
-            raise not_fitted(self.name)
-        return check_blocks(blocks, self.name, widths=self._widths)
+        return check_blocks(blocks, self.name, widths=self.fitted)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._widths is None:
-            raise not_fitted(self.name)
-        return {"widths": np.array(self._widths, dtype=np.float64)}
+    def pack(self, fitted: tuple[int, int]) -> dict[str, np.ndarray]:
+        return {"widths": np.array(fitted, dtype=np.float64)}
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(LateSettings, config, cls.name)
-        left, right = take_tensor(tensors, "widths", (2,), cls.name)
-        model._widths = (int(left), int(right))
-        return model
+    def unpack(self, tensors: Tensors) -> tuple[int, int]:
+        left, right = take_tensor(tensors, "widths", (2,), self.name)
+        return int(left), int(right)
+
+    def onnx(self, left: Value, right: Value) -> tuple[Value, ...]:
+        return left, right

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from guidestore.heads.checks import check_number
+from guidestore.heads.fusion.common.learnt import LearntSettings
 from guidestore.heads.fusion.kronecker import Kronecker, KroneckerSettings
-from guidestore.heads.fusion.learnt import LearntSettings
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 
 import numpy as np
 
@@ -17,14 +17,11 @@ from guidestore.heads.checks import (
     check_numbers,
     check_pairs,
     check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
 )
 from guidestore.heads.errors import DivergedError
-from guidestore.heads.guidance.frozen_decoder import teacher_layers
-from guidestore.heads.guidance.loss_terms import LOGITS, loss_weights
+from guidestore.heads.guidance.common.frozen_decoder import teacher_layers
+from guidestore.heads.guidance.common.loss_terms import LOGITS, loss_weights
+from guidestore.heads.model import Model, Tensors, fitted_alone
 from guidestore.heads.networks import (
     Layers,
     check_finite_predictions,
@@ -33,6 +30,9 @@ from guidestore.heads.networks import (
     layers_to_tensors,
     run_layers,
 )
+from guidestore.heads.onnx_graph.graph import Value, layered, standardised, unstandardised
+from guidestore.heads.presets import derm7pt, radpath
+from guidestore.heads.presets.preset import Preset
 from guidestore.heads.protocol import FrozenDecoder, GuidanceProblem
 from guidestore.heads.scaling import Standardiser
 
@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from guidestore.heads.training.head import Head
 
 
+type _State = tuple[Standardiser, Layers, Standardiser]
 type _Standardised = dict[tuple[int, bool], tuple[Standardiser, np.ndarray]]
 """(object of the codes, whether standardised) -> the scaling, and the codes after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoencoderSettings:
-    """Hyper-parameters of `Autoencoder`; the presets of heads.registry hold the paper's."""
+    """Hyper-parameters of `Autoencoder`; heads.presets holds the paper's."""
 
     hidden: tuple[int, ...] = (512, 256, 256)
     """Widths between d_I and d_S (released code: 1024-512-256-256-512)."""
@@ -58,8 +59,8 @@ class AutoencoderSettings:
     output: Literal["linear", "relu"] = "linear"
     """`relu` fits non-negative z_S alone (the paper's both are); on signed codes it left 58 % of the variance."""
     loss: Mapping[str, float] = field(default_factory=lambda: {"mse": 1.0})
-    """Term -> weight; also given as "mse+cosine" (heads.guidance.loss_terms). The paper's is the mse. The cosine alone
-    leaves the length of G(z_I) open."""
+    """Term -> weight; also given as "mse+cosine" (heads.guidance.common.loss_terms). The paper's is the mse. The cosine
+    alone leaves the length of G(z_I) open."""
     learning_rate: float | None = None
     """None: min(0.05, 0.02 * sqrt(d_S)), for standardised codes. The loss is a mean over d_S, so narrow z_S make larger
     steps: at 0.05 four of nine fits with d_S of 1 or 2 diverged, at 0.02 none of nine; at 0.02 and d_S = 512 the
@@ -89,7 +90,7 @@ class AutoencoderSettings:
         check_number(self.batch_size, "autoencoder: batch_size", 1, integer=True)
 
 
-class Autoencoder:
+class Autoencoder(Model[_State]):
     """G of the paper (eq. 4; supplementary table of hyper-parameters).
 
     Contract: heads.protocol.BatchGuidanceModel, and with logits in its loss DecoderGuidedModel.
@@ -97,15 +98,7 @@ class Autoencoder:
 
     name: ClassVar[str] = "autoencoder"
     Settings: ClassVar[type[AutoencoderSettings]] = AutoencoderSettings
-
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(self.Settings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Standardiser, Layers, Standardiser] | None = None
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
+    settings: AutoencoderSettings
 
     @property
     def needs_decoder(self) -> bool:
@@ -119,10 +112,7 @@ class Autoencoder:
         seed: int,
         decoder: FrozenDecoder | None = None,
     ) -> Self:
-        fitted = self.fit_many([GuidanceProblem(self, z_inferior_nd, z_superior_nd, seed, decoder)])[0]
-        if isinstance(fitted, DivergedError):
-            raise fitted
-        return self
+        return fitted_alone(self.fit_many([GuidanceProblem(self, z_inferior_nd, z_superior_nd, seed, decoder)]))
 
     @classmethod
     def fit_many(cls, problems: Sequence[GuidanceProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
@@ -153,7 +143,7 @@ class Autoencoder:
         """What to train. `standardised` holds the codes of earlier problems, so that those that share go on sharing."""
         from guidestore.heads.training.head import Head, Values
 
-        self._fitted, self.facts = None, {}
+        self.forget()
         use = self.settings
         both = check_pairs(problem.z_inferior_nd, problem.z_superior_nd, self.name)
         keys = self._codes_keys(problem)
@@ -180,9 +170,7 @@ class Autoencoder:
         )
 
     def predict(self, z_inferior_nd: np.ndarray) -> np.ndarray:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale_in, layers, scale_out = self._fitted
+        scale_in, layers, scale_out = self.fitted
         z_inferior_nd = check_codes(z_inferior_nd, f"{self.name}: z_I", code_dim=len(scale_in.mean))
         predicted_nd = run_layers(layers, scale_in.apply(z_inferior_nd))
         if self.settings.output == "relu":
@@ -191,18 +179,20 @@ class Autoencoder:
             predicted_nd = scale_out.invert(predicted_nd).astype(np.float32)
         return check_finite_predictions(predicted_nd, self.name)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale_in, layers, scale_out = self._fitted
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        scale_in, layers, scale_out = fitted
         return scale_in.tensors("inferior") | layers_to_tensors(layers) | scale_out.tensors("superior")
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(cls.Settings, config, cls.name)
-        layers = layers_from_tensors(tensors, model.settings.hidden, cls.name)
-        scale_in = Standardiser.from_tensors(tensors, "inferior", layers[0][0].shape[1], cls.name)
-        scale_out = Standardiser.from_tensors(tensors, "superior", layers[-1][0].shape[0], cls.name)
-        model._fitted = (scale_in, layers, scale_out)
-        return model
+    def unpack(self, tensors: Tensors) -> _State:
+        layers = layers_from_tensors(tensors, self.settings.hidden, self.name)
+        scale_in = Standardiser.from_tensors(tensors, "inferior", layers[0][0].shape[1], self.name)
+        return scale_in, layers, Standardiser.from_tensors(tensors, "superior", layers[-1][0].shape[0], self.name)
+
+    def onnx(self, z: Value) -> Value:
+        tensors = self.tensors()
+        value = layered(standardised(z, tensors, "inferior"), tensors)
+        return unstandardised(value.relu() if self.settings.output == "relu" else value, tensors, "superior")
+
+
+PRESETS: dict[str, Preset] = radpath.GUIDANCE | derm7pt.GUIDANCE
+"""G as published, and as released."""

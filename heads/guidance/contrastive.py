@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from guidestore.heads.checks import check_number
-from guidestore.heads.guidance.autograd import AutogradGuidance, AutogradSettings, Networked
-from guidestore.heads.networks import run_layers
+from guidestore.heads.guidance.common.autograd import AutogradGuidance, AutogradSettings
+from guidestore.heads.networks import Networked, run_layers
+from guidestore.heads.onnx_graph.graph import Value, layered, standardised, unstandardised
 
 if TYPE_CHECKING:
     import torch
 
-    from guidestore.heads.guidance.autograd_training import Networks
+    from guidestore.heads.guidance.common.networks import Networks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +74,7 @@ class Contrastive(AutogradGuidance):
 
     def run(self, networks: Networked, x_nd: np.ndarray) -> np.ndarray:
         return run_layers(networks["guide"], x_nd)
+
+    def onnx(self, z: Value) -> Value:
+        tensors = self.tensors()
+        return unstandardised(layered(standardised(z, tensors, "inferior"), tensors, "guide_"), tensors, "superior")

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from guidestore.heads.checks import (
-    check_codes,
-    check_numbers,
-    check_pairs,
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-    take_tensor,
-)
-from guidestore.heads.networks import check_finite_predictions
+from guidestore.heads.checks import check_numbers, take_tensor
+from guidestore.heads.guidance.common.fitted import GuidanceBase
+from guidestore.heads.model import Tensors
+from guidestore.heads.onnx_graph.graph import Value, squared_distances, standardised, unstandardised
+from guidestore.heads.protocol import GuidanceProblem
 from guidestore.heads.scaling import Standardiser
+
+type _State = tuple[Standardiser, np.ndarray, np.ndarray, np.ndarray, Standardiser]
+"""Scaling, z_I of the train rows after it (n, d_I), s (1,), (K + alpha)^-1 Y (n, d_S), scaling of z_S."""
 
 ROWS_AT_ONCE = 2048
 """Of a prediction: so many rows of the kernel to all train rows are in memory."""
@@ -42,7 +37,7 @@ class KernelRidgeSettings:
         check_numbers(self.alphas, "kernel_ridge: alphas", 0, open_low=True)
 
 
-class KernelRidge:
+class KernelRidge(GuidanceBase[_State]):
     """G(z_I) = k(z_I, train) (K + alpha)^-1 Y with k(a, b) = exp(-|a - b|^2 / (2 s^2)), on standardised codes.
 
     (s, alpha) is the pair with the least leave-one-out squared error over standardised z_S, exact from one
@@ -52,21 +47,11 @@ class KernelRidge:
 
     name: ClassVar[str] = "kernel_ridge"
     Settings = KernelRidgeSettings
+    settings: KernelRidgeSettings
+    keeps_train_codes: ClassVar[bool] = True
 
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(KernelRidgeSettings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Standardiser, np.ndarray, np.ndarray, np.ndarray, Standardiser] | None = None
-        """Scaling, z_I of the train rows after it (n, d_I), s (1,), (K + alpha)^-1 Y (n, d_S), scaling of z_S."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
-
-    def fit(self, z_inferior_nd: np.ndarray, z_superior_nd: np.ndarray, *, seed: int) -> Self:
-        self._fitted, self.facts = None, {}
-        check_seed(seed)
-        z_inferior_nd, z_superior_nd = check_pairs(z_inferior_nd, z_superior_nd, self.name)
+    def learn(self, problem: GuidanceProblem) -> tuple[_State, dict[str, float]]:
+        z_inferior_nd, z_superior_nd = problem.z_inferior_nd, problem.z_superior_nd
         scale_in, scale_out = Standardiser.fit(z_inferior_nd), Standardiser.fit(z_superior_nd)
         x_nd, y_nd = scale_in.apply(z_inferior_nd), scale_out.apply(z_superior_nd)
         squares_nn = _squared_distances(x_nd, x_nd)
@@ -79,46 +64,44 @@ class KernelRidge:
             vty_nd = vectors_nn.T @ y_nd
             for alpha in self.settings.alphas:
                 inverse_n = 1.0 / (values_n + alpha)
-                found_nd = vectors_nn @ (inverse_n[:, None] * vty_nd)
-                errors_nd = found_nd / ((vectors_nn**2) @ inverse_n)[:, None]
+                candidate_nd = vectors_nn @ (inverse_n[:, None] * vty_nd)
+                errors_nd = candidate_nd / ((vectors_nn**2) @ inverse_n)[:, None]
                 mse = float(np.mean(errors_nd**2))
                 if mse < best[0]:
-                    best, dual_nd = (mse, bandwidth, alpha), found_nd
+                    best, dual_nd = (mse, bandwidth, alpha), candidate_nd
         loo_mse, bandwidth, alpha = best
-        self._fitted = (scale_in, x_nd, np.array([bandwidth * median]), dual_nd, scale_out)
-        self.facts = {"bandwidth": bandwidth, "alpha": alpha, "loo_mse_standardised": loo_mse}
-        return self
+        facts = {"bandwidth": bandwidth, "alpha": alpha, "loo_mse_standardised": loo_mse}
+        return (scale_in, x_nd, np.array([bandwidth * median]), dual_nd, scale_out), facts
 
-    def predict(self, z_inferior_nd: np.ndarray) -> np.ndarray:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale_in, train_nd, deviation, dual_nd, scale_out = self._fitted
-        x_nd = scale_in.apply(check_codes(z_inferior_nd, f"{self.name}: z_I", code_dim=train_nd.shape[1]))
+    def foretell(self, fitted: _State, z_inferior_nd: np.ndarray) -> np.ndarray:
+        scale_in, train_nd, deviation, dual_nd, scale_out = fitted
+        x_nd = scale_in.apply(z_inferior_nd)
         parts = [
             _kernel(_squared_distances(x_nd[first : first + ROWS_AT_ONCE], train_nd), deviation[0]) @ dual_nd
             for first in range(0, len(x_nd), ROWS_AT_ONCE)
         ]
-        with np.errstate(over="ignore"):
-            predicted_nd = scale_out.invert(np.concatenate(parts)).astype(np.float32)
-        return check_finite_predictions(predicted_nd, self.name)
+        return scale_out.invert(np.concatenate(parts))
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale_in, train_nd, deviation, dual_nd, scale_out = self._fitted
+    def code_dim(self, fitted: _State) -> int:
+        return fitted[1].shape[1]
+
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        scale_in, train_nd, deviation, dual_nd, scale_out = fitted
         kept = {"train": train_nd, "deviation": deviation, "dual": dual_nd}
         return scale_in.tensors("inferior") | kept | scale_out.tensors("superior")
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(KernelRidgeSettings, config, cls.name)
-        train_nd = take_tensor(tensors, "train", (None, None), cls.name)
-        dual_nd = take_tensor(tensors, "dual", (len(train_nd), None), cls.name)
-        scale_in = Standardiser.from_tensors(tensors, "inferior", train_nd.shape[1], cls.name)
-        scale_out = Standardiser.from_tensors(tensors, "superior", dual_nd.shape[1], cls.name)
-        model._fitted = (scale_in, train_nd, take_tensor(tensors, "deviation", (1,), cls.name), dual_nd, scale_out)
-        return model
+    def unpack(self, tensors: Tensors) -> _State:
+        train_nd = take_tensor(tensors, "train", (None, None), self.name)
+        dual_nd = take_tensor(tensors, "dual", (len(train_nd), None), self.name)
+        scale_in = Standardiser.from_tensors(tensors, "inferior", train_nd.shape[1], self.name)
+        scale_out = Standardiser.from_tensors(tensors, "superior", dual_nd.shape[1], self.name)
+        return scale_in, train_nd, take_tensor(tensors, "deviation", (1,), self.name), dual_nd, scale_out
+
+    def onnx(self, z: Value) -> Value:
+        tensors = self.tensors()
+        squares = squared_distances(standardised(z, tensors, "inferior"), tensors["train"])
+        kernel = (squares / (-2.0 * float(tensors["deviation"][0]) ** 2)).exp()
+        return unstandardised(kernel @ tensors["dual"], tensors, "superior")
 
 
 def _squared_distances(x_nd: np.ndarray, train_nd: np.ndarray) -> np.ndarray:

@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from guidestore.heads.checks import check_number
-from guidestore.heads.guidance.affine import Affine
+from guidestore.heads.guidance.common.affine import Affine
 from guidestore.heads.scaling import CONSTANT_SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearSettings:
-    """Hyper-parameters of `LeastSquares`."""
+    """Hyper-parameters of `Linear`."""
 
     resolution: float = CONSTANT_SHARE
     """Directions of z_I whose singular value is a smaller share of the largest are left out: they are the rounding of
@@ -24,7 +24,7 @@ class LinearSettings:
         check_number(self.resolution, "linear: resolution", 0, 1)
 
 
-class LeastSquares(Affine):
+class Linear(Affine):
     """min ||Y - XW||^2, and where more than one W reaches it (n <= d_I) the one of least norm over standardised codes.
 
     With about as many cases as dimensions it fits the noise; ridge does not, and costs the same.

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from guidestore.heads.checks import check_numbers
-from guidestore.heads.guidance.affine import Affine
-from guidestore.heads.guidance.inner_choice import choose, up_to
-from guidestore.heads.guidance.principal import principal
+from guidestore.heads.guidance.common.affine import Affine
+from guidestore.heads.guidance.common.inner_choice import choose, up_to
+from guidestore.heads.guidance.common.principal import principal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from guidestore.heads.checks import check_numbers
-from guidestore.heads.guidance.autograd import AutogradGuidance, AutogradSettings, Networked
+from guidestore.heads.guidance.common.autograd import AutogradGuidance, AutogradSettings
 from guidestore.heads.guidance.ridge import Ridge, RidgeSettings
-from guidestore.heads.networks import run_layers
+from guidestore.heads.networks import Networked, run_layers
+from guidestore.heads.onnx_graph.graph import Value, layered, standardised, unstandardised
 
 if TYPE_CHECKING:
     import torch
 
-    from guidestore.heads.guidance.autograd_training import Networks
+    from guidestore.heads.guidance.common.networks import Networks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +57,8 @@ class ResidualMlp(AutogradGuidance):
 
     def run(self, networks: Networked, x_nd: np.ndarray) -> np.ndarray:
         return run_layers(networks["linear"], x_nd) + run_layers(networks["mlp"], x_nd)
+
+    def onnx(self, z: Value) -> Value:
+        tensors = self.tensors()
+        x = standardised(z, tensors, "inferior")
+        return unstandardised(layered(x, tensors, "linear_") + layered(x, tensors, "mlp_"), tensors, "superior")

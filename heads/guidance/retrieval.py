@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from guidestore.heads.checks import (
-    check_codes,
-    check_number,
-    check_numbers,
-    check_pairs,
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-    take_tensor,
-)
-from guidestore.heads.guidance.nearest import Nearest
+from guidestore.heads.checks import check_number, check_numbers, take_tensor
+from guidestore.heads.guidance.common.fitted import GuidanceBase
+from guidestore.heads.model import Tensors
+from guidestore.heads.nearest import Nearest
+from guidestore.heads.onnx_graph.graph import Value, nearest, standardised
+from guidestore.heads.protocol import GuidanceProblem
 from guidestore.heads.scaling import Standardiser
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _State:
+    scale_in: Standardiser
+    train_nd: np.ndarray
+    """(n, d_I) z_I of the train cases as they came."""
+    superior_nd: np.ndarray
+    """(n, d_S) their z_S."""
+    k: int
+    nearest: Nearest
+    """Of the train rows, standardised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,7 @@ class RetrievalSettings:
         check_numbers(self.ks, "retrieval: ks", 1, integer=True)
 
 
-class Retrieval:
+class Retrieval(GuidanceBase[_State]):
     """k nearest neighbours by Euclidean distance of standardised z_I, all of equal weight.
 
     k is that with the least leave-one-out squared error over standardised z_S, of equals the smallest. The seed is not
@@ -44,28 +48,17 @@ class Retrieval:
 
     name: ClassVar[str] = "retrieval"
     Settings = RetrievalSettings
+    settings: RetrievalSettings
+    keeps_train_codes: ClassVar[bool] = True
 
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(RetrievalSettings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Standardiser, np.ndarray, np.ndarray, np.ndarray] | None = None
-        """Scaling, z_I (n, d_I) and z_S (n, d_S) of the train cases as they came, k (1,)."""
-        self._nearest: Nearest | None = None
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
-
-    def fit(self, z_inferior_nd: np.ndarray, z_superior_nd: np.ndarray, *, seed: int) -> Self:
-        self._fitted, self._nearest, self.facts = None, None, {}
-        check_seed(seed)
-        z_inferior_nd, z_superior_nd = check_pairs(z_inferior_nd, z_superior_nd, self.name)
+    def learn(self, problem: GuidanceProblem) -> tuple[_State, dict[str, float]]:
+        z_inferior_nd, z_superior_nd = problem.z_inferior_nd, problem.z_superior_nd
         scale_in = Standardiser.fit(z_inferior_nd)
         x_nd, y_nd = scale_in.apply(z_inferior_nd), Standardiser.fit(z_superior_nd).apply(z_superior_nd)
         others = len(x_nd) - 1
         ks = [k for k in sorted(set(self.settings.ks)) if k <= others] or [others]
-        nearest = Nearest(x_nd)
-        rows = nearest.search(x_nd, ks[-1] + 1)
+        neighbours = Nearest(x_nd)
+        rows = neighbours.search(x_nd, ks[-1] + 1)
         own = rows == np.arange(len(rows))[:, None]
         own[~own.any(axis=1), -1] = True  # its equals came first: any of them may go
         rows = rows[~own].reshape(len(rows), -1)
@@ -75,37 +68,34 @@ class Retrieval:
             if k in ks:
                 best = min(best, (float(np.mean((sums_nd / k - y_nd) ** 2)), k))
         loo_mse, k = best
-        self._fitted, self._nearest = (scale_in, z_inferior_nd, z_superior_nd, np.array([float(k)])), nearest
-        self.facts = {"k": float(k), "loo_mse_standardised": loo_mse}
-        return self
+        state = _State(scale_in, z_inferior_nd, z_superior_nd, k, neighbours)
+        return state, {"k": float(k), "loo_mse_standardised": loo_mse}
 
-    def predict(self, z_inferior_nd: np.ndarray) -> np.ndarray:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale_in, train_nd, superior_nd, k = self._fitted
-        x_nd = scale_in.apply(check_codes(z_inferior_nd, f"{self.name}: z_I", code_dim=train_nd.shape[1]))
-        if self._nearest is None:
-            self._nearest = Nearest(scale_in.apply(train_nd))
-        rows = self._nearest.search(x_nd, int(k[0]))
-        sums_nd = np.zeros((len(x_nd), superior_nd.shape[1]))
+    def foretell(self, fitted: _State, z_inferior_nd: np.ndarray) -> np.ndarray:
+        rows = fitted.nearest.search(fitted.scale_in.apply(z_inferior_nd), fitted.k)
+        sums_nd = np.zeros((len(rows), fitted.superior_nd.shape[1]))
         for column in rows.T:
-            sums_nd += superior_nd[column]
-        return (sums_nd / k[0]).astype(np.float32)
+            sums_nd += fitted.superior_nd[column]
+        return sums_nd / float(fitted.k)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale_in, train_nd, superior_nd, k = self._fitted
-        return scale_in.tensors("inferior") | {"train_inferior": train_nd, "train_superior": superior_nd, "k": k}
+    def code_dim(self, fitted: _State) -> int:
+        return fitted.train_nd.shape[1]
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(RetrievalSettings, config, cls.name)
-        train_nd = take_tensor(tensors, "train_inferior", (None, None), cls.name)
-        superior_nd = take_tensor(tensors, "train_superior", (len(train_nd), None), cls.name)
-        scale_in = Standardiser.from_tensors(tensors, "inferior", train_nd.shape[1], cls.name)
-        k = take_tensor(tensors, "k", (1,), cls.name)
-        check_number(int(k[0]), f"{cls.name}: k", 1, len(train_nd), integer=True)
-        model._fitted = (scale_in, train_nd, superior_nd, k)
-        return model
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        kept = {"train_inferior": fitted.train_nd, "train_superior": fitted.superior_nd}
+        return fitted.scale_in.tensors("inferior") | kept | {"k": np.array([float(fitted.k)])}
+
+    def unpack(self, tensors: Tensors) -> _State:
+        train_nd = take_tensor(tensors, "train_inferior", (None, None), self.name)
+        superior_nd = take_tensor(tensors, "train_superior", (len(train_nd), None), self.name)
+        scale_in = Standardiser.from_tensors(tensors, "inferior", train_nd.shape[1], self.name)
+        k = int(take_tensor(tensors, "k", (1,), self.name)[0])
+        check_number(k, f"{self.name}: k", 1, len(train_nd), integer=True)
+        return _State(scale_in, train_nd, superior_nd, k, Nearest(scale_in.apply(train_nd)))
+
+    def onnx(self, z: Value) -> Value:
+        tensors = self.tensors()
+        k = float(tensors["k"][0])
+        train_nd = (tensors["train_inferior"].astype(np.float64) - tensors["inferior_mean"]) / tensors["inferior_scale"]
+        rows = nearest(standardised(z, tensors, "inferior"), train_nd, int(k))
+        return z.graph.constant(tensors["train_superior"]).rows_at(rows).sum(1) / k

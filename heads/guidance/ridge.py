@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from guidestore.heads.checks import check_numbers
-from guidestore.heads.guidance.affine import Affine
+from guidestore.heads.guidance.common.affine import Affine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.guidance.autoencoder import Autoencoder, AutoencoderSettings
-from guidestore.heads.guidance.loss_terms import LOGITS
+from guidestore.heads.guidance.common.loss_terms import LOGITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

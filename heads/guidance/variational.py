@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from guidestore.heads.checks import check_number
-from guidestore.heads.guidance.autograd import AutogradGuidance, AutogradSettings, Networked
-from guidestore.heads.networks import check_finite_predictions, run_layers
+from guidestore.heads.guidance.common.autograd import AutogradGuidance, AutogradSettings
+from guidestore.heads.networks import Networked, check_finite_predictions, run_layers
+from guidestore.heads.onnx_graph.graph import Value, layered, standardised, unstandardised
 
 if TYPE_CHECKING:
     import torch
 
-    from guidestore.heads.guidance.autograd_training import Networks
+    from guidestore.heads.guidance.common.networks import Networks
 
 LOG_VARIANCES = (-8.0, 8.0)
 """Of standardised codes: below 0.0003 or above 3,000 says nothing that helps, and exp of more overflows."""
@@ -84,6 +85,12 @@ class Variational(AutogradGuidance):
     def run(self, networks: Networked, x_nd: np.ndarray) -> np.ndarray:
         mean_nd, _ = np.split(run_layers(networks["prior"], x_nd), 2, axis=1)
         return self._likelihood(networks, mean_nd)[0]
+
+    def onnx(self, z: Value) -> Value:
+        tensors = self.tensors()
+        prior = layered(standardised(z, tensors, "inferior"), tensors, "prior_")
+        likelihood = layered(prior.columns(0, self.settings.latent), tensors, "likelihood_")
+        return unstandardised(likelihood.columns(0, len(tensors["superior_mean"])), tensors, "superior")
 
     def predict_variance(self, z_inferior_nd: np.ndarray) -> np.ndarray:
         """(n, d_I) -> (n, d_S) float32: the variance of z_S given z_I, in squared units of z_S.

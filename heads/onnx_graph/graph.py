@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from guidestore.embeddings.errors import InvalidInputError
+
 OPSET, TREES_OPSET, IR_VERSION = 17, 3, 8
 """Of 2022, so that a runtime need not be new: the operators, those of ai.onnx.ml (trees), and the file."""
 
@@ -172,6 +174,14 @@ class Value:
     def beside(self, right: Value) -> Value:
         """[self, right] side by side."""
         return self.graph.node("Concat", self, right, axis=1)
+
+
+def onnx_of(model: Any, value: Value) -> Value:
+    """What a fitted model computes of `value`, by its own method `onnx`. Raises InvalidInputError where it has none."""
+    write = getattr(model, "onnx", None)
+    if write is None:
+        raise InvalidInputError(f"{model.name!r} has no ONNX form; export a head without it")
+    return write(value)
 
 
 def nearest(value: Value, train_nd: np.ndarray, k: int) -> Value:

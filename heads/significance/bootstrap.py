@@ -5,8 +5,7 @@ every row, fold, seed and split that tested it. So rows stay paired, several see
 cases, and splits that share cases are not taken for independent. Nothing is stratified: a class's share varies from
 draw to draw as it would in the next cohort. (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13.)
 
-What follows holds for the heads as they were trained. Luck in training is `heads.significance.training_luck`, other
-training sets are `heads.significance.splits`.
+What follows holds for the heads as they were trained. Luck in training is `heads.significance.training_luck`.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import RunPredictions, Unit
 from guidestore.heads.checks import check_choice, check_number, check_seed
-from guidestore.heads.significance import drawn_metrics
-from guidestore.heads.significance.drawn_metrics import METRICS
+from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance.intervals import Interval, interval_of
 
 DRAWS = 2_000
@@ -61,12 +59,12 @@ class DrawnMetrics:
 
     def tested_on(self, runs: Sequence[str]) -> dict[Unit, int]:
         """Unit -> number of its test set. Raises InvalidInputError where runs of one unit have different cases."""
-        found: dict[Unit, int] = {}
+        test_set_of: dict[Unit, int] = {}
         for run, column in zip(runs, self._columns(runs), strict=True):
             unit, test_set = self.units[column], self.test_sets[column]
-            if found.setdefault(unit, test_set) != test_set:
+            if test_set_of.setdefault(unit, test_set) != test_set:
                 raise InvalidInputError(f"run {run} of unit {unit} has other cases than its row; use on_common_cases")
-        return found
+        return test_set_of
 
     def _columns(self, runs: Sequence[str]) -> list[int]:
         if not runs or len(set(runs)) < len(runs):
@@ -78,32 +76,37 @@ class DrawnMetrics:
 
 
 def draw_metrics(
-    runs: Sequence[RunPredictions], *, metrics: Sequence[str] = METRICS, draws: int = DRAWS, seed: int = 0
+    runs: Sequence[RunPredictions], *, metrics: Sequence[str] | None = None, draws: int = DRAWS, seed: int = 0
 ) -> DrawnMetrics:
     """Metrics of all `runs` of one cohort and target, on their cases and under `draws` shared draws of the cases.
 
-    The draws depend on the set of all case ids, `draws` and `seed` alone. Raises InvalidInputError where a run occurs
-    twice, a case has two labels, or the number of classes differs.
+    metrics: names of heads.metrics.drawn_metrics; None: all of them. The draws depend on the set of all case ids,
+    `draws` and `seed` alone. Raises InvalidInputError where a run occurs twice, a case has two labels, or the number of
+    classes differs.
     """
     check_number(draws, "draws", MIN_DRAWS, integer=True)
-    for metric in metrics:
-        check_choice(metric, "metric", METRICS)
+    known = drawn_metrics()
+    for name in metrics or ():
+        check_choice(name, "metric", tuple(known))
+    asked = [known[name] for name in (known if metrics is None else metrics)]
     if not runs or len({run.run for run in runs}) < len(runs):
         raise InvalidInputError("there are no runs to draw, or one occurs twice; give the predictions of each run once")
     groups: dict[tuple[str, ...], list[int]] = {}
     for column, run in enumerate(runs):
         groups.setdefault(run.case_ids, []).append(column)
     labels = _labels_by_case(runs)
-    places = {case_id: place for place, case_id in enumerate(sorted(labels))}
-    counts_bn = draw_counts(len(places), draws, seed)
-    values = {metric: np.empty((1 + draws, len(runs))) for metric in metrics}
+    column_of = {case_id: column for column, case_id in enumerate(sorted(labels))}
+    counts_bn = draw_counts(len(column_of), draws, seed)
+    values = {metric.name: np.empty((1 + draws, len(runs))) for metric in asked}
     test_sets = np.empty(len(runs), dtype=np.int64)
     for number, (case_ids, columns) in enumerate(groups.items()):
-        counts = np.ascontiguousarray(counts_bn[:, [places[case_id] for case_id in case_ids]])
-        members = [runs[column] for column in columns]
+        counts = np.ascontiguousarray(counts_bn[:, [column_of[case_id] for case_id in case_ids]])
+        labels_n = runs[columns[0]].labels
+        probabilities_rnk = np.stack([runs[column].probabilities for column in columns])
         test_sets[columns] = number
-        for metric in metrics:
-            values[metric][:, columns] = _drawn(metric, counts, members)
+        for metric in asked:
+            assert metric.drawn is not None  # noqa: S101  (see drawn_metrics)
+            values[metric.name][:, columns] = metric.drawn(counts, labels_n, probabilities_rnk)
     by_id = {run.run: column for column, run in enumerate(runs)}
     return DrawnMetrics(by_id, tuple(run.unit for run in runs), tuple(test_sets.tolist()), values, draws, seed)
 
@@ -136,13 +139,3 @@ def _labels_by_case(runs: Sequence[RunPredictions]) -> dict[str, int]:
                     "target and one snapshot at a time"
                 )
     return labels
-
-
-def _drawn(metric: str, counts_bn: np.ndarray, runs: Sequence[RunPredictions]) -> np.ndarray:
-    labels = runs[0].labels
-    if metric == "auroc":
-        return drawn_metrics.auroc(counts_bn, labels, np.stack([run.probabilities for run in runs]))
-    correct_nr = np.stack([run.correct for run in runs], axis=1)
-    if metric == "f1_micro":
-        return drawn_metrics.f1_micro(counts_bn, correct_nr)
-    return drawn_metrics.balanced_accuracy(counts_bn, labels, correct_nr)

@@ -9,10 +9,10 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.checks import check_seed
 from guidestore.heads.input_rows import S_PLUS_I, I, S
+from guidestore.heads.registry import build_student
 from guidestore.heads.transfer.cases import Cases
 from guidestore.heads.transfer.inner_cv import shows_all_classes
 from guidestore.heads.transfer.lesson import Lesson
-from guidestore.heads.transfer.students.protocol import build_student
 from guidestore.heads.transfer.teacher import MARGIN
 
 Kind = Literal["superior archive", "label transfer", "clean or noisy labels", "none", "unknown"]

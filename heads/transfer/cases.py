@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads.guidance.controls import shuffle_pairs
+from guidestore.heads.controls import shuffle_pairs
 from guidestore.heads.input_rows import S_PLUS_I, I
 from guidestore.heads.transfer.inner_cv import Split, inner_splits
 from guidestore.heads.transfer.preparation import Preparation

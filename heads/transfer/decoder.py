@@ -7,10 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from guidestore.embeddings.errors import unknown_name
 from guidestore.heads.checks import check_codes
-from guidestore.heads.transfer.preparation import Preparation
-from guidestore.heads.transfer.students.protocol import STUDENTS, Student, Tensors, student_class
+from guidestore.heads.onnx_graph.graph import Value
+from guidestore.heads.transfer.preparation import CLIP_SD, Preparation
+from guidestore.heads.transfer.students.common.protocol import Student, Tensors
 
 
 class StudentDecoder:
@@ -36,11 +36,16 @@ class StudentDecoder:
     def tensors(self) -> dict[str, np.ndarray]:
         return self._preparation.tensors() | self._tensors
 
+    def onnx(self, x: Value) -> Value:
+        tensors = self.tensors()
+        clipped = ((x - tensors["input_mean"]) * tensors["input_gain"]).clip(-CLIP_SD, CLIP_SD)
+        prepared = clipped @ tensors["input_components"] - tensors["input_offset"]
+        return self.student.onnx(tensors, prepared)
+
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        family = str(config.get("name")).removesuffix("-student")
-        if family not in STUDENTS or config.get("name") == family:
-            raise unknown_name("student", config.get("name"), [f"{name}-student" for name in STUDENTS])
-        student = student_class(family).from_config(config)
+        from guidestore.heads.registry import STUDENTS
+
+        student = STUDENTS.load(str(config.get("name")).removesuffix("-student")).from_config(config)
         preparation = Preparation.from_tensors(tensors, student.name)
         return cls(student, preparation, student.check(tensors, len(preparation.offset)), {})

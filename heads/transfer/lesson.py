@@ -10,7 +10,7 @@ import numpy as np
 
 from guidestore.heads.transfer.cases import Cases
 from guidestore.heads.transfer.inner_cv import balanced_accuracy
-from guidestore.heads.transfer.students.protocol import Student, Tensors
+from guidestore.heads.transfer.students.common.protocol import Student, Tensors
 from guidestore.heads.transfer.targets import one_hot
 from guidestore.heads.transfer.teacher import Teacher
 

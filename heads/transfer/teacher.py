@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from guidestore.heads.registry import build_student
 from guidestore.heads.transfer.cases import Cases
 from guidestore.heads.transfer.inner_cv import balanced_accuracy, draw_folds, shows_all_classes
-from guidestore.heads.transfer.students.protocol import Student, build_student
+from guidestore.heads.transfer.students.common.protocol import Student
 from guidestore.heads.transfer.targets import one_hot
 
 TEACHERS = ("ridge", "logistic")

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError, unknown_name
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.checks import check_flag, check_number, check_seed
 from guidestore.heads.choice import Choice
+from guidestore.heads.controls import CONTROLS, SELF_TRAINING, SHUFFLED, shuffle_pairs
 from guidestore.heads.errors import DivergedError
-from guidestore.heads.guidance.controls import SHUFFLED, shuffle_pairs
-from guidestore.heads.input_rows import S_PLUS_I, SELF_TRAINING, TAUGHT, Component, I, S, TrainedHead
-from guidestore.heads.metrics import evaluate
+from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, TAUGHT, Arm, I, S, input_row
 from guidestore.heads.protocol import GuidanceModel
-from guidestore.heads.registry import build_guidance
+from guidestore.heads.registry import build_guidance, build_student
+from guidestore.heads.trained import Component, TrainedHead
 from guidestore.heads.transfer.cases import Cases
 from guidestore.heads.transfer.decoder import StudentDecoder
 from guidestore.heads.transfer.inner_cv import inner_splits, shows_all_classes
 from guidestore.heads.transfer.lesson import Chosen, Lesson
 from guidestore.heads.transfer.preparation import Preparation
-from guidestore.heads.transfer.students.protocol import Student, build_student
+from guidestore.heads.transfer.students.common.protocol import Student
 from guidestore.heads.transfer.teacher import MARGIN, Teacher, choose_teacher
 
 LABEL_TRANSFER = "label_transfer"
@@ -77,8 +77,7 @@ def train_transfer(
     if not rows or len(set(rows)) != len(rows):
         raise InvalidInputError(f"rows are {', '.join(rows) or 'empty'}; name each wanted row once")
     for row in rows:
-        if row not in TRANSFER_ROWS:
-            raise unknown_name("input row", row, TRANSFER_ROWS)
+        input_row(row, TRANSFER_ROWS)
     if guidance_params and not guidance:
         raise InvalidInputError("guidance_params are given without a guidance; name the G that they are for")
     asked.build_student()
@@ -87,6 +86,15 @@ def train_transfer(
     for job in jobs:
         _check(job, rows)
     return [_Transfer(job, asked).heads(rows, permutations) for job in jobs]
+
+
+def transfer_arms(rows: Sequence[str], permutations: int) -> tuple[Arm, ...]:
+    """The `rows`, then the controls of T(I) where it is among them: each permutation, then self-training."""
+    arms = [Arm(row) for row in rows]
+    for control in INPUT_ROWS[TAUGHT].controls if TAUGHT in rows else ():
+        numbers = range(permutations) if CONTROLS[control].permuted else (-1,)
+        arms += [Arm(TAUGHT, control, permutation) for permutation in numbers]
+    return tuple(arms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +129,7 @@ def _check(job: TransferJob, rows: Sequence[str]) -> None:
     if len(paired.classes) < 2:
         raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
     for row in rows:
-        has = {S_PLUS_I: paired.is_pair, S: paired.has_superior}.get(row, paired.has_inferior)
+        has = INPUT_ROWS[row].has(paired)
         labelled = paired.rows("train", paired.has_label)
         if not shows_all_classes(paired, labelled, has):
             missing = sorted(set(range(len(paired.classes))) - set(paired.labels[labelled[has[labelled]]].tolist()))
@@ -158,11 +166,7 @@ class _Transfer:
         self.cases = Cases.of(job.paired, seed=self.seed)
 
     def heads(self, rows: Sequence[str], permutations: int) -> list[TrainedHead]:
-        made = [self.head(row) for row in rows]
-        if TAUGHT in rows:
-            made += [self.head(TAUGHT, SHUFFLED, permutation) for permutation in range(permutations)]
-            made.append(self.head(TAUGHT, SELF_TRAINING))
-        return made
+        return [self.head(arm) for arm in transfer_arms(rows, permutations)]
 
     @cached_property
     def teacher(self) -> Teacher | None:
@@ -256,51 +260,32 @@ class _Transfer:
             return z_superior_nd
         if row == S_PLUS_I:
             return np.hstack([z_superior_nd, z_inferior_nd])
-        if model is None or not len(rows_n):
+        if model is None:
             return z_inferior_nd
         return np.hstack([model.predict(z_inferior_nd), z_inferior_nd])
 
-    def head(self, row: str, control: str = "", permutation: int = -1) -> TrainedHead:
+    def head(self, arm: Arm) -> TrainedHead:
         """The row predicted, or marked as diverged."""
-        paired, taught = self.paired, row == TAUGHT
-        _, has = self.cases.read(I if taught else row)
-        common: dict[str, Any] = {
-            "row": row,
-            "mode": "matched",
-            "guidance": self.asked.guidance_name if taught else "",
-            "decoder": self.asked.decoder_name,
-            "control": control,
-            "permutation": permutation,
-            "seed": self.seed,
-            "n_pairs": len(self.cases.pairs) if taught else 0,
-            "n_train": len(paired.rows("train", paired.has_label, has)),
-        }
-        shown = np.flatnonzero(np.isin(paired.parts, ("val", "test")) & has)
+        paired, taught, has = self.paired, arm.row == TAUGHT, INPUT_ROWS[arm.row].has(self.paired)
+        head = TrainedHead(
+            *(arm.row, "matched", self.asked.guidance_name if taught else "", self.asked.decoder_name),
+            *(arm.control, arm.permutation, self.seed),
+            n_pairs=len(self.cases.pairs) if taught else 0,
+            n_train=len(paired.rows("train", paired.has_label, has)),
+        )
         try:
             if taught:
-                fitted = self.taught(control, permutation)
+                fitted = self.taught(arm.control, arm.permutation)
             else:
-                fitted = _Fitted((self.own if row == I else self.reference(row))[1])
-            codes_nd = self.raw(row, shown, fitted.guidance)
-            probabilities = np.zeros((0, len(paired.classes)))
-            if len(shown):
-                probabilities = fitted.decoder.predict_proba(codes_nd)
+                fitted = _Fitted((self.own if arm.row == I else self.reference(arm.row))[1])
         except DivergedError as error:
-            return TrainedHead(**common, status="diverged", message=str(error))
-        parts, labels = paired.parts[shown], paired.labels[shown]
-        scored = {part: (parts == part) & (labels >= 0) for part in ("val", "test")}
-        components: dict[str, Component] = {"decoder": (fitted.decoder.config, fitted.decoder.tensors())}
-        if fitted.guidance is not None:
-            components["guidance"] = (fitted.guidance.config, fitted.guidance.tensors())
-        return TrainedHead(
-            **common,
-            status="ok",
-            case_ids=tuple(paired.case_ids[i] for i in shown),
-            parts=parts,
-            labels=labels,
-            probabilities=probabilities,
-            metrics={p: evaluate(labels[m], probabilities[m], paired.classes) for p, m in scored.items() if m.any()},
-            components=components,
-            facts={f"guidance_{name}": value for name, value in fitted.facts.items()}
-            | {f"decoder_{name}": value for name, value in fitted.decoder.facts.items()},
+            return head.diverged(error)
+        decoder, model = fitted.decoder, fitted.guidance
+        components: dict[str, Component] = {"decoder": (decoder.config, decoder.tensors())}
+        if model is not None:
+            components["guidance"] = (model.config, model.tensors())
+        facts = {f"guidance_{name}": value for name, value in fitted.facts.items()}
+        facts |= {f"decoder_{name}": value for name, value in decoder.facts.items()}
+        return replace(head, components=components, facts=facts).predicting(
+            paired, has, lambda rows_n: decoder.predict_proba(self.raw(arm.row, rows_n, model))
         )

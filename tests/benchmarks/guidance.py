@@ -32,7 +32,7 @@ def measure(n_pairs: int) -> list[list[str]]:
         z_inferior_nd, z_superior_nd = view(inferior), view(superior)
         codes = (z_superior_nd[train], labels)
         d_s = Logistic(Cs=(0.1,)).fit(*codes, *codes, n_classes=10, seed=0)
-        for name in GUIDANCE:
+        for name in GUIDANCE.names():
             model: Any = build_guidance(name)
             more = {"decoder": d_s} if needs_decoder(model) else {}
             start = time.process_time()

@@ -19,9 +19,9 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.predictions import load_predictions
+from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import draw_metrics
 from guidestore.heads.significance.bootstrap import DRAWS
-from guidestore.heads.significance.drawn_metrics import METRICS
 from tests.benchmarks.measuring import show
 
 RUNS, CASES = 1_000, 400
@@ -66,7 +66,7 @@ def ours_s(store: EmbeddingStore) -> float:
     runs = list(load_predictions(snapshot, snapshot.rows("runs").to_pylist()).values())
     drawn = draw_metrics(runs)
     for run in runs:
-        for metric in METRICS:
+        for metric in drawn_metrics():
             drawn.interval(run.run, metric)
     return time.perf_counter() - start
 
@@ -93,7 +93,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             loop, ours = loop_s(runs), ours_s(stored(runs, Path(folder) / "store"))
         rows.append([f"{k} classes", f"{ours:.1f} (bar {BAR_S:.0f})", f"{loop:,.0f}", f"{loop / ours:,.0f} x"])
-    title = f"{len(METRICS)} metrics, {DRAWS:,} draws, {RUNS:,} runs of {CASES} cases"
+    title = f"{len(drawn_metrics())} metrics, {DRAWS:,} draws, {RUNS:,} runs of {CASES} cases"
     show(title, ["", "from the store, s", "scikit-learn per draw, s (scaled up)", "ratio"], rows)
 
 

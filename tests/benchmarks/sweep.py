@@ -66,9 +66,9 @@ def the_sweep(folds: int) -> SweepFile:
 
 def sweep_seconds(root: Path, folds: int) -> tuple[float, float, int]:
     """(whole, of it in training summed over both workers and halved, runs)."""
-    from guidestore.heads import row_training
+    from guidestore.heads.rows import decoders, guidance
 
-    spent, fit_g, fit_d = [0.0], row_training.fit_guidance, row_training.fit_decoders
+    spent, fit_g, fit_d = [0.0], guidance.fit_guidance, decoders.fit_decoders
 
     def timed(fit):
         def run(problems, **options):
@@ -79,11 +79,11 @@ def sweep_seconds(root: Path, folds: int) -> tuple[float, float, int]:
 
         return run
 
-    row_training.fit_guidance, row_training.fit_decoders = timed(fit_g), timed(fit_d)
+    guidance.fit_guidance, decoders.fit_decoders = timed(fit_g), timed(fit_d)
     start = time.perf_counter()
     report = sweeps.run_sweep(EmbeddingStore.open(root), the_sweep(folds))
     whole = time.perf_counter() - start
-    row_training.fit_guidance, row_training.fit_decoders = fit_g, fit_d
+    guidance.fit_guidance, decoders.fit_decoders = fit_g, fit_d
     return whole, spent[0] / 2, report.trained
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from guidestore.heads.fitting import fit_decoders, fit_guidance
 from guidestore.heads.protocol import DecoderProblem, GuidanceProblem
-from guidestore.heads.registry import DECODER_PRESETS, build_decoder, build_guidance
+from guidestore.heads.registry import build_decoder, build_guidance, decoder_presets
 from tests.benchmarks.measuring import show
 
 
@@ -45,7 +45,7 @@ KINDS = (
     Kind("RadPath: 4 G, each with 8 D_c", (165, 28), 1024, 512, "radpath-paper", "radpath-paper", ("kind",),
          (3e-4, 5e-4, 7e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 4e-3), 4),
     Kind("Derm7pt: 1 G, D_c of 8 tasks", (413, 203), 2048, 2048, "derm7pt-paper", "derm7pt-paper",
-         tuple(DECODER_PRESETS["derm7pt-paper"].by_target), (1e-4,), 1),
+         tuple(decoder_presets()["derm7pt-paper"].by_target), (1e-4,), 1),
 )  # fmt: skip
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.baselines.distillation import DistillationSettings
-from guidestore.heads.baselines.train import BASELINES, predict_baseline, train_baselines
-from guidestore.heads.input_rows import predict_row
+from guidestore.heads.baselines.train import train_baselines
+from guidestore.heads.input_rows import BASELINE_ROWS
 from guidestore.heads.metrics import evaluate
+from guidestore.heads.prediction import predict_row
 from tests.heads.test_input_rows import make_paired
 from tests.heads.training import job_of, train_one
 
@@ -27,7 +28,7 @@ def heads():
 def test_rows_come_in_order_and_predict_the_cases_with_z_i(heads):
     paired = make_paired()
     assert [(h.row, h.control, h.permutation) for h in heads] == [
-        *((row, "", -1) for row in BASELINES), *((row, "shuffled", 0) for row in BASELINES),
+        *((row, "", -1) for row in BASELINE_ROWS), *((row, "shuffled", 0) for row in BASELINE_ROWS),
     ]  # fmt: skip
     shown = np.isin(paired.parts, ("val", "test")) & paired.has_inferior
     train = paired.parts == "train"
@@ -40,7 +41,7 @@ def test_rows_come_in_order_and_predict_the_cases_with_z_i(heads):
         expected = evaluate(head.labels[scored], head.probabilities[scored], paired.classes)
         assert head.metrics["test"] == pytest.approx(expected)
         z_nd = paired.inferior_nd[[number[case_id] for case_id in head.case_ids]]
-        again = predict_baseline(head.row, head.components, z_nd)
+        again = predict_row(head.row, head.components, z_nd)
         np.testing.assert_allclose(again, head.probabilities, atol=1e-6)
         taught = paired.has_label | (paired.has_superior if head.row != "E(I)" else False)
         assert head.n_train == (train & paired.has_inferior & taught).sum()
@@ -92,7 +93,7 @@ def test_refusals_are_sentences():
     with pytest.raises(InvalidInputError, match="imitation is 2"):
         DistillationSettings(imitation=2)
     with pytest.raises(InvalidInputError, match="lacks its decoder"):
-        predict_baseline("GD(I)", {}, np.zeros((1, 6)))
+        predict_row("GD(I)", {}, np.zeros((1, 6)))
 
 
 def test_a_diverged_student_harms_no_other_row():
@@ -101,5 +102,5 @@ def test_a_diverged_student_harms_no_other_row():
     paired = dataclasses.replace(paired, inferior_nd=paired.inferior_nd * np.float32(1e15))
     job = job_of(paired, mode="matched", **OPTIONS | {"decoder_params": params})
     rows = {head.row: head for head in train_baselines([job])[0]}
-    assert {row: head.status for row, head in rows.items()} == dict.fromkeys(BASELINES, "diverged")
+    assert {row: head.status for row, head in rows.items()} == dict.fromkeys(BASELINE_ROWS, "diverged")
     assert "training diverged in epoch" in rows["KD(I)"].message

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.decoders.calibrated import Calibrated
-from guidestore.heads.decoders.temperature import COLDEST, HOTTEST, fit_temperature
+from guidestore.heads.decoders.common.calibrated import Calibrated
+from guidestore.heads.decoders.common.temperature import COLDEST, HOTTEST, fit_temperature
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.fitting import fit_decoders
-from guidestore.heads.guidance.frozen_decoder import teacher_layers
+from guidestore.heads.guidance.common.frozen_decoder import teacher_layers
 from guidestore.heads.networks import softmax
 from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.registry import DECODERS, build_decoder, load_decoder
@@ -78,7 +78,7 @@ def test_val_without_a_mistake_or_with_hardly_a_row_asks_for_nothing_wild():
         decoder.fit(*TRAIN, VAL[0][:0], VAL[1][:0], n_classes=3, seed=0)
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", DECODERS.names())
 def test_goes_around_any_decoder_and_leaves_the_likeliest_class(name):
     plain, decoder = (
         build_decoder(name, **SMALL.get(name, {}), calibration=how).fit(*TRAIN, *VAL, n_classes=3, seed=0)
@@ -150,7 +150,7 @@ def test_guidance_is_trained_through_what_is_within():
         np.testing.assert_array_equal(weight, same_weight)
         np.testing.assert_array_equal(bias, same_bias)
     forest = build_decoder("random_forest", trees=3, calibration="temperature").fit(*TRAIN, *VAL, n_classes=3, seed=0)
-    with pytest.raises(InvalidInputError, match="'random_forest' has no layers to go through; use linear or"):
+    with pytest.raises(InvalidInputError, match="'random_forest' has no layers to go through; use logistic or"):
         teacher_layers(forest, scale, scale.apply(y_nd), "test")
 
 

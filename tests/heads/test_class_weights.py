@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.decoders.class_weights import class_weights_k, weighted_log_loss, weights_as_given_k
+from guidestore.heads.decoders.common.class_weights import class_weights_k, weighted_log_loss, weights_as_given_k
 from guidestore.heads.registry import build_decoder, check_class_weights
 
 WEIGHTED = [

@@ -10,14 +10,15 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.cross_fitting import left_out_with
-from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.decoders.common.linear import Linear
 from guidestore.heads.decoders.logistic import Logistic
 from guidestore.heads.folds import fold_numbers
-from guidestore.heads.guidance.controls import Noise, Repeated
+from guidestore.heads.guidance.common.stand_ins import Noise, Repeated
 from guidestore.heads.guidance.ridge import Ridge
-from guidestore.heads.input_rows import places_of, predict_row
+from guidestore.heads.input_rows import Arm, arms_of
+from guidestore.heads.prediction import predict_row
 from guidestore.heads.registry import GUIDANCE, build_guidance, load_guidance
-from guidestore.heads.row_training import train_rows
+from guidestore.heads.rows.train import train_rows
 from tests.heads.test_guidance_models import PARAMS
 from tests.heads.test_input_rows import FAST, make_paired
 from tests.heads.training import job_of, train_one
@@ -30,7 +31,7 @@ def same(first: Any, second: Any) -> bool:
     return all(np.array_equal(first[1][name], second[1][name]) for name in first[1])
 
 
-@pytest.mark.parametrize("name", GUIDANCE)
+@pytest.mark.parametrize("name", GUIDANCE.names())
 def test_pairs_without_labels_count_as_much_as_others(name):
     """Hiding labels leaves G as it is (where it does not go through D_S); dropping those pairs changes it."""
     paired = make_paired()
@@ -124,8 +125,8 @@ def test_task_aware_goes_through_the_decoder_of_row_s():
 
 def test_noise_and_repeated_codes_stand_in_for_g():
     paired = make_paired()
-    places = places_of(("I", "G(I)", "G(I)+I"), 1, ("shuffled", "noise", "repeated"))
-    (heads,) = train_rows([dataclasses.replace(job_of(paired, **FAST), places=places)])
+    arms = arms_of(("I", "G(I)", "G(I)+I"), 1, ("shuffled", "noise", "repeated"))
+    (heads,) = train_rows([dataclasses.replace(job_of(paired, **FAST), arms=arms)])
     assert [(h.row, h.control, h.permutation) for h in heads[3:]] == [
         ("G(I)", "shuffled", 0), ("G(I)+I", "shuffled", 0), ("G(I)+I", "noise", 0), ("G(I)+I", "repeated", 0),
     ]  # fmt: skip
@@ -134,14 +135,14 @@ def test_noise_and_repeated_codes_stand_in_for_g():
         assert (head.status, head.guidance) == ("ok", "ridge")
         z_nd = paired.inferior_nd[[number[case_id] for case_id in head.case_ids]]
         np.testing.assert_allclose(predict_row(head.row, head.components, z_nd), head.probabilities, atol=1e-6)
-        one = predict_row(head.row, head.components, z_nd[5:6])
-        np.testing.assert_allclose(one[0], head.probabilities[5], atol=1e-9)
-    (noise_alone,) = train_rows([dataclasses.replace(job_of(paired, **FAST), places=(("G(I)+I", "noise", 0),))])[0]
+        alone = predict_row(head.row, head.components, z_nd[5:6])
+        np.testing.assert_allclose(alone[0], head.probabilities[5], atol=1e-9)
+    (noise_alone,) = train_rows([dataclasses.replace(job_of(paired, **FAST), arms=(Arm("G(I)+I", "noise", 0),))])[0]
     assert np.array_equal(noise_alone.probabilities, heads[-2].probabilities)
     with pytest.raises(InvalidInputError, match="control 'nois' is unknown: did you mean 'noise'"):
-        places_of(("G(I)+I",), 1, ("nois",))
+        arms_of(("G(I)+I",), 1, ("nois",))
     with pytest.raises(InvalidInputError, match=r"control of row G\(I\) 'noise' is unknown"):
-        train_rows([dataclasses.replace(job_of(paired, **FAST), places=(("G(I)", "noise", 0),))])
+        train_rows([dataclasses.replace(job_of(paired, **FAST), arms=(Arm("G(I)", "noise", 0),))])
 
 
 def test_noise_has_the_moments_of_g_and_belongs_to_the_case():

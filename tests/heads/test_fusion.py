@@ -11,22 +11,26 @@ import torch
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads import row_training
 from guidestore.heads.choice import Choice
 from guidestore.heads.decoders.logistic import Logistic
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.fitting import fit_decoders
-from guidestore.heads.fusion import fused as fused_module
-from guidestore.heads.fusion.fused import FusedDecoder
-from guidestore.heads.fusion.learnt import NumpyMaths
+from guidestore.heads.fusion.common import fused as fused_module
+from guidestore.heads.fusion.common.fused import FusedDecoder
+from guidestore.heads.fusion.common.maths import NumpyMaths
 from guidestore.heads.fusion.orthogonal import mmo_loss
-from guidestore.heads.input_rows import FUSED_ROWS, TrainedHead, predict_row
+from guidestore.heads.input_rows import INPUT_ROWS
+from guidestore.heads.prediction import predict_row
 from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.registry import FUSIONS, build_decoder, build_fusion, load_decoder, load_fusion
-from guidestore.heads.row_training import RowsJob, train_rows
+from guidestore.heads.rows import decoders as fitted_decoders
+from guidestore.heads.rows.job import RowsJob
+from guidestore.heads.rows.train import train_rows
+from guidestore.heads.trained import TrainedHead
 from tests.heads.training import job_of
 
 WIDTHS = (3, 5)
+FUSED_ROWS = tuple(name for name, row in INPUT_ROWS.items() if row.fuses)
 LEARNT = ("gated", "kronecker", "orthogonal")
 
 
@@ -250,13 +254,13 @@ def by_place(heads: list[TrainedHead]) -> dict[tuple[str, int], TrainedHead]:
 
 
 def test_heads_of_all_fusions_at_once_are_each_as_alone_and_share_what_does_not_differ(monkeypatch):
-    jobs = [fused_job(fusion) for fusion in ("concatenation", *FUSIONS)]
+    jobs = [fused_job(fusion) for fusion in ("concatenation", *FUSIONS.names())]
     alone = [train_rows([job])[0] for job in jobs]
     plain = train_rows([job_of(PAIRED, guidance="ridge", decoder="logistic", decoder_params={"Cs": (0.1,)},
                                permutations=1)])[0]  # fmt: skip
     count = []
     monkeypatch.setattr(
-        row_training, "fit_decoders", lambda problems, **options: count.extend(problems) or fit_decoders(problems)
+        fitted_decoders, "fit_decoders", lambda problems, **options: count.extend(problems) or fit_decoders(problems)
     )
     together = train_rows(jobs)
     # S and I once; S+I and G(I)+I, of true and shuffled pairs, per fusion.
@@ -274,12 +278,12 @@ def test_heads_of_all_fusions_at_once_are_each_as_alone_and_share_what_does_not_
 
 
 @pytest.mark.parametrize("mode", ["matched", "as-published"])
-@pytest.mark.parametrize("fusion", list(FUSIONS))
+@pytest.mark.parametrize("fusion", FUSIONS.names())
 def test_predict_row_reproduces_a_fused_head(fusion, mode):
     stored: dict[str, Any] = {}
     if mode == "as-published":
         rng = np.random.default_rng(3)
-        from guidestore.heads.decoders.linear import Linear
+        from guidestore.heads.decoders.common.linear import Linear
 
         stored = {
             "d_i": Linear(rng.normal(size=(3, 6)), np.zeros(3)),

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.controls import shuffle_pairs
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.guidance.autoencoder import Autoencoder
-from guidestore.heads.guidance.controls import shuffle_pairs
 from guidestore.heads.guidance.ridge import Ridge
 from guidestore.heads.registry import build_guidance
 from guidestore.heads.training.draws import initial_layer

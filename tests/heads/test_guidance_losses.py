@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from guidestore.heads.guidance.autograd_training import value_loss
+from guidestore.heads.guidance.common.networks import value_loss
 from guidestore.heads.networks import Layers
 from guidestore.heads.training.head import Classes, Head, SoftClasses, Values
 from guidestore.heads.training.losses import SoftCrossEntropy, ValueLoss

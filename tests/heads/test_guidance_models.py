@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.controls import shuffle_pairs
+from guidestore.heads.decoders.common.linear import Linear
 from guidestore.heads.decoders.logistic import Logistic
 from guidestore.heads.decoders.mlp import Mlp
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.fitting import needs_decoder
 from guidestore.heads.guidance.cca import canonical
-from guidestore.heads.guidance.controls import shuffle_pairs
-from guidestore.heads.guidance.frozen_decoder import teacher_layers
+from guidestore.heads.guidance.common.frozen_decoder import teacher_layers
+from guidestore.heads.guidance.common.principal import principal
 from guidestore.heads.guidance.kernel_ridge import KernelRidge
-from guidestore.heads.guidance.nearest import Nearest
 from guidestore.heads.guidance.pls import Pls
-from guidestore.heads.guidance.principal import principal
 from guidestore.heads.guidance.residual_mlp import ResidualMlp
 from guidestore.heads.guidance.retrieval import Retrieval
 from guidestore.heads.guidance.ridge import Ridge
 from guidestore.heads.guidance.variational import Variational
+from guidestore.heads.nearest import Nearest
 from guidestore.heads.networks import run_layers, softmax
-from guidestore.heads.registry import GUIDANCE, build_guidance
+from guidestore.heads.registry import GUIDANCE, build_decoder, build_guidance
 from guidestore.heads.scaling import Standardiser
 
 SMALL: dict[str, Any] = {"hidden": (32,), "epochs": 30, "dropout": 0.1, "learning_rate": 0.005}
@@ -49,7 +49,7 @@ def known_pairs(n: int, seed: int, *, bent: bool) -> tuple[np.ndarray, np.ndarra
 
 
 @pytest.mark.parametrize("bent", [False, True], ids=["linear-map", "bent-map"])
-@pytest.mark.parametrize("name", GUIDANCE)
+@pytest.mark.parametrize("name", GUIDANCE.names())
 def test_true_pairs_beat_shuffled_ones_where_the_map_is_known(name, bent):
     (x_nd, y_nd), (held_x_nd, held_y_nd) = known_pairs(300, 1, bent=bent), known_pairs(200, 2, bent=bent)
 
@@ -251,9 +251,8 @@ def test_a_missing_or_foreign_decoder_is_a_sentence():
         model.fit(x_nd, y_nd, seed=0)
     with pytest.raises(InvalidInputError, match="D_S reads 4 dimensions, but z_S has 3"):
         model.fit(x_nd, y_nd, seed=0, decoder=Linear(np.ones((2, 4)), np.zeros(2)))
-    forest = Linear(np.ones((2, 3)), np.zeros(2))
-    forest.name = "random_forest"  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(InvalidInputError, match="'random_forest' has no layers to go through; use linear or"):
+    forest = build_decoder("random_forest", trees=2)
+    with pytest.raises(InvalidInputError, match="'random_forest' has no layers to go through; use logistic or"):
         model.fit(x_nd, y_nd, seed=0, decoder=forest)
 
 

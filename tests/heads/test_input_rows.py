@@ -7,13 +7,16 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads import row_training
-from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.decoders.common.linear import Linear
 from guidestore.heads.decoders.logistic import Logistic
 from guidestore.heads.guidance.ridge import Ridge
-from guidestore.heads.input_rows import ALL_ROWS, TrainedHead, predict_row
+from guidestore.heads.input_rows import ALL_ROWS
 from guidestore.heads.metrics import evaluate
-from guidestore.heads.row_training import train_rows
+from guidestore.heads.prediction import predict_row
+from guidestore.heads.rows import decoders as rows_decoders
+from guidestore.heads.rows import guidance as rows_guidance
+from guidestore.heads.rows.train import train_rows
+from guidestore.heads.trained import TrainedHead
 from tests.heads.training import job_of, train_one
 
 N = 240
@@ -343,8 +346,8 @@ def test_several_guidance_models_and_decoders_share_what_does_not_differ(paired,
 
         return count
 
-    monkeypatch.setattr(row_training, "fit_guidance", counted("guidance", row_training.fit_guidance))
-    monkeypatch.setattr(row_training, "fit_decoders", counted("decoders", row_training.fit_decoders))
+    monkeypatch.setattr(rows_guidance, "fit_guidance", counted("guidance", rows_guidance.fit_guidance))
+    monkeypatch.setattr(rows_decoders, "fit_decoders", counted("decoders", rows_decoders.fit_decoders))
     jobs = [
         job_of(paired, guidance="ridge", guidance_params=g, decoder="logistic", decoder_params=d, permutations=1)
         for g in ({"alphas": (0.1,)}, {"alphas": (10.0,)})

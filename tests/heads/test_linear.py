@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.decoders.common.linear import Linear
 from guidestore.heads.registry import build_decoder, load_decoder
 
 

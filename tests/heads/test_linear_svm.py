@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from guidestore.heads.decoders.calibrated import Calibrated
+from guidestore.heads.decoders.common.calibrated import Calibrated
+from guidestore.heads.decoders.common.temperature import HOTTEST
 from guidestore.heads.decoders.linear_svm import LinearSvm
-from guidestore.heads.decoders.temperature import HOTTEST
-from guidestore.heads.guidance.frozen_decoder import teacher_layers
+from guidestore.heads.guidance.common.frozen_decoder import teacher_layers
 from guidestore.heads.networks import run_layers
 from guidestore.heads.scaling import Standardiser
 

@@ -12,27 +12,24 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.decoders.linear import Linear
+from guidestore.heads.decoders.common.linear import Linear
 from guidestore.heads.fitting import needs_decoder
-from guidestore.heads.fusion.fused import FusedDecoder
-from guidestore.heads.input_rows import Component
-from guidestore.heads.onnx_graph.decoders import DECODERS as DECODER_GRAPHS
-from guidestore.heads.onnx_graph.guidance import GUIDANCE as GUIDANCE_GRAPHS
-from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes, predict_head
+from guidestore.heads.fusion.common.fused import FusedDecoder
+from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes
+from guidestore.heads.prediction import predict_row
 from guidestore.heads.registry import (
-    CALIBRATED,
     DECODERS,
-    FROZEN_DECODERS,
-    FUSED,
     FUSIONS,
     GUIDANCE,
+    STUDENTS,
     build_decoder,
     build_fusion,
     build_guidance,
+    build_student,
 )
+from guidestore.heads.trained import Component
 from guidestore.heads.transfer.decoder import StudentDecoder
 from guidestore.heads.transfer.preparation import Preparation
-from guidestore.heads.transfer.students.protocol import STUDENTS, build_student
 
 TOLERANCE = 1e-6
 """Of a probability. Trees add up in float32; all else agrees to 1e-12."""
@@ -96,11 +93,11 @@ def heads() -> dict[str, tuple[str, dict[str, Component]]]:
     both_nd = np.hstack([ridge.predict(Z_I), Z_I])
     logistic = fitted_decoder("logistic", both_nd)
     made: dict[str, tuple[str, dict[str, Component]]] = {}
-    for name in GUIDANCE:
+    for name in GUIDANCE.names():
         made[f"guidance-{name}"] = ("G(I)+I", kept(guidance=fitted_guidance(name), decoder=logistic))
     paper = fitted_guidance("autoencoder", standardise=False, output="relu")
     made["guidance-paper"] = ("G(I)+I", kept(guidance=paper, decoder=logistic))
-    for name in DECODERS:
+    for name in DECODERS.names():
         made[f"decoder-{name}"] = ("G(I)+I", kept(guidance=ridge, decoder=fitted_decoder(name, both_nd)))
     for name, params in (
         ("linear", {"hidden_units": 0, "standardise": False}),
@@ -109,7 +106,7 @@ def heads() -> dict[str, tuple[str, dict[str, Component]]]:
         made[f"mlp-{name}"] = ("G(I)+I", kept(guidance=ridge, decoder=fitted_decoder("mlp", both_nd, **params)))
     calibrated = fitted_decoder("random_forest", both_nd, calibration="temperature")
     made["calibrated"] = ("G(I)+I", kept(guidance=ridge, decoder=calibrated))
-    for name in FUSIONS:
+    for name in FUSIONS.names():
         fusion = build_fusion(name, **({} if name == "late" else {"width": 3, "epochs": 3}))
         assert fusion is not None
         fused = fitted(FusedDecoder(fusion, build_decoder("logistic", calibration="temperature"), (4, 6)), both_nd)
@@ -123,7 +120,7 @@ def heads() -> dict[str, tuple[str, dict[str, Component]]]:
     made["row-E"] = ("E(I)", inferior | kept(guidance=ridge, superior_decoder=superior))
     made["row-as-published"] = ("I", kept(decoder=Linear(RNG.normal(size=(3, 6)), RNG.normal(size=3))))
     made["row-T-with-G"] = ("T(I)", kept(guidance=ridge, decoder=logistic))
-    for name in STUDENTS:
+    for name in STUDENTS.names():
         made[f"student-{name}"] = ("T(I)", kept(decoder=student(name)))
     return made
 
@@ -140,21 +137,16 @@ def test_a_process_that_knows_nothing_of_guidestore_gives_the_same_probabilities
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
     for name, (row, components) in made.items():
-        expected = predict_head(row, components, NEW)
+        expected = predict_row(row, components, NEW)
         given = np.load(tmp_path / f"{name}.npy")
         trees = "forest" in name or name in ("decoder-xgboost", "calibrated")
         np.testing.assert_allclose(given, expected, atol=TOLERANCE if trees else 1e-12, rtol=0, err_msg=name)
 
 
-def test_every_model_of_the_registry_has_a_graph() -> None:
-    assert {*GUIDANCE_GRAPHS} == {*GUIDANCE}
-    assert {*DECODER_GRAPHS} == {*DECODERS, *CALIBRATED, *FUSED, *FROZEN_DECODERS}
-
-
 def test_what_has_no_graph_and_what_needs_the_superior_image_are_refused() -> None:
     noise = {"mean": np.zeros(4), "deviation": np.ones(4), "key": np.ones(4)}
     components = kept(decoder=fitted_decoder("logistic", np.hstack([Z_S, Z_I])))
-    with pytest.raises(InvalidInputError, match="guidance model 'noise' has no ONNX form"):
+    with pytest.raises(InvalidInputError, match="'noise' has no ONNX form"):
         head_onnx("G(I)+I", components | {"guidance": ({"name": "noise"}, noise)}, 6)
     with pytest.raises(InvalidInputError, match="needs the superior image"):
         head_onnx("S+I", components, 6)

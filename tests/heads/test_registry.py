@@ -8,11 +8,11 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.registry import (
-    DECODER_PRESETS,
     build_decoder,
     build_guidance,
     check_class_weights,
     decoder_preset,
+    decoder_presets,
     load_decoder,
     load_guidance,
 )
@@ -81,8 +81,8 @@ def test_per_class_numbers_meet_their_classes():
 
 
 def test_derm7pt_presets_know_their_targets_and_the_order_of_their_classes():
-    assert DECODER_PRESETS["derm7pt-paper"].by_target.keys() == CLASSES.keys()
-    assert DECODER_PRESETS["derm7pt-released"].by_target.keys() == CLASSES.keys()
+    assert decoder_presets()["derm7pt-paper"].by_target.keys() == CLASSES.keys()
+    assert decoder_presets()["derm7pt-released"].by_target.keys() == CLASSES.keys()
     for target, classes in CLASSES.items():
         for preset in ("derm7pt-paper", "derm7pt-released"):
             check_class_weights(preset, tuple(classes), {}, target=target)
@@ -104,6 +104,7 @@ import sys
 for name in ("sklearn", "scipy", "xgboost", "faiss", "pandas", "pyarrow", "zarr", "duckdb"):
     sys.modules[name] = None  # importing it now raises
 import guidestore.heads.protocol, guidestore.heads.registry, guidestore.heads.input_rows, guidestore.heads.metrics
+guidestore.heads.registry.guidance_names(), guidestore.heads.registry.decoder_names()
 assert "torch" not in sys.modules
 import numpy as np
 g = guidestore.heads.registry.build_guidance("autoencoder", hidden=(4,), epochs=1)

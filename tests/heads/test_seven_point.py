@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,6 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.seven_point import (
     MAX_SCORE,
     POINTS,
-    expected_score,
     infer_melanoma,
     predicted_classes,
     seven_point_score,
@@ -49,26 +46,6 @@ def test_melanoma_is_inferred_from_the_threshold_on():
             infer_melanoma(scores, threshold)
 
 
-def test_the_expected_score_is_the_mean_over_all_outcomes():
-    rng = np.random.default_rng(1)
-    probabilities = {name: rng.dirichlet(np.ones(len(names)), 2) for name, names in CLASSES.items()}
-    by_hand = np.zeros(2)
-    for outcome in itertools.product(*(range(len(names)) for names in CLASSES.values())):
-        points = sum(POINTS[name][CLASSES[name][k]] for name, k in zip(CLASSES, outcome, strict=True))
-        columns = [probabilities[name][:, k] for name, k in zip(CLASSES, outcome, strict=True)]
-        by_hand += points * np.prod(columns, axis=0)
-    assert np.allclose(expected_score(probabilities, CLASSES), by_hand)
-    turned = {name: values[:, ::-1] for name, values in probabilities.items()}
-    assert np.allclose(expected_score(turned, {name: names[::-1] for name, names in CLASSES.items()}), by_hand)
-
-
-def test_certain_probabilities_give_the_score_of_hard_predictions():
-    rng = np.random.default_rng(2)
-    probabilities = {name: np.eye(len(names))[rng.integers(0, len(names), 9)] for name, names in CLASSES.items()}
-    hard = {name: predicted_classes(probabilities[name], CLASSES[name]) for name in CLASSES}
-    assert np.allclose(expected_score(probabilities, CLASSES), seven_point_score(hard))
-
-
 def test_what_does_not_fit_is_refused():
     nothing = {name: ["ABS"] for name in POINTS}
     with pytest.raises(InvalidInputError, match="needs the criteria PN, BWV, VS, PIG, STR, DaG, RS, but has PN"):
@@ -79,8 +56,5 @@ def test_what_does_not_fit_is_refused():
         seven_point_score(nothing | {"VS": ["dotted"]})
     with pytest.raises(InvalidInputError, match=r"have shape \(2, 3\); they must be \(n, 2\)"):
         predicted_classes(np.ones((2, 3)), ("ABS", "PRS"))
-    probabilities = {name: np.ones((1, len(names))) for name, names in CLASSES.items()}
-    with pytest.raises(InvalidInputError, match="probabilities of RS are not finite"):
-        expected_score(probabilities | {"RS": np.array([[np.nan, 1]])}, CLASSES)
-    with pytest.raises(InvalidInputError, match="criterion RS has no class 'YES'"):
-        expected_score(probabilities, CLASSES | {"RS": ("ABS", "YES")})
+    with pytest.raises(InvalidInputError, match="probabilities are not finite"):
+        predicted_classes(np.array([[np.nan, 1]]), ("ABS", "PRS"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import RunPredictions
-from guidestore.heads.metrics import evaluate
+from guidestore.heads.metrics import drawn_auroc, drawn_balanced_accuracy, drawn_f1_micro, drawn_metrics, evaluate
 from guidestore.heads.significance import (
     VERDICTS,
     Comparison,
@@ -22,7 +22,6 @@ from guidestore.heads.significance import (
     on_common_cases,
 )
 from guidestore.heads.significance.bootstrap import draw_counts
-from guidestore.heads.significance.drawn_metrics import METRICS, auroc, balanced_accuracy, f1_micro
 from guidestore.heads.significance.guidance_effect import decide
 from guidestore.heads.significance.intervals import interval_of, p_value_of
 from guidestore.heads.significance.training_luck import training_luck
@@ -53,12 +52,11 @@ def test_a_draw_has_the_metrics_of_its_cases_repeated(k, seed):
     probabilities_rnk /= probabilities_rnk.sum(axis=2, keepdims=True)
     # `evaluate` divides once more, and ties are ties to the last bit.
     given_rnk, probabilities_rnk = probabilities_rnk, probabilities_rnk / probabilities_rnk.sum(axis=2, keepdims=True)
-    correct_nr = (probabilities_rnk.argmax(axis=2) == labels).T
     counts_bn = draw_counts(len(labels), 6, seed)
-    found = {
-        BA: balanced_accuracy(counts_bn, labels, correct_nr),
-        "f1_micro": f1_micro(counts_bn, correct_nr),
-        "auroc": auroc(counts_bn, labels, probabilities_rnk),
+    values = {
+        BA: drawn_balanced_accuracy(counts_bn, labels, probabilities_rnk),
+        "f1_micro": drawn_f1_micro(counts_bn, labels, probabilities_rnk),
+        "auroc": drawn_auroc(counts_bn, labels, probabilities_rnk),
     }
     assert (counts_bn[0] == 1).all()
     assert (counts_bn.sum(axis=1) == len(labels)).all()
@@ -66,24 +64,23 @@ def test_a_draw_has_the_metrics_of_its_cases_repeated(k, seed):
         cases = np.repeat(np.arange(len(labels)), counts.astype(int))
         for r in range(2):
             expected = evaluate(labels[cases], given_rnk[r, cases], [str(c) for c in range(k)])
-            for metric in METRICS:
+            for metric in drawn_metrics():
                 # Without a class `evaluate` leaves AUROC out; a draw leaves out that class alone.
                 if metric in expected:
-                    assert found[metric][b, r] == pytest.approx(expected[metric], abs=1e-12)
+                    assert values[metric][b, r] == pytest.approx(expected[metric], abs=1e-12)
 
 
 def test_a_class_absent_from_a_draw_is_left_out_of_its_mean():
     labels = np.array([0, 0, 1, 2])
     probabilities = np.array([[0.6, 0.3, 0.1], [0.5, 0.1, 0.4], [0.1, 0.7, 0.2], [0.1, 0.5, 0.4]])
-    correct_nr = (probabilities.argmax(axis=1) == labels)[:, None]
     counts_bn = np.array([[2, 0, 1, 0], [2, 2, 0, 0], [0, 0, 0, 0]], dtype=np.float32)
-    assert balanced_accuracy(counts_bn, labels, correct_nr)[:2, 0].tolist() == [1.0, 1.0]
-    areas = auroc(counts_bn, labels, probabilities[None])[:, 0]
+    assert drawn_balanced_accuracy(counts_bn, labels, probabilities[None])[:2, 0].tolist() == [1.0, 1.0]
+    areas = drawn_auroc(counts_bn, labels, probabilities[None])[:, 0]
     assert areas[0] == 1.0  # classes 0 and 1; none of class 2 to find
     assert np.isnan(areas[1:]).all()  # one class, and no cases
-    assert np.isnan(balanced_accuracy(counts_bn, labels, correct_nr)[2, 0])
-    assert np.isnan(f1_micro(counts_bn, correct_nr)[2, 0])
-    assert np.isnan(auroc(counts_bn[:, :3], labels[:3], probabilities[None, :3])).all()
+    assert np.isnan(drawn_balanced_accuracy(counts_bn, labels, probabilities[None])[2, 0])
+    assert np.isnan(drawn_f1_micro(counts_bn, labels, probabilities[None])[2, 0])
+    assert np.isnan(drawn_auroc(counts_bn[:, :3], labels[:3], probabilities[None, :3])).all()
 
 
 def test_large_cohorts_are_counted_in_float64():
@@ -91,7 +88,7 @@ def test_large_cohorts_are_counted_in_float64():
     labels = np.arange(9_000) % 2
     scores = rng.random((1, 9_000)).astype(np.float64)
     probabilities = np.stack([1 - scores, scores], axis=2)
-    area = auroc(np.ones((1, 9_000), dtype=np.float32), labels, probabilities)[0, 0]
+    area = drawn_auroc(np.ones((1, 9_000), dtype=np.float32), labels, probabilities)[0, 0]
     assert area == pytest.approx(evaluate(labels, probabilities[0], "ab")["auroc"], abs=1e-14)
 
 
@@ -128,7 +125,7 @@ def test_draws_are_fixed_by_the_seed_and_not_by_the_order_of_runs_or_cases():
         "a", UNIT, tuple(np.array(a.case_ids)[order].tolist()), labels[order], a.probabilities[order]
     )
     first, second = draw_metrics([a, b], draws=199), draw_metrics([b, turned], draws=199)
-    for metric in METRICS:
+    for metric in drawn_metrics():
         assert compare(first, metric, ["a"], ["b"]) == compare(second, metric, ["a"], ["b"])
     other = compare(draw_metrics([a, b], draws=199, seed=1), BA, ["a"], ["b"])
     assert (other.seed, other.draws) == (1, 199)
@@ -204,7 +201,7 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", drawn_metrics())
 def test_the_five_outcomes(verdict, metric):
     labels, skills = balanced_labels(600), OUTCOMES[verdict]
     runs = [make_run(f"{name}{s}", labels, skill=skill, seed=17 * s + i, unit=("s", 0, s))

@@ -11,13 +11,14 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads.input_rows import TrainedHead, predict_row
 from guidestore.heads.metrics import evaluate
+from guidestore.heads.prediction import predict_row
+from guidestore.heads.registry import STUDENTS, build_student
+from guidestore.heads.trained import TrainedHead
 from guidestore.heads.transfer.advise import Advice, advise
 from guidestore.heads.transfer.cases import Cases
 from guidestore.heads.transfer.inner_cv import draw_folds, inner_splits
 from guidestore.heads.transfer.lesson import Lesson
-from guidestore.heads.transfer.students.protocol import STUDENTS, build_student
 from guidestore.heads.transfer.teacher import Teacher, choose_teacher
 from guidestore.heads.transfer.train import TransferJob, train_transfer
 
@@ -93,7 +94,7 @@ def paired() -> PairedCodes:
     return made()
 
 
-@pytest.fixture(scope="module", params=STUDENTS)
+@pytest.fixture(scope="module", params=STUDENTS.names())
 def trained(request: pytest.FixtureRequest, paired: PairedCodes) -> tuple[str, list[TrainedHead]]:
     return request.param, transfer(paired, request.param)
 
@@ -145,7 +146,7 @@ def test_the_taught_student_beats_i_and_both_controls():
     assert mean["T(I)", ""] > controls + 0.05
 
 
-@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("student", STUDENTS.names())
 def test_the_gate_closes_where_z_s_knows_no_more_and_then_all_is_row_i(student):
     heads = transfer(made(superior=0.1, inferior=1.0), student)
     inferior = of(heads, "I")

@@ -10,9 +10,9 @@ import pytest
 
 from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads.input_rows import TrainedHead
 from guidestore.heads.label_budget import hide_labels
 from guidestore.heads.significance import GuidedRow, draw_metrics, guidance_effect
+from guidestore.heads.trained import TrainedHead
 from guidestore.heads.transfer.train import TransferJob, train_transfer
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.decoders.random_forest import RandomForest
-from guidestore.heads.decoders.xgboost_trees import Xgboost
+from guidestore.heads.decoders.xgboost import Xgboost
 from guidestore.heads.forest import flatten, take_forest, walk
 from guidestore.heads.registry import build_decoder, load_decoder
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.choice import Choice
-from guidestore.heads.input_rows import ALL_ROWS, TrainedHead, places_of
-from guidestore.heads.row_training import RowsJob, train_rows
+from guidestore.heads.input_rows import ALL_ROWS, arms_of
+from guidestore.heads.rows.job import RowsJob
+from guidestore.heads.rows.train import train_rows
+from guidestore.heads.trained import TrainedHead
 
 
 def job_of(
@@ -25,7 +27,7 @@ def job_of(
     **stored: Any,
 ) -> RowsJob:
     g, d = Choice.of(guidance, guidance_params), Choice.of(decoder, decoder_params)
-    return RowsJob(paired, mode, seed, g, d, places_of(rows, permutations), **stored)
+    return RowsJob(paired, mode, seed, g, d, arms_of(rows, permutations), **stored)
 
 
 def train_one(paired: PairedCodes, **options: Any) -> list[TrainedHead]:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from guidestore.heads.checks import (
     check_number,
     check_numbers,
-    make_settings,
-    settings_from_config,
-    settings_to_config,
     take_tensor,
 )
+from guidestore.heads.model import Tensors
 from guidestore.heads.networks import check_finite_predictions, softmax
-from guidestore.heads.transfer.students.protocol import Tensors
+from guidestore.heads.onnx_graph.graph import Value, linear
+from guidestore.heads.transfer.students.common.family import Family
 from guidestore.heads.transfer.targets import balanced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogisticStudentSettings:
-    """Hyper-parameters of `LogisticStudent`."""
+class LogisticSettings:
+    """Hyper-parameters of `Logistic`."""
 
     alphas: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
     """Penalties on half the squared weights beside the mean cross-entropy, the strongest first. On prepared codes of 60
@@ -37,26 +35,23 @@ class LogisticStudentSettings:
         check_number(self.max_iter, "logistic-student: max_iter", 1, integer=True)
 
 
-class LogisticStudent:
+class Logistic(Family):
     """min sum_i w_i CE(t_i, softmax(x_i W + b)) + alpha/2 ||W||^2 with weights that sum to 1. Contract: Student.
 
     The seed is not used.
     """
 
     name: ClassVar[str] = "logistic-student"
-
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(LogisticStudentSettings, params, self.name)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
+    Settings = LogisticSettings
+    settings: LogisticSettings
 
     @property
     def regularisations(self) -> tuple[float, ...]:
         return self.settings.alphas
 
-    def fit_path(self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int) -> list[Tensors]:
+    def fit_path(
+        self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int
+    ) -> list[dict[str, np.ndarray]]:
         from scipy.optimize import minimize
 
         weights_n = balanced(targets_nk, weights_n)
@@ -81,15 +76,12 @@ class LogisticStudent:
             path.append({"weight": np.ascontiguousarray(w_ks[:, :-1]), "bias": np.ascontiguousarray(w_ks[:, -1])})
         return path
 
-    def probabilities(self, tensors: Mapping[str, np.ndarray], x_nr: np.ndarray) -> np.ndarray:
+    def probabilities(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
         return softmax(check_finite_predictions(x_nr @ tensors["weight"].T + tensors["bias"], self.name))
 
-    def check(self, tensors: Mapping[str, np.ndarray], n_dims: int) -> Tensors:
+    def check(self, tensors: Tensors, n_dims: int) -> dict[str, np.ndarray]:
         weight_kr = take_tensor(tensors, "weight", (None, n_dims), self.name)
         return {"weight": weight_kr, "bias": take_tensor(tensors, "bias", (len(weight_kr),), self.name)}
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        student = cls()
-        student.settings = settings_from_config(LogisticStudentSettings, config, cls.name)
-        return student
+    def onnx(self, tensors: Tensors, x: Value) -> Value:
+        return linear(x, tensors["weight"], tensors["bias"]).softmax()

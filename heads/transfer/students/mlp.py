@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from guidestore.heads.checks import (
     check_number,
     check_numbers,
-    make_settings,
-    settings_from_config,
-    settings_to_config,
     take_tensor,
 )
+from guidestore.heads.model import Tensors
 from guidestore.heads.networks import (
     check_finite_predictions,
     layers_from_tensors,
@@ -24,13 +21,14 @@ from guidestore.heads.networks import (
     run_layers,
     softmax,
 )
-from guidestore.heads.transfer.students.protocol import Tensors
+from guidestore.heads.onnx_graph.graph import Value, layered
+from guidestore.heads.transfer.students.common.family import Family
 from guidestore.heads.transfer.targets import balanced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MlpStudentSettings:
-    """Hyper-parameters of `MlpStudent`."""
+class MlpSettings:
+    """Hyper-parameters of `Mlp`."""
 
     hidden_units: int = 64
     """Width of the hidden layer."""
@@ -51,24 +49,23 @@ class MlpStudentSettings:
         check_numbers(self.steps, "mlp-student: steps", 1, integer=True)
 
 
-class MlpStudent:
+class Mlp(Family):
     """One hidden layer of ReLU, weighted cross-entropy against soft targets, Adam. Contract: Student."""
 
     name: ClassVar[str] = "mlp-student"
-
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(MlpStudentSettings, params, self.name)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
+    Settings = MlpSettings
+    settings: MlpSettings
 
     @property
     def regularisations(self) -> tuple[float, ...]:
         return self.settings.steps
 
-    def fit_path(self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int) -> list[Tensors]:
+    def fit_path(
+        self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int
+    ) -> list[dict[str, np.ndarray]]:
         import torch
+
+        from guidestore.heads.training.descent import AdamW
 
         use, generator = self.settings, torch.Generator().manual_seed(seed)
         weights = torch.from_numpy(balanced(targets_nk, weights_n)).float()
@@ -82,33 +79,28 @@ class MlpStudent:
                 drawn = torch.empty(shape).uniform_(-(d_in**-0.5), d_in**-0.5, generator=generator)
                 parameters.append(drawn.requires_grad_())
         hidden_weight, hidden_bias, weight, bias = parameters
-        optimiser = torch.optim.AdamW(parameters, lr=use.learning_rate, weight_decay=use.weight_decay)
-        path: dict[int, Tensors] = {}
+        optimiser = AdamW(parameters, learning_rate=use.learning_rate, weight_decay=use.weight_decay, fused=False)
+        path: dict[int, dict[str, np.ndarray]] = {}
         for step in range(1, max(use.steps) + 1):
             hidden = torch.relu(x @ hidden_weight.T + hidden_bias)
             kept = torch.rand(hidden.shape, generator=generator) >= use.dropout
             logits = (hidden * kept / (1.0 - use.dropout)) @ weight.T + bias
             loss = -(weights * (targets * torch.log_softmax(logits, dim=1)).sum(dim=1)).sum()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+            optimiser.step(loss)
             if step in use.steps:
                 arrays = [parameter.detach().numpy().copy() for parameter in parameters]
                 arrays[0] *= np.float32(columns)
                 path[step] = layers_to_tensors([(arrays[0], arrays[1]), (arrays[2], arrays[3])])
         return [path[step] for step in use.steps]
 
-    def probabilities(self, tensors: Mapping[str, np.ndarray], x_nr: np.ndarray) -> np.ndarray:
+    def probabilities(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
         layers = layers_from_tensors(tensors, (self.settings.hidden_units,), self.name)
         return softmax(check_finite_predictions(run_layers(layers, x_nr), self.name))
 
-    def check(self, tensors: Mapping[str, np.ndarray], n_dims: int) -> Tensors:
+    def check(self, tensors: Tensors, n_dims: int) -> dict[str, np.ndarray]:
         layers = layers_from_tensors(tensors, (self.settings.hidden_units,), self.name)
         take_tensor(tensors, "layer0_weight", (self.settings.hidden_units, n_dims), self.name)
         return layers_to_tensors(layers)
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        student = cls()
-        student.settings = settings_from_config(MlpStudentSettings, config, cls.name)
-        return student
+    def onnx(self, tensors: Tensors, x: Value) -> Value:
+        return layered(x, tensors).softmax()

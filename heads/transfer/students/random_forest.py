@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from guidestore.heads.checks import check_number, check_numbers, make_settings, settings_from_config, settings_to_config
+from guidestore.heads.checks import check_number, check_numbers
 from guidestore.heads.forest import flatten, take_forest, walk
-from guidestore.heads.transfer.students.protocol import Tensors
+from guidestore.heads.model import Tensors
+from guidestore.heads.onnx_graph.graph import Value
+from guidestore.heads.onnx_graph.trees import walked
+from guidestore.heads.transfer.students.common.family import Family
 from guidestore.heads.transfer.targets import balanced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RandomForestStudentSettings:
-    """Hyper-parameters of `RandomForestStudent`."""
+class RandomForestSettings:
+    """Hyper-parameters of `RandomForest`."""
 
     min_leaves: tuple[int, ...] = (5, 2)
     """Least cases in a leaf, the most first."""
@@ -28,23 +30,20 @@ class RandomForestStudentSettings:
         check_number(self.trees, "random_forest-student: trees", 1, integer=True)
 
 
-class RandomForestStudent:
+class RandomForest(Family):
     """Bagged regression trees, sqrt(r) columns tried at each split, kept as heads.forest does. Contract: Student."""
 
     name: ClassVar[str] = "random_forest-student"
-
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(RandomForestStudentSettings, params, self.name)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
+    Settings = RandomForestSettings
+    settings: RandomForestSettings
 
     @property
     def regularisations(self) -> tuple[float, ...]:
         return self.settings.min_leaves
 
-    def fit_path(self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int) -> list[Tensors]:
+    def fit_path(
+        self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int
+    ) -> list[dict[str, np.ndarray]]:
         from sklearn.ensemble import RandomForestRegressor
 
         weights_n = balanced(targets_nk, weights_n) * len(x_nr)
@@ -60,15 +59,12 @@ class RandomForestStudent:
             path.append(flatten([tree.tree_ for tree in forest.estimators_]))
         return path
 
-    def probabilities(self, tensors: Mapping[str, np.ndarray], x_nr: np.ndarray) -> np.ndarray:
+    def probabilities(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
         scores_nk = walk(tensors, x_nr)
         return scores_nk / scores_nk.sum(axis=1, keepdims=True)
 
-    def check(self, tensors: Mapping[str, np.ndarray], n_dims: int) -> Tensors:
+    def check(self, tensors: Tensors, n_dims: int) -> dict[str, np.ndarray]:
         return take_forest(tensors, n_dims, self.name)
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        student = cls()
-        student.settings = settings_from_config(RandomForestStudentSettings, config, cls.name)
-        return student
+    def onnx(self, tensors: Tensors, x: Value) -> Value:
+        return walked(x, tensors).share()

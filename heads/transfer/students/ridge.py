@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from guidestore.heads.checks import check_numbers, make_settings, settings_from_config, settings_to_config, take_tensor
+from guidestore.heads.checks import check_numbers, take_tensor
+from guidestore.heads.model import Tensors
 from guidestore.heads.networks import check_finite_predictions
-from guidestore.heads.transfer.students.protocol import Tensors
-from guidestore.heads.transfer.targets import balanced, to_probabilities
+from guidestore.heads.onnx_graph.graph import Value, linear
+from guidestore.heads.transfer.students.common.family import Family
+from guidestore.heads.transfer.targets import FLOOR, balanced, to_probabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RidgeStudentSettings:
-    """Hyper-parameters of `RidgeStudent`."""
+class RidgeSettings:
+    """Hyper-parameters of `Ridge`."""
 
     alphas: tuple[float, ...] = tuple(float(10.0 ** (half / 2)) for half in range(0, -9, -1))
     """Penalties on the squared weights beside the mean squared error, the strongest first. Prepared codes have mean
@@ -26,7 +27,7 @@ class RidgeStudentSettings:
         check_numbers(self.alphas, "ridge-student: alphas", 0, open_low=True)
 
 
-class RidgeStudent:
+class Ridge(Family):
     """min sum_i w_i ||t_i - x_i W - b||^2 + alpha ||W||^2 with weights that sum to 1. Contract: Student.
 
     Scores below .001 are set to it and rows divided by their sum, which keeps their order at the top. The seed is not
@@ -34,19 +35,16 @@ class RidgeStudent:
     """
 
     name: ClassVar[str] = "ridge-student"
-
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(RidgeStudentSettings, params, self.name)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
+    Settings = RidgeSettings
+    settings: RidgeSettings
 
     @property
     def regularisations(self) -> tuple[float, ...]:
         return self.settings.alphas
 
-    def fit_path(self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int) -> list[Tensors]:
+    def fit_path(
+        self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int
+    ) -> list[dict[str, np.ndarray]]:
         weights_n = balanced(targets_nk, weights_n)
         x_mean_r, t_mean_k = weights_n @ x_nr, weights_n @ targets_nk
         weighted_nr = (x_nr - x_mean_r) * weights_n[:, None]
@@ -58,16 +56,13 @@ class RidgeStudent:
             path.append({"weight": np.ascontiguousarray(weight_rk.T), "bias": t_mean_k - x_mean_r @ weight_rk})
         return path
 
-    def probabilities(self, tensors: Mapping[str, np.ndarray], x_nr: np.ndarray) -> np.ndarray:
+    def probabilities(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
         scores_nk = x_nr @ tensors["weight"].T + tensors["bias"]
         return to_probabilities(check_finite_predictions(scores_nk, self.name))
 
-    def check(self, tensors: Mapping[str, np.ndarray], n_dims: int) -> Tensors:
+    def check(self, tensors: Tensors, n_dims: int) -> dict[str, np.ndarray]:
         weight_kr = take_tensor(tensors, "weight", (None, n_dims), self.name)
         return {"weight": weight_kr, "bias": take_tensor(tensors, "bias", (len(weight_kr),), self.name)}
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        student = cls()
-        student.settings = settings_from_config(RidgeStudentSettings, config, cls.name)
-        return student
+    def onnx(self, tensors: Tensors, x: Value) -> Value:
+        return linear(x, tensors["weight"], tensors["bias"]).at_least(FLOOR).share()

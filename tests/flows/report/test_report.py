@@ -24,7 +24,7 @@ from guidestore.flows.results.effects import effects_of, spread
 from guidestore.flows.results.predictions import load_predictions
 from guidestore.flows.results.selection import RunSelection
 from guidestore.flows.results.table import evaluate
-from guidestore.heads.input_rows import predict_row
+from guidestore.heads.prediction import predict_row
 from tests.commandline import guidestore
 from tests.report_store import CLASSES
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_codes, take_tensor
-from guidestore.heads.networks import check_finite_predictions, softmax
+from guidestore.heads.networks import Layers, check_finite_predictions, softmax
+from guidestore.heads.onnx_graph.graph import Value, linear
 
 
 class Linear:
@@ -46,3 +47,9 @@ class Linear:
         for name in ("weight", "bias"):
             take_tensor(tensors, name, (None, None) if name == "weight" else (None,), cls.name)
         return cls(tensors["weight"], tensors["bias"])
+
+    def layers(self) -> Layers:
+        return [(self._weight_kd.astype(np.float64), self._bias_k.astype(np.float64))]
+
+    def onnx(self, x: Value) -> Value:
+        return linear(x, self._weight_kd, self._bias_k).softmax()

@@ -7,17 +7,15 @@ deviation over the train pairs, so that the weight of the term means the same fo
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.decoders.calibrated import Calibrated
+from guidestore.heads.decoders.common.calibrated import Calibrated
 from guidestore.heads.networks import Layers, run_layers
-from guidestore.heads.protocol import FrozenDecoder
+from guidestore.heads.protocol import FrozenDecoder, LayeredDecoder
 from guidestore.heads.scaling import Standardiser
-
-THROUGH = ("linear", "linear_svm", "logistic", "mlp")
-"""Decoders that are fully connected layers behind a scaling at most, and before one temperature, which the division
-takes away again. Others have no gradient."""
 
 
 def teacher_layers(decoder: FrozenDecoder | None, scale_out: Standardiser, y_nd: np.ndarray, what: str) -> Layers:
@@ -33,12 +31,11 @@ def teacher_layers(decoder: FrozenDecoder | None, scale_out: Standardiser, y_nd:
         )
     if isinstance(decoder, Calibrated):
         decoder = decoder.decoder
-    if decoder.name not in THROUGH:
+    if not hasattr(decoder, "layers"):
         raise InvalidInputError(
-            f"{what}: its loss goes through D_S, and {decoder.name!r} has no layers to go through; use "
-            f"{' or '.join(THROUGH)}"
+            f"{what}: its loss goes through D_S, and {decoder.name!r} has no layers to go through; use logistic or mlp"
         )
-    layers = _layers(decoder.tensors())
+    layers = cast(LayeredDecoder, decoder).layers()
     (weight, bias), *rest = layers
     if weight.shape[1] != y_nd.shape[1]:
         raise InvalidInputError(
@@ -51,18 +48,3 @@ def teacher_layers(decoder: FrozenDecoder | None, scale_out: Standardiser, y_nd:
     spread = float(run_layers(layers, y_nd).std()) or 1.0
     layers[-1] = (weight / spread, bias / spread)
     return [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in layers]
-
-
-def _layers(tensors: dict[str, np.ndarray]) -> Layers:
-    """z_S -> logits, float64, from what a decoder of THROUGH keeps."""
-    if "weight" in tensors:
-        layers = [(tensors["weight"], tensors["bias"])]
-    else:
-        n_layers = sum(name.endswith("_weight") for name in tensors)
-        layers = [(tensors[f"layer{i}_weight"], tensors[f"layer{i}_bias"]) for i in range(n_layers)]
-    layers = [(weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers]
-    if "input_mean" in tensors:
-        weight, bias = layers[0]
-        weight = weight / tensors["input_scale"]
-        layers[0] = (weight, bias - weight @ tensors["input_mean"])
-    return layers

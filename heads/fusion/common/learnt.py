@@ -1,31 +1,25 @@
 """Fusions that are small networks: learnt with a linear softmax head of their own, which then makes way for a decoder.
 
 The two codes are standardised on train. Loss: class-balanced cross-entropy, with AdamW, stopped early on that of val.
-Each fusion writes its network once, over `Maths`: torch trains it, numpy runs it (float64 over the float32 weights).
+Each fusion writes its network once, over `Maths` (maths.py); numpy runs it in float64 over the float32 weights.
 Initial weights and the order of rows are keyed as the batched trainer's (heads.training.draws).
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from guidestore.heads.checks import (
-    check_number,
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-    take_tensor,
-)
-from guidestore.heads.fusion.checks import check_blocks, check_fusion_fit
-from guidestore.heads.fusion.protocol import Blocks
+from guidestore.heads.checks import check_number, check_seed, take_tensor
+from guidestore.heads.fusion.common.checks import check_blocks, check_fusion_fit
+from guidestore.heads.fusion.common.maths import Fused, GraphMaths, Maths, NumpyMaths, Weights
+from guidestore.heads.fusion.common.protocol import Blocks
+from guidestore.heads.model import Model, Tensors
 from guidestore.heads.networks import check_finite_predictions
+from guidestore.heads.onnx_graph.graph import Value, standardised
 from guidestore.heads.scaling import Standardiser
 
 if TYPE_CHECKING:
@@ -37,58 +31,8 @@ nothing of them (dead units, and the MMO loss silences many), but a decoder that
 512 + 1,024 dimensions the orthogonal fusion's own val loss was .0005, that of logistic regression on its code 2.77 with
 them and .014 without."""
 
-type Weights = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Linear map by name -> weight (d_out, d_in), bias (d_out,)."""
-type Fused = tuple[Any, Any, Any]
-"""The fused code (n, d) and the embeddings of left and right (n, width) that it is made of."""
-
-
-class Maths(Protocol):
-    """What differs between torch and numpy, over their (n, d) matrices; + * [:, None] reshape are alike."""
-
-    def linear(self, name: str, x_nd: Any) -> Any:
-        """The linear map of that name."""
-        ...
-
-    def relu(self, x_nd: Any) -> Any: ...
-
-    def tanh(self, x_nd: Any) -> Any: ...
-
-    def sigmoid(self, x_nd: Any) -> Any: ...
-
-    def side_by_side(self, left_nd: Any, right_nd: Any) -> Any:
-        """(n, d_left + d_right)."""
-        ...
-
-    def with_one(self, x_nd: Any) -> Any:
-        """[x, 1]: (n, d + 1)."""
-        ...
-
-
-class NumpyMaths:
-    """`Maths` in float64."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-
-    def linear(self, name: str, x_nd: np.ndarray) -> np.ndarray:
-        weight, bias = self._weights[name]
-        return x_nd @ weight.astype(np.float64).T + bias
-
-    def relu(self, x_nd: np.ndarray) -> np.ndarray:
-        return np.maximum(x_nd, 0.0)
-
-    def tanh(self, x_nd: np.ndarray) -> np.ndarray:
-        return np.tanh(x_nd)
-
-    def sigmoid(self, x_nd: np.ndarray) -> np.ndarray:
-        return 0.5 + 0.5 * np.tanh(0.5 * x_nd)
-
-    def side_by_side(self, left_nd: np.ndarray, right_nd: np.ndarray) -> np.ndarray:
-        return np.hstack([left_nd, right_nd])
-
-    def with_one(self, x_nd: np.ndarray) -> np.ndarray:
-        return np.hstack([x_nd, np.ones((len(x_nd), 1))])
+type _State = tuple[Standardiser, Standardiser, Weights, np.ndarray]
+"""Scale of left and right, the maps, and (fused_dim,) bool: the columns that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,24 +65,15 @@ class LearntSettings:
         check_number(self.batch_size, f"{self.kind}: batch_size", 1, integer=True)
 
 
-class LearntFusion(ABC):
-    """Contract: heads.fusion.protocol.Fusion; one view, the fused code (its columns that vary on train). It is trained
-    on the CPU.
+class LearntFusion(Model[_State]):
+    """Contract: heads.fusion.common.protocol.Fusion; one view, the fused code (its columns that vary on train). It is
+    trained on the CPU.
 
     facts: best_epoch, val_loss, and overlap: of the embeddings of train, ||H_l H_r^T|| / (||H_l|| ||H_r||) in
     Frobenius norms, which is 0 where every left one is orthogonal to every right one, and 1 at most.
     """
 
-    name: ClassVar[str]
     n_views: ClassVar[int] = 1
-    Settings: ClassVar[type[LearntSettings]]
-    settings: Any
-
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(self.Settings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Standardiser, Standardiser, Weights, np.ndarray] | None = None
-        """Scale of left and right, the maps, and (fused_dim,) bool: the columns that are kept."""
 
     @abstractmethod
     def maps(self, d_left: int, d_right: int) -> dict[str, tuple[int, int]]:
@@ -157,10 +92,6 @@ class LearntFusion(ABC):
         """() what is to be small besides the cross-entropy, of the embeddings of a step's b cases."""
         return 0.0
 
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
-
     def fit(
         self,
         blocks: Blocks,
@@ -171,19 +102,41 @@ class LearntFusion(ABC):
         n_classes: int,
         seed: int,
     ) -> Self:
-        from guidestore.heads.fusion.learning import Task, train
+        from guidestore.heads.fusion.common.learning import FusionFit, train
+        from guidestore.heads.training.descent import Schedule
 
-        self._fitted, self.facts = None, {}
+        self.forget()
         blocks, labels, blocks_val, labels_val = check_fusion_fit(
             blocks, labels, blocks_val, labels_val, n_classes, self.name
         )
         scales = [Standardiser.fit(block_nd) for block_nd in blocks]
         left_nd, right_nd = (scale.apply(block_nd) for scale, block_nd in zip(scales, blocks, strict=True))
         left_val_nd, right_val_nd = (scale.apply(block_nd) for scale, block_nd in zip(scales, blocks_val, strict=True))
-        task = Task(
-            left_nd, right_nd, labels, left_val_nd, right_val_nd, labels_val, n_classes=n_classes, seed=check_seed(seed)
+        use = self.settings
+        fit = FusionFit(
+            what=self.name,
+            left_nd=left_nd,
+            right_nd=right_nd,
+            labels=labels,
+            left_val_nd=left_val_nd,
+            right_val_nd=right_val_nd,
+            labels_val=labels_val,
+            n_classes=n_classes,
+            seed=check_seed(seed),
+            maps=self.maps(left_nd.shape[1], right_nd.shape[1]),
+            fused_dim=self.fused_dim,
+            fuse=self.fuse,
+            penalty=self.penalty,
+            dropout=use.dropout,
+            schedule=Schedule(
+                learning_rate=use.learning_rate,
+                weight_decay=use.weight_decay,
+                epochs=use.epochs,
+                batch_size=use.batch_size,
+                patience=use.patience,
+            ),
         )
-        weights, facts = train(self, task)
+        weights, facts = train(fit)
         fused_nd, *embeddings = self.fuse(NumpyMaths(weights), left_nd, right_nd)
         deviation = fused_nd.std(axis=0)
         self._fitted = (scales[0], scales[1], weights, deviation >= SILENT_SHARE * deviation.max())
@@ -191,42 +144,41 @@ class LearntFusion(ABC):
         return self
 
     def views(self, blocks: Blocks) -> tuple[np.ndarray, ...]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        left, right, weights, kept = self._fitted
+        left, right, weights, kept = self.fitted
         left_nd, right_nd = check_blocks(blocks, self.name, widths=(len(left.mean), len(right.mean)))
         with np.errstate(over="ignore", invalid="ignore"):
             fused_nd, *_ = self.fuse(NumpyMaths(weights), left.apply(left_nd), right.apply(right_nd))
             fused_nd = np.ascontiguousarray(fused_nd[:, kept], dtype=np.float32)
         return (check_finite_predictions(fused_nd, self.name),)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        left, right, weights, kept = self._fitted
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        left, right, weights, kept = fitted
         tensors = left.tensors("left_input") | right.tensors("right_input") | {"kept": kept.astype(np.float64)}
         for name, (weight, bias) in weights.items():
             tensors |= {f"{name}_weight": weight, f"{name}_bias": bias}
         return tensors
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(cls.Settings, config, cls.name)
+    def unpack(self, tensors: Tensors) -> _State:
         sides = ("left_input", "right_input")
-        widths = [len(take_tensor(tensors, f"{side}_mean", (None,), cls.name)) for side in sides]
+        widths = [len(take_tensor(tensors, f"{side}_mean", (None,), self.name)) for side in sides]
         left, right = (
-            Standardiser.from_tensors(tensors, side, width, cls.name) for side, width in zip(sides, widths, strict=True)
+            Standardiser.from_tensors(tensors, side, width, self.name)
+            for side, width in zip(sides, widths, strict=True)
         )
         weights: Weights = {
             name: (
-                take_tensor(tensors, f"{name}_weight", (d_out, d_in), cls.name),
-                take_tensor(tensors, f"{name}_bias", (d_out,), cls.name),
+                take_tensor(tensors, f"{name}_weight", (d_out, d_in), self.name),
+                take_tensor(tensors, f"{name}_bias", (d_out,), self.name),
             )
-            for name, (d_in, d_out) in model.maps(*widths).items()
+            for name, (d_in, d_out) in self.maps(*widths).items()
         }
-        model._fitted = (left, right, weights, take_tensor(tensors, "kept", (model.fused_dim,), cls.name) > 0)
-        return model
+        return left, right, weights, take_tensor(tensors, "kept", (self.fused_dim,), self.name) > 0
+
+    def onnx(self, left: Value, right: Value) -> tuple[Value, ...]:
+        tensors = self.tensors()
+        scaled = (standardised(left, tensors, "left_input"), standardised(right, tensors, "right_input"))
+        fused, *_ = self.fuse(GraphMaths(tensors), *scaled)
+        return (fused.graph.node("Gather", fused, np.flatnonzero(self.fitted[3]), axis=1).rounded(),)
 
 
 def _overlap(left_nd: np.ndarray, right_nd: np.ndarray) -> float:

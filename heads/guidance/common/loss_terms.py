@@ -9,7 +9,7 @@ from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.heads.checks import check_number
 
 LOGITS = "logits"
-"""The term that goes through the frozen D_S (heads.guidance.frozen_decoder)."""
+"""The term that goes through the frozen D_S (heads.guidance.common.frozen_decoder)."""
 TERMS = ("mse", "cosine", "smooth_l1", LOGITS)
 """What each is: heads.training.losses.ValueLoss. All are over standardised z_S where the model standardises."""
 

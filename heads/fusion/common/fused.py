@@ -15,7 +15,9 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_codes, check_fit, check_number, check_seed, not_fitted
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.fitting import fit_decoders
-from guidestore.heads.fusion.protocol import Fusion
+from guidestore.heads.fusion.common.protocol import Fusion
+from guidestore.heads.model import fitted_alone
+from guidestore.heads.onnx_graph.graph import Value, onnx_of
 from guidestore.heads.protocol import Decoder, DecoderProblem, FrozenDecoder
 from guidestore.heads.registry import load_decoder, load_fusion
 
@@ -56,11 +58,7 @@ class FusedDecoder:
         n_classes: int,
         seed: int,
     ) -> Self:
-        problem = DecoderProblem(self, x_nd, labels, x_val_nd, labels_val, n_classes, seed)
-        fitted = self.fit_many([problem])[0]
-        if isinstance(fitted, DivergedError):
-            raise fitted
-        return self
+        return fitted_alone(self.fit_many([DecoderProblem(self, x_nd, labels, x_val_nd, labels_val, n_classes, seed)]))
 
     @classmethod
     def fit_many(cls, problems: Sequence[DecoderProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
@@ -103,6 +101,19 @@ class FusedDecoder:
         for i, decoder in enumerate(decoders):
             kept |= {f"view{i}_{name}": array for name, array in decoder.tensors().items()}
         return kept
+
+    def onnx(self, x: Value) -> Value:
+        if self._fitted is None:
+            raise not_fitted(self.name)
+        (fusion, decoders), (left, right) = self._fitted, self.widths
+        write = getattr(fusion, "onnx", None)
+        if write is None:
+            raise InvalidInputError(f"fusion {fusion.name!r} has no ONNX form; export a head without it")
+        views = write(x.columns(0, left), x.columns(left, left + right))
+        total, *more = (onnx_of(decoder, view) for decoder, view in zip(decoders, views, strict=True))
+        for probabilities in more:
+            total = total + probabilities
+        return total / float(len(views))
 
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
@@ -164,7 +175,7 @@ class _Fit:
             if isinstance(result, DivergedError):
                 continue
             for x_nd, x_val_nd in zip(*result[1:], strict=True):
-                key = (*_task(p), id(x_nd), id(x_val_nd), _key(model.decoder.config))
+                key = (*_fitted_on(p), id(x_nd), id(x_val_nd), _key(model.decoder.config))
                 keys[-1].append(key)
                 if key not in wanted:
                     decoder = copy.deepcopy(model.decoder)
@@ -174,7 +185,7 @@ class _Fit:
 
     def _fuse(self, model: FusedDecoder, p: DecoderProblem) -> tuple[Fusion, Views, Views] | DivergedError:
         train, val = self._split(model, p.x_nd), self._split(model, p.x_val_nd)
-        key = (*_task(p), *map(id, train + val), _key(model.fusion.config))
+        key = (*_fitted_on(p), *map(id, train + val), _key(model.fusion.config))
         if key not in self._fusions:
             try:
                 fusion = copy.deepcopy(model.fusion)
@@ -199,7 +210,7 @@ class _Fit:
         return self._arrays.setdefault(content.digest(), codes_nd)
 
 
-def _task(p: DecoderProblem) -> tuple[Hashable, ...]:
+def _fitted_on(p: DecoderProblem) -> tuple[Hashable, ...]:
     labels, labels_val = (np.asarray(part).astype(np.int64).tobytes() for part in (p.labels, p.labels_val))
     return (labels, labels_val, p.n_classes, p.seed)
 

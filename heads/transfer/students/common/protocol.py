@@ -1,14 +1,13 @@
-"""The contract of student families, stated once, and their names."""
+"""The contract of student families, stated once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from guidestore.embeddings.errors import unknown_name
+from guidestore.heads.onnx_graph.graph import Value
 
 type Tensors = dict[str, np.ndarray]
 
@@ -48,29 +47,11 @@ class Student(Protocol):
         """The model's own tensors among `tensors`, for codes of n_dims. Raises InvalidInputError."""
         ...
 
+    def onnx(self, tensors: Mapping[str, np.ndarray], x: Value) -> Value:
+        """`probabilities` as a graph."""
+        ...
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Student:
         """The inverse of `config`. Raises InvalidInputError."""
         ...
-
-
-STUDENTS: dict[str, str] = {
-    "ridge": "guidestore.heads.transfer.students.ridge:RidgeStudent",
-    "logistic": "guidestore.heads.transfer.students.logistic:LogisticStudent",
-    "random_forest": "guidestore.heads.transfer.students.random_forest:RandomForestStudent",
-    "mlp": "guidestore.heads.transfer.students.mlp:MlpStudent",
-}
-"""Students by name: module:class."""
-
-
-def student_class(name: str) -> type[Student]:
-    """Raises InvalidInputError for an unknown name, suggesting the nearest."""
-    if name not in STUDENTS:
-        raise unknown_name("student", name, STUDENTS)
-    module, _, class_name = STUDENTS[name].partition(":")
-    return cast(type[Student], getattr(import_module(module), class_name))
-
-
-def build_student(name: str, **params: Any) -> Student:
-    """A student family by name; `params` override its defaults. Raises InvalidInputError."""
-    return student_class(name)(**params)

@@ -10,8 +10,9 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_choice, not_fitted, take_tensor
-from guidestore.heads.decoders.temperature import fit_temperature
+from guidestore.heads.decoders.common.temperature import fit_temperature
 from guidestore.heads.networks import softmax
+from guidestore.heads.onnx_graph.graph import Value, onnx_of
 from guidestore.heads.protocol import Decoder, DecoderProblem
 
 _TENSOR = "calibration_temperature"
@@ -21,8 +22,8 @@ class Calibrated:
     """softmax(ln p / T) of the probabilities p of the decoder within. Contract: heads.protocol.Decoder.
 
     One T > 0 for all rows and classes, so the likeliest class stays the likeliest. It is fitted on the val rows
-    (heads.decoders.temperature), which the decoder within has already stopped or chosen on; on fewer than 2 it is 1.
-    heads.fitting fits the decoders within together with all others.
+    (heads.decoders.common.temperature), which the decoder within has already stopped or chosen on; on fewer than 2 it
+    is 1. heads.fitting fits the decoders within together with all others.
     """
 
     name: ClassVar[str] = "calibrated"
@@ -73,6 +74,10 @@ class Calibrated:
         if self._temperature is None:
             raise not_fitted(self.name)
         return self.decoder.tensors() | {_TENSOR: self._temperature}
+
+    def onnx(self, x: Value) -> Value:
+        probabilities = onnx_of(self.decoder, x)
+        return (probabilities.at_least(1e-300).log() / self.tensors()[_TENSOR]).softmax()
 
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:

@@ -7,40 +7,35 @@ the fit's own, on the CPU, so that a GPU trains on the same ones.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.checks import (
-    check_codes,
-    check_number,
-    check_numbers,
-    check_pairs,
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-    take_tensor,
-)
+from guidestore.heads.checks import check_codes, check_number, check_numbers, check_pairs, check_seed, take_tensor
 from guidestore.heads.errors import DivergedError
-from guidestore.heads.guidance.frozen_decoder import teacher_layers
-from guidestore.heads.guidance.loss_terms import LOGITS, loss_weights
-from guidestore.heads.networks import Layers, check_finite_predictions, layers_from_tensors, layers_to_tensors
+from guidestore.heads.guidance.common.frozen_decoder import teacher_layers
+from guidestore.heads.guidance.common.loss_terms import LOGITS, loss_weights
+from guidestore.heads.model import Model, Tensors, fitted_alone
+from guidestore.heads.networks import (
+    Layers,
+    Networked,
+    check_finite_predictions,
+    layers_from_tensors,
+    layers_to_tensors,
+)
 from guidestore.heads.protocol import FrozenDecoder, GuidanceProblem
 from guidestore.heads.scaling import Standardiser
 
 if TYPE_CHECKING:
     import torch
 
-    from guidestore.heads.guidance.autograd_training import Networks
+    from guidestore.heads.guidance.common.networks import Networks, NetworksFit
 
-type Networked = dict[str, Layers]
-"""The networks of a model by name."""
+type _State = tuple[Standardiser, Networked, Standardiser]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +49,7 @@ class AutogradSettings:
     to .32 with 1,280 at 0.5 for 50 epochs, .00 to .13 and .24 to .31 at the paper's 0.25 for 150; only
     where 1,280 pairs meet 6 dimensions (mor -> fou) the latter were .02 better."""
     loss: Mapping[str, float] = field(default_factory=lambda: {"mse": 1.0})
-    """Term -> weight, or "mse+cosine" (heads.guidance.loss_terms): the distances of G(z_I) to z_S."""
+    """Term -> weight, or "mse+cosine" (heads.guidance.common.loss_terms): the distances of G(z_I) to z_S."""
     learning_rate: float = 1e-3
     """Of Adam; its usual default."""
     weight_decay: float = 1e-2
@@ -75,18 +70,9 @@ class AutogradSettings:
         check_number(self.batch_size, f"{self.kind}: batch_size", 1, integer=True)
 
 
-class AutogradGuidance(ABC):
+class AutogradGuidance(Model[_State]):
     """Contract: heads.protocol.BatchGuidanceModel (one after the other, on the device that is asked for), and with
     logits in its loss DecoderGuidedModel."""
-
-    name: ClassVar[str]
-    Settings: ClassVar[type[AutogradSettings]]
-    settings: Any
-
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(self.Settings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Standardiser, Networked, Standardiser] | None = None
 
     @abstractmethod
     def widths(self, d_inferior: int, d_superior: int) -> dict[str, tuple[int, ...]]:
@@ -109,10 +95,6 @@ class AutogradGuidance(ABC):
         return {}, {}
 
     @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
-
-    @property
     def needs_decoder(self) -> bool:
         return LOGITS in self.settings.loss
 
@@ -124,41 +106,63 @@ class AutogradGuidance(ABC):
         seed: int,
         decoder: FrozenDecoder | None = None,
     ) -> Self:
-        fitted = self.fit_many([GuidanceProblem(self, z_inferior_nd, z_superior_nd, seed, decoder)])[0]
-        if isinstance(fitted, DivergedError):
-            raise fitted
-        return self
+        return fitted_alone(self.fit_many([GuidanceProblem(self, z_inferior_nd, z_superior_nd, seed, decoder)]))
 
     @classmethod
     def fit_many(cls, problems: Sequence[GuidanceProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
-        from guidestore.heads.guidance.autograd_training import Task, train
+        from guidestore.heads.guidance.common.networks import train
 
         models = [cast(Self, problem.model) for problem in problems]
-        tasks: list[Task] = []
         scales: list[tuple[Standardiser, Standardiser]] = []
+        prepared: list[tuple[np.ndarray, np.ndarray, Layers | None]] = []
         for model, problem in zip(models, problems, strict=True):
-            model._fitted, model.facts = None, {}
+            model.forget()
             both = check_pairs(problem.z_inferior_nd, problem.z_superior_nd, cls.name)
+            check_seed(problem.seed)
             scale_in, scale_out = (Standardiser.fit(codes_nd) for codes_nd in both)
-            x_nd, y_nd = scale_in.apply(both[0]), scale_out.apply(both[1])
-            teacher = None
-            if model.needs_decoder:
-                teacher = teacher_layers(problem.decoder, scale_out, y_nd, cls.name)
-            tasks.append(Task(x_nd, y_nd, check_seed(problem.seed), teacher))
+            y_nd = scale_out.apply(both[1])
+            teacher = teacher_layers(problem.decoder, scale_out, y_nd, cls.name) if model.needs_decoder else None
             scales.append((scale_in, scale_out))
+            prepared.append((scale_in.apply(both[0]), y_nd, teacher))
         results: list[Self | DivergedError] = []
-        for model, task, (scale_in, scale_out) in zip(models, tasks, scales, strict=True):
-            given, facts = model.given(task.x_nd, task.y_nd)
+        for model, problem, (scale_in, scale_out), own in zip(models, problems, scales, prepared, strict=True):
+            given, facts = model.given(*own[:2])
             try:
-                trained, loss = train(model, task, given, device=device)
+                trained, loss = train(model._fit_of(*own, check_seed(problem.seed), given), device=device)
             except DivergedError as error:
                 results.append(error)
                 continue
-            kept = model.kept_widths(task.x_nd.shape[1], task.y_nd.shape[1])
+            kept = model.kept_widths(own[0].shape[1], own[1].shape[1])
             model._fitted = (scale_in, {name: (given | trained)[name] for name in kept}, scale_out)
             model.facts = facts | {"train_loss": loss}
             results.append(model)
         return results
+
+    def _fit_of(
+        self, x_nd: np.ndarray, y_nd: np.ndarray, teacher: Layers | None, seed: int, given: Networked
+    ) -> NetworksFit:
+        from guidestore.heads.guidance.common.networks import NetworksFit
+        from guidestore.heads.training.descent import Schedule
+
+        use = self.settings
+        return NetworksFit(
+            what=self.name,
+            x_nd=x_nd,
+            y_nd=y_nd,
+            seed=seed,
+            widths=self.widths(x_nd.shape[1], y_nd.shape[1]),
+            given=given,
+            loss_of=self.loss_of,
+            terms=use.loss,
+            teacher=teacher,
+            dropout=use.dropout,
+            schedule=Schedule(
+                learning_rate=use.learning_rate,
+                weight_decay=use.weight_decay,
+                epochs=use.epochs,
+                batch_size=use.batch_size,
+            ),
+        )
 
     def predict(self, z_inferior_nd: np.ndarray) -> np.ndarray:
         networks, x_nd, scale_out = self._standardised(z_inferior_nd)
@@ -168,16 +172,12 @@ class AutogradGuidance(ABC):
 
     def _standardised(self, z_inferior_nd: np.ndarray) -> tuple[Networked, np.ndarray, Standardiser]:
         """The networks, what they read, and the scaling of z_S."""
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale_in, networks, scale_out = self._fitted
+        scale_in, networks, scale_out = self.fitted
         z_inferior_nd = check_codes(z_inferior_nd, f"{self.name}: z_I", code_dim=len(scale_in.mean))
         return networks, scale_in.apply(z_inferior_nd), scale_out
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        scale_in, networks, scale_out = self._fitted
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        scale_in, networks, scale_out = fitted
         kept = {
             f"{name}_{part}": array
             for name, layers in networks.items()
@@ -185,26 +185,19 @@ class AutogradGuidance(ABC):
         }
         return scale_in.tensors("inferior") | kept | scale_out.tensors("superior")
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(cls.Settings, config, cls.name)
+    def unpack(self, tensors: Tensors) -> _State:
         d_inferior, d_superior = (
-            len(take_tensor(tensors, f"{side}_mean", (None,), cls.name)) for side in ("inferior", "superior")
+            len(take_tensor(tensors, f"{side}_mean", (None,), self.name)) for side in ("inferior", "superior")
         )
         networks: Networked = {}
-        for name, widths in model.kept_widths(d_inferior, d_superior).items():
+        for name, widths in self.kept_widths(d_inferior, d_superior).items():
             own = {key.removeprefix(f"{name}_"): array for key, array in tensors.items() if key.startswith(f"{name}_")}
-            networks[name] = layers_from_tensors(own, widths[1:-1], f"{cls.name}: {name}")
+            networks[name] = layers_from_tensors(own, widths[1:-1], f"{self.name}: {name}")
             ends = (networks[name][0][0].shape[1], networks[name][-1][0].shape[0])
             if ends != (widths[0], widths[-1]):
                 raise InvalidInputError(
-                    f"{cls.name}: network {name} is {ends[0]} to {ends[1]} wide, but its codes and settings make it "
+                    f"{self.name}: network {name} is {ends[0]} to {ends[1]} wide, but its codes and settings make it "
                     f"{widths[0]} to {widths[-1]}; the weights are of another model"
                 )
-        scales = (
-            Standardiser.from_tensors(tensors, "inferior", d_inferior, cls.name),
-            Standardiser.from_tensors(tensors, "superior", d_superior, cls.name),
-        )
-        model._fitted = (scales[0], networks, scales[1])
-        return model
+        scale_in = Standardiser.from_tensors(tensors, "inferior", d_inferior, self.name)
+        return scale_in, networks, Standardiser.from_tensors(tensors, "superior", d_superior, self.name)

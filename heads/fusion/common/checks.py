@@ -8,7 +8,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_codes, check_fit
-from guidestore.heads.fusion.protocol import Blocks
+from guidestore.heads.fusion.common.protocol import Blocks
 
 
 def check_blocks(blocks: Blocks, what: str, *, widths: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:

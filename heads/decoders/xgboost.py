@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.checks import (
-    check_codes,
-    check_fit,
-    check_number,
-    check_seed,
-    make_settings,
-    not_fitted,
-    settings_from_config,
-    settings_to_config,
-    take_bytes,
-    take_tensor,
-)
-from guidestore.heads.decoders.class_weights import ClassWeights, check_class_weights, class_weights_k
+from guidestore.heads.checks import check_number, take_bytes, take_tensor
+from guidestore.heads.decoders.common.class_weights import ClassWeights, check_class_weights, class_weights_k
+from guidestore.heads.decoders.common.fitted import FittedDecoder
+from guidestore.heads.model import Tensors
 from guidestore.heads.networks import check_finite_predictions, softmax
+from guidestore.heads.onnx_graph.graph import Value
+from guidestore.heads.onnx_graph.trees import boosted
+from guidestore.heads.protocol import DecoderProblem
 
 if TYPE_CHECKING:
     from xgboost import Booster
+
+type _State = tuple[Booster, bytes]
+"""The trees, and what they were read from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +44,7 @@ class XgboostSettings:
     patience: int = 20
     """Rounds without a lower val loss before the fit stops; the trees up to the best round are kept either way."""
     class_weights: ClassWeights = "balanced"
-    """Of the cross-entropy, on val alike; see heads.decoders.class_weights."""
+    """Of the cross-entropy, on val alike; see heads.decoders.common.class_weights."""
 
     def __post_init__(self) -> None:
         check_number(self.max_depth, "xgboost: max_depth", 1, integer=True)
@@ -59,7 +56,7 @@ class XgboostSettings:
         check_class_weights(self.class_weights, "xgboost")
 
 
-class Xgboost:
+class Xgboost(FittedDecoder[_State]):
     """Boosted trees with a softmax over the classes, on codes as they are, on one thread. Contract:
     heads.protocol.Decoder.
 
@@ -69,46 +66,26 @@ class Xgboost:
 
     name: ClassVar[str] = "xgboost"
     Settings = XgboostSettings
+    settings: XgboostSettings
 
-    def __init__(self, **params: Any) -> None:
-        self.settings = make_settings(XgboostSettings, params, self.name)
-        self.facts: dict[str, float] = {}
-        self._fitted: tuple[Booster, bytes] | None = None
-        """The trees, and what they were read from."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return settings_to_config(self.name, self.settings)
-
-    def fit(
-        self,
-        x_nd: np.ndarray,
-        labels: np.ndarray,
-        x_val_nd: np.ndarray,
-        labels_val: np.ndarray,
-        *,
-        n_classes: int,
-        seed: int,
-    ) -> Self:
+    def candidates(self, problem: DecoderProblem) -> Iterator[tuple[_State, dict[str, float]]]:
         from xgboost import DMatrix, train
 
-        self._fitted, self.facts = None, {}
-        use, seed = self.settings, check_seed(seed)
-        x_nd, labels, x_val_nd, labels_val = check_fit(x_nd, labels, x_val_nd, labels_val, n_classes, self.name)
+        use, labels, n_classes = self.settings, problem.labels, problem.n_classes
         weights_k = class_weights_k(use.class_weights, labels, n_classes, self.name)
         train_rows, val_rows = (
             DMatrix(codes_nd, label=own, weight=weights_k[own], nthread=1)
-            for codes_nd, own in ((x_nd, labels), (x_val_nd, labels_val))
+            for codes_nd, own in ((problem.x_nd, labels), (problem.x_val_nd, problem.labels_val))
         )
         params = {
             "objective": "multi:softprob",
             "num_class": n_classes,
             "max_depth": use.max_depth,
             "learning_rate": use.learning_rate,
-            "colsample_bytree": min(1.0, use.columns / x_nd.shape[1]),
+            "colsample_bytree": min(1.0, use.columns / problem.x_nd.shape[1]),
             "subsample": use.row_share,
             "tree_method": "hist",
-            "seed": seed,
+            "seed": problem.seed,
             "nthread": 1,
             "verbosity": 0,
         }
@@ -122,33 +99,27 @@ class Xgboost:
         )
         rounds = booster.best_iteration + 1
         data = bytes(booster[:rounds].save_raw("ubj"))
-        self._fitted = (_read(data), data)
-        self.facts = {"rounds": float(rounds), "val_loss": float(booster.best_score)}
-        return self
+        yield (_read(data), data), {"rounds": float(rounds), "val_loss": float(booster.best_score)}
 
-    def predict_proba(self, x_nd: np.ndarray) -> np.ndarray:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        booster, _ = self._fitted
-        x_nd = check_codes(x_nd, f"{self.name}: codes", code_dim=booster.num_features())
-        logits_nk = booster.inplace_predict(x_nd, predict_type="margin")
+    def probabilities(self, fitted: _State, x_nd: np.ndarray) -> np.ndarray:
+        logits_nk = fitted[0].inplace_predict(x_nd, predict_type="margin")
         return softmax(check_finite_predictions(logits_nk.astype(np.float64), self.name))
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        if self._fitted is None:
-            raise not_fitted(self.name)
-        _, data = self._fitted
+    def code_dim(self, fitted: _State) -> int:
+        return fitted[0].num_features()
+
+    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
+        _, data = fitted
         return {"trees": np.frombuffer(data, dtype=np.uint8), "trees_crc32": np.array([float(zlib.crc32(data))])}
 
-    @classmethod
-    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
-        model = cls()
-        model.settings = settings_from_config(XgboostSettings, config, cls.name)
-        data = take_bytes(tensors, "trees", cls.name)
-        if zlib.crc32(data) != take_tensor(tensors, "trees_crc32", (1,), cls.name)[0]:
+    def unpack(self, tensors: Tensors) -> _State:
+        data = take_bytes(tensors, "trees", self.name)
+        if zlib.crc32(data) != take_tensor(tensors, "trees_crc32", (1,), self.name)[0]:
             raise InvalidInputError("xgboost: the bytes of its trees are damaged; train it again, or restore the store")
-        model._fitted = (_read(data), data)
-        return model
+        return _read(data), data
+
+    def onnx(self, x: Value) -> Value:
+        return boosted(x, self.fitted[0]).softmax()
 
 
 def _read(data: bytes) -> Booster:

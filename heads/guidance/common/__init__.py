@@ -1,0 +1,1 @@
+"""What several guidance models share; none of them is one."""

@@ -1,0 +1,1 @@
+"""The contract of student families, and what they share."""
