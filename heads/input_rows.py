@@ -144,8 +144,10 @@ def arms_of(
     rows: Sequence[str] = ALL_ROWS, permutations: int = 5, controls: Sequence[str] = (SHUFFLED,)
 ) -> tuple[Arm, ...]:
     """The `rows`, then each permutation of the shuffled-pairs control of those that have it, then what else stands in
-    for G(z_I) in them. Raises InvalidInputError for a control that there is not."""
+    for G(z_I) in them. Raises InvalidInputError for a row or a control that there is not."""
     check_number(permutations, "permutations", 0, integer=True)
+    for row in rows:
+        input_row(row)
     known = tuple(name for name, control in CONTROLS.items() if control.permuted or control.stand_in)
     for control in controls:
         check_choice(control, "control", known)

@@ -37,15 +37,15 @@ class Nearest:
         n = len(self._train_nd)
         n_candidates = min(n, k + SPARE)
         squares, candidates = self._candidates(x_nd, n_candidates)
-        found = np.empty((len(x_nd), k), dtype=np.int64)
+        nearest = np.empty((len(x_nd), k), dtype=np.int64)
         lengths = (x_nd**2).sum(axis=1) + self._lengths_n.max()
         with np.errstate(invalid="ignore"):  # inf - inf where float32 overflowed, which is then not sure
             sure = (squares[:, -1] - squares[:, k - 1] > ROUNDING * lengths) | (n_candidates == n)
         for i, x_d in enumerate(x_nd):
             rows = np.sort(candidates[i]) if sure[i] else np.arange(n)
             exact = ((self._train_nd[rows] - x_d) ** 2).sum(axis=1)
-            found[i] = rows[np.argsort(exact, kind="stable")[:k]]
-        return found
+            nearest[i] = rows[np.argsort(exact, kind="stable")[:k]]
+        return nearest
 
     def _candidates(self, x_nd: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Rounded squared distances (m, count), ascending, and row numbers."""

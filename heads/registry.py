@@ -72,8 +72,8 @@ def decoder_presets() -> Mapping[str, Preset]:
 @cache
 def _presets(package: str) -> Mapping[str, Preset]:
     presets: dict[str, Preset] = {}
-    for place in one_per_file(package).values():
-        presets |= getattr(import_module(place.partition(":")[0]), "PRESETS", {})
+    for target in one_per_file(package).values():
+        presets |= getattr(import_module(target.partition(":")[0]), "PRESETS", {})
     return presets
 
 

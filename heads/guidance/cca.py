@@ -49,14 +49,14 @@ class Cca(Affine):
         q_nr, s_r, v_dr = principal(x_nd)
         q_superior_nr = principal(y_nd)[0]
         q_t_y_rd = q_nr.T @ y_nd
-        found: dict[tuple[int, int], np.ndarray] = {}
+        weights: dict[tuple[int, int], np.ndarray] = {}
         for kept in up_to(self.settings.principal_components, max(len(s_r), q_superior_nr.shape[1])):
             u_rc, _ = canonical(q_nr[:, :kept], q_superior_nr[:, :kept])
             for count in up_to(self.settings.n_components, u_rc.shape[1]):
                 shared_rc = u_rc[:, :count]
                 scores_rd = shared_rc @ (shared_rc.T @ q_t_y_rd[:kept])
-                found[kept, count] = v_dr[:, :kept] @ (scores_rd / s_r[:kept, None])
-        return found
+                weights[kept, count] = v_dr[:, :kept] @ (scores_rd / s_r[:kept, None])
+        return weights
 
 
 def canonical(q_nr: np.ndarray, q_superior_nr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -41,7 +41,7 @@ class DecoderFits:
                 of_arm = guided[number, arm.control, arm.permutation] if INPUT_ROWS[arm.row].has_g else None
                 keys[number, arm] = self._ask(problems, job, arm.row, of_arm)
         self._fitted |= zip(problems, fit_decoders(list(problems.values()), device=self.device), strict=True)
-        return {place: self._fitted[key] for place, key in keys.items()}
+        return {asked_for: self._fitted[key] for asked_for, key in keys.items()}
 
     def _ask(self, problems: dict[Hashable, DecoderProblem], job: RowsJob, row: str, guided: Guided | None) -> Hashable:
         """Puts the fit into `problems` unless somebody asked for it; its key."""

@@ -59,13 +59,13 @@ class Advice:
         """What there is, and what to expect of it."""
         scores = zip((I, S, S_PLUS_I), (self.inferior_cv, self.superior_cv, self.both_cv), strict=True)
         shown = ", ".join(f"{row} {'unknown' if score is None else f'{score:.3f}'}" for row, score in scores)
-        found = (
+        counted = (
             f"Train has {_count(self.n_labelled, 'labelled case')} with the inferior modality, "
             f"{_count(self.n_pairs, 'pair')} of which {self.n_unlabelled_pairs:,} without a label, and "
             f"{_count(self.n_archive, 'labelled case')} with the superior modality alone; balanced accuracy in inner "
             f"cross-validation: {shown}."
         )
-        return found, _EXPECTATIONS[self.kind] if self.n_pairs >= 2 else _NO_PAIRS
+        return counted, _EXPECTATIONS[self.kind] if self.n_pairs >= 2 else _NO_PAIRS
 
 
 _EXPECTATIONS: dict[Kind, str] = {

@@ -59,9 +59,9 @@ def test_has_the_least_cross_entropy_to_the_softened_labels():
     def loss(temperature: float) -> float:
         return float(-(wanted_nk * np.log(softmax(logits_nk / temperature))).sum())
 
-    found = fit_temperature(logits_nk, labels)
-    assert COLDEST < found < HOTTEST
-    assert all(loss(found) < loss(found * factor) for factor in (0.98, 1.02))
+    temperature = fit_temperature(logits_nk, labels)
+    assert COLDEST < temperature < HOTTEST
+    assert all(loss(temperature) < loss(temperature * factor) for factor in (0.98, 1.02))
 
 
 def test_val_without_a_mistake_or_with_hardly_a_row_asks_for_nothing_wild():
@@ -102,7 +102,7 @@ def test_a_sure_decoder_becomes_calibrated():
     sure = build_decoder("mlp", **params).fit(*TRAIN, *TRAIN, n_classes=3, seed=0)
     around = Calibrated(sure)
     around.calibrate(DecoderProblem(around, *TRAIN, *blobs(120, 3), 3, 0))
-    errors = [calibration_error(one.predict_proba(TEST[0]), TEST[1]) for one in (sure, around)]
+    errors = [calibration_error(decoder.predict_proba(TEST[0]), TEST[1]) for decoder in (sure, around)]
     assert around.facts["calibration_temperature"] > 1.5
     assert errors[0] > 0.1
     assert errors[1] < 0.5 * errors[0]
@@ -145,7 +145,7 @@ def test_guidance_is_trained_through_what_is_within():
         build_decoder("logistic", calibration=how).fit(*TRAIN, *VAL, n_classes=3, seed=0)
         for how in ("none", "temperature")
     )
-    both = [teacher_layers(one, scale, scale.apply(y_nd), "test") for one in (plain, decoder)]
+    both = [teacher_layers(d_s, scale, scale.apply(y_nd), "test") for d_s in (plain, decoder)]
     for (weight, bias), (same_weight, same_bias) in zip(*both, strict=True):
         np.testing.assert_array_equal(weight, same_weight)
         np.testing.assert_array_equal(bias, same_bias)

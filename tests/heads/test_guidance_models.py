@@ -53,14 +53,14 @@ def known_pairs(n: int, seed: int, *, bent: bool) -> tuple[np.ndarray, np.ndarra
 def test_true_pairs_beat_shuffled_ones_where_the_map_is_known(name, bent):
     (x_nd, y_nd), (held_x_nd, held_y_nd) = known_pairs(300, 1, bent=bent), known_pairs(200, 2, bent=bent)
 
-    def found(z_superior_nd: np.ndarray) -> float:
+    def explained(z_superior_nd: np.ndarray) -> float:
         model: Any = build_guidance(name, **PARAMS.get(name, {}))
         more = {"decoder": Linear(np.eye(3), np.zeros(3))} if needs_decoder(model) else {}
         return r2(model.fit(x_nd, z_superior_nd, seed=0, **more).predict(held_x_nd), held_y_nd)
 
-    true = found(y_nd)
+    true = explained(y_nd)
     assert true > (0.6 if name == "retrieval" else 0.75)
-    assert found(shuffle_pairs(y_nd, seed=0, permutation=0)) < 0.1 < true
+    assert explained(shuffle_pairs(y_nd, seed=0, permutation=0)) < 0.1 < true
 
 
 def test_what_is_bent_needs_more_than_a_linear_map():

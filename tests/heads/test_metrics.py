@@ -45,9 +45,9 @@ def test_absent_classes_are_left_out_not_invented():
     metrics = evaluate(np.array([0, 1]), probabilities, ("a", "b", "c"))
     assert set(metrics) == {"balanced_accuracy", "f1_micro", "log_loss", "recall:a", "recall:b"}
     assert metrics["balanced_accuracy"] == 0.5
-    one = evaluate(np.array([0]), probabilities[:1], ("a", "b", "c"))
-    assert one["balanced_accuracy"] == 1.0
-    assert one["log_loss"] == pytest.approx(-math.log(0.6))
+    of_one_case = evaluate(np.array([0]), probabilities[:1], ("a", "b", "c"))
+    assert of_one_case["balanced_accuracy"] == 1.0
+    assert of_one_case["log_loss"] == pytest.approx(-math.log(0.6))
 
 
 def test_a_certain_mistake_has_a_finite_log_loss():

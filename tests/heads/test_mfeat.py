@@ -42,10 +42,10 @@ def test_published_accuracies_of_the_views(digits):
     heads = train_one(
         digits, guidance="ridge", decoder="logistic", mode="matched", seed=0, permutations=0, rows=("I", "S", "S+I")
     )
-    found = {head.row: head.metrics["test"]["balanced_accuracy"] for head in heads}
-    assert found["I"] == pytest.approx(0.740, abs=0.05)
-    assert found["S"] == pytest.approx(0.815, abs=0.05)
-    assert found["S+I"] == pytest.approx(0.871, abs=0.05)
+    accuracy = {head.row: head.metrics["test"]["balanced_accuracy"] for head in heads}
+    assert accuracy["I"] == pytest.approx(0.740, abs=0.05)
+    assert accuracy["S"] == pytest.approx(0.815, abs=0.05)
+    assert accuracy["S+I"] == pytest.approx(0.871, abs=0.05)
 
 
 def test_guidance_says_nothing_beyond_its_control_where_all_pairs_are_labelled(digits):

@@ -40,14 +40,14 @@ def test_rank_by_hand() -> None:
 def test_cosines_and_recall_by_hand() -> None:
     superior = np.array([[1.0, 0.0], [0.0, 2.0]])
     guided = np.array([[3.0, 3.0], [3.0, 0.0]])
-    found = reliability(guided, superior)
-    assert found.cosine_n == pytest.approx([math.sqrt(0.5), 0.0])
+    result = reliability(guided, superior)
+    assert result.cosine_n == pytest.approx([math.sqrt(0.5), 0.0])
     # With two cases the other one is the other one.
-    assert found.cosine_other_n == pytest.approx([math.sqrt(0.5), 1.0])
-    assert found.rank_n.tolist() == [1.5, 2.0]
-    assert (found.median_rank, found.median_rank_by_chance) == (1.75, 1.5)
-    assert [found.recall_at(k) for k in (1, 2)] == [0.0, 1.0]
-    assert [found.recall_by_chance(k) for k in (1, 2, 10)] == [0.5, 1.0, 1.0]
+    assert result.cosine_other_n == pytest.approx([math.sqrt(0.5), 1.0])
+    assert result.rank_n.tolist() == [1.5, 2.0]
+    assert (result.median_rank, result.median_rank_by_chance) == (1.75, 1.5)
+    assert [result.recall_at(k) for k in (1, 2)] == [0.0, 1.0]
+    assert [result.recall_by_chance(k) for k in (1, 2, 10)] == [0.5, 1.0, 1.0]
 
 
 def test_a_perfect_g_finds_every_pair_and_the_mean_finds_none() -> None:
@@ -67,9 +67,9 @@ def test_a_perfect_g_finds_every_pair_and_the_mean_finds_none() -> None:
 
 def test_zeros_rank_by_chance() -> None:
     superior = np.random.default_rng(2).random((9, 3))
-    found = reliability(np.zeros((9, 3)), superior)
-    assert found.rank_n.tolist() == [5.0] * 9
-    assert found.cosine_n.tolist() == [0.0] * 9
+    result = reliability(np.zeros((9, 3)), superior)
+    assert result.rank_n.tolist() == [5.0] * 9
+    assert result.cosine_n.tolist() == [0.0] * 9
 
 
 def test_no_case_is_its_own_other_and_the_seed_decides() -> None:

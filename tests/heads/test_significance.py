@@ -136,10 +136,10 @@ def test_more_seeds_on_the_same_cases_do_not_narrow_the_interval():
     labels = balanced_labels(150)
     a, b = make_run("a0", labels, skill=1.5), make_run("b0", labels, seed=1)
     copies = [replace(run, run=f"{run.run[0]}{s}", unit=("published", 0, s)) for run in (a, b) for s in range(4)]
-    one = compare(draw_metrics([a, b]), BA, ["a0"], ["b0"])
+    single = compare(draw_metrics([a, b]), BA, ["a0"], ["b0"])
     four = compare(draw_metrics(copies), BA, [f"a{s}" for s in range(4)], [f"b{s}" for s in range(4)])
-    assert four.gain.low == pytest.approx(one.gain.low, abs=1e-12)
-    assert four.gain.high == pytest.approx(one.gain.high, abs=1e-12)
+    assert four.gain.low == pytest.approx(single.gain.low, abs=1e-12)
+    assert four.gain.high == pytest.approx(single.gain.high, abs=1e-12)
 
 
 def test_folds_with_other_cases_narrow_it_and_splits_that_share_cases_do_not():

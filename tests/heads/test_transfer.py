@@ -72,10 +72,10 @@ def transfer(paired: PairedCodes, student: str = "ridge", seed: int = 0, **optio
 
 def scores(heads: list[TrainedHead], part: str = "test") -> dict[tuple[str, str], float]:
     """(row, control) -> balanced accuracy, the mean over permutations."""
-    found: dict[tuple[str, str], list[float]] = {}
+    values_of: dict[tuple[str, str], list[float]] = {}
     for head in heads:
-        found.setdefault((head.row, head.control), []).append(head.metrics[part]["balanced_accuracy"])
-    return {place: float(np.mean(values)) for place, values in found.items()}
+        values_of.setdefault((head.row, head.control), []).append(head.metrics[part]["balanced_accuracy"])
+    return {place: float(np.mean(values)) for place, values in values_of.items()}
 
 
 def of(heads: list[TrainedHead], row: str, control: str = "") -> TrainedHead:
@@ -110,8 +110,8 @@ def test_rows_controls_and_facts_of_every_student(paired, trained):
     assert {head.decoder.partition("(")[0] for head in heads} == {f"{student}-student"}
     assert {(head.n_train, head.mode) for head in heads} == {(30, "matched")}
     assert [head.n_pairs for head in heads] == [0] * 3 + [180] * 3
-    found = scores(heads)
-    assert found["S", ""] > found["I", ""]
+    accuracy = scores(heads)
+    assert accuracy["S", ""] > accuracy["I", ""]
     facts = of(heads, "T(I)").facts
     assert facts["guidance_gate"] == 1.0
     assert facts["guidance_teacher_cv"] > facts["guidance_inferior_cv"] + 0.02
@@ -140,8 +140,8 @@ def test_predict_row_reproduces_the_stored_probabilities(paired, trained):
 
 
 def test_the_taught_student_beats_i_and_both_controls():
-    found = [scores(transfer(made(seed, pairs=330, labelled=24), seed=seed)) for seed in range(4)]
-    mean = {place: np.mean([one[place] for one in found]) for place in found[0]}
+    per_seed = [scores(transfer(made(seed, pairs=330, labelled=24), seed=seed)) for seed in range(4)]
+    mean = {place: np.mean([by_row[place] for by_row in per_seed]) for place in per_seed[0]}
     controls = max(mean["T(I)", "shuffled"], mean["T(I)", "self-training"], mean["I", ""])
     assert mean["T(I)", ""] > controls + 0.05
 
@@ -166,13 +166,13 @@ def test_fully_labelled_clean_pairs_leave_nothing_to_teach():
 def test_the_superior_archive_trains_the_teacher():
     """Labels of cases without z_I reach the student, through the unlabelled pairs alone."""
     weak = {"labelled": 12, "inferior": 0.6, "superior": 0.8, "pairs": 330, "n_dims": 8}
-    found = {}
+    taught = {}
     for archive in (0, 300):
         heads = [transfer(made(seed, archive=archive, **weak), seed=seed, permutations=0) for seed in range(4)]
-        assert {of(one, "I").n_train for one in heads} == {12}
-        assert {of(one, "S").n_train for one in heads} == {12 + archive}
-        found[archive] = np.mean([scores(one)["T(I)", ""] for one in heads])
-    assert found[300] > found[0] + 0.02
+        assert {of(own, "I").n_train for own in heads} == {12}
+        assert {of(own, "S").n_train for own in heads} == {12 + archive}
+        taught[archive] = np.mean([scores(own)["T(I)", ""] for own in heads])
+    assert taught[300] > taught[0] + 0.02
 
 
 def test_test_rows_never_reach_a_fit_and_val_neither_where_folds_can_be_cut(paired):
@@ -247,15 +247,15 @@ class TestNoisyLabels:
         """2 classes, codes and labels unrelated: nested, inner cross-validation says .5; un-nested it is fooled."""
 
         def mean_score() -> float:
-            found = []
+            inner = []
             for seed in range(12):
                 paired = made(seed, superior=0.0, inferior=0.0, pairs=80, labelled=80, n_classes=2, n_dims=6)
                 cases = Cases.of(paired, seed=seed)
                 lesson = Lesson(
                     build_student("ridge"), cases, *cases.read("I"), choose_teacher(cases, ("S", "S+I")), True
                 )
-                found += [chosen.score for chosen in lesson.candidates() if chosen.lam == 0]
-            return float(np.mean(found))
+                inner += [chosen.score for chosen in lesson.candidates() if chosen.lam == 0]
+            return float(np.mean(inner))
 
         nested = mean_score()
         fitted = Teacher.cross_fitted
@@ -271,8 +271,8 @@ class TestNoisyLabels:
 
     def test_flipped_labels_are_mixed_with_the_teacher_and_true_ones_need_not_be(self):
         many = {"labelled": 330, "pairs": 330, "superior": 1.5, "flipped": 0.35, "inferior": 0.5, "n_dims": 24}
-        found = [scores(transfer(made(s, **many), seed=s, noisy_labels=True, permutations=1)) for s in range(5)]
-        mean = {place: np.mean([one[place] for one in found]) for place in found[0]}
+        per_seed = [scores(transfer(made(s, **many), seed=s, noisy_labels=True, permutations=1)) for s in range(5)]
+        mean = {place: np.mean([by_row[place] for by_row in per_seed]) for place in per_seed[0]}
         assert mean["T(I)", ""] > max(mean["I", ""], mean["T(I)", "shuffled"]) + 0.01
         facts = of(transfer(made(0, **many), noisy_labels=True), "T(I)").facts
         assert facts["guidance_lambda"] < 1

@@ -47,18 +47,18 @@ def digits(
 
 def accuracies(heads: list[TrainedHead]) -> dict[tuple[str, str], float]:
     """(row, control) -> balanced accuracy on test, the mean over permutations."""
-    found: dict[tuple[str, str], list[float]] = {}
+    values_of: dict[tuple[str, str], list[float]] = {}
     for head in heads:
-        found.setdefault((head.row, head.control), []).append(head.metrics["test"]["balanced_accuracy"])
-    return {place: float(np.mean(values)) for place, values in found.items()}
+        values_of.setdefault((head.row, head.control), []).append(head.metrics["test"]["balanced_accuracy"])
+    return {place: float(np.mean(values)) for place, values in values_of.items()}
 
 
 def test_a_teacher_on_kar_helps_where_labels_are_few():
-    found = []
+    per_seed = []
     for split in range(2):
         paired = digits(split, pairs=450, labelled=50)
-        found.append(accuracies(train_transfer([TransferJob(paired, split)], student="ridge", permutations=1)[0]))
-    mean = {place: np.mean([one[place] for one in found]) for place in found[0]}
+        per_seed.append(accuracies(train_transfer([TransferJob(paired, split)], student="ridge", permutations=1)[0]))
+    mean = {place: np.mean([by_row[place] for by_row in per_seed]) for place in per_seed[0]}
     others = (mean["I", ""], mean["T(I)", "shuffled"], mean["T(I)", "self-training"])
     assert mean["T(I)", ""] > max(others) + 0.04
 
@@ -87,8 +87,8 @@ def test_fifty_labels_and_a_thousand_unlabelled_pairs_gain_eight_points_over_the
     for split in range(10):
         job = TransferJob(digits(split, pairs=1050, labelled=50), split)
         trained += train_transfer([job], student="ridge", permutations=3)
-    found = [accuracies(heads) for heads in trained]
-    mean = {place: np.mean([one[place] for one in found]) for place in found[0]}
+    per_seed = [accuracies(heads) for heads in trained]
+    mean = {place: np.mean([by_row[place] for by_row in per_seed]) for place in per_seed[0]}
     print({" ".join(place).strip(): round(float(value), 3) for place, value in mean.items()})
     others = (mean["I", ""], mean["T(I)", "shuffled"], mean["T(I)", "self-training"])
     assert mean["T(I)", ""] >= max(others) + 0.08

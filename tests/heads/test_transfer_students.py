@@ -173,8 +173,8 @@ class TestPreparation:
         far_nd[0] = x_nd.mean(axis=0) + CLIP_SD * x_nd.std(axis=0)
         far_nd[1] = x_nd.mean(axis=0) + 100 * x_nd.std(axis=0)
         far_nd[:, 3] = (7.0, -100.0)
-        one, other = Preparation.fit(x_nd, "z").apply(far_nd)
-        np.testing.assert_allclose(one, other, atol=1e-4)
+        far, farther = Preparation.fit(x_nd, "z").apply(far_nd)
+        np.testing.assert_allclose(far, farther, atol=1e-4)
 
     def test_side_by_side_is_each_as_alone_and_missing_rows_stay_missing(self):
         rng = np.random.default_rng(0)
