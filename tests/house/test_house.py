@@ -12,8 +12,6 @@ from tests.house.imports import circle, floors, imports_of_modules, imports_of_r
 
 TO_BE_REMOVED = {
     "guidestore.embeddings.places": {"guidestore.embeddings.bucket"},
-    "guidestore.heads.fusion.learning": {"guidestore.heads.fusion.learnt"},
-    "guidestore.heads.guidance.autograd": {"guidestore.heads.guidance.autograd_training"},
 }
 """Imports that close a circle."""
 PAGE = Path(__file__).parents[2] / "docs/architecture.md"
