@@ -10,10 +10,6 @@ import pytest
 from tests.house.draw import PICTURE, picture
 from tests.house.imports import circle, floors, imports_of_modules, imports_of_rooms, without_shortcuts
 
-TO_BE_REMOVED = {
-    "guidestore.embeddings.places": {"guidestore.embeddings.bucket"},
-}
-"""Imports that close a circle."""
 PAGE = Path(__file__).parents[2] / "docs/architecture.md"
 
 
@@ -23,12 +19,7 @@ def modules() -> dict[str, set[str]]:
 
 
 def test_no_files_import_each_other_in_a_circle(modules: dict[str, set[str]]) -> None:
-    assert circle({module: imported - TO_BE_REMOVED.get(module, set()) for module, imported in modules.items()}) == []
-
-
-def test_circles_to_be_removed_are_there(modules: dict[str, set[str]]) -> None:
-    """Where it fails one has gone: take it off the list, and with the last one this test."""
-    assert {module: imported & modules[module] for module, imported in TO_BE_REMOVED.items()} == TO_BE_REMOVED
+    assert circle(modules) == []
 
 
 def test_a_circle_is_named() -> None:
