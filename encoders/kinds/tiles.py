@@ -34,7 +34,7 @@ class Tiles(InputKind):
         from guidestore.encoders.slides.tiling import TilingSettings
 
         options, info = request.options, request.info
-        tiling = TilingSettings(options.target_mpp or info.mpp, options.tile_size_px or info.tile_size_px)
+        tiling = TilingSettings(options.mpp or info.mpp, options.tile_px or info.tile_size_px)
         return SlideSource(request.images, tiling)
 
     def in_words(self, preprocessing: Mapping[str, Any]) -> str:

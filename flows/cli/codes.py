@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guidestore.flows.cli.options import (
-    STORE,
-    At,
-    FoldList,
-    Format,
-    GpusPerTask,
-    Key,
-    RayAddress,
-    Split,
-    Store,
-    TaskRunner,
-)
+from guidestore.flows.cli.from_settings import command
+from guidestore.flows.cli.options import STORE, At, Format, Key, Split, Store
+
+if TYPE_CHECKING:
+    from guidestore.flows.encoding.settings import EncodeSettings
+    from guidestore.flows.work.runners import Runner
 
 app = typer.Typer()
 
@@ -63,114 +57,22 @@ def import_command(
     print(f", {report.not_finite} with NaN (they stay out of training)" if report.not_finite else "")
 
 
-@app.command()
-def encode(
-    cohort: Annotated[str, typer.Argument(help="Cohort.")],
-    modality: Annotated[str, typer.Option("--modality", help="histology, mri_all, clinical, …")],
-    encoder: Annotated[str, typer.Option("--encoder", help="`guidestore encoders` lists them.")],
-    cases: Annotated[
-        list[str] | None, typer.Option("--case", help="Case to encode; repeat for several; default: all.")
-    ] = None,
-    split: Split = "",
-    fold: FoldList = None,
-    targets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target",
-            help="Target to train on; repeat for several; default: the cohort's only one, all for inception_multitask.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of training.")] = 0,
-    preset: Annotated[
-        Literal["demo", "paper"], typer.Option("--preset", help="Sizes of trained encoders and of their images.")
-    ] = "demo",
-    patch_encoder: Annotated[
-        str, typer.Option("--patch-encoder", help="Whose bags clam_sb and its kin pool.")
-    ] = "texture",
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            help="Weights file of a pretrained encoder (default: the model hub), or what inception_multitask starts "
-            "from (default: nothing).",
-        ),
-    ] = None,
-    pretrained_on: Annotated[
-        Literal["none", "unknown"],
-        typer.Option("--pretrained-on", help="Whether those weights saw none of these cases, or who knows."),
-    ] = "none",
-    photograph_px: Annotated[
-        int | None,
-        typer.Option(
-            "--photograph-px", min=32, max=4096, help="Edge of photographs in pixels; default: the encoder's own."
-        ),
-    ] = None,
-    tile_px: Annotated[
-        int | None, typer.Option("--tile-px", min=8, help="Edge of a tile in pixels; default: the encoder's own.")
-    ] = None,
-    mpp: Annotated[
-        float | None,
-        typer.Option("--mpp", min=0.01, help="um per pixel of the tiles (0.5 is 20x); default: the encoder's own."),
-    ] = None,
-    bag_dtype: Annotated[
-        Literal["float16", "float32"], typer.Option("--bag-dtype", help="How patch codes are kept.")
-    ] = "float16",
-    shape: Annotated[
-        tuple[int, int, int] | None,
-        typer.Option("--shape", help="Depth, height, width of volumes in voxels; default: the preset's."),
-    ] = None,
-    spacing: Annotated[
-        float | None,
-        typer.Option("--spacing", min=0.1, help="mm of the common grid of volumes; default: the preset's."),
-    ] = None,
-    fit: Annotated[
-        Literal["crop", "scale"] | None,
-        typer.Option("--fit", help="Crop volumes at their spacing, or scale the brain; default: the preset's."),
-    ] = None,
-    key: Key = None,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    task_runner: TaskRunner = "threads",
-    ray_address: RayAddress = "",
-    gpus_per_task: GpusPerTask = 0.0,
-    place: Store = STORE,
-) -> None:
+@command(
+    app,
+    settings="guidestore.flows.encoding.settings:EncodeSettings",
+    runner="guidestore.flows.work.runners:Runner",
+    arguments=("cohort",),
+)
+def encode(settings: EncodeSettings, runner: Runner, place: Store = STORE) -> None:
     """Push a cohort's images through an encoder; each case is committed as it finishes.
 
     Interrupt it anywhere and run it again: only the missing cases are encoded. Cases that cannot be read are put into
     quarantine with the reason, and the others go on.
     """
     from guidestore.flows.encoding.encode import encode as run
-    from guidestore.flows.encoding.settings import EncodeSettings
     from guidestore.flows.work.progress import progress_bars
-    from guidestore.flows.work.runners import Runner
-    from guidestore.flows.work.settings import validated
     from guidestore.flows.work.stores import opened
 
-    settings = validated(
-        EncodeSettings,
-        cohort=cohort,
-        modality=modality,
-        encoder=encoder,
-        cases=tuple(cases or ()),
-        split=split,
-        folds=tuple(fold or ()),
-        targets=tuple(targets or ()),
-        seed=seed,
-        preset=preset,
-        patch_encoder=patch_encoder,
-        weights=weights,
-        pretrained_on=pretrained_on,
-        photograph_px=photograph_px,
-        tile_size_px=tile_px,
-        target_mpp=mpp,
-        bag_dtype=bag_dtype,
-        volume_shape_vox=shape,
-        volume_spacing_mm=spacing,
-        volume_fit=fit,
-        key_file=key,
-        device=device,
-    )
-    runner = Runner(task_runner=task_runner, ray_address=ray_address, gpus_per_task=gpus_per_task)
     with opened(place) as store, progress_bars() as progress:
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.encode import encode_on_ray

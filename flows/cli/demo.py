@@ -29,7 +29,7 @@ PHANTOM_SEED = 8
 """Not among those that the phantom was tuned on (0 to 3)."""
 VAL_FRACTION = 0.25
 """Of what a fold does not test: 8 cases to stop by, 24 to train on."""
-TILE_SIZE_PX, TARGET_MPP = 128, 1.0
+TILE_PX, MPP = 128, 1.0
 PERMUTATIONS = 5
 
 QUESTIONS = {
@@ -95,8 +95,8 @@ def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_p
                 cohort=COHORT,
                 modality="histology",
                 encoder="texture",
-                tile_size_px=TILE_SIZE_PX,
-                target_mpp=TARGET_MPP,
+                tile_px=TILE_PX,
+                mpp=MPP,
             ),
             progress,
         )

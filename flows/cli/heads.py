@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from guidestore.flows.cli.options import STORE, At, FoldList, Format, Split, Store, TargetList
+from guidestore.flows.cli.from_settings import command
+from guidestore.flows.cli.options import STORE, At, Format, Store
 
 if TYPE_CHECKING:
     from guidestore.embeddings.snapshot import Snapshot
@@ -24,26 +25,9 @@ MOST_CHANGED = 100
 """Changed cases that `compare` prints, of sweeps and snapshots."""
 
 
-@app.command()
+@command(app, settings="guidestore.flows.guiding.settings:GuideSettings", arguments=("cohort",))
 def guide(
-    cohort: Annotated[str, typer.Argument(help="Cohort.")],
-    inferior: Annotated[str, typer.Option("--inferior", help="Cheap modality's code set: MODALITY/ENCODER[@DIGEST].")],
-    superior: Annotated[str, typer.Option("--superior", help="Strong modality's code set: MODALITY/ENCODER[@DIGEST].")],
-    guidance: Annotated[
-        str, typer.Option("--guidance", help="G: ridge, autoencoder, retrieval, …, or a preset (derm7pt-paper).")
-    ] = "autoencoder",
-    decoder: Annotated[str, typer.Option("--decoder", help="D_c: mlp, logistic, or a preset (derm7pt-paper).")] = "mlp",
-    mode: Annotated[
-        list[str] | None, typer.Option("--mode", help="matched and/or as-published (needs trained classifiers).")
-    ] = None,
-    split: Split = "",
-    fold: FoldList = None,
-    target: TargetList = None,
-    seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several; default 0.")] = None,
-    permutations: Annotated[
-        int, typer.Option("--permutations", min=0, help="Shuffled-pairs controls per fold and seed.")
-    ] = 5,
-    device: Annotated[str, typer.Option("--device", help="Where networks train: cpu, cuda, cuda:1, …")] = "cpu",
+    settings: GuideSettings,
     advise: Annotated[
         bool, typer.Option("--advise", help="Train nothing: say whether guidance can be expected to help, and which.")
     ] = False,
@@ -56,27 +40,10 @@ def guide(
     as the real G, the gain is capacity, not guidance.
     """
     from guidestore.flows.guiding.guide import guide as run
-    from guidestore.flows.guiding.settings import GuideSettings
     from guidestore.flows.results.table import evaluate
     from guidestore.flows.work.progress import progress_bars
-    from guidestore.flows.work.settings import validated
     from guidestore.flows.work.stores import opened
 
-    settings = validated(
-        GuideSettings,
-        cohort=cohort,
-        inferior=inferior,
-        superior=superior,
-        guidance=guidance,
-        decoder=decoder,
-        modes=tuple(mode or ("matched",)),
-        split=split,
-        folds=tuple(fold or ()),
-        targets=tuple(target or ()),
-        device=device,
-        seeds=tuple(seed or (0,)),
-        permutations=permutations,
-    )
     with opened(place) as store:
         if advise:
             _advise(store.snapshot(), settings, format_)
@@ -85,7 +52,8 @@ def guide(
             report = run(store, settings, progress)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
-    _show_evaluation(evaluate(place, report.runs), f"{cohort}: {inferior} guided by {superior}, test cases", format_)
+    title = f"{settings.cohort}: {settings.inferior} guided by {settings.superior}, test cases"
+    _show_evaluation(evaluate(place, report.runs), title, format_)
     print(
         f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}", file=sys.stderr
     )

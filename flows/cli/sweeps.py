@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guidestore.flows.cli.options import STORE, Format, GpusPerTask, RayAddress, Store, TaskRunner
+from guidestore.flows.cli.from_settings import command
+from guidestore.flows.cli.options import STORE, Format, Store
+
+if TYPE_CHECKING:
+    from guidestore.flows.work.runners import Runner
 
 app = typer.Typer(help="A grid of heads on stored codes, from one YAML file.", no_args_is_help=True)
 
@@ -46,13 +50,11 @@ def plan(file: File, place: Store = STORE, format_: Format = "table") -> None:
     show_rows([row], list(row), format_)
 
 
-@app.command()
+@command(app, runner="guidestore.flows.work.runners:Runner")
 def run(
+    runner: Runner,
     file: File,
     device: Annotated[str, typer.Option("--device", help="Where networks train: cpu, cuda, cuda:1, …")] = "cpu",
-    task_runner: TaskRunner = "threads",
-    ray_address: RayAddress = "",
-    gpus_per_task: GpusPerTask = 0.0,
     place: Store = STORE,
 ) -> None:
     """Train what the store lacks of a sweep; killed and run again, it goes on where it was.
@@ -62,11 +64,9 @@ def run(
     from guidestore.flows.sweeps.file import read_sweep
     from guidestore.flows.sweeps.run import run_sweep
     from guidestore.flows.work.progress import progress_bars
-    from guidestore.flows.work.runners import Runner
     from guidestore.flows.work.stores import opened
 
     sweep = read_sweep(file)
-    runner = Runner(task_runner=task_runner, ray_address=ray_address, gpus_per_task=gpus_per_task)
     with opened(place) as store, progress_bars() as progress:
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.sweep import sweep_on_ray

@@ -28,7 +28,7 @@ def encode_on_ray(
     info = encoder_info(settings.encoder)  # a misspelt name is said before anything is started
     prepare_ray(runner, settings.device)
     # A worker has another working folder.
-    files = {"weights": settings.weights, "key_file": settings.key_file}
+    files = {"weights": settings.weights, "key": settings.key}
     on_worker = {name: file and file.absolute() for name, file in files.items()}
     work = EncodeOnRay(store, settings.model_copy(update=on_worker), progress)
     name = f"encode {settings.cohort}/{settings.modality}/{settings.encoder}"

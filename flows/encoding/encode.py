@@ -186,7 +186,7 @@ class _Encode:
 
     def _images(self) -> list[CaseImage]:
         settings = self.settings
-        paths = Pseudonyms.load(settings.key_file).image_paths(settings.cohort) if settings.key_file else None
+        paths = Pseudonyms.load(settings.key).image_paths(settings.cohort) if settings.key else None
         images, incomplete = images_of(self.store.snapshot(), settings.cohort, settings.modality, paths)
         self.report.notes += incomplete
         if not images:

@@ -48,10 +48,10 @@ class EncodeSettings(CohortSettings):
         description="For photographs: edge of the square that the encoder is given, in pixels; empty: the preset's, or "
         "what the network was made for.",
     )
-    tile_size_px: int | None = Field(
+    tile_px: int | None = Field(
         default=None, ge=8, description="For slides: edge of a tile in pixels; empty: what the encoder was made for."
     )
-    target_mpp: float | None = Field(
+    mpp: float | None = Field(
         default=None, gt=0, description="For slides: um per pixel of the tiles (0.5 is 20x); empty: the encoder's own."
     )
     bag_dtype: Literal["float16", "float32"] = Field(
@@ -67,7 +67,7 @@ class EncodeSettings(CohortSettings):
         default=None,
         description="For volumes: crop and pad at the spacing, or scale the brain to the shape; empty: the preset's.",
     )
-    key_file: Path | None = Field(
+    key: Path | None = Field(
         default=None, description="For pseudonymized cohorts: the key file, beside which paths lie."
     )
     device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")

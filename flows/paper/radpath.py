@@ -36,7 +36,7 @@ def run_radpath(store: EmbeddingStore, settings: RadPathSettings, progress: Prog
 
     small = settings.preset == "demo"
     patch_encoder = settings.patch_encoder or ("texture" if small else "resnet50_trunc")
-    common = {"cohort": settings.cohort, "key_file": settings.key_file}
+    common = {"cohort": settings.cohort, "key": settings.key}
     common |= {"preset": settings.preset, "device": settings.device, "seed": settings.seed}
     fold_wise = {"split": SPLIT, "folds": folds, "targets": (TARGET,)}
     slides = encode(
@@ -47,8 +47,8 @@ def run_radpath(store: EmbeddingStore, settings: RadPathSettings, progress: Prog
             encoder=patch_encoder,
             weights=settings.weights,
             pretrained_on=settings.pretrained_on,
-            tile_size_px=settings.tile_size_px,
-            target_mpp=settings.target_mpp,
+            tile_px=settings.tile_px,
+            mpp=settings.mpp,
         ),
         progress,
     )
@@ -123,7 +123,7 @@ def _cohort(store: EmbeddingStore, settings: RadPathSettings) -> list[str]:
         labels=settings.labels,
         splits=settings.splits,
         seed=settings.seed,
-        pseudonymize=settings.key_file,
+        pseudonymize=settings.key,
     )
     report = add_layout(store, settings.cohort, layout)
     return [issue.sentence for issue in report.issues]

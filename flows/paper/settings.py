@@ -34,8 +34,8 @@ class RadPathSettings(CohortSettings):
     pretrained_on: Literal["none", "unknown"] = Field(
         default="none", description="What those weights saw: none of these cases, or unknown."
     )
-    tile_size_px: int | None = Field(default=None, ge=8, description="Edge of a tile; empty: the patch encoder's own.")
-    target_mpp: float | None = Field(
+    tile_px: int | None = Field(default=None, ge=8, description="Edge of a tile; empty: the patch encoder's own.")
+    mpp: float | None = Field(
         default=None, gt=0, description="um per pixel of the tiles; empty: the patch encoder's own."
     )
     superior_encoder: str = Field(default="clam_sb", description="C_S: clam_sb, clam_mb, attention_pooling, …")
@@ -46,7 +46,7 @@ class RadPathSettings(CohortSettings):
         default="as-published", description="as-published: rows R and P are the trained classifiers themselves."
     )
     permutations: int = Field(default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per split.")
-    key_file: Path | None = Field(default=None, description="Key file of a pseudonymized cohort.")
+    key: Path | None = Field(default=None, description="Key file of a pseudonymized cohort.")
     device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from prefect import flow, get_run_logger
 
 from guidestore.encoders.registry import encoder_infos
@@ -12,31 +10,19 @@ from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_quarantine, show_table
 from guidestore.flows.serving.devices import one_encoder_on
-from guidestore.flows.serving.forms import Device, Form, key_file, one_of, opened_store, ray_address, same_as
+from guidestore.flows.serving.forms import Device, asked, form_of, key_file, one_of, opened_store, ray_address
 from guidestore.flows.work.reporting import EncodeReport
 from guidestore.flows.work.runners import Runner
-from guidestore.flows.work.settings import Fold, validated
+
+_NOT_ASKED = ("cases", "weights", "pretrained_on", "key", "ray_address")
+_OF_VOLUMES = ("volume_shape_vox", "volume_spacing_mm", "volume_fit")
 
 
-class EncodeForm(Form):
+class EncodeForm(form_of(EncodeSettings, Runner, without=(*_NOT_ASKED, *_OF_VOLUMES))):
     """Images of one modality -> codes; only what the store lacks is encoded."""
 
-    cohort: str = same_as(EncodeSettings, "cohort")
-    modality: str = same_as(EncodeSettings, "modality")
     encoder: str = one_of(tuple(encoder_infos()), "Name of an encoder.")
-    split: str = same_as(EncodeSettings, "split")
-    folds: tuple[Fold, ...] = same_as(EncodeSettings, "folds", description="Folds to work on; empty: all of the split.")
-    targets: tuple[str, ...] = same_as(EncodeSettings, "targets")
-    seed: int = same_as(EncodeSettings, "seed")
-    preset: Literal["demo", "paper"] = same_as(EncodeSettings, "preset")
-    patch_encoder: str = same_as(EncodeSettings, "patch_encoder")
-    photograph_px: int | None = same_as(EncodeSettings, "photograph_px")
-    tile_size_px: int | None = same_as(EncodeSettings, "tile_size_px")
-    target_mpp: float | None = same_as(EncodeSettings, "target_mpp")
-    bag_dtype: Literal["float16", "float32"] = same_as(EncodeSettings, "bag_dtype")
     device: Device = "cpu"
-    task_runner: Literal["threads", "ray"] = same_as(Runner, "task_runner")
-    gpus_per_task: float = same_as(Runner, "gpus_per_task")
 
 
 @flow(name="encode", timeout_seconds=7 * 24 * HOUR, persist_result=False)
@@ -55,13 +41,12 @@ def encode(settings: EncodeForm) -> None:
 def encode_missing(settings: EncodeForm) -> EncodeReport:
     """One commit per slide, or per batch of case codes."""
     log = get_run_logger()
-    asked = {name: getattr(settings, name) for name in EncodeForm.model_fields if name in EncodeSettings.model_fields}
-    wanted = validated(EncodeSettings, key_file=key_file(), **asked)
+    wanted = asked(settings, EncodeSettings, key=key_file())
+    runner = asked(settings, Runner, ray_address=ray_address())
     with opened_store() as store:
-        if settings.task_runner == "ray":
+        if runner.task_runner == "ray":
             from guidestore.flows.cluster.encode import encode_on_ray  # it sets what Prefect logs, and loads Ray
 
-            runner = Runner(task_runner="ray", ray_address=ray_address(), gpus_per_task=settings.gpus_per_task)
             report = encode_on_ray(store, wanted, runner, shown())
         else:
             with one_encoder_on(settings.device):

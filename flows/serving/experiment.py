@@ -15,8 +15,7 @@ from guidestore.flows.paper.report import ExperimentReport
 from guidestore.flows.paper.settings import Derm7ptSettings, RadPathSettings
 from guidestore.flows.serving.artifacts import show_paper_table, show_quarantine
 from guidestore.flows.serving.devices import one_encoder_on
-from guidestore.flows.serving.forms import Device, Form, key_file, opened_store, same_as
-from guidestore.flows.work.settings import validated
+from guidestore.flows.serving.forms import Device, Form, asked, key_file, opened_store, same_as
 
 
 class ExperimentForm(Form):
@@ -47,14 +46,13 @@ def experiment(settings: ExperimentForm) -> None:
 @step("make table", cached=lambda report: not (report.encoded or report.trained))
 def make_table(settings: ExperimentForm) -> ExperimentReport:
     """Encodes and trains what is missing."""
-    given = settings.model_dump(exclude={"table"})
     if settings.table == "radpath" and settings.preset == "released":
         raise InvalidInputError("radpath has no preset 'released'; choose demo or paper")
     with opened_store() as store, one_encoder_on(settings.device):
         if settings.table == "radpath":
-            report = run_radpath(store, validated(RadPathSettings, key_file=key_file(), **given), shown())
+            report = run_radpath(store, asked(settings, RadPathSettings, key=key_file()), shown())
         else:
-            report = run_derm7pt(store, validated(Derm7ptSettings, **given), shown())
+            report = run_derm7pt(store, asked(settings, Derm7ptSettings), shown())
     log = get_run_logger()
     for note in report.notes:
         log.info("note: %s", note)

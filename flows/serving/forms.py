@@ -7,14 +7,16 @@ it, and say in a sentence what there is instead.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.work.settings import validated
 from guidestore.flows.work.stores import opened
 
 STORE = "GUIDESTORE_STORE"
@@ -55,6 +57,22 @@ def key_file() -> Path | None:
 def ray_address() -> str:
     """The Ray cluster of this process; '' where each run starts its own."""
     return os.environ.get(RAY_ADDRESS, "")
+
+
+def form_of(*models: type[BaseModel], without: Collection[str] = ()) -> type[Form]:
+    """A form with the fields of plain settings models, but for those in `without`: paths, above all."""
+    fields: dict[str, Any] = {
+        name: (info.annotation, info)
+        for model in models
+        for name, info in model.model_fields.items()
+        if name not in without
+    }
+    return create_model("Fields", __base__=Form, **fields)
+
+
+def asked[M: BaseModel](form: BaseModel, model: type[M], **given: Any) -> M:
+    """The plain settings that a form asks for. given: what no form may say."""
+    return validated(model, **form.model_dump(include=set(model.model_fields)), **given)
 
 
 def same_as(model: type[BaseModel], field: str, **changed: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from prefect import flow, get_run_logger
 from pydantic import Field
@@ -25,27 +24,19 @@ from guidestore.flows.serving.artifacts import (
     show_markdown,
     show_table,
 )
-from guidestore.flows.serving.forms import Device, Form, one_of, opened_store, same_as, store_place
+from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store, store_place
 from guidestore.flows.work.reporting import Progress
-from guidestore.flows.work.settings import Fold, validated
 from guidestore.heads.input_rows import GUIDED_PLUS_I
 from guidestore.heads.registry import decoder_names, guidance_names
 
 
-class RetrainForm(Form):
+class RetrainForm(form_of(GuideSettings, without=("targets", "modes"))):
     """Stored codes -> the five input rows of the paper and their control; no image is read."""
 
-    cohort: str = same_as(GuideSettings, "cohort")
-    snapshot: str = Field(default="", description="Snapshot number, tag or alias to train on; empty: the newest.")
     target: str = Field(default="", description="What to classify; empty: the cohort's only target.")
-    split: str = same_as(GuideSettings, "split")
-    inferior: str = same_as(GuideSettings, "inferior")
-    superior: str = same_as(GuideSettings, "superior")
+    snapshot: str = Field(default="", description="Snapshot number, tag or alias to train on; empty: the newest.")
     guidance: str = one_of(guidance_names(), "G: a guidance model or preset.", default="ridge")
     decoder: str = one_of(decoder_names(), "D_c: a decoder or preset.", default="logistic")
-    seeds: tuple[int, ...] = same_as(GuideSettings, "seeds", min_length=1)
-    folds: tuple[Fold, ...] = Field(default=(), description="Folds to train on; empty: all folds of the split.")
-    permutations: int = same_as(GuideSettings, "permutations")
     alias: str = Field(
         default="champion",
         description="Moves to the new head where that is better on val than the head it names; empty: moves nothing.",
@@ -91,14 +82,9 @@ def train_heads(settings: RetrainForm) -> Trained:
     return trained
 
 
-_SAME = ("cohort", "split", "inferior", "superior", "guidance", "decoder", "seeds", "folds", "permutations")
-"""Fields that the plain settings have under the same name."""
-
-
 def _at_newest(store: EmbeddingStore, settings: RetrainForm, progress: Progress) -> Trained:
     targets = (settings.target,) if settings.target else ()
-    given = {name: getattr(settings, name) for name in _SAME}
-    report = guide(store, validated(GuideSettings, targets=targets, device=settings.device, **given), progress)
+    report = guide(store, asked(settings, GuideSettings, targets=targets), progress)
     return Trained(tuple(report.runs), report.trained, report.existing, tuple(report.notes), report.snapshot)
 
 
@@ -108,9 +94,8 @@ def _at_snapshot(store: EmbeddingStore, settings: RetrainForm, progress: Progres
     from guidestore.flows.sweeps.file import SweepFile
     from guidestore.flows.sweeps.run import run_sweep
 
-    given: dict[str, Any] = {name: getattr(settings, name) for name in _SAME}
     targets = (settings.target,) if settings.target else None
-    sweep = SweepFile(name="retrain", at=settings.snapshot, targets=targets, **given)
+    sweep = asked(settings, SweepFile, name="retrain", at=settings.snapshot, targets=targets)
     report = run_sweep(store, sweep, progress, device=settings.device, remember=False)
     score_test(store, report.runs, progress)
     return Trained(tuple(report.runs), report.trained, report.existing, tuple(report.notes), store.snapshot().version)
@@ -134,7 +119,8 @@ def contest_alias(alias: str, runs: tuple[str, ...]) -> Decision:
 @step("show result")
 def show_result(settings: RetrainForm, trained: Trained, evaluation: Evaluation, decision: Decision | None) -> None:
     """The run's artifacts: the table, the figure, the champion's, and where to find all of it."""
-    title = f"{settings.cohort}: {settings.inferior} guided by {settings.superior}"
+    heads = asked(settings, GuideSettings)
+    title = f"{heads.cohort}: {heads.inferior} guided by {heads.superior}"
     rows = result_rows(evaluation)
     if decision and decision.before:
         rows.append(_champion_row(decision.before))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from prefect import flow, get_run_logger
 from pydantic import Field
 
 from guidestore.embeddings.types import check_name
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_table
-from guidestore.flows.serving.forms import Device, opened_store, ray_address, same_as, store_place
+from guidestore.flows.serving.forms import Device, asked, form_of, opened_store, ray_address, store_place
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import SweepReport, run_sweep
@@ -19,13 +17,11 @@ from guidestore.flows.work.runners import Runner
 _NAMED = "sweep"
 
 
-class SweepForm(SweepFile):
+class SweepForm(SweepFile, form_of(Runner, without=("ray_address",))):
     """What to try. Lists make a grid; a model's parameters stand beside its name, and a list of them is a grid too."""
 
     name: str = Field(default=_NAMED, description="What the sweep is called.")
     device: Device = "cpu"
-    task_runner: Literal["threads", "ray"] = same_as(Runner, "task_runner")
-    gpus_per_task: float = same_as(Runner, "gpus_per_task")
 
 
 @flow(name="sweep", timeout_seconds=7 * 24 * HOUR, persist_result=False)
@@ -34,8 +30,7 @@ def sweep(settings: SweepForm) -> None:
     """Trains what the store lacks of a grid and ranks it on val. Test is not read: `guidestore sweep show --test`."""
     check_name(settings.name, "sweep")
     wanted = SweepFile(**{name: getattr(settings, name) for name in SweepFile.model_fields})
-    runner = Runner(task_runner=settings.task_runner, ray_address=ray_address(), gpus_per_task=settings.gpus_per_task)
-    report = train_grid(wanted, settings.device, runner)
+    report = train_grid(wanted, settings.device, asked(settings, Runner, ray_address=ray_address()))
     rank(wanted, report)
 
 

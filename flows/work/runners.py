@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from guidestore.flows.work.settings import Environment
 
 
 class Runner(BaseModel):
@@ -17,7 +19,7 @@ class Runner(BaseModel):
         description="threads: in this process. ray: batches of cases or heads are tasks on a Ray cluster, and those of "
         "a worker that is lost are done again.",
     )
-    ray_address: str = Field(
+    ray_address: Annotated[str, Environment("GUIDESTORE_RAY_ADDRESS")] = Field(
         default="",
         description="For ray: host:port, ray://host:port or auto; empty: Ray is started on this machine for the run.",
     )

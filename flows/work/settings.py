@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,13 @@ Fold = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Folds = Annotated[tuple[Fold, ...], Field(description="Folds to work on; empty: all folds of the split.")]
 MOST_PERMUTATIONS = 10_000
 """More than any p-value needs. A slip of the pen must not fill the memory of the machine that serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Of a field: the environment variable that a command takes it from where its option is not given."""
+
+    variable: str
 
 
 class CohortSettings(BaseModel):

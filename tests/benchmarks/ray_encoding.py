@@ -53,7 +53,7 @@ def main() -> None:
             return EmbeddingStore.open(place)
 
         def settings(**changed: Any) -> EncodeSettings:
-            asked = {"modality": "histology", "encoder": "texture", "tile_size_px": 64, "target_mpp": 0.5}
+            asked = {"modality": "histology", "encoder": "texture", "tile_px": 64, "mpp": 0.5}
             return EncodeSettings(cohort="phantom", **{**asked, **changed})
 
         def timed(name: str, work: Callable[[], EncodeReport]) -> None:
@@ -73,7 +73,7 @@ def main() -> None:
         def on_ray(name: str, batches: Any) -> None:
             from guidestore.flows.cluster.encode import EncodeOnRay
 
-            EncodeOnRay(without_codes(), settings(target_mpp=WARM_UP), no_progress).cases(batches)
+            EncodeOnRay(without_codes(), settings(mpp=WARM_UP), no_progress).cases(batches)
             for _ in range(repeats):
                 work = EncodeOnRay(without_codes(), settings(), no_progress)
                 timed(name, lambda work=work: (work.cases(batches), work.report)[1])

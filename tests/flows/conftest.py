@@ -39,7 +39,7 @@ class Phantom:
         return EncodeSettings.model_validate(given)
 
 
-SLIDES = {"modality": "histology", "encoder": "texture", "tile_size_px": 128, "target_mpp": 1.0}
+SLIDES = {"modality": "histology", "encoder": "texture", "tile_px": 128, "mpp": 1.0}
 GUIDE = {
     "inferior": "mri_all/densenet3d",
     "superior": "histology/attention_pooling",

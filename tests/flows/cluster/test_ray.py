@@ -40,7 +40,7 @@ soon = partial(until, every_s=0.02)
 ROOT = Path(__file__).parents[3]
 CASES = 12
 BAD = "PHANTOM_0005"
-TEXTURE = {"modality": "histology", "encoder": "texture", "tile_size_px": 64, "target_mpp": 0.5}
+TEXTURE = {"modality": "histology", "encoder": "texture", "tile_px": 64, "mpp": 0.5}
 GRID = """
 cohort: skin
 targets: DIAG

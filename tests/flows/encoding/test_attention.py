@@ -35,7 +35,7 @@ def two_slides(encoded: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Pa
     store = EmbeddingStore.create(folder / "store")
     files = {"images": folder / "images.csv", "labels": folder / "labels.csv", "splits": folder / "splits.csv"}
     add_layout(store, "phantom", Manifest(**files, classes=("class=G,O,A",)))
-    encode(store, EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 2.0}))
+    encode(store, EncodeSettings(cohort="phantom", **{**SLIDES, "mpp": 2.0}))
     encode(store, EncodeSettings(cohort="phantom", modality="histology", encoder="clam_mb"))
     return folder / "store"
 

@@ -61,7 +61,7 @@ def test_a_second_run_reads_no_image_and_commits_nothing(phantom: Phantom) -> No
 
 
 def test_other_tiling_is_another_code_set(phantom: Phantom) -> None:
-    report = encode(phantom.opened, EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 2.0}))
+    report = encode(phantom.opened, EncodeSettings(cohort="phantom", **{**SLIDES, "mpp": 2.0}))
     assert report.encoded == CASES
     keys = [k for k in phantom.opened.snapshot().code_sets if k.encoder == "texture"]
     assert len({key.encoder_digest for key in keys}) == 2
@@ -97,7 +97,7 @@ def test_unreadable_cases_go_into_quarantine_and_are_tried_again(encoded: Phanto
     good_bytes = bad.read_bytes()
     bad.write_bytes(good_bytes[:2000])
     add_layout(store, "phantom", Radpath(source=images, splits=0))
-    settings = EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 4.0})
+    settings = EncodeSettings(cohort="phantom", **{**SLIDES, "mpp": 4.0})
     report = encode(EmbeddingStore.open(tmp_path / "store"), settings)
     assert set(report.failed) == {"PHANTOM_0002"}
     assert report.encoded == CASES - 1
@@ -116,7 +116,7 @@ def test_an_image_changed_since_the_cohort_was_added_is_refused(encoded: Phantom
     add_layout(store, "phantom", Radpath(source=images, splits=0))
     slide = images / "Pathology" / "PHANTOM_0001.tiff"
     slide.write_bytes(slide.read_bytes() + b"x")
-    report = encode(store, EncodeSettings(cohort="phantom", **{**SLIDES, "target_mpp": 4.0}))
+    report = encode(store, EncodeSettings(cohort="phantom", **{**SLIDES, "mpp": 4.0}))
     assert "when the cohort was added" in report.failed["PHANTOM_0001"]
 
 
@@ -218,7 +218,7 @@ def test_other_weights_are_another_code_set_and_never_mix(encoded: Phantom, tmp_
     store = EmbeddingStore.create(root)
     add_layout(store, "phantom", Radpath(source=encoded.images, splits=0))
     add_split(store, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
-    settings = {"cohort": "phantom", **SLIDES, "encoder": "test_resnet", "target_mpp": 4.0, "tile_size_px": 64}
+    settings = {"cohort": "phantom", **SLIDES, "encoder": "test_resnet", "mpp": 4.0, "tile_px": 64}
     reports = [encode(store, EncodeSettings(**settings, weights=files[0]))]
     reports.append(encode(store, EncodeSettings(**settings, weights=files[1], pretrained_on="unknown")))
     assert [report.encoded for report in reports] == [CASES, CASES]
@@ -264,10 +264,10 @@ def test_a_pseudonymized_cohort_leaves_no_patient_id_in_the_store(encoded: Phant
     root, key = tmp_path / "store", tmp_path / "key"
     store = EmbeddingStore.create(root)
     add_layout(store, "phantom", Radpath(source=images, splits=0, pseudonymize=key))
-    settings = {"cohort": "phantom", **SLIDES, "target_mpp": 4.0}
+    settings = {"cohort": "phantom", **SLIDES, "mpp": 4.0}
     with pytest.raises(InvalidInputError, match="--key"):
         encode(store, EncodeSettings(**settings))
-    report = encode(store, EncodeSettings(**settings, key_file=key))
+    report = encode(store, EncodeSettings(**settings, key=key))
     assert report.encoded == CASES - 1
     (reason,) = report.failed.values()
     assert "PHANTOM" not in reason

@@ -26,7 +26,7 @@ from tests.flows.conftest import CASES, Phantom
 
 
 def settings(**values: object) -> RadPathSettings:
-    given = {"inputs": ("mri_t1", "mri_all"), "splits": 1, "tile_size_px": 128, "target_mpp": 2.0, "permutations": 1}
+    given = {"inputs": ("mri_t1", "mri_all"), "splits": 1, "tile_px": 128, "mpp": 2.0, "permutations": 1}
     return RadPathSettings(cohort="phantom", **{**given, **values})
 
 

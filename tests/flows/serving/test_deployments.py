@@ -101,7 +101,7 @@ def test_every_field_is_described_and_none_is_a_path(found: dict[str, Any]) -> N
         for field, facts in fields(found, name).items():
             assert facts.get("description") or name == "sweep", (name, field)
             assert facts.get("format") != "path", (name, field)
-            assert field not in ("store", "source", "weights", "key_file"), (name, field)
+            assert field not in ("store", "source", "weights", "key", "ray_address"), (name, field)
 
 
 def test_drop_downs_list_what_the_store_has(found: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ log.addHandler(Lines())
 deployment.get_run_logger = lambda: log
 deployment.shown = lambda: no_progress
 deployment.one_encoder_on = lambda device: nullcontext()  # asks a server
-slides = {"modality": "histology", "encoder": "texture", "tile_size_px": 32, "target_mpp": 2.0}
+slides = {"modality": "histology", "encoder": "texture", "tile_px": 32, "mpp": 2.0}
 form = deployment.EncodeForm(cohort="phantom", **slides)
 try:
     deployment.encode_missing.__wrapped__(form)
