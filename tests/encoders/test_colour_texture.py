@@ -46,7 +46,7 @@ def test_binary_patterns_are_counted_as_defined():
     for y, x in np.ndindex(22, 22):
         window = gray_hw[y : y + 3, x : x + 3] >= gray_hw[y + 1, x + 1]
         ring = [*window[0], window[1, 2], *window[2, ::-1], window[1, 0]]
-        changes = sum(one != other for one, other in zip(ring, ring[1:] + ring[:1], strict=True))
+        changes = sum(here != next_ for here, next_ in zip(ring, ring[1:] + ring[:1], strict=True))
         counts[sum(ring) if changes <= 2 else 9] += 1
     assert np.allclose(_binary_patterns(gray_hw)[:10], 2 * np.sqrt(counts / counts.sum()))
 

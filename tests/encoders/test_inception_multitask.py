@@ -27,12 +27,12 @@ def coloured(count: int, seed: int) -> tuple[list[np.ndarray], dict[str, np.ndar
     """Photographs of one of three colours, half of them with stripes; every fourth says nothing of its stripes."""
     rng = np.random.default_rng(seed)
     colour, stripes = np.arange(count) % 3, np.arange(count) // 3 % 2
-    found = []
+    pictures = []
     for hue, striped in zip(colour, stripes, strict=True):
         picture = COLOURS[hue] + rng.normal(0, 20, (75, 75, 3))
         picture[::4] -= 60 * striped
-        found.append(np.clip(picture, 0, 255).astype(np.uint8))
-    return found, {"colour": colour, "stripes": np.where(np.arange(count) % 4 == 3, -1, stripes)}
+        pictures.append(np.clip(picture, 0, 255).astype(np.uint8))
+    return pictures, {"colour": colour, "stripes": np.where(np.arange(count) % 4 == 3, -1, stripes)}
 
 
 def train(module: InceptionMultitask, settings: TrainingSettings = SHORT, **kwargs):

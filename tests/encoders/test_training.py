@@ -23,12 +23,12 @@ def labelled_bags(count: int, seed: int) -> tuple[list[Bag], np.ndarray]:
     """Bags in which one tile in three carries the class, as a shift of one component far from unit scale."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
-    found = []
+    bags_of = []
     for label in labels:
         features_nd = rng.normal(50, 10, (9, PATCH_DIM))
         features_nd[:3, label] += 40
-        found.append(Bag(features_nd.astype(np.float32), np.zeros((9, 2), np.int32)))
-    return found, labels
+        bags_of.append(Bag(features_nd.astype(np.float32), np.zeros((9, 2), np.int32)))
+    return bags_of, labels
 
 
 def labelled_volumes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -95,9 +95,9 @@ def test_real_patients(test_data, patient, overlap):
     assert np.isfinite(volume_cdhw).all()
     brains = volume_cdhw != 0
     # The four sequences come on four grids; their brains cover each other once resampled by the affines.
-    for one in brains:
+    for brain in brains:
         for other in brains:
-            assert (one & other).sum() / (one | other).sum() > overlap
+            assert (brain & other).sum() / (brain | other).sum() > overlap
     assert np.array_equal(volume_cdhw, load_volume(test_data / "mri" / patient, DEMO_VOLUMES))
 
 

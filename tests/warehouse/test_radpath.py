@@ -132,8 +132,8 @@ def test_slides_in_all_their_places(store: EmbeddingStore, folder: Path):
     (slides / "CPM19_C_1" / "notes.txt").write_text("no slide")
     (slides / "OTHER_7.tiff").write_text("a case of its own")
     tables = read_radpath(folder)
-    found = [(row["case_id"], row["image_id"]) for row in tables.images if row["modality"] == "histology"]
-    assert found == [
+    slides = [(row["case_id"], row["image_id"]) for row in tables.images if row["modality"] == "histology"]
+    assert slides == [
         ("CPM19_A_1", "CPM19_A_1"),
         ("CPM19_B_1", "CPM19_B_1_1"),
         ("CPM19_B_1", "CPM19_B_1-2"),

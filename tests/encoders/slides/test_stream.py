@@ -105,9 +105,9 @@ def test_readers_batches_and_company_change_nothing(tmp_path, picture, test_data
     jobs = [SlideJob(odd_pyramid), SlideJob(test_data / REAL), SlideJob(write_tiff(tmp_path / "s.tiff", picture), 0.6)]
     alone = [tiles_of([job], settings)[0] for job in jobs]
     for options in ({"readers": 1}, {"readers": 5, "prefetch_tiles": 1, "batch_size": 3}):
-        for one, other in zip(alone, tiles_of(jobs, settings, **options), strict=True):
-            assert one.keys() == other.keys()
-            assert all(np.array_equal(one[place], other[place]) for place in one)
+        for mine, other in zip(alone, tiles_of(jobs, settings, **options), strict=True):
+            assert mine.keys() == other.keys()
+            assert all(np.array_equal(mine[place], other[place]) for place in mine)
 
 
 def test_batches_are_full_and_of_one_slide(cohort):

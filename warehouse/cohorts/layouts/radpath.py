@@ -339,11 +339,11 @@ def _given_splits(
     twice: dict[str, str] = {}
     for fold, parts in sorted(files.items()):
         part_of = {file: part for part, file in parts.items()}
-        found: dict[str, list[_Line]] = defaultdict(list)
+        lines_of: dict[str, list[_Line]] = defaultdict(list)
         for line in lines:
             if fold not in refused and line.file in part_of:
-                found[line.case_id].append(line)
-        for case_id, places in found.items():
+                lines_of[line.case_id].append(line)
+        for case_id, places in lines_of.items():
             if len({place.file for place in places}) > 1:
                 twice.setdefault(case_id, " and ".join(place.row.where for place in places[:2]))
                 continue
