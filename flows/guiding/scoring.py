@@ -11,7 +11,7 @@ import numpy as np
 from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.embeddings.types import PairedCodes
+from guidestore.embeddings.types import CodeSetName, PairedCodes
 from guidestore.flows.guiding.commit import prediction_rows
 from guidestore.flows.results.runs import load_runs, scored_runs
 from guidestore.flows.work.reporting import Progress, counted, no_progress
@@ -35,9 +35,11 @@ def score_test(store: EmbeddingStore, runs: Sequence[str], progress: Progress = 
         names = ("snapshot", "cohort", "target", "inferior", "superior", "split", "fold")
         groups.setdefault(tuple(fact[name] for name in names), []).append(fact)
     with one_thread(), store.begin(f"{len(waiting)} heads scored on test") as transaction:
-        for (at, *place), members in counted(groups.items(), len(groups), "scoring test", progress):
-            names = ("cohort", "target", "inferior", "superior", "split", "fold")
-            paired = pair(store.snapshot(at), **dict(zip(names, place, strict=True)))
+        for (at, cohort, target, inferior, superior, split, fold), members in counted(
+            groups.items(), len(groups), "scoring test", progress
+        ):
+            both = {"inferior": CodeSetName.parse(inferior), "superior": CodeSetName.parse(superior)}
+            paired = pair(store.snapshot(at), cohort=cohort, target=target, split=split, fold=fold, **both)
             for fact in members:
                 metrics, predictions = _scored(snapshot, fact, paired)
                 recipe = {"run": fact["run"], "part": "test"}
