@@ -99,3 +99,29 @@ def test_every_option_that_the_pages_name_exists() -> None:
             assert option in known, f"guidestore {line}: {option}"
             checked += 1
     assert checked > 40
+
+
+def test_the_guidance_model_of_contributing_works_from_its_file_alone(tmp_path: Path) -> None:
+    """Dropped into heads/guidance it is there by name, learns, and is loaded again as it was."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "principal_regression.py").write_text(code, encoding="utf-8")
+    use = f"""
+import numpy as np
+import guidestore.heads.guidance as folder
+folder.__path__.append({str(tmp_path)!r})
+from guidestore.heads.registry import build_guidance, guidance_names, load_guidance
+assert "principal_regression" in guidance_names()
+rng = np.random.default_rng(0)
+z_inferior = rng.standard_normal((60, 8)).astype(np.float32)
+z_superior = z_inferior @ rng.standard_normal((8, 5)).astype(np.float32) + 3
+model = build_guidance("principal_regression", directions=8).fit(z_inferior[:40], z_superior[:40], seed=0)
+np.testing.assert_allclose(model.predict(z_inferior[40:]), z_superior[40:], atol=1e-3)
+again = load_guidance(model.config, model.tensors())
+assert (again.predict(z_inferior) == model.predict(z_inferior)).all()
+fewer = build_guidance("principal_regression", directions=2).fit(z_inferior[:40], z_superior[:40], seed=0)
+assert abs(fewer.predict(z_inferior[40:]) - z_superior[40:]).max() > 0.1
+"""
+    done = subprocess.run([sys.executable, "-c", use], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    statements = [line for line in code.splitlines() if line.strip() and not line.strip().startswith('"""')]
+    assert len(statements) <= 20
