@@ -16,12 +16,13 @@ from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.models.predict import Prediction, predict
-from guidestore.flows.results.table import Evaluation, evaluate
+from guidestore.flows.results.evaluation import Evaluation, evaluate
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.warehouse.catalog import query
 from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 from guidestore.warehouse.cohorts.layouts.radpath import Radpath
+from guidestore.warehouse.runs import load_runs, load_scores
 
 COHORT, TARGET, SPLIT = "phantom", "class", "cv3"
 CASES, FOLDS, SEEDS = 48, 3, (0, 1)
@@ -126,7 +127,7 @@ def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_p
         progress,
     )
     lap("heads")
-    evaluation = evaluate(root, guided.runs)
+    evaluation = evaluate(store.snapshot(), guided.runs)
     champion = _best_on_val(store, guided.runs)
     if store.snapshot().aliases.get("champion", (0, ""))[1] != champion:
         store.move_alias("champion", artifact=champion)
@@ -170,11 +171,6 @@ def _new_case(folder: Path) -> tuple[Path, str]:
 def _best_on_val(store: EmbeddingStore, runs: list[str]) -> str:
     """The guided run (row G(I)+I, no control) with the best balanced accuracy on val; test is not looked at."""
     snapshot = store.snapshot()
-    rows = {row["run"]: row for row in snapshot.rows("runs").to_pylist()}
-    wanted = {run for run in runs if rows[run]["row"] == "G(I)+I" and not rows[run]["control"]}
-    values = {
-        row["run"]: row["value"]
-        for row in snapshot.rows("metrics").to_pylist()
-        if row["run"] in wanted and row["part"] == "val" and row["metric"] == "balanced_accuracy"
-    }
-    return max(sorted(values), key=values.__getitem__)
+    guided = [run for run in load_runs(snapshot, runs) if run.row == "G(I)+I" and not run.control]
+    scores = load_scores(snapshot, guided, "val")
+    return max(sorted(run.id for run in guided), key=lambda run: scores[run, "balanced_accuracy"])

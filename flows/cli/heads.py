@@ -13,10 +13,12 @@ from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Store
 
 if TYPE_CHECKING:
+    from guidestore.embeddings.runs import Part
     from guidestore.embeddings.snapshot import Snapshot
+    from guidestore.embeddings.store import EmbeddingStore
     from guidestore.flows.guiding.settings import GuideSettings
     from guidestore.flows.models.predict import Prediction
-    from guidestore.flows.results.table import Evaluation
+    from guidestore.flows.results.evaluation import Evaluation
     from guidestore.flows.sweeps.file import SweepFile
 
 app = typer.Typer()
@@ -40,7 +42,7 @@ def guide(
     as the real G, the gain is capacity, not guidance.
     """
     from guidestore.flows.guiding.guide import guide as run
-    from guidestore.flows.results.table import evaluate
+    from guidestore.flows.results.evaluation import evaluate
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
@@ -53,7 +55,9 @@ def guide(
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
     title = f"{settings.cohort}: {settings.inferior} guided by {settings.superior}, test cases"
-    _show_evaluation(evaluate(place, report.runs), title, format_)
+    with opened(place) as store:
+        evaluation = evaluate(store.snapshot(), report.runs)
+    _show_evaluation(evaluation, title, format_)
     print(
         f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}", file=sys.stderr
     )
@@ -85,14 +89,19 @@ def evaluate(
     format_: Format = "table",
 ) -> None:
     """Print the table again from stored runs; trains nothing."""
+    from guidestore.flows.results.evaluation import evaluate as run
     from guidestore.flows.results.selection import RunSelection
-    from guidestore.flows.results.table import evaluate as run
-    from guidestore.flows.results.table import find_runs
+    from guidestore.flows.work.stores import opened
+    from guidestore.warehouse.runs import newest_runs
 
     chosen = RunSelection(
         cohort, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
     )
-    _show_evaluation(run(place, find_runs(place, chosen.wants, at), part, at), f"{cohort}, {part} cases", format_)
+    with opened(place) as store:
+        snapshot = store.snapshot(at)
+        ids = [trained.id for trained in newest_runs(snapshot, chosen.wants).values()]
+        evaluation = run(snapshot, ids, part)
+    _show_evaluation(evaluation, f"{cohort}, {part} cases", format_)
 
 
 def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
@@ -137,21 +146,22 @@ def compare(
     names = [name for name in sweeps if isinstance(name, str)]
     with opened(place) as store:
         if len(names) < 2 or names_sweeps(store, *names):
-            _compare_sweeps(place, sweeps, part or "val", format_)
+            _compare_sweeps(store, sweeps, part or "val", format_)
         elif names_snapshots(store, a, b):
-            _compare_snapshots(place, a, b, part or "test", format_)
+            _compare_snapshots(store, a, b, part or "test", format_)
         else:
-            _compare_runs(place, a, b, part or "test", at, format_)
+            _compare_runs(store, a, b, part or "test", at, format_)
 
 
-def _compare_sweeps(store: str, sweeps: list[SweepFile | str], part: Literal["test", "val"], format_: str) -> None:
+def _compare_sweeps(store: EmbeddingStore, sweeps: list[SweepFile | str], part: Part, format_: str) -> None:
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.sweeps.two_sweeps import compare_sweeps
 
-    found = compare_sweeps(store, sweeps[0], sweeps[1], part=part)
+    comparison = compare_sweeps(store, sweeps[0], sweeps[1], part=part)
     names = [sweep if isinstance(sweep, str) else sweep.name for sweep in sweeps]
-    show_rows(found.rows, list(found.rows[0]), format_, title=f"sweep {names[0]} (a) and sweep {names[1]} (b)")
-    _show_rest(found.notes, found.changed, format_)
+    rows = comparison.as_rows()
+    show_rows(rows, list(rows[0]), format_, title=f"sweep {names[0]} (a) and sweep {names[1]} (b)")
+    _show_rest(comparison.notes, comparison.changed_rows(), format_)
 
 
 def _show_rest(notes: Sequence[str], changed: list[dict[str, Any]], format_: str) -> None:
@@ -168,32 +178,34 @@ def _show_rest(notes: Sequence[str], changed: list[dict[str, Any]], format_: str
         show_rows(shown, list(shown[0]), format_, title=f"{len(changed)} predictions changed{first}")
 
 
-def _compare_runs(store: str, a: str, b: str, part: Literal["test", "val"], at: str | None, format_: str) -> None:
+def _compare_runs(store: EmbeddingStore, a: str, b: str, part: Part, at: str | None, format_: str) -> None:
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.results.two_runs import compare_runs
 
-    found = compare_runs(store, a, b, part=part, at=at)
+    comparison = compare_runs(store, a, b, part=part, at=at)
+    rows, changed = comparison.as_rows(), comparison.changed_rows()
     if format_ != "table":
-        show_rows(found.rows, list(found.rows[0]), format_)
+        show_rows(rows, list(rows[0]), format_)
         return
-    print(f"a: {found.names[0]}\nb: {found.names[1]}\n{found.n_cases} {part} cases")
-    show_rows(found.rows, list(found.rows[0]), format_)
-    test = found.mcnemar
+    print(f"a: {comparison.names[0]}\nb: {comparison.names[1]}\n{comparison.n_cases} {part} cases")
+    show_rows(rows, list(rows[0]), format_)
+    test = comparison.mcnemar
     kind = "exact" if test.exact else "chi-squared"
     print(f"McNemar ({kind}): only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}")
-    for note in found.notes:
+    for note in comparison.notes:
         print(note)
-    if found.changed:
-        show_rows(found.changed, list(found.changed[0]), format_, title=f"{len(found.changed)} cases changed")
+    if changed:
+        show_rows(changed, list(changed[0]), format_, title=f"{len(changed)} cases changed")
 
 
-def _compare_snapshots(store: str, a: str, b: str, part: Literal["test", "val"], format_: str) -> None:
+def _compare_snapshots(store: EmbeddingStore, a: str, b: str, part: Part, format_: str) -> None:
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.results.two_snapshots import compare_snapshots
 
-    found = compare_snapshots(store, a, b, part=part)
-    show_rows(found.rows, list(found.rows[0]), format_, title=f"snapshot {a} (a) and snapshot {b} (b)")
-    _show_rest(found.notes, found.changed, format_)
+    comparison = compare_snapshots(store, a, b, part=part)
+    rows = comparison.as_rows()
+    show_rows(rows, list(rows[0]), format_, title=f"snapshot {a} (a) and snapshot {b} (b)")
+    _show_rest(comparison.notes, comparison.changed_rows(), format_)
 
 
 @app.command()

@@ -47,6 +47,7 @@ def neighbours(
     """
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.results.neighbours import neighbours as find
+    from guidestore.flows.work.stores import opened
 
     def note(text: str) -> None:
         print(text, file=sys.stderr)
@@ -55,20 +56,21 @@ def neighbours(
         from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 
         case = Pseudonyms.load(key).case(case)
-    table = find(
-        place,
-        case,
-        code_set,
-        k=k,
-        metric=metric,
-        image_id=image,
-        split=split,
-        fold=fold,
-        targets=tuple(target or ()),
-        at=at,
-        exact=exact,
-        note=note,
-    )
+    with opened(place) as store:
+        table = find(
+            store,
+            case,
+            code_set,
+            k=k,
+            metric=metric,
+            image_id=image,
+            split=split,
+            fold=fold,
+            targets=tuple(target or ()),
+            at=at,
+            exact=exact,
+            note=note,
+        )
     show_rows(table.rows, table.columns, format_, table.title)
     for text in table.notes:
         note(text)

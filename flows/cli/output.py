@@ -128,20 +128,20 @@ def _effects_table(effects: Sequence[Any], several: bool) -> Any:
 
     table = Table(title="Is it guidance?", title_justify="left")
     places = ("target", "mode", "input") if several else ("mode", "input")
-    taught = any(found.effect and found.effect.gain_over_self_training for found in effects)
+    taught = any(of_head.effect and of_head.effect.gain_over_self_training for of_head in effects)
     over = ("gain over I", "gain over shuffled pairs", *(["gain over self-training"] if taught else []))
     for name in (*places, *over, "gap closed", "verdict"):
         left = name in (*places, "verdict")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdict")
-    for found in effects:
-        target = (found.target,) if several else ()
-        effect = found.effect
+    for of_head in effects:
+        target = (of_head.head.target,) if several else ()
+        effect = of_head.effect
         known = (
             (effect.gain_over_i, effect.gain_over_shuffled, effect.gain_over_self_training) if effect else [None] * 3
         )
         gains = [spread(gain) for gain in known[: len(over)]]
         closed = spread(effect.gap_closed, ".0%") if effect else "–"
-        table.add_row(*target, found.mode, found.row, *gains, closed, found.verdict)
+        table.add_row(*target, of_head.head.mode, of_head.head.row, *gains, closed, of_head.verdict)
     return table
 
 

@@ -36,10 +36,12 @@ def report(
     from guidestore.flows.report import write_report
     from guidestore.flows.results.selection import RunSelection
     from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.stores import opened
 
     selection = RunSelection(cohort, target, split, inferior, superior, mode, guidance, decoder)
-    with progress_bars() as progress:
-        done = write_report(place, selection, out, at=at, progress=progress)
+    with progress_bars() as progress, opened(place) as store:
+        done = write_report(store, selection, out, at=at, progress=progress)
     for effect in done.effects:
-        print(f"{effect.target}, {effect.row} ({effect.guidance}, {effect.decoder}, {effect.mode}): {effect.verdict}")
+        head = effect.head
+        print(f"{head.target}, {head.row} ({head.guidance}, {head.decoder}, {head.mode}): {effect.verdict}")
     print(f"written: {done.file} ({done.size / 1e6:.1f} MB, {done.runs} runs, snapshot {done.snapshot})")

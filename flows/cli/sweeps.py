@@ -107,20 +107,19 @@ def show(
     from guidestore.flows.work.stores import opened
 
     sweep = read_sweep(file)
-    with progress_bars() as progress:
-        ranked = rank_sweep(place, sweep, metric=metric, chosen=test, progress=progress)
-    rows = [one.as_row() for one in ranked[:top]]
+    with progress_bars() as progress, opened(place) as store:
+        ranked = rank_sweep(store, sweep, metric=metric, chosen=test, progress=progress)
+    rows = [of_head.as_row() for of_head in ranked[:top]]
     columns = list(rows[0])
     title = f"{len(ranked)} guided heads, {metric} on val"
     if format_ == "table":  # what all have in common stands above
-        same = {name: rows[0][name] for name in COMMON if len({str(one.as_row()[name]) for one in ranked}) == 1}
+        same = {name: rows[0][name] for name in COMMON if len({str(of_head.as_row()[name]) for of_head in ranked}) == 1}
         empty = [name for name in columns if all(row.get(name) is None for row in rows)]
         columns = [name for name in columns if name not in same and name not in empty]
         title += "".join(f"; {name} {value}" for name, value in same.items() if value)
     show_rows(rows, columns, format_, title=title)
     if test:
-        with opened(place) as store:
-            looks = count_looks(store.snapshot(), sweep.cohort)
+        looks = count_looks(store.snapshot(), sweep.cohort)
         print(f"looks at test of cohort {sweep.cohort} so far: {looks}", file=sys.stderr)
 
 
@@ -143,10 +142,11 @@ def curve(
     from guidestore.flows.sweeps.file import read_sweep
     from guidestore.flows.sweeps.label_curve import draw_curves, label_curves
     from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.stores import opened
 
-    with progress_bars() as progress:
-        curves = label_curves(place, read_sweep(file), metric=metric, heads=heads, test=test, progress=progress)
+    with progress_bars() as progress, opened(place) as store:
+        curves = label_curves(store, read_sweep(file), metric=metric, heads=heads, test=test, progress=progress)
     draw_curves(curves, output)
-    rows = [row for one in curves for row in one.as_rows()]
+    rows = [row for of_head in curves for row in of_head.as_rows()]
     show_rows(rows, list(rows[0]), format_, title=f"{metric} on {'test' if test else 'val'}, 95 % intervals over cases")
     print(f"drawn to {output}", file=sys.stderr)

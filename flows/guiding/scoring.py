@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import pair
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.embeddings.types import CodeSetName, PairedCodes
+from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.guiding.commit import prediction_rows
-from guidestore.flows.results.runs import load_runs, scored_runs
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
+from guidestore.warehouse.runs import load_runs, scored_runs
 
 
 def score_test(store: EmbeddingStore, runs: Sequence[str], progress: Progress = no_progress) -> int:
@@ -25,53 +26,64 @@ def score_test(store: EmbeddingStore, runs: Sequence[str], progress: Progress = 
     GuidestoreError.
     """
     snapshot = store.snapshot()
-    facts, _ = load_runs(snapshot, runs)
     done = scored_runs(snapshot, "test")
-    waiting = [fact for fact in facts if fact["status"] == "ok" and fact["run"] not in done]
+    waiting = [run for run in load_runs(snapshot, runs) if run.status == "ok" and run.id not in done]
     if not waiting:
         return 0
-    groups: dict[tuple[Any, ...], list[dict]] = {}
-    for fact in waiting:
-        names = ("snapshot", "cohort", "target", "inferior", "superior", "split", "fold")
-        groups.setdefault(tuple(fact[name] for name in names), []).append(fact)
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in waiting:
+        codes = (run.snapshot, run.cohort, run.target, run.inferior, run.superior, run.split, run.fold)
+        groups.setdefault(codes, []).append(run)
     with one_thread(), store.begin(f"{len(waiting)} heads scored on test") as transaction:
-        for (at, cohort, target, inferior, superior, split, fold), members in counted(
-            groups.items(), len(groups), "scoring test", progress
-        ):
-            both = {"inferior": CodeSetName.parse(inferior), "superior": CodeSetName.parse(superior)}
-            paired = pair(store.snapshot(at), cohort=cohort, target=target, split=split, fold=fold, **both)
-            for fact in members:
-                metrics, predictions = _scored(snapshot, fact, paired)
-                recipe = {"run": fact["run"], "part": "test"}
+        for members in counted(groups.values(), len(groups), "scoring test", progress):
+            paired = _paired(store, members[0])
+            for run in members:
+                metrics, predictions = _scored(snapshot, run, paired)
+                recipe = {"run": run.id, "part": "test"}
                 for kind, rows in (("metrics", metrics), ("predictions", predictions)):
-                    transaction.write_rows(kind, rows, cohort=fact["cohort"], recipe=recipe)
+                    transaction.write_rows(kind, rows, cohort=run.cohort, recipe=recipe)
     return len(waiting)
 
 
-def _scored(snapshot: Snapshot, fact: Mapping[str, Any], paired: PairedCodes) -> tuple[list[dict], list[dict]]:
+def _paired(store: EmbeddingStore, run: Run) -> PairedCodes:
+    """The codes that a run was trained beside. Raises GuidestoreError."""
+    if run.inferior is None or run.superior is None:
+        raise InvalidInputError(f"run {run.id[:12]} names no two code sets, so it cannot be scored; leave it out")
+    return pair(
+        store.snapshot(run.snapshot),
+        cohort=run.cohort,
+        target=run.target,
+        inferior=run.inferior,
+        superior=run.superior,
+        split=run.split,
+        fold=run.fold,
+    )
+
+
+def _scored(snapshot: Snapshot, run: Run, paired: PairedCodes) -> tuple[list[dict], list[dict]]:
     """Rows of schemas ``metrics`` and ``predictions`` of one run on test."""
     from guidestore.heads.input_rows import input_row
     from guidestore.heads.trained import metrics_by_part
 
-    rows = paired.rows("test", input_row(fact["row"]).has(paired))
+    rows = paired.rows("test", input_row(run.row).has(paired))
     if not len(rows):
         return [], []
-    probabilities = _predicted(snapshot, fact, paired, rows)
+    probabilities = _predicted(snapshot, run, paired, rows)
     shown = [
-        {"run": fact["run"], "part": part, "metric": name, "value": float(value)}
+        {"run": run.id, "part": part, "metric": name, "value": float(value)}
         for part, values in metrics_by_part(paired, rows, probabilities).items()
         for name, value in values.items()
     ]
     case_ids = [paired.case_ids[row] for row in rows]
-    return shown, prediction_rows(fact["run"], paired, case_ids, paired.parts[rows], paired.labels[rows], probabilities)
+    return shown, prediction_rows(run.id, paired, case_ids, paired.parts[rows], paired.labels[rows], probabilities)
 
 
-def _predicted(snapshot: Snapshot, fact: Mapping[str, Any], paired: PairedCodes, rows: np.ndarray) -> np.ndarray:
+def _predicted(snapshot: Snapshot, run: Run, paired: PairedCodes, rows: np.ndarray) -> np.ndarray:
     """(m, k) of the cases at `rows`."""
     from guidestore.heads.prediction import predict_row
 
     components = {}
-    for role, artifact in json.loads(fact["weights"]).items():
+    for role, artifact in run.weights.items():
         tensors, entry = snapshot.weights(artifact)
         components[role] = (entry.meta["config"], tensors)
-    return predict_row(fact["row"], components, paired.inferior_nd[rows], paired.superior_nd[rows])
+    return predict_row(run.row, components, paired.inferior_nd[rows], paired.superior_nd[rows])

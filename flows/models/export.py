@@ -19,6 +19,7 @@ import numpy as np
 
 from guidestore.embeddings.actor import versions
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.tables import read_verified
@@ -26,9 +27,10 @@ from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.input_kind import input_kind
 from guidestore.flows.encoding.stored_encoders import StoredEncoder, StoredEncoders
 from guidestore.flows.models.exported import CARD, ENCODER, FORMAT, HEAD, run_onnx
-from guidestore.flows.models.predict import run_row
+from guidestore.flows.models.predict import inferior_key
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.input_rows import input_row
+from guidestore.warehouse.runs import run_of
 
 HEAD_TOLERANCE = 1e-6
 """Of a probability, between head.onnx and the head itself: all but trees, which add up in float32, agree to 1e-12."""
@@ -74,32 +76,32 @@ def export_model(store: EmbeddingStore, run: str, output: Path | str, *, allow_t
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise InvalidInputError(f"{output} is there already; name a new folder, or remove it first")
     snapshot = store.snapshot()
-    facts = run_row(snapshot, store.find_run(run))
-    _check_run(facts)
+    trained = run_of(snapshot, store.find_run(run))
+    _check_run(trained)
     with one_thread():
-        files, card = _content(snapshot, facts, run, allow_train_codes)
+        files, card = _content(snapshot, trained, run, allow_train_codes)
     _write(output, files | {CARD: _json(card)})
     sizes = {name: len(content) for name, content in sorted(files.items())}
-    return Exported(output, facts["run"], sizes, tuple(card["notes"]))
+    return Exported(output, trained.id, sizes, tuple(card["notes"]))
 
 
-def _check_run(facts: Mapping[str, Any]) -> None:
-    name = f"run {facts['run'][:12]}"
-    if input_row(facts["row"]).needs_superior:
+def _check_run(run: Run) -> None:
+    name = f"run {run.id[:12]}"
+    if input_row(run.row).needs_superior:
         raise InvalidInputError(
-            f"{name} is of row {facts['row']}, which needs the superior image; a new case has none, so export a run of "
+            f"{name} is of row {run.row}, which needs the superior image; a new case has none, so export a run of "
             "row G(I)+I, G(I) or I"
         )
-    if facts["control"]:
+    if run.control:
         raise InvalidInputError(
-            f"{name} is a control ({facts['control']}), made to be beaten; export the run that it stands beside"
+            f"{name} is a control ({run.control}), made to be beaten; export the run that it stands beside"
         )
-    if facts["status"] != "ok":
-        raise InvalidInputError(f"{name} has no weights: its training {facts['status']}; export another run")
+    if run.status != "ok":
+        raise InvalidInputError(f"{name} has no weights: its training {run.status}; export another run")
 
 
 def _content(
-    snapshot: Snapshot, facts: Mapping[str, Any], asked: str, allow_train_codes: bool
+    snapshot: Snapshot, run: Run, asked: str, allow_train_codes: bool
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """File name -> bytes, and the card, which names them with their digests."""
     from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes
@@ -107,7 +109,7 @@ def _content(
 
     files: dict[str, bytes] = {}
     components: dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]] = {}
-    for role, artifact in json.loads(facts["weights"]).items():
+    for role, artifact in run.weights.items():
         tensors, kept = snapshot.weights(artifact)
         components[role] = (kept.meta["config"], tensors)
         files[f"{role}.safetensors"] = read_verified(snapshot.storage, kept.files[0])
@@ -118,11 +120,11 @@ def _content(
             "leave the store with the model; export another head, or say --allow-train-codes where those may travel"
         )
     notes = [TRAIN_CODES.format(names=" and ".join(with_train_codes))] if with_train_codes else []
-    key = snapshot.code_set(facts["inferior"])
-    files[HEAD] = head_onnx(facts["row"], components, key.code_dim)
+    key = inferior_key(snapshot, run)
+    files[HEAD] = head_onnx(run.row, components, key.code_dim)
     codes_nd = snapshot.codes(key).codes_nd
     codes_nd = codes_nd[np.isfinite(codes_nd).all(axis=1)][:CHECKED_CODES]
-    difference = np.abs(run_onnx(files[HEAD], codes_nd) - predict_row(facts["row"], components, codes_nd)).max()
+    difference = np.abs(run_onnx(files[HEAD], codes_nd) - predict_row(run.row, components, codes_nd)).max()
     if not difference <= HEAD_TOLERANCE:
         raise _differs(HEAD, difference)
     checked: dict[str, Any] = {HEAD: {"stored_codes": len(codes_nd), "largest_difference": float(difference)}}
@@ -130,9 +132,9 @@ def _content(
     more, encoder_check, encoder_notes = _encoder_files(snapshot, encoders[0])
     files |= more
     notes += encoder_notes
-    card = _card(snapshot, facts, key, asked) | {
-        "guidance": _part(facts["guidance"], components.get("guidance")),
-        "decoder": _part(facts["decoder"], components["decoder"]),
+    card = _card(snapshot, run, key, asked) | {
+        "guidance": _part(run.guidance, components.get("guidance")),
+        "decoder": _part(run.decoder, components["decoder"]),
         "holds_train_codes": with_train_codes,
         "encoders": [stored.card() for stored in encoders],
         "preprocessing": [stored.in_words() for stored in encoders],
@@ -211,24 +213,23 @@ def _part(name: str, component: tuple[dict[str, Any], Any] | None) -> dict[str, 
     return {"name": name, "config": component[0]} if component else None
 
 
-def _card(snapshot: Snapshot, facts: Mapping[str, Any], key: CodeSetKey, asked: str) -> dict[str, Any]:
+def _card(snapshot: Snapshot, run: Run, key: CodeSetKey, asked: str) -> dict[str, Any]:
     """What the store knows of the run."""
-    run, settings = facts["run"], json.loads(facts["settings"])
     metrics: dict[str, dict[str, float]] = {}
     for row in snapshot.rows("metrics").to_pylist():
-        if row["run"] == run:
+        if row["run"] == run.id:
             metrics.setdefault(row["part"], {})[row["metric"]] = row["value"]
-    looks = sum(row["run"] == run and row["part"] == "test" for row in snapshot.rows("looks").to_pylist())
-    scored = any(row["run"] == run and row["part"] == "test" for row in snapshot.rows("predictions").to_pylist())
-    classes = settings["classes"]
-    words = {"target": facts["target"], "classes": ", ".join(classes), "modality": key.modality, "cohort": key.cohort}
+    looks = sum(row["run"] == run.id and row["part"] == "test" for row in snapshot.rows("looks").to_pylist())
+    scored = any(row["run"] == run.id and row["part"] == "test" for row in snapshot.rows("predictions").to_pylist())
+    words = {"target": run.target, "classes": ", ".join(run.classes), "modality": key.modality, "cohort": key.cohort}
     return {
         "format": FORMAT,
-        "name": run[:12] if run.startswith(asked) else asked,
+        "name": run.id[:12] if run.id.startswith(asked) else asked,
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "run": run,
-        **{name: facts[name] for name in ("cohort", "target")},
-        "classes": classes,
+        "run": run.id,
+        "cohort": run.cohort,
+        "target": run.target,
+        "classes": list(run.classes),
         "intended_use": INTENDED_USE.format(**words),
         "limits": list(LIMITS),
         "inferior": {
@@ -239,17 +240,17 @@ def _card(snapshot: Snapshot, facts: Mapping[str, Any], key: CodeSetKey, asked: 
             "trained_on": str(key.trained_on),
             "code_dim": key.code_dim,
         },
-        "superior": {"code_set": facts["superior"]},
-        "trained_on": facts["trained_on"],
-        **{name: facts[name] for name in ("split", "fold", "row", "mode", "seed", "n_train", "snapshot")},
+        "superior": {"code_set": str(run.superior or "")},
+        "trained_on": ", ".join(map(str, run.trained_on)),
+        **{name: getattr(run, name) for name in ("split", "fold", "row", "mode", "seed", "n_train", "snapshot")},
         "exported_at_snapshot": snapshot.version,
         "metrics": metrics,
         "test": {"scored": scored, "looks_after_choosing_on_val": looks},
-        "facts": settings["facts"],
-        "labelled": settings.get("labelled", "all"),
-        "trained_at": facts["created_at"],
-        "versions": {"training": json.loads(facts["versions"]), "export": versions()},
-        "weights": json.loads(facts["weights"]),
+        "facts": dict(run.training),
+        "labelled": run.labelled,
+        "trained_at": run.created_at,
+        "versions": {"training": dict(run.versions), "export": versions()},
+        "weights": dict(run.weights),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
-from guidestore.embeddings.records import Entry
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName
 from guidestore.flows.encoding.new_images import encode_images
 from guidestore.flows.encoding.stored_encoders import StoredEncoders
 from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.warehouse.runs import run_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,15 +66,14 @@ def predict(
     from guidestore.heads.prediction import predict_row
 
     check_device(device)
-    entry = store.find_run(run)
     snapshot = store.snapshot()
-    facts = run_row(snapshot, entry)
-    if input_row(facts["row"]).needs_superior:
+    trained = run_of(snapshot, store.find_run(run))
+    if input_row(trained.row).needs_superior:
         raise InvalidInputError(
-            f"run {entry.artifact[:12]} is of row {facts['row']}, which needs the superior image; choose a run of row "
+            f"run {trained.id[:12]} is of row {trained.row}, which needs the superior image; choose a run of row "
             "G(I)+I, G(I) or I"
         )
-    key = snapshot.code_set(facts["inferior"])
+    key = inferior_key(snapshot, trained)
     if cases:
         case_ids, z_inferior_nd = _stored_codes(snapshot, key, cases)
     elif codes is not None:
@@ -86,21 +85,18 @@ def predict(
             )
 
     components = {}
-    for role, artifact in json.loads(facts["weights"]).items():
+    for role, artifact in trained.weights.items():
         tensors, kept = snapshot.weights(artifact)
         components[role] = (kept.meta["config"], tensors)
-    classes = tuple(json.loads(facts["settings"])["classes"])
-    probabilities_nk = predict_row(facts["row"], components, z_inferior_nd)
-    return Prediction(entry.artifact, classes, tuple(case_ids), probabilities_nk)
+    probabilities_nk = predict_row(trained.row, components, z_inferior_nd)
+    return Prediction(trained.id, trained.classes, tuple(case_ids), probabilities_nk)
 
 
-def run_row(snapshot: Snapshot, entry: Entry) -> dict[str, Any]:
-    """The row of schema ``runs`` of a run."""
-    from guidestore.embeddings.tables import read_table
-
-    (file,) = [file for file in entry.files if file.path.startswith("objects/rows/runs/")]
-    rows = read_table(snapshot.storage, file).to_pylist()
-    return next(row for row in rows if row["run"] == entry.artifact)
+def inferior_key(snapshot: Snapshot, run: Run) -> CodeSetKey:
+    """The code set of z_I of a run. Raises NotFoundInStoreError where it has none, or it is gone."""
+    if run.inferior is None:
+        raise NotFoundInStoreError(f"run {run.id[:12]} names no inferior code set; choose another run")
+    return snapshot.code_set(run.inferior)
 
 
 def _stored_codes(snapshot: Snapshot, key: CodeSetKey, cases: Sequence[str]) -> tuple[Sequence[str], np.ndarray]:

@@ -19,11 +19,11 @@ from guidestore.flows.paper.report import ExperimentReport
 from guidestore.flows.paper.settings import Derm7ptSettings
 from guidestore.flows.paper.table import PaperTable
 from guidestore.flows.paper.table2 import TASKS, build_table2
-from guidestore.flows.results.predictions import load_predictions
-from guidestore.flows.results.runs import load_runs
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.derm7pt import SPLIT, Derm7pt
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import load_runs, load_scores
 
 Mode = Literal["as-published", "matched"]
 INFERIOR, SUPERIOR = "clinical", "dermoscopy"
@@ -91,8 +91,8 @@ def run_derm7pt(store: EmbeddingStore, settings: Derm7ptSettings, progress: Prog
         ),
         progress,
     )
-    for found in (*(report.notes for report in reports.values()), guided.notes):
-        notes += [note for note in found if note not in notes]
+    for report in (*reports.values(), guided):
+        notes += [note for note in report.notes if note not in notes]
     return ExperimentReport(
         _table(store, settings.cohort, guided.runs),
         guided.runs,
@@ -138,6 +138,12 @@ def _tasks(snapshot: Snapshot, cohort: str) -> tuple[tuple[str, ...], list[str]]
 
 def _table(store: EmbeddingStore, cohort: str, runs: list[str]) -> PaperTable:
     snapshot = store.snapshot()
-    facts, values = load_runs(snapshot, runs)
+    trained = load_runs(snapshot, runs)
     layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
-    return build_table2(facts, values, load_predictions(snapshot, facts), cohort=cohort, layout=layouts[0])
+    return build_table2(
+        trained,
+        load_scores(snapshot, trained),
+        load_predictions(snapshot, trained),
+        cohort=cohort,
+        layout=layouts[0],
+    )

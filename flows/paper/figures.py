@@ -9,12 +9,12 @@ from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.paper.table import Cell, Column, PaperTable
+from guidestore.flows.work.colours import ROW_COLOURS
 from guidestore.heads.metrics import drawn_metrics
 
-_COLOURS = {"I": "#0072B2", "G(I)": "#E69F00", "G(I)+I": "#009E73"}
-"""Okabe and Ito's colours, which the colour-blind tell apart."""
+_BARS = ("I", "G(I)", "G(I)+I")
 _CONTROL = ("#D9D9D9", "////")
-_LINES = {"S+I": ("#000000", "-"), "S": ("#D55E00", (0, (3, 1.5)))}
+_LINES = {"S+I": "-", "S": (0, (3, 1.5))}
 
 
 BESIDE = 12
@@ -28,16 +28,16 @@ def draw(table: PaperTable, path: Path) -> None:
     """
     figure, panels = _panels(table, path)
     form = table.form
-    bars = [(form.rows[row], colour, "") for row, colour in _COLOURS.items()]
+    bars = [(form.rows[row], ROW_COLOURS[row], "") for row in _BARS]
     if form.control in table.rows:
         bars.append((form.control, *_CONTROL))
     width = 0.8 / len(bars)
     for measure, columns, panel in panels:
         for number, (name, colour, hatch) in enumerate(bars):
-            places = [place - 0.4 + (number + 0.5) * width for place in range(len(columns))]
-            _bars(panel, places, _values(table, name, measure, columns), width, name, colour, hatch)
-        for row, (colour, style) in _LINES.items():
-            _levels(panel, _values(table, form.rows[row], measure, columns), form.rows[row], colour, style)
+            xs = [x - 0.4 + (number + 0.5) * width for x in range(len(columns))]
+            _bars(panel, xs, _values(table, name, measure, columns), width, name, colour, hatch)
+        for row, style in _LINES.items():
+            _levels(panel, _values(table, form.rows[row], measure, columns), form.rows[row], ROW_COLOURS[row], style)
         panel.set_ylim(0, 1)
         panel.set_ylabel("mean ± sd")
     _save(figure, panels[0][2], path)
@@ -51,18 +51,18 @@ def draw_gains(table: PaperTable, path: Path) -> None:
     name = table.form.rows["G(I)+I"]
     figure, panels = _panels(table, path, {effect.metric for effect in table.effects.values()})
     for _, columns, panel in panels:
-        for place, column in enumerate(columns):
-            found = table.effects.get((name, column.key))
-            if found is None or found.effect is None:
+        for x, column in enumerate(columns):
+            known = table.effects.get((name, column.key))
+            if known is None or known.effect is None:
                 continue
-            gain = found.effect.gain_over_i.gain
-            control = gain.value - found.effect.gain_over_shuffled.gain.value
-            colour, edge = _COLOURS["G(I)+I"], {"edgecolor": "#555555", "linewidth": 0.6}
-            panel.bar(place - 0.2, gain.value, 0.38, label=name, color=colour, **edge)
+            gain = known.effect.gain_over_i.gain
+            control = gain.value - known.effect.gain_over_shuffled.gain.value
+            colour, edge = ROW_COLOURS["G(I)+I"], {"edgecolor": "#555555", "linewidth": 0.6}
+            panel.bar(x - 0.2, gain.value, 0.38, label=name, color=colour, **edge)
             ends = [[gain.value - gain.low], [gain.high - gain.value]]
-            panel.errorbar(place - 0.2, gain.value, ends, color="#333333", capsize=2, linewidth=0.9)
+            panel.errorbar(x - 0.2, gain.value, ends, color="#333333", capsize=2, linewidth=0.9)
             grey, hatch = _CONTROL
-            panel.bar(place + 0.2, control, 0.38, label=table.form.control, color=grey, hatch=hatch, **edge)
+            panel.bar(x + 0.2, control, 0.38, label=table.form.control, color=grey, hatch=hatch, **edge)
         panel.axhline(0, color="#333333", linewidth=0.8)
         panel.set_ylabel(f"gain over {table.form.rows['I']}, 95 % interval")
     _save(figure, panels[0][2], path)
@@ -111,17 +111,17 @@ def _save(figure: Any, panel: Any, path: Path) -> None:
 
 def _values(table: PaperTable, row: str, measure: str, columns: Sequence[Column]) -> list[tuple[float, float, Cell]]:
     """(mean, sd, cell) per column; NaN where there is no run."""
-    found = []
+    values = []
     for column in columns:
         cell = table.cell(row, column.key) if row in table.rows else None
         index = column.measures.index(measure)
-        found.append((cell.mean[index], cell.sd[index], cell) if cell else (math.nan, math.nan, cell))
-    return found
+        values.append((cell.mean[index], cell.sd[index], cell) if cell else (math.nan, math.nan, cell))
+    return values
 
 
 def _bars(
     panel: Any,
-    places: Sequence[float],
+    xs: Sequence[float],
     values: Sequence[tuple[float, float, Cell | None]],
     width: float,
     name: str,
@@ -129,18 +129,18 @@ def _bars(
     hatch: str,
 ) -> None:
     means = [mean for mean, _, _ in values]
-    panel.bar(places, means, width * 0.92, label=name, color=colour, hatch=hatch, edgecolor="#555555", linewidth=0.6)
-    for place, (mean, sd, cell) in zip(places, values, strict=True):
+    panel.bar(xs, means, width * 0.92, label=name, color=colour, hatch=hatch, edgecolor="#555555", linewidth=0.6)
+    for x, (mean, sd, cell) in zip(xs, values, strict=True):
         if cell is not None and cell.n == 0:
-            panel.text(place, 0.02, "diverged", rotation=90, ha="center", va="bottom", fontsize=7, color="#555555")
+            panel.text(x, 0.02, "diverged", rotation=90, ha="center", va="bottom", fontsize=7, color="#555555")
         elif math.isfinite(sd):
-            panel.errorbar(place, mean, sd, color="#333333", capsize=2, linewidth=0.9)
+            panel.errorbar(x, mean, sd, color="#333333", capsize=2, linewidth=0.9)
 
 
 def _levels(panel: Any, values: Sequence[tuple[float, float, Cell | None]], name: str, colour: str, style: Any) -> None:
     """A line over the bars of each column, once in the legend."""
-    levels = [(place, mean) for place, (mean, _, _) in enumerate(values) if math.isfinite(mean)]
+    levels = [(x, mean) for x, (mean, _, _) in enumerate(values) if math.isfinite(mean)]
     if levels:
-        places, means = zip(*levels, strict=True)
-        ends = [place - 0.45 for place in places], [place + 0.45 for place in places]
+        xs, means = zip(*levels, strict=True)
+        ends = [x - 0.45 for x in xs], [x + 0.45 for x in xs]
         panel.hlines(means, *ends, colors=colour, linestyles=style, linewidth=1.6, label=name)

@@ -6,13 +6,12 @@ of DIAG. Nothing is stored: these are sums of what is.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from guidestore.embeddings.runs import RunPredictions
+from guidestore.embeddings.runs import Head, Run, RunPredictions, Unit
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.seven_point import (
     MAX_SCORE,
@@ -22,58 +21,64 @@ from guidestore.heads.seven_point import (
     predicted_classes,
     seven_point_score,
 )
+from guidestore.warehouse.runs import Scores
 
 DIAGNOSIS, MELANOMA = "DIAG", "MEL"
 SCORE, DIRECT = "melanoma score", "melanoma direct"
 AT_THRESHOLD = {f"melanoma score >= {threshold}": threshold for threshold in THRESHOLDS}
 """Target -> score from which on melanoma is inferred."""
 
-_HEAD = ("cohort", "split", "fold", "seed", "mode", "row", "guidance", "control", "permutation")
-"""What the runs of one head over all tasks share. The decoder's name may differ: a preset per task."""
+
+@dataclass(frozen=True, slots=True)
+class MelanomaRuns:
+    """Runs of the derived targets, with their predictions and scores; ids say which target is derived of which run."""
+
+    runs: tuple[Run, ...]
+    predictions: Mapping[str, RunPredictions]
+    scores: Scores
 
 
-def melanoma_runs(
-    facts: Sequence[Mapping[str, Any]], predictions: Mapping[str, RunPredictions]
-) -> tuple[list[dict[str, Any]], dict[str, RunPredictions], dict[tuple[str, str], float]]:
-    """Run rows, predictions and metrics of the derived targets, for every head that has predictions of all eight tasks.
+def melanoma_runs(runs: Iterable[Run], predictions: Mapping[str, RunPredictions]) -> MelanomaRuns:
+    """The derived targets of every head that has predictions of all eight tasks.
 
-    facts: rows of schema ``runs``. The score is the sum of the points of the likeliest classes. Probabilities of class
-    1, melanoma: 0 or 1 at a threshold, score / 10 for `SCORE` (AUROC alone reads it), and DIAG's own for `DIRECT`.
+    The score is the sum of the points of the likeliest classes. Probabilities of class 1, melanoma: 0 or 1 at a
+    threshold, score / 10 for `SCORE` (AUROC alone reads it), and DIAG's own for `DIRECT`.
     """
-    heads: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = {}
-    for fact in facts:
-        if fact["run"] in predictions and fact["target"] in (*POINTS, DIAGNOSIS):
-            stems = tuple(fact[side].partition("@")[0] for side in ("inferior", "superior"))
-            heads.setdefault((*(fact[name] for name in _HEAD), *stems), {})[fact["target"]] = fact
-    rows, derived, values = [], {}, {}
+    heads: dict[tuple[Head, Unit], dict[str, Run]] = {}
+    for run in runs:
+        if run.id in predictions and run.target in (*POINTS, DIAGNOSIS):
+            # The decoder's name may differ: a preset per task.
+            over_tasks = replace(run.head, target="", decoder="")
+            heads.setdefault((over_tasks, run.unit), {})[run.target] = run
+    derived, derived_predictions, scores = [], {}, {}
     for by_target in heads.values():
         if by_target.keys() < {*POINTS, DIAGNOSIS}:
             continue
-        diagnosis = predictions[by_target[DIAGNOSIS]["run"]]
-        cases = [predictions[by_target[name]["run"]].case_ids for name in by_target]
-        shared = sorted(set.intersection(*map(set, cases)))
+        diagnosis = by_target[DIAGNOSIS]
+        shared = sorted(set.intersection(*(set(predictions[run.id].case_ids) for run in by_target.values())))
         if len(shared) < 2:
             continue
-        classes = {name: json.loads(fact["settings"])["classes"] for name, fact in by_target.items()}
-        on_shared = {name: _on(predictions[fact["run"]], shared) for name, fact in by_target.items()}
-        score_n = seven_point_score({name: predicted_classes(on_shared[name][1], classes[name]) for name in POINTS})
-        melanoma = classes[DIAGNOSIS].index(MELANOMA)
+        on_shared = {name: _on(predictions[run.id], shared) for name, run in by_target.items()}
+        score_n = seven_point_score(
+            {name: predicted_classes(on_shared[name][1], by_target[name].classes) for name in POINTS}
+        )
+        melanoma = diagnosis.classes.index(MELANOMA)
         labels, diagnosis_nk = on_shared[DIAGNOSIS]
         truth_n = (labels == melanoma).astype(np.int64)
         says = {target: infer_melanoma(score_n, threshold).astype(float) for target, threshold in AT_THRESHOLD.items()}
         says |= {SCORE: score_n / MAX_SCORE, DIRECT: diagnosis_nk[:, melanoma]}
         for target, positive_n in says.items():
-            run = f"{target} of {by_target[DIAGNOSIS]['run']}"
+            run = replace(diagnosis, id=f"{target} of {diagnosis.id}", target=target, classes=("other", MELANOMA))
             probabilities_n2 = np.stack([1 - positive_n, positive_n], axis=1)
-            derived[run] = RunPredictions(run, diagnosis.unit, tuple(shared), truth_n, probabilities_n2)
-            rows.append({**by_target[DIAGNOSIS], "run": run, "target": target})
-            metrics = evaluate(truth_n, probabilities_n2, ("other", MELANOMA))
-            values |= {(run, metric): value for metric, value in metrics.items()}
-    return rows, derived, values
+            derived_predictions[run.id] = RunPredictions(run.id, run.unit, tuple(shared), truth_n, probabilities_n2)
+            derived.append(run)
+            metrics = evaluate(truth_n, probabilities_n2, run.classes)
+            scores |= {(run.id, metric): value for metric, value in metrics.items()}
+    return MelanomaRuns(tuple(derived), derived_predictions, scores)
 
 
 def _on(run: RunPredictions, cases: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """(labels, probabilities) of these cases, in their order."""
-    place = {case_id: index for index, case_id in enumerate(run.case_ids)}
-    rows = [place[case_id] for case_id in cases]
-    return run.labels[rows], run.probabilities[rows]
+    index = {case_id: i for i, case_id in enumerate(run.case_ids)}
+    chosen = [index[case_id] for case_id in cases]
+    return run.labels[chosen], run.probabilities[chosen]

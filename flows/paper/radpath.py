@@ -17,11 +17,12 @@ from guidestore.flows.paper.report import ExperimentReport
 from guidestore.flows.paper.settings import RadPathSettings
 from guidestore.flows.paper.table import PaperTable
 from guidestore.flows.paper.table1 import build_table1
-from guidestore.flows.results.effects import effects_of
-from guidestore.flows.results.runs import load_runs
+from guidestore.flows.results.effects import row_effects
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.radpath import SPLIT, Radpath
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import load_runs, load_scores
 
 TARGET, SUPERIOR = "class", "histology"
 
@@ -107,12 +108,12 @@ def run_radpath(store: EmbeddingStore, settings: RadPathSettings, progress: Prog
 def _cohort(store: EmbeddingStore, settings: RadPathSettings) -> list[str]:
     """Adds the cohort, and the splits that it lacks. Sentences of what was met on the way."""
     snapshot = store.snapshot()
-    facts = snapshot.rows("cohorts", cohort=settings.cohort).to_pylist()
+    added = snapshot.rows("cohorts", cohort=settings.cohort).to_pylist()
     rows = snapshot.rows("splits", cohort=settings.cohort).to_pylist()
     have = {row["fold"] for row in rows if row["split"] == SPLIT}
-    if facts and have >= set(range(settings.splits)):
+    if added and have >= set(range(settings.splits)):
         return []
-    source = settings.source or (Path(facts[-1]["source"]) if facts and facts[-1]["source"] else None)
+    source = settings.source or (Path(added[-1]["source"]) if added and added[-1]["source"] else None)
     if source is None:
         raise NotFoundInStoreError(
             f"the store has no cohort {settings.cohort} with {settings.splits} splits, and no folder to read it from; "
@@ -142,6 +143,7 @@ def _inputs(snapshot: Snapshot, settings: RadPathSettings) -> tuple[list[str], l
 
 
 def _table(snapshot: Snapshot, cohort: str, runs: list[str]) -> PaperTable:
-    facts, values = load_runs(snapshot, runs)
+    trained = load_runs(snapshot, runs)
+    effects = row_effects(trained, load_predictions(snapshot, trained))
     layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
-    return build_table1(facts, values, effects_of(snapshot, facts), cohort=cohort, layout=layouts[0])
+    return build_table1(trained, load_scores(snapshot, trained), effects, cohort=cohort, layout=layouts[0])

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import Head, Run
 from guidestore.flows.results.effects import RowEffect, spread
-from guidestore.flows.results.table import EFFECT_COLUMNS, TableRow, tabulate
+from guidestore.flows.results.evaluation import EFFECT_COLUMNS, TableRow, tabulate
 from guidestore.heads.controls import CONTROLS, SHUFFLED
 from guidestore.heads.metrics import drawn_metrics
+from guidestore.warehouse.runs import Scores
 
 BOTH = ("balanced_accuracy", "f1_micro")
 """The measures of most of the paper's cells."""
@@ -116,31 +118,31 @@ class PaperTable:
 def fill(
     form: Form,
     columns: Sequence[Column],
-    facts: Sequence[Mapping[str, Any]],
-    values: Mapping[tuple[str, str], float],
+    runs: Sequence[Run],
+    scores: Scores,
     effects: Sequence[RowEffect],
-    column_of: Callable[[Mapping[str, Any]], str | None],
+    column_of: Callable[[Head], str | None],
     notes: Sequence[str],
     *,
     cohort: str,
 ) -> PaperTable:
-    """The table over `facts` (rows of schema ``runs``, of one mode) and `values`, (run, metric) -> share.
+    """The table over `runs`, all of one mode, and their scores.
 
-    column_of: the key of a run's column; None for a run of row S that counts in every column. effects: of the same
+    column_of: the key of a head's column; None for a head of row S that counts in every column. effects: of the same
     runs, one per column and guided row. Diverged runs are counted and left out. Raises InvalidInputError for runs of
     another cohort, and where a cell has two runs of one split, seed and permutation, or of several encoders, heads,
     targets or splits.
     """
-    strange = sorted({fact["cohort"] for fact in facts} - {cohort})
+    strange = sorted({run.cohort for run in runs} - {cohort})
     if strange:
         raise InvalidInputError(f"a table of cohort {cohort} cannot hold runs of {', '.join(strange)}; leave them out")
-    modes = sorted({fact["mode"] for fact in facts})
+    modes = sorted({run.mode for run in runs})
     if len(modes) > 1:
         raise InvalidInputError(f"these runs are of the modes {' and '.join(modes)}; make a table of one of them")
     by_column = []
     for column in columns:
-        chosen = [fact for fact in facts if column_of(fact) == column.key or column_of(fact) is None]
-        by_column.append(_column(form, column, chosen, values))
+        chosen = [run for run in runs if column_of(run.head) in (column.key, None)]
+        by_column.append(_column(form, column, chosen, scores))
     names = [*form.rows.values()]
     if any(form.control in column for column in by_column):
         names.append(form.control)
@@ -149,27 +151,23 @@ def fill(
     rows[DELTA] = tuple(map(_delta, rows[form.rows["G(I)+I"]], inferior))
     if form.control in rows:
         rows[CONTROL_DELTA] = tuple(map(_delta, rows[form.control], inferior))
-    found = {}
-    for effect in effects:
-        of = {"inferior": effect.inferior, "superior": effect.superior, "target": effect.target, "row": effect.row}
-        found[form.rows[effect.row], column_of(of)] = effect
-    places = ((name, column.key) for name in form.rows.values() for column in columns)
-    in_order = {place: found[place] for place in places if place in found}
+    known = (effect for effect in effects if effect.head.row in form.rows)
+    by_cell = {(form.rows[effect.head.row], column_of(effect.head)): effect for effect in known}
+    cells = ((name, column.key) for name in form.rows.values() for column in columns)
+    in_order = {cell: by_cell[cell] for cell in cells if cell in by_cell}
     return PaperTable(form, cohort, modes[0], tuple(columns), rows, in_order, tuple(notes))
 
 
-def _column(
-    form: Form, column: Column, chosen: Sequence[Mapping[str, Any]], values: Mapping[tuple[str, str], float]
-) -> dict[str, Cell]:
+def _column(form: Form, column: Column, chosen: Sequence[Run], scores: Scores) -> dict[str, Cell]:
     """Cells by row name."""
     cells = {}
-    for row in tabulate([dict(fact) for fact in chosen], dict(values)):
+    for row in tabulate(chosen, scores):
         if row.row not in form.rows or row.control not in ("", "shuffled"):
             continue
         name = form.rows[row.row] if not row.control else CONTROL_LABEL.format(row=form.rows[row.row])
         if name not in (*form.rows.values(), form.control):
             continue
-        runs = [fact for fact in chosen if (fact["row"], fact["control"]) == (row.row, row.control)]
+        runs = [run for run in chosen if (run.row, run.control) == (row.row, row.control)]
         _check_cell(f"{name} of {column.title}", runs)
         cells[name] = _cell(row, column.measures, len(runs), form.published.get((name, column.key)))
     return cells
@@ -180,16 +178,16 @@ def _cell(row: TableRow, measures: Sequence[str], runs: int, published: Numbers 
     return Cell(mean, sd, row.n, runs - row.n, published)
 
 
-def _check_cell(place: str, runs: Sequence[Mapping[str, Any]]) -> None:
+def _check_cell(cell: str, runs: Sequence[Run]) -> None:
     for what in ("target", "split", "inferior", "superior", "guidance", "decoder"):
-        names = sorted({run[what].partition("@")[0] for run in runs})
+        names = sorted({str(getattr(run.head, what) or "") for run in runs})
         if len(names) > 1:
-            raise InvalidInputError(f"{place}: the runs are of the {what}s {' and '.join(names)}; choose those of one")
-    units = Counter((run["fold"], run["seed"], run["permutation"]) for run in runs)
+            raise InvalidInputError(f"{cell}: the runs are of the {what}s {' and '.join(names)}; choose those of one")
+    units = Counter((run.fold, run.seed, run.permutation) for run in runs)
     (fold, seed, _), count = units.most_common(1)[0]
     if count > 1:
         raise InvalidInputError(
-            f"{place}: {count} runs are of fold {fold} and seed {seed}, so the mean would count it more than once; "
+            f"{cell}: {count} runs are of fold {fold} and seed {seed}, so the mean would count it more than once; "
             "choose one of them"
         )
 
@@ -209,16 +207,16 @@ def _percent(guided: Numbers, inferior: Numbers) -> Numbers:
     return tuple(100 * (g - i) / i if i else math.nan for g, i in zip(guided, inferior, strict=True))
 
 
-def run_notes(facts: Sequence[Mapping[str, Any]]) -> list[str]:
+def run_notes(runs: Sequence[Run]) -> list[str]:
     """What a reader must know about the runs of any table."""
-    folds, seeds = {fact["fold"] for fact in facts}, {fact["seed"] for fact in facts}
+    folds, seeds = {run.fold for run in runs}, {run.seed for run in runs}
     notes = [
         f"mean ± standard deviation over {_count(len(folds), 'split')} x "
         f"{_count(len(seeds), 'seed')}, shuffled pairs also over their permutations; n: runs"
     ]
-    if any("unknown" in fact["trained_on"] for fact in facts):
+    if any(run.of_unknown_encoders for run in runs):
         notes.append("what the encoders were trained on is unknown (imported codes)")
-    diverged = sum(fact["status"] == "diverged" for fact in facts)
+    diverged = sum(run.diverged for run in runs)
     if diverged:
         notes.append(
             f"{_count(diverged, 'run')} diverged and left out; lower the learning rate, or standardise the codes"
@@ -226,25 +224,26 @@ def run_notes(facts: Sequence[Mapping[str, Any]]) -> list[str]:
     return notes
 
 
-def heads_note(facts: Sequence[Mapping[str, Any]], form: Form) -> str:
+def heads_note(runs: Sequence[Run], form: Form) -> str:
     """Which encoders, guidance and decoders the runs have."""
 
     def encoders(side: str) -> str:
         """Their names where that says it, otherwise MODALITY/NAME."""
-        stems = sorted({fact[side].partition("@")[0].partition("/")[2] for fact in facts if fact[side]})
-        names = sorted({stem.partition("/")[2] for stem in stems})
-        return ", ".join(names if len(names) == 1 else stems) or NOTHING
+        code_sets = {name for run in runs for name in [getattr(run.head, side)] if name}
+        names = sorted({name.encoder for name in code_sets})
+        return ", ".join(names if len(names) == 1 else sorted(name.within for name in code_sets)) or NOTHING
 
-    inferior, superior, mode = form.rows["I"], form.rows["S"], facts[0]["mode"]
-    heads = {kind: ", ".join(sorted({fact[kind] for fact in facts if fact[kind]})) for kind in ("guidance", "decoder")}
+    inferior, superior, mode = form.rows["I"], form.rows["S"], runs[0].mode
+    guidance, decoder = ({getattr(run, kind) for run in runs} - {""} for kind in ("guidance", "decoder"))
     decoders = {
         "as-published": f"{superior} and {inferior} are the encoders' own classifiers, {form.rows['G(I)']} is "
         f"{superior}'s classifier on it",
         "matched": "every row has a decoder of the same family",
     }
     return (
-        f"{inferior}: {encoders('inferior')}; {superior}: {encoders('superior')}; G: {heads['guidance'] or NOTHING}; "
-        f"decoders: {heads['decoder']}; mode {mode}: {decoders.get(mode, mode)}"
+        f"{inferior}: {encoders('inferior')}; {superior}: {encoders('superior')}; G: "
+        f"{', '.join(sorted(guidance)) or NOTHING}; "
+        f"decoders: {', '.join(sorted(decoder))}; mode {mode}: {decoders.get(mode, mode)}"
     )
 
 
@@ -384,17 +383,17 @@ def _text(value: Any) -> str:
 def _gains(table: PaperTable) -> SideTable:
     titles = {column.key: column.title for column in table.columns}
     rows = []
-    for (row, column), found in table.effects.items():
-        effect = found.effect
+    for (row, column), of_cell in table.effects.items():
+        effect = of_cell.effect
         rows.append(
             {
                 "row": row,
                 "column": titles[column],
-                "measure": drawn_metrics()[found.metric].title,
+                "measure": drawn_metrics()[of_cell.metric].title,
                 f"gain over {table.form.rows['I']}": spread(effect and effect.gain_over_i),
                 "over shuffled pairs": spread(effect and effect.gain_over_shuffled),
                 "gap closed": spread(effect and effect.gap_closed, ".0%"),
-                "verdict": found.verdict,
+                "verdict": of_cell.verdict,
             }
         )
     return SideTable("gains", "Is it guidance? Gains with 95 % intervals", tuple(rows))

@@ -5,12 +5,13 @@ P is histology (the superior modality), R radiology (the inferior one), G guidan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import Head, Run
 from guidestore.flows.paper.table import Column, Form, PaperTable, delta_note, fill, heads_note, run_notes
 from guidestore.flows.results.effects import RowEffect
+from guidestore.warehouse.runs import Scores
 
 INPUTS = {"mri_t1": "T1", "mri_t2": "T2", "mri_t1ce": "T1w", "mri_flair": "FLAIR", "mri_all": "ALL"}
 """Modality -> its name in the paper, in the paper's order."""
@@ -40,30 +41,30 @@ FORM = Form("Table 1", {"S+I": "P+R", "S": "P", "I": "R", "G(I)": "G(R)", "G(I)+
 
 
 def build_table1(
-    runs: Sequence[Mapping[str, Any]],
-    values: Mapping[tuple[str, str], float],
+    runs: Sequence[Run],
+    scores: Scores,
     effects: Sequence[RowEffect] = (),
     *,
     cohort: str,
     layout: str = "",
     mode: str = "",
 ) -> PaperTable:
-    """The table over `runs` (rows of schema ``runs``) and `values`, (run, metric) -> share, of the part to report.
+    """The table over these runs and their scores on the part to report.
 
     cohort, layout: as in the cohort's own row; they decide what the notes say of the published numbers. mode: which
     runs; '' where all are of one. A run of row S without an inferior code set counts in every column. Raises
     InvalidInputError without a run of an MRI input, and as `flows.paper.table.fill`.
     """
-    facts = [run for run in runs if mode in ("", run["mode"])]
-    found = {_modality(fact) for fact in facts}
-    columns = [Column(modality, title) for modality, title in INPUTS.items() if modality in found]
+    of_mode = [run for run in runs if mode in ("", run.mode)]
+    modalities = {_modality(run.head) for run in of_mode}
+    columns = [Column(modality, title) for modality, title in INPUTS.items() if modality in modalities]
     if not columns:
         raise InvalidInputError(
             f"there is no run of an MRI input ({', '.join(INPUTS)}){f' in mode {mode}' if mode else ''} among "
             f"{len(runs)} runs; train some with `guidestore guide`"
         )
-    facts = [fact for fact in facts if _modality(fact) in (None, *(column.key for column in columns))]
-    notes = [delta_note(FORM), heads_note(facts, FORM)]
+    chosen = [run for run in of_mode if _modality(run.head) in (None, *(column.key for column in columns))]
+    notes = [delta_note(FORM), heads_note(chosen, FORM)]
     if any((row, column.key) in PUBLISHED for row in FORM.rows.values() for column in columns):
         notes.append(
             "paper: Mallya & Hamarneh 2022, mean of five splits of RadPath 2020; its splits other than the first are "
@@ -72,9 +73,9 @@ def build_table1(
             else f"paper: Mallya & Hamarneh 2022 on RadPath 2020; cohort {cohort} is other data, so compare only the "
             "form of the table"
         )
-    return fill(FORM, columns, facts, values, effects, _modality, run_notes(facts) + notes, cohort=cohort)
+    return fill(FORM, columns, chosen, scores, effects, _modality, run_notes(chosen) + notes, cohort=cohort)
 
 
-def _modality(fact: Mapping[str, Any]) -> str | None:
-    """Of the inferior code set ``COHORT/MODALITY/ENCODER@DIGEST``; None for a run of S that has none."""
-    return fact["inferior"].split("/")[1] if fact["inferior"] else None
+def _modality(head: Head) -> str | None:
+    """Of the inferior code set; None for a head of S that has none."""
+    return head.inferior.modality if head.inferior else None

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.runs import RunPredictions
+from guidestore.embeddings.runs import Run, RunPredictions, Unit
 from guidestore.flows.paper.melanoma import AT_THRESHOLD, DIRECT, SCORE, melanoma_runs
 from guidestore.flows.paper.table import Column, Form, PaperTable, SideTable, delta_note, fill, heads_note, run_notes
 from guidestore.flows.results.effects import RowEffect, row_effects
+from guidestore.heads.input_rows import GUIDED_PLUS_I, I
 from guidestore.heads.significance import holm, mcnemar, median_p, on_common_cases
+from guidestore.warehouse.runs import Scores
 
 TASKS = ("DIAG", "PN", "BWV", "VS", "PIG", "STR", "DaG", "RS")
 
@@ -55,38 +56,35 @@ FORM = Form("Table 2", {"S+I": "D+C", "S": "D", "I": "C", "G(I)": "G(C)", "G(I)+
 
 
 def build_table2(
-    runs: Sequence[Mapping[str, Any]],
-    values: Mapping[tuple[str, str], float],
+    runs: Sequence[Run],
+    scores: Scores,
     predictions: Mapping[str, RunPredictions],
     *,
     cohort: str,
     layout: str = "",
 ) -> PaperTable:
-    """The table over `runs` (rows of schema ``runs``, of one mode), their metrics and their test predictions.
+    """The table over `runs`, all of one mode, their scores and their predictions on test.
 
-    values: (run, metric) -> share. cohort, layout: as in the cohort's own row. Melanoma is derived where all eight
-    tasks are there. Raises InvalidInputError without a run of one of the tasks, and as `flows.paper.table.fill`.
+    cohort, layout: as in the cohort's own row. Melanoma is derived where all eight tasks are there. Raises
+    InvalidInputError without a run of one of the tasks, and as `flows.paper.table.fill`.
     """
-    facts = [run for run in runs if run["target"] in TASKS]
-    if not facts:
+    of_tasks = [run for run in runs if run.target in TASKS]
+    if not of_tasks:
         raise InvalidInputError(
             f"there is no run of {', '.join(TASKS)} among {len(runs)} runs; train some with `guidestore guide`"
         )
-    more, derived, more_values = melanoma_runs(facts, predictions)
-    every = [*facts, *more]
-    all_predictions = {**predictions, **derived}
-    columns = [column for column in COLUMNS if any(fact["target"] == column.key for fact in every)]
+    melanoma = melanoma_runs(of_tasks, predictions)
+    every = [*of_tasks, *melanoma.runs]
+    all_predictions = {**predictions, **melanoma.predictions}
+    columns = [column for column in COLUMNS if any(run.target == column.key for run in every)]
     effects = []
     for column in columns:
-        of_column = [fact for fact in every if fact["target"] == column.key]
+        of_column = [run for run in every if run.target == column.key]
         effects += row_effects(of_column, all_predictions, metrics=column.measures[:1])
-    notes = [*run_notes(facts), delta_note(FORM), heads_note(facts, FORM), *_notes(cohort, layout)]
-    table = fill(FORM, columns, every, {**values, **more_values}, effects, _target, notes, cohort=cohort)
-    return replace(table, more=(_tests(facts, predictions, effects),))
-
-
-def _target(fact: Mapping[str, Any]) -> str:
-    return fact["target"]
+    notes = [*run_notes(of_tasks), delta_note(FORM), heads_note(of_tasks, FORM), *_notes(cohort, layout)]
+    all_scores = {**scores, **melanoma.scores}
+    table = fill(FORM, columns, every, all_scores, effects, lambda head: head.target, notes, cohort=cohort)
+    return replace(table, more=(_tests(of_tasks, predictions, effects),))
 
 
 def _notes(cohort: str, layout: str) -> list[str]:
@@ -101,23 +99,24 @@ def _notes(cohort: str, layout: str) -> list[str]:
     ]
 
 
-def _tests(
-    facts: Sequence[Mapping[str, Any]], predictions: Mapping[str, RunPredictions], effects: Sequence[RowEffect]
-) -> SideTable:
+def _tests(runs: Sequence[Run], predictions: Mapping[str, RunPredictions], effects: Sequence[RowEffect]) -> SideTable:
     """Supplementary Table 2: G(C)+C against C, a test per seed; and the p of the verdict over all tasks."""
-    guided = [e for e in effects if e.row == "G(I)+I" and e.target in TASKS and e.effect]
-    helps = holm({e.target: e.effect.p_helps for e in guided if e.effect}) if guided else {}
+    p_helps = {
+        effect.head.target: effect.effect.p_helps
+        for effect in effects
+        if effect.head.row == GUIDED_PLUS_I and effect.head.target in TASKS and effect.effect
+    }
+    helps = holm(p_helps) if p_helps else {}
     rows = []
     for task in TASKS:
-        by_row: dict[str, dict[tuple[Any, ...], RunPredictions]] = {"I": {}, "G(I)+I": {}}
-        for fact in facts:
-            if fact["target"] == task and fact["row"] in by_row and not fact["control"] and fact["run"] in predictions:
-                run = predictions[fact["run"]]
-                by_row[fact["row"]][run.unit] = run
+        by_row: dict[str, dict[Unit, RunPredictions]] = {I: {}, GUIDED_PLUS_I: {}}
+        for run in runs:
+            if run.target == task and run.row in by_row and not run.control and run.id in predictions:
+                by_row[run.row][run.unit] = predictions[run.id]
         p_values = []
-        for unit in sorted(by_row["I"].keys() & by_row["G(I)+I"].keys(), key=str):
-            inferior, guided_run = on_common_cases([by_row["I"][unit], by_row["G(I)+I"][unit]])
-            p_values.append(mcnemar(inferior, guided_run).p_value)
+        for unit in sorted(by_row[I].keys() & by_row[GUIDED_PLUS_I].keys(), key=str):
+            inferior, guided = on_common_cases([by_row[I][unit], by_row[GUIDED_PLUS_I][unit]])
+            p_values.append(mcnemar(inferior, guided).p_value)
         rows.append(
             {
                 "task": task,

@@ -8,10 +8,11 @@ from typing import Any
 from markupsafe import Markup
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.flows.report.figures import CONTROL_COLOUR, INK, ROW_COLOURS, drawing, inline_svg, mark_bar
+from guidestore.flows.report.figures import drawing, inline_svg, mark_bar
 from guidestore.flows.report.sections import Section
 from guidestore.flows.report.tables import NOTHING
-from guidestore.flows.results.table import tabulate
+from guidestore.flows.results.evaluation import tabulate
+from guidestore.flows.work.colours import CONTROL_COLOUR, INK, ROW_COLOURS
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import DrawnMetrics, Interval, draw_metrics
 from guidestore.heads.significance.intervals import interval_of
@@ -44,18 +45,19 @@ def bars_of(section: Section) -> Bars:
     except InvalidInputError as error:
         return Bars(Markup(), (), (f"No intervals: {error}.",))
     rows, notes = [], []
-    for found in tabulate(list(map(dict, section.facts)), dict(section.values)):
-        runs = section.runs(found.row, found.control)
+    for table_row in tabulate(section.runs, section.scores):
+        runs = [run.run for run in section.of_row(table_row.row, table_row.control)]
         if not runs:
-            notes.append(f"{found.label} has no test predictions.")
+            notes.append(f"{table_row.label} has no test predictions.")
             continue
         intervals = {}
         for name, metric in drawn_metrics().items():
             try:
                 intervals[name] = _interval(drawn, name, runs)
             except InvalidInputError:
-                notes.append(f"{metric.title} of {found.label} is not defined: a class has no test cases, or too few.")
-        rows.append(_Row(found.label, found.row, found.control, intervals))
+                label = table_row.label
+                notes.append(f"{metric.title} of {label} is not defined: a class has no test cases, or too few.")
+        rows.append(_Row(table_row.label, table_row.row, table_row.control, intervals))
     notes.append(f"95 % intervals from {drawn.draws} draws of the test cases, seed {drawn.seed}; heads as trained.")
     cells = [tuple(_cell(row.intervals.get(metric)) for metric in drawn_metrics()) for row in rows]
     labels = [row.label for row in rows]
@@ -75,9 +77,9 @@ def _draw(section: Section, rows: list[_Row]) -> Markup:
         metrics = drawn_metrics()
         panels = figure.subplots(1, len(metrics), sharey=True)
         for (name, metric), panel in zip(metrics.items(), panels, strict=True):
-            for place, row in enumerate(rows):
+            for y, row in enumerate(rows):
                 if name in row.intervals:
-                    _bar(panel, place, row, row.intervals[name])
+                    _bar(panel, y, row, row.intervals[name])
             if metric.chance is not None:
                 panel.axvline(metric.chance(len(section.classes)), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
             panel.set_title(metric.title, loc="left")
@@ -92,10 +94,10 @@ def _draw(section: Section, rows: list[_Row]) -> Markup:
         return inline_svg(figure, f"{section.name}-bars", f"Bars: {first.title} of {told}")
 
 
-def _bar(panel: Any, place: int, row: _Row, interval: Interval) -> None:
+def _bar(panel: Any, y: int, row: _Row, interval: Interval) -> None:
     colour = CONTROL_COLOUR if row.control else ROW_COLOURS.get(row.row, CONTROL_COLOUR)
     # A bar in the page's ink at full strength would hide its own whisker.
-    (bar,) = panel.barh(place, interval.value, 0.72, color=colour, alpha=0.55, hatch="////" if row.control else "")
+    (bar,) = panel.barh(y, interval.value, 0.72, color=colour, alpha=0.55, hatch="////" if row.control else "")
     mark_bar(bar)
-    panel.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.3, solid_capstyle="butt")
-    panel.plot([interval.value], [place], marker="|", color=INK, markersize=7)
+    panel.plot([interval.low, interval.high], [y, y], color=INK, linewidth=1.3, solid_capstyle="butt")
+    panel.plot([interval.value], [y], marker="|", color=INK, markersize=7)

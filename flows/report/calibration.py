@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from guidestore.flows.report.figures import INK, ROW_COLOURS, drawing, inline_svg
+from guidestore.flows.report.figures import drawing, inline_svg
 from guidestore.flows.report.sections import Section
+from guidestore.flows.work.colours import INK, ROW_COLOURS
 from guidestore.heads.input_rows import GUIDED_PLUS_I, S_PLUS_I, I
 
 N_BINS = 10
@@ -41,13 +42,12 @@ class Calibrated:
 
 def calibrations_of(section: Section) -> list[Calibrated]:
     """Of I, G(I)+I and S+I, as far as they have test predictions; folds and seeds together."""
-    found = []
-    for row, runs in ((row, section.runs(row)) for row in _STYLES):
+    rows = []
+    for row, runs in ((row, section.of_row(row)) for row in _STYLES):
         if runs:
-            probabilities_nk = np.concatenate([section.predictions[run].probabilities for run in runs])
-            correct_n = np.concatenate([section.predictions[run].correct for run in runs])
-            found.append(calibrated(row, probabilities_nk.max(axis=1), correct_n))
-    return found
+            confidence_n = np.concatenate([run.probabilities.max(axis=1) for run in runs])
+            rows.append(calibrated(row, confidence_n, np.concatenate([run.correct for run in runs])))
+    return rows
 
 
 def calibrated(row: str, confidence_n: np.ndarray, correct_n: np.ndarray) -> Calibrated:
@@ -66,18 +66,18 @@ def draw_calibration(section: Section, rows: list[Calibrated]) -> Markup:
     with drawing(3.8, 3.4) as figure:
         panel = figure.subplots()
         panel.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        for one in rows:
-            marker, line = _STYLES[one.row]
-            colour = ROW_COLOURS[one.row]
-            panel.plot(one.confidence_b, one.accuracy_b, color=colour, linestyle=line, linewidth=1.4)
-            panel.scatter(one.confidence_b, one.accuracy_b, 12 + 160 * one.share_b, color=colour, marker=marker)
+        for of_row in rows:
+            marker, line = _STYLES[of_row.row]
+            colour, points = ROW_COLOURS[of_row.row], (of_row.confidence_b, of_row.accuracy_b)
+            panel.plot(*points, color=colour, linestyle=line, linewidth=1.4)
+            panel.scatter(*points, 12 + 160 * of_row.share_b, color=colour, marker=marker)
         panel.set_xlim(-0.03, 1.03)
         panel.set_ylim(-0.03, 1.03)
         panel.set_aspect("equal")
         panel.grid()
         panel.set_xlabel("confidence in the predicted class")
         panel.set_ylabel("share that is right")
-        told = "; ".join(f"{one.row} {one.error:.3f}" for one in rows)
+        told = "; ".join(f"{of_row.row} {of_row.error:.3f}" for of_row in rows)
         return inline_svg(
             figure, f"{section.name}-calibration", f"Reliability diagram; expected calibration error of {told}"
         )

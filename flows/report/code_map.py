@@ -98,10 +98,9 @@ def code_map(section: Section, pairs: GuidedPairs, guided_nd: np.ndarray, places
 def _wrong(section: Section, pairs: GuidedPairs) -> np.ndarray:
     """(n,) bool: G(I)+I of this fold and seed predicts another class; False where it predicts nothing."""
     wrong: set[str] = set()
-    for run in section.runs(GUIDED_PLUS_I):
-        one = section.predictions[run]
-        if one.unit == pairs.unit:
-            wrong.update(case_id for case_id, good in zip(one.case_ids, one.correct, strict=True) if not good)
+    for run in section.of_row(GUIDED_PLUS_I):
+        if run.unit == pairs.unit:
+            wrong.update(case_id for case_id, good in zip(run.case_ids, run.correct, strict=True) if not good)
     return np.array([case_id in wrong for case_id in pairs.case_ids])
 
 

@@ -24,19 +24,18 @@ class Confusion:
 
 def confusions_of(section: Section) -> list[Confusion]:
     """Of I, G(I)+I and S+I, as far as they have test predictions."""
-    found = []
+    confusions = []
     for row in ROWS:
-        runs = section.runs(row)
+        runs = section.of_row(row)
         if not runs:
             continue
         k = len(section.classes)
         counts_kk = np.zeros((k, k), dtype=np.int64)
         for run in runs:
-            one = section.predictions[run]
-            np.add.at(counts_kk, (one.labels, one.probabilities.argmax(axis=1)), 1)
+            np.add.at(counts_kk, (run.labels, run.predicted), 1)
         lines = tuple(
             (name, tuple((int(n), float(n / counts_k.sum()) if counts_k.any() else None) for n in counts_k))
             for name, counts_k in zip(section.classes, counts_kk, strict=True)
         )
-        found.append(Confusion(row, len(runs), int(counts_kk.sum()), lines))
-    return found
+        confusions.append(Confusion(row, len(runs), int(counts_kk.sum()), lines))
+    return confusions

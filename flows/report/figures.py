@@ -11,18 +11,13 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from guidestore.flows.work.colours import CONTROL_COLOUR, INK, OKABE_ITO
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK = "#010203"
-"""Becomes the page's text colour, dark or light."""
-
-ROW_COLOURS = {"S+I": INK, "S": "#D55E00", "I": "#0072B2", "G(I)": "#E69F00", "G(I)+I": "#009E73", "T(I)": "#CC79A7"}
-"""Okabe and Ito's, which the colour-blind tell apart; as in the paper's tables (`flows.paper.table1`)."""
-CONTROL_COLOUR = "#999999"
-
-_CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", INK)
-UNLABELLED_COLOUR = "#999999"
+_CLASS_COLOURS = (*(OKABE_ITO[name] for name in ("blue", "orange", "green", "purple", "sky", "vermilion")), INK)
+UNLABELLED_COLOUR = CONTROL_COLOUR
 
 PX_PER_IN = 96
 _STYLE: dict[Any, Any] = {
@@ -133,7 +128,7 @@ def _tidied(attributes: dict[str, str], ids: dict[str, str]) -> Iterator[tuple[s
         if name == "transform" and value.startswith("rotate(-0 "):
             continue
         if name in ("x", "y", "d", "transform", "width", "height"):
-            value = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
+            value = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
             value = " ".join(value.split())
         for old in _refers_to(name, value):
             value = value.replace(f"#{old}", f"#{ids[old]}")

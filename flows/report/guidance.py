@@ -10,10 +10,11 @@ import numpy as np
 from markupsafe import Markup
 
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.flows.report.figures import CONTROL_COLOUR, INK, ROW_COLOURS, drawing, inline_svg
+from guidestore.flows.report.figures import drawing, inline_svg
 from guidestore.flows.report.guided_codes import GuidedPairs, foretell
 from guidestore.flows.report.sections import Section
 from guidestore.flows.report.tables import NOTHING
+from guidestore.flows.work.colours import CONTROL_COLOUR, INK, ROW_COLOURS
 from guidestore.heads.input_rows import GUIDED_PLUS_I
 from guidestore.heads.reliability import Reliability, pool, reliability
 
@@ -37,9 +38,11 @@ class GuidanceTable:
 
 def reliability_of(snapshot: Snapshot, pairs: Sequence[GuidedPairs]) -> tuple[Reliability, Reliability | None]:
     """Of G over all folds and seeds, and of the control (None without). Raises GuidestoreError."""
-    true = [reliability(foretell(snapshot, one.guidance, one), one.superior_nd) for one in pairs]
+    true = [reliability(foretell(snapshot, of_unit.guidance, of_unit), of_unit.superior_nd) for of_unit in pairs]
     shuffled = [
-        reliability(foretell(snapshot, artifact, one), one.superior_nd) for one in pairs for artifact in one.shuffled
+        reliability(foretell(snapshot, artifact, of_unit), of_unit.superior_nd)
+        for of_unit in pairs
+        for artifact in of_unit.shuffled
     ]
     return pool(true), pool(shuffled) if shuffled else None
 

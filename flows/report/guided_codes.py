@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import pair
-from guidestore.embeddings.runs import Unit
+from guidestore.embeddings.runs import Run, Unit
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import PairedCodes
-from guidestore.flows.report.sections import Fact, Section
+from guidestore.flows.report.sections import Section
 from guidestore.heads.controls import SHUFFLED
 from guidestore.heads.input_rows import GUIDED_ROWS
 from guidestore.heads.registry import load_guidance
@@ -40,40 +39,44 @@ def guided_pairs_of(snapshot: Snapshot, section: Section) -> list[GuidedPairs]:
 
     Raises GuidestoreError where the codes are not in the snapshot (any more).
     """
-    by_unit: dict[Unit, dict[int, Fact]] = {}
-    for fact in section.facts:
-        if fact["row"] in GUIDED_ROWS and fact["control"] in ("", SHUFFLED) and "guidance" in _weights(fact):
-            by_unit.setdefault((fact["split"], fact["fold"], fact["seed"]), {})[fact["permutation"]] = fact
-    paired: dict[tuple, PairedCodes] = {}
-    found = []
+    by_unit: dict[tuple[str, int, int], dict[int, Run]] = {}
+    for run in section.runs:
+        trained = run.status == "ok" and "guidance" in run.weights
+        if trained and run.row in GUIDED_ROWS and run.control in ("", SHUFFLED):
+            by_unit.setdefault(run.unit, {})[run.permutation] = run
+    paired: dict[tuple[Any, ...], PairedCodes] = {}
+    of_units = []
     for unit, by_permutation in sorted(by_unit.items()):
-        fact = by_permutation.get(-1)
-        if fact is None:
+        run = by_permutation.get(-1)
+        if run is None or run.inferior is None or run.superior is None:
             continue
-        place = tuple(fact[name] for name in ("cohort", "target", "inferior", "superior", "split", "fold"))
-        if place not in paired:
-            names = ("cohort", "target", "inferior", "superior", "split", "fold")
-            paired[place] = pair(snapshot, **dict(zip(names, place, strict=True)))
-        codes = paired[place]
+        names = (run.cohort, run.target, run.inferior, run.superior, run.split, run.fold)
+        if names not in paired:
+            paired[names] = pair(
+                snapshot,
+                cohort=run.cohort,
+                target=run.target,
+                inferior=run.inferior,
+                superior=run.superior,
+                split=run.split,
+                fold=run.fold,
+            )
+        codes = paired[names]
         rows = codes.rows("test", codes.is_pair)
         if len(rows) < 2:
             continue
-        found.append(
+        of_units.append(
             GuidedPairs(
                 unit,
                 tuple(codes.case_ids[row] for row in rows),
                 codes.labels[rows],
                 codes.inferior_nd[rows],
                 codes.superior_nd[rows],
-                _weights(fact)["guidance"],
-                tuple(_weights(by_permutation[p])["guidance"] for p in sorted(by_permutation) if p >= 0),
+                run.weights["guidance"],
+                tuple(by_permutation[p].weights["guidance"] for p in sorted(by_permutation) if p >= 0),
             )
         )
-    return found
-
-
-def _weights(fact: Fact) -> Mapping[str, str]:
-    return json.loads(fact["weights"]) if fact["status"] == "ok" else {}
+    return of_units
 
 
 def foretell(snapshot: Snapshot, artifact: str, pairs: GuidedPairs) -> np.ndarray:

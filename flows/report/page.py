@@ -16,19 +16,20 @@ from guidestore.flows.report.bars import Bars, bars_of
 from guidestore.flows.report.calibration import N_BINS, Calibrated, calibrations_of, draw_calibration
 from guidestore.flows.report.code_map import CodeMap, Places, code_map
 from guidestore.flows.report.confusion import Confusion, confusions_of
-from guidestore.flows.report.figures import ROW_COLOURS, css_colour
+from guidestore.flows.report.figures import css_colour
 from guidestore.flows.report.guidance import GuidanceTable, guidance_table, reliability_of
 from guidestore.flows.report.guided_codes import foretell, guided_pairs_of
 from guidestore.flows.report.provenance import Provenance, provenance_of
 from guidestore.flows.report.sections import Section, sections_of
 from guidestore.flows.report.tables import Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
 from guidestore.flows.results.effects import RowEffect, row_effects
-from guidestore.flows.results.predictions import load_predictions
-from guidestore.flows.results.runs import HOW_TO_GET_RUNS, load_runs, newest_runs
 from guidestore.flows.results.selection import RunSelection
+from guidestore.flows.work.colours import ROW_COLOURS
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.metrics import drawn_metrics
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import HOW_TO_GET_RUNS, all_runs, load_runs, load_scores, newest_runs
 
 TEMPLATES = Path(__file__).parent
 
@@ -64,7 +65,7 @@ class _Part:
 
 
 def write_report(
-    root: Path | str,
+    store: EmbeddingStore,
     selection: RunSelection,
     out: Path,
     *,
@@ -77,28 +78,27 @@ def write_report(
     `out` cannot be written, CorruptArtifactError.
     """
     out = Path(out)
-    _check_place(out)
-    store = EmbeddingStore.open(root)
+    _check_writable(out)
     snapshot = store.snapshot(at)
     newest = newest_runs(snapshot, selection.wants)
     if not newest:
         raise NotFoundInStoreError(_nothing_found(snapshot, selection))
-    facts, values = load_runs(snapshot, [fact["run"] for fact in newest.values()])
+    runs = load_runs(snapshot, [run.id for run in newest.values()])
     with one_thread():
-        sections = sections_of(facts, values, load_predictions(snapshot, facts))
-        effects = {section.number: row_effects(section.facts, section.predictions) for section in sections}
+        sections = sections_of(runs, load_scores(snapshot, runs), load_predictions(snapshot, runs))
+        effects = {section.number: row_effects(section.runs, section.predictions) for section in sections}
         places = Places()
         parts = [
             _part(snapshot, section, effects[section.number], places)
             for section in counted(sections, len(sections), "report", progress)
         ]
         page = _render(
-            parts=parts, summary=summary_of(sections, effects), made=provenance_of(store, snapshot, selection, facts)
+            parts=parts, summary=summary_of(sections, effects), made=provenance_of(store, snapshot, selection, runs)
         )
     data = page.encode()
     _write(out, data)
     told = tuple(effect for section in sections for effect in effects[section.number])
-    return Report(out, len(data), snapshot.version, len(sections), len(facts), told)
+    return Report(out, len(data), snapshot.version, len(sections), len(runs), told)
 
 
 def _part(snapshot: Snapshot, section: Section, effects: Sequence[RowEffect], places: Places) -> _Part:
@@ -129,8 +129,7 @@ def _part(snapshot: Snapshot, section: Section, effects: Sequence[RowEffect], pl
 
 
 def _nothing_found(snapshot: Snapshot, selection: RunSelection) -> str:
-    there = {(run["cohort"], run["target"]) for run in snapshot.rows("runs").to_pylist()}
-    known = ", ".join(sorted(f"{cohort}/{target}" for cohort, target in there)) or "none yet"
+    known = ", ".join(sorted({f"{run.cohort}/{run.target}" for run in all_runs(snapshot)})) or "none yet"
     return (
         f"no run at snapshot {snapshot.version} that was scored on test is of {' '.join(selection.options())}; "
         f"there are runs of {known}; {HOW_TO_GET_RUNS}"
@@ -160,7 +159,7 @@ def _render(*, parts: list[_Part], summary: list[SummaryRow], made: Provenance) 
     )
 
 
-def _check_place(out: Path) -> None:
+def _check_writable(out: Path) -> None:
     """Before the work, not after it. Raises InvalidInputError."""
     try:
         is_folder, has_folder = out.is_dir(), out.parent.is_dir()

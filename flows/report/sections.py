@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
-from guidestore.embeddings.runs import RunPredictions
-from guidestore.flows.results.runs import label_budget
+from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.heads.input_rows import GUIDED_PLUS_I, GUIDED_ROWS, S_PLUS_I, TAUGHT
-
-Fact = Mapping[str, Any]
-"""A row of schema ``runs``."""
+from guidestore.warehouse.runs import Scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +27,11 @@ class Section:
     """'' where no guided row was trained."""
     decoder: str
     classes: tuple[str, ...]
-    facts: tuple[Fact, ...]
-    values: Mapping[tuple[str, str], float] = field(repr=False)
-    """(run, metric) -> stored value on test."""
+    runs: tuple[Run, ...]
+    scores: Scores = field(repr=False)
+    """On test."""
     predictions: Mapping[str, RunPredictions] = field(repr=False)
-    """Run -> its labelled test cases; runs without any (diverged ones) are not in it."""
+    """Run id -> its labelled test cases; runs without any (diverged ones) are not in it."""
 
     @property
     def name(self) -> str:
@@ -46,61 +42,70 @@ class Section:
         """What was trained, in a line."""
         return ", ".join(filter(None, (self.guidance, self.decoder, self.mode)))
 
-    def runs(self, row: str, control: str = "") -> list[str]:
-        """The runs of a row that have test predictions."""
-        return [
-            fact["run"]
-            for fact in self.facts
-            if (fact["row"], fact["control"]) == (row, control) and fact["run"] in self.predictions
-        ]
+    def of_row(self, row: str, control: str = "") -> list[RunPredictions]:
+        """Predictions of the runs of an input row, as far as they have any."""
+        ids = [run.id for run in self.runs if (run.row, run.control) == (row, control)]
+        return [self.predictions[id_] for id_ in ids if id_ in self.predictions]
 
 
-def sections_of(
-    facts: Sequence[Fact], values: Mapping[tuple[str, str], float], predictions: Mapping[str, RunPredictions]
-) -> list[Section]:
+class _Shared(NamedTuple):
+    """What the runs of a section share, beside the heads."""
+
+    target: str
+    mode: str
+    split: str
+    """With the label budget, where there is one."""
+    inferior: str
+    superior: str
+    classes: tuple[str, ...]
+
+
+def sections_of(runs: Sequence[Run], scores: Scores, predictions: Mapping[str, RunPredictions]) -> list[Section]:
     """The sections of these runs, in the order in which their targets were first trained.
 
-    `values`: (run, metric) -> stored value on test. `predictions`: on test, of the runs that have any.
+    `scores`, `predictions`: on test, of the runs that have any.
     """
-    groups: dict[tuple, list[Fact]] = {}
-    for fact in facts:
-        groups.setdefault(_place(fact), []).append(fact)
-    order = list(dict.fromkeys(place[0] for place in groups))
-    found = []
-    for place, members in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
+    groups: dict[_Shared, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_shared(run), []).append(run)
+    order = list(dict.fromkeys(shared.target for shared in groups))
+    sections = []
+    for shared, members in sorted(groups.items(), key=lambda item: order.index(item[0].target)):
         for guidance, decoder in _heads(members):
             chosen = tuple(_with_heads(members, guidance, decoder))
-            have = {fact["run"]: predictions[fact["run"]] for fact in chosen if fact["run"] in predictions}
-            target, mode, split, inferior, superior, classes = place
-            sides = (inferior, superior)
-            found.append(
-                Section(len(found) + 1, target, mode, split, *sides, guidance, decoder, classes, chosen, values, have)
+            sections.append(
+                Section(
+                    number=len(sections) + 1,
+                    **shared._asdict(),
+                    guidance=guidance,
+                    decoder=decoder,
+                    runs=chosen,
+                    scores=scores,
+                    predictions={run.id: predictions[run.id] for run in chosen if run.id in predictions},
+                )
             )
-    return found
+    return sections
 
 
-def _place(fact: Fact) -> tuple:
-    stems = [fact[side].partition("@")[0].partition("/")[2] for side in ("inferior", "superior")]
-    classes = tuple(json.loads(fact["settings"])["classes"])
-    budget = label_budget(fact)
-    split = fact["split"] if budget == "all" else f"{fact['split']}, {budget} labels"
-    return (fact["target"], fact["mode"], split, *stems, classes)
+def _shared(run: Run) -> _Shared:
+    split = run.split if run.labelled == "all" else f"{run.split}, {run.labelled} labels"
+    inferior, superior = (name.stem.within if name else "" for name in (run.inferior, run.superior))
+    return _Shared(run.target, run.mode, split, inferior, superior, run.classes)
 
 
-def _heads(members: Iterable[Fact]) -> list[tuple[str, str]]:
+def _heads(members: Sequence[Run]) -> list[tuple[str, str]]:
     """(G, decoder) of G(I)+I, whose decoder is trained in every mode, and of T(I); of other rows where they are not
     there."""
-    members = list(members)
     for rows in ((GUIDED_PLUS_I, TAUGHT), GUIDED_ROWS, (S_PLUS_I,)):
-        found = [(f["guidance"], f["decoder"]) for f in members if f["row"] in rows and not f["control"]]
-        if found:
-            return list(dict.fromkeys(found))
-    return [("", next(iter(members))["decoder"])]
+        heads = dict.fromkeys((run.guidance, run.decoder) for run in members if run.row in rows and not run.control)
+        if heads:
+            return list(heads)
+    return [("", members[0].decoder)]
 
 
-def _with_heads(members: Sequence[Fact], guidance: str, decoder: str) -> list[Fact]:
+def _with_heads(members: Iterable[Run], guidance: str, decoder: str) -> list[Run]:
     """Of each row the runs of this G and decoder. As published, I and S are the encoders' own classifiers, and G(I)
     reads with that of S: then all there are."""
-    fitting = [fact for fact in members if fact["guidance"] in ("", guidance)]
-    trained = {(fact["row"], fact["control"]) for fact in fitting if fact["decoder"] == decoder}
-    return [f for f in fitting if f["decoder"] == decoder or (f["row"], f["control"]) not in trained]
+    fitting = [run for run in members if run.guidance in ("", guidance)]
+    trained = {(run.row, run.control) for run in fitting if run.decoder == decoder}
+    return [run for run in fitting if run.decoder == decoder or (run.row, run.control) not in trained]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from guidestore.flows.report.sections import Section
 from guidestore.flows.results.effects import RowEffect, spread
-from guidestore.flows.results.table import TableRow, tabulate
+from guidestore.flows.results.evaluation import TableRow, tabulate
 from guidestore.heads.input_rows import I
 from guidestore.heads.metrics import BALANCED_ACCURACY, drawn_metrics
 from guidestore.heads.significance import holm
@@ -54,7 +54,7 @@ class SummaryRow:
 
 def input_table(section: Section) -> InputTable:
     """Mean ± sd over folds and seeds, as `guidestore evaluate` prints it."""
-    rows = tabulate(list(map(dict, section.facts)), dict(section.values))
+    rows = tabulate(section.runs, section.scores)
     shown = tuple((row.label, tuple(mean_sd(row, name) for name in drawn_metrics()), row.n) for row in rows)
     return InputTable(shown, tuple(_notes(section)))
 
@@ -70,17 +70,17 @@ def _number(mean: float) -> str:
 
 
 def _notes(section: Section) -> list[str]:
-    folds, seeds = ({fact[what] for fact in section.facts} for what in ("fold", "seed"))
+    folds, seeds = {run.fold for run in section.runs}, {run.seed for run in section.runs}
     notes = [
         f"Mean ± standard deviation on test cases over {count(len(folds), 'fold')} x {count(len(seeds), 'seed')}; "
         "shuffled pairs also over their permutations."
     ]
-    if any("unknown" in fact["trained_on"] for fact in section.facts):
+    if any(run.of_unknown_encoders for run in section.runs):
         notes.append("What the encoders were trained on is unknown (imported codes).")
-    diverged = sum(fact["status"] == "diverged" for fact in section.facts)
+    diverged = sum(run.diverged for run in section.runs)
     if diverged:
         notes.append(f"{count(diverged, 'run')} diverged and left out; lower the learning rate, or standardise.")
-    silent = [f for f in section.facts if f["status"] != "diverged" and f["run"] not in section.predictions]
+    silent = [run for run in section.runs if not run.diverged and run.id not in section.predictions]
     if silent:
         notes.append(f"{count(len(silent), 'run')} without stored predictions of labelled test cases.")
     return notes
@@ -92,14 +92,14 @@ def count(number: int, what: str) -> str:
 
 def gain_of(effect: RowEffect) -> Gain:
     """The words and figures of one effect."""
-    found = effect.effect
+    gains = effect.effect
     return Gain(
-        effect.row,
-        spread(found and found.gain_over_i),
-        spread(found and found.gain_over_shuffled),
-        spread(found and found.gain_over_self_training),
-        spread(found and found.gap_closed, "+.0%"),
-        p_text(found.p_helps) if found else NOTHING,
+        effect.head.row,
+        spread(gains and gains.gain_over_i),
+        spread(gains and gains.gain_over_shuffled),
+        spread(gains and gains.gain_over_self_training),
+        spread(gains and gains.gap_closed, "+.0%"),
+        p_text(gains.p_helps) if gains else NOTHING,
         effect.verdict,
         effect.note,
     )
@@ -112,7 +112,7 @@ def p_text(p: float) -> str:
 def summary_of(sections: Sequence[Section], effects: Mapping[int, Sequence[RowEffect]]) -> list[SummaryRow]:
     """All guided rows; `effects` by number of section. Holm corrects over those whose gain could be told."""
     told = {
-        f"{section.number}/{effect.row}": effect.effect.p_helps
+        f"{section.number}/{effect.head.row}": effect.effect.p_helps
         for section in sections
         for effect in effects[section.number]
         if effect.effect
@@ -120,10 +120,10 @@ def summary_of(sections: Sequence[Section], effects: Mapping[int, Sequence[RowEf
     corrected = holm(told) if told else {}
     rows = []
     for section in sections:
-        table = tabulate(list(map(dict, section.facts)), dict(section.values))
+        table = tabulate(section.runs, section.scores)
         means = {row.row: row.mean[BALANCED_ACCURACY.name] for row in table if not row.control}
         for effect in effects[section.number]:
-            p = corrected.get(f"{section.number}/{effect.row}")
-            inferior, guided = (_number(means.get(row, math.nan)) for row in (I, effect.row))
+            p = corrected.get(f"{section.number}/{effect.head.row}")
+            inferior, guided = (_number(means.get(row, math.nan)) for row in (I, effect.head.row))
             rows.append(SummaryRow(section, inferior, guided, gain_of(effect), NOTHING if p is None else p_text(p)))
     return rows

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.runs import RunPredictions
-from guidestore.embeddings.snapshot import Snapshot
-from guidestore.flows.results.predictions import Part, load_predictions
+from guidestore.embeddings.runs import Head, Run, RunPredictions
 from guidestore.heads.controls import SELF_TRAINING, SHUFFLED
 from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, I
 from guidestore.heads.metrics import BALANCED_ACCURACY
@@ -28,23 +25,15 @@ from guidestore.heads.significance import (
 )
 
 METRIC = BALANCED_ACCURACY.name
-"""In which verdicts are given where nothing else is asked."""
-
-Fact = Mapping[str, Any]
+"""In which verdicts are given, and champions chosen, where nothing else is asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowEffect:
     """What one guided row gained in one metric, over all its folds and seeds."""
 
-    target: str
-    mode: str
-    row: str
-    inferior: str
-    """COHORT/MODALITY/ENCODER, without the encoder's digest, which differs by fold."""
-    superior: str
-    guidance: str
-    decoder: str
+    head: Head
+    """The guided head."""
     metric: str
     n_cases: int
     """Different test cases."""
@@ -72,9 +61,16 @@ class RowEffect:
         for name, comparison in gains.items():
             flat |= _ends(name, comparison.gain if comparison else None)
         flat |= _ends("gap_closed", effect.gap_closed if effect else None)
-        names = ("target", "mode", "row", "inferior", "superior", "guidance", "decoder", "metric")
+        head = self.head
         return {
-            **{name: getattr(self, name) for name in names},
+            "target": head.target,
+            "mode": head.mode,
+            "row": head.row,
+            "inferior": str(head.inferior or ""),
+            "superior": str(head.superior or ""),
+            "guidance": head.guidance,
+            "decoder": head.decoder,
+            "metric": self.metric,
             "n_cases": self.n_cases,
             **flat,
             "p_helps": effect.p_helps if effect else None,
@@ -97,111 +93,113 @@ def spread(interval: Interval | Comparison | None, form: str = "+.3f") -> str:
     return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
 
-def effects_of(
-    snapshot: Snapshot, facts: Sequence[Fact], *, part: Part = "test", metrics: Sequence[str] = (METRIC,)
-) -> list[RowEffect]:
-    """The effects of all guided rows among `facts` (rows of schema ``runs``), from the store's predictions."""
-    return row_effects(facts, load_predictions(snapshot, facts, part), metrics=metrics)
-
-
 def row_effects(
-    facts: Sequence[Fact], predictions: Mapping[str, RunPredictions], *, metrics: Sequence[str] = (METRIC,)
+    runs: Iterable[Run], predictions: Mapping[str, RunPredictions], *, metrics: Sequence[str] = (METRIC,)
 ) -> list[RowEffect]:
-    """The effects of all guided rows, per target, mode, code sets, guidance and decoder, in the order of `facts`.
+    """The effects of all guided heads among `runs`, in their order.
 
-    Only runs with predictions count, and of them the units (split, fold, seed) that the guided row, row I, the shuffled
-    control and, where it was run, self-training all have. S+I joins where it has these units and cases too: otherwise
-    the gap stays open. The cases of one target are drawn once for all rows.
+    A head is held against runs of its target, split, mode, code sets and label budget. Only runs with predictions
+    count, and of them the units (split, fold, seed) that the guided row, row I, the shuffled control and, where it was
+    run, self-training all have. S+I joins where it has these units and cases too: otherwise the gap stays open. The
+    cases of one head are drawn once for all its rows.
     """
-    groups: dict[tuple[str, ...], list[Fact]] = {}
-    for fact in facts:
-        if fact["run"] in predictions:
-            groups.setdefault(_group(fact), []).append(fact)
-    found = []
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        if run.id in predictions:
+            groups.setdefault(_scope(run.head), []).append(run)
+    effects = []
     with threadpool_limits(1):
         for members in groups.values():
-            for row in dict.fromkeys(_guided(members)):
-                found += _effects(row, members, predictions, metrics)
-    return found
+            heads = dict.fromkeys(run.head for run in members if INPUT_ROWS[run.row].controls and not run.control)
+            for head in heads:
+                group = _Group(head, members, predictions)
+                effects += [group.effect_in(metric) for metric in metrics]
+    return effects
 
 
-def _group(fact: Fact) -> tuple[str, ...]:
-    stems = [fact[side].partition("@")[0] for side in ("inferior", "superior")]
-    return (fact["cohort"], fact["target"], fact["split"], fact["mode"], *stems)
+def _scope(head: Head) -> tuple[Any, ...]:
+    """What a guided head shares with all that it is held against."""
+    return head.cohort, head.target, head.split, head.mode, head.inferior, head.superior, head.labelled
 
 
-def _guided(members: Iterable[Fact]) -> Iterable[tuple[str, str, str]]:
-    found = (f for f in members if INPUT_ROWS[f["row"]].controls and not f["control"])
-    return ((f["row"], f["guidance"], f["decoder"]) for f in found)
+def same_scope(head: Head, other: Head) -> bool:
+    """Whether two heads are of one target, split, mode, pair of code sets and label budget."""
+    return _scope(head) == _scope(other)
 
 
-def _effects(
-    row: tuple[str, str, str],
-    members: Sequence[Fact],
-    predictions: Mapping[str, RunPredictions],
-    metrics: Sequence[str],
-) -> list[RowEffect]:
-    name, guidance, decoder = row
-    first = members[0]
-    stems = [first[side].partition("@")[0] for side in ("inferior", "superior")]
-    place = partial(RowEffect, first["target"], first["mode"], name, *stems, guidance, decoder)
-    of_row = [f for f in members if (f["row"], f["guidance"], f["decoder"]) == row]
-    parts = {
-        "guided": [f["run"] for f in of_row if not f["control"]],
-        "shuffled": [f["run"] for f in of_row if f["control"] == SHUFFLED],
-        "self_training": [f["run"] for f in of_row if f["control"] == SELF_TRAINING],
-        "inferior": _reference(I, decoder, members),
-        "s_plus_i": _reference(S_PLUS_I, decoder, members),
-    }
-    needed = ("guided", "shuffled", "inferior", *(["self_training"] if parts["self_training"] else []))
-    units = set.intersection(*({predictions[run].unit for run in parts[part]} for part in needed))
-    if not units:
-        missing = {"shuffled": "shuffled control", "inferior": "row I"}
-        lacks = next((words for part, words in missing.items() if not parts[part]), "fold and seed in common with them")
-        note = f"{name} has no {lacks}, so its gain cannot be told from capacity"
-        return [place(metric, 0, 0, None, note) for metric in metrics]
-    kept = {part: [run for run in runs if predictions[run].unit in units] for part, runs in parts.items()}
-    note = ""
-    cases = {unit: predictions[run].case_ids for run in kept["guided"] for unit in [predictions[run].unit]}
-    if kept["s_plus_i"] and not _covers(kept["s_plus_i"], predictions, cases):
-        note = f"gap open: {S_PLUS_I} was not tested on all folds, seeds and cases of {name}"
-        kept["s_plus_i"] = []
-    runs = on_common_cases([predictions[run] for part in kept.values() for run in part])
-    n_cases = len({case for run in runs for case in run.case_ids})
-    found = []
-    for metric in metrics:
+@dataclass
+class _Group:
+    """A guided head and what it is held against, cut to the units and cases that can be compared."""
+
+    head: Head
+    members: Sequence[Run]
+    """All runs of its scope that have predictions."""
+    predictions: Mapping[str, RunPredictions]
+    runs: dict[str, list[str]] = field(init=False)
+    """Part of `GuidedRow` -> ids, in the units that all needed parts have."""
+    units: set[Any] = field(init=False)
+    note: str = ""
+    """What is missing."""
+
+    def __post_init__(self) -> None:
+        every = self._parts()
+        needed = ("guided", "shuffled", "inferior", *(["self_training"] if every["self_training"] else []))
+        self.units = set.intersection(*({self.predictions[run].unit for run in every[part]} for part in needed))
+        if not self.units:
+            missing = {"shuffled": "shuffled control", "inferior": "row I"}
+            lacks = (words for part, words in missing.items() if not every[part])
+            lack = next(lacks, "fold and seed in common with them")
+            self.note = f"{self.head.row} has no {lack}, so its gain cannot be told from capacity"
+        self.runs = {
+            part: [run for run in ids if self.predictions[run].unit in self.units] for part, ids in every.items()
+        }
+        if self.runs["s_plus_i"] and not self._covers_guided(self.runs["s_plus_i"]):
+            self.note = f"gap open: {S_PLUS_I} was not tested on all folds, seeds and cases of {self.head.row}"
+            self.runs["s_plus_i"] = []
+        self.common = on_common_cases([self.predictions[run] for ids in self.runs.values() for run in ids])
+
+    def _parts(self) -> dict[str, list[str]]:
+        models = (self.head.row, self.head.guidance, self.head.decoder)
+        own = [run for run in self.members if (run.row, run.guidance, run.decoder) == models]
+        return {
+            "guided": [run.id for run in own if not run.control],
+            "shuffled": [run.id for run in own if run.control == SHUFFLED],
+            "self_training": [run.id for run in own if run.control == SELF_TRAINING],
+            "inferior": self._reference(I),
+            "s_plus_i": self._reference(S_PLUS_I),
+        }
+
+    def _reference(self, row: str) -> list[str]:
+        """Runs of row I or S+I: of the same decoder where there are such. As published, I is the stored classifier, and
+        G(I) reads with that of S: then all there are."""
+        runs = [run for run in self.members if run.row == row and not run.control]
+        for decoder in (self.head.decoder, decoder_of_one_code(self.head.decoder)):
+            of_decoder = [run.id for run in runs if run.decoder == decoder]
+            if of_decoder:
+                return of_decoder
+        return [run.id for run in runs]
+
+    def _covers_guided(self, ids: Sequence[str]) -> bool:
+        """Whether these runs have all units of the guided row, each with its cases."""
+        have = {run.unit: set(run.case_ids) for run in map(self.predictions.__getitem__, ids)}
+        guided = map(self.predictions.__getitem__, self.runs["guided"])
+        return all(set(run.case_ids) <= have.get(run.unit, set()) for run in guided)
+
+    def effect_in(self, metric: str) -> RowEffect:
+        if not self.units:
+            return RowEffect(self.head, metric, 0, 0, None, self.note)
+        n_cases = len({case for run in self.common for case in run.case_ids})
         try:
-            drawn = draw_metrics(runs, metrics=(metric,))
-            effect = guidance_effect(drawn, metric, GuidedRow(**kept))
+            drawn = draw_metrics(self.common, metrics=(metric,))
+            effect = guidance_effect(drawn, metric, GuidedRow(**self.runs))
         except InvalidInputError as error:  # a class without test cases: the metric is not defined
-            found.append(place(metric, n_cases, len(units), None, str(error)))
-            continue
+            return RowEffect(self.head, metric, n_cases, len(self.units), None, str(error))
         luck = "" if effect.gain_over_shuffled.luck else "one permutation: luck in training is not covered"
-        notes = "; ".join(filter(None, (note, luck)))
-        score = interval_of(drawn.row(metric, kept["guided"]), f"{metric} of {name}")
-        found.append(place(metric, n_cases, len(units), effect, notes, score))
-    return found
-
-
-def _reference(row: str, decoder: str, members: Sequence[Fact]) -> list[str]:
-    """Runs of row I or S+I: of the same decoder where there are such. As published, I is the stored classifier, and
-    G(I) reads with that of S: then all there are."""
-    runs = [f for f in members if f["row"] == row and not f["control"]]
-    for wanted in (decoder, decoder_of_one_code(decoder)):
-        of_decoder = [f["run"] for f in runs if f["decoder"] == wanted]
-        if of_decoder:
-            return of_decoder
-    return [f["run"] for f in runs]
+        note = "; ".join(filter(None, (self.note, luck)))
+        score = interval_of(drawn.row(metric, self.runs["guided"]), f"{metric} of {self.head.row}")
+        return RowEffect(self.head, metric, n_cases, len(self.units), effect, note, score)
 
 
 def decoder_of_one_code(decoder: str) -> str:
     """The name of a decoder without the fusion of its two codes: what the rows of one code have."""
     return decoder.partition(", fusion=")[0]
-
-
-def _covers(
-    runs: Iterable[str], predictions: Mapping[str, RunPredictions], cases: Mapping[Any, tuple[str, ...]]
-) -> bool:
-    """Whether the runs have all these units, each with its cases."""
-    have = {predictions[run].unit: set(predictions[run].case_ids) for run in runs}
-    return all(set(of_unit) <= have.get(unit, set()) for unit, of_unit in cases.items())

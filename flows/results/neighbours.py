@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
@@ -15,14 +14,13 @@ from guidestore.embeddings.pairing import class_targets, labels_of, parts_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope, check_name
-from guidestore.warehouse.indexer import build_index
 
 _OWN = ("rank", "case_id", "image_id", "of_image", "similarity", "distance", "part")
 
 
 @dataclass(frozen=True, slots=True)
 class NeighbourTable:
-    """Rows of one question, the columns in their order, and sentences on how they were found."""
+    """Rows of one question, the columns in their order, and sentences on how they were looked up."""
 
     title: str
     rows: list[dict[str, Any]]
@@ -31,7 +29,7 @@ class NeighbourTable:
 
 
 def neighbours(
-    root: Path | str,
+    store: EmbeddingStore,
     case_id: str,
     code_set: str,
     *,
@@ -55,14 +53,10 @@ def neighbours(
     check_name(case_id, "case id")
     if bool(split) != (fold >= 0):
         raise InvalidInputError("--split and --fold name one fold together; give both or neither")
-    store = EmbeddingStore.open(root)
     snapshot = store.snapshot(at)
     key = snapshot.code_set(code_set, split=split, fold=fold)
-    head = store.log.head
     index = open_index(snapshot, key, metric=metric, exact=exact, note=note)
-    if store.log.refresh() != head:
-        build_index(store)
-    found = index.of_case(case_id, k, image_id=image_id)
+    nearest = index.of_case(case_id, k, image_id=image_id)
 
     labels = _labels(snapshot, key.cohort, targets)
     scope = FoldScope.of(key.cohort, split, fold) if split else key.trained_on
@@ -70,23 +64,23 @@ def neighbours(
     rows = [
         _row(rank, neighbour, metric, {target: of_case.get(neighbour.case_id) for target, of_case in labels.items()})
         | ({"part": parts.get(neighbour.case_id)} if parts else {})
-        for rank, neighbour in enumerate(found, start=1)
+        for rank, neighbour in enumerate(nearest, start=1)
     ]
-    several = len({neighbour.of_image for neighbour in found}) > 1
+    several = len({neighbour.of_image for neighbour in nearest}) > 1
     value = "similarity" if metric == "cosine" else "distance"
     columns = ("rank", "case_id", "image_id", *(("of_image",) if several else ()), value, *map(_column, labels))
     own = ", ".join(f"{target} {of_case[case_id]}" for target, of_case in labels.items() if case_id in of_case)
     title = f"nearest to {case_id}{f' ({own})' if own else ''} in {key}"
-    return NeighbourTable(title, rows, (*columns, *(("part",) if parts else ())), tuple(_notes(index, found, k)))
+    return NeighbourTable(title, rows, (*columns, *(("part",) if parts else ())), tuple(_notes(index, nearest, k)))
 
 
-def _row(rank: int, found: Neighbour, metric: Metric, labels: dict[str, str | None]) -> dict[str, Any]:
+def _row(rank: int, neighbour: Neighbour, metric: Metric, labels: dict[str, str | None]) -> dict[str, Any]:
     return {
         "rank": rank,
-        "case_id": found.case_id,
-        "image_id": found.image_id,
-        "of_image": found.of_image,
-        "similarity" if metric == "cosine" else "distance": found.value,
+        "case_id": neighbour.case_id,
+        "image_id": neighbour.image_id,
+        "of_image": neighbour.of_image,
+        "similarity" if metric == "cosine" else "distance": neighbour.value,
         **{_column(target): label for target, label in labels.items()},
     }
 
@@ -100,7 +94,7 @@ def _labels(snapshot: Snapshot, cohort: str, targets: Sequence[str]) -> dict[str
     return {target: labels_of(snapshot, cohort, target)[1] for target in targets or class_targets(snapshot, cohort)}
 
 
-def _notes(index: CodeIndex, found: Sequence[Neighbour], k: int) -> list[str]:
+def _notes(index: CodeIndex, nearest: Sequence[Neighbour], k: int) -> list[str]:
     notes = []
     if index.meta is None:
         notes.append(f"exact: compared with all {index.index.size:,} codes")
@@ -112,6 +106,6 @@ def _notes(index: CodeIndex, found: Sequence[Neighbour], k: int) -> list[str]:
         )
     if index.not_finite:
         notes.append(f"{index.not_finite:,} codes hold NaN or infinity and are left out")
-    if len(found) < k:
-        notes.append(f"{k:,} were asked for, and {index.key} has {len(found):,} other cases")
+    if len(nearest) < k:
+        notes.append(f"{k:,} were asked for, and {index.key} has {len(nearest):,} other cases")
     return notes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from guidestore.embeddings.runs import Run
+from guidestore.embeddings.types import CodeSetName
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +23,25 @@ class RunSelection:
     """Rows without G stay."""
     decoder: str = ""
 
-    def wants(self, run: Mapping[str, Any]) -> bool:
-        """Whether a row of schema ``runs`` is selected."""
+    def wants(self, run: Run) -> bool:
+        """Whether a run is selected."""
         return (
-            run["cohort"] == self.cohort
-            and all(getattr(self, name) in ("", run[name]) for name in ("target", "split", "mode", "decoder"))
-            and self._wants_codes(run["inferior"], self.inferior)
-            and self._wants_codes(run["superior"], self.superior)
-            and self.guidance in ("", run["guidance"] or self.guidance)
+            run.cohort == self.cohort
+            and self.target in ("", run.target)
+            and self.split in ("", run.split)
+            and self.mode in ("", run.mode)
+            and self.decoder in ("", run.decoder)
+            and self._wants_codes(run.inferior, self.inferior)
+            and self._wants_codes(run.superior, self.superior)
+            and self.guidance in ("", run.guidance or self.guidance)
         )
 
-    def _wants_codes(self, stored: str, wanted: str) -> bool:
-        """A digest may be cut short; names may not: mri_t1 is not mri_t1ce."""
-        full = f"{self.cohort}/{wanted}"
-        return not wanted or stored.startswith(full if "@" in wanted else (f"{full}/", f"{full}@"))
+    def _wants_codes(self, stored: CodeSetName | None, wanted: str) -> bool:
+        if not wanted or stored is None:
+            return not wanted
+        if "/" not in wanted:
+            return wanted == stored.modality
+        return CodeSetName.parse(wanted, self.cohort).means(stored)
 
     def options(self) -> list[str]:
         """The command line's own words for it: COHORT --target … ."""

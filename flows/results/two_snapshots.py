@@ -2,39 +2,72 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.runs import RunPredictions
+from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.results.changed_cases import changed_cases
+from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups
 from guidestore.flows.results.effects import METRIC
-from guidestore.flows.results.predictions import Part, load_predictions
-from guidestore.flows.results.runs import PLACE, newest_runs, place_of
-from guidestore.heads.significance import compare, draw_metrics, on_common_cases
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import newest_runs
 
-_OVER = ("fold", "seed", "permutation")
-"""What a row of the comparison is a mean over."""
 
-Fact = Mapping[str, Any]
+@dataclass(frozen=True, slots=True)
+class HeadComparison:
+    """A head at snapshot b minus the same at snapshot a, over its folds and seeds, those of a control over its
+    permutations too."""
+
+    head: Head
+    gain: MetricGain
+    n_runs: int
+    """Of each snapshot."""
+    n_cases: int
+    n_changed: int
+    """Predictions of single runs that changed."""
+    changed: tuple[ChangedCase, ...]
+    """Cases that the mean of the runs predicts otherwise."""
+
+    def as_row(self) -> dict[str, Any]:
+        """Flat, for tables."""
+        head = self.head
+        return {
+            "target": head.target,
+            "mode": head.mode,
+            "row": head.row + (f", {head.control} pairs" if head.control else ""),
+            "inferior": head.inferior.within if head.inferior else "",
+            "superior": head.superior.within if head.superior else "",
+            "guidance": head.guidance,
+            "decoder": head.decoder,
+            **self.gain.as_row(),
+            "runs": self.n_runs,
+            "cases": self.n_cases,
+            "changed": self.n_changed,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotComparison:
-    """Snapshot b minus snapshot a. `rows`: per target, code sets, mode, row and heads the metric at a and at b, gain,
-    low, high (95 %, over cases), p, cases, and how many predictions changed. `changed`: the cases whose prediction
-    did, per target and head without the controls; of several seeds their mean says it."""
+    """Snapshot b minus snapshot a, head by head."""
 
     snapshots: tuple[int, int]
-    rows: list[dict[str, Any]]
-    changed: list[dict[str, Any]]
+    heads: tuple[HeadComparison, ...]
     notes: tuple[str, ...]
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """A flat row per head, for tables."""
+        return [head.as_row() for head in self.heads]
+
+    def changed_rows(self) -> list[dict[str, Any]]:
+        """A flat row per case whose prediction changed, by head; the controls are left out."""
+        return [
+            {"target": head.target, "row": head.row, "guidance": head.guidance, "decoder": head.decoder} | case.as_row()
+            for head, cases in ((compared.head, compared.changed) for compared in self.heads)
+            if not head.control
+            for case in cases
+        ]
 
 
 def names_snapshots(store: EmbeddingStore, *names: str) -> bool:
@@ -44,95 +77,56 @@ def names_snapshots(store: EmbeddingStore, *names: str) -> bool:
 
 
 def compare_snapshots(
-    root: Path | str, a: int | str, b: int | str, *, part: Part = "test", metric: str = METRIC
+    store: EmbeddingStore, a: int | str, b: int | str, *, part: Part = "test", metric: str = METRIC
 ) -> SnapshotComparison:
-    """Compares the newest run of each place at snapshot `b` with that at snapshot `a`, over the folds and seeds of
-    both.
+    """Compares the newest run of each head, fold and seed at snapshot `b` with that at snapshot `a`.
 
     Raises NotFoundInStoreError for an unknown snapshot, and InvalidInputError where nothing is there to compare.
     """
-    store = EmbeddingStore.open(root)
-    snapshots = store.snapshot(a), store.snapshot(b)
-    if snapshots[0].version == snapshots[1].version:
-        raise InvalidInputError(f"{a} and {b} are the same snapshot {snapshots[0].version}; name two")
-    newest = [newest_runs(snapshot, lambda run: run["status"] == "ok") for snapshot in snapshots]
-    both = newest[0].keys() & newest[1].keys()
-    changed = [place for place in newest[1] if place in both and newest[0][place]["run"] != newest[1][place]["run"]]
+    at_a, at_b = store.snapshot(a), store.snapshot(b)
+    if at_a.version == at_b.version:
+        raise InvalidInputError(f"{a} and {b} are the same snapshot {at_a.version}; name two")
+    of_a, of_b = (newest_runs(snapshot, lambda run: run.status == "ok") for snapshot in (at_a, at_b))
+    both = [trained for trained in of_b if trained in of_a]
+    pairs = [(of_a[trained], of_b[trained]) for trained in both if of_a[trained].id != of_b[trained].id]
     notes = []
-    for name, ours, theirs in ((a, *newest), (b, *reversed(newest))):
-        alone = len(ours.keys() - theirs.keys())
+    for name, alone in ((a, of_a.keys() - of_b.keys()), (b, of_b.keys() - of_a.keys())):
         if alone:
-            notes.append(f"{alone} heads are in snapshot {name} alone")
-    if len(both) > len(changed):
-        notes.append(f"{len(both) - len(changed)} heads are the same runs in both")
-    if not changed:
+            notes.append(f"{len(alone)} heads are in snapshot {name} alone")
+    if len(both) > len(pairs):
+        notes.append(f"{len(both) - len(pairs)} heads are the same runs in both")
+    if not pairs:
         raise InvalidInputError(
             f"no head was trained anew between snapshots {a} and {b} ({'; '.join(notes) or 'they hold no runs'}); "
             "compare two runs, or evaluate a snapshot with --at"
         )
-    predictions = [
-        load_predictions(snapshot, [facts[place] for place in changed], part)
-        for snapshot, facts in zip(snapshots, newest, strict=True)
-    ]
-    groups: dict[tuple[Any, ...], list[tuple[Fact, Fact]]] = {}
-    for place in changed:
-        pair = newest[0][place], newest[1][place]
-        if all(fact["run"] in found for fact, found in zip(pair, predictions, strict=True)):
-            groups.setdefault(_row_of(pair[1]), []).append(pair)
+    predictions = load_predictions(at_a, [run for run, _ in pairs], part)
+    predictions |= load_predictions(at_b, [run for _, run in pairs], part)
+    groups: dict[Head, list[tuple[Run, Run]]] = {}
+    for before, after in pairs:
+        if before.id in predictions and after.id in predictions:
+            groups.setdefault(replace(after.head, permutation=-1), []).append((before, after))
     if not groups:
-        raise InvalidInputError(f"none of the {len(changed)} changed heads has labelled {part} predictions to compare")
-    rows, changed_of = [], []
-    with threadpool_limits(1):
-        for pairs in groups.values():
-            row, cases = _compared(pairs, predictions, metric)
-            rows.append(row)
-            changed_of += [] if pairs[0][1]["control"] else cases
+        raise InvalidInputError(f"none of the {len(pairs)} changed heads has labelled {part} predictions to compare")
+    heads = tuple(_compared(head, members, predictions, metric) for head, members in groups.items())
     notes.append(f"{metric} on {part} cases; 95 % intervals and p over the cases that both have, heads as trained")
-    return SnapshotComparison((snapshots[0].version, snapshots[1].version), rows, changed_of, tuple(notes))
-
-
-def _row_of(fact: Fact) -> tuple[Any, ...]:
-    over = {len(place_of(fact)) - len(PLACE) + PLACE.index(name) for name in _OVER}
-    return tuple(value for index, value in enumerate(place_of(fact)) if index not in over)
+    return SnapshotComparison((at_a.version, at_b.version), heads, tuple(notes))
 
 
 def _compared(
-    pairs: list[tuple[Fact, Fact]], predictions: list[dict[str, RunPredictions]], metric: str
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The row of these pairs of runs, and the cases that they say otherwise."""
-    found: list[list[RunPredictions]] = [[], []]
-    for number, facts in enumerate(pairs):
-        runs = (predictions[side][fact["run"]] for side, fact in enumerate(facts))
-        # One unit per pair: a permutation of the control is compared with the same permutation.
-        here = on_common_cases([replace(run, run=f"{side} {run.run}", unit=(number,)) for side, run in enumerate(runs)])
-        for side, run in enumerate(here):
-            found[side].append(run)
-    ids = [[run.run for run in side] for side in found]
-    drawn = draw_metrics([run for side in found for run in side], metrics=(metric,))
-    gain = compare(drawn, metric, ids[1], ids[0])
-    fact = pairs[0][1]
-    control = f", {fact['control']} pairs" if fact["control"] else ""
-    row = {
-        "target": fact["target"],
-        "mode": fact["mode"],
-        "row": fact["row"] + control,
-        "inferior": fact["inferior"].partition("@")[0].partition("/")[2],
-        "superior": fact["superior"].partition("@")[0].partition("/")[2],
-        "guidance": fact["guidance"],
-        "decoder": fact["decoder"],
-        "a": float(drawn.row(metric, ids[0])[0]),
-        "b": float(drawn.row(metric, ids[1])[0]),
-        "gain": gain.gain.value,
-        "low": gain.gain.low,
-        "high": gain.gain.high,
-        "p": gain.p_value,
-        "runs": len(pairs),
-        "cases": len({case for run in found[0] for case in run.case_ids}),
-        "changed": sum(
-            int((one.probabilities.argmax(axis=1) != other.probabilities.argmax(axis=1)).sum())
-            for one, other in zip(*found, strict=True)
-        ),
-    }
-    head = {name: row[name] for name in ("target", "row", "guidance", "decoder")}
-    classes = json.loads(fact["settings"])["classes"]
-    return row, [{**head, **case} for case in changed_cases(found[0], found[1], classes)]
+    head: Head, pairs: Sequence[tuple[Run, Run]], predictions: Mapping[str, RunPredictions], metric: str
+) -> HeadComparison:
+    # A permutation of the control is compared with the same permutation.
+    number = {run.id: number for number, pair in enumerate(pairs) for run in pair}
+    comparison = compare_groups(
+        [predictions[before.id] for before, _ in pairs],
+        [predictions[after.id] for _, after in pairs],
+        (metric,),
+        lambda run: (number[run.run],),
+    )
+    n_changed = sum(
+        int((before.predicted != after.predicted).sum())
+        for before, after in zip(comparison.a, comparison.b, strict=True)
+    )
+    changed = tuple(comparison.changed(pairs[0][1].classes))
+    return HeadComparison(head, comparison.gains[0], len(pairs), comparison.n_cases, n_changed, changed)

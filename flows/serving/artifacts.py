@@ -18,7 +18,8 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from guidestore.flows.paper.figures import draw
 from guidestore.flows.paper.table import PaperTable
 from guidestore.flows.results.effects import METRIC, RowEffect, spread
-from guidestore.flows.results.table import Evaluation, TableRow
+from guidestore.flows.results.evaluation import Evaluation, TableRow
+from guidestore.flows.work.colours import CONTROL_COLOUR, ROW_COLOURS
 from guidestore.heads.metrics import drawn_metrics
 
 MOST_ROWS = 500
@@ -69,7 +70,7 @@ def _show_png(key: str, data: bytes, description: str) -> None:
 
 def result_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     """The paper's rows, with the gains and the verdict of the guided ones, ready to print."""
-    effects = {(effect.mode, effect.row): effect for effect in evaluation.effects}
+    effects = {(effect.head.mode, effect.head.row): effect for effect in evaluation.effects}
     return [
         result_row(row, None if row.control else effects.get((row.mode, row.row)), row.label) for row in evaluation.rows
     ]
@@ -93,8 +94,6 @@ def result_row(row: TableRow, found: RowEffect | None, label: str) -> dict[str, 
 def bars(evaluation: Evaluation, title: str) -> Any:
     """A matplotlib figure: balanced accuracy of each row, mean ± sd over folds and seeds."""
     from matplotlib.figure import Figure
-
-    from guidestore.flows.report.figures import CONTROL_COLOUR, ROW_COLOURS
 
     metric = METRIC
     figure = Figure(figsize=(7.0, 0.9 + 0.38 * len(evaluation.rows)), layout="constrained")

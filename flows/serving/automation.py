@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,13 +11,15 @@ from prefect.client.orchestration import PrefectClient
 from pydantic import ValidationError
 
 from guidestore.embeddings.errors import AmbiguousNameError, GuidestoreError
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CodeSetName
 from guidestore.flows.results.champion import champion_of
-from guidestore.flows.results.runs import label_budget, load_runs
 from guidestore.flows.serving.choices import defaults_of
 from guidestore.flows.serving.retrain import RetrainForm
 from guidestore.flows.serving.snapshot_events import READY, StoreName
+from guidestore.warehouse.runs import all_runs, load_runs
 
 SNAPSHOT = {"__prefect_kind": "jinja", "template": "{{ event.payload.snapshot }}"}
 """What Prefect replaces by the event's number, as the text that the form wants."""
@@ -48,15 +51,16 @@ def _of_champion(store: EmbeddingStore) -> dict[str, Any] | None:
     if champion is None:
         return None
     snapshot = store.snapshot()
-    runs = load_runs(snapshot, champion.runs)[0]
-    run = next(fact for fact in runs if fact["run"] == champion.run)
+    runs = load_runs(snapshot, champion.runs)
+    run = next(run for run in runs if run.id == champion.run)
     given = {
-        **{name: run[name] for name in ("cohort", "target", "split", "guidance", "decoder")},
-        **{side: _code_set(snapshot, run, side) for side in ("inferior", "superior")},
-        "seeds": sorted({fact["seed"] for fact in runs}),
+        **{name: getattr(run, name) for name in ("cohort", "target", "split", "guidance", "decoder")},
+        "inferior": _code_set(snapshot, run, run.inferior),
+        "superior": _code_set(snapshot, run, run.superior),
+        "seeds": sorted({run.seed for run in runs}),
         "alias": ALIAS,
     }
-    if run["mode"] != "matched" or label_budget(run) != "all" or not _in_form(given):
+    if run.mode != "matched" or run.labelled != "all" or not _in_form(given):
         return None  # a sweep's, with parameters of its own
     permutations = _permutations(snapshot, run)
     return {**given, "permutations": permutations} if permutations else given
@@ -70,26 +74,28 @@ def _in_form(given: dict[str, Any]) -> bool:
     return True
 
 
-def _code_set(snapshot: Snapshot, run: dict[str, Any], side: str) -> str:
+def _code_set(snapshot: Snapshot, run: Run, name: CodeSetName | None) -> str:
     """MODALITY/ENCODER, with the digest where that names several."""
-    stem, _, digest = run[side].partition("@")
-    short = stem.partition("/")[2]
+    if name is None:
+        return ""
     try:
-        snapshot.code_set(stem, split=run["split"], fold=run["fold"])
+        snapshot.code_set(name.stem, split=run.split, fold=run.fold)
     except AmbiguousNameError:
-        return f"{short}@{digest}"
-    return short
+        return name.within
+    return name.stem.within
 
 
-def _permutations(snapshot: Snapshot, run: dict[str, Any]) -> int:
+def _permutations(snapshot: Snapshot, run: Run) -> int:
     """How many shuffled-pairs controls the head had."""
-    same = ("cohort", "target", "split", "fold", "seed", "row", "guidance", "decoder", "inferior", "superior")
-    controls = [
-        fact["permutation"]
-        for fact in snapshot.rows("runs").to_pylist()
-        if fact["control"] == "shuffled" and all(fact[name] == run[name] for name in same)
-    ]
-    return len(set(controls))
+    return len(
+        {
+            control.permutation
+            for control in all_runs(snapshot)
+            if control.control == "shuffled"
+            and control.unit == run.unit
+            and replace(control.head, control="", permutation=-1) == run.head
+        }
+    )
 
 
 def automation_of(store: StoreName, deployment: Any, what: str, settings: dict[str, Any]) -> AutomationCore:

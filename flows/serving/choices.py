@@ -8,6 +8,7 @@ from typing import Any
 from prefect.utilities.callables import ParameterSchema
 
 from guidestore.embeddings.snapshot import Snapshot
+from guidestore.warehouse.runs import all_runs
 
 Choices = Mapping[str, Sequence[str]]
 """Field -> what a form offers for it."""
@@ -64,11 +65,12 @@ _DEFAULT = {"guidance": "ridge", "decoder": "logistic"}
 
 def _heads(snapshot: Snapshot, cohort: str) -> dict[str, Any]:
     """Target, split and code sets of the newest run, else the first that there are; {} where two are not there."""
-    runs = snapshot.rows("runs").to_pylist()
+    runs = all_runs(snapshot)
     if runs:
-        run = max(runs, key=lambda row: row["created_at"])
-        sides = {name: run[name].partition("@")[0].partition("/")[2] for name in ("inferior", "superior")}
-        return {**{name: run[name] for name in ("cohort", "target", "split")}, **sides}
+        head = max(runs, key=lambda run: run.created_at).head
+        sides = {"inferior": head.inferior, "superior": head.superior}
+        names = {side: name.within if name else "" for side, name in sides.items()}
+        return {"cohort": head.cohort, "target": head.target, "split": head.split, **names}
     coded = sorted({key.name.stem.within for key in snapshot.code_sets if (key.cohort, key.kind) == (cohort, "codes")})
     if len(coded) < 2:
         return {}

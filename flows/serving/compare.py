@@ -11,7 +11,7 @@ from guidestore.flows.engine.running import HOUR, one_sentence, step
 from guidestore.flows.results.two_runs import compare_runs
 from guidestore.flows.results.two_snapshots import compare_snapshots, names_snapshots
 from guidestore.flows.serving.artifacts import show_table
-from guidestore.flows.serving.forms import Form, opened_store, store_place
+from guidestore.flows.serving.forms import Form, opened_store
 from guidestore.flows.sweeps.two_sweeps import compare_sweeps, names_sweeps
 
 
@@ -38,25 +38,32 @@ def compare(settings: CompareForm) -> None:
 @step("compare sweeps")
 def of_sweeps(settings: CompareForm) -> None:
     """Per task the gain of the head that b chose on val over that of a, and the cases whose prediction changed."""
-    found = compare_sweeps(store_place(), settings.a, settings.b, part=settings.part)
-    show_table("compare-sweeps", found.rows, f"Sweep b minus sweep a. {'. '.join(found.notes)}.")
-    show_table("compare-changed-cases", found.changed, f"{len(found.changed)} predictions changed.")
+    with opened_store() as store:
+        comparison = compare_sweeps(store, settings.a, settings.b, part=settings.part)
+    show_table("compare-sweeps", comparison.as_rows(), f"Sweep b minus sweep a. {'. '.join(comparison.notes)}.")
+    changed = comparison.changed_rows()
+    show_table("compare-changed-cases", changed, f"{len(changed)} predictions changed.")
 
 
 @step("compare snapshots")
 def of_snapshots(settings: CompareForm) -> None:
     """What each head that both snapshots have gained between them."""
-    found = compare_snapshots(store_place(), settings.a, settings.b, part=settings.part)
-    show_table("compare-snapshots", found.rows, f"Snapshot b minus snapshot a. {'. '.join(found.notes)}.")
-    show_table("compare-changed-cases", found.changed, f"{len(found.changed)} predictions changed.")
+    with opened_store() as store:
+        comparison = compare_snapshots(store, settings.a, settings.b, part=settings.part)
+    notes = ". ".join(comparison.notes)
+    show_table("compare-snapshots", comparison.as_rows(), f"Snapshot b minus snapshot a. {notes}.")
+    changed = comparison.changed_rows()
+    show_table("compare-changed-cases", changed, f"{len(changed)} predictions changed.")
 
 
 @step("compare runs")
 def of_runs(settings: CompareForm) -> None:
     """Per metric the gain with its interval, and the cases whose prediction changed."""
-    found = compare_runs(store_place(), settings.a, settings.b, part=settings.part)
-    names = f"a: {found.names[0]}; b: {found.names[1]}; {found.n_cases} {settings.part} cases."
-    test = found.mcnemar
+    with opened_store() as store:
+        comparison = compare_runs(store, settings.a, settings.b, part=settings.part)
+    names = f"a: {comparison.names[0]}; b: {comparison.names[1]}; {comparison.n_cases} {settings.part} cases."
+    test = comparison.mcnemar
     mcnemar = f"McNemar: only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}."
-    show_table("compare-runs", found.rows, f"{names} {mcnemar} {'. '.join(found.notes)}.")
-    show_table("compare-changed-cases", found.changed, f"{len(found.changed)} cases changed. {names}")
+    show_table("compare-runs", comparison.as_rows(), f"{names} {mcnemar} {'. '.join(comparison.notes)}.")
+    changed = comparison.changed_rows()
+    show_table("compare-changed-cases", changed, f"{len(changed)} cases changed. {names}")

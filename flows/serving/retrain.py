@@ -14,7 +14,7 @@ from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.results import champion
 from guidestore.flows.results.champion import Champion, Decision
-from guidestore.flows.results.table import Evaluation, evaluate
+from guidestore.flows.results.evaluation import Evaluation, evaluate
 from guidestore.flows.serving.artifacts import (
     as_markdown,
     bars,
@@ -24,7 +24,7 @@ from guidestore.flows.serving.artifacts import (
     show_markdown,
     show_table,
 )
-from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store, store_place
+from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store
 from guidestore.flows.work.reporting import Progress
 from guidestore.heads.input_rows import GUIDED_PLUS_I
 from guidestore.heads.registry import decoder_names, guidance_names
@@ -104,7 +104,8 @@ def _at_snapshot(store: EmbeddingStore, settings: RetrainForm, progress: Progres
 @step("evaluate")
 def read_table(runs: tuple[str, ...]) -> Evaluation:
     """The paper's rows on test, from stored predictions."""
-    return evaluate(store_place(), runs)
+    with opened_store() as store:
+        return evaluate(store.snapshot(), runs)
 
 
 @step("contest alias")
@@ -128,8 +129,8 @@ def show_result(settings: RetrainForm, trained: Trained, evaluation: Evaluation,
     if decision:
         show_table(
             "retrain-champion",
-            decision.rows or [{"alias": decision.alias, "run": decision.run[:12], "moved": decision.moved}],
-            f"{decision.sentence}.{' Both on val.' if decision.rows else ''}",
+            decision.as_rows() or [{"alias": decision.alias, "run": decision.run[:12], "moved": decision.moved}],
+            f"{decision.sentence}.{' Both on val.' if decision.gains else ''}",
         )
     show_figure("retrain-figure", bars(evaluation, title), f"{title}, test cases.")
     show_markdown("retrain-summary", _summary(settings, trained, rows, decision), "What was trained, and where it is.")
@@ -137,7 +138,8 @@ def show_result(settings: RetrainForm, trained: Trained, evaluation: Evaluation,
 
 def _champion_row(before: Champion) -> dict[str, str]:
     """The row of the champion before, on test, for the eye alone: it decides nothing."""
-    evaluation = evaluate(store_place(), before.runs)
+    with opened_store() as store:
+        evaluation = evaluate(store.snapshot(), before.runs)
     return result_row(evaluation.rows[0], None, f"champion before: {before.name}")
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from guidestore.embeddings.types import check_name
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_table
-from guidestore.flows.serving.forms import Device, asked, form_of, opened_store, ray_address, store_place
+from guidestore.flows.serving.forms import Device, asked, form_of, opened_store, ray_address
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import SweepReport, run_sweep
@@ -59,7 +59,8 @@ def train_grid(wanted: SweepFile, device: str, runner: Runner) -> SweepReport:
 @step("rank")
 def rank(wanted: SweepFile, report: SweepReport) -> None:
     """The guided heads, best on val first."""
-    ranked = [one.as_row() for one in rank_sweep(store_place(), wanted, progress=shown())]
+    with opened_store() as store:
+        ranked = [of_head.as_row() for of_head in rank_sweep(store, wanted, progress=shown())]
     columns = [name for name in ranked[0] if any(row.get(name) is not None for row in ranked)] if ranked else []
     rows = [{name: row.get(name) for name in columns} for row in ranked]
     counts = f"{report.trained} runs trained, {report.existing} there already, {report.diverged} diverged"

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.runs import RunPredictions
+from guidestore.embeddings.runs import Head, LabelBudget, Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.results.effects import METRIC, RowEffect, decoder_of_one_code
-from guidestore.flows.results.predictions import Part, load_predictions
+from guidestore.flows.results.effects import METRIC, decoder_of_one_code, same_scope
 from guidestore.flows.sweeps.file import SweepFile
-from guidestore.flows.sweeps.ranking import Ranked, look_at_test, rank_sweep, related_runs, sweep_runs
+from guidestore.flows.sweeps.ranking import look_at_test, ranked_on_val, related_runs, sweep_runs
+from guidestore.flows.work.colours import CONTROL_COLOUR, OKABE_ITO, ROW_COLOURS
 from guidestore.flows.work.reporting import Progress, no_progress
-from guidestore.heads.controls import SELF_TRAINING
-from guidestore.heads.input_rows import I
+from guidestore.heads.controls import SELF_TRAINING, SHUFFLED
+from guidestore.heads.input_rows import GUIDED_PLUS_I, I
 from guidestore.heads.significance import Interval, draw_metrics, interval_of, on_common_cases
+from guidestore.warehouse.predictions import load_predictions
 
 _LINES = {
-    "guided": ("#009E73", "-", "o"),
-    "I": ("#0072B2", "-", "s"),
-    "shuffled pairs": ("#999999", "--", "^"),
-    "self-training": ("#CC79A7", ":", "v"),
+    "guided": (ROW_COLOURS[GUIDED_PLUS_I], "-", "o"),
+    "I": (ROW_COLOURS[I], "-", "s"),
+    "shuffled pairs": (CONTROL_COLOUR, "--", "^"),
+    "self-training": (OKABE_ITO["purple"], ":", "v"),
 }
-"""Line -> colour (Okabe and Ito), style and marker."""
+"""Line -> colour, style and marker."""
 _ACROSS = 2
 
 
@@ -36,7 +37,7 @@ class Point:
 
     line: str
     """guided, I, shuffled pairs or self-training."""
-    labelled: int | str
+    labelled: LabelBudget
     n_labels: float
     """Labelled train cases that row I saw, a mean over folds."""
     score: Interval
@@ -46,8 +47,8 @@ class Point:
 class LabelCurve:
     """One guided head at all its budgets."""
 
-    effect: RowEffect
-    """Of one of the budgets: it names the head."""
+    head: Head
+    """At one of the budgets."""
     metric: str
     part: Part
     points: tuple[Point, ...]
@@ -56,7 +57,7 @@ class LabelCurve:
 
     def as_rows(self) -> list[dict[str, Any]]:
         """Flat, for tables, CSV and Parquet; the ceiling is its own line."""
-        head = {name: getattr(self.effect, name) for name in ("target", "mode", "row", "guidance", "decoder")}
+        head = {name: getattr(self.head, name) for name in ("target", "mode", "row", "guidance", "decoder")}
         points = [(point.line, point.labelled, point.n_labels, point.score) for point in self.points]
         if self.ceiling:
             points.append(("I, all labels", "all", max(point.n_labels for point in self.points), self.ceiling))
@@ -68,7 +69,7 @@ class LabelCurve:
 
 
 def label_curves(
-    root: Path | str,
+    store: EmbeddingStore,
     sweep: SweepFile,
     *,
     metric: str = METRIC,
@@ -84,70 +85,64 @@ def label_curves(
         raise InvalidInputError(
             f"sweep {sweep.name} has one label budget; give it several, as `labelled: [50, 100, all]`, and run it again"
         )
-    store = EmbeddingStore.open(root)
-    found = sweep_runs(store, sweep)
-    ranked = rank_sweep(root, sweep, metric=metric)
+    runs = sweep_runs(store, sweep)
+    ranked = ranked_on_val(store.snapshot(), runs, metric)
     # The smallest budget is where guidance has most to give.
-    smallest = min((b for b in sweep.labelled if b != "all"), default="all")
-    best = [one for one in ranked if one.labelled == smallest][:heads]
+    smallest = min((budget for budget in sweep.labelled if budget != "all"), default="all")
+    best = [of_head.effect.head for of_head in ranked if of_head.effect.head.labelled == smallest][:heads]
     if not best:
         raise InvalidInputError(f"sweep {sweep.name} has no head at the label budget {smallest}; run it first")
-    drawn = [one for one in ranked if any(_head(one) == _head(chosen) for chosen in best)]
+    drawn = [of_head for of_head in ranked if replace(of_head.effect.head, labelled=smallest) in best]
     if test:
-        facts = look_at_test(store, sweep, found, drawn, f"label curve of {len(best)} heads", progress)
+        members = look_at_test(store, sweep, runs, drawn, f"label curve of {len(best)} heads", progress)
     else:
-        facts = related_runs(found, drawn)
+        members = related_runs(runs, drawn)
     part: Part = "test" if test else "val"
-    predictions = load_predictions(store.snapshot(), facts, part)
+    predictions = load_predictions(store.snapshot(), members, part)
+    with_predictions = [run for run in members if run.id in predictions]
+    budgets = {of_head.effect.head for of_head in drawn}
     curves = []
     for chosen in best:
-        budgets = {one.labelled: one for one in drawn if _head(one) == _head(chosen)}
-        curves.append(_curve(budgets, facts, found.budgets, predictions, metric, part))
+        of_head = [head for head in budgets if replace(head, labelled=smallest) == chosen]
+        of_head.sort(key=lambda head: float("inf") if head.labelled == "all" else float(head.labelled))
+        curves.append(_curve(of_head, with_predictions, predictions, metric, part))
     return curves
 
 
-def _head(one: Ranked) -> tuple[str, ...]:
-    names = ("target", "mode", "inferior", "superior", "row", "guidance", "decoder")
-    return tuple(getattr(one.effect, name) for name in names)
-
-
 def _curve(
-    budgets: Mapping[int | str, Ranked],
-    facts: Sequence[dict],
-    budget_of: Mapping[str, int | str],
+    heads: Sequence[Head],
+    members: Sequence[Run],
     predictions: Mapping[str, RunPredictions],
     metric: str,
     part: Part,
 ) -> LabelCurve:
+    """heads: the same at each of its budgets, ascending."""
     points, ceiling = [], None
-    for budget in sorted(budgets, key=lambda b: float("inf") if b == "all" else float(b)):
-        effect = budgets[budget].effect
-        members = [f for f in facts if budget_of[f["run"]] == budget and f["run"] in predictions]
-        lines = _lines(effect, members)
-        runs = on_common_cases([predictions[run] for ids in lines.values() for run in ids])
-        draws = draw_metrics(runs, metrics=(metric,))
-        seen = [fact["n_train"] for fact in members if fact["run"] in lines["I"]]
-        n_labels = statistics.fmean(seen) if seen else float(budget)
-        for line, ids in lines.items():
-            if ids:
-                score = interval_of(draws.row(metric, ids), f"{metric} of {line}")
-                points.append(Point(line, budget, n_labels, score))
-                ceiling = score if (line, budget) == ("I", "all") else ceiling
-    return LabelCurve(next(iter(budgets.values())).effect, metric, part, tuple(points), ceiling)
+    for head in heads:
+        lines = _lines(head, [run for run in members if same_scope(run.head, head)])
+        ids = {line: [run.id for run in runs] for line, runs in lines.items()}
+        common = on_common_cases([predictions[id_] for of_line in ids.values() for id_ in of_line])
+        draws = draw_metrics(common, metrics=(metric,))
+        seen = [run.n_train for run in lines["I"]]
+        n_labels = statistics.fmean(seen) if seen else float(head.labelled)
+        for line, of_line in ids.items():
+            if of_line:
+                score = interval_of(draws.row(metric, of_line), f"{metric} of {line}")
+                points.append(Point(line, head.labelled, n_labels, score))
+                ceiling = score if (line, head.labelled) == ("I", "all") else ceiling
+    return LabelCurve(heads[0], metric, part, tuple(points), ceiling)
 
 
-def _lines(effect: RowEffect, members: Sequence[dict]) -> dict[str, list[str]]:
+def _lines(head: Head, members: Sequence[Run]) -> dict[str, list[Run]]:
     """Line -> its runs."""
-    own = [
-        f for f in members if (f["row"], f["guidance"], f["decoder"]) == (effect.row, effect.guidance, effect.decoder)
-    ]
-    plain = [f for f in members if f["row"] == I and f["target"] == effect.target]
-    same = [f for f in plain if f["decoder"] == decoder_of_one_code(effect.decoder)] or plain
+    models = (head.row, head.guidance, head.decoder)
+    own = [run for run in members if (run.row, run.guidance, run.decoder) == models]
+    plain = [run for run in members if run.row == I]
     return {
-        "guided": [f["run"] for f in own if not f["control"]],
-        "I": [f["run"] for f in same],
-        "shuffled pairs": [f["run"] for f in own if f["control"] == "shuffled"],
-        "self-training": [f["run"] for f in own if f["control"] == SELF_TRAINING],
+        "guided": [run for run in own if not run.control],
+        "I": [run for run in plain if run.decoder == decoder_of_one_code(head.decoder)] or plain,
+        "shuffled pairs": [run for run in own if run.control == SHUFFLED],
+        "self-training": [run for run in own if run.control == SELF_TRAINING],
     }
 
 
@@ -167,8 +162,8 @@ def draw_curves(curves: Sequence[LabelCurve], path: Path) -> None:
     handles: dict[str, Any] = {}
     for panel, curve in zip(panels, curves, strict=False):
         _draw(panel, curve)
-        found, names = panel.get_legend_handles_labels()
-        handles |= zip(names, found, strict=True)
+        artists, names = panel.get_legend_handles_labels()
+        handles |= zip(names, artists, strict=True)
     for panel in panels[len(curves) :]:
         panel.set_visible(False)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
@@ -177,10 +172,11 @@ def draw_curves(curves: Sequence[LabelCurve], path: Path) -> None:
 
 
 def _draw(panel: Any, curve: LabelCurve) -> None:
-    effect = curve.effect
     if curve.ceiling:
-        panel.axhspan(curve.ceiling.low, curve.ceiling.high, color="#0072B2", alpha=0.08, linewidth=0)
-        panel.axhline(curve.ceiling.value, color="#0072B2", linewidth=1, linestyle=(0, (6, 3)), label="I, all labels")
+        panel.axhspan(curve.ceiling.low, curve.ceiling.high, color=_LINES["I"][0], alpha=0.08, linewidth=0)
+        panel.axhline(
+            curve.ceiling.value, color=_LINES["I"][0], linewidth=1, linestyle=(0, (6, 3)), label="I, all labels"
+        )
     budgets = sorted({(point.n_labels, str(point.labelled)) for point in curve.points})
     for shift, (line, (colour, style, marker)) in enumerate(_LINES.items()):
         points = [point for point in curve.points if point.line == line]
@@ -195,8 +191,9 @@ def _draw(panel: Any, curve: LabelCurve) -> None:
     panel.set_xscale("log")
     panel.set_xticks([n for n, _ in budgets], [name for _, name in budgets])
     panel.minorticks_off()
-    of_guidance = f" of {effect.guidance}" if effect.guidance else ""
-    panel.set_title(f"{effect.target}: {effect.row}{of_guidance}\n{effect.decoder}", fontsize=9)
+    head = curve.head
+    of_guidance = f" of {head.guidance}" if head.guidance else ""
+    panel.set_title(f"{head.target}: {head.row}{of_guidance}\n{head.decoder}", fontsize=9)
     panel.set_xlabel("labelled train cases")
     panel.set_ylabel(f"{curve.metric.replace('_', ' ')} on {curve.part}")
     panel.set_axisbelow(True)

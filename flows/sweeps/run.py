@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.guiding.commit import commit_heads
 from guidestore.flows.guiding.jobs import HeadJob, train_jobs
-from guidestore.flows.sweeps.file import SweepFile
+from guidestore.flows.sweeps.file import SweepFile, as_mapping
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
-from guidestore.flows.sweeps.stored import record_sweep
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.warehouse.sweeps import record_sweep
 
 if TYPE_CHECKING:  # torch loads with it
     from guidestore.heads.trained import TrainedHead
@@ -75,7 +76,10 @@ def run_sweep(
 
     train(batches, commit, f"sweep {sweep.name}", progress)
     if remember:
-        record_sweep(store, sweep, report.runs, snapshot.version)
+        file = canonical_json(as_mapping(sweep))
+        record_sweep(
+            store, cohort=sweep.cohort, name=sweep.name, file=file, snapshot=snapshot.version, runs=report.runs
+        )
     report.snapshot = store.snapshot().version
     return report
 

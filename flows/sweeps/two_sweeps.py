@@ -1,55 +1,91 @@
-"""Two sweeps: per task, how much better is the head that one chose on val than the other's, from stored predictions."""
+"""Two sweeps: by target, how much better is the head that b chose on val than that of a, from stored predictions."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from threadpoolctl import threadpool_limits
-
-from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.runs import RunPredictions
+from guidestore.embeddings.canonical import canonical_json
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.results.changed_cases import changed_cases
+from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups, split_and_fold
 from guidestore.flows.results.effects import METRIC
-from guidestore.flows.results.predictions import Part, load_predictions
-from guidestore.flows.sweeps.file import SweepFile
-from guidestore.flows.sweeps.ranking import Ranked, SweepRuns, ranked_on_val, runs_of_head
-from guidestore.flows.sweeps.stored import runs_of_sweep, sweep_names
-from guidestore.heads.significance import compare, draw_metrics, holm, on_common_cases
+from guidestore.flows.sweeps.file import SweepFile, as_mapping
+from guidestore.flows.sweeps.ranking import ranked_on_val, sweep_runs
+from guidestore.heads.significance import holm
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import load_runs
+from guidestore.warehouse.sweeps import stored_sweeps
 
-Task = tuple[str, str, str]
-"""Cohort, target, split."""
+
+class Question(NamedTuple):
+    """What both sweeps must have asked, for their answers to be compared."""
+
+    cohort: str
+    target: str
+    split: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenHead:
+    """The head that a sweep chose for a question: the best guided one on val."""
+
+    head: Head
+    runs: tuple[Run, ...]
+    rank: int
+    """Among all guided heads of the sweep; 1 is the best."""
+
+    @property
+    def name(self) -> str:
+        models = ", ".join(filter(None, (self.head.guidance, self.head.decoder)))
+        budget = "" if self.head.labelled == "all" else f", {self.head.labelled} labels"
+        return f"{self.head.row} ({models}{budget})"
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenHeads:
+    """What sweep b chose for a question minus what sweep a chose."""
+
+    question: Question
+    a: ChosenHead
+    b: ChosenHead
+    gain: MetricGain
+    n_cases: int
+    changed: tuple[ChangedCase, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SweepComparison:
-    """Sweep b minus sweep a. `rows`: per task the chosen heads, the metric of each, gain, low, high (95 %, over
-    cases), p, p over all tasks (Holm), cases, and how many predictions changed. `changed`: those cases."""
+    """Sweep b minus sweep a, question by question."""
 
-    rows: list[dict[str, Any]]
-    changed: list[dict[str, Any]]
+    chosen: tuple[ChosenHeads, ...]
     notes: tuple[str, ...]
 
+    def as_rows(self) -> list[dict[str, Any]]:
+        """A flat row per question, for tables; of several, with p over all of them (Holm)."""
+        adjusted = holm({str(both.question): both.gain.p for both in self.chosen}) if len(self.chosen) > 1 else {}
+        return [
+            {
+                **both.question._asdict(),
+                "head a": both.a.name,
+                "head b": both.b.name,
+                **both.gain.as_row(),
+                "cases": both.n_cases,
+                "changed": len(both.changed),
+            }
+            | ({"p_holm": adjusted[str(both.question)]} if adjusted else {})
+            for both in self.chosen
+        ]
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """The head that a sweep chose for a task: the best guided one on val."""
-
-    head: Ranked
-    facts: list[dict]
-    rank: int
-    """Its place among all guided heads of the sweep; 1 is the best."""
-
-    @property
-    def name(self) -> str:
-        models = ", ".join(filter(None, (self.head.effect.guidance, self.head.effect.decoder)))
-        budget = "" if self.head.labelled == "all" else f", {self.head.labelled} labels"
-        return f"{self.head.effect.row} ({models}{budget})"
+    def changed_rows(self) -> list[dict[str, Any]]:
+        """A flat row per case whose predicted class differs."""
+        return [{"target": both.question.target, **case.as_row()} for both in self.chosen for case in both.changed]
 
 
 def names_sweeps(store: EmbeddingStore, *names: str) -> bool:
@@ -58,7 +94,7 @@ def names_sweeps(store: EmbeddingStore, *names: str) -> bool:
     Raises InvalidInputError where a name also is that of a tag or alias, or where only some of them are of sweeps.
     """
     snapshot = store.snapshot()
-    known = sweep_names(snapshot)
+    known = {sweep.name for sweep in stored_sweeps(snapshot)}
     of_sweeps = [name for name in names if name in known]
     for name in of_sweeps:
         if name in store.tags() or name in snapshot.aliases:
@@ -74,102 +110,97 @@ def names_sweeps(store: EmbeddingStore, *names: str) -> bool:
     return bool(of_sweeps)
 
 
-def compare_sweeps(
-    root: Path | str, a: str | SweepFile, b: str | SweepFile, *, part: Part = "val", metric: str = METRIC
-) -> SweepComparison:
-    """Compares, task by task, the guided heads that sweeps `a` and `b` (names, or files) have best on val.
+def runs_of_sweep(store: EmbeddingStore, sweep: str | SweepFile) -> list[Run]:
+    """The stored runs of a sweep: of a name the newest sweep that was called so; of a file what was run of it, else
+    what it means now. Raises NotFoundInStoreError, and InvalidInputError where none of its runs is there."""
+    newest = store.snapshot()
+    stored = stored_sweeps(newest)
+    if isinstance(sweep, str):
+        matching = [known for known in stored if known.name == sweep]
+        if not matching:
+            known = ", ".join(sorted({known.name for known in stored})) or "none yet"
+            raise NotFoundInStoreError(f"there is no sweep {sweep!r} in the store; it has {known}")
+    else:
+        file = canonical_json(as_mapping(sweep))
+        matching = [known for known in stored if known.file == file]
+        if not matching:
+            return sweep_runs(store, sweep)
+    return load_runs(newest, matching[-1].runs)
 
-    Raises NotFoundInStoreError, and InvalidInputError where they have no task in common, or were not scored on `part`.
+
+def compare_sweeps(
+    store: EmbeddingStore, a: str | SweepFile, b: str | SweepFile, *, part: Part = "val", metric: str = METRIC
+) -> SweepComparison:
+    """Compares, question by question, the guided heads that sweeps `a` and `b` (names, or files) have best on val.
+
+    Raises NotFoundInStoreError, and InvalidInputError where they have no cohort, target and split in common, or were
+    not scored on `part`.
     """
-    store = EmbeddingStore.open(root)
     snapshot = store.snapshot()
-    names = [one if isinstance(one, str) else one.name for one in (a, b)]
-    found = [runs_of_sweep(store, one) for one in (a, b)]
-    if {fact["run"] for fact in found[0].facts} == {fact["run"] for fact in found[1].facts}:
+    names = [sweep if isinstance(sweep, str) else sweep.name for sweep in (a, b)]
+    runs = [runs_of_sweep(store, sweep) for sweep in (a, b)]
+    if {run.id for run in runs[0]} == {run.id for run in runs[1]}:
         raise InvalidInputError(f"sweeps {names[0]} and {names[1]} are the same runs; name two")
-    chosen = [_chosen(snapshot, one, metric) for one in found]
-    tasks = sorted(chosen[0].keys() & chosen[1].keys())
-    if not tasks:
-        has = [", ".join(sorted("/".join(task) for task in one)) or "none" for one in chosen]
+    of_a, of_b = (_chosen(snapshot, of_sweep, metric) for of_sweep in runs)
+    shared = sorted(of_a.keys() & of_b.keys())
+    if not shared:
+        has = [", ".join(sorted(map(str, chosen))) or "none" for chosen in (of_a, of_b)]
         raise InvalidInputError(
             f"sweeps {names[0]} and {names[1]} have no cohort, target and split in common: {has[0]} and {has[1]}"
         )
     notes = [
-        f"{'/'.join(task)} is in sweep {name} alone"
-        for name, ours, theirs in ((names[0], *chosen), (names[1], *reversed(chosen)))
-        for task in ours
-        if task not in theirs
+        f"{question} is in sweep {name} alone"
+        for name, ours, theirs in ((names[0], of_a, of_b), (names[1], of_b, of_a))
+        for question in ours
+        if question not in theirs
     ]
-    rows, changed = [], []
-    with threadpool_limits(1):
-        for task in tasks:
-            row, cases = _compared(snapshot, task, chosen[0][task], chosen[1][task], names, part, metric)
-            rows.append(row)
-            changed += cases
-    if len(rows) > 1:
-        adjusted = holm({str(number): row["p"] for number, row in enumerate(rows)})
-        rows = [{**row, "p_holm": adjusted[str(number)]} for number, row in enumerate(rows)]
+    compared = [
+        _compared(snapshot, question, of_a[question], of_b[question], names, part, metric) for question in shared
+    ]
     notes.append(
         f"of each sweep the guided head that is best on val; {metric} on {part} cases, 95 % intervals over them"
     )
     if part == "val":
         notes.append("val chose both heads, so it flatters both; part test says what is left")
-    return SweepComparison(rows, changed, tuple(notes))
+    return SweepComparison(tuple(compared), tuple(notes))
 
 
-def _chosen(snapshot: Snapshot, found: SweepRuns, metric: str) -> dict[Task, _Chosen]:
-    best: dict[Task, _Chosen] = {}
-    for rank, head in enumerate(ranked_on_val(snapshot, found, metric), 1):
-        facts = runs_of_head(found, head)
-        if head.effect.score is not None and facts:
-            best.setdefault((facts[0]["cohort"], facts[0]["target"], facts[0]["split"]), _Chosen(head, facts, rank))
+def _chosen(snapshot: Snapshot, runs: Sequence[Run], metric: str) -> dict[Question, ChosenHead]:
+    best: dict[Question, ChosenHead] = {}
+    for rank, ranked in enumerate(ranked_on_val(snapshot, runs, metric), 1):
+        head = ranked.effect.head
+        if ranked.effect.score is not None:
+            own = tuple(run for run in runs if run.head == head)
+            best.setdefault(Question(head.cohort, head.target, head.split), ChosenHead(head, own, rank))
     return best
 
 
 def _compared(
-    snapshot: Snapshot, task: Task, a: _Chosen, b: _Chosen, names: Sequence[str], part: Part, metric: str
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    cohort, target, split = task
-    sides = [
-        _predictions(snapshot, one, f"{side} ", name, part) for side, one, name in zip("ab", (a, b), names, strict=True)
-    ]
-    folds = {run.unit for run in sides[0]} & {run.unit for run in sides[1]}
-    if not folds:
-        raise InvalidInputError(f"for {'/'.join(task)} sweeps {names[0]} and {names[1]} have no fold in common")
-    runs = on_common_cases([run for side in sides for run in side if run.unit in folds])
-    sides = [[run for run in runs if run.run.startswith(side)] for side in "ab"]
-    ids = [[run.run for run in side] for side in sides]
-    drawn = draw_metrics(runs, metrics=(metric,))
-    gain = compare(drawn, metric, ids[1], ids[0])
-    classes = json.loads(a.facts[0]["settings"])["classes"]
-    changed = changed_cases(sides[0], sides[1], classes)
-    place = {"cohort": cohort, "target": target, "split": split}
-    row = {
-        **place,
-        "head a": a.name,
-        "head b": b.name,
-        "a": float(drawn.row(metric, ids[0])[0]),
-        "b": float(drawn.row(metric, ids[1])[0]),
-        "gain": gain.gain.value,
-        "low": gain.gain.low,
-        "high": gain.gain.high,
-        "p": gain.p_value,
-        "cases": len({case for run in runs for case in run.case_ids}),
-        "changed": len(changed),
-    }
-    return row, [{"target": target, **one} for one in changed]
+    snapshot: Snapshot,
+    question: Question,
+    a: ChosenHead,
+    b: ChosenHead,
+    names: Sequence[str],
+    part: Part,
+    metric: str,
+) -> ChosenHeads:
+    of_a, of_b = (_predictions(snapshot, chosen, name, part) for chosen, name in zip((a, b), names, strict=True))
+    if not {run.fold for run in a.runs} & {run.fold for run in b.runs}:
+        raise InvalidInputError(f"for {question} sweeps {names[0]} and {names[1]} have no fold in common")
+    comparison = compare_groups(of_a, of_b, (metric,), split_and_fold)
+    changed = tuple(comparison.changed(a.runs[0].classes))
+    return ChosenHeads(question, a, b, comparison.gains[0], comparison.n_cases, changed)
 
 
-def _predictions(snapshot: Snapshot, chosen: _Chosen, side: str, name: str, part: Part) -> list[RunPredictions]:
-    """Those of the chosen head; one unit per fold, so that sweeps of other seeds can be compared."""
-    found = load_predictions(snapshot, chosen.facts, part)
-    lacking = [fact for fact in chosen.facts if fact["run"] not in found and fact["status"] == "ok"]
-    if lacking or not found:
+def _predictions(snapshot: Snapshot, chosen: ChosenHead, name: str, part: Part) -> list[RunPredictions]:
+    predictions = load_predictions(snapshot, chosen.runs, part)
+    lacking = [run for run in chosen.runs if run.id not in predictions and run.status == "ok"]
+    if lacking or not predictions:
         how = (
             f"a sweep leaves test alone; `guidestore sweep show FILE --test {chosen.rank}` scores it and what is better"
         )
         raise InvalidInputError(
-            f"{chosen.name}, the best of sweep {name} on val for {chosen.head.effect.target}, has no {part} predictions"
+            f"{chosen.name}, the best of sweep {name} on val for {chosen.head.target}, has no {part} predictions"
             + (f": {how}" if part == "test" else "")
         )
-    return [replace(run, run=f"{side}{run.run}", unit=run.unit[:2]) for run in found.values()]
+    return list(predictions.values())

@@ -20,10 +20,10 @@ from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.paper.derm7pt import PRESETS
 from guidestore.flows.paper.table2 import TASKS, build_table2
-from guidestore.flows.results.predictions import load_predictions
-from guidestore.flows.results.runs import load_runs
 from guidestore.warehouse.cohorts.cohort import CohortTables, add_cohort
 from guidestore.warehouse.cohorts.layouts.derm7pt import CLASSES, SPLIT
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import load_runs, load_scores
 from tests.benchmarks.measuring import show
 
 PARTS = {"train": 413, "val": 203, "test": 395}
@@ -83,8 +83,8 @@ def measured(preset: str, folder: Path) -> list[str]:
     )
     trained = time.perf_counter() - start
     snapshot = store.snapshot()
-    facts, values = load_runs(snapshot, report.runs)
-    build_table2(facts, values, load_predictions(snapshot, facts), cohort="skin")
+    runs = load_runs(snapshot, report.runs)
+    build_table2(runs, load_scores(snapshot, runs), load_predictions(snapshot, runs), cohort="skin")
     whole = time.perf_counter() - start
     return [preset, f"{report.trained}", f"{trained:.0f}", f"{whole - trained:.1f}", f"{whole:.0f} (bar {BAR_S:.0f})"]
 

@@ -18,10 +18,11 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.results.predictions import load_predictions
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import draw_metrics
 from guidestore.heads.significance.bootstrap import DRAWS
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import all_runs
 from tests.benchmarks.measuring import show
 
 RUNS, CASES = 1_000, 400
@@ -63,7 +64,7 @@ def stored(runs: list[RunPredictions], folder: Path) -> EmbeddingStore:
 def ours_s(store: EmbeddingStore) -> float:
     start = time.perf_counter()
     snapshot = store.snapshot()
-    runs = list(load_predictions(snapshot, snapshot.rows("runs").to_pylist()).values())
+    runs = list(load_predictions(snapshot, all_runs(snapshot)).values())
     drawn = draw_metrics(runs)
     for run in runs:
         for metric in drawn_metrics():

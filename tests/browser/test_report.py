@@ -14,7 +14,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.results.effects import effects_of, spread
+from guidestore.flows.results.effects import row_effects, spread
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import all_runs
 from tests.browsing import chromium
 from tests.commandline import guidestore
 from tests.report_store import CLASSES
@@ -78,18 +80,19 @@ def test_it_opens_offline_under_its_headings(context: BrowserContext, report_fil
 def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_store: Path, report_file: Path) -> None:
     page = opened(context, report_file)
     snapshot = EmbeddingStore.open(report_store).snapshot()
-    effects = effects_of(snapshot, snapshot.rows("runs").to_pylist())
+    runs = all_runs(snapshot)
+    effects = row_effects(runs, load_predictions(snapshot, runs))
     for target in CLASSES:
         expected = []
-        for effect in (effect for effect in effects if effect.target == target):
+        for effect in (effect for effect in effects if effect.head.target == target):
             found = effect.effect
             assert found is not None
             gains = [spread(found.gain_over_i), spread(found.gain_over_shuffled), spread(found.gap_closed, "+.0%")]
-            expected.append([effect.row, *gains, effect.verdict])
+            expected.append([effect.head.row, *gains, effect.verdict])
         shown = cells(section_of(page, target).locator("table.gains"))
         assert [[*row[:4], row[5]] for row in shown] == expected
     summary = page.locator("#summary tbody tr .verdict").all_inner_texts()
-    assert summary == [effect.verdict for target in CLASSES for effect in effects if effect.target == target]
+    assert summary == [effect.verdict for target in CLASSES for effect in effects if effect.head.target == target]
 
 
 def test_tables_are_those_of_evaluate(context: BrowserContext, report_store: Path, report_file: Path) -> None:

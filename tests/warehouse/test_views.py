@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes
+from guidestore.warehouse import tables
 from guidestore.warehouse.catalog import query
 from guidestore.warehouse.indexer import build_index
 from tests.warehouse.making import (
@@ -44,7 +46,7 @@ def test_every_view_has_rows(indexed_root: Path):
     } == set(views)
     counts = {view: one(indexed_root, f"SELECT count(*) AS n FROM {view}")["n"] for view in views}
     assert min(counts.values()) > 0, counts
-    assert (counts["codes"], counts["codes_8"], counts["labels"], counts["metrics"]) == (24, 12, 12, 6)
+    assert (counts["codes"], counts["codes_8"], counts["labels"], counts["metrics"]) == (24, 12, 12, 12)
 
 
 def test_cohorts_and_cases(indexed_root: Path):
@@ -205,3 +207,25 @@ def test_a_store_without_codes_has_all_views(store: EmbeddingStore, root: Path):
     build_index(store)
     assert rows(root, "FROM codes") == []
     assert len(rows(root, "FROM cases")) == 12
+
+
+def examples() -> list[str]:
+    """The queries in the comments of the SQL files: what is indented there, and what stands in backquotes."""
+    queries = []
+    for file in sorted((Path(tables.__file__).parent / "sql").glob("*.sql")):
+        comments = [line.removeprefix("--") for line in file.read_text().splitlines() if line.startswith("--")]
+        queries += [line.strip() for line in comments if line.startswith("   ")]
+        queries += [quoted for line in comments for quoted in re.findall("`(FROM .*?|WHERE .*?)`", line)]
+    return queries
+
+
+def test_the_examples_are_found():
+    assert len(examples()) >= 6
+    assert sum("paper_table" in query for query in examples()) == 2
+
+
+@pytest.mark.parametrize("example", examples())
+def test_an_example_of_the_sql_files_gives_rows(indexed_root: Path, example: str):
+    for written, here in (("case_007", CASES[7]), ("phantom/mri_all/densenet3d", str(MRI.name.stem))):
+        example = example.replace(written, here)
+    assert rows(indexed_root, f"FROM cases {example}" if example.startswith("WHERE") else example)

@@ -1,6 +1,6 @@
 -- The paper's table: mean and standard deviation over folds, seeds and permutations, on test, rows in the paper's order:
 --   FROM paper_table() WHERE target = 'grade'
---   FROM paper_table(of_metric := 'micro_f1')
+--   FROM paper_table(of_metric := 'f1_micro')
 CREATE OR REPLACE MACRO paper_table(of_metric := 'balanced_accuracy') AS TABLE
 WITH scores AS (
     SELECT

@@ -2,8 +2,8 @@
 CREATE OR REPLACE VIEW runs AS
 SELECT * EXCLUDE (artifact, added_at, removed_at) FROM base.runs WHERE is_live(added_at, removed_at);
 
--- One row per run, part and metric, beside all that the run was, so that
--- FROM metrics WHERE metric = 'balanced_accuracy' AND part = 'test' needs no join.
+-- One row per run, part and metric, beside all that the run was, so that this needs no join:
+--   FROM metrics WHERE metric = 'balanced_accuracy' AND part = 'test'
 CREATE OR REPLACE VIEW metrics AS
 SELECT m.part, m.metric, m.value, r.*
 FROM base.metrics m

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.pairing import labels_of, parts_of
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.encoding.import_codes import import_codes
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
-from guidestore.flows.results.table import evaluate, find_runs, tabulate
+from guidestore.flows.results.evaluation import evaluate, tabulate
+from guidestore.warehouse.runs import newest_runs
 from tests.flows.conftest import GUIDE, Phantom
 
 
@@ -86,38 +89,27 @@ def test_imported_codes_have_no_classifier_and_unknown_targets_are_named(phantom
 
 
 def test_the_table_holds_means_and_deviations_by_target() -> None:
-    facts, values = [], {}
+    runs, values = [], {}
     scores = {"S+I": (0.9, 0.8), "S": (0.8, 0.8), "I": (0.5, 0.4), "G(I)": (0.4, 0.4), "G(I)+I": (0.7, 0.6)}
     for row, (first, second) in scores.items():
         for fold, value in enumerate((first, second)):
             run = f"{row}{fold}"
-            facts.append(
-                {
-                    "run": run,
-                    "target": "class",
-                    "mode": "matched",
-                    "row": row,
-                    "control": "",
-                    "fold": fold,
-                    "seed": 0,
-                    "status": "ok",
-                    "trained_on": "none",
-                }
-            )
+            runs.append(Run(run, "c", "class", "s", fold, row))
             values[run, "balanced_accuracy"] = value
-    facts.append({**facts[0], "run": "other", "target": "grade"})
-    rows = tabulate(facts, values)
+    runs.append(replace(runs[0], id="other", target="grade"))
+    rows = tabulate(runs, values)
     assert [row.row for row in rows if row.target == "grade"] == ["S+I"]
     guided = next(row for row in rows if row.row == "G(I)+I")
     assert guided.mean["balanced_accuracy"] == pytest.approx(0.65)
     assert guided.sd["balanced_accuracy"] == pytest.approx(np.std([0.7, 0.6], ddof=1))
 
 
-def test_find_runs_keeps_the_newest_of_equals(encoded: Phantom) -> None:
-    found = find_runs(encoded.store, lambda run: run["cohort"] == "phantom")
-    assert set(found) == set(encoded.runs)
-    assert find_runs(encoded.store, lambda run: run["row"] == "S" and run["mode"] == "matched")
-    rows = evaluate(encoded.store, found).as_rows()
+def test_the_newest_of_equals_are_evaluated(encoded: Phantom) -> None:
+    snapshot = EmbeddingStore.open(encoded.store).snapshot()
+    newest = [run.id for run in newest_runs(snapshot, lambda run: run.cohort == "phantom").values()]
+    assert set(newest) == set(encoded.runs)
+    assert newest_runs(snapshot, lambda run: (run.row, run.mode) == ("S", "matched"))
+    rows = evaluate(snapshot, newest).as_rows()
     assert {row["mode"] for row in rows} == {"as-published", "matched"}
 
 

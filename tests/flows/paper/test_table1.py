@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,10 +15,12 @@ import pytest
 from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.runs import Run
+from guidestore.embeddings.types import UNKNOWN_TRAINING, CodeSetName, FoldScope
 from guidestore.flows.paper.figures import draw
 from guidestore.flows.paper.table import PaperTable, as_rows, show, to_csv, to_markdown
 from guidestore.flows.paper.table1 import FORM, PUBLISHED, build_table1
-from guidestore.flows.results.table import EFFECT_COLUMNS
+from guidestore.flows.results.evaluation import EFFECT_COLUMNS
 
 CONTROL = FORM.control
 
@@ -30,29 +33,27 @@ SCORES = {
 }
 
 
-def make_run(modality: str, row: str, fold: int, control: str = "", permutation: int = -1, **facts) -> dict:
-    return {
-        "run": f"{modality}/{row}/{fold}/{control}/{permutation}",
-        "cohort": "glioma",
-        "target": "class",
-        "split": "radpath",
-        "fold": fold,
-        "inferior": f"glioma/{modality}/densenet3d@{fold:012d}",
-        "superior": f"glioma/histology/attention_pooling@{fold:012d}",
-        "row": row,
-        "mode": "as-published",
-        "guidance": "autoencoder" if row.startswith("G") else "",
-        "decoder": "mlp",
-        "control": control,
-        "permutation": permutation,
-        "seed": 0,
-        "status": "ok",
-        "trained_on": f"glioma/radpath/{fold}",
-        **facts,
-    }
+def make_run(modality: str, row: str, fold: int, control: str = "", permutation: int = -1) -> Run:
+    """modality: '' for a run without an inferior code set."""
+    return Run(
+        f"{modality}/{row}/{fold}/{control}/{permutation}",
+        "glioma",
+        "class",
+        "radpath",
+        fold,
+        row,
+        inferior=CodeSetName("glioma", modality, "densenet3d", f"{fold:012d}") if modality else None,
+        superior=CodeSetName("glioma", "histology", "attention_pooling", f"{fold:012d}"),
+        trained_on=(FoldScope.of("glioma", "radpath", fold),),
+        mode="as-published",
+        guidance="autoencoder" if row.startswith("G") else "",
+        decoder="mlp",
+        control=control,
+        permutation=permutation,
+    )
 
 
-def make_runs(*modalities: str) -> tuple[list[dict], dict[tuple[str, str], float]]:
+def make_runs(*modalities: str) -> tuple[list[Run], dict[tuple[str, str], float]]:
     """Two folds of every row, and two permutations of the control in each."""
     runs, values = [], {}
     for modality in modalities:
@@ -60,13 +61,13 @@ def make_runs(*modalities: str) -> tuple[list[dict], dict[tuple[str, str], float
             for row, scores in SCORES.items():
                 run = make_run(modality, row, fold)
                 runs.append(run)
-                values[run["run"], "balanced_accuracy"] = scores[fold]
-                values[run["run"], "f1_micro"] = scores[fold] + 0.05
+                values[run.id, "balanced_accuracy"] = scores[fold]
+                values[run.id, "f1_micro"] = scores[fold] + 0.05
             for permutation, score in enumerate((0.5, 0.6)):
                 run = make_run(modality, "G(I)+I", fold, "shuffled", permutation)
                 runs.append(run)
-                values[run["run"], "balanced_accuracy"] = score + fold / 10
-                values[run["run"], "f1_micro"] = score + fold / 10
+                values[run.id, "balanced_accuracy"] = score + fold / 10
+                values[run.id, "f1_micro"] = score + fold / 10
     return runs, values
 
 
@@ -75,10 +76,10 @@ def table() -> PaperTable:
     """T1w and T1; of T1w, G(R)+R diverged in both folds and G(R) in one."""
     runs, values = make_runs("mri_t1ce", "mri_t1")
     gone = [("G(I)+I", 0), ("G(I)+I", 1), ("G(I)", 1)]
-    for run in runs:
-        if "mri_t1ce" in run["inferior"] and (run["row"], run["fold"]) in gone and not run["control"]:
-            run["status"] = "diverged"
-            del values[run["run"], "balanced_accuracy"], values[run["run"], "f1_micro"]
+    for i, run in enumerate(runs):
+        if "mri_t1ce" in str(run.inferior) and (run.row, run.fold) in gone and not run.control:
+            runs[i] = replace(run, status="diverged")
+            del values[run.id, "balanced_accuracy"], values[run.id, "f1_micro"]
     return build_table1(runs, values, cohort="glioma", layout="manifest")
 
 
@@ -155,10 +156,10 @@ def test_markdown(table: PaperTable):
 
 def test_notes_know_radpath_and_unknown_encoders():
     runs, values = make_runs("mri_all", "mri_t2")
-    for run in runs:
-        run["trained_on"] = "unknown"
-        if "mri_t2" in run["inferior"]:
-            run["inferior"] = run["inferior"].replace("densenet3d", "resnet3d")
+    for i, run in enumerate(runs):
+        assert run.inferior is not None
+        encoder = "resnet3d" if run.inferior.modality == "mri_t2" else run.inferior.encoder
+        runs[i] = replace(run, trained_on=(UNKNOWN_TRAINING,), inferior=replace(run.inferior, encoder=encoder))
     notes = "\n".join(build_table1(runs, values, cohort="glioma", layout="radpath").notes)
     assert "mean of five splits of RadPath 2020" in notes
     assert "other data" not in notes
@@ -197,8 +198,8 @@ def test_flat_rows_and_csv_agree(table: PaperTable):
 
 
 def test_rows_without_runs_print_a_dash_and_one_run_has_no_deviation():
-    runs = [make_run("mri_flair", "I", 0), make_run("", "S", 0, inferior="")]
-    values = {(run["run"], metric): 0.5 for run in runs for metric in ("balanced_accuracy", "f1_micro")}
+    runs = [make_run("mri_flair", "I", 0), make_run("", "S", 0)]
+    values = {(run.id, metric): 0.5 for run in runs for metric in ("balanced_accuracy", "f1_micro")}
     table = build_table1(runs, values, cohort="glioma")
     text = to_markdown(table)
     assert [column.key for column in table.columns] == ["mri_flair"]
@@ -225,13 +226,13 @@ def test_the_terminal_shows_the_same(table: PaperTable, capsys: pytest.CaptureFi
         (lambda runs: runs, {"mode": "matched"}, r"there is no run of an MRI input .* in mode matched among 14 runs"),
         (lambda runs: runs, {"cohort": "other"}, "cohort other cannot hold runs of glioma"),
         (
-            lambda runs: [{**runs[0], "mode": "matched"}, *runs[1:]],
+            lambda runs: [replace(runs[0], mode="matched"), *runs[1:]],
             {},
             "of the modes as-published and matched; make a table of one",
         ),
-        (lambda runs: [*runs, {**runs[2], "run": "again"}], {}, "R of T1: 2 runs are of fold 0 and seed 0"),
+        (lambda runs: [*runs, replace(runs[2], id="again")], {}, "R of T1: 2 runs are of fold 0 and seed 0"),
         (
-            lambda runs: [{**run, "decoder": "linear"} if run["fold"] else run for run in runs],
+            lambda runs: [replace(run, decoder="linear") if run.fold else run for run in runs],
             {},
             r"P\+R of T1: the runs are of the decoders linear and mlp",
         ),
@@ -245,7 +246,7 @@ def test_runs_that_make_no_one_table_give_a_sentence(change, options: dict, sent
 
 def test_a_mode_is_chosen_among_several():
     runs, values = make_runs("mri_t1")
-    twice = [*runs, *({**run, "run": f"m{run['run']}", "mode": "matched"} for run in runs)]
+    twice = [*runs, *(replace(run, id=f"m{run.id}", mode="matched") for run in runs)]
     assert build_table1(twice, values, cohort="glioma", mode="as-published").rows["R"][0].n == 2  # pyright: ignore[reportOptionalMemberAccess]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.runs import RunPredictions
+from guidestore.embeddings.runs import Run, RunPredictions
+from guidestore.embeddings.types import CodeSetName
 from guidestore.flows.paper.melanoma import AT_THRESHOLD, DIRECT, SCORE, melanoma_runs
 from guidestore.flows.paper.report import write_table
 from guidestore.flows.paper.table import as_rows, to_markdown
@@ -29,9 +30,9 @@ def truth(task: str) -> np.ndarray:
     return np.random.default_rng([1, *map(ord, task)]).integers(0, len(CLASSES[task]), N)
 
 
-def make_runs(seeds: tuple[int, ...] = (0, 1), tasks: tuple[str, ...] = TASKS) -> tuple[list[dict], dict, dict]:
+def make_runs(seeds: tuple[int, ...] = (0, 1), tasks: tuple[str, ...] = TASKS) -> tuple[list[Run], dict, dict]:
     """Run rows, metrics and predictions: every row right in its share of the cases."""
-    facts, values, predictions = [], {}, {}
+    trained, values, predictions = [], {}, {}
     wanted = [(row, "", -1, share) for row, share in ROWS.items()]
     wanted += [("G(I)+I", "shuffled", p, 0.6) for p in range(2)]
     for task in tasks:
@@ -39,25 +40,22 @@ def make_runs(seeds: tuple[int, ...] = (0, 1), tasks: tuple[str, ...] = TASKS) -
         for seed in seeds:
             for row, control, permutation, share in wanted:
                 run = f"{task}/{row}/{control}/{permutation}/{seed}"
-                fact = {
-                    "run": run,
-                    "cohort": "skin",
-                    "target": task,
-                    "split": "published",
-                    "fold": 0,
-                    "seed": seed,
-                    "inferior": "skin/clinical/x@123456789012",
-                    "superior": "skin/dermoscopy/x@123456789012",
-                    "trained_on": "none",
-                    "row": row,
-                    "mode": "matched",
-                    "guidance": "autoencoder" if row.startswith("G") else "",
-                    "decoder": "mlp",
-                    "control": control,
-                    "permutation": permutation,
-                    "status": "ok",
-                    "settings": json.dumps({"classes": classes}),
-                }
+                made = Run(
+                    run,
+                    "skin",
+                    task,
+                    "published",
+                    0,
+                    row,
+                    inferior=CodeSetName("skin", "clinical", "x", "123456789012"),
+                    superior=CodeSetName("skin", "dermoscopy", "x", "123456789012"),
+                    guidance="autoencoder" if row.startswith("G") else "",
+                    decoder="mlp",
+                    control=control,
+                    permutation=permutation,
+                    seed=seed,
+                    classes=tuple(classes),
+                )
                 labels = truth(task)
                 rng = np.random.default_rng([seed, permutation + 1, *map(ord, task + row)])
                 predicted = np.where(rng.random(N) < share, labels, (labels + 1) % len(classes))
@@ -66,21 +64,22 @@ def make_runs(seeds: tuple[int, ...] = (0, 1), tasks: tuple[str, ...] = TASKS) -
                 predictions[run] = RunPredictions(run, ("published", 0, seed), cases, labels, probabilities)
                 metrics = evaluate(labels, probabilities, classes)
                 values |= {(run, name): value for name, value in metrics.items()}
-                facts.append(fact)
-    return facts, values, predictions
+                trained.append(made)
+    return trained, values, predictions
 
 
 @pytest.fixture(scope="module")
-def runs() -> tuple[list[dict], dict, dict]:
+def runs() -> tuple[list[Run], dict, dict]:
     return make_runs()
 
 
 def test_melanoma_is_the_sum_of_the_points(runs) -> None:
-    facts, _, predictions = runs
-    rows, derived, values = melanoma_runs(facts, predictions)
-    assert len(rows) == len(derived) == 4 * 2 * 7
-    assert {row["target"] for row in rows} == {*AT_THRESHOLD, SCORE, DIRECT}
-    of_i = {row["target"]: row["run"] for row in rows if (row["row"], row["seed"]) == ("I", 1)}
+    trained, _, predictions = runs
+    melanoma_of = melanoma_runs(trained, predictions)
+    derived, values = melanoma_of.predictions, melanoma_of.scores
+    assert len(melanoma_of.runs) == len(derived) == 4 * 2 * 7
+    assert {run.target for run in melanoma_of.runs} == {*AT_THRESHOLD, SCORE, DIRECT}
+    of_i = {run.target: run.id for run in melanoma_of.runs if (run.row, run.seed) == ("I", 1)}
     says = {task: predictions[f"{task}/I//-1/1"].probabilities.argmax(axis=1) for task in TASKS}
     score = sum(
         np.array([list(points.values())[list(points).index(list(CLASSES[task])[c])] for c in says[task]])
@@ -102,15 +101,15 @@ def test_melanoma_is_the_sum_of_the_points(runs) -> None:
 
 
 def test_without_all_criteria_there_is_no_melanoma() -> None:
-    facts, values, predictions = make_runs((0,), ("PN", "STR"))
-    assert melanoma_runs(facts, predictions) == ([], {}, {})
-    table = build_table2(facts, values, predictions, cohort="skin")
+    trained, values, predictions = make_runs((0,), ("PN", "STR"))
+    assert not melanoma_runs(trained, predictions).runs
+    table = build_table2(trained, values, predictions, cohort="skin")
     assert [column.title for column in table.columns] == ["PN", "STR"]
 
 
 def test_the_table_stands_beside_the_paper(runs) -> None:
-    facts, values, predictions = runs
-    table = build_table2(facts, values, predictions, cohort="skin", layout="derm7pt")
+    trained, values, predictions = runs
+    table = build_table2(trained, values, predictions, cohort="skin", layout="derm7pt")
     assert [column.title for column in table.columns] == [*TASKS, "MEL t=1", "MEL t=3", "MEL score", "MEL direct"]
     assert list(table.rows)[:6] == ["D+C", "D", "C", "G(C)", "G(C)+C", "G(C)+C, shuffled pairs"]
     streaks = table.cell("G(C)+C", "STR")
@@ -137,8 +136,8 @@ def test_the_table_stands_beside_the_paper(runs) -> None:
 
 
 def test_gains_and_mcnemar_are_given_for_every_task(runs) -> None:
-    facts, values, predictions = runs
-    table = build_table2(facts, values, predictions, cohort="skin")
+    trained, values, predictions = runs
+    table = build_table2(trained, values, predictions, cohort="skin")
     # G(I) has no control here, so only its row says nothing.
     assert {row for row, _ in table.effects} == {"G(C)", "G(C)+C"}
     assert {found.verdict for (row, _), found in table.effects.items() if row == "G(C)"} == {"–"}
@@ -156,8 +155,8 @@ def test_gains_and_mcnemar_are_given_for_every_task(runs) -> None:
 
 
 def test_it_is_written_with_side_tables_and_figures(runs, tmp_path: Path) -> None:
-    facts, values, predictions = runs
-    table = build_table2(facts, values, predictions, cohort="skin")
+    trained, values, predictions = runs
+    table = build_table2(trained, values, predictions, cohort="skin")
     files = write_table(table, tmp_path)
     names = ["table2.md", "table2.csv", "table2.png", "table2-mcnemar.csv", "table2-gains.png"]
     assert [file.name for file in files] == names
@@ -178,10 +177,10 @@ def test_it_is_written_with_side_tables_and_figures(runs, tmp_path: Path) -> Non
 
 
 def test_runs_of_other_targets_are_no_table_2() -> None:
-    facts, values, predictions = make_runs((0,), ("PN",))
+    trained, values, predictions = make_runs((0,), ("PN",))
     with pytest.raises(InvalidInputError, match="no run of DIAG, PN"):
-        build_table2([{**fact, "target": "class"} for fact in facts], values, predictions, cohort="skin")
-    table = build_table2(facts, values, predictions, cohort="skin")
+        build_table2([replace(run, target="class") for run in trained], values, predictions, cohort="skin")
+    table = build_table2(trained, values, predictions, cohort="skin")
     sd = table.cell("C", "PN").sd  # pyright: ignore[reportOptionalMemberAccess]
     assert all(math.isnan(value) for value in sd)
     assert FORM.name == "Table 2"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 import shutil
 from pathlib import Path
@@ -14,17 +13,19 @@ import pytest
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CodeSetName
 from guidestore.flows.report import write_report
 from guidestore.flows.report.calibration import calibrated
 from guidestore.flows.report.code_map import Places, method_for
 from guidestore.flows.report.confusion import confusions_of
 from guidestore.flows.report.guided_codes import foretell, guided_pairs_of
 from guidestore.flows.report.sections import Section, sections_of
-from guidestore.flows.results.effects import effects_of, spread
-from guidestore.flows.results.predictions import load_predictions
+from guidestore.flows.results.effects import row_effects, spread
+from guidestore.flows.results.evaluation import evaluate
 from guidestore.flows.results.selection import RunSelection
-from guidestore.flows.results.table import evaluate
 from guidestore.heads.prediction import predict_row
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import all_runs
 from tests.commandline import guidestore
 from tests.report_store import CLASSES
 
@@ -41,10 +42,10 @@ def page(report_file: Path) -> str:
     return report_file.read_text(encoding="utf-8")
 
 
-def sections(store: Path, facts: list[dict] | None = None) -> list[Section]:
+def sections(store: Path, runs: list[Run] | None = None) -> list[Section]:
     snapshot = EmbeddingStore.open(store).snapshot()
-    facts = snapshot.rows("runs").to_pylist() if facts is None else facts
-    return sections_of(facts, {}, load_predictions(snapshot, facts))
+    runs = all_runs(snapshot) if runs is None else runs
+    return sections_of(runs, {}, load_predictions(snapshot, runs))
 
 
 def plain(text: str) -> str:
@@ -54,16 +55,18 @@ def plain(text: str) -> str:
 
 def test_tables_and_verdicts_are_those_of_the_python_calls(store: Path, page: str) -> None:
     snapshot = EmbeddingStore.open(store).snapshot()
-    facts = snapshot.rows("runs").to_pylist()
+    runs = all_runs(snapshot)
     told = plain(page)
-    for row in evaluate(store, [fact["run"] for fact in facts]).rows:
+    for row in evaluate(snapshot, [run.id for run in runs]).rows:
         for name in row.mean:
             assert f"{row.mean[name]:.3f} ± {row.sd[name]:.3f}" in told
-    effects = effects_of(snapshot, facts)
-    assert {(effect.target, effect.row) for effect in effects} == {(t, r) for t in CLASSES for r in ("G(I)", "G(I)+I")}
+    effects = row_effects(runs, load_predictions(snapshot, runs))
+    assert {(effect.head.target, effect.head.row) for effect in effects} == {
+        (t, r) for t in CLASSES for r in ("G(I)", "G(I)+I")
+    }
     for found in effects:
         assert found.effect is not None
-        line = f"{found.row} {spread(found.effect.gain_over_i)} {spread(found.effect.gain_over_shuffled)}"
+        line = f"{found.head.row} {spread(found.effect.gain_over_i)} {spread(found.effect.gain_over_shuffled)}"
         assert re.search(rf"{re.escape(line)} \S+ \[\S+ \S+ \S* ?\S+ {found.verdict}", told) or f"{line} –" in told
 
 
@@ -89,9 +92,9 @@ def test_the_command_prints_the_verdicts(store: Path, tmp_path: Path) -> None:
     done = guidestore("report", "skin", "--target", "PIG", "--store", store, "--out", out)
     assert done.returncode == 0, done.stderr
     snapshot = EmbeddingStore.open(store).snapshot()
-    facts = [fact for fact in snapshot.rows("runs").to_pylist() if fact["target"] == "PIG"]
-    for effect in effects_of(snapshot, facts):
-        assert f"PIG, {effect.row} (ridge, logistic, matched): {effect.verdict}\n" in done.stdout
+    runs = [run for run in all_runs(snapshot) if run.target == "PIG"]
+    for effect in row_effects(runs, load_predictions(snapshot, runs)):
+        assert f"PIG, {effect.head.row} (ridge, logistic, matched): {effect.verdict}\n" in done.stdout
     text = out.read_text(encoding="utf-8")
     assert "DIAG" not in text
     assert "guidestore report skin --target PIG --at" in text
@@ -101,10 +104,10 @@ def test_the_command_prints_the_verdicts(store: Path, tmp_path: Path) -> None:
 def test_provenance_names_what_the_page_was_made_from(store: Path, page: str) -> None:
     snapshot = EmbeddingStore.open(store).snapshot()
     told = plain(page)
-    for fact in snapshot.rows("runs").to_pylist():
-        assert fact["run"] in told
-        assert fact["inferior"] in told
-        assert all(f"{name} {version}" in told for name, version in json.loads(fact["versions"]).items())
+    for run in all_runs(snapshot):
+        assert run.id in told
+        assert str(run.inferior) in told
+        assert all(f"{name} {version}" in told for name, version in run.versions.items())
     assert f"snapshot {snapshot.version}" in told
     assert "official/0" in told
     assert "unknown" in told
@@ -114,22 +117,22 @@ def test_faults_are_one_sentence_and_leave_no_file(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(NotFoundInStoreError, match="of skin --target BWV; there are runs of skin/DIAG, skin/PIG"):
-        write_report(store, RunSelection("skin", target="BWV"), tmp_path / "r.html")
+        write_report(EmbeddingStore.open(store), RunSelection("skin", target="BWV"), tmp_path / "r.html")
     with pytest.raises(NotFoundInStoreError, match="there are runs of none yet"):
-        write_report(store, SKIN, tmp_path / "r.html", at=1)
+        write_report(EmbeddingStore.open(store), SKIN, tmp_path / "r.html", at=1)
     with pytest.raises(InvalidInputError, match="is a folder; name the file"):
-        write_report(store, SKIN, tmp_path)
+        write_report(EmbeddingStore.open(store), SKIN, tmp_path)
     with pytest.raises(InvalidInputError, match="there is no folder"):
-        write_report(store, SKIN, tmp_path / "missing" / "r.html")
+        write_report(EmbeddingStore.open(store), SKIN, tmp_path / "missing" / "r.html")
     with pytest.raises(InvalidInputError, match="cannot be written"):
-        write_report(store, RunSelection("skin", target="PIG"), tmp_path / ("r" * 300))
+        write_report(EmbeddingStore.open(store), RunSelection("skin", target="PIG"), tmp_path / ("r" * 300))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(InvalidInputError, match=r"cannot be written \(No space left on device\)"):
-        write_report(store, RunSelection("skin", target="PIG"), tmp_path / "r.html")
+        write_report(EmbeddingStore.open(store), RunSelection("skin", target="PIG"), tmp_path / "r.html")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,7 +163,7 @@ def copied_runs(store: Path, cohort: str, change) -> None:
 
 def report_of(store: Path, cohort: str) -> str:
     file = store.parent / f"{cohort}.html"
-    write_report(store, RunSelection(cohort), file)
+    write_report(EmbeddingStore.open(store), RunSelection(cohort), file)
     return plain(file.read_text(encoding="utf-8"))
 
 
@@ -173,7 +176,7 @@ def own_store(store: Path, tmp_path: Path) -> Path:
 def test_the_same_snapshot_gives_the_same_bytes(own_store: Path, page: str, tmp_path: Path) -> None:
     before = EmbeddingStore.open(own_store).snapshot().version
     copied_runs(own_store, "skin", lambda run, *stored: ({**run, "seed": 5}, *stored))
-    write_report(own_store, SKIN, tmp_path / "report.html", at=before)
+    write_report(EmbeddingStore.open(own_store), SKIN, tmp_path / "report.html", at=before)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
     assert f"guidestore report skin --at {before} --out report.html" in page
     assert "seeds 0, 1, 5" in report_of(own_store, "skin")
@@ -219,7 +222,7 @@ def test_confusions_count_every_prediction(store: Path) -> None:
     predictions = EmbeddingStore.open(store).snapshot().rows("predictions").to_pylist()
     (section,) = (one for one in sections(store) if one.target == "DIAG")
     for found in confusions_of(section):
-        runs = set(section.runs(found.row))
+        runs = {run.run for run in section.of_row(found.row)}
         assert (len(runs), found.runs) == (2, 2)
         said = [(row["label"], row["predicted"]) for row in predictions if row["run"] in runs and row["part"] == "test"]
         assert found.predictions == len(said)
@@ -236,53 +239,53 @@ def test_the_stored_g_is_the_one_that_predicted(store: Path) -> None:
     assert [one.unit for one in pairs] == [("official", 0, 0), ("official", 0, 1)]
     assert [len(one.shuffled) for one in pairs] == [2, 2]
     one = pairs[0]
-    (run,) = (run for run in section.runs("G(I)") if section.predictions[run].unit == one.unit)
-    fact = next(fact for fact in section.facts if fact["run"] == run)
-    weights = {role: snapshot.weights(artifact) for role, artifact in json.loads(fact["weights"]).items()}
+    (predicted,) = (run for run in section.of_row("G(I)") if run.unit == one.unit)
+    run = next(run for run in section.runs if run.id == predicted.run)
+    weights = {role: snapshot.weights(artifact) for role, artifact in run.weights.items()}
     components = {role: (entry.meta["config"], tensors) for role, (tensors, entry) in weights.items()}
-    assert json.loads(fact["weights"])["guidance"] == one.guidance
+    assert run.weights["guidance"] == one.guidance
     assert foretell(snapshot, one.guidance, one).shape == one.superior_nd.shape
-    assert one.case_ids == section.predictions[run].case_ids
-    assert (one.labels == section.predictions[run].labels).all()
-    expected = section.predictions[run].probabilities
+    assert one.case_ids == predicted.case_ids
+    assert (one.labels == predicted.labels).all()
+    expected = predicted.probabilities
     assert predict_row("G(I)", components, one.inferior_nd) == pytest.approx(expected)
 
 
-def make_fact(row: str, guidance: str = "", decoder: str = "mlp", **facts) -> dict:
-    return {
-        "run": f"{row} {guidance} {decoder} {facts}",
-        "target": "t",
-        "mode": "as-published",
-        "split": "s",
-        "fold": 0,
-        "seed": 0,
-        "inferior": "c/i/e@1",
-        "superior": "c/s/e@2",
-        "row": row,
-        "guidance": guidance,
-        "decoder": decoder,
-        "control": "",
-        "settings": '{"classes": ["a", "b"]}',
-        **facts,
-    }
+def make_run(
+    row: str, guidance: str = "", decoder: str = "mlp", mode: str = "as-published", inferior: str = "i/e@1"
+) -> Run:
+    return Run(
+        f"{row} {guidance} {decoder} {mode} {inferior}",
+        "c",
+        "t",
+        "s",
+        0,
+        row,
+        inferior=CodeSetName.parse(inferior, "c"),
+        superior=CodeSetName("c", "s", "e", "2"),
+        mode=mode,
+        guidance=guidance,
+        decoder=decoder,
+        classes=("a", "b"),
+    )
 
 
 def test_each_g_and_decoder_has_its_section_with_the_rows_that_it_is_held_against() -> None:
-    shared = [make_fact("S+I"), make_fact("I", decoder="linear"), make_fact("S", decoder="linear")]
-    ridge = [make_fact("G(I)", "ridge", "linear"), make_fact("G(I)+I", "ridge")]
-    other = [make_fact("G(I)", "autoencoder", "linear"), make_fact("G(I)+I", "autoencoder")]
-    logistic = [make_fact("S+I", decoder="logistic"), make_fact("G(I)+I", "ridge", "logistic")]
+    shared = [make_run("S+I"), make_run("I", decoder="linear"), make_run("S", decoder="linear")]
+    ridge = [make_run("G(I)", "ridge", "linear"), make_run("G(I)+I", "ridge")]
+    other = [make_run("G(I)", "autoencoder", "linear"), make_run("G(I)+I", "autoencoder")]
+    logistic = [make_run("S+I", decoder="logistic"), make_run("G(I)+I", "ridge", "logistic")]
     found = sections_of([*shared, *ridge, *other, *logistic], {}, {})
     assert [(one.guidance, one.decoder) for one in found] == [
         ("ridge", "mlp"), ("autoencoder", "mlp"), ("ridge", "logistic"),
     ]  # fmt: skip
-    runs = [{fact["run"] for fact in one.facts} for one in found]
-    plain_rows = {fact["run"] for fact in shared}
-    assert runs[0] == plain_rows | {fact["run"] for fact in ridge}
-    assert runs[1] == plain_rows | {fact["run"] for fact in other}
-    assert runs[2] == {shared[1]["run"], shared[2]["run"], ridge[0]["run"], *(fact["run"] for fact in logistic)}
-    matched = make_fact("I", mode="matched")
-    elsewhere = make_fact("I", inferior="c/other/e@1", superior="c/s/e@2")
+    runs = [{run.id for run in one.runs} for one in found]
+    plain_rows = {run.id for run in shared}
+    assert runs[0] == plain_rows | {run.id for run in ridge}
+    assert runs[1] == plain_rows | {run.id for run in other}
+    assert runs[2] == {shared[1].id, shared[2].id, ridge[0].id, *(run.id for run in logistic)}
+    matched = make_run("I", mode="matched")
+    elsewhere = make_run("I", inferior="other/e@1")
     assert len(sections_of([*shared, matched, elsewhere], {}, {})) == 3
 
 
@@ -313,7 +316,7 @@ def test_places_are_found_once_and_again() -> None:
 
 
 def test_a_selection_takes_whole_names() -> None:
-    run = make_fact("I", cohort="c", inferior="c/mri_t1ce/densenet3d@abcdef123456")
+    run = make_run("I", inferior="mri_t1ce/densenet3d@abcdef123456")
     for inferior, wanted in (
         ("", True), ("mri_t1ce", True), ("mri_t1ce/densenet3d", True), ("mri_t1ce/densenet3d@abc", True),
         ("mri_t1", False), ("mri_t1ce/dense", False), ("mri_t1ce/densenet3d@bc", False),

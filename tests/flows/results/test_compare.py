@@ -31,14 +31,15 @@ def run_of(phantom: Phantom, row: str, control: str = "", mode: str = "matched")
 
 def test_the_figures_are_those_that_are_stored(encoded: Phantom) -> None:
     a, b = run_of(encoded, "I"), run_of(encoded, "S")
-    found = compare_runs(encoded.store, a[:12], b)
-    snapshot = encoded.opened.snapshot()
+    store = encoded.opened
+    found = compare_runs(store, a[:12], b)
+    snapshot = store.snapshot()
     metrics = {
         (row["run"], row["metric"]): row["value"]
         for row in snapshot.rows("metrics").to_pylist()
         if row["part"] == "test"
     }
-    for row in found.rows:
+    for row in found.as_rows():
         assert row["a"] == pytest.approx(metrics[a, row["metric"]])
         assert row["b"] == pytest.approx(metrics[b, row["metric"]])
         assert row["gain"] == pytest.approx(row["b"] - row["a"])
@@ -53,7 +54,7 @@ def test_the_figures_are_those_that_are_stored(encoded: Phantom) -> None:
     cases = {case for run, case in said if run == a}
     assert found.n_cases == len(cases)
     changed = {case for case in cases if said[a, case][0] != said[b, case][0]}
-    assert {row["case_id"] for row in found.changed} == changed
+    assert {case.case_id for case in found.changed} == changed
     better = sum(said[b, case][0] == said[b, case][1] != said[a, case][0] for case in cases)
     assert found.mcnemar.only_b == better
 
@@ -71,9 +72,9 @@ def test_the_command_prints_it(encoded: Phantom) -> None:
 def test_runs_that_are_no_pair_are_refused(phantom: Phantom) -> None:
     a = run_of(phantom, "I")
     with pytest.raises(InvalidInputError, match="the same run"):
-        compare_runs(phantom.store, a, a[:10])
+        compare_runs(EmbeddingStore.open(phantom.store), a, a[:10])
     with pytest.raises(NotFoundInStoreError, match="no run"):
-        compare_runs(phantom.store, a, "champion")
+        compare_runs(phantom.opened, a, "champion")
     store = phantom.opened
     codes = store.snapshot().codes(store.snapshot().code_set("phantom/mri_all/densenet3d"))
     file = Path(phantom.store).parent / "codes.csv"
@@ -92,7 +93,7 @@ def test_runs_that_are_no_pair_are_refused(phantom: Phantom) -> None:
         ),
     )
     with pytest.raises(InvalidInputError, match="0 test cases in common"):
-        compare_runs(phantom.store, a, other.runs[2])
+        compare_runs(EmbeddingStore.open(phantom.store), a, other.runs[2])
 
 
 def _import_noisy(phantom: Phantom, version: str, noise: float) -> str:
@@ -121,31 +122,31 @@ def test_two_snapshots_are_compared_head_by_head(phantom: Phantom) -> None:
     settings = {"cohort": "phantom", **GUIDE, "modes": ("matched",), "guidance": "ridge", "decoder": "logistic"}
     first, second = (_import_noisy(phantom, version, noise) for version, noise in (("1", 0.0), ("2", 1e4)))
     with pytest.raises(InvalidInputError, match=r"no head was trained anew .* are the same runs in both"):
-        compare_snapshots(phantom.store, before, store.snapshot().version)
+        compare_snapshots(store, before, store.snapshot().version)
     guide(store, GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{first}"}))
     middle = store.snapshot().version
     guide(store, GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{second}"}))
-    found = compare_snapshots(phantom.store, middle, store.snapshot().version)
-    rows = {row["row"]: row for row in found.rows}
+    found = compare_snapshots(store, middle, store.snapshot().version)
+    rows = {row["row"]: row for row in found.as_rows()}
     assert rows.keys() == {"S+I", "S", "I", "G(I)", "G(I)+I", "G(I), shuffled pairs", "G(I)+I, shuffled pairs"}
     assert rows["S"]["gain"] == 0
     assert rows["I"]["b"] < rows["I"]["a"]
-    for row in found.rows:
+    for row in found.as_rows():
         assert row["low"] <= row["gain"] <= row["high"]
         assert row["gain"] == pytest.approx(row["b"] - row["a"])
-    changed = [case for case in found.changed if case["row"] == "I"]
+    changed = [case for case in found.changed_rows() if case["row"] == "I"]
     assert changed
     assert all(case["a says"] != case["b says"] for case in changed)
-    assert not any(case["row"] == "S" for case in found.changed)
+    assert not any(case["row"] == "S" for case in found.changed_rows())
     assert any("same runs in both" in note for note in found.notes)
     done = guidestore("compare", "before", middle, "--store", phantom.store)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     done = guidestore("compare", middle, store.snapshot().version, "--store", phantom.store, "--format", "json")
-    assert [row["row"] for row in json.loads(done.stdout)] == [row["row"] for row in found.rows]
+    assert [row["row"] for row in json.loads(done.stdout)] == [row["row"] for row in found.as_rows()]
     with pytest.raises(NotFoundInStoreError, match="no snapshot 99999"):
-        compare_snapshots(phantom.store, middle, 99999)
+        compare_snapshots(store, middle, 99999)
     with pytest.raises(InvalidInputError, match="the same snapshot"):
-        compare_snapshots(phantom.store, "before", before)
+        compare_snapshots(store, "before", before)
 
 
 GRID = {
@@ -178,27 +179,28 @@ def sweeps(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 def test_two_sweeps_are_compared_by_what_each_chose_on_val(sweeps: tuple[Path, Path, Path]) -> None:
     root, narrow, wide = sweeps
-    found = compare_sweeps(root, "narrow", "wide")
-    assert [row["target"] for row in found.rows] == ["DIAG", "PIG"]
-    for row, target in zip(found.rows, ("DIAG", "PIG"), strict=True):
+    store = EmbeddingStore.open(root)
+    found = compare_sweeps(store, "narrow", "wide")
+    assert [row["target"] for row in found.as_rows()] == ["DIAG", "PIG"]
+    for row, target in zip(found.as_rows(), ("DIAG", "PIG"), strict=True):
         for side, file in (("a", narrow), ("b", wide)):
-            best = next(one for one in rank_sweep(root, read_sweep(file)) if one.effect.target == target)
+            best = next(one for one in rank_sweep(store, read_sweep(file)) if one.effect.head.target == target)
             assert best.effect.score is not None
             assert row[side] == pytest.approx(best.effect.score.value)
-            assert row[f"head {side}"] == f"{best.effect.row} ({best.effect.guidance}, {best.effect.decoder})"
+            assert row[f"head {side}"] == best.effect.head.name
         assert row["gain"] == pytest.approx(row["b"] - row["a"])
         assert row["low"] <= row["gain"] <= row["high"]
         assert row["p"] <= row["p_holm"] <= 1
-        assert row["changed"] == sum(case["target"] == target for case in found.changed)
-    assert all(case["a says"] != case["b says"] for case in found.changed)
+        assert row["changed"] == sum(case["target"] == target for case in found.changed_rows())
+    assert all(case["a says"] != case["b says"] for case in found.changed_rows())
     assert any("val chose both" in note for note in found.notes)
-    of_files = compare_sweeps(root, read_sweep(narrow), read_sweep(wide))
+    of_files = compare_sweeps(store, read_sweep(narrow), read_sweep(wide))
     assert of_files == found
     with pytest.raises(InvalidInputError, match=r"best of sweep narrow .* `guidestore sweep show FILE --test \d`"):
-        compare_sweeps(root, "narrow", "wide", part="test")
+        compare_sweeps(store, "narrow", "wide", part="test")
     for file in (narrow, wide):
-        rank_sweep(root, read_sweep(file), chosen=12)
-    assert {row["cases"] for row in compare_sweeps(root, "narrow", "wide", part="test").rows} == {36}
+        rank_sweep(store, read_sweep(file), chosen=12)
+    assert {row["cases"] for row in compare_sweeps(store, "narrow", "wide", part="test").as_rows()} == {36}
 
 
 def test_the_command_takes_names_and_files_of_sweeps(sweeps: tuple[Path, Path, Path]) -> None:
@@ -229,6 +231,6 @@ def test_the_command_takes_names_and_files_of_sweeps(sweeps: tuple[Path, Path, P
     assert "'wide' names a sweep and a tag or alias" in ambiguous.stderr
     other = _sweep(narrow.parent, "other", targets=["PIG"], guidance=["linear"])
     assert guidestore("sweep", "run", other, *options).returncode == 0
-    found = compare_sweeps(root, "narrow", "other")
-    assert "p_holm" not in found.rows[0]
+    found = compare_sweeps(EmbeddingStore.open(root), "narrow", "other")
+    assert "p_holm" not in found.as_rows()[0]
     assert "skin/DIAG/official is in sweep narrow alone" in found.notes

@@ -2,65 +2,62 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from guidestore.embeddings.runs import RunPredictions
-from guidestore.flows.results.effects import effects_of, row_effects, spread
-from guidestore.flows.results.predictions import load_predictions
-from guidestore.flows.results.table import evaluate
+from guidestore.embeddings.runs import Run, RunPredictions
+from guidestore.embeddings.types import CodeSetName
+from guidestore.flows.results.effects import row_effects, spread
+from guidestore.flows.results.evaluation import evaluate
 from guidestore.heads.significance import Interval
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import all_runs
 from tests.flows.conftest import Phantom
 
 N = 200
 LABELS = np.arange(N) % 2
 
 
-def make_fact(row: str, control: str = "", seed: int = 0, permutation: int = -1, **facts) -> dict:
-    return {
-        "run": f"{row}/{control}/{permutation}/{seed}/{facts.get('target', 't')}",
-        "cohort": "skin",
-        "target": "t",
-        "split": "published",
-        "fold": 0,
-        "seed": seed,
-        "inferior": "skin/clinical/x@123456789012",
-        "superior": "skin/dermoscopy/x@123456789012",
-        "row": row,
-        "mode": "matched",
-        "guidance": "ridge" if row.startswith("G") else "",
-        "decoder": "mlp",
-        "control": control,
-        "permutation": permutation,
-        "status": "ok",
-        "settings": json.dumps({"classes": ["a", "b"]}),
-        **facts,
-    }
+def make_run(row: str, control: str = "", seed: int = 0, permutation: int = -1) -> Run:
+    return Run(
+        f"{row}/{control}/{permutation}/{seed}/t",
+        "skin",
+        "t",
+        "published",
+        0,
+        row,
+        inferior=CodeSetName("skin", "clinical", "x", "123456789012"),
+        superior=CodeSetName("skin", "dermoscopy", "x", "123456789012"),
+        guidance="ridge" if row.startswith("G") else "",
+        decoder="mlp",
+        control=control,
+        permutation=permutation,
+        seed=seed,
+        classes=("a", "b"),
+    )
 
 
-def says(fact: dict, right: float, cases: range = range(N)) -> RunPredictions:
+def says(run: Run, right: float, cases: range = range(N)) -> RunPredictions:
     """Right in that share of the cases, wrong ones spread evenly; other seeds err on other cases."""
-    rng = np.random.default_rng([fact["seed"], fact["permutation"] + 1, *map(ord, fact["row"])])
+    rng = np.random.default_rng([run.seed, run.permutation + 1, *map(ord, run.row)])
     rank = rng.permutation(len(cases)) / len(cases)
     labels = LABELS[list(cases)]
     predicted = np.where(rank < right, labels, 1 - labels)
     names = tuple(f"case-{case:03d}" for case in cases)
-    return RunPredictions(
-        fact["run"], (fact["split"], fact["fold"], fact["seed"]), names, labels, np.eye(2)[predicted] * 0.8 + 0.1
-    )
+    return RunPredictions(run.id, run.unit, names, labels, np.eye(2)[predicted] * 0.8 + 0.1)
 
 
 def made(
     guided: float, shuffled: float, inferior: float = 0.6, both: float = 0.95
-) -> tuple[list[dict], dict[str, RunPredictions]]:
+) -> tuple[list[Run], dict[str, RunPredictions]]:
     shares = {"I": inferior, "S+I": both, "G(I)+I": guided}
-    facts = [(make_fact(row, seed=seed), share) for row, share in shares.items() for seed in (0, 1)]
-    facts += [
-        (make_fact("G(I)+I", "shuffled", seed, permutation), shuffled) for seed in (0, 1) for permutation in range(3)
+    runs = [(make_run(row, seed=seed), share) for row, share in shares.items() for seed in (0, 1)]
+    runs += [
+        (make_run("G(I)+I", "shuffled", seed, permutation), shuffled) for seed in (0, 1) for permutation in range(3)
     ]
-    return [fact for fact, _ in facts], {fact["run"]: says(fact, share) for fact, share in facts}
+    return [run for run, _ in runs], {run.id: says(run, share) for run, share in runs}
 
 
 @pytest.mark.parametrize(
@@ -73,10 +70,10 @@ def made(
     ],
 )
 def test_the_verdict_is_the_known_one(guided: float, shuffled: float, verdict: str) -> None:
-    facts, predictions = made(guided, shuffled)
-    (found,) = row_effects(facts, predictions)
+    runs, predictions = made(guided, shuffled)
+    (found,) = row_effects(runs, predictions)
     assert found.verdict == verdict
-    assert (found.row, found.n_cases, found.n_units, found.note) == ("G(I)+I", N, 2, "")
+    assert (found.head.row, found.n_cases, found.n_units, found.note) == ("G(I)+I", N, 2, "")
     assert found.effect is not None
     assert found.effect.gain_over_i.gain.value == pytest.approx(guided - 0.6, abs=0.03)
     assert found.effect.gap_closed is not None
@@ -89,39 +86,39 @@ def test_the_verdict_is_the_known_one(guided: float, shuffled: float, verdict: s
 @pytest.mark.parametrize(("self_training", "verdict"), [(0.6, "guidance helps"), (0.9, "self-training, not guidance")])
 def test_what_an_inferior_teacher_gains_too_is_not_guidance(self_training: float, verdict: str) -> None:
     shares = {("I", ""): 0.6, ("S+I", ""): 0.95, ("T(I)", ""): 0.9, ("T(I)", "self-training"): self_training}
-    made = [(make_fact(row, control, seed), share) for (row, control), share in shares.items() for seed in (0, 1)]
-    made += [(make_fact("T(I)", "shuffled", seed, p), 0.6) for seed in (0, 1) for p in range(3)]
-    facts, predictions = [fact for fact, _ in made], {fact["run"]: says(fact, share) for fact, share in made}
-    (found,) = row_effects(facts, predictions)
-    assert (found.row, found.verdict, found.n_units) == ("T(I)", verdict, 2)
+    made = [(make_run(row, control, seed), share) for (row, control), share in shares.items() for seed in (0, 1)]
+    made += [(make_run("T(I)", "shuffled", seed, p), 0.6) for seed in (0, 1) for p in range(3)]
+    runs, predictions = [run for run, _ in made], {run.id: says(run, share) for run, share in made}
+    (found,) = row_effects(runs, predictions)
+    assert (found.head.row, found.verdict, found.n_units) == ("T(I)", verdict, 2)
     assert found.effect is not None
     assert found.effect.gain_over_self_training is not None
     assert found.as_row()["gain_over_self_training"] == pytest.approx(0.9 - self_training, abs=0.03)
-    gone = {f["run"] for f in facts if f["control"] == "self-training" and f["seed"] == 1}
-    (found,) = row_effects(facts, {run: p for run, p in predictions.items() if run not in gone})
+    gone = {f.id for f in runs if f.control == "self-training" and f.seed == 1}
+    (found,) = row_effects(runs, {run: p for run, p in predictions.items() if run not in gone})
     assert found.n_units == 1
 
 
 def test_a_row_without_its_control_gets_no_verdict() -> None:
-    facts, predictions = made(0.9, 0.6)
-    (found,) = row_effects([fact for fact in facts if not fact["control"]], predictions)
+    runs, predictions = made(0.9, 0.6)
+    (found,) = row_effects([run for run in runs if not run.control], predictions)
     assert found.effect is None
     assert "shuffled control" in found.note
     assert found.verdict == "–"
     assert found.as_row()["gain_over_i"] is None
-    (found,) = row_effects([fact for fact in facts if fact["row"] != "I"], predictions)
+    (found,) = row_effects([run for run in runs if run.row != "I"], predictions)
     assert "row I" in found.note
 
 
 def test_only_units_that_all_rows_have_count_and_s_plus_i_may_have_fewer_cases() -> None:
-    facts, predictions = made(0.9, 0.6)
-    gone = next(fact for fact in facts if fact["row"] == "I" and fact["seed"] == 1)
-    (found,) = row_effects(facts, {run: p for run, p in predictions.items() if run != gone["run"]})
+    runs, predictions = made(0.9, 0.6)
+    gone = next(run for run in runs if run.row == "I" and run.seed == 1)
+    (found,) = row_effects(runs, {run: p for run, p in predictions.items() if run != gone.id})
     assert found.n_units == 1
-    for fact in facts:
-        if fact["row"] == "S+I":
-            predictions[fact["run"]] = says(fact, 0.95, range(N // 2))
-    (found,) = row_effects(facts, predictions)
+    for run in runs:
+        if run.row == "S+I":
+            predictions[run.id] = says(run, 0.95, range(N // 2))
+    (found,) = row_effects(runs, predictions)
     assert found.n_cases == N
     assert found.effect is not None
     assert found.effect.gap_closed is None
@@ -129,28 +126,28 @@ def test_only_units_that_all_rows_have_count_and_s_plus_i_may_have_fewer_cases()
 
 
 def test_one_permutation_and_a_metric_that_is_not_defined_are_said() -> None:
-    facts, predictions = made(0.9, 0.6)
-    first = [fact for fact in facts if fact["permutation"] < 1 and fact["seed"] == 0]
+    runs, predictions = made(0.9, 0.6)
+    first = [run for run in runs if run.permutation < 1 and run.seed == 0]
     (found,) = row_effects(first, predictions)
     assert "one permutation" in found.note
     one_class = {
         run: RunPredictions(run, p.unit, p.case_ids, np.zeros(N, np.int64), p.probabilities)
         for run, p in predictions.items()
     }
-    found = row_effects(facts, one_class, metrics=("auroc",))[0]
+    found = row_effects(runs, one_class, metrics=("auroc",))[0]
     assert found.effect is None
     assert "undefined" in found.note
 
 
 def test_rows_of_other_targets_and_decoders_keep_to_themselves() -> None:
-    facts, predictions = made(0.9, 0.6)
-    others = [{**fact, "target": "u", "run": f"u{fact['run']}"} for fact in facts]
-    others += [{**fact, "decoder": "logistic", "run": f"l{fact['run']}"} for fact in facts]
+    runs, predictions = made(0.9, 0.6)
+    others = [replace(run, target="u", id=f"u{run.id}") for run in runs]
+    others += [replace(run, decoder="logistic", id=f"l{run.id}") for run in runs]
     every = {**predictions}
-    for fact in others:
-        every[fact["run"]] = says(fact, 0.6)
-    found = row_effects([*facts, *others], every)
-    assert [(e.target, e.decoder, e.verdict) for e in found] == [
+    for run in others:
+        every[run.id] = says(run, 0.6)
+    found = row_effects([*runs, *others], every)
+    assert [(e.head.target, e.head.decoder, e.verdict) for e in found] == [
         ("t", "mlp", "guidance helps"),
         ("t", "logistic", "no effect"),
         ("u", "mlp", "no effect"),
@@ -165,32 +162,32 @@ def test_spread_is_what_tables_print() -> None:
 
 def test_stored_predictions_come_back_as_they_were_stored(encoded: Phantom) -> None:
     snapshot = encoded.opened.snapshot()
-    facts = snapshot.rows("runs").to_pylist()
-    found = load_predictions(snapshot, facts)
+    runs = all_runs(snapshot)
+    found = load_predictions(snapshot, runs)
     assert found.keys() == set(encoded.runs)
     rows = [row for row in snapshot.rows("predictions").to_pylist() if row["part"] == "test"]
-    for fact in facts:
-        mine = sorted((row for row in rows if row["run"] == fact["run"]), key=lambda row: row["case_id"])
-        run = found[fact["run"]]
-        assert run.case_ids == tuple(row["case_id"] for row in mine)
-        assert run.unit == ("cv2", 0, 0)
-        assert np.allclose(run.probabilities, [row["probabilities"] for row in mine])
-        classes = json.loads(fact["settings"])["classes"]
-        assert [classes[label] for label in run.labels] == [row["label"] for row in mine]
-    assert load_predictions(snapshot, facts[:1]).keys() == {facts[0]["run"]}
+    for run in runs:
+        mine = sorted((row for row in rows if row["run"] == run.id), key=lambda row: row["case_id"])
+        read = found[run.id]
+        assert read.case_ids == tuple(row["case_id"] for row in mine)
+        assert read.unit == ("cv2", 0, 0)
+        assert np.allclose(read.probabilities, [row["probabilities"] for row in mine])
+        assert [run.classes[label] for label in read.labels] == [row["label"] for row in mine]
+    assert load_predictions(snapshot, runs[:1]).keys() == {runs[0].id}
 
 
 def test_the_table_of_stored_runs_carries_them(encoded: Phantom) -> None:
-    found = evaluate(encoded.store, encoded.runs)
-    places = [(effect.mode, effect.row) for effect in found.effects]
-    assert places == [(mode, row) for mode in ("as-published", "matched") for row in ("G(I)", "G(I)+I")]
     snapshot = encoded.opened.snapshot()
-    again = effects_of(snapshot, snapshot.rows("runs").to_pylist())
+    found = evaluate(snapshot, encoded.runs)
+    rows = [(effect.head.mode, effect.head.row) for effect in found.effects]
+    assert rows == [(mode, row) for mode in ("as-published", "matched") for row in ("G(I)", "G(I)+I")]
+    runs = all_runs(snapshot)
+    again = row_effects(runs, load_predictions(snapshot, runs))
     assert {effect.as_row()["gain_over_i"] for effect in again} == {e.as_row()["gain_over_i"] for e in found.effects}
     means = {(row.mode, row.row, row.control): row.mean["balanced_accuracy"] for row in found.rows}
     for effect in found.effects:
         assert effect.effect is not None
-        gain = means[effect.mode, effect.row, ""] - means[effect.mode, "I", ""]
+        gain = means[effect.head.mode, effect.head.row, ""] - means[effect.head.mode, "I", ""]
         assert effect.effect.gain_over_i.gain.value == pytest.approx(gain)
     flat = found.as_rows()
     assert {row["verdict"] for row in flat if row["row"] == "I"} == {None}

@@ -23,6 +23,7 @@ from guidestore.flows.sweeps.plan import plan_sweep
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import run_sweep
 from guidestore.flows.work.stores import opened
+from guidestore.warehouse.indexer import build_index
 from tests.commandline import guidestore
 from tests.report_store import make_store
 
@@ -73,7 +74,7 @@ def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
     again = run_sweep(EmbeddingStore.open(store), sweep())
     assert (again.trained, again.existing) == (0, PLANNED)
     assert plan_sweep(EmbeddingStore.open(store), sweep()).missing == 0
-    ranked = rank_sweep(store, sweep())
+    ranked = rank_sweep(EmbeddingStore.open(store), sweep())
     assert len(ranked) == 2 * 2 * 2 * 2 * 2  # targets, budgets, G, decoders, guided rows
     scores = [one.effect.score.value for one in ranked if one.effect.score]
     assert scores == sorted(scores, reverse=True)
@@ -161,7 +162,7 @@ def test_what_cannot_be_planned_is_a_sentence(
 
 def test_a_sweep_without_runs_says_so(store: Path) -> None:
     with pytest.raises(InvalidInputError, match="run `guidestore sweep run` first"):
-        rank_sweep(store, sweep())
+        rank_sweep(EmbeddingStore.open(store), sweep())
 
 
 def test_a_head_that_diverges_is_marked_and_harms_no_other(store: Path) -> None:
@@ -174,7 +175,7 @@ def test_a_head_that_diverges_is_marked_and_harms_no_other(store: Path) -> None:
         "autoencoder(epochs=20, hidden=8, learning_rate=1e+06, standardise=False)"
     }
     assert sum(run["status"] == "ok" for run in runs) == 3 + 4
-    assert len(rank_sweep(store, mixed)) == 2
+    assert len(rank_sweep(EmbeddingStore.open(store), mixed)) == 2
 
 
 def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> None:
@@ -188,8 +189,8 @@ def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> 
         *((row, "") for row in ("S+I", "S", "I", "T(I)")),
         *(("T(I)", control) for control in ("shuffled", "self-training")),
     }
-    ranked = rank_sweep(store, taught)
-    assert [one.effect.row for one in ranked] == ["T(I)", "T(I)"]
+    ranked = rank_sweep(EmbeddingStore.open(store), taught)
+    assert [one.effect.head.row for one in ranked] == ["T(I)", "T(I)"]
     assert all(one.effect.effect and one.effect.effect.gain_over_self_training for one in ranked)
     with pytest.raises(InvalidInputError, match="asks for 0 heads: it has neither guidance"):
         plan_sweep(EmbeddingStore.open(store), sweep(guidance=[], students=[]))
@@ -215,13 +216,14 @@ def test_test_is_scored_for_the_chosen_and_what_they_are_compared_with(store: Pa
     asked = ("--store", store)
     for command in (("evaluate", "skin", *asked), ("report", "skin", "--out", store / "r.html", *asked)):
         assert "score those of a sweep on test with `guidestore sweep show" in guidestore(*command).stderr
-    ranked = rank_sweep(store, one, chosen=1)
+    ranked = rank_sweep(EmbeddingStore.open(store), one, chosen=1)
+    build_index(EmbeddingStore.open(store))
     assert ranked[0].test
     assert ranked[0].test.effect
     assert ranked[1].test is None
     scored = {run for run, parts in parts_of(store, "predictions").items() if "test" in parts}
     facts = {run["run"]: run for run in stored_runs(store)}
-    best = ranked[0].effect
+    best = ranked[0].effect.head
     kept = {(facts[run]["row"], facts[run]["control"], facts[run]["guidance"]) for run in scored}
     assert kept == {
         ("I", "", ""),
@@ -235,7 +237,7 @@ def test_test_is_scored_for_the_chosen_and_what_they_are_compared_with(store: Pa
     )
     assert json.loads(shown.stdout) == [{"n": 8}]
     head = EmbeddingStore.open(store).snapshot().version
-    rank_sweep(store, one, chosen=1)  # a look more, but nothing to score
+    rank_sweep(EmbeddingStore.open(store), one, chosen=1)  # a look more, but nothing to score
     assert EmbeddingStore.open(store).snapshot().version == head + 1
     assert fsck(LocalStorage(store)).clean
 
@@ -276,8 +278,8 @@ def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> Non
     assert report.trained == 2 * (5 + 2 + 2) + 4 + 3
     assert report.notes == ["KD(I) and GD(I) distil into an mlp, so they are left out with decoder logistic"]
     assert run_sweep(EmbeddingStore.open(store), one).trained == 0
-    ranked = rank_sweep(store, one, chosen=100)
-    heads = {(one.effect.row, one.effect.guidance) for one in ranked}
+    ranked = rank_sweep(EmbeddingStore.open(store), one, chosen=100)
+    heads = {(one.effect.head.row, one.effect.head.guidance) for one in ranked}
     assert heads >= {("KD(I)", ""), ("GD(I)", ""), ("E(I)", "ridge"), ("T(I)", "label_transfer(guidance=linear)")}
     assert all(one.test and one.test.effect for one in ranked)
     plan = plan_sweep(EmbeddingStore.open(store), one.model_copy(update={"seeds": (5,)}))
@@ -299,7 +301,7 @@ def test_fusions_are_a_part_of_the_grid(store: Path) -> None:
     assert run_sweep(EmbeddingStore.open(store), one).trained == 0
     decoders = {run["decoder"] for run in stored_runs(store) if run["row"] == "G(I)+I"}
     assert {"logistic", "logistic, fusion=late", "prototype, fusion=gated(epochs=20)"} <= decoders
-    ranked = rank_sweep(store, one, chosen=100)
+    ranked = rank_sweep(EmbeddingStore.open(store), one, chosen=100)
     assert len(ranked) == 2 * 4
     assert all(one.test and one.test.effect for one in ranked)
     with pytest.raises(InvalidInputError, match="did you mean 'gated'"):
