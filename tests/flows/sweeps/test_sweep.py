@@ -100,11 +100,14 @@ def test_what_another_command_trained_is_not_trained_again(store: Path) -> None:
 def test_yesterdays_sweep_on_new_codes_reuses_what_did_not_change(store: Path) -> None:
     one = sweep(targets=["PIG"], guidance="ridge", decoder="logistic", labelled="all", seeds=0)
     run_sweep(EmbeddingStore.open(store), one)
-    rows = EmbeddingStore.open(store).snapshot().rows("labels", cohort="skin").to_pylist()
+    opened_store = EmbeddingStore.open(store)
+    rows = opened_store.snapshot().rows("labels", cohort="skin").to_pylist()
     train = next(row for row in rows if row["target"] == "PIG" and row["case_id"] == "lesion-000")
-    changed = {**train, "class": "present" if train["class"] == "absent" else "absent"}
-    with EmbeddingStore.open(store).begin("a label is corrected") as transaction:
-        transaction.write_rows("labels", [changed], cohort="skin")
+    train["class"] = "present" if train["class"] == "absent" else "absent"
+    with opened_store.begin("a label is corrected") as transaction:
+        corrected = transaction.write_rows("labels", rows, cohort="skin")
+        for entry in opened_store.snapshot().entries(kind="rows:labels", cohort="skin"):
+            transaction.replace(entry, by=corrected)
     assert plan_sweep(EmbeddingStore.open(store), one).missing == 7
     assert plan_sweep(EmbeddingStore.open(store), one.model_copy(update={"targets": ("DIAG",)})).missing == 7
     before = EmbeddingStore.open(store).snapshot().version - 1
