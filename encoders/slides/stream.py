@@ -59,6 +59,8 @@ class TileBatch:
     tiles_bhwc: np.ndarray
     is_last: bool
     """Of its slide."""
+    tiles_read: int
+    """Of all slides so far: by how far the readers are ahead of the consumer, or no longer are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,6 +177,7 @@ class _Stream:
         """Taken from the jobs and not yet wholly yielded, in order."""
         self._tiles_ahead = 0
         """Taken by readers and not yet yielded."""
+        self._tiles_read = 0
         self._defect: BaseException | None = None
         self._is_closed = False
 
@@ -249,6 +252,7 @@ class _Stream:
         for number, tile_hwc in enumerate(tiles, start):
             batches[number // size][number % size] = tile_hwc
         with self._changed:
+            self._tiles_read += len(tiles)
             for number in range(start, stop):
                 work.missing[number // size] -= 1
 
@@ -283,13 +287,20 @@ class _Stream:
                     return SlideFailure(work.job, work.error)
                 if work.plan is not None and not work.plan.blocks:
                     size = self._settings.tile_size_px
-                    return _batch(work.job, work.plan, 0, np.empty((0, size, size, 3), np.uint8))
+                    return self._batch(work.job, work.plan, 0, np.empty((0, size, size, 3), np.uint8))
                 if work.plan is not None and work.missing.get(number) == 0:
                     tiles_bhwc = work.batches.pop(number)
                     self._tiles_ahead -= len(tiles_bhwc)
                     self._changed.notify_all()
-                    return _batch(work.job, work.plan, yielded, tiles_bhwc)
+                    return self._batch(work.job, work.plan, yielded, tiles_bhwc)
                 self._wait_for_readers()
+
+    def _batch(self, job: SlideJob, plan: _Plan, start: int, tiles_bhwc: np.ndarray) -> TileBatch:
+        stop = start + len(tiles_bhwc)
+        slide, rows_b, is_last = plan.slide, plan.order_n[start:stop], stop == len(plan.order_n)
+        return TileBatch(
+            job, plan.grid, slide.mpp, slide.magnification, rows_b, tiles_bhwc, is_last, tiles_read=self._tiles_read
+        )
 
     def _wait_for_readers(self) -> None:
         if self._defect is not None:
@@ -309,10 +320,3 @@ class _Stream:
         for work in self._works:
             if work.plan is not None:
                 work.plan.slide.close()
-
-
-def _batch(job: SlideJob, plan: _Plan, start: int, tiles_bhwc: np.ndarray) -> TileBatch:
-    stop = start + len(tiles_bhwc)
-    slide, rows_b = plan.slide, plan.order_n[start:stop]
-    is_last = stop == len(plan.order_n)
-    return TileBatch(job, plan.grid, slide.mpp, slide.magnification, rows_b, tiles_bhwc, is_last)

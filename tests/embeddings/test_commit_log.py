@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -224,47 +225,47 @@ def checkpointed(log, storage, monkeypatch):
     return log
 
 
-def counted(storage, monkeypatch) -> list[str]:
-    read: list[str] = []
-    real = LocalStorage.read
+class CountedReads(LocalStorage):
+    """A disk that says which files were read of it."""
 
-    def note(self, path, *span):
-        read.append(path)
-        return real(self, path, *span)
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.paths_read: list[str] = []
 
-    monkeypatch.setattr(LocalStorage, "read", note)
-    return read
+    def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
+        self.paths_read.append(path)
+        return super().read(path, start, stop)
 
 
-def test_opening_by_checkpoint_equals_folding_everything(checkpointed, storage, monkeypatch):
+def test_opening_by_checkpoint_equals_folding_everything(checkpointed, storage):
     manifests = checkpoints.manifests(storage)
     assert [checkpoints.version_of(path) for path in manifests] == [20, 10]
     newest = checkpoints.read_manifest(storage, manifests[0])
     assert newest is not None
     everything = fold(empty_table(), [read_commit(storage, version) for version in range(1, 24)])
-    read = counted(storage, monkeypatch)
-    log = CommitLog(storage)
+    disk = CountedReads(storage.root)
+    log = CommitLog(disk)
     commits = [commit_log.path_of(version) for version in (20, 21, 22, 23)]
-    assert read == [manifests[0], *commits]  # segments are read when somebody asks for what is in them
+    assert disk.paths_read == [manifests[0], *commits]  # segments are read when somebody asks for what is in them
     assert log.table().equals(everything)
     assert log.table().equals(checkpointed.table())
     assert dict(log.live()) == dict(checkpointed.live())
-    assert read == [manifests[0], *commits, *(segment.file.path for segment in newest.segments)]
+    assert disk.paths_read == [manifests[0], *commits, *(segment.file.path for segment in newest.segments)]
 
 
-def test_a_damaged_checkpoint_is_passed_over(checkpointed, storage, tmp_path, monkeypatch):
+def test_a_damaged_checkpoint_is_passed_over(checkpointed, storage, tmp_path):
     expected = checkpointed.table()
     newest, older = checkpoints.manifests(storage)
     (tmp_path / newest).write_bytes((tmp_path / newest).read_bytes()[:-9])
-    read = counted(storage, monkeypatch)
-    assert CommitLog(storage).table().equals(expected)
-    assert older in read
-    assert commit_log.path_of(9) not in read
+    disk = CountedReads(tmp_path)
+    assert CommitLog(disk).table().equals(expected)
+    assert older in disk.paths_read
+    assert commit_log.path_of(9) not in disk.paths_read
     (tmp_path / older).write_bytes(b"")
     assert CommitLog(storage).table().equals(expected)
 
 
-def test_a_damaged_segment_is_passed_over_when_it_is_read(checkpointed, storage, tmp_path, monkeypatch):
+def test_a_damaged_segment_is_passed_over_when_it_is_read(checkpointed, storage, tmp_path):
     expected = checkpointed.table()
     manifests = [checkpoints.read_manifest(storage, path) for path in checkpoints.manifests(storage)]
     log = CommitLog(storage)

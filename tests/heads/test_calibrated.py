@@ -18,6 +18,7 @@ from guidestore.heads.networks import softmax
 from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.registry import DECODERS, build_decoder, load_decoder
 from guidestore.heads.scaling import Standardiser
+from tests.heads.counting import CountedMlp, offer_counted
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"epochs": 5}, "random_forest": {"trees": 10}, "xgboost": {"rounds": 10},
@@ -109,23 +110,18 @@ def test_a_sure_decoder_becomes_calibrated():
 
 
 def test_a_batch_is_each_as_alone_and_a_divergence_stays_in_its_place(monkeypatch):
-    from guidestore.heads.decoders.mlp import Mlp
-
-    sizes = []
-    fit_many = Mlp.fit_many
-    counted = classmethod(lambda cls, problems, **how: sizes.append(len(problems)) or fit_many(problems, **how))
-    monkeypatch.setattr(Mlp, "fit_many", counted)
+    offer_counted(monkeypatch)
     wild = {"standardise": False, "learning_rate": 1e30, "epochs": 9}
     asked: list[tuple[str, dict[str, Any]]] = [
-        ("mlp", {"epochs": 5, "calibration": "temperature"}),
+        ("counted_mlp", {"epochs": 5, "calibration": "temperature"}),
         ("logistic", {"calibration": "temperature"}),
-        ("mlp", {"epochs": 5}),
-        ("mlp", wild | {"calibration": "temperature"}),
-        ("mlp", {"epochs": 6, "calibration": "temperature"}),
+        ("counted_mlp", {"epochs": 5}),
+        ("counted_mlp", wild | {"calibration": "temperature"}),
+        ("counted_mlp", {"epochs": 6, "calibration": "temperature"}),
     ]
     problems = [DecoderProblem(build_decoder(name, **params), *TRAIN, *VAL, 3, 0) for name, params in asked]
     fitted = fit_decoders(problems)
-    assert sizes == [4]
+    assert [len(batch) for batch in CountedMlp.batches] == [4]
     for i, (name, params) in enumerate(asked):
         if i == 3:
             assert isinstance(fitted[i], DivergedError)

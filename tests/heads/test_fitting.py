@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -64,11 +66,17 @@ def test_nothing_is_trained_where_one_problem_is_none():
     assert fit_decoders([]) == []
 
 
-def test_problems_on_the_same_codes_are_standardised_once(monkeypatch):
-    from guidestore.heads.scaling import Standardiser
+def test_problems_on_the_same_codes_hold_them_standardised_once():
+    """What is traced is numpy's memory: the codes, not the weights."""
+    x_nd, x_val_nd = (RNG.normal(size=(n, 4000)).astype(np.float32) for n in (200, 20))
 
-    calls = []
-    fit = Standardiser.fit
-    monkeypatch.setattr(Standardiser, "fit", classmethod(lambda cls, x_nd: calls.append(1) or fit(x_nd)))
-    fit_decoders([problem("mlp", k, epochs=2) for k in (2, 3, 4)])
-    assert len(calls) == 1
+    def peak_bytes(n_problems: int) -> int:
+        decoders = [build_decoder("mlp", hidden_units=0, epochs=1) for _ in range(n_problems)]
+        problems = [DecoderProblem(d, x_nd, np.arange(200) % 2, x_val_nd, np.arange(20) % 2, 2, 0) for d in decoders]
+        tracemalloc.start()
+        fit_decoders(problems)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert peak_bytes(12) < peak_bytes(1) + 2 * x_nd.nbytes

@@ -15,7 +15,6 @@ from guidestore.heads.choice import Choice
 from guidestore.heads.decoders.logistic import Logistic
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.fitting import fit_decoders
-from guidestore.heads.fusion.common import fused as fused_module
 from guidestore.heads.fusion.common.fused import FusedDecoder
 from guidestore.heads.fusion.common.maths import NumpyMaths
 from guidestore.heads.fusion.orthogonal import mmo_loss
@@ -23,10 +22,10 @@ from guidestore.heads.input_rows import INPUT_ROWS
 from guidestore.heads.prediction import predict_row
 from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.registry import FUSIONS, build_decoder, build_fusion, load_decoder, load_fusion
-from guidestore.heads.rows import decoders as fitted_decoders
 from guidestore.heads.rows.job import RowsJob
 from guidestore.heads.rows.train import train_rows
 from guidestore.heads.trained import TrainedHead
+from tests.heads.counting import CountedLogistic, offer_counted
 from tests.heads.training import job_of
 
 WIDTHS = (3, 5)
@@ -150,23 +149,17 @@ def test_columns_that_say_nothing_on_train_are_left_out():
 
 def test_equal_fusions_and_decoders_are_fitted_once(monkeypatch):
     """Two decoders and two G after one z_I: the fusion once per pair of codes, the decoder of z_I once."""
-    counts = {"decoders": 0}
-
-    def counted(problems, **options):
-        counts["decoders"] += len(problems)
-        return fit_decoders(problems, **options)
-
-    monkeypatch.setattr(fused_module, "fit_decoders", counted)
+    offer_counted(monkeypatch)
     other = [np.hstack([-part[0][:, :3], part[0][:, 3:]]) for part in (TRAIN, VAL)]
     codes = [(TRAIN[0], VAL[0]), (TRAIN[0].copy(), VAL[0].copy()), other]
     problems = [
-        DecoderProblem(fuse("late", Cs=(C,)), x_nd, TRAIN[1], x_val_nd, VAL[1], 2, 0)
+        DecoderProblem(fuse("late", "counted_logistic", Cs=(C,)), x_nd, TRAIN[1], x_val_nd, VAL[1], 2, 0)
         for x_nd, x_val_nd in codes
         for C in (0.1, 1.0)
     ]
     together: list[Any] = list(fit_decoders(problems))
     # Per C: the left code, the right one, the other left one.
-    assert counts == {"decoders": 2 * 3}
+    assert len(CountedLogistic.fits) == 2 * 3
     for problem, decoder in zip(problems, together, strict=True):
         alone = fuse("late", Cs=problem.decoder.config["decoder"]["Cs"])
         alone.fit(problem.x_nd, TRAIN[1], problem.x_val_nd, VAL[1], n_classes=2, seed=0)
@@ -254,27 +247,26 @@ def by_place(heads: list[TrainedHead]) -> dict[tuple[str, int], TrainedHead]:
 
 
 def test_heads_of_all_fusions_at_once_are_each_as_alone_and_share_what_does_not_differ(monkeypatch):
-    jobs = [fused_job(fusion) for fusion in ("concatenation", *FUSIONS.names())]
+    offer_counted(monkeypatch)
+    jobs = [fused_job(fusion, decoder="counted_logistic") for fusion in ("concatenation", *FUSIONS.names())]
     alone = [train_rows([job])[0] for job in jobs]
-    plain = train_rows([job_of(PAIRED, guidance="ridge", decoder="logistic", decoder_params={"Cs": (0.1,)},
+    plain = train_rows([job_of(PAIRED, guidance="ridge", decoder="counted_logistic", decoder_params={"Cs": (0.1,)},
                                permutations=1)])[0]  # fmt: skip
-    count = []
-    monkeypatch.setattr(
-        fitted_decoders, "fit_decoders", lambda problems, **options: count.extend(problems) or fit_decoders(problems)
-    )
+    CountedLogistic.fits.clear()
     together = train_rows(jobs)
-    # S and I once; S+I and G(I)+I, of true and shuffled pairs, per fusion.
-    assert len(count) == 2 + 3 * len(jobs)
+    # S and I once; S+I and G(I)+I, of true and shuffled pairs, per fusion. Late has a decoder per code: two for S+I;
+    # each z_S that a G foretells and, once for both G, their z_I.
+    assert len(CountedLogistic.fits) == 2 + 3 * (len(jobs) - 1) + (2 + 3)
     for job, heads, singles in zip(jobs, together, alone, strict=True):
         for head, single, before in zip(heads, singles, plain, strict=True):
             assert (head.row, head.control, head.permutation) == (single.row, single.control, single.permutation)
             assert np.array_equal(head.probabilities, single.probabilities)
             is_plain = job.fusion.name == "concatenation" or head.row not in FUSED_ROWS
             assert np.array_equal(head.probabilities, before.probabilities) is is_plain
-            shown = "logistic(Cs=0.1)" if is_plain else f"logistic(Cs=0.1), fusion={job.fusion}"
+            shown = "counted_logistic(Cs=0.1)" + ("" if is_plain else f", fusion={job.fusion}")
             assert head.decoder == shown
-            assert head.components["decoder"][0]["name"] == ("logistic" if is_plain else "fused")
-    assert together[1][0].decoder == "logistic(Cs=0.1), fusion=gated(epochs=8, width=4)"
+            assert head.components["decoder"][0]["name"] == ("counted_logistic" if is_plain else "fused")
+    assert together[1][0].decoder == "counted_logistic(Cs=0.1), fusion=gated(epochs=8, width=4)"
 
 
 @pytest.mark.parametrize("mode", ["matched", "as-published"])

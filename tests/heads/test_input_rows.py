@@ -13,10 +13,9 @@ from guidestore.heads.guidance.ridge import Ridge
 from guidestore.heads.input_rows import ALL_ROWS
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.prediction import predict_row
-from guidestore.heads.rows import decoders as rows_decoders
-from guidestore.heads.rows import guidance as rows_guidance
 from guidestore.heads.rows.train import train_rows
 from guidestore.heads.trained import TrainedHead
+from tests.heads.counting import CountedLogistic, CountedRidge, offer_counted
 from tests.heads.training import job_of, train_one
 
 N = 240
@@ -337,26 +336,18 @@ def test_jobs_share_each_g_and_a_head_does_not_depend_on_its_company(paired):
 
 def test_several_guidance_models_and_decoders_share_what_does_not_differ(paired, monkeypatch):
     """Two G and two decoders: rows without G are fitted once per decoder, each G once, and nothing changes."""
-    fits = {"guidance": 0, "decoders": 0}
-
-    def counted(kind, fit):
-        def count(problems, **options):
-            fits[kind] += len(problems)
-            return fit(problems, **options)
-
-        return count
-
-    monkeypatch.setattr(rows_guidance, "fit_guidance", counted("guidance", rows_guidance.fit_guidance))
-    monkeypatch.setattr(rows_decoders, "fit_decoders", counted("decoders", rows_decoders.fit_decoders))
+    offer_counted(monkeypatch)
+    options = {"guidance": "counted_ridge", "decoder": "counted_logistic", "permutations": 1}
     jobs = [
-        job_of(paired, guidance="ridge", guidance_params=g, decoder="logistic", decoder_params=d, permutations=1)
+        job_of(paired, guidance_params=g, decoder_params=d, **options)
         for g in ({"alphas": (0.1,)}, {"alphas": (10.0,)})
         for d in ({"Cs": (0.1,)}, {"Cs": (1.0,)})
     ]
     together = train_rows(jobs)
-    assert fits == {"guidance": 2 * 2, "decoders": 2 * 3 + 2 * 2 * 2}
-    assert together[0][3].guidance == "ridge(alphas=0.1)"
-    assert together[1][0].decoder == "logistic(Cs=1)"
+    assert len(CountedRidge.fits) == 2 * 2
+    assert len(CountedLogistic.fits) == 2 * 3 + 2 * 2 * 2
+    assert together[0][3].guidance == "counted_ridge(alphas=0.1)"
+    assert together[1][0].decoder == "counted_logistic(Cs=1)"
     for job, heads in zip(jobs, together, strict=True):
         (alone,) = train_rows([job])
         for head, single in zip(heads, alone, strict=True):

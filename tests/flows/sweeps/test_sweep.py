@@ -25,6 +25,7 @@ from guidestore.flows.sweeps.run import run_sweep
 from guidestore.flows.work.stores import opened
 from guidestore.warehouse.indexer import build_index
 from tests.commandline import guidestore
+from tests.heads.counting import CountedRidge, offer_counted
 from tests.report_store import make_store
 
 GRID = {
@@ -314,17 +315,13 @@ def test_fusions_are_a_part_of_the_grid(store: Path) -> None:
 def test_each_guidance_is_fitted_once_for_all_decoders_targets_and_budgets(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from guidestore.heads.guidance.ridge import Ridge
-
-    fits = []
-    fit = Ridge.fit
-    monkeypatch.setattr(Ridge, "fit", lambda self, *codes, **more: fits.append(1) or fit(self, *codes, **more))
-    one = sweep(guidance="ridge", decoder=["logistic", "prototype", "knn"], seeds=[0, 1])
-    plan = plan_sweep(EmbeddingStore.open(store), one)
+    offer_counted(monkeypatch)
+    three_decoders = sweep(guidance="counted_ridge", decoder=["logistic", "prototype", "knn"], seeds=[0, 1])
+    plan = plan_sweep(EmbeddingStore.open(store), three_decoders)
     assert plan.guidance_fits == 2 * 2  # seeds x (true, shuffled)
-    fits.clear()
-    run_sweep(EmbeddingStore.open(store), one)
-    assert len(fits) == 4
+    CountedRidge.fits.clear()  # a plan times a fit or two
+    run_sweep(EmbeddingStore.open(store), three_decoders)
+    assert len(CountedRidge.fits) == 4
 
 
 def test_a_curve_shows_what_labels_buy(store: Path, tmp_path: Path) -> None:
