@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from guidestore.embeddings.runs import LabelBudget, Run
 from guidestore.embeddings.transaction import Transaction
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.guiding.identity import IMPLEMENTATION, encoder_digest, pairs_digest
+from guidestore.flows.guiding.recipes import HeadRecipe, RowsRecipe
+from guidestore.heads.input_rows import INPUT_ROWS, Arm
 
 if TYPE_CHECKING:  # torch loads with them
     from guidestore.flows.guiding.jobs import HeadJob
@@ -32,70 +34,85 @@ def commit_heads(
 
     labelled: how many labels of the train part they were shown. device: where they were trained.
     """
-    from guidestore.heads.input_rows import INPUT_ROWS, Arm
-
+    paired = job.paired
+    common = {**_common(paired), "mode": job.recipe.mode, "labelled": labelled, "device": device}
+    encoders = [encoder_digest(paired.inferior_key), encoder_digest(paired.superior_key)]
     runs, metrics, predictions, inputs = [], [], [], {}
-    paired, crossed = job.asked.paired, getattr(job.asked, "cross_fit", 0)
-    pairs = pairs_digest(paired)
+    for head in heads:
+        run = job.ids[Arm(head.row, head.control, head.permutation)]
+        weights = _write_weights(transaction, paired, run, head)
+        inputs[run] = [*weights.values(), *encoders]
+        runs.append(Run(**common, **_of_head(head, job.recipe), id=run, weights=weights))
+        metrics += metric_rows(run, head.metrics)
+        predictions += prediction_rows(run, paired, head.case_ids, head.parts, head.labels, head.probabilities)
+    return len(transaction.write_runs(runs, metrics, predictions, inputs=inputs))
+
+
+def _common(paired: PairedCodes) -> dict[str, Any]:
+    """What all runs of a training set share."""
     keys = [key for key in (paired.inferior_key, paired.superior_key) if key]
-    scope = {"cohort": paired.cohort, "split": paired.split, "fold": paired.fold}
-    common = {
-        **scope,
+    return {
+        **_scope(paired),
         "target": paired.target,
         "classes": paired.classes,
         "snapshot": paired.snapshot,
         "inferior": paired.inferior_key and paired.inferior_key.name,
         "superior": paired.superior_key and paired.superior_key.name,
         "trained_on": tuple(sorted({key.trained_on for key in keys}, key=str)),
-        "labelled": labelled,
-        "device": device,
         "versions": versions(),
         "created_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    for head in heads:
-        run, row = job.ids[Arm(head.row, head.control, head.permutation)], INPUT_ROWS[head.row]
-        weights = {}
-        for role, (config, tensors) in head.components.items():
-            recipe = {"of": run, "role": role}
-            if role == "guidance":  # one G serves both guided rows, in every mode and for every target
-                recipe = {
-                    "pairs": pairs,
-                    "config": config,
-                    "seed": head.seed,
-                    "control": head.control,
-                    "permutation": head.permutation,
-                    "implementation": IMPLEMENTATION,
-                }
-            weights[role], _ = transaction.write_weights(
-                role, config["name"], config=config, tensors=tensors, recipe=recipe, **scope
-            )
-        inputs[run] = [*weights.values(), encoder_digest(paired.inferior_key), encoder_digest(paired.superior_key)]
-        runs.append(
-            Run(
-                **common,
-                id=run,
-                row=head.row,
-                mode=job.mode,
-                guidance=head.guidance + (f", cross_fit={crossed}" if crossed and row.cross_fits else ""),
-                decoder=head.decoder,
-                control=head.control,
-                permutation=head.permutation,
-                seed=head.seed,
-                status=head.status,
-                n_train=head.n_train,
-                best_epoch=int(head.facts.get("decoder_best_epoch", -1)),
-                training={name: float(value) for name, value in head.facts.items() if math.isfinite(value)},
-                message=head.message,
-                weights=weights,
-            )
+
+
+def _scope(paired: PairedCodes) -> dict[str, Any]:
+    return {"cohort": paired.cohort, "split": paired.split, "fold": paired.fold}
+
+
+def _write_weights(transaction: Transaction, paired: PairedCodes, run: str, head: TrainedHead) -> dict[str, str]:
+    """Role -> artifact of the weights that the head is made of."""
+    weights = {}
+    for role, (config, tensors) in head.components.items():
+        recipe = {"of": run, "role": role}
+        if role == "guidance":  # one G serves both guided rows, in every mode and for every target
+            recipe = {
+                "pairs": pairs_digest(paired),
+                "config": config,
+                "seed": head.seed,
+                "control": head.control,
+                "permutation": head.permutation,
+                "implementation": IMPLEMENTATION,
+            }
+        weights[role], _ = transaction.write_weights(
+            role, config["name"], config=config, tensors=tensors, recipe=recipe, **_scope(paired)
         )
-        metrics += [
-            {"run": run, "part": part, "metric": name, "value": float(value)}
-            for part, values in head.metrics.items()
-            for name, value in values.items()
-        ]
-        predictions += prediction_rows(run, paired, head.case_ids, head.parts, head.labels, head.probabilities)
-    return len(transaction.write_runs(runs, metrics, predictions, inputs=inputs))
+    return weights
+
+
+def _of_head(head: TrainedHead, recipe: HeadRecipe) -> dict[str, Any]:
+    """What a run tells of its head."""
+    crossed = recipe.cross_fit if isinstance(recipe, RowsRecipe) and INPUT_ROWS[head.row].cross_fits else 0
+    return {
+        "row": head.row,
+        "guidance": head.guidance + (f", cross_fit={crossed}" if crossed else ""),
+        "decoder": head.decoder,
+        "control": head.control,
+        "permutation": head.permutation,
+        "seed": head.seed,
+        "status": head.status,
+        "n_train": head.n_train,
+        "best_epoch": int(head.facts.get("decoder_best_epoch", -1)),
+        "training": {name: float(value) for name, value in head.facts.items() if math.isfinite(value)},
+        "message": head.message,
+    }
+
+
+def metric_rows(run: str, metrics: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Rows of schema ``metrics``, of part -> metric -> value."""
+    return [
+        {"run": run, "part": part, "metric": name, "value": float(value)}
+        for part, values in metrics.items()
+        for name, value in values.items()
+    ]
 
 
 def prediction_rows(

@@ -15,6 +15,7 @@ from guidestore.embeddings.types import CodeSetKey, PairedCodes
 from guidestore.flows.encoding.cohort_facts import only_split, only_target, split_folds
 from guidestore.flows.guiding.commit import commit_heads
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
+from guidestore.flows.guiding.recipes import RowsRecipe
 from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.ahead import read_ahead
@@ -61,9 +62,8 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
             if isinstance(trained, InvalidInputError):
                 raise trained
             for job, heads in zip(jobs, trained, strict=True):
-                asked = job.asked
-                place = f"{settings.cohort}/{split}/{asked.paired.fold}"
-                message = f"heads of {asked.paired.target} on {place}, {job.mode}, seed {asked.seed}"
+                fold = f"{settings.cohort}/{split}/{job.paired.fold}"
+                message = f"heads of {job.paired.target} on {fold}, {job.recipe.mode}, seed {job.recipe.seed}"
                 with store.begin(message) as transaction:
                     report.trained += commit_heads(transaction, job, heads, device=settings.device)
     if report.existing:  # a sweep may have trained them, and left test alone
@@ -98,8 +98,8 @@ def _encoders_behind(snapshot: Snapshot, key: CodeSetKey | None) -> list[CodeSet
     if key is None:
         return []
     rows = snapshot.rows("encoders").to_pylist()
-    facts = next((row for row in rows if row["encoder_digest"] == key.encoder_digest), {"preprocessing": "{}"})
-    pooled = json.loads(facts["preprocessing"]).get("patch_encoder_digest", "")
+    encoder = next((row for row in rows if row["encoder_digest"] == key.encoder_digest), {"preprocessing": "{}"})
+    pooled = json.loads(encoder["preprocessing"]).get("patch_encoder_digest", "")
     return [key, *(other for other in snapshot.code_sets if pooled and other.encoder_digest == pooled)]
 
 
@@ -107,20 +107,13 @@ def _planned(
     snapshot: Snapshot, settings: GuideSettings, of_targets: Sequence[PairedCodes], seed: int, report: GuideReport
 ) -> list[HeadJob]:
     """What the store lacks of one fold and seed."""
+    guidance, decoder = Choice.of(settings.guidance), Choice.of(settings.decoder)
     taken: set[str] = set()
     jobs = []
     for paired in of_targets:
         for mode in settings.modes:
-            ids, job = plan_heads(
-                snapshot,
-                paired,
-                mode=mode,
-                seed=seed,
-                guidance=Choice.of(settings.guidance),
-                decoder=Choice.of(settings.decoder),
-                permutations=settings.permutations,
-                taken=taken,
-            )
+            recipe = RowsRecipe(mode, seed, guidance, decoder, settings.permutations)
+            ids, job = plan_heads(snapshot, paired, recipe, have=snapshot.artifacts, taken=taken)
             report.runs += ids
             report.existing += len(ids) - (len(job.ids) if job else 0)
             if job:

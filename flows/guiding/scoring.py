@@ -13,9 +13,10 @@ from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import PairedCodes
-from guidestore.flows.guiding.commit import prediction_rows
+from guidestore.flows.guiding.commit import metric_rows, prediction_rows
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
+from guidestore.heads.input_rows import input_row
 from guidestore.warehouse.runs import load_runs, scored_runs
 
 
@@ -62,18 +63,13 @@ def _paired(store: EmbeddingStore, run: Run) -> PairedCodes:
 
 def _scored(snapshot: Snapshot, run: Run, paired: PairedCodes) -> tuple[list[dict], list[dict]]:
     """Rows of schemas ``metrics`` and ``predictions`` of one run on test."""
-    from guidestore.heads.input_rows import input_row
     from guidestore.heads.trained import metrics_by_part
 
     rows = paired.rows("test", input_row(run.row).has(paired))
     if not len(rows):
         return [], []
     probabilities = _predicted(snapshot, run, paired, rows)
-    shown = [
-        {"run": run.id, "part": part, "metric": name, "value": float(value)}
-        for part, values in metrics_by_part(paired, rows, probabilities).items()
-        for name, value in values.items()
-    ]
+    shown = metric_rows(run.id, metrics_by_part(paired, rows, probabilities))
     case_ids = [paired.case_ids[row] for row in rows]
     return shown, prediction_rows(run.id, paired, case_ids, paired.parts[rows], paired.labels[rows], probabilities)
 

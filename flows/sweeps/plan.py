@@ -15,18 +15,12 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.encoding.cohort_facts import only_split, only_target, split_folds
-from guidestore.flows.guiding.jobs import (
-    Baselines,
-    HeadJob,
-    Transfer,
-    plan_baselines,
-    plan_heads,
-    plan_transfer,
-    train_jobs,
-)
+from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
+from guidestore.flows.guiding.recipes import BaselinesRecipe, HeadRecipe, RowsRecipe, TransferRecipe
 from guidestore.flows.sweeps.file import MOST_RUNS, SweepFile
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
+from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, INPUT_ROWS
 
 JOBS_AT_ONCE = 64
 """Of a batch: what is trained and committed together. More saves little on a CPU, and a kill loses more."""
@@ -65,14 +59,15 @@ def plan_sweep(store: EmbeddingStore, sweep: SweepFile) -> SweepPlan:
     first: HeadJob | None = None
     counted_fits: set[Any] = set()
     fits: dict[tuple[str, Choice], int] = {}
-    students: dict[Any, tuple[HeadJob, int]] = {}
+    students: dict[TransferRecipe, tuple[HeadJob, int]] = {}
     for jobs in batches_of(snapshot, sweep, plan):
         plan.batches += 1
         for job in jobs:
             plan.missing += len(job.ids)
-            if isinstance(job.how, Transfer):
-                one, count = students.get(job.how, (job, 0))
-                students[job.how] = (one, count + len(job.ids))
+            if isinstance(job.recipe, TransferRecipe):
+                of_any_seed = replace(job.recipe, seed=0)
+                timed, count = students.get(of_any_seed, (job, 0))
+                students[of_any_seed] = (timed, count + len(job.ids))
                 continue
             first = first or job
             for kind, choice, key in _fits(job):
@@ -110,7 +105,7 @@ def _packed(groups: Iterable[Sequence[HeadJob]]) -> Iterator[list[HeadJob]]:
     for group in groups:
         for first in range(0, len(group), 4 * JOBS_AT_ONCE):
             part = group[first : first + 4 * JOBS_AT_ONCE]
-            weight = sum(STUDENT_JOBS if isinstance(job.how, Transfer) else 1 for job in part)
+            weight = sum(STUDENT_JOBS if isinstance(job.recipe, TransferRecipe) else 1 for job in part)
             if batch and load + weight > JOBS_AT_ONCE:
                 yield batch
                 batch, load = [], 0
@@ -152,7 +147,6 @@ class _Grid:
             )
 
     def _check_names(self) -> None:
-        from guidestore.heads.input_rows import BASELINE_ROWS
         from guidestore.heads.registry import build_decoder, build_fusion, build_guidance, build_student
 
         for target, choice in itertools.product(self.targets, self.decoders):
@@ -202,64 +196,61 @@ class _Grid:
     def _cell(self, paired: Mapping[str, PairedCodes], seed: int) -> list[list[HeadJob]]:
         from guidestore.heads.label_budget import hide_labels
 
-        seen: list[tuple[PairedCodes, LabelBudget]] = [
+        shown: list[tuple[PairedCodes, LabelBudget]] = [
             (hide_labels(of_target, None if budget == "all" else int(budget), seed=seed), budget)
             for of_target in paired.values()
             for budget in self.sweep.labelled
         ]
-        groups = []
-        for g in self.guidance:
-            groups.append(self._collect((job, budget) for one, budget in seen for job in self._heads(one, g, seed)))
-        groups.append(self._collect((job, budget) for one, budget in seen for job in self._baselines(one, seed)))
+        groups = [
+            self._missing((codes, budget, recipe) for codes, budget in shown for recipe in self._rows(guidance, seed))
+            for guidance in self.guidance
+        ]
+        groups.append(
+            self._missing(
+                (codes, budget, recipe) for codes, budget in shown for recipe in self._baselines(codes.target, seed)
+            )
+        )
         for student, guidance in self.students:
-            transfer = Transfer(student, self.sweep.noisy_labels, self.sweep.permutations, guidance)
-            for one, budget in seen:
-                planned = plan_transfer(self.have, one, seed=seed, transfer=transfer, taken=self.taken)
-                groups.append(self._collect([(planned, budget)]))
+            transfer = TransferRecipe(seed, student, self.sweep.noisy_labels, self.sweep.permutations, guidance)
+            groups += [self._missing([(codes, budget, transfer)]) for codes, budget in shown]
         return [group for group in groups if group]
 
-    def _heads(self, paired: PairedCodes, guidance: Choice, seed: int) -> Iterator[Any]:
+    def _rows(self, guidance: Choice, seed: int) -> Iterator[RowsRecipe]:
         sweep = self.sweep
         for mode, fusion, decoder in itertools.product(sweep.modes, self.fusions, self.decoders):
-            asked: dict[str, Any] = {"mode": mode, "seed": seed, "guidance": guidance, "decoder": decoder}
-            asked |= {"permutations": sweep.permutations, "controls": sweep.controls, "cross_fit": sweep.cross_fit}
-            yield plan_heads(self.snapshot, paired, **asked, fusion=fusion, taken=self.taken, have=self.have)
+            yield RowsRecipe(
+                mode, seed, guidance, decoder, sweep.permutations, sweep.controls, fusion, cross_fit=sweep.cross_fit
+            )
 
-    def _baselines(self, paired: PairedCodes, seed: int) -> Iterator[Any]:
+    def _baselines(self, target: str, seed: int) -> Iterator[BaselinesRecipe]:
         """KD(I) and GD(I) per decoder, which must be an mlp; E(I) per decoder and guidance."""
         from guidestore.heads.baselines.student import check_student
-        from guidestore.heads.input_rows import ENSEMBLE
         from guidestore.heads.registry import build_decoder
 
-        wanted = [row for row in self.sweep.baselines if row != ENSEMBLE]
+        permutations = self.sweep.permutations
+        distilled = tuple(row for row in self.sweep.baselines if row != ENSEMBLE)
         for mode, decoder in itertools.product(self.sweep.modes, self.decoders):
-            asked: dict[str, Any] = {"mode": mode, "seed": seed, "decoder": decoder}
-            asked |= {"taken": self.taken, "have": self.have}
-            try:
-                if wanted:
-                    check_student(build_decoder(decoder.name, target=paired.target, **decoder.params))
-                distilled = Baselines(tuple(wanted), self.sweep.permutations)
-            except InvalidInputError:
-                note = f"{' and '.join(wanted)} distil into an mlp, so they are left out with decoder {decoder}"
-                self.plan.notes += [note] if note not in self.plan.notes else []
-                distilled = Baselines((), 0)
-            if distilled.rows:
-                any_g = Choice.of("ridge")  # they read none
-                yield plan_baselines(self.snapshot, paired, **asked, guidance=any_g, baselines=distilled)
+            if distilled:
+                try:
+                    check_student(build_decoder(decoder.name, target=target, **decoder.params))
+                except InvalidInputError:
+                    note = f"{' and '.join(distilled)} distil into an mlp, so they are left out with decoder {decoder}"
+                    self.plan.notes += [note] if note not in self.plan.notes else []
+                else:
+                    yield BaselinesRecipe(distilled, mode, seed, decoder, permutations)
             if ENSEMBLE in self.sweep.baselines:
-                averaged = Baselines((ENSEMBLE,), self.sweep.permutations)
-                for g in self.guidance:
-                    yield plan_baselines(self.snapshot, paired, **asked, guidance=g, baselines=averaged)
+                for guidance in self.guidance:
+                    yield BaselinesRecipe((ENSEMBLE,), mode, seed, decoder, permutations, guidance)
 
-    def _collect(self, planned: Iterable[tuple[tuple[list[str], HeadJob | None], LabelBudget]]) -> list[HeadJob]:
-        """The jobs; their runs and budgets go into the plan."""
+    def _missing(self, asked: Iterable[tuple[PairedCodes, LabelBudget, HeadRecipe]]) -> list[HeadJob]:
+        """The jobs of what is missing; all runs that are asked for go into the plan, with their budgets."""
         jobs = []
-        for (ids, job), budget in planned:
+        for paired, budget, recipe in asked:
+            ids, job = plan_heads(self.snapshot, paired, recipe, have=self.have, taken=self.taken)
             new = [run for run in ids if run not in self.plan.budgets]
             self.plan.runs += new
             self.plan.budgets |= dict.fromkeys(new, budget)
-            if job:
-                jobs.append(job)
+            jobs += [job] if job else []
         return jobs
 
 
@@ -275,26 +266,22 @@ def _student(choice: Choice) -> tuple[Choice, Choice | None]:
 
 def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:
     """(guidance or decoder, which, what makes it distinct) of the fits that a job needs; label transfer apart."""
-    from guidestore.heads.input_rows import INPUT_ROWS
-    from guidestore.heads.rows.job import RowsJob
-
-    asked, paired = job.asked, job.asked.paired
-    if not isinstance(asked, RowsJob):
+    recipe, paired = job.recipe, job.paired
+    if isinstance(recipe, TransferRecipe):
         return
-    codes = (paired.fold, str(paired.inferior_key), str(paired.superior_key), asked.seed)
+    codes = (paired.fold, str(paired.inferior_key), str(paired.superior_key), recipe.seed)
     for arm, run in job.ids.items():
         row = INPUT_ROWS[arm.row]
         if row.has_g:
-            yield "guidance", asked.guidance, ("guidance", codes, asked.guidance, arm.permutation)
-        if row.trains_decoder(asked.mode):
-            yield "decoder", asked.decoder, run
+            yield "guidance", recipe.guidance, ("guidance", codes, recipe.guidance, arm.permutation)
+        if row.trains_decoder(recipe.mode):
+            yield "decoder", recipe.decoder, run
 
 
 def _student_seconds(job: HeadJob) -> float:
     """Of one of the runs of a job of label transfer: the job is run without shuffled controls."""
-    how = job.how
-    assert isinstance(how, Transfer)  # noqa: S101  (of its caller)
-    small = replace(job, how=replace(how, permutations=0))
+    assert isinstance(job.recipe, TransferRecipe)  # noqa: S101  (of its caller)
+    small = replace(job, recipe=replace(job.recipe, permutations=0))
     trained: list[Any] = []
     taken = _seconds(lambda: trained.extend(train_jobs([small], test=False)[0]))
     return taken / max(1, len(trained))
@@ -306,7 +293,7 @@ def _fit_seconds(kind: str, choice: Choice, job: HeadJob) -> float:
 
     from guidestore.heads.registry import build_decoder, build_guidance
 
-    paired = job.asked.paired
+    paired = job.paired
     model: Any
     target = {"target": paired.target} if kind == "decoder" else {}
     build = build_guidance if kind == "guidance" else build_decoder

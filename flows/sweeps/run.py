@@ -67,7 +67,7 @@ def run_sweep(
     report.runs, report.existing = plan.runs, len(plan.runs) - sum(len(job.ids) for jobs in batches for job in jobs)
 
     def commit(jobs: list[HeadJob], trained: list[list[TrainedHead]]) -> None:
-        paired = jobs[0].asked.paired
+        paired = jobs[0].paired
         with store.begin(f"sweep {sweep.name}: heads on {paired.cohort}/{paired.split}/{paired.fold}") as transaction:
             for job, heads in zip(jobs, trained, strict=True):
                 budget = plan.budgets[next(iter(job.ids.values()))]

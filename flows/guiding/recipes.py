@@ -1,0 +1,112 @@
+"""What heads a training set is asked for: rows and controls, models, seed. All that decides a head is in its run id."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from guidestore.heads.choice import Choice
+from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, TAUGHT, Arm, Mode, arms_of
+from guidestore.heads.registry import CONCATENATION
+from guidestore.heads.transfer.train import TRANSFER_ROWS, transfer_arms
+
+SIDE_BY_SIDE = Choice.of(CONCATENATION)
+ANY_G = Choice.of("ridge")
+
+
+@dataclass(frozen=True, slots=True)
+class RowsRecipe:
+    """The paper's five input rows and their controls."""
+
+    mode: Mode
+    seed: int
+    guidance: Choice
+    decoder: Choice
+    permutations: int
+    """Shuffled-pairs controls of each row that has them."""
+    controls: tuple[str, ...] = ("shuffled",)
+    fusion: Choice = SIDE_BY_SIDE
+    """How S+I and G(I)+I combine their two codes."""
+    cross_fit: int = 0
+    """Folds of G for the train rows of G(I)+I; 0: none."""
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The heads, in the order of tables, controls last."""
+        return arms_of(ALL_ROWS, self.permutations, self.controls)
+
+    def of(self, arm: Arm) -> dict[str, Any]:
+        """What decides the head of an arm, as JSON: models that it does not use are left out."""
+        row = INPUT_ROWS[arm.row]
+        recipe = _of_models(self, arm)
+        if self.cross_fit and row.cross_fits:
+            recipe["cross_fit"] = self.cross_fit
+        if self.fusion != SIDE_BY_SIDE and row.fuses:
+            recipe["fusion"] = _named(self.fusion)
+        return recipe
+
+
+@dataclass(frozen=True, slots=True)
+class BaselinesRecipe:
+    """Rows of heads.baselines and their shuffled-pairs controls."""
+
+    rows: tuple[str, ...]
+    mode: Mode
+    seed: int
+    decoder: Choice
+    permutations: int
+    guidance: Choice = ANY_G
+    """Of the rows that have a G; the others do without."""
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """As of `RowsRecipe`."""
+        return arms_of(self.rows, self.permutations)
+
+    def of(self, arm: Arm) -> dict[str, Any]:
+        """As of `RowsRecipe`."""
+        return _of_models(self, arm)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRecipe:
+    """Label transfer: its references, row T(I) and its controls, which are trained together."""
+
+    seed: int
+    student: Choice
+    noisy_labels: bool
+    """Labels may be wrong."""
+    permutations: int
+    guidance: Choice | None = None
+    """Where given, the student reads [G(z_I), z_I]: the paper's D_c with the teacher's scores as an extra term."""
+
+    @property
+    def mode(self) -> Mode:
+        """Every row has a decoder of one family."""
+        return "matched"
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """As of `RowsRecipe`."""
+        return transfer_arms(TRANSFER_ROWS, self.permutations)
+
+    def of(self, arm: Arm) -> dict[str, Any]:
+        """As of `RowsRecipe`."""
+        recipe = {"seed": self.seed, "student": _named(self.student), "noisy_labels": self.noisy_labels}
+        if self.guidance and arm.row == TAUGHT:
+            recipe["guidance"] = _named(self.guidance)
+        return recipe
+
+
+type HeadRecipe = RowsRecipe | BaselinesRecipe | TransferRecipe
+
+
+def _of_models(recipe: RowsRecipe | BaselinesRecipe, arm: Arm) -> dict[str, Any]:
+    guidance = _named(recipe.guidance) if INPUT_ROWS[arm.row].has_g else ""
+    return {"mode": recipe.mode, "seed": recipe.seed, "decoder": _named(recipe.decoder), "guidance": guidance}
+
+
+def _named(choice: Choice) -> Any:
+    """A bare name where nothing differs from the defaults."""
+    return {"name": choice.name, "params": json.loads(choice.key)} if choice.params else choice.name

@@ -1,0 +1,67 @@
+"""Run ids: what decides a head is in them, and nothing else; stored runs are found again by later checkouts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from guidestore.embeddings.canonical import sha256_of
+from guidestore.flows.guiding.jobs import run_id
+from guidestore.flows.guiding.recipes import BaselinesRecipe, HeadRecipe, RowsRecipe, TransferRecipe
+from guidestore.heads.choice import Choice
+
+DATA = "0" * 64
+DEEP = Choice.of("autoencoder", {"hidden": [16, 8], "learning_rate": 0.1})
+ROWS = RowsRecipe("matched", 0, DEEP, Choice.of("mlp"), 2, ("shuffled", "noise", "repeated"))
+TRANSFER = TransferRecipe(0, Choice.of("logistic", {"c": 2.0}), noisy_labels=True, permutations=2)
+
+
+def ids(recipe: HeadRecipe) -> dict[tuple[str, str, int], str]:
+    return {tuple(arm): run_id(DATA, recipe, arm) for arm in recipe.arms}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "digest"),
+    [
+        (ROWS, "091510410bb2bb3a"),
+        (replace(ROWS, mode="as-published", fusion=Choice.of("late"), cross_fit=4, seed=3), "50bdfb2d189da10e"),
+        (BaselinesRecipe(("KD(I)", "GD(I)", "E(I)"), "matched", 0, Choice.of("mlp"), 2, DEEP), "0c19f5a05d8e637e"),
+        (TRANSFER, "d154a422be3ffbc5"),
+        (replace(TRANSFER, guidance=DEEP), "bd91f1ffa3f414d9"),
+    ],
+    ids=["rows", "rows, fused and cross-fitted", "baselines", "transfer", "transfer with G"],
+)
+def test_ids_are_those_of_the_runs_that_stores_have(recipe: HeadRecipe, digest: str) -> None:
+    """Where heads change on purpose, bump IMPLEMENTATION and write the new digests here."""
+    assert sha256_of(list(ids(recipe).values()))[:16] == digest
+
+
+@pytest.mark.parametrize(
+    ("changed", "rows"),
+    [
+        ({"guidance": Choice.of("ridge")}, {"G(I)", "G(I)+I"}),
+        ({"fusion": Choice.of("late")}, {"S+I", "G(I)+I"}),
+        ({"cross_fit": 4}, {"G(I)+I"}),
+        ({"decoder": Choice.of("logistic")}, {"S+I", "S", "I", "G(I)", "G(I)+I"}),
+        ({"seed": 1}, {"S+I", "S", "I", "G(I)", "G(I)+I"}),
+        ({"permutations": 1, "controls": ("shuffled",)}, set()),
+    ],
+    ids=["guidance", "fusion", "cross_fit", "decoder", "seed", "fewer controls"],
+)
+def test_a_change_makes_other_runs_of_those_rows_alone_that_it_concerns(
+    changed: dict[str, Any], rows: set[str]
+) -> None:
+    before, after = ids(ROWS), ids(replace(ROWS, **changed))
+    assert {arm[0] for arm, run in after.items() if before[arm] != run} == rows
+
+
+def test_label_transfer_reads_a_g_in_row_t_alone() -> None:
+    plain, guided = ids(TRANSFER), ids(replace(TRANSFER, guidance=DEEP))
+    assert {arm[0] for arm in plain if plain[arm] != guided[arm]} == {"T(I)"}
+    assert [arm for arm in plain if arm[1]] == [
+        ("T(I)", "shuffled", 0),
+        ("T(I)", "shuffled", 1),
+        ("T(I)", "self-training", -1),
+    ]
