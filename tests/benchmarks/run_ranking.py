@@ -20,12 +20,12 @@ import pyarrow.compute as pc
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetName
+from guidestore.heads.metrics import METRICS
 from guidestore.warehouse.catalog import open_catalog
 from guidestore.warehouse.indexer import build_index
 from tests.benchmarks.measuring import median_ms, show
 
 CHUNK, CASES, TARGET_S = 1_000, 28, 1.0
-METRICS = ("balanced_accuracy", "f1_micro", "auroc", "log_loss")
 QUERIES = {
     "best_runs('grade') LIMIT 10": "FROM best_runs('grade') LIMIT 10",
     "best heads, mean over folds and seeds": """
@@ -48,7 +48,7 @@ def make_runs(first: int, rng: np.random.Generator) -> tuple[list[Run], list[dic
         scores = rng.random(len(METRICS)).tolist()
         metrics += [
             {"run": run, "part": "val", "metric": name, "value": score}
-            for name, score in zip(METRICS, scores, strict=True)
+            for name, score in zip((metric.name for metric in METRICS), scores, strict=True)
         ]
         chances = rng.dirichlet(np.ones(3), CASES).tolist()
         predictions += [

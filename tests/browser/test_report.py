@@ -15,13 +15,12 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.effects import row_effects, spread
+from guidestore.heads.metrics import drawn_metrics
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import all_runs
 from tests.browsing import chromium
 from tests.commandline import guidestore
 from tests.report_store import CLASSES
-
-METRICS = ("balanced_accuracy", "f1_micro", "auroc")
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +84,13 @@ def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_s
     for target in CLASSES:
         expected = []
         for effect in (effect for effect in effects if effect.head.target == target):
-            found = effect.effect
-            assert found is not None
-            gains = [spread(found.gain_over_i), spread(found.gain_over_shuffled), spread(found.gap_closed, "+.0%")]
+            of_head = effect.effect
+            assert of_head is not None
+            gains = [
+                spread(of_head.gain_over_i),
+                spread(of_head.gain_over_shuffled),
+                spread(of_head.gap_closed, "+.0%"),
+            ]
             expected.append([effect.head.row, *gains, effect.verdict])
         shown = cells(section_of(page, target).locator("table.gains"))
         assert [[*row[:4], row[5]] for row in shown] == expected
@@ -102,7 +105,7 @@ def test_tables_are_those_of_evaluate(context: BrowserContext, report_store: Pat
         expected = [
             [
                 f"{row['row']}, shuffled pairs" if row["control"] else row["row"],
-                *(f"{row[f'{metric}_mean']:.3f} ± {row[f'{metric}_sd']:.3f}" for metric in METRICS),
+                *(f"{row[f'{metric}_mean']:.3f} ± {row[f'{metric}_sd']:.3f}" for metric in drawn_metrics()),
                 str(row["n"]),
             ]
             for row in json.loads(done.stdout)
@@ -132,8 +135,8 @@ def test_figures_are_seen_and_told(context: BrowserContext, report_file: Path) -
         assert section.locator("figure.bars svg text", has_text="G(I)+I, shuffled pairs").count() == 1
         # Everything that is drawn is found under the one id that it refers to.
         broken = section.evaluate(
-            "one => [...one.querySelectorAll('use')].filter(use => !document.querySelector(use.getAttribute('href')))"
-            ".length"
+            "section => [...section.querySelectorAll('use')]"
+            ".filter(use => !document.querySelector(use.getAttribute('href'))).length"
         )
         assert broken == 0
     assert (
@@ -157,11 +160,11 @@ def test_class_names_are_shown_as_they_are(context: BrowserContext, report_file:
 def test_a_phone_scrolls_down_only(browser: Browser, report_file: Path) -> None:
     context = browser.new_context(viewport={"width": 400, "height": 800}, offline=True)
     page = opened(context, report_file)
-    page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    page.locator("details").evaluate_all("all => all.forEach(details => details.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     # What is wider scrolls within itself, and can be reached by keyboard.
     wide = page.locator(".scroll").evaluate_all(
-        "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.tabIndex)"
+        "all => all.filter(box => box.scrollWidth > box.clientWidth).map(box => box.tabIndex)"
     )
     assert wide
     assert set(wide) == {0}

@@ -173,8 +173,8 @@ def test_predict_row_reproduces_the_stored_probabilities(paired, guidance, guida
                 predict_row(head.row, head.components, np.nan_to_num(z_inferior_nd))
             continue
         np.testing.assert_allclose(predict_row(head.row, head.components, z_inferior_nd), head.probabilities, atol=1e-6)
-        one = predict_row(head.row, head.components, z_inferior_nd[5:6])
-        np.testing.assert_allclose(one[0], head.probabilities[5], atol=1e-6)
+        alone_nk = predict_row(head.row, head.components, z_inferior_nd[5:6])
+        np.testing.assert_allclose(alone_nk[0], head.probabilities[5], atol=1e-6)
 
 
 def test_the_control_loses_where_guidance_carries_signal():

@@ -18,6 +18,7 @@ from guidestore.flows.results.two_snapshots import compare_snapshots
 from guidestore.flows.sweeps.file import read_sweep
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.two_sweeps import compare_sweeps
+from guidestore.heads.metrics import drawn_metrics
 from tests.commandline import guidestore
 from tests.flows.conftest import GUIDE, Phantom
 from tests.report_store import make_store
@@ -66,7 +67,7 @@ def test_the_command_prints_it(encoded: Phantom) -> None:
     assert "G(I)+I, shuffled pairs 0" in done.stdout
     assert "McNemar (exact)" in done.stdout
     rows = json.loads(guidestore("compare", a, b, "--store", encoded.store, "--format", "json").stdout)
-    assert [row["metric"] for row in rows] == ["balanced_accuracy", "f1_micro", "auroc"]
+    assert [row["metric"] for row in rows] == list(drawn_metrics())
 
 
 def test_runs_that_are_no_pair_are_refused(phantom: Phantom) -> None:

@@ -77,14 +77,14 @@ def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
     assert plan_sweep(EmbeddingStore.open(store), sweep()).missing == 0
     ranked = rank_sweep(EmbeddingStore.open(store), sweep())
     assert len(ranked) == 2 * 2 * 2 * 2 * 2  # targets, budgets, G, decoders, guided rows
-    scores = [one.effect.score.value for one in ranked if one.effect.score]
+    scores = [ranked_head.effect.score.value for ranked_head in ranked if ranked_head.effect.score]
     assert scores == sorted(scores, reverse=True)
-    assert all(one.test is None for one in ranked)
+    assert all(ranked_head.test is None for ranked_head in ranked)
     assert fsck(LocalStorage(store)).clean
 
 
 def test_what_another_command_trained_is_not_trained_again(store: Path) -> None:
-    one = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=0)
+    grid = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=0)
     guide(
         EmbeddingStore.open(store),
         GuideSettings(
@@ -92,15 +92,15 @@ def test_what_another_command_trained_is_not_trained_again(store: Path) -> None:
             guidance="ridge", decoder="logistic", permutations=1,
         )
     )  # fmt: skip
-    assert plan_sweep(EmbeddingStore.open(store), one).missing == 0
+    assert plan_sweep(EmbeddingStore.open(store), grid).missing == 0
     wider = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=[0, 1])
     assert plan_sweep(EmbeddingStore.open(store), wider).missing == 7
     assert run_sweep(EmbeddingStore.open(store), wider).trained == 7
 
 
 def test_yesterdays_sweep_on_new_codes_reuses_what_did_not_change(store: Path) -> None:
-    one = sweep(targets=["PIG"], guidance="ridge", decoder="logistic", labelled="all", seeds=0)
-    run_sweep(EmbeddingStore.open(store), one)
+    grid = sweep(targets=["PIG"], guidance="ridge", decoder="logistic", labelled="all", seeds=0)
+    run_sweep(EmbeddingStore.open(store), grid)
     opened_store = EmbeddingStore.open(store)
     rows = opened_store.snapshot().rows("labels", cohort="skin").to_pylist()
     train = next(row for row in rows if row["target"] == "PIG" and row["case_id"] == "lesion-000")
@@ -109,10 +109,10 @@ def test_yesterdays_sweep_on_new_codes_reuses_what_did_not_change(store: Path) -
         corrected = transaction.write_rows("labels", rows, cohort="skin")
         for entry in opened_store.snapshot().entries(kind="rows:labels", cohort="skin"):
             transaction.replace(entry, by=corrected)
-    assert plan_sweep(EmbeddingStore.open(store), one).missing == 7
-    assert plan_sweep(EmbeddingStore.open(store), one.model_copy(update={"targets": ("DIAG",)})).missing == 7
+    assert plan_sweep(EmbeddingStore.open(store), grid).missing == 7
+    assert plan_sweep(EmbeddingStore.open(store), grid.model_copy(update={"targets": ("DIAG",)})).missing == 7
     before = EmbeddingStore.open(store).snapshot().version - 1
-    assert plan_sweep(EmbeddingStore.open(store), one.model_copy(update={"at": before})).missing == 0
+    assert plan_sweep(EmbeddingStore.open(store), grid.model_copy(update={"at": before})).missing == 0
 
 
 def test_the_commands_plan_run_show_and_count_looks(store: Path, tmp_path: Path) -> None:
@@ -194,8 +194,10 @@ def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> 
         *(("T(I)", control) for control in ("shuffled", "self-training")),
     }
     ranked = rank_sweep(EmbeddingStore.open(store), taught)
-    assert [one.effect.head.row for one in ranked] == ["T(I)", "T(I)"]
-    assert all(one.effect.effect and one.effect.effect.gain_over_self_training for one in ranked)
+    assert [ranked_head.effect.head.row for ranked_head in ranked] == ["T(I)", "T(I)"]
+    assert all(
+        ranked_head.effect.effect and ranked_head.effect.effect.gain_over_self_training for ranked_head in ranked
+    )
     with pytest.raises(InvalidInputError, match="asks for 0 heads: it has neither guidance"):
         plan_sweep(EmbeddingStore.open(store), sweep(guidance=[], students=[]))
     with pytest.raises(InvalidInputError, match="did you mean 'ridge'"):
@@ -204,23 +206,23 @@ def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> 
 
 def parts_of(root: Path, kind: str) -> dict[str, set[str]]:
     """Run -> parts that the store has rows of `kind` for."""
-    found: dict[str, set[str]] = {}
+    parts: dict[str, set[str]] = {}
     for row in EmbeddingStore.open(root).snapshot().rows(kind).to_pylist():
-        found.setdefault(row["run"], set()).add(row["part"])
-    return found
+        parts.setdefault(row["run"], set()).add(row["part"])
+    return parts
 
 
 def test_test_is_scored_for_the_chosen_and_what_they_are_compared_with(store: Path) -> None:
-    one = sweep(targets="PIG", decoder="logistic", labelled="all")
+    grid = sweep(targets="PIG", decoder="logistic", labelled="all")
     with opened(store) as to_fill:
-        run_sweep(to_fill, one)
+        run_sweep(to_fill, grid)
     for kind in ("metrics", "predictions"):
         assert set().union(*parts_of(store, kind).values()) == {"val"}
     assert "has no" not in guidestore("sql", "FROM metrics WHERE part = 'test'", "--store", store).stderr
     asked = ("--store", store)
     for command in (("evaluate", "skin", *asked), ("report", "skin", "--out", store / "r.html", *asked)):
         assert "score those of a sweep on test with `guidestore sweep show" in guidestore(*command).stderr
-    ranked = rank_sweep(EmbeddingStore.open(store), one, chosen=1)
+    ranked = rank_sweep(EmbeddingStore.open(store), grid, chosen=1)
     build_index(EmbeddingStore.open(store))
     assert ranked[0].test
     assert ranked[0].test.effect
@@ -241,7 +243,7 @@ def test_test_is_scored_for_the_chosen_and_what_they_are_compared_with(store: Pa
     )
     assert json.loads(shown.stdout) == [{"n": 8}]
     head = EmbeddingStore.open(store).snapshot().version
-    rank_sweep(EmbeddingStore.open(store), one, chosen=1)  # a look more, but nothing to score
+    rank_sweep(EmbeddingStore.open(store), grid, chosen=1)  # a look more, but nothing to score
     assert EmbeddingStore.open(store).snapshot().version == head + 1
     assert fsck(LocalStorage(store)).clean
 
@@ -255,13 +257,13 @@ def test_scored_later_is_as_if_scored_at_once(store: Path, tmp_path: Path) -> No
     (tmp_path / "other").mkdir()
     other = make_store(tmp_path / "other", targets=())
     guide(EmbeddingStore.open(other), GuideSettings(**settings))  # pyright: ignore[reportArgumentType]
-    one = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=0)
-    run_sweep(EmbeddingStore.open(store), one)
+    grid = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=0)
+    run_sweep(EmbeddingStore.open(store), grid)
     guide(EmbeddingStore.open(store), GuideSettings(**settings))  # pyright: ignore[reportArgumentType]
 
     def rows(root: Path, kind: str) -> list[dict]:
-        found = EmbeddingStore.open(root).snapshot().rows(kind).to_pylist()
-        return sorted(found, key=lambda row: (row["run"], row["part"], row.get("case_id", ""), row.get("metric", "")))
+        rows = EmbeddingStore.open(root).snapshot().rows(kind).to_pylist()
+        return sorted(rows, key=lambda row: (row["run"], row["part"], row.get("case_id", ""), row.get("metric", "")))
 
     assert rows(store, "predictions") == rows(other, "predictions")
     assert rows(store, "metrics") == rows(other, "metrics")
@@ -269,24 +271,24 @@ def test_scored_later_is_as_if_scored_at_once(store: Path, tmp_path: Path) -> No
 
 def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> None:
     small = {"name": "mlp", "hidden_units": 4, "epochs": 30}
-    one = sweep(
+    grid = sweep(
         targets="PIG", guidance="ridge", decoder=[small, "logistic"], labelled="all", seeds=0,
         baselines=["KD(I)", "GD(I)", "E(I)"], students={"name": "ridge", "guidance": "linear"},
     )  # fmt: skip
     alone = sweep(targets="PIG", guidance=[], students="ridge", labelled="all", seeds=0)
     assert plan_sweep(EmbeddingStore.open(store), alone).missing == 6
     assert run_sweep(EmbeddingStore.open(store), alone).trained == 6
-    report = run_sweep(EmbeddingStore.open(store), one)
+    report = run_sweep(EmbeddingStore.open(store), grid)
     assert report.existing == 3  # S+I, S and I of the student are the same without G
     # Per decoder: rows, guided ones shuffled, E(I); of the mlp KD(I) and GD(I) too; the student's own rows.
     assert report.trained == 2 * (5 + 2 + 2) + 4 + 3
     assert report.notes == ["KD(I) and GD(I) distil into an mlp, so they are left out with decoder logistic"]
-    assert run_sweep(EmbeddingStore.open(store), one).trained == 0
-    ranked = rank_sweep(EmbeddingStore.open(store), one, chosen=100)
-    heads = {(one.effect.head.row, one.effect.head.guidance) for one in ranked}
+    assert run_sweep(EmbeddingStore.open(store), grid).trained == 0
+    ranked = rank_sweep(EmbeddingStore.open(store), grid, chosen=100)
+    heads = {(ranked_head.effect.head.row, ranked_head.effect.head.guidance) for ranked_head in ranked}
     assert heads >= {("KD(I)", ""), ("GD(I)", ""), ("E(I)", "ridge"), ("T(I)", "label_transfer(guidance=linear)")}
-    assert all(one.test and one.test.effect for one in ranked)
-    plan = plan_sweep(EmbeddingStore.open(store), one.model_copy(update={"seeds": (5,)}))
+    assert all(ranked_head.test and ranked_head.test.effect for ranked_head in ranked)
+    plan = plan_sweep(EmbeddingStore.open(store), grid.model_copy(update={"seeds": (5,)}))
     assert plan.student_fits == 6
     assert plan.seconds > 0
     with pytest.raises(InvalidInputError, match=r"did you mean 'KD\(I\)'"):
@@ -295,19 +297,19 @@ def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> Non
 
 def test_fusions_are_a_part_of_the_grid(store: Path) -> None:
     """Rows of one code are shared by all fusions; a fused head is compared with I of its own decoder."""
-    one = sweep(
+    grid = sweep(
         targets="PIG", guidance="ridge", decoder=["logistic", "prototype"], labelled="all", seeds=0,
         fusion=["concatenation", "late", {"name": "gated", "epochs": 20}],
     )  # fmt: skip
-    report = run_sweep(EmbeddingStore.open(store), one)
+    report = run_sweep(EmbeddingStore.open(store), grid)
     # Per decoder: S, I, G(I) and its control; of each fusion S+I, G(I)+I and its control.
     assert report.trained == 2 * (4 + 3 * 3)
-    assert run_sweep(EmbeddingStore.open(store), one).trained == 0
+    assert run_sweep(EmbeddingStore.open(store), grid).trained == 0
     decoders = {run["decoder"] for run in stored_runs(store) if run["row"] == "G(I)+I"}
     assert {"logistic", "logistic, fusion=late", "prototype, fusion=gated(epochs=20)"} <= decoders
-    ranked = rank_sweep(EmbeddingStore.open(store), one, chosen=100)
+    ranked = rank_sweep(EmbeddingStore.open(store), grid, chosen=100)
     assert len(ranked) == 2 * 4
-    assert all(one.test and one.test.effect for one in ranked)
+    assert all(ranked_head.test and ranked_head.test.effect for ranked_head in ranked)
     with pytest.raises(InvalidInputError, match="did you mean 'gated'"):
         plan_sweep(EmbeddingStore.open(store), sweep(fusion="gate"))
 
@@ -349,8 +351,8 @@ def test_a_curve_shows_what_labels_buy(store: Path, tmp_path: Path) -> None:
     bad = guidestore("sweep", "curve", file, "--output", tmp_path / "curve.txt", "--store", store)
     assert bad.returncode != 0
     assert "curve.txt" in bad.stderr
-    one = guidestore("sweep", "curve", write_sweep(tmp_path / "one.yaml"), "--output", drawn, "--store", store)
-    assert "one label budget" in one.stderr
+    no_curve = guidestore("sweep", "curve", write_sweep(tmp_path / "one.yaml"), "--output", drawn, "--store", store)
+    assert "one label budget" in no_curve.stderr
 
 
 def write_sweep(file: Path) -> Path:
