@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.encoding.cohorts import add_split
@@ -50,9 +52,20 @@ GUIDE = {
 
 
 @pytest.fixture(scope="session")
-def encoded(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
-    root = tmp_path_factory.mktemp("phantom")
-    images, store = root / "images", root / "store"
+def encoded(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Phantom:
+    """Made once, by the worker that needs it first."""
+    own = tmp_path_factory.getbasetemp()
+    root = (own if worker_id == "master" else own.parent) / "phantom"
+    made = root / "runs.json"  # written last
+    with FileLock(f"{root}.lock"):
+        if not made.exists():
+            root.mkdir()
+            made.write_text(json.dumps(_make(root / "store", root / "images")))
+    return Phantom(root / "store", root / "images", tuple(json.loads(made.read_text())))
+
+
+def _make(store: Path, images: Path) -> list[str]:
+    """The runs of its heads."""
     generate_phantom(images, cases=CASES, seed=3)
     phantom = Phantom(store, images, ())
     with opened(store, create=True) as to_fill:
@@ -61,8 +74,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Phantom:
         encode(to_fill, EncodeSettings(cohort="phantom", **SLIDES))
         encode(to_fill, phantom.encode_settings(modality="histology", encoder="attention_pooling"))
         encode(to_fill, phantom.encode_settings(modality="mri_all", encoder="densenet3d"))
-        report = guide(to_fill, GuideSettings(cohort="phantom", **GUIDE))
-    return Phantom(store, images, tuple(report.runs))
+        return guide(to_fill, GuideSettings(cohort="phantom", **GUIDE)).runs
 
 
 @pytest.fixture
