@@ -18,6 +18,7 @@ from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.models.predict import Prediction, predict
 from guidestore.flows.results.evaluation import Evaluation, evaluate
 from guidestore.flows.work.reporting import Progress, no_progress
+from guidestore.flows.work.stores import opened
 from guidestore.warehouse.catalog import query
 from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
@@ -52,6 +53,34 @@ QUESTIONS = {
 }
 
 
+_OF_FOLDS = {"cohort": COHORT, "split": SPLIT, "targets": (TARGET,)}
+ENCODES = {
+    "slides to bags": EncodeSettings(cohort=COHORT, modality="histology", encoder="texture", tile_px=TILE_PX, mpp=MPP),
+    "C_S and its codes": EncodeSettings(**_OF_FOLDS, modality="histology", encoder="attention_pooling"),
+    "C_I and its codes": EncodeSettings(**_OF_FOLDS, modality="mri_all", encoder="densenet3d"),
+}
+GUIDE = GuideSettings(
+    **_OF_FOLDS,
+    inferior="mri_all/densenet3d",
+    superior="histology/attention_pooling",
+    seeds=SEEDS,
+    modes=("as-published", "matched"),
+    permutations=PERMUTATIONS,
+)
+
+
+class _Laps:
+    """Seconds since the one before, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._started = time.monotonic()
+
+    def __call__(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name], self._started = now - self._started, now
+
+
 @dataclass
 class DemoResult:
     """What the demo found, for the command line to show."""
@@ -69,87 +98,46 @@ class DemoResult:
 def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_progress) -> DemoResult:
     """Runs the main job in `folder` (images, store). Run again, it finds every code in place and reads no image."""
     root, images = folder / "store", folder / "images"
-    seconds: dict[str, float] = {}
-    started = time.monotonic()
-
-    def lap(name: str) -> None:
-        nonlocal started
-        seconds[name] = time.monotonic() - started
-        started = time.monotonic()
-
-    if not (images / "labels.csv").exists():  # written last: without it the folder is of an interrupted run
-        say(f"Generating {CASES} cases of real NIfTI and TIFF files under {images} …")
-        shutil.rmtree(images, ignore_errors=True)
-        generate_phantom(images, cases=CASES, seed=PHANTOM_SEED)
-    store = EmbeddingStore.create(root)
-    if not store.snapshot().rows("cohorts", cohort=COHORT).num_rows:
-        add_layout(store, COHORT, Radpath(source=images, splits=0))
-        add_split(store, COHORT, TARGET, name=SPLIT, folds=FOLDS, seed=0, val_fraction=VAL_FRACTION)
-    lap("cohort")
-
-    say("Encoding: texture bags of the slides, then C_S and C_I trained on each fold …")
-    common = {"cohort": COHORT, "split": SPLIT, "targets": (TARGET,)}
-    reports = [
-        encode(
-            store,
-            EncodeSettings(
-                cohort=COHORT,
-                modality="histology",
-                encoder="texture",
-                tile_px=TILE_PX,
-                mpp=MPP,
-            ),
-            progress,
-        )
-    ]
-    lap("slides to bags")
-    reports.append(encode(store, EncodeSettings(**common, modality="histology", encoder="attention_pooling"), progress))
-    lap("C_S and its codes")
-    reports.append(encode(store, EncodeSettings(**common, modality="mri_all", encoder="densenet3d"), progress))
-    lap("C_I and its codes")
-    images_read = sum(report.images_read for report in reports)
-    if "demo" not in store.tags():
-        store.tag("demo")
-
-    say("Training the five input rows and the shuffled-pairs control from stored codes …")
-    guided = guide(
-        store,
-        GuideSettings(
-            cohort=COHORT,
-            targets=(TARGET,),
-            split=SPLIT,
-            inferior="mri_all/densenet3d",
-            superior="histology/attention_pooling",
-            seeds=SEEDS,
-            modes=("as-published", "matched"),
-            permutations=PERMUTATIONS,
-        ),
-        progress,
-    )
-    lap("heads")
-    evaluation = evaluate(store.snapshot(), guided.runs)
-    champion = _best_on_val(store, guided.runs)
-    if store.snapshot().aliases.get("champion", (0, ""))[1] != champion:
-        store.move_alias("champion", artifact=champion)
+    laps = _Laps()
+    with opened(root, create=True) as store:
+        if not (images / "labels.csv").exists():  # written last: without it the folder is of an interrupted run
+            say(f"Generating {CASES} cases of real NIfTI and TIFF files under {images} …")
+            shutil.rmtree(images, ignore_errors=True)
+            generate_phantom(images, cases=CASES, seed=PHANTOM_SEED)
+        if not store.snapshot().rows("cohorts", cohort=COHORT).num_rows:
+            add_layout(store, COHORT, Radpath(source=images, splits=0))
+            add_split(store, COHORT, TARGET, name=SPLIT, folds=FOLDS, seed=0, val_fraction=VAL_FRACTION)
+        laps("cohort")
+        say("Encoding: texture bags of the slides, then C_S and C_I trained on each fold …")
+        reports = []
+        for what, settings in ENCODES.items():
+            reports.append(encode(store, settings, progress))
+            laps(what)
+        if "demo" not in store.tags():
+            store.tag("demo")
+        say("Training the five input rows and the shuffled-pairs control from stored codes …")
+        guided = guide(store, GUIDE, progress)
+        laps("heads")
+        evaluation = evaluate(store.snapshot(), guided.runs)
+        champion = _best_on_val(store, guided.runs)
+        if store.snapshot().aliases.get("champion", (0, ""))[1] != champion:
+            store.move_alias("champion", artifact=champion)
     mri = next(key for key in store.snapshot().code_sets if key.modality == "mri_all")
-    answers = {}
-    for question, sql in QUESTIONS.items():
-        sql = sql.format(mri=mri)
-        answers[question] = (sql, query(root, sql).table.to_pylist())
-    lap("SQL")
-
+    asked = {question: sql.format(mri=mri) for question, sql in QUESTIONS.items()}
+    answers = {question: (sql, query(root, sql).table.to_pylist()) for question, sql in asked.items()}
+    laps("SQL")
     new_case, truth = _new_case(folder)
     prediction = predict(store, "champion", files=[new_case])
-    lap("prediction")
+    laps("prediction")
     return DemoResult(
         evaluation,
         answers,
         prediction,
         truth,
-        images_read,
+        sum(report.images_read for report in reports),
         sum(report.trained for report in reports) + guided.trained,
         store.snapshot().version,
-        seconds,
+        laps.seconds,
     )
 
 
