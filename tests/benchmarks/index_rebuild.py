@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from guidestore.embeddings import checkpoints
 from guidestore.embeddings.canonical import sha256_of
 from guidestore.embeddings.records import Entry, FileRef
 from guidestore.embeddings.runs import Run
@@ -86,7 +85,7 @@ def fill(store: EmbeddingStore, rng: np.random.Generator) -> None:
             ]
             transaction.write_runs(runs, metrics, predictions, inputs=dict.fromkeys(ids, ()))
     store.log.refresh()
-    checkpoints.write(store.storage, store.log.head, store.log.table())
+    store.log.checkpoint()
 
 
 def main() -> None:
