@@ -4,6 +4,7 @@ is reused."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
@@ -11,10 +12,9 @@ from guidestore.embeddings.pairing import labels_of, parts_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.encoders.registry import encoder_info
-from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
-from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.paper.course import Course
 from guidestore.flows.paper.report import ExperimentReport
 from guidestore.flows.paper.settings import Derm7ptSettings
 from guidestore.flows.paper.table import PaperTable
@@ -53,33 +53,28 @@ PRESETS = {
 
 def run_derm7pt(store: EmbeddingStore, settings: Derm7ptSettings, progress: Progress = no_progress) -> ExperimentReport:
     """Encodes and trains what is missing, and makes the table. Raises GuidestoreError for what concerns all cases."""
-    notes = _cohort(store, settings)
+    course = Course(store, progress)
+    course.note(_cohort(store, settings))
     tasks, untrainable = _tasks(store.snapshot(), settings.cohort)
-    notes += untrainable
+    course.note(untrainable)
     preset = PRESETS[settings.preset]
     encoder = settings.encoder or preset.encoder
     common: dict[str, Any] = {"cohort": settings.cohort, "encoder": encoder}
     common |= {"preset": preset.size, "device": settings.device}
     if encoder_info(encoder).is_trained:
         common |= {"split": SPLIT, "targets": tasks, "seed": settings.encoder_seed}
-    reports = {
-        modality: encode(
-            store,
-            EncodeSettings(**common, modality=modality, weights=weights, pretrained_on=settings.pretrained_on),
-            progress,
+    weights_of = {INFERIOR: settings.inferior_weights, SUPERIOR: settings.superior_weights}
+    code_sets = {}
+    for modality, weights in weights_of.items():
+        loaded = {"weights": weights or settings.weights, "pretrained_on": settings.pretrained_on}
+        code_sets[modality] = (
+            course.encode(EncodeSettings(**common, **loaded, modality=modality)).code_sets[0].name.within
         )
-        for modality, weights in (
-            (INFERIOR, settings.inferior_weights or settings.weights),
-            (SUPERIOR, settings.superior_weights or settings.weights),
-        )
-    }
-    names = {modality: report.code_sets[0].name.within for modality, report in reports.items()}
-    guided = guide(
-        store,
+    course.guide(
         GuideSettings(
             cohort=settings.cohort,
-            inferior=names[INFERIOR],
-            superior=names[SUPERIOR],
+            inferior=code_sets[INFERIOR],
+            superior=code_sets[SUPERIOR],
             targets=tasks,
             split=SPLIT,
             seeds=settings.seeds,
@@ -88,21 +83,9 @@ def run_derm7pt(store: EmbeddingStore, settings: Derm7ptSettings, progress: Prog
             modes=(settings.mode or preset.mode,),
             permutations=settings.permutations,
             device=settings.device,
-        ),
-        progress,
+        )
     )
-    for report in (*reports.values(), guided):
-        notes += [note for note in report.notes if note not in notes]
-    return ExperimentReport(
-        _table(store, settings.cohort, guided.runs),
-        guided.runs,
-        sum(report.images_read for report in reports.values()),
-        sum(report.encoded for report in reports.values()),
-        guided.trained + sum(report.trained for report in reports.values()),
-        {case: reason for report in reports.values() for case, reason in report.failed.items()},
-        notes,
-        store.snapshot().version,
-    )
+    return course.report(partial(_table, settings.cohort))
 
 
 def _cohort(store: EmbeddingStore, settings: Derm7ptSettings) -> list[str]:
@@ -136,8 +119,7 @@ def _tasks(snapshot: Snapshot, cohort: str) -> tuple[tuple[str, ...], list[str]]
     return tuple(tasks), sentences
 
 
-def _table(store: EmbeddingStore, cohort: str, runs: list[str]) -> PaperTable:
-    snapshot = store.snapshot()
+def _table(cohort: str, snapshot: Snapshot, runs: list[str]) -> PaperTable:
     trained = load_runs(snapshot, runs)
     layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
     return build_table2(

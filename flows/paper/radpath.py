@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.kinds.volumes import GROUPS
 from guidestore.flows.encoding.cohort_facts import split_folds
-from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
-from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.paper.course import Course
 from guidestore.flows.paper.report import ExperimentReport
 from guidestore.flows.paper.settings import RadPathSettings
 from guidestore.flows.paper.table import PaperTable
@@ -29,80 +32,70 @@ TARGET, SUPERIOR = "class", "histology"
 
 def run_radpath(store: EmbeddingStore, settings: RadPathSettings, progress: Progress = no_progress) -> ExperimentReport:
     """Encodes and trains what is missing, and makes the table. Raises GuidestoreError for what concerns all cases."""
-    notes = _cohort(store, settings)
+    course = Course(store, progress)
+    course.note(_cohort(store, settings))
     snapshot = store.snapshot()
     folds = split_folds(snapshot, settings.cohort, SPLIT)[: settings.splits]
     inputs, missing = _inputs(snapshot, settings)
-    notes += missing
+    course.note(missing)
+    superior = _superior(course, settings, folds)
+    for modality in inputs:
+        _guide_by(course, settings, _of_folds(settings, folds, modality, settings.inferior_encoder), superior)
+    return course.report(partial(_table, settings.cohort))
 
-    small = settings.preset == "demo"
-    patch_encoder = settings.patch_encoder or ("texture" if small else "resnet50_trunc")
-    common = {"cohort": settings.cohort, "key": settings.key}
-    common |= {"preset": settings.preset, "device": settings.device, "seed": settings.seed}
-    fold_wise = {"split": SPLIT, "folds": folds, "targets": (TARGET,)}
-    slides = encode(
-        store,
+
+def _superior(course: Course, settings: RadPathSettings, folds: tuple[int, ...]) -> dict[int, CodeSetKey]:
+    """Fold -> codes of C_S on it: slides to bags, and those to case codes."""
+    bags = course.encode(
         EncodeSettings(
-            **common,
+            **_common(settings),
             modality=SUPERIOR,
-            encoder=patch_encoder,
+            encoder=settings.patch_encoder or ("texture" if settings.preset == "demo" else "resnet50_trunc"),
             weights=settings.weights,
             pretrained_on=settings.pretrained_on,
             tile_px=settings.tile_px,
             mpp=settings.mpp,
-        ),
-        progress,
-    )
-    bags = slides.code_sets[0].name.encoder_text
-    superior = encode(
-        store,
-        EncodeSettings(**common, **fold_wise, modality=SUPERIOR, encoder=settings.superior_encoder, patch_encoder=bags),
-        progress,
-    )
-    reports = [slides, superior]
-    superior_of = {key.trained_on.fold: key for key in superior.code_sets}
-    runs: list[str] = []
-    trained = 0
-    for modality in inputs:
-        inferior = encode(
-            store, EncodeSettings(**common, **fold_wise, modality=modality, encoder=settings.inferior_encoder), progress
         )
-        reports.append(inferior)
-        for key in inferior.code_sets:
-            fold = key.trained_on.fold
-            guided = guide(
-                store,
-                GuideSettings(
-                    cohort=settings.cohort,
-                    inferior=key.name.within,
-                    superior=superior_of[fold].name.within,
-                    targets=(TARGET,),
-                    split=SPLIT,
-                    folds=(fold,),
-                    seeds=(settings.seed,),
-                    guidance=settings.guidance or ("autoencoder" if small else "radpath-paper"),
-                    decoder=settings.decoder or ("mlp" if small else "radpath-paper"),
-                    modes=(settings.mode,),
-                    permutations=settings.permutations,
-                    device=settings.device,
-                ),
-                progress,
-            )
-            runs += guided.runs
-            trained += guided.trained
-            notes += [note for note in guided.notes if note not in notes]
-    for report in reports:
-        notes += [note for note in report.notes if note not in notes]
-    return ExperimentReport(
-        _table(store.snapshot(), settings.cohort, runs),
-        runs,
-        sum(report.images_read for report in reports),
-        sum(report.encoded for report in reports),
-        trained + sum(report.trained for report in reports),
-        {case: reason for report in reports for case, reason in report.failed.items()},
-        notes,
-        store.snapshot().version,
     )
+    of_folds = _of_folds(settings, folds, SUPERIOR, settings.superior_encoder)
+    patch_encoder = bags.code_sets[0].name.encoder_text
+    pooled = course.encode(of_folds.model_copy(update={"patch_encoder": patch_encoder}))
+    return {key.trained_on.fold: key for key in pooled.code_sets}
+
+
+def _guide_by(
+    course: Course, settings: RadPathSettings, inferior: EncodeSettings, superior: Mapping[int, CodeSetKey]
+) -> None:
+    """Codes of one MRI input on each fold, and the heads that C_S of the same fold guides."""
+    small = settings.preset == "demo"
+    for key in course.encode(inferior).code_sets:
+        fold = key.trained_on.fold
+        course.guide(
+            GuideSettings(
+                cohort=settings.cohort,
+                inferior=key.name.within,
+                superior=superior[fold].name.within,
+                targets=(TARGET,),
+                split=SPLIT,
+                folds=(fold,),
+                seeds=(settings.seed,),
+                guidance=settings.guidance or ("autoencoder" if small else "radpath-paper"),
+                decoder=settings.decoder or ("mlp" if small else "radpath-paper"),
+                modes=(settings.mode,),
+                permutations=settings.permutations,
+                device=settings.device,
+            )
+        )
+
+
+def _common(settings: RadPathSettings) -> dict[str, Any]:
+    return settings.model_dump(include={"cohort", "key", "preset", "device", "seed"})
+
+
+def _of_folds(settings: RadPathSettings, folds: tuple[int, ...], modality: str, encoder: str) -> EncodeSettings:
+    """An encoder that is trained on each fold."""
+    fold_wise = {"split": SPLIT, "folds": folds, "targets": (TARGET,)}
+    return EncodeSettings(**_common(settings), **fold_wise, modality=modality, encoder=encoder)
 
 
 def _cohort(store: EmbeddingStore, settings: RadPathSettings) -> list[str]:
@@ -142,7 +135,7 @@ def _inputs(snapshot: Snapshot, settings: RadPathSettings) -> tuple[list[str], l
     return inputs, [f"cohort {settings.cohort} has no images of {', '.join(absent)}: no column"] if absent else []
 
 
-def _table(snapshot: Snapshot, cohort: str, runs: list[str]) -> PaperTable:
+def _table(cohort: str, snapshot: Snapshot, runs: list[str]) -> PaperTable:
     trained = load_runs(snapshot, runs)
     effects = row_effects(trained, load_predictions(snapshot, trained))
     layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
