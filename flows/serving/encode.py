@@ -40,17 +40,20 @@ def encode(settings: EncodeForm) -> None:
 @step("encode", cached=lambda report: not (report.encoded or report.failed))
 def encode_missing(settings: EncodeForm) -> EncodeReport:
     """One commit per slide, or per batch of case codes."""
-    log = get_run_logger()
     wanted = asked(settings, EncodeSettings, key=key_file())
     runner = asked(settings, Runner, ray_address=ray_address())
     with opened_store() as store:
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.encode import encode_on_ray  # it sets what Prefect logs, and loads Ray
 
-            report = encode_on_ray(store, wanted, runner, shown())
-        else:
-            with one_encoder_on(settings.device):
-                report = encode_images(store, wanted, shown())
+            return _told(encode_on_ray(store, wanted, runner, shown()))
+        with one_encoder_on(settings.device):
+            return _told(encode_images(store, wanted, shown()))
+
+
+def _told(report: EncodeReport) -> EncodeReport:
+    """The report, which the run's log has too: before the device is free for others."""
+    log = get_run_logger()
     for note in report.notes:
         log.info("note: %s", note)
     log.info(
