@@ -15,7 +15,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -95,11 +96,12 @@ def _without(function: Callable[..., None], names: Mapping[str, str]) -> Callabl
 
     def own(**values: Any) -> None: ...
 
-    parameters = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name not in names:
-            annotation = eval(parameter.annotation, function.__globals__)  # noqa: S307  (our own source)
-            parameters.append(parameter.replace(annotation=annotation, kind=inspect.Parameter.KEYWORD_ONLY))
+    others = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name not in names]
+    annotated = SimpleNamespace(__annotations__={parameter.name: parameter.annotation for parameter in others})
+    hints = get_type_hints(annotated, function.__globals__, include_extras=True)
+    parameters = [
+        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY) for parameter in others
+    ]
     _sign(own, function, parameters)
     return own
 
