@@ -91,8 +91,8 @@ def read_bag(storage: Storage, entry: Entry, rows: slice | None = None) -> Bag:
         features_nd, *coords = each(
             storage, lambda folder: _read_array(storage, files, folder, rows or slice(None)), folders
         )
-        facts = {name: attributes[name] for name in _ATTRIBUTES}
-        return Bag(features_nd, coords[0] if coords else None, **facts)
+        layout = {name: attributes[name] for name in _ATTRIBUTES}
+        return Bag(features_nd, coords[0] if coords else None, **layout)
     except _DamageError as error:
         raise _corrupt(entry, str(error)) from error
 

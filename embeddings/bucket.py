@@ -220,9 +220,9 @@ class BucketStorage:
             self._key(f"{path}/{file.relative_to(staged).as_posix()}" if staged.is_dir() else path) for file in files
         ]
 
-        def send(place: tuple[Path, str]) -> None:
+        def send(upload: tuple[Path, str]) -> None:
             # Overwrites: a name stands for the same bytes whenever it is sent, and is in no commit yet.
-            file, key = place
+            file, key = upload
             with self._uploads:
                 self._ask(
                     "write",
@@ -303,8 +303,8 @@ class BucketStorage:
 
 def _status(error: BaseException | None) -> int | None:
     """The HTTP status that an error of obstore tells of, None where no answer came."""
-    found = re.search(r"status code: (\d{3})", str(error))
-    return int(found[1]) if found else None
+    status = re.search(r"status code: (\d{3})", str(error))
+    return int(status[1]) if status else None
 
 
 def _passing(error: Exception) -> bool:

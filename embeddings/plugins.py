@@ -36,7 +36,7 @@ class Registry[T]:
     def __contains__(self, name: object) -> bool:
         return name in self.built_in or name in _brought(self.group)
 
-    def place(self, name: str) -> str:
+    def target(self, name: str) -> str:
         """``module:object`` of that name, not imported.
 
         Raises InvalidInputError for a name that nothing has (suggesting the nearest) or that several bring.
@@ -52,8 +52,8 @@ class Registry[T]:
         return brought[0].value if brought else self.built_in[name]
 
     def load(self, name: str) -> T:
-        """The object of that name. Raises InvalidInputError as `place`, and for a plug-in that cannot be imported."""
-        module, _, attribute = self.place(name).partition(":")
+        """The object of that name. Raises InvalidInputError as `target`, and for a plug-in that cannot be imported."""
+        module, _, attribute = self.target(name).partition(":")
         try:
             return cast(T, getattr(import_module(module), attribute))
         except (ImportError, AttributeError) as error:
@@ -71,8 +71,8 @@ def one_per_file(package: str) -> dict[str, str]:
     ``kernel_ridge.py`` holds the class KernelRidge. Folders within, and files that start with _, are none.
     """
     spec = find_spec(package)
-    places = spec.submodule_search_locations if spec else None
-    names = [file.name for file in iter_modules(places or []) if not file.ispkg and not file.name.startswith("_")]
+    folders = spec.submodule_search_locations if spec else None
+    names = [file.name for file in iter_modules(folders or []) if not file.ispkg and not file.name.startswith("_")]
     return {name: f"{package}.{name}:{''.join(part.capitalize() for part in name.split('_'))}" for name in names}
 
 

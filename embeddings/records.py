@@ -37,7 +37,7 @@ class Entry:
     """One artifact of a snapshot and the files that hold it.
 
     kind: bag, codes, weights, run, or ``rows:<kind>``. Several entries may share a file (64 case codes in one Parquet
-    file). `split`, `fold`: the fold scope; '' and -1 outside folds. `meta`: JSON-able facts of the kind.
+    file). `split`, `fold`: the fold scope; '' and -1 outside folds. `meta`: JSON-able, of the kind.
     `supersedes`: ids of artifacts that the commit takes away because this one says better what they said.
     """
 

@@ -82,14 +82,14 @@ class Transaction:
             with disk_errors("write", "a bag"):
                 write_bag(folder, bag)
             path = f"objects/bag/{artifact[:2]}/{artifact}/{ULID()}"
-            facts = {
+            fields = {
                 **_code_facts(key, case_id, image_id),
                 "kind": "bag",
                 "dtype": str(bag.features_nd.dtype),
                 "shape": bag.features_nd.shape,
                 "inputs": tuple(input_digests),
             }
-            self._add(folder, path, [(artifact, facts)])
+            self._add(folder, path, [(artifact, fields)])
         return artifact
 
     def write_codes(self, codes: CaseCodes, *, input_digests: Sequence[Sequence[str]]) -> list[str]:
@@ -128,7 +128,7 @@ class Transaction:
             with disk_errors("write", "case codes"):
                 write_codes(file, subset, [artifacts[i] for i in new])
             path = f"objects/codes/{key.modality}/{key.encoder}/{ULID()}.parquet"
-            facts = [
+            fields = [
                 (
                     artifacts[i],
                     {
@@ -141,7 +141,7 @@ class Transaction:
                 )
                 for i in new
             ]
-            self._add(file, path, facts)
+            self._add(file, path, fields)
         return artifacts
 
     def write_rows(
@@ -160,8 +160,8 @@ class Transaction:
             file = self._stage("rows.parquet")
             with disk_errors("write", f"rows of kind {kind}"):
                 write_table(file, table)
-            facts = {"kind": f"rows:{kind}", "cohort": cohort, "shape": (table.num_rows,)}
-            self._add(file, f"objects/rows/{kind}/{ULID()}.parquet", [(artifact, facts)])
+            fields = {"kind": f"rows:{kind}", "cohort": cohort, "shape": (table.num_rows,)}
+            self._add(file, f"objects/rows/{kind}/{ULID()}.parquet", [(artifact, fields)])
         return artifact
 
     def write_runs(
@@ -231,7 +231,7 @@ class Transaction:
         file = self._stage("weights.safetensors")
         with disk_errors("write", "weights"):
             file.write_bytes(data)
-        facts = {
+        fields = {
             "kind": "weights",
             "encoder": name if role == "encoder" else "",
             "cohort": cohort,
@@ -241,7 +241,7 @@ class Transaction:
             "inputs": tuple(inputs),
             "meta": {"role": role, "name": name, "config": dict(config), "recipe": dict(recipe)},
         }
-        self._add(file, f"objects/weights/{digest}.safetensors", [(artifact, facts)])
+        self._add(file, f"objects/weights/{digest}.safetensors", [(artifact, fields)])
         return artifact, digest
 
     def write_index(
@@ -264,7 +264,7 @@ class Transaction:
             file = self._stage("index.faiss")
             with disk_errors("write", "an index"):
                 file.write_bytes(data)
-            facts = {
+            fields = {
                 **_code_facts(key, "", ""),
                 "kind": "index",
                 "dtype": "float32",
@@ -273,7 +273,7 @@ class Transaction:
                 "meta": dict(meta),
             }
             self._unpurged_since = min(read_at, self._unpurged_since or read_at)
-            self._add(file, f"objects/index/{ULID()}.faiss", [(artifact, facts)])
+            self._add(file, f"objects/index/{ULID()}.faiss", [(artifact, fields)])
         return artifact
 
     def replace(self, entry: Entry, *, by: str = "") -> None:
@@ -293,12 +293,12 @@ class Transaction:
     def commit(self) -> Snapshot:
         """Publishes what was staged and appends the commit. Returns the snapshot that has it."""
         entries: list[Entry] = []
-        for staged, path, facts in self._staged:
+        for staged, path, fields in self._staged:
             refs = _tree_refs(staged, path)
-            for artifact, fact in facts:
+            for artifact, own in fields:
                 supersedes = tuple(self._superseded[artifact])
                 entries.append(
-                    Entry(**{"artifact": artifact, "path": path, "files": refs, "supersedes": supersedes, **fact})
+                    Entry(**{"artifact": artifact, "path": path, "files": refs, "supersedes": supersedes, **own})
                 )
         for _ in each(self._storage, lambda item: self._storage.publish(item[0], item[1]), self._staged, lanes=4):
             pass
@@ -318,9 +318,9 @@ class Transaction:
             self._folder = self._storage.staging()
         return self._folder / f"{len(list(self._folder.iterdir()))}-{name}"
 
-    def _add(self, staged: Path, path: str, facts: list[tuple[str, dict[str, Any]]]) -> None:
-        self._staged.append((staged, path, facts))
-        self._seen.update(artifact for artifact, _ in facts)
+    def _add(self, staged: Path, path: str, fields: list[tuple[str, dict[str, Any]]]) -> None:
+        self._staged.append((staged, path, fields))
+        self._seen.update(artifact for artifact, _ in fields)
 
 
 def check_pointer(name: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Patch encoders whose weights others trained: one row of facts for each. No weights are shipped; licences differ.
+"""Patch encoders whose weights others trained: one row for each. No weights are shipped; licences differ.
 
 Sources: the model cards and configurations that the authors published, and TRIDENT's and eva's loaders. Where a card
 resizes a 256 px tile or crops its centre, the row says what the network sees; lay tiles of that size.
@@ -268,28 +268,28 @@ def picture_info(model: PatchModel) -> EncoderInfo:
 
 
 def timm_model(name: str) -> PatchModel | None:
-    """The facts of the timm model `name` as timm states them, its head cut off; None where timm knows no such model.
+    """The timm model `name` as timm states it, its head cut off; None where timm knows no such model.
 
     timm's models saw photographs, so mpp is only the scale that pathologists look at most: 0.5, 20x. code_dim is 0:
     the network itself tells. Loads timm, which takes seconds.
     """
     import timm
 
-    facts = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    if facts is None or len(set(facts.input_size[1:])) != 1:
+    stated = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if stated is None or len(set(stated.input_size[1:])) != 1:
         return None
-    classifiers = (facts.classifier,) if isinstance(facts.classifier, str) else facts.classifier or ()
+    classifiers = (stated.classifier,) if isinstance(stated.classifier, str) else stated.classifier or ()
     return PatchModel(
         name,
         name,
         0,
-        facts.hf_hub_id or "",
-        facts.hf_hub_filename or "model.safetensors",
-        facts.license or "unknown",
+        stated.hf_hub_id or "",
+        stated.hf_hub_filename or "model.safetensors",
+        stated.license or "unknown",
         False,
-        input_size_px=facts.input_size[1],
-        mean=tuple(facts.mean),
-        std=tuple(facts.std),
+        input_size_px=stated.input_size[1],
+        mean=tuple(stated.mean),
+        std=tuple(stated.std),
         pooling="own",
         ignored=tuple(f"{classifier}." for classifier in classifiers),
     )

@@ -1,4 +1,4 @@
-"""Networks for photographs whose weights others trained: one row of facts for each. No weights are shipped.
+"""Networks for photographs whose weights others trained: one row for each. No weights are shipped.
 
 Sources: timm's configurations; PanDerm's, Derm1M's and MONET's published code. Where a card resizes a photograph to
 256 px and crops its centre 224, the row says what the network sees. Left out: Google's Derm Foundation (TensorFlow) and

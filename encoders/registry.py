@@ -51,7 +51,7 @@ def encoder_infos() -> Mapping[str, EncoderInfo]:
     infos = dict(_built_in())
     for name in _classes().names():
         if name not in infos:
-            module = _classes().place(name).partition(":")[0]
+            module = _classes().target(name).partition(":")[0]
             info = next((info for info in infos_in(module) if info.name == name), None)
             if info is None:
                 raise InvalidInputError(

@@ -31,7 +31,7 @@ FORWARD_TILES = {"cpu": 8, "cuda": 64}
 class TimmPatchEncoder:
     """tiles_bhwc or photographs_bhwc uint8 RGB -> (b, d) float32 codes of a frozen network. See `Encoder`.
 
-    model: its facts. weights: its file; None fetches it from the hub. device: of the network; on cuda it computes in
+    model: its row. weights: its file; None fetches it from the hub. device: of the network; on cuda it computes in
     bfloat16 where that is safe, on the CPU in float32. preprocessing: `TilingSettings.as_dict()` of the tiles, or
     `PhotographSettings.as_dict()` of the photographs.
 

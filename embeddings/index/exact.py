@@ -51,9 +51,9 @@ class ExactIndex:
             places = np.sort(places_mc[i])
             codes_cd = self._flat.reconstruct_batch(places).astype(np.float64)
             cosine = self._metric == "cosine"
-            found = np.einsum("cd,d->c", codes_cd, query_d) if cosine else ((codes_cd - query_d) ** 2).sum(axis=1)
-            order = np.argsort(-found if cosine else found, kind="stable")[:k]
-            values_mk[i] = values_of(found[order], self._metric)
+            exact = np.einsum("cd,d->c", codes_cd, query_d) if cosine else ((codes_cd - query_d) ** 2).sum(axis=1)
+            order = np.argsort(-exact if cosine else exact, kind="stable")[:k]
+            values_mk[i] = values_of(exact[order], self._metric)
             rows_mk[i] = self.rows_n[places[order]]
         return values_mk, rows_mk
 
@@ -62,5 +62,9 @@ class ExactIndex:
         return np.asarray(self._flat.reconstruct_n(0, self.size))
 
     def code(self, row: int) -> np.ndarray | None:
-        place = int(np.searchsorted(self.rows_n, row))
-        return np.asarray(self._flat.reconstruct(place)) if place < self.size and self.rows_n[place] == row else None
+        position = int(np.searchsorted(self.rows_n, row))
+        return (
+            np.asarray(self._flat.reconstruct(position))
+            if position < self.size and self.rows_n[position] == row
+            else None
+        )

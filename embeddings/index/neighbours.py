@@ -107,15 +107,15 @@ class CodeIndex:
         while True:
             wanted = min(wanted, self.index.size)
             values_mk, rows_mk = self.index.search(queries_md, wanted)
-            found = [self._nearest_of_each(values_mk[i], rows_mk[i], left_out) for i in range(len(queries_md))]
-            if wanted == self.index.size or min(len(one) for one in found) >= k:
+            nearest = [self._nearest_of_each(values_mk[i], rows_mk[i], left_out) for i in range(len(queries_md))]
+            if wanted == self.index.size or min(len(hits) for hits in nearest) >= k:
                 break
             wanted *= 4
         sign = -1 if self.metric == "cosine" else 1
         pairs = sorted(
             (sign * value, self.case_ids[row], row, image)
-            for one, image in zip(found, of_images, strict=True)
-            for value, row in one
+            for hits, image in zip(nearest, of_images, strict=True)
+            for value, row in hits
         )
         best: dict[str, Neighbour] = {}
         for signed, case_id, row, image in pairs:

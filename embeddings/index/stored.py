@@ -44,11 +44,11 @@ def stored_index(
         "version": VERSION,
     }
     artifact = index_artifact(recipe)
-    found = _live(snapshot, artifact)
-    if found is None:
+    entry = _live(snapshot, artifact)
+    if entry is None:
         store = EmbeddingStore(snapshot.storage)  # may know more than the snapshot
-        found = _live(store.snapshot(), artifact) or _built(store, snapshot, key, recipe, len(artifacts), note)
-    return _read(snapshot, found, metric), found.meta
+        entry = _live(store.snapshot(), artifact) or _built(store, snapshot, key, recipe, len(artifacts), note)
+    return _read(snapshot, entry, metric), entry.meta
 
 
 def _built(
@@ -62,13 +62,13 @@ def _built(
     """Builds and commits the index; the entry that counts: another process may have been first."""
     note(f"building the index of {count:,} codes of {key}, once")
     built = build(snapshot.codes(key).codes_nd, recipe["metric"])
-    facts = {name: value for name, value in asdict(built).items() if name != "data"}
+    described = {name: value for name, value in asdict(built).items() if name != "data"}
     with store.begin(f"index of {key}") as transaction:
         artifact = transaction.write_index(
             key,
             built.data,
             recipe=recipe,
-            meta={**facts, "recipe": recipe},
+            meta={**described, "recipe": recipe},
             inputs=(recipe["codes"], key.encoder_digest),
             read_at=pc.max(snapshot.log["added_at"]).as_py(),  # pyright: ignore[reportAttributeAccessIssue]
         )

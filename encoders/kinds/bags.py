@@ -132,7 +132,7 @@ class BagSource:
 
 
 def joined(bags: Sequence[Bag]) -> Bag:
-    """Several slides of a case as one bag; the tile facts are those of the first."""
+    """Several slides of a case as one bag; the tile sizes are those of the first."""
     if len(bags) == 1:
         return bags[0]
     features_nd = np.concatenate([bag.features_nd for bag in bags])

@@ -89,8 +89,8 @@ def split_command(
     store: Store = STORE,
 ) -> None:
     """Draw stratified folds (train, val, test) with a seed, and keep them."""
-    from guidestore.flows.encoding.cohort_facts import only_target
     from guidestore.flows.encoding.cohorts import add_split
+    from guidestore.flows.encoding.lookups import only_target
     from guidestore.flows.work.stores import opened
 
     name = name or f"cv{folds}"
@@ -116,7 +116,7 @@ def show_cohort(
     """One cohort: its images, labels, splits and codes, counted."""
     from guidestore.embeddings.store import EmbeddingStore
     from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.encoding.cohort_facts import describe_cohort
+    from guidestore.flows.encoding.lookups import describe_cohort
 
     rows = describe_cohort(EmbeddingStore.open(store).snapshot(), cohort)
     show_rows(rows, ("what", "name", "count", "detail"), format_, title=f"cohort {cohort}")

@@ -148,11 +148,11 @@ def _parameter(name: str, info: FieldInfo, *, positional: bool) -> inspect.Param
         item, inner = _item(get_args(bare)[0])
         choices = get_args(item) if get_origin(item) is Literal else ()
         bare = list[str if choices else item]
-    facts: dict[str, Any] = {"help": _help(info, repeated)}
-    facts |= {"min" if rule == "ge" else "max": _rule(inner, rule) for rule in ("ge", "le")}
-    facts["envvar"] = next((fact.variable for fact in info.metadata if isinstance(fact, Environment)), None)
+    arguments: dict[str, Any] = {"help": _help(info, repeated)}
+    arguments |= {"min" if rule == "ge" else "max": _rule(inner, rule) for rule in ("ge", "le")}
+    arguments["envvar"] = next((extra.variable for extra in info.metadata if isinstance(extra, Environment)), None)
     if choices:  # pydantic names the wrong one, and the field
-        facts["metavar"] = f"[{'|'.join(choices)}]"
+        arguments["metavar"] = f"[{'|'.join(choices)}]"
     default = inspect.Parameter.empty
     if not info.is_required():
         default = info.get_default(call_default_factory=True)
@@ -162,7 +162,7 @@ def _parameter(name: str, info: FieldInfo, *, positional: bool) -> inspect.Param
     flag = f"--{option.replace('_', '-')}"
     if bare is bool and default is True:
         flag += f"/--no-{option.replace('_', '-')}"
-    told = typer.Argument(**facts) if positional else typer.Option(flag, **facts)
+    told = typer.Argument(**arguments) if positional else typer.Option(flag, **arguments)
     annotation = Annotated[bare | None if optional else bare, told]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -188,7 +188,7 @@ def _item(item: Any) -> tuple[Any, FieldInfo]:
 
 
 def _rule(info: FieldInfo, rule: str) -> Any:
-    return next((getattr(fact, rule) for fact in info.metadata if hasattr(fact, rule)), None)
+    return next((getattr(bound, rule) for bound in info.metadata if hasattr(bound, rule)), None)
 
 
 def _help(info: FieldInfo, repeated: bool) -> str:

@@ -134,9 +134,9 @@ def spans_machines(ray: Any) -> bool:
 def is_here(host: str) -> bool:
     """Whether this machine has that address."""
     try:
-        family, _, _, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind(place)
+            probe.bind(address)
     except OSError:
         return False
     return True

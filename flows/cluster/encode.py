@@ -11,8 +11,8 @@ from guidestore.encoders.registry import encoder_info
 from guidestore.flows.cluster.cluster import prepare_ray
 from guidestore.flows.cluster.flow import Batches, run_on_ray
 from guidestore.flows.cluster.tasks import encode_task, plan_task, train_task
-from guidestore.flows.encoding.cohort_facts import only_split, split_folds
 from guidestore.flows.encoding.encode import EncodePlan
+from guidestore.flows.encoding.lookups import only_split, split_folds
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.reporting import EncodeReport, Progress, no_progress
 from guidestore.flows.work.runners import Runner

@@ -119,15 +119,15 @@ class Batches:
             return None
 
     def _workers(self) -> int:
-        found = workers_of(self._ray, self._runner)
-        if found:
+        workers = workers_of(self._ray, self._runner)
+        if workers:
             self._worker_seen = time.monotonic()
         elif time.monotonic() - self._worker_seen > NO_WORKER_SECONDS:
             raise GuidestoreError(
                 f"the Ray cluster has had no worker for {NO_WORKER_SECONDS:g} s; what was committed is safe, run it "
                 "again to go on"
             )
-        return max(1, found)
+        return max(1, workers)
 
 
 _work: ContextVar[Callable[[], None]] = ContextVar("work")

@@ -24,9 +24,9 @@ from guidestore.encoders.kinds.tiles import SlideSource
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.registry import build_frozen, encoder_info, preset_of
 from guidestore.encoders.sources import CaseImage, Item, Source
-from guidestore.flows.encoding.cohort_facts import all_targets, only_split, only_target, split_folds
 from guidestore.flows.encoding.committing import CodeBatch, Quarantine, register_encoder
 from guidestore.flows.encoding.images import images_of
+from guidestore.flows.encoding.lookups import all_targets, only_split, only_target, split_folds
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.reporting import EncodeReport, Progress, counted, no_progress

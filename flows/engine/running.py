@@ -122,7 +122,7 @@ _URL_OR_PATH = re.compile(
 
 def without_paths(sentence: str) -> str:
     """The sentence without absolute paths: folders and files may be called after patients. URLs stay."""
-    return _URL_OR_PATH.sub(lambda found: found["url"] or "…", sentence)
+    return _URL_OR_PATH.sub(lambda match: match["url"] or "…", sentence)
 
 
 def _one_line(record: logging.LogRecord) -> bool:
@@ -178,9 +178,9 @@ class Shown:
         self._log.info("%s: %d of %d", what, done, total)
         percent = 100.0 * done / total if total else 100.0
         if what not in self._artifacts:
-            found = create_progress_artifact(percent, description=what)
-            if isinstance(found, UUID):
-                self._artifacts[what] = found
+            artifact = create_progress_artifact(percent, description=what)
+            if isinstance(artifact, UUID):
+                self._artifacts[what] = artifact
         else:
             update_progress_artifact(self._artifacts[what], percent)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.flows.encoding.cohort_facts import only_split, only_target, split_folds
+from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.threads import one_thread
 

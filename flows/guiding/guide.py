@@ -12,7 +12,7 @@ from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey, PairedCodes
-from guidestore.flows.encoding.cohort_facts import only_split, only_target, split_folds
+from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
 from guidestore.flows.guiding.commit import commit_heads
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
 from guidestore.flows.guiding.recipes import RowsRecipe

@@ -56,10 +56,10 @@ class ExportedModel:
                 f"{folder} is of format {found_format}, this guidestore reads {FORMAT}; install the one that wrote it"
             )
         files: dict[str, bytes] = {}
-        for name, facts in recorded.items():
+        for name, file in recorded.items():
             path = folder / name
             content = path.read_bytes() if path.is_file() else None
-            if content is None or hashlib.sha256(content).hexdigest() != facts["sha256"]:
+            if content is None or hashlib.sha256(content).hexdigest() != file["sha256"]:
                 state = "missing" if content is None else "not the file that was exported"
                 raise CorruptArtifactError(f"{path} is {state}; copy the folder again, or export the model again")
             if name in (HEAD, ENCODER):
@@ -69,15 +69,15 @@ class ExportedModel:
     @property
     def key(self) -> CodeSetKey:
         """The code set of z_I, of the store that the model came from."""
-        facts = self.card["inferior"]
+        inferior = self.card["inferior"]
         return CodeSetKey(
             self.card["cohort"],
-            facts["modality"],
-            facts["encoder"],
-            facts["encoder_digest"],
-            FoldScope.parse(facts["trained_on"]),
+            inferior["modality"],
+            inferior["encoder"],
+            inferior["encoder_digest"],
+            FoldScope.parse(inferior["trained_on"]),
             "codes",
-            facts["code_dim"],
+            inferior["code_dim"],
         )
 
     def predict(

@@ -12,7 +12,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.kinds.volumes import GROUPS
-from guidestore.flows.encoding.cohort_facts import split_folds
+from guidestore.flows.encoding.lookups import split_folds
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.paper.course import Course

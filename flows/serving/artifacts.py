@@ -76,10 +76,10 @@ def result_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     ]
 
 
-def result_row(row: TableRow, found: RowEffect | None, label: str) -> dict[str, str]:
+def result_row(row: TableRow, decided: RowEffect | None, label: str) -> dict[str, str]:
     """One row of that table."""
     scores = {metric.short: _mean_sd(row.mean[name], row.sd[name]) for name, metric in drawn_metrics().items()}
-    effect = found.effect if found else None
+    effect = decided.effect if decided else None
     return {
         "input": label,
         **scores,
@@ -87,7 +87,7 @@ def result_row(row: TableRow, found: RowEffect | None, label: str) -> dict[str, 
         "gain over I": spread(effect.gain_over_i) if effect else "",
         "gain over shuffled pairs": spread(effect.gain_over_shuffled) if effect else "",
         "gap closed": (spread(effect.gap_closed, ".0%") if effect else ""),
-        "verdict": found.verdict if found else "",
+        "verdict": decided.verdict if decided else "",
     }
 
 
@@ -98,10 +98,10 @@ def bars(evaluation: Evaluation, title: str) -> Any:
     metric = METRIC
     figure = Figure(figsize=(7.0, 0.9 + 0.38 * len(evaluation.rows)), layout="constrained")
     panel = figure.subplots()
-    for place, row in enumerate(evaluation.rows):
+    for line, row in enumerate(evaluation.rows):
         colour = CONTROL_COLOUR if row.control else ROW_COLOURS.get(row.row, CONTROL_COLOUR)
         error = row.sd[metric] if math.isfinite(row.sd[metric]) else 0.0
-        panel.barh(place, row.mean[metric], xerr=error, color=colour, height=0.7, capsize=2, ecolor="#333333")
+        panel.barh(line, row.mean[metric], xerr=error, color=colour, height=0.7, capsize=2, ecolor="#333333")
     panel.set_yticks(range(len(evaluation.rows)), [row.label for row in evaluation.rows])
     panel.invert_yaxis()
     panel.set_xlim(0, 1)

@@ -140,6 +140,6 @@ async def apply_automation(client: PrefectClient, wanted: AutomationCore) -> Non
 
 def _facts(automation: AutomationCore) -> dict[str, Any]:
     """What two automations are compared by; the server gives triggers ids of their own."""
-    facts = automation.model_dump(mode="json", include={"description", "enabled", "tags", "trigger", "actions"})
-    facts["trigger"].pop("id", None)
-    return facts
+    content = automation.model_dump(mode="json", include={"description", "enabled", "tags", "trigger", "actions"})
+    content["trigger"].pop("id", None)
+    return content

@@ -18,7 +18,7 @@ def choices_of(snapshot: Snapshot) -> Choices:
     """Names of cohorts, modalities, targets, splits and code sets; fields without any are left out."""
     coded = sorted({key.name.stem.within for key in snapshot.code_sets if key.kind == "codes"})
     targets, splits = _names(snapshot, "targets", "target"), _names(snapshot, "splits", "split")
-    found = {
+    choices = {
         "cohort": _names(snapshot, "cohorts", "cohort"),
         "modality": _names(snapshot, "images", "modality"),
         "target": targets and ["", *targets],
@@ -27,9 +27,9 @@ def choices_of(snapshot: Snapshot) -> Choices:
         "inferior": coded,
         "superior": coded,
     }
-    if {"mri_t1", "mri_t1ce", "mri_t2", "mri_flair"} <= set(found["modality"]):
-        found["modality"] = ["mri_all", *found["modality"]]
-    return {field: names for field, names in found.items() if names}
+    if {"mri_t1", "mri_t1ce", "mri_t2", "mri_flair"} <= set(choices["modality"]):
+        choices["modality"] = ["mri_all", *choices["modality"]]
+    return {field: names for field, names in choices.items() if names}
 
 
 def _names(snapshot: Snapshot, kind: str, column: str) -> list[str]:
@@ -43,21 +43,21 @@ def defaults_of(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
         return {}
     cohort = cohorts[-1]["cohort"]
     heads = _heads(snapshot, cohort)
-    found: dict[str, dict[str, Any]] = {"encode": {"cohort": cohort}}
+    defaults: dict[str, dict[str, Any]] = {"encode": {"cohort": cohort}}
     if heads:
-        found["retrain"] = heads
+        defaults["retrain"] = heads
         listed = {name: [heads[name]] for name in ("inferior", "superior", "guidance", "decoder") if name in heads}
         for kind in ("guidance", "decoder"):
             listed[kind] = [{"name": name} for name in listed.get(kind, ())] or [{"name": _DEFAULT[kind]}]
-        found["sweep"] = {"cohort": heads["cohort"], "split": heads["split"], **listed}
-        found["sweep"] |= {"targets": [heads["target"]]} if heads["target"] else {}
+        defaults["sweep"] = {"cohort": heads["cohort"], "split": heads["split"], **listed}
+        defaults["sweep"] |= {"targets": [heads["target"]]} if heads["target"] else {}
     runs = [name for name, (_, run) in snapshot.aliases.items() if run]
     if runs:
-        found["compare"] = {"a": runs[0]}
+        defaults["compare"] = {"a": runs[0]}
     of_papers = [row for row in cohorts if row["layout"] in ("radpath", "derm7pt")]
     if of_papers:
-        found["experiment"] = {"table": of_papers[-1]["layout"], "cohort": of_papers[-1]["cohort"]}
-    return found
+        defaults["experiment"] = {"table": of_papers[-1]["layout"], "cohort": of_papers[-1]["cohort"]}
+    return defaults
 
 
 _DEFAULT = {"guidance": "ridge", "decoder": "logistic"}
@@ -87,9 +87,9 @@ def with_choices(schema: ParameterSchema, choices: Choices) -> ParameterSchema:
     for model in copy.definitions.values():
         for name, field in model.get("properties", {}).items():
             if name in choices:
-                for place in (field, *field.get("anyOf", ())):
-                    if place.get("type") == "array":
-                        place["items"] = {**place.get("items", {}), "enum": list(choices[name])}
-                    elif place.get("type") == "string":
-                        place["enum"] = list(choices[name])
+                for option in (field, *field.get("anyOf", ())):
+                    if option.get("type") == "array":
+                        option["items"] = {**option.get("items", {}), "enum": list(choices[name])}
+                    elif option.get("type") == "string":
+                        option["enum"] = list(choices[name])
     return copy

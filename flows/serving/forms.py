@@ -79,10 +79,10 @@ def same_as(model: type[BaseModel], field: str, **changed: Any) -> Any:
     """A field with the description, default and bounds that a plain settings model gives it."""
     info = model.model_fields[field]
     bounds = {name: getattr(rule, name) for rule in info.metadata for name in ("ge", "gt", "le") if hasattr(rule, name)}
-    facts: dict[str, Any] = {"description": info.description, **bounds}
+    arguments: dict[str, Any] = {"description": info.description, **bounds}
     if not info.is_required():
-        facts["default"] = info.default
-    return Field(**facts | changed)
+        arguments["default"] = info.default
+    return Field(**arguments | changed)
 
 
 def one_of(names: Any, description: str, **more: Any) -> Any:

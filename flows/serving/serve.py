@@ -119,7 +119,7 @@ def deployments(snapshot: Snapshot) -> list[Any]:
     from prefect.types.entrypoint import EntrypointType
 
     flows, choices, defaults = _load_flows(), choices_of(snapshot), defaults_of(snapshot)
-    found = []
+    deployments = []
     for name in DEPLOYMENTS:
         deployment = flows[name].to_deployment(
             name,
@@ -129,8 +129,8 @@ def deployments(snapshot: Snapshot) -> list[Any]:
         )
         # Prefect has no public way to say what a string may be only when it is registered.
         deployment._parameter_openapi_schema = with_choices(deployment._parameter_openapi_schema, choices)
-        found.append(deployment)
-    return found
+        deployments.append(deployment)
+    return deployments
 
 
 def _parameters(flow: Any, given: dict[str, Any]) -> dict[str, Any] | None:

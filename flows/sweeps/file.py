@@ -130,8 +130,8 @@ def read_sweep(path: Path) -> SweepFile:
         given = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise InvalidInputError(f"{path}{place}: {getattr(error, 'problem', error)}; this is no YAML") from error
+        line = f", line {mark.line + 1}" if mark else ""
+        raise InvalidInputError(f"{path}{line}: {getattr(error, 'problem', error)}; this is no YAML") from error
     if not isinstance(given, dict):
         raise InvalidInputError(f"{path} holds no fields; a sweep needs at least cohort, inferior and superior")
     try:
@@ -146,16 +146,16 @@ def read_sweep(path: Path) -> SweepFile:
     return sweep
 
 
-def _line_of(node: Any, place: tuple[int | str, ...]) -> int:
-    """Line of the deepest node along `place` that the file has."""
-    for part in place:
+def _line_of(node: Any, keys: tuple[int | str, ...]) -> int:
+    """Line of the deepest node along `keys` that the file has."""
+    for key in keys:
         if isinstance(node, yaml.MappingNode):
-            found = next((pair for pair in node.value if pair[0].value == str(part)), None)
-            if found is None:
+            item = next((pair for pair in node.value if pair[0].value == str(key)), None)
+            if item is None:
                 break
-            node = found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
+            node = item[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
     return node.start_mark.line + 1
 
 

@@ -14,7 +14,7 @@ from guidestore.embeddings.runs import LabelBudget
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import PairedCodes
-from guidestore.flows.encoding.cohort_facts import only_split, only_target, split_folds
+from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
 from guidestore.flows.guiding.recipes import BaselinesRecipe, HeadRecipe, RowsRecipe, TransferRecipe
 from guidestore.flows.sweeps.file import MOST_RUNS, SweepFile
