@@ -15,6 +15,7 @@ from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.checks import reason
+from guidestore.encoders.slides.direct import DecodedTiles, DirectReader
 
 PLAUSIBLE_MPP = (0.02, 20.0)
 """um per pixel. Outside lies no light microscope's slide: TIFF files saved at 72 dpi say 352.8."""
@@ -32,14 +33,12 @@ class Slide:
     Attributes: path; width_px, height_px of level 0; mpp, level-0 um per pixel; magnification, the objective power
     where the slide says it, else None; level_downsamples, one per level, from 1.
 
-    mpp: overrides what the file says (um per pixel). cache: of decoded tiles, shared with other slides. Raises
+    mpp: overrides what the file says (um per pixel). tiles: decoded ones, shared with other slides. Raises
     InvalidInputError for a file that OpenSlide cannot read, and for a slide that has no plausible mpp while none is
     given.
     """
 
-    def __init__(
-        self, path: str | Path, mpp: float | None = None, cache: openslide.OpenSlideCache | None = None
-    ) -> None:
+    def __init__(self, path: str | Path, mpp: float | None = None, tiles: DecodedTiles | None = None) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise InvalidInputError(f"there is no slide file {self.path}; correct the path in the manifest")
@@ -52,16 +51,17 @@ class Slide:
             ) from error
         self._is_closed = False
         try:
-            if cache is not None:
-                self._slide.set_cache(cache)
+            if tiles is not None:
+                self._slide.set_cache(tiles.openslide)
             self.width_px, self.height_px = self._slide.dimensions
             self.level_downsamples = tuple(float(value) for value in self._slide.level_downsamples)
             power = _number(self._slide.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
             self.magnification = power if power and power > 0 else None
             self.mpp = self._given_mpp(mpp) if mpp is not None else self._own_mpp()
         except InvalidInputError:
-            self.close()
+            self._slide.close()
             raise
+        self._direct = DirectReader(self.path, self._slide, tiles or DecodedTiles())
 
     def _given_mpp(self, mpp: float) -> float:
         if not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
@@ -125,6 +125,12 @@ class Slide:
         if anchor is not None and scale != int(scale):
             x0, y0 = _floor(anchor[0] / scale), _floor(anchor[1] / scale)
         size = max(window.x1 for window in windows) - x0, max(window.y1 for window in windows) - y0
+        raw_hwc = self._direct.read(level, x0, y0, *size)
+        if raw_hwc is None:
+            raw_hwc = self._read_openslide(level, scale, x0, y0, size)
+        return [window.cut(raw_hwc, x0, y0, width_px, height_px) for window in windows]
+
+    def _read_openslide(self, level: int, scale: float, x0: int, y0: int, size: tuple[int, int]) -> np.ndarray:
         try:
             rgba = self._slide.read_region((round(x0 * scale), round(y0 * scale)), level, size)
         except openslide.OpenSlideError as error:
@@ -132,8 +138,7 @@ class Slide:
                 f"slide {self.path} cannot be decoded at x {round(x0 * scale)}, y {round(y0 * scale)} "
                 f"({reason(error)}); the file is damaged or truncated, so copy it again"
             ) from error
-        raw = _on_white(rgba)
-        return [window.cut(raw, x0, y0, width_px, height_px) for window in windows]
+        return np.asarray(_on_white(rgba))
 
     def level_pixels_per_pixel(self, downsample: float) -> float:
         """Pixels that `read` takes from its level, along an edge, for one output pixel at `downsample`."""
@@ -146,6 +151,7 @@ class Slide:
         """May be called again."""
         if not self._is_closed:
             self._is_closed = True
+            self._direct.close()
             self._slide.close()
 
     def __enter__(self) -> Self:
@@ -173,17 +179,18 @@ class _Window:
         x0, y0 = _floor(left), _floor(top)
         return cls(x0, y0, _ceil(right), _ceil(bottom), (left - x0, top - y0, right - x0, bottom - y0))
 
-    def cut(self, raw: Image.Image, raw_x0: int, raw_y0: int, width_px: int, height_px: int) -> np.ndarray:
-        """The region (height_px, width_px, 3) from `raw`, whose corner lies at raw_x0, raw_y0 of the level."""
-        place = (self.x0 - raw_x0, self.y0 - raw_y0, self.x1 - raw_x0, self.y1 - raw_y0)
+    def cut(self, raw_hwc: np.ndarray, raw_x0: int, raw_y0: int, width_px: int, height_px: int) -> np.ndarray:
+        """The region (height_px, width_px, 3) from `raw_hwc`, whose corner lies at raw_x0, raw_y0 of the level."""
         # Cropped before it is resampled: the filter would reach over the region's edge otherwise.
-        region = raw if place == (0, 0, *raw.size) else raw.crop(place)
+        region_hwc = raw_hwc[self.y0 - raw_y0 : self.y1 - raw_y0, self.x0 - raw_x0 : self.x1 - raw_x0]
+        height, width = region_hwc.shape[:2]
         whole = all(abs(value - round(value)) < 1e-6 for value in self.box)
-        if not (whole and region.size == (width_px, height_px)):
-            left, top, right, bottom = self.box
-            box = (max(left, 0.0), max(top, 0.0), min(right, region.width), min(bottom, region.height))
-            region = region.resize((width_px, height_px), Image.Resampling.BILINEAR, box=box)
-        return np.asarray(region)
+        if whole and (width, height) == (width_px, height_px):
+            return region_hwc
+        left, top, right, bottom = self.box
+        box = (max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height))
+        region = Image.fromarray(np.ascontiguousarray(region_hwc))
+        return np.asarray(region.resize((width_px, height_px), Image.Resampling.BILINEAR, box=box))
 
 
 def _on_white(rgba: Image.Image) -> Image.Image:

@@ -14,17 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import openslide
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.slides.direct import DecodedTiles
 from guidestore.encoders.slides.reader import MAX_READ_PX, Slide
 from guidestore.encoders.slides.tiling import TileGrid, TilingSettings, lay_tiles
 
 BLOCK_PX = 1024
 """Edge of a block in output pixels: 16 tiles of 256 px, so that a call into OpenSlide costs little per tile."""
-
-CACHE_BYTES = 64 * 2**20
-"""Decoded tiles that OpenSlide keeps for all open slides together: file tiles on the border of two blocks."""
 
 TILE_BATCH_SIZE = 64
 """Tiles in a batch: 13 MB at 256 px; more does not pay on a CPU."""
@@ -170,7 +167,7 @@ class _Stream:
         self._prefetch_tiles = max(prefetch_tiles, batch_size + _block_tiles(settings) ** 2)
         # One slide ahead hides opening and tissue finding; each holds a mask in memory.
         self._slides_ahead = max(readers - 1, 1)
-        self._cache = openslide.OpenSlideCache(CACHE_BYTES)
+        self._decoded = DecodedTiles()
         self._changed = threading.Condition()
         self._jobs = deque(jobs)
         self._works: deque[_Work] = deque()
@@ -230,7 +227,7 @@ class _Stream:
             return None
 
     def _plan(self, work: _Work) -> None:
-        slide = Slide(work.job.path, work.job.mpp, self._cache)
+        slide = Slide(work.job.path, work.job.mpp, self._decoded)
         try:
             plan = _Plan.of(slide, self._settings)
         except BaseException:

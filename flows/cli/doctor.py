@@ -20,8 +20,8 @@ from guidestore.flows.cli.options import STORE, Store
 app = typer.Typer()
 
 PACKAGES = (
-    *("torch", "torchvision", "timm", "monai", "nibabel", "openslide-python", "tifffile", "imagecodecs", "numpy"),
-    *("scikit-image", "scikit-learn", "xgboost", "zarr", "pyarrow", "duckdb", "obstore"),
+    *("torch", "torchvision", "timm", "monai", "nibabel", "openslide-python", "tifffile", "imagecodecs"),
+    *("simplejpeg", "numpy", "scikit-image", "scikit-learn", "xgboost", "zarr", "pyarrow", "duckdb", "obstore"),
     *("prefect", "fastapi", "ray", "prefect-ray", "onnxruntime"),
 )
 ANSWER_SECONDS = 20.0
