@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
+
+from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 
 
 def reason(error: Exception) -> str:
@@ -13,3 +18,18 @@ def reason(error: Exception) -> str:
 def shown(value: object) -> str:
     """dtype and shape of an array, the type of anything else."""
     return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+@contextmanager
+def said_of(what: str, remedy: str) -> Iterator[None]:
+    """Whatever a decoder, a network or memory raises about one image becomes InvalidInputError: `what` (why); `remedy`.
+
+    No list says what libraries raise on damaged files. Our own errors pass as they are.
+    """
+    try:
+        yield
+    except GuidestoreError:
+        raise
+    except Exception as error:
+        named = reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {reason(error)}"
+        raise InvalidInputError(f"{what} ({named}); {remedy}") from error

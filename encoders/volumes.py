@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import nibabel as nib
 import numpy as np
 import torch
-from nibabel.filebasedimages import ImageFileError
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.encoders.checks import reason
+from guidestore.encoders.checks import said_of
 from guidestore.encoders.monai_parts import (
     CropForeground,
     MetaTensor,
@@ -26,9 +23,13 @@ from guidestore.encoders.monai_parts import (
     ResizeWithPadOrCrop,
     Spacing,
 )
+from guidestore.encoders.volume_files import VolumeHeader, check_places, read_header, read_voxels
 
 SEQUENCES = ("t1", "t1ce", "t2", "flair")
 """The sequences of RadPath and BraTS, in channel order. The paper's T1w is t1ce here."""
+
+MAX_GRID_VOXELS = 2**26
+"""Of the common grid: 406 mm cubed at 1 mm. Resampling takes 40 bytes for each."""
 
 _FILE_NAME = re.compile(r".+_([A-Za-z0-9]+)\.nii(\.gz)?\Z")
 
@@ -100,17 +101,23 @@ def sequence_files(case_dir_or_files: str | Path | Iterable[str | Path]) -> dict
 
 
 def load_volume(
-    paths: Mapping[str, str | Path] | Iterable[str | Path] | str | Path, settings: VolumeSettings | None = None
+    paths: Mapping[str, str | Path] | Iterable[str | Path] | str | Path,
+    settings: VolumeSettings | None = None,
+    *,
+    trust_geometry: bool = False,
 ) -> np.ndarray:
     """volume_cdhw: (len(sequences), *shape_vox) float32 of one case, background about 0.
 
-    paths: sequence -> file, or what `sequence_files` takes. Steps: orient to RAS; resample by the physical affines onto
-    the first sequence's field of view at spacing_mm (linear, zero outside); crop to the voxels above zero in any
-    sequence; per sequence subtract the mean and divide by the standard deviation of its non-zero voxels; resize by one
-    factor for all axes so that the brain fits shape_vox, and pad with zeros. Nothing is co-registered: sequences
-    taken in different positions of the head must be registered beforehand.
+    paths: sequence -> file, or what `sequence_files` takes. Steps: subtract the value of the background, where most of
+    the border has one; orient to RAS; resample by the physical affines onto the first sequence's field of view at
+    spacing_mm (linear, zero outside); crop to the voxels above zero in any sequence (other than zero where the
+    background had another value); per sequence subtract the mean and divide by the standard deviation of its non-zero
+    voxels; resize by one factor for all axes so that the brain fits shape_vox, and pad with zeros. Nothing is
+    co-registered: sequences taken in different positions of the head must be registered beforehand.
 
-    Raises InvalidInputError naming the file: missing, unreadable, truncated, not 3-D, not finite, without foreground.
+    All headers are judged before a voxel is read. trust_geometry: takes sequences whose files do not surely say where
+    they lie, see `check_places`. Raises InvalidInputError naming the file: missing, unreadable, truncated, not 3-D,
+    implausible, not finite, without foreground, without a sure place.
     """
     settings = settings or VolumeSettings()
     if isinstance(paths, Mapping):
@@ -124,24 +131,40 @@ def load_volume(
             f"sequence {', '.join(missing)} is missing beside {near} (there are: {', '.join(files) or 'none'}); add "
             "the file or leave the sequence out of the settings"
         )
+    headers = [read_header(files[sequence]) for sequence in settings.sequences]
+    if len(headers) > 1 and not trust_geometry:
+        check_places(headers)
+    _check_grid(headers[0], settings.spacing_mm)
+    near = files[settings.sequences[0]]
+    with said_of(f"the volume of {near} cannot be resampled", "check the headers of its sequences"):
+        return _one_volume(headers, settings)
+
+
+def _one_volume(headers: Sequence[VolumeHeader], settings: VolumeSettings) -> np.ndarray:
     orient = Orientation(axcodes="RAS", labels=None)
     resample = ResampleToMatch(mode="bilinear", padding_mode="zeros")
     grid: MetaTensor | None = None
     channels: list[torch.Tensor] = []
-    for sequence in settings.sequences:
-        image = orient(_read(files[sequence]))
+    foreground: list[torch.Tensor] = []
+    for header in headers:
+        image, was_moved = _read(header)
+        image = orient(image)
         if grid is None:
             spacing = Spacing(pixdim=(settings.spacing_mm,) * 3, mode="bilinear", padding_mode="zeros")
             grid = spacing(image)  # pyright: ignore[reportAssignmentType]
-            channels.append(torch.as_tensor(grid))
+            channels.append(torch.Tensor(torch.as_tensor(grid)))
         else:
-            channels.append(torch.as_tensor(resample(image, img_dst=grid)))
-        if not (channels[-1] > 0).any():
+            channels.append(torch.Tensor(torch.as_tensor(resample(image, img_dst=grid))))
+        # About a background that was moved to 0 the brain may lie on both sides.
+        foreground.append(channels[-1] != 0 if was_moved else channels[-1] > 0)
+        if not foreground[-1].any():
             raise InvalidInputError(
-                f"{files[sequence]} has no voxel above zero within the field of view of "
-                f"{files[settings.sequences[0]]}; check that both are of the same patient and in the same space"
+                f"{header.path} has no voxel {'other than its background' if was_moved else 'above zero'} within the "
+                f"field of view of {headers[0].path}; check that both are of the same patient and in the same space"
             )
-    volume = CropForeground(allow_smaller=False)(torch.cat([torch.Tensor(channel) for channel in channels]))
+    inside_dhw = torch.cat(foreground).any(dim=0)
+    crop = CropForeground(select_fn=lambda _: inside_dhw[None], allow_smaller=False)
+    volume = crop(torch.cat(channels))
     volume = NormalizeIntensity(nonzero=True, channel_wise=True)(volume)
     # MONAI's axes are x, y, z (R, A, S); the network's d, h, w are S, A, R.
     volume = torch.as_tensor(volume).permute(0, 3, 2, 1)
@@ -153,26 +176,33 @@ def load_volume(
     return np.ascontiguousarray(torch.as_tensor(volume).numpy(), dtype=np.float32)
 
 
-def _read(path: Path) -> MetaTensor:
-    """(1, x, y, z) float32 with the affine of the file (RAS+ mm)."""
-    if not path.is_file():
-        raise InvalidInputError(f"there is no volume file {path}; correct the path in the manifest")
-    if path.stat().st_size == 0:
-        raise InvalidInputError(f"{path} is empty (0 bytes); copy it again")
-    try:
-        image: Any = nib.load(path)  # pyright: ignore[reportPrivateImportUsage]
-        voxels = np.asarray(image.dataobj, dtype=np.float32)
-    except (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+def _read(header: VolumeHeader) -> tuple[MetaTensor, bool]:
+    """(1, x, y, z) float32 with the affine of the file, background at 0; and whether it had to be brought there."""
+    voxels = read_voxels(header)
+    background = _background(voxels)
+    if background:
+        voxels = voxels - background
+    return MetaTensor(torch.from_numpy(voxels)[None], affine=torch.as_tensor(header.affine)), bool(background)
+
+
+def _background(voxels: np.ndarray) -> float:
+    """The value that more than half of the volume's border has; 0 where none has. Z-scored volumes have another than 0.
+
+    A value that so many have is their median.
+    """
+    faces = (voxels.take((0, -1), axis) for axis in range(3))
+    border = np.concatenate([face.ravel() for face in faces])
+    middle = float(np.partition(border, len(border) // 2)[len(border) // 2])
+    return middle if (border == middle).mean() > 0.5 else 0.0
+
+
+def _check_grid(header: VolumeHeader, spacing_mm: float) -> None:
+    """Raises InvalidInputError where the common grid would not fit into memory."""
+    shape = np.ceil(header.spacing_mm * header.shape / spacing_mm).astype(int)
+    if shape.prod() > MAX_GRID_VOXELS:
         raise InvalidInputError(
-            f"{path} cannot be read as NIfTI ({reason(error)}); the file is damaged or truncated, so copy it again"
-        ) from error
-    if voxels.ndim != 3:
-        raise InvalidInputError(f"{path} has shape {voxels.shape}, it must be one 3-D volume; split it into volumes")
-    if not np.isfinite(voxels).all():
-        share = 1 - float(np.isfinite(voxels).mean())
-        raise InvalidInputError(
-            f"{path} holds NaN or infinite values ({share:.1%} of the voxels); write it again with 0 as background"
+            f"{header.path} would be resampled from {' x '.join(map(str, header.shape))} voxels of "
+            f"{' x '.join(f'{size:.4g}' for size in header.spacing_mm)} mm to {' x '.join(map(str, shape))} of "
+            f"{spacing_mm:g} mm, more than {MAX_GRID_VOXELS:,}; correct its spacing, crop it, or encode at a coarser "
+            "--volume-spacing-mm"
         )
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine)) < 1e-9:
-        raise InvalidInputError(f"{path} has a singular affine, so its voxels have no place; repair its header")
-    return MetaTensor(torch.from_numpy(voxels)[None], affine=torch.as_tensor(image.affine))

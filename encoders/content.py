@@ -1,0 +1,98 @@
+"""What a file is, by its first bytes: suffixes are wrong or missing as often as people copy and rename files."""
+
+from __future__ import annotations
+
+import re
+import stat
+import zlib
+from pathlib import Path
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checks import reason
+
+GZIP = b"\x1f\x8b"
+HEAD_BYTES = 1024
+"""Enough for every format below: DICOM's name stands at byte 128, NIfTI's at 344."""
+
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),  # BigTIFF
+    (0, b"MM\0+", "TIFF"),
+    (0, b"\0\0\0\x0cjP  \r\n", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (128, b"DICM", "DICOM"),
+    (344, b"n+1\0", "NIfTI"),
+    (344, b"ni1\0", "NIfTI"),
+    (4, b"n+2\0", "NIfTI"),
+    (4, b"ni2\0", "NIfTI"),
+    (0, b"\x5c\x01\0\0", "Analyze"),  # sizeof_hdr, 348, in both byte orders
+    (0, b"\0\0\x01\x5c", "Analyze"),
+    (0, b"\0\0\0\x01\0\0", "MGH"),  # version 1 and the upper half of a width below 65,536
+    (0, b"%PDF", "PDF"),
+    (0, b"PK\x03\x04", "ZIP archive"),
+    (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
+    (0, b"ZISRAWFILE", "Zeiss CZI"),
+    (0, b"NRRD", "NRRD"),
+    (257, b"ustar", "tar archive"),
+)
+_BRANDS = {
+    "HEIC": re.compile(rb"hei[cmsx]|hev[cmsx]|mif1|msf1"),
+    "AVIF": re.compile(rb"avi[fs]"),
+}
+"""Of ISO media files, which say what they are after ``ftyp``."""
+
+
+def content_of(path: Path) -> str:
+    """The format of a file, within gzip too: JPEG, PNG, TIFF, HEIC, NIfTI, DICOM …; `""` where nothing says it.
+
+    Raises InvalidInputError where the file is missing, no regular file (reading a pipe or a device may never end), or
+    cannot be opened.
+    """
+    check_regular(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read ({error.strerror}); correct its permissions") from error
+    return format_of(_unzipped(head)) or "gzip" if head.startswith(GZIP) else format_of(head)
+
+
+def format_of(head: bytes) -> str:
+    """The format of a file that begins so; `""` where nothing says it."""
+    for start, magic, name in _MAGIC:
+        if head[start:].startswith(magic):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp":
+        return next((name for name, brand in _BRANDS.items() if brand.search(head[8:64])), "video")
+    return ""
+
+
+def check_regular(path: Path, what: str = "image file") -> int:
+    """Bytes of `what`, which must be there, a regular file, and not empty. Raises InvalidInputError."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"there is no {what} {path}; put the file in place, or correct the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise InvalidInputError(f"{what} {path} cannot be read ({reason(error)}); correct the path") from error
+    if not stat.S_ISREG(facts.st_mode):
+        found = "directory" if stat.S_ISDIR(facts.st_mode) else "pipe, socket or device"
+        raise InvalidInputError(f"{what} {path} cannot be read (it is a {found}); correct the path")
+    if not facts.st_size:
+        raise InvalidInputError(f"{what} {path} is empty (0 bytes); copy the file again")
+    return facts.st_size
+
+
+def _unzipped(head: bytes) -> bytes:
+    """What the start of a gzip file stands for; nothing where it is damaged."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD_BYTES)
+    except zlib.error:
+        return b""

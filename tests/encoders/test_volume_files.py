@@ -1,0 +1,246 @@
+"""Volume files against nibabel: the same voxels, the same place in mm, and what is refused before a voxel is read."""
+
+from __future__ import annotations
+
+import gzip
+import resource
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.volume_files import read_header, read_voxels
+from guidestore.encoders.volumes import VolumeSettings, load_volume
+
+SHAPE = (12, 10, 9)
+SETTINGS = VolumeSettings(("t1",), (12, 12, 12), 2.0)
+
+
+def voxels(seed: int = 0) -> np.ndarray:
+    """A bright box in the dark."""
+    inside = np.zeros(SHAPE, np.int16)
+    inside[2:-2, 2:-2, 2:-2] = np.random.default_rng(seed).integers(50, 900, (8, 6, 5))
+    return inside
+
+
+AFFINE = np.array([[-2.0, 0, 0, 11], [0, 2, 0, -9], [0, 0, 3, -12], [0, 0, 0, 1]])
+
+
+def nifti(path: Path, content: np.ndarray, affine: np.ndarray = AFFINE, **header: object) -> Path:
+    """A NIfTI file with these fields of the header."""
+    image = nib.Nifti1Image(content, affine)
+    image.header["xyzt_units"] = 2
+    for name, value in header.items():
+        image.header[name] = value
+    image.to_filename(path)
+    return path
+
+
+def patched(path: Path, **fields: object) -> Path:
+    """The plain NIfTI 1 file with fields of its header overwritten, whatever nibabel thinks of them."""
+    header = np.frombuffer(path.read_bytes()[:348], nib.Nifti1Header.template_dtype).copy()
+    for name, value in fields.items():
+        header[name] = value
+    path.write_bytes(header.tobytes() + path.read_bytes()[348:])
+    return path
+
+
+def test_what_nibabel_reads_is_read_as_nibabel_reads_it(tmp_path: Path):
+    files = [nifti(tmp_path / f"{dtype}.nii.gz", voxels().astype(dtype)) for dtype in ("u1", "i2", "<f4", ">f4", "f8")]
+    files.append(nifti(tmp_path / "scaled.nii", voxels()))
+    patched(files[-1], scl_slope=0.25, scl_inter=-7)
+    for name, kind in (("two.nii", nib.Nifti2Image), ("mgh.mgz", nib.MGHImage), ("pair.img", nib.Nifti1Pair)):
+        files.append(tmp_path / name)
+        kind(voxels(), AFFINE).to_filename(files[-1])
+    files.append(tmp_path / "pair.hdr")
+    swapped = nib.Nifti1Header(endianness=">")
+    nib.Nifti1Image(voxels(), AFFINE, swapped).to_filename(tmp_path / "swapped.nii")
+    files.append(tmp_path / "swapped.nii")
+    nib.Spm2AnalyzeImage(voxels(), None).to_filename(tmp_path / "analyze.img")
+    (tmp_path / "analyze.mat").unlink(missing_ok=True)
+    files.append(tmp_path / "analyze.hdr")
+    for file in files:
+        header, reference = read_header(file), nib.load(file)
+        assert np.array_equal(read_voxels(header), np.asarray(reference.dataobj, np.float32)), file
+        assert np.array_equal(header.affine, reference.affine), file
+
+
+def test_the_content_says_what_is_zipped_and_not_the_name(tmp_path: Path):
+    plain = nifti(tmp_path / "a.nii", voxels())
+    (tmp_path / "plain.nii.gz").write_bytes(plain.read_bytes())
+    (tmp_path / "zipped.nii").write_bytes(gzip.compress(plain.read_bytes()))
+    for name in ("plain.nii.gz", "zipped.nii"):
+        assert np.array_equal(read_voxels(read_header(tmp_path / name)), voxels())
+
+
+@pytest.mark.parametrize("ones", [(1,), (1, 1), (1, 1, 1, 1)])
+def test_axes_of_length_1_make_no_other_volume(tmp_path: Path, ones: tuple[int, ...]):
+    file = nifti(tmp_path / "a.nii.gz", voxels().reshape(*SHAPE, *ones))
+    assert np.array_equal(read_voxels(read_header(file)), voxels())
+
+
+@pytest.mark.parametrize(("unit", "factor"), [(3, 1000.0), (1, 0.001), (0, 1.0), (2, 1.0)])
+def test_units_become_mm(tmp_path: Path, unit: int, factor: float):
+    scaled = np.diag([factor, factor, factor, 1]) @ AFFINE
+    file = nifti(tmp_path / "a.nii.gz", voxels(), scaled, xyzt_units=unit)
+    assert read_header(file).affine == pytest.approx(AFFINE, abs=1e-4)
+    other = nifti(tmp_path / "b.nii.gz", voxels())
+    assert np.allclose(load_volume({"t1": file}, SETTINGS), load_volume({"t1": other}, SETTINGS), atol=1e-4)
+
+
+def test_a_file_is_read_to_its_end(tmp_path: Path):
+    whole = nifti(tmp_path / "a.nii.gz", voxels()).read_bytes()
+    (crc, length) = struct.unpack("<II", whole[-8:])
+    damaged = {
+        "crc": whole[:-8] + struct.pack("<II", crc ^ 1, length),
+        "length": whole[:-4] + struct.pack("<I", length + 1),
+        "cut": whole[:-9],
+        "flipped": whole[:400] + bytes([whole[400] ^ 4]) + whole[401:],
+    }
+    for name, content in damaged.items():
+        file = tmp_path / f"{name}.nii.gz"
+        file.write_bytes(content)
+        with pytest.raises(InvalidInputError, match=f"{name}.nii.gz cannot be read as NIfTI .*copy it again"):
+            read_voxels(read_header(file))
+    long = tmp_path / "long.nii.gz"
+    long.write_bytes(gzip.compress(gzip.decompress(whole) + bytes(2**24 + 1)))
+    with pytest.raises(InvalidInputError, match=r"long.nii.gz goes on for more than 16777216 bytes after the voxels"):
+        read_voxels(read_header(long))
+
+
+REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "negative": ({"dim": [3, -12, 10, 9, 1, 1, 1, 1]}, "has the shape -12 x 10 x 9, which is none"),
+    "zero": ({"dim": [3, 12, 0, 9, 1, 1, 1, 1]}, "has the shape 12 x 0 x 9, which is none"),
+    "flat": ({"dim": [2, 12, 90, 1, 1, 1, 1, 1]}, r"has shape \(12, 90\), it must be one 3-D volume"),
+    "7-D": ({"dim": [7, 3, 2, 2, 2, 2, 3, 5]}, r"has shape \(3, 2, 2, 2, 2, 3, 5\), it must be one 3-D volume"),
+    "huge": ({"dim": [3, 30000, 30000, 30000, 1, 1, 1, 1]}, "30000 x 30000 x 30000 voxels, more than any volume"),
+    "long": ({"dim": [3, 120, 100, 90, 1, 1, 1, 1]}, "says that it has 120 x 100 x 90 voxels of int16 from byte 352"),
+    "offset": ({"vox_offset": 1e9}, "from byte 1000000000 on, and offset.nii has 2,512 bytes"),
+    "no offset": ({"vox_offset": np.nan}, "cannot be read as NIfTI"),
+    "unknown": ({"datatype": 9999}, "data code 9999 not recognized"),
+    "RGB": ({"datatype": 128, "bitpix": 24}, r"holds colours \(RGB\), and volumes are encoded from one real number"),
+    "complex": ({"datatype": 32, "bitpix": 64}, "holds complex numbers, and volumes are encoded from one real"),
+    "microns": ({"srow_x": [2000, 0, 0, 0]}, r"has voxels of 2000.0 x 2.0 x 3.0 mm, .*\(in mm, says the header\)"),
+    "tiny": ({"xyzt_units": 3}, r"voxels of 0.002 x 0.002 x 0.003 mm, .*\(in microns, says the header\)"),
+    "gap": ({"srow_z": [0, 0, 150, 0]}, "has voxels of 2.0 x 2.0 x 150.0 mm, 24 x 20 x 1350 mm in all"),
+    "NaN": ({"srow_y": [0, np.nan, 0, 0]}, "affine of NaN or infinite numbers"),
+    "flat place": ({"srow_y": [2, 0, 0.0001, 0], "srow_x": [2, 0, 0.0001, 0], "srow_z": [2, 2, 2, 2]}, "singular"),
+    "no size": ({"sform_code": 0, "pixdim": [1, 2, 2, 0, 0, 0, 0, 0]}, r"says no voxel size \(it is \[2.0, 2.0, 0.0\]"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_headers_are_judged_before_a_voxel_is_read(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
+    fields, sentence = REFUSED[name]
+    monkeypatch.setattr("guidestore.encoders.volumes.read_voxels", None)
+    file = patched(nifti(tmp_path / f"{name}.nii", voxels()), **fields)
+    with pytest.raises(InvalidInputError, match=sentence) as caught:
+        load_volume({"t1": file}, SETTINGS)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    zipped = tmp_path / f"{name}.nii.gz"
+    zipped.write_bytes(gzip.compress(file.read_bytes()))
+    if name not in ("long", "offset"):  # gzip could hold these
+        with pytest.raises(InvalidInputError, match=sentence):
+            load_volume({"t1": zipped}, SETTINGS)
+
+
+def test_a_small_gzip_that_claims_a_gigabyte_costs_nothing(tmp_path: Path):
+    file = patched(nifti(tmp_path / "a.nii", voxels()), dim=[3, 640, 800, 1000, 1, 1, 1, 1])
+    zipped = tmp_path / "a.nii.gz"
+    zipped.write_bytes(gzip.compress(file.read_bytes() + np.random.default_rng(0).bytes(2**19)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(
+        InvalidInputError, match=r"640 x 800 x 1000 voxels of int16 .*a.nii.gz has 5\d\d,\d+ bytes, zip"
+    ):
+        load_volume({"t1": zipped}, SETTINGS)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def test_a_grid_that_would_not_fit_into_memory_is_refused(tmp_path: Path):
+    file = nifti(tmp_path / "a.nii", voxels(), np.diag([20.0, 20, 20, 1]))
+    with pytest.raises(
+        InvalidInputError, match=r"from 12 x 10 x 9 voxels of 20 x 20 x 20 mm to 2400 x 2000 x 1800 of 0.1 mm"
+    ):
+        load_volume({"t1": file}, VolumeSettings(("t1",), (4, 4, 4), 0.1))
+
+
+def test_a_size_of_0_is_no_matter_where_the_sform_says_it(tmp_path: Path):
+    file = patched(nifti(tmp_path / "a.nii", voxels()), pixdim=[1, 0, 0, 0, 0, 0, 0, 0])
+    assert np.array_equal(read_header(file).affine, AFFINE)
+
+
+def places(tmp_path: Path, **t2_header: object) -> dict[str, Path]:
+    """Two sequences of one case, the second one's header changed."""
+    files = {name: tmp_path / f"{name}.nii" for name in ("t1", "t2")}
+    for seed, file in enumerate(files.values()):
+        image = nib.Nifti1Image(voxels(seed), AFFINE)
+        image.set_qform(AFFINE, 1)
+        image.to_filename(file)
+    patched(files["t2"], **t2_header)
+    return files
+
+
+def moved(mm: float) -> dict[str, object]:
+    return {"qoffset_x": AFFINE[0, 3] + mm}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"qform_code": 0, "sform_code": 0}, r"t2.nii says no place .* would lie 0.\d mm from that of .*t1.nii"),
+        (moved(8), r"t2.nii says two places, whose corners lie up to 8.0 mm \(4.0 voxels\) apart by its qform and its"),
+        ({"srow_x": [1, 0, 0, 0], "srow_y": [0, 1, 0, 0], "srow_z": [0, 0, 1, 0]}, "t2.nii says two places"),
+    ],
+)
+def test_a_sequence_without_a_sure_place_is_refused_unless_it_is_trusted(tmp_path: Path, fields, sentence):
+    files, settings = places(tmp_path, **fields), VolumeSettings(("t1", "t2"), (12, 12, 12), 2.0)
+    with pytest.raises(InvalidInputError, match=sentence) as caught:
+        load_volume(files, settings)
+    assert "--trust-geometry" in str(caught.value)
+    assert load_volume(files, settings, trust_geometry=True).shape == (2, 12, 12, 12)
+    alone = VolumeSettings(("t2",), (12, 12, 12), 2.0)
+    assert load_volume(files, alone).shape == (1, 12, 12, 12)  # nothing to lie beside
+
+
+@pytest.mark.parametrize("fields", [{}, moved(1.5), {"qform_code": 0}, {"sform_code": 0}])
+def test_places_that_agree_within_a_voxel_are_taken(tmp_path: Path, fields):
+    load_volume(places(tmp_path, **fields), VolumeSettings(("t1", "t2"), (12, 12, 12), 2.0))
+
+
+@pytest.mark.parametrize("rescaled", [lambda v: (v - 300.0) / 83, lambda v: 1000.0 - v, lambda v: v + 1024.0])
+def test_a_constant_border_is_background_whatever_its_value(tmp_path: Path, rescaled: Callable):
+    """As z-scored BraTS, an inverted picture, and CT have it."""
+    plain = nifti(tmp_path / "plain.nii", voxels())
+    other = nifti(tmp_path / "other.nii", rescaled(voxels()).astype(np.float32))
+    expected, volume = (load_volume({"t1": file}, SETTINGS) for file in (plain, other))
+    sign = np.sign(rescaled(1.0) - rescaled(0.0))
+    assert np.array_equal(volume != 0, expected != 0)
+    assert np.allclose(volume, sign * expected, atol=1e-3)
+
+
+def test_a_volume_of_one_value_has_nothing_to_encode(tmp_path: Path):
+    file = nifti(tmp_path / "a.nii", np.full(SHAPE, 7, np.int16))
+    with pytest.raises(InvalidInputError, match=r"a.nii has no voxel other than its background within"):
+        load_volume({"t1": file}, SETTINGS)
+
+
+def test_what_is_no_volume_says_what_it_is(tmp_path: Path):
+    (tmp_path / "a.nii").write_bytes(b"\xff\xd8\xff\xe0 and so on")
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(b"no volume"))
+    (tmp_path / "c.img").write_bytes(bytes(1000))
+    nib.Nifti1Pair(voxels(), AFFINE).to_filename(tmp_path / "d.img")
+    (tmp_path / "d.img").unlink()
+    for name, sentence in {
+        "a.nii": "which volumes are, for it is a JPEG file",
+        "b.nii.gz": "which volumes are, for it is none of them",
+        "c.img": "has no .hdr of its name beside it",
+        "d.hdr": "no .img of its name lies beside it",
+        "/dev/zero": r"cannot be read \(it is a pipe, socket or device\)",
+    }.items():
+        with pytest.raises(InvalidInputError, match=sentence):
+            read_header(tmp_path / name)
