@@ -61,9 +61,10 @@ class Volumes(InputKind):
     def in_words(self, preprocessing: Mapping[str, Any]) -> str:
         fit = "cropped and padded" if preprocessing["fit"] == "crop" else "scaled by one factor and padded"
         return (
-            f"sequences {', '.join(preprocessing['sequences'])}, one channel each in this order: orient to RAS; "
+            f"sequences {', '.join(preprocessing['sequences'])}, one channel each in this order: subtract the value "
+            "that more than half of its border has, if one has; orient to RAS; "
             f"resample linearly by the affines onto the first one's field of view at {preprocessing['spacing_mm']} mm; "
-            "crop to the voxels above zero in any sequence; per sequence subtract the mean of its non-zero voxels and "
+            "crop to the voxels above zero in any sequence (other than zero where a value was subtracted); per sequence subtract the mean of its non-zero voxels and "
             f"divide by their standard deviation; {fit} to d, h, w = {tuple(preprocessing['shape_vox'])} voxels "
             "(inferior to superior, posterior to anterior, left to right)"
         )
