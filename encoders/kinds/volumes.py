@@ -62,11 +62,11 @@ class Volumes(InputKind):
         fit = "cropped and padded" if preprocessing["fit"] == "crop" else "scaled by one factor and padded"
         return (
             f"sequences {', '.join(preprocessing['sequences'])}, one channel each in this order: subtract the value "
-            "that more than half of its border has, if one has; orient to RAS; "
-            f"resample linearly by the affines onto the first one's field of view at {preprocessing['spacing_mm']} mm; "
-            "crop to the voxels above zero in any sequence (other than zero where a value was subtracted); per sequence subtract the mean of its non-zero voxels and "
-            f"divide by their standard deviation; {fit} to d, h, w = {tuple(preprocessing['shape_vox'])} voxels "
-            "(inferior to superior, posterior to anterior, left to right)"
+            "that more than half of its border has, if one has; orient to RAS; resample linearly by the affines onto "
+            f"the first one's field of view at {preprocessing['spacing_mm']} mm; crop to the voxels above zero in any "
+            "sequence (other than zero where a value was subtracted); per sequence subtract the mean of its non-zero "
+            f"voxels and divide by their standard deviation; {fit} to d, h, w = {tuple(preprocessing['shape_vox'])} "
+            "voxels (inferior to superior, posterior to anterior, left to right)"
         )
 
     def graph_input(self, preprocessing: Mapping[str, Any], config: Mapping[str, Any]) -> str:
