@@ -7,6 +7,7 @@ import resource
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -53,7 +54,8 @@ def test_what_nibabel_reads_is_read_as_nibabel_reads_it(tmp_path: Path):
     files = [nifti(tmp_path / f"{dtype}.nii.gz", voxels().astype(dtype)) for dtype in ("u1", "i2", "<f4", ">f4", "f8")]
     files.append(nifti(tmp_path / "scaled.nii", voxels()))
     patched(files[-1], scl_slope=0.25, scl_inter=-7)
-    for name, kind in (("two.nii", nib.Nifti2Image), ("mgh.mgz", nib.MGHImage), ("pair.img", nib.Nifti1Pair)):
+    kinds: dict[str, Any] = {"two.nii": nib.Nifti2Image, "mgh.mgz": nib.MGHImage, "pair.img": nib.Nifti1Pair}
+    for name, kind in kinds.items():
         files.append(tmp_path / name)
         kind(voxels(), AFFINE).to_filename(files[-1])
     files.append(tmp_path / "pair.hdr")
@@ -64,7 +66,8 @@ def test_what_nibabel_reads_is_read_as_nibabel_reads_it(tmp_path: Path):
     (tmp_path / "analyze.mat").unlink(missing_ok=True)
     files.append(tmp_path / "analyze.hdr")
     for file in files:
-        header, reference = read_header(file), nib.load(file)
+        reference: Any = nib.load(file)
+        header = read_header(file)
         assert np.array_equal(read_voxels(header), np.asarray(reference.dataobj, np.float32)), file
         assert np.array_equal(header.affine, reference.affine), file
 
