@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.compute as pc
 
 from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.medians import filled, fills_medians, train_medians
 from guidestore.embeddings.rows import ONE_CLASS_KINDS
 from guidestore.embeddings.snapshot import Snapshot, fold_allows
 from guidestore.embeddings.types import PARTS, CaseCodes, CodeSetKey, CodeSetName, PairedCodes, PairingIssue
@@ -51,9 +53,19 @@ def pair(
             )
     parts = parts_of(snapshot, cohort, split, fold)
     classes, labels = labels_of(snapshot, cohort, target)
-    return join(
-        snapshot.codes(inferior_key),
-        snapshot.codes(superior_key),
+    sides, notes = [], []
+    for side, key in (("inferior", inferior_key), ("superior", superior_key)):
+        codes = snapshot.codes(key)
+        missing = np.isnan(codes.codes_nd)
+        if missing.any() and fills_medians(snapshot, key):
+            cases = {codes.case_ids[row] for row in np.flatnonzero(missing.any(axis=1))}
+            columns = int(missing.any(axis=0).sum())
+            what = f"lack a value in {columns} {side} columns, filled in with the median of the train cases"
+            notes += _named(f"filled {side}", what, cases)
+            codes = filled(codes, train_medians(codes, parts))
+        sides.append(codes)
+    paired = join(
+        *sides,
         parts=parts,
         labels=labels,
         classes=classes,
@@ -63,6 +75,7 @@ def pair(
         target=target,
         snapshot=snapshot.version,
     )
+    return replace(paired, issues=(*paired.issues, *notes))
 
 
 def parts_of(snapshot: Snapshot, cohort: str, split: str, fold: int) -> dict[str, str]:

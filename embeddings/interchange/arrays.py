@@ -1,116 +1,79 @@
-"""Plain tables and arrays of case codes: CSV, Parquet, npy and npz, each with case ids."""
+"""numpy's files, judged by their headers before their values are read, never unpickled."""
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.types import CaseCodes, as_float32_codes
+from guidestore.embeddings.interchange.limits import check_columns, check_fits
 
-ID_COLUMN = "case_id"
-
-
-def read_case_codes(path: Path, *, ids: Path | None = None) -> CaseCodes:
-    """The case codes in `path`, one row per case (n, d) float32; NaN stays NaN, pairing names it.
-
-    CSV and Parquet: a column ``case_id`` and either numeric columns, in their order, or one list column. npz: arrays
-    ``case_id`` (n,) and one of shape (n, d). npy: (n, d), with `ids` a text or CSV file of n case ids in row order.
-    Raises InvalidInputError.
-    """
-    if not path.is_file():
-        raise InvalidInputError(f"there is no file {path}")
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        if ids is None:
-            raise InvalidInputError(f"{path} has no case ids: give --ids FILE with one case id per row")
-        return _checked(path, _read_ids(ids), _load(path))
-    if ids is not None:
-        raise InvalidInputError(f"--ids goes with a .npy file; {path} carries its own case ids")
-    if suffix == ".npz":
-        return _from_npz(path)
-    if suffix in (".csv", ".parquet", ".pq"):
-        return _from_table(path, suffix)
-    raise InvalidInputError(f"{path} is of no kind that can be read: use .csv, .parquet, .npz or .npy with --ids")
+_UNREADABLE = (ValueError, OSError, EOFError, KeyError, SyntaxError, TypeError, MemoryError, OverflowError)
+_DAMAGED = (*_UNREADABLE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, struct.error)
 
 
-def _load(path: Path) -> Any:
-    """An array, or an archive of arrays, never unpickled."""
+def read_npy(file: Path) -> np.ndarray:
+    """The array in a .npy file. Raises InvalidInputError on objects, and on a shape that the file is not as long as."""
+    with _told(file), file.open("rb") as handle:
+        return _array(file, handle, file.stat().st_size)
+
+
+def read_npz(file: Path) -> dict[str, np.ndarray]:
+    """The arrays in a .npz file by name. Raises InvalidInputError on objects, damage, and sizes that memory lacks."""
+    with _told(file), zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        check_fits(file, sum(member.file_size for member in members))
+        arrays = {}
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            if name in arrays:
+                raise InvalidInputError(f"{file} holds the array {name!r} twice; save it again")
+            with archive.open(member) as handle:
+                arrays[name] = _array(file, handle, member.file_size)
+                if handle.read(1):  # at the end zipfile compares the checksum
+                    raise ValueError(f"{name} is longer than its header says")
+        return arrays
+
+
+def _array(file: Path, handle: IO[bytes], size: int) -> np.ndarray:
+    version = np.lib.format.read_magic(handle)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"version {version[0]}.{version[1]} of the format is not read")
+    shape, fortran, dtype = read(handle)
+    if dtype.hasobject:
+        raise InvalidInputError(f"{file} holds pickled objects, which are not read; save plain arrays")
+    if any(length < 0 for length in shape):
+        raise ValueError(f"its header claims the shape {shape}")
+    count = 1
+    for length in shape:
+        count *= length
+    held = size - handle.tell()
+    if count * dtype.itemsize != held:
+        raise ValueError(f"its header claims {shape} {dtype}, {count * dtype.itemsize:,} bytes, and it holds {held:,}")
+    if len(shape) == 2:
+        check_columns(file, shape[1])
+    check_fits(file, count * dtype.itemsize)
+    values = np.frombuffer(handle.read(held), dtype=dtype, count=count)
+    return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[Any]:
+    """What numpy and zipfile raise on damaged files, as InvalidInputError."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InvalidInputError(f"{path} cannot be read as a numeric array: {error}; save it without pickle") from error
-
-
-def _from_npz(path: Path) -> CaseCodes:
-    archive = _load(path)
-    if not hasattr(archive, "files"):
-        raise InvalidInputError(f"{path} is a single array, not an npz archive; rename it to .npy and give --ids")
-    with archive:
-        try:
-            arrays = {name: archive[name] for name in archive.files}
-        except ValueError as error:
-            raise InvalidInputError(f"{path} holds pickled objects, which are not read; save plain arrays") from error
-    matrices = [name for name, array in arrays.items() if array.ndim == 2]
-    if ID_COLUMN not in arrays or len(matrices) != 1:
+        yield
+    except InvalidInputError:
+        raise
+    except _DAMAGED as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidInputError(
-            f"{path} holds {', '.join(arrays)}: it must hold `{ID_COLUMN}` (n,) and one array (n, d) of codes"
-        )
-    return _checked(path, [str(value) for value in arrays[ID_COLUMN].tolist()], arrays[matrices[0]])
-
-
-def _from_table(path: Path, suffix: str) -> CaseCodes:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
-    try:
-        if suffix == ".csv":
-            # Ids stay text: "007" is a name, not seven.
-            options = pyarrow.csv.ConvertOptions(column_types={ID_COLUMN: pa.string()})
-            table = pyarrow.csv.read_csv(path, convert_options=options)
-        else:
-            table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}".splitlines()[0]) from error
-    if ID_COLUMN not in table.schema.names:
-        raise InvalidInputError(f"{path} has no column {ID_COLUMN}; it has {', '.join(table.schema.names[:10])}")
-    case_ids = [str(value) for value in table[ID_COLUMN].cast(pa.string()).to_pylist()]
-    columns = [field for field in table.schema if field.name != ID_COLUMN]
-    lists = [field for field in columns if pa.types.is_nested(field.type)]
-    if lists:
-        if len(columns) > 1:
-            raise InvalidInputError(f"{path}: beside {ID_COLUMN} there must be one list column or numeric columns")
-        rows = table[lists[0].name].to_pylist()
-        widths = {len(row) if row is not None else 0 for row in rows}
-        if len(widths) > 1:
-            raise InvalidInputError(f"{path}, column {lists[0].name}: codes have {len(widths)} different lengths")
-        return _checked(path, case_ids, np.array(rows, dtype=np.float64))
-    for field in columns:
-        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_null(field.type)):
-            raise InvalidInputError(
-                f"{path}, column {field.name}: {field.type} is not numeric; leave only {ID_COLUMN} and code columns"
-            )
-    if not columns:
-        raise InvalidInputError(f"{path} has no code columns beside {ID_COLUMN}")
-    stacked = [table[field.name].cast(pa.float64()).to_numpy(zero_copy_only=False) for field in columns]
-    return _checked(path, case_ids, np.stack(stacked, axis=1))
-
-
-def _read_ids(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read as text: {error}") from error
-    ids = [line.split(",")[0].strip() for line in lines if line.strip()]
-    return ids[1:] if ids and ids[0] == ID_COLUMN else ids
-
-
-def _checked(path: Path, case_ids: list[str], codes: np.ndarray) -> CaseCodes:
-    if codes.ndim != 2 or codes.dtype.kind not in "fiu":
-        raise InvalidInputError(f"{path}: codes are {codes.dtype} of shape {codes.shape}; they must be numeric (n, d)")
-    if len(codes) != len(case_ids):
-        raise InvalidInputError(f"{path}: {len(codes)} codes for {len(case_ids)} case ids; rows and ids must agree")
-    return CaseCodes(tuple(case_ids), as_float32_codes(codes))
+            f"{file} cannot be read as a numeric array: {reason}; save it again, without pickle"
+        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,7 +20,7 @@ app = typer.Typer()
 
 @app.command("import")
 def import_command(
-    file: Annotated[Path, typer.Argument(help="CSV, Parquet or npz with case_id; npy with --ids.")],
+    file: Annotated[Path, typer.Argument(help="CSV, Excel, Parquet or npz with case_id; npy with --ids.")],
     cohort: Annotated[str, typer.Option("--cohort", help="Cohort of the cases (made if new).")],
     modality: Annotated[str, typer.Option("--modality", help="What was encoded: mri_t1, clinical, …")],
     encoder: Annotated[str, typer.Option("--encoder", help="Name of what made the codes.")],
@@ -32,9 +32,27 @@ def import_command(
         ),
     ] = "unknown",
     ids: Annotated[Path | None, typer.Option("--ids", help="Text file of case ids, for .npy.")] = None,
+    id_column: Annotated[str, typer.Option("--id-column", help="Column of the case ids.")] = "case_id",
+    columns: Annotated[
+        list[str] | None, typer.Option("--columns", help="Columns that are codes: A,B or 'original_*'; default: all.")
+    ] = None,
+    drop: Annotated[list[str] | None, typer.Option("--drop", help="Columns that are not: A,B or 'diag*'.")] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option("--missing", help="Words that mean no value: A,B; default: NA, nan, NULL, ? and the like."),
+    ] = None,
+    nan: Annotated[
+        Literal["refuse", "drop-column", "median"],
+        typer.Option("--nan", help="A code that lacks a value: refuse, drop its column, or fill in train's median."),
+    ] = "refuse",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="These values supersede other ones; the old stay in the history.")
+    ] = False,
     place: Store = STORE,
 ) -> None:
     """Bring case codes that you have already."""
+    from guidestore.embeddings.interchange.codes import CodeColumns
+    from guidestore.embeddings.interchange.table import MISSING_NUMBERS, words
     from guidestore.embeddings.types import FoldScope
     from guidestore.flows.encoding.import_codes import import_codes
     from guidestore.flows.work.stores import opened
@@ -50,11 +68,23 @@ def import_command(
             version=version,
             trained_on=scope,
             ids=ids,
+            how=CodeColumns(
+                id_column,
+                words(columns),
+                words(drop),
+                MISSING_NUMBERS if missing is None else words(missing),
+                nan,
+            ),
+            supersede=replace,
         )
     known = report.codes - report.new
     print(f"{report.code_set}: {report.codes} codes of {report.code_set.code_dim} dimensions, {report.new} new", end="")
-    print(f", {known} were there" if known else "", end="")
-    print(f", {report.not_finite} with NaN (they stay out of training)" if report.not_finite else "")
+    print(f", {report.replaced} of them replace others" if report.replaced else "", end="")
+    print(f", {known} were there" if known else "")
+    first, last = report.columns[0], report.columns[-1]
+    print(f"columns: {first} to {last} ({len(report.columns)})" if first != last else f"column: {first}")
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 @command(

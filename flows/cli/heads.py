@@ -231,14 +231,13 @@ def predict(
     format_: Format = "table",
 ) -> None:
     """Class probabilities of new cases from the inferior image alone."""
-    from guidestore.embeddings.interchange.arrays import read_case_codes
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.models.predict import predict as run_predict
     from guidestore.flows.work.stores import opened
 
     given = {
         "files": files or (),
-        "codes": read_case_codes(codes) if codes else None,
+        "codes": codes,
         "encoder": encoder,
         "mpp": mpp,
         "device": device,

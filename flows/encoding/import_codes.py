@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from guidestore.embeddings.interchange.arrays import read_case_codes
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.codes import CodeColumns, CodesRead, read_codes
+from guidestore.embeddings.leaks import labels_by_target, target_among
+from guidestore.embeddings.records import Entry
+from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.embeddings.types import UNKNOWN_TRAINING, CaseCodes, CodeSetKey, EncoderSpec, FoldScope, check_name
+from guidestore.embeddings.types import (
+    UNKNOWN_TRAINING,
+    CaseCodes,
+    CodeSetKey,
+    CodeSetName,
+    EncoderSpec,
+    FoldScope,
+    check_name,
+)
 from guidestore.flows.encoding.committing import register_encoder
+from guidestore.flows.encoding.stored_encoders import IMPORTED
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +39,11 @@ class ImportReport:
     code_set: CodeSetKey
     codes: int
     new: int
-    not_finite: int
+    replaced: int
+    """Codes that were superseded."""
+    columns: tuple[str, ...]
+    """(d,) what the codes were read of."""
+    notes: tuple[str, ...]
     snapshot: int
 
 
@@ -35,25 +57,37 @@ def import_codes(
     version: str = "1",
     trained_on: FoldScope = UNKNOWN_TRAINING,
     ids: Path | None = None,
+    how: CodeColumns | None = None,
+    supersede: bool = False,
 ) -> ImportReport:
-    """Imports the case codes in `file` (CSV, Parquet, npz, npy with ids) in one commit.
+    """Imports the case codes in `file` (CSV, Excel, Parquet, npz, npy with ids) in one commit.
 
     `encoder` and `version` name what made them; other names make other code sets. Importing the same rows again is a
-    no-op. Raises InvalidInputError, InvalidNameError; nothing is imported then.
+    no-op; other values for a case that has codes are refused, or take their place with `supersede` (the old ones stay
+    in the history). Raises InvalidInputError, InvalidNameError; nothing is imported then.
     """
-    codes = read_case_codes(file, ids=ids)
-    for case_id in codes.case_ids:
+    how = how or CodeColumns()
+    read = read_codes(file, ids=ids, how=how)
+    for case_id in read.codes.case_ids:
         check_name(case_id, f"case id of {file}")
-    spec = EncoderSpec(encoder, version, "codes", codes.codes_nd.shape[1], trained_on=trained_on)
+    _check_once(file, read.codes)
+    snapshot = store.snapshot()
+    before = _standing(snapshot, CodeSetName(cohort, modality, encoder), version, trained_on)
+    read = _in_order(read, before, file, supersede=supersede)
+    _check_targets(snapshot, cohort, read, file)
+    # What was read is a part of what the codes are: those of other columns never mix with these.
+    preprocessing: dict[str, Any] = {"columns": list(read.columns)} if read.is_named else {}
+    preprocessing |= {"nan": how.nan} if how.nan == "median" else {}
+    spec = EncoderSpec(encoder, version, "codes", len(read.columns), "", preprocessing, trained_on)
     key = CodeSetKey.of(cohort, modality, spec)
-    keyed = CaseCodes(codes.case_ids, codes.codes_nd, key=key)
+    keyed = CaseCodes(read.codes.case_ids, read.codes.codes_nd, key=key)
     digests = [[hashlib.sha256(np.ascontiguousarray(row)).hexdigest()] for row in keyed.codes_nd]
-    before = store.snapshot().artifacts
+    old = _superseded(before, keyed, [digest for (digest,) in digests], supersede=supersede)
     with store.begin(f"import of {key}") as transaction:
-        if not store.snapshot().rows("cohorts", cohort=cohort).num_rows:
+        if not snapshot.rows("cohorts", cohort=cohort).num_rows:
             row = {"cohort": cohort, "layout": "import", "source": "", "pseudonymized": False, "note": ""}
             transaction.write_rows("cohorts", [row], cohort=cohort)
-        known = set(store.snapshot().rows("cases", cohort=cohort)["case_id"].to_pylist())
+        known = set(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist())
         new_cases = sorted(set(keyed.case_ids) - known)
         if new_cases:
             transaction.write_rows(
@@ -61,6 +95,117 @@ def import_codes(
             )
         register_encoder(transaction, spec, {})
         artifacts = transaction.write_codes(keyed, input_digests=digests)
-    new = sum(artifact not in before for artifact in artifacts)
-    broken = int((~np.isfinite(keyed.codes_nd).all(axis=1)).sum())
-    return ImportReport(key, len(keyed), new, broken, store.snapshot().version)
+        by_case = dict(zip(keyed.case_ids, artifacts, strict=True))
+        for entry in old:
+            transaction.replace(entry, by=by_case[entry.case_id])
+    new = sum(artifact not in snapshot.artifacts for artifact in artifacts)
+    return ImportReport(key, len(keyed), new, len(old), read.columns, read.notes, store.snapshot().version)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What the store has under the name that codes are imported by."""
+
+    key: CodeSetKey | None = None
+    entries: tuple[Entry, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+def _standing(snapshot: Snapshot, name: CodeSetName, version: str, trained_on: FoldScope) -> _Standing:
+    rows = {row["encoder_digest"]: row for row in snapshot.rows("encoders").to_pylist()}
+    for key in snapshot.code_sets:
+        row = rows.get(key.encoder_digest)
+        if row is None or not name.means(key.name) or key.trained_on != trained_on:
+            continue
+        if row["input_kind"] == IMPORTED and row["version"] == version:
+            return _Standing(key, tuple(snapshot.code_set_entries(key)), imported_columns(row))
+    return _Standing()
+
+
+def imported_columns(encoder: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that a row of kind encoders was imported with; () where they had no names."""
+    return tuple(json.loads(encoder["preprocessing"] or "{}").get("columns", ()))
+
+
+def _check_once(file: Path, codes: CaseCodes) -> None:
+    first: dict[str, int] = {}
+    for row, case_id in enumerate(codes.case_ids):
+        other = first.setdefault(case_id, row)
+        if other != row:
+            same = np.array_equal(codes.codes_nd[other], codes.codes_nd[row], equal_nan=True)
+            said = "twice with the same values" if same else "twice with different values"
+            raise InvalidInputError(f"{file}: case {case_id} comes {said}; keep one row of each case")
+
+
+def _in_order(read: CodesRead, before: _Standing, file: Path, *, supersede: bool) -> CodesRead:
+    """The columns in the order of those that the store has, where they have the same names.
+
+    Raises InvalidInputError where they have others and do not take their place.
+    """
+    if not (before.columns and read.is_named) or before.columns == read.columns:
+        return read
+    if set(before.columns) != set(read.columns):
+        if supersede:
+            return read
+        others = [name for name in read.columns if name not in before.columns]
+        lacking = [name for name in before.columns if name not in read.columns]
+        differ = [f"{file.name} has {_first(others)}"] * bool(others) + [f"lacks {_first(lacking)}"] * bool(lacking)
+        raise InvalidInputError(
+            f"{file}: the codes of {before.key} were read of other columns: {' and '.join(differ)}; choose the same "
+            "with --columns or --drop, name another --encoder-version, or supersede them with --replace"
+        )
+    place = {name: d for d, name in enumerate(read.columns)}
+    order = [place[name] for name in before.columns]
+    codes = replace(read.codes, codes_nd=np.ascontiguousarray(read.codes.codes_nd[:, order]))
+    note = f"the columns of {file.name} were put in the order of the codes in the store"
+    return replace(read, codes=codes, columns=before.columns, notes=(*read.notes, note))
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+
+
+def _check_targets(snapshot: Snapshot, cohort: str, read: CodesRead, file: Path) -> None:
+    """Raises InvalidInputError where a column is a target of the cohort, by its name or by its values."""
+    labels = labels_by_target(snapshot.rows("labels", cohort=cohort).to_pylist())
+    names = sorted(set(snapshot.rows("targets", cohort=cohort)["target"].to_pylist()))
+    for target in names:
+        if read.is_named and target in read.columns:
+            raise InvalidInputError(
+                f"{file}, column {target} is named as target {target} of cohort {cohort}, and codes must not hold what "
+                f"they foretell; leave it out with --drop '{target}'"
+            )
+        found = target_among(read.codes.codes_nd, read.codes.case_ids, labels.get(target, {}))
+        if found is not None:
+            raise InvalidInputError(
+                f"{file}, column {read.columns[found]} is target {target} of cohort {cohort} in other words, and codes "
+                f"must not hold what they foretell; leave it out with --drop '{read.columns[found]}'"
+            )
+
+
+def _superseded(before: _Standing, codes: CaseCodes, digests: Sequence[str], *, supersede: bool) -> list[Entry]:
+    """What the codes take the place of. Raises InvalidInputError where they contradict what is there."""
+    if before.key is None:
+        return []
+    new = dict(zip(codes.case_ids, digests, strict=True))
+    same_set = before.key == codes.key
+    others = [entry for entry in before.entries if entry.case_id in new]
+    if same_set:
+        others = [entry for entry in others if entry.inputs != (new[entry.case_id],)]
+    if not others and same_set:
+        return []
+    if not supersede:
+        cases = sorted({entry.case_id for entry in others or before.entries})
+        differ = "with other values" if same_set else "read of other columns, or with another --nan,"
+        raise InvalidInputError(
+            f"{before.key} has codes {differ} for {len(cases)} cases (such as {cases[0]}): --replace supersedes them "
+            "(the old ones stay in the history), --encoder-version V keeps these beside them as another code set, or "
+            "leave it as it is"
+        )
+    if not same_set and len(others) < len(before.entries):
+        left = next(entry.case_id for entry in before.entries if entry.case_id not in new)
+        raise InvalidInputError(
+            f"{before.key} has codes of other columns for {len(before.entries) - len(others)} cases that the file "
+            f"lacks (such as {left}); replace all cases at once, or name another --encoder-version"
+        )
+    return others

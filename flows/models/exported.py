@@ -84,7 +84,7 @@ class ExportedModel:
         self,
         *,
         files: Sequence[Path] = (),
-        codes: CaseCodes | None = None,
+        codes: CaseCodes | Path | None = None,
         encoder: str = "",
         mpp: float | None = None,
         device: str = "cpu",
@@ -99,7 +99,7 @@ class ExportedModel:
             raise InvalidInputError("give one source to predict from: image files, or a file of codes")
         check_device(device)
         if codes is not None:
-            case_ids, z_inferior_nd = codes.case_ids, given_codes(codes, self.key, encoder)
+            case_ids, z_inferior_nd = given_codes(codes, self.key, encoder, _FolderEncoders(self))
         else:
             with one_thread():
                 new_cases, z_inferior_nd = encode_images(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.interchange.codes import CodeColumns, read_codes
+from guidestore.embeddings.medians import fills_medians, train_medians
+from guidestore.embeddings.pairing import parts_of
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName
 from guidestore.flows.encoding.new_images import encode_images
-from guidestore.flows.encoding.stored_encoders import StoredEncoders
+from guidestore.flows.encoding.stored_encoders import Encoders, StoredEncoders
 from guidestore.flows.work.threads import check_device, one_thread
 from guidestore.warehouse.runs import run_of
 
@@ -45,7 +48,7 @@ def predict(
     run: str,
     *,
     files: Sequence[Path] = (),
-    codes: CaseCodes | None = None,
+    codes: CaseCodes | Path | None = None,
     cases: Sequence[str] = (),
     encoder: str = "",
     mpp: float | None = None,
@@ -55,7 +58,8 @@ def predict(
     """Predicts with the stored weights of `run` (an alias, or 8 digits or more of its id).
 
     Exactly one source: `files`, inferior images of new cases (NIfTI files or case folders for MRI, slides for
-    slides); `codes`, made by the run's inferior encoder (`codes.key`, or `encoder` as NAME or NAME@DIGEST, says so);
+    slides); `codes`, or a file of them, made by the run's inferior encoder (`codes.key`, or `encoder` as NAME or
+    NAME@DIGEST, says so);
     `cases`, ids whose inferior codes the store has. `weights`: file of a pretrained encoder, which the store does not
     keep; None: the hub. Raises InvalidInputError on another modality or encoder, or a run whose row needs the superior
     image.
@@ -77,13 +81,17 @@ def predict(
     if cases:
         case_ids, z_inferior_nd = _stored_codes(snapshot, key, cases)
     elif codes is not None:
-        case_ids, z_inferior_nd = codes.case_ids, given_codes(codes, key, encoder)
+        case_ids, z_inferior_nd = given_codes(codes, key, encoder, StoredEncoders(snapshot))
     else:
         with one_thread():
             case_ids, z_inferior_nd = encode_images(
                 StoredEncoders(snapshot), key, [Path(file) for file in files], mpp, device=device, weights=weights
             )
 
+    if np.isnan(z_inferior_nd).any() and fills_medians(snapshot, key):
+        trained_at = store.snapshot(trained.snapshot)
+        parts = parts_of(trained_at, trained.cohort, trained.split, trained.fold)
+        z_inferior_nd = np.where(np.isnan(z_inferior_nd), train_medians(trained_at.codes(key), parts), z_inferior_nd)
     components = {}
     for role, artifact in trained.weights.items():
         tensors, kept = snapshot.weights(artifact)
@@ -108,13 +116,17 @@ def _stored_codes(snapshot: Snapshot, key: CodeSetKey, cases: Sequence[str]) -> 
     return cases, codes.codes_nd[[row_of[case_id] for case_id in cases]]
 
 
-def given_codes(codes: CaseCodes, key: CodeSetKey, encoder: str) -> np.ndarray:
-    """The codes, once it is sure that the run's encoder made them."""
-    if codes.key is not None and codes.key.encoder_digest != key.encoder_digest:
-        raise InvalidInputError(
-            f"these codes are of {codes.key}, the run was trained on {key}; encode with that encoder"
-        )
-    if codes.key is None:
+def given_codes(
+    codes: CaseCodes | Path, key: CodeSetKey, encoder: str, encoders: Encoders
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Case ids and codes (n, d) that are given, once it is sure that the run's encoder made them.
+
+    Of a table, the columns that the stored codes were imported from, in their order. Raises InvalidInputError.
+    """
+    made_by = codes.key if isinstance(codes, CaseCodes) else None
+    if made_by is not None and made_by.encoder_digest != key.encoder_digest:
+        raise InvalidInputError(f"these codes are of {made_by}, the run was trained on {key}; encode with that encoder")
+    if made_by is None:
         if not encoder:
             raise InvalidInputError(f"say which encoder made the codes: --encoder {key.name.encoder_text}")
         if not CodeSetName.parse(f"{key.modality}/{encoder}", key.cohort).means(key.name):
@@ -122,6 +134,22 @@ def given_codes(codes: CaseCodes, key: CodeSetKey, encoder: str) -> np.ndarray:
                 f"the codes are of encoder {encoder}, the run was trained on {key.name.encoder_text}; "
                 "encode with that encoder"
             )
+    if isinstance(codes, Path):
+        codes = _read(codes, encoders.stored(key.encoder_digest).spec.preprocessing)
     if codes.codes_nd.shape[1] != key.code_dim:
         raise InvalidInputError(f"the codes have {codes.codes_nd.shape[1]} dimensions, those of {key} {key.code_dim}")
-    return codes.codes_nd
+    return codes.case_ids, codes.codes_nd
+
+
+def _read(file: Path, preprocessing: Mapping[str, Any]) -> CaseCodes:
+    """The codes in a file as those of the store were read: of the columns with these names, where it has names."""
+    columns = tuple(preprocessing.get("columns", ()))
+    read = read_codes(file, how=CodeColumns(taken=columns, nan=preprocessing.get("nan", "refuse")))
+    if not columns or not read.is_named or read.columns == columns:
+        return read.codes
+    place = {name: d for d, name in enumerate(read.columns)}
+    lacking = [name for name in columns if name not in place]
+    if lacking:
+        raise InvalidInputError(f"{file}, column {lacking[0]} has no value; the run was trained on it")
+    codes_nd = np.ascontiguousarray(read.codes.codes_nd[:, [place[name] for name in columns]])
+    return CaseCodes(read.codes.case_ids, codes_nd)

@@ -171,11 +171,9 @@ def test_bad_splits_give_a_sentence_and_no_commit(store: EmbeddingStore, data: P
 
 
 def test_files_that_are_no_tables(store: EmbeddingStore, data: Path):
-    (data / "latin.csv").write_bytes("case_id,modality,path\nÄ,x,y\n".encode("latin-1"))
     (data / "broken.parquet").write_bytes(b"PAR1 no")
-    for name in ("latin.csv", "broken.parquet"):
-        with pytest.raises(InvalidInputError, match=f"{name} cannot be read as a table"):
-            add_layout(store, "glioma", Manifest(images=data / name))
+    with pytest.raises(InvalidInputError, match=r"broken\.parquet cannot be read as a table"):
+        add_layout(store, "glioma", Manifest(images=data / "broken.parquet"))
     with pytest.raises(InvalidInputError, match="there is no file"):
         add_layout(store, "glioma", Manifest(images=data / "nothing.csv"))
     with pytest.raises(InvalidInputError, match="nothing to add to cohort glioma"):

@@ -6,6 +6,7 @@ the store is refused before anything is written.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.leaks import labels_by_target, target_among
 from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
@@ -96,6 +98,8 @@ def add_cohort(store: EmbeddingStore, tables: CohortTables, *, message: str = ""
         new[kind], changed = _news(snapshot, cohort, kind, given[kind], standing[kind])
         moved += changed
     _check_known(cohort, given, standing)
+    if new["labels"]:
+        _check_codes(snapshot, cohort, [*standing["labels"], *new["labels"]])
     if not any(new.values()) and not moved:
         return CohortReport(cohort, dict.fromkeys(COHORT_KINDS, 0), snapshot.version, tables.issues)
     with store.begin(message or f"cohort {cohort}") as transaction:
@@ -112,6 +116,28 @@ def add_cohort(store: EmbeddingStore, tables: CohortTables, *, message: str = ""
         raise RuntimeError("a transaction without an error leaves a snapshot")
     added = {kind: len(rows) for kind, rows in new.items()}
     return CohortReport(cohort, added, transaction.snapshot.version, tables.issues)
+
+
+def _check_codes(snapshot: Snapshot, cohort: str, labels: list[dict[str, Any]]) -> None:
+    """Raises InvalidInputError where a column of imported codes is a target: codes made here see images alone."""
+    encoders = {row["encoder_digest"]: row for row in snapshot.rows("encoders").to_pylist()}
+    by_target = labels_by_target(labels)
+    for key in snapshot.code_sets:
+        encoder = encoders.get(key.encoder_digest)
+        if key.cohort != cohort or key.kind != "codes" or encoder is None or encoder["input_kind"] != "codes":
+            continue
+        codes, names = snapshot.codes(key), json.loads(encoder["preprocessing"] or "{}").get("columns", [])
+        for target, of_cases in by_target.items():
+            found = target_among(codes.codes_nd, codes.case_ids, of_cases)
+            if found is None and target not in names:
+                continue
+            name = names[found] if names and found is not None else target if found is None else found
+            said = "has the name of" if found is None else "is"
+            words = "" if found is None else " in other words"
+            raise InvalidInputError(
+                f"column {name} of {key} {said} target {target}{words}, and codes must not hold what they foretell: "
+                f"import these codes again with --drop '{name}' --replace, or take {target} out of the labels"
+            )
 
 
 def _rows_of(tables: CohortTables, kind: str) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ def test_one_guidance_serves_both_guided_rows_and_both_modes(encoded: Phantom) -
 def test_imported_codes_have_no_classifier_and_unknown_targets_are_named(phantom: Phantom, tmp_path: Path) -> None:
     cases = phantom.opened.snapshot().rows("cases")["case_id"].to_pylist()
     file = tmp_path / "codes.csv"
-    file.write_text("case_id,a,b\n" + "".join(f"{case},{i},{i % 3}\n" for i, case in enumerate(sorted(set(cases)))))
+    file.write_text("case_id,a,b\n" + "".join(f"{case},{i * i},{i % 3}\n" for i, case in enumerate(sorted(set(cases)))))
     import_codes(EmbeddingStore.create(phantom.store), file, cohort="phantom", modality="clinical", encoder="made")
     values = {"cohort": "phantom", **GUIDE, "superior": "clinical/made", "permutations": 0}
     with pytest.raises(InvalidInputError, match="use --mode matched"):

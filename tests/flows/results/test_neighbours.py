@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.index import neighbours as index_module
+from guidestore.embeddings.interchange.codes import CodeColumns
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope
 from guidestore.flows.encoding.import_codes import import_codes
@@ -49,13 +50,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             encoder=encoder,
             version=version,
             trained_on=scope,
+            how=CodeColumns(nan="median" if encoder == "holes" else "refuse"),
         )
 
     add("made", codes_nd, "1", "none")
     for fold in (0, 1):
         add("folds", codes_nd + fold, "1", f"skin/official/{fold}")
     with_nan = codes_nd.copy()
-    with_nan[7] = np.nan
+    with_nan[7, 0] = np.nan
     add("holes", with_nan, "1", "none")
     labels = [[case, ("NEV", "BCC", "MEL")[c], "x"] for case, c in zip(CASES, classes, strict=True)]
     splits = [

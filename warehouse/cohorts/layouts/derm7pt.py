@@ -19,11 +19,11 @@ from typing import Any
 from pydantic import Field
 
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
+from guidestore.embeddings.interchange.table import Table, TableRow, read_table
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import Progress, describe_images
 from guidestore.warehouse.cohorts.layout import Layout, Reading
-from guidestore.warehouse.cohorts.sources import SourceRow, SourceTable, read_source
 
 SPLIT = "published"
 MODALITIES: Mapping[str, str] = {"clinic": "clinical", "derm": "dermoscopy"}
@@ -112,7 +112,7 @@ class Derm7pt(Layout):
             raise InvalidInputError(
                 f"{folder} has no folder meta/; name the folder release_v0, which holds meta/ and images/"
             )
-        meta = read_source(folder / "meta" / "meta.csv", ("case_num", *TARGET_COLUMNS.values(), *MODALITIES))
+        meta = read_table(folder / "meta" / "meta.csv", ("case_num", *TARGET_COLUMNS.values(), *MODALITIES))
         cases = _case_ids(meta)
         labels = {case: _labels(row) for case, row in zip(cases, meta, strict=True)}
         parts = _parts(folder / "meta", cases)
@@ -169,9 +169,9 @@ def _issue(kind: str, items: Sequence[str], noun: str, sentence: str) -> list[Co
     return [CohortIssue(kind, sentence.format(n=count, names=shown), tuple(items))]
 
 
-def _case_ids(meta: SourceTable) -> list[str]:
+def _case_ids(meta: Table) -> list[str]:
     """The case_num of each row."""
-    first: dict[str, SourceRow] = {}
+    first: dict[str, TableRow] = {}
     for row in meta:
         try:
             case = check_name(row["case_num"], "case id")
@@ -186,7 +186,7 @@ def _case_ids(meta: SourceTable) -> list[str]:
     return list(first)
 
 
-def _labels(row: SourceRow) -> dict[str, str]:
+def _labels(row: TableRow) -> dict[str, str]:
     """Target -> class of one row; empty cells left out."""
     labels = {}
     for target, column in TARGET_COLUMNS.items():
@@ -205,9 +205,9 @@ def _labels(row: SourceRow) -> dict[str, str]:
 def _parts(folder: Path, cases: Sequence[str]) -> dict[str, str]:
     """Case -> part of the published split."""
     parts: dict[str, str] = {}
-    first: dict[str, SourceRow] = {}
+    first: dict[str, TableRow] = {}
     for part in PARTS:
-        for row in read_source(folder / INDEX_FILES[part], ("indexes",)):
+        for row in read_table(folder / INDEX_FILES[part], ("indexes",), may_be_empty=True):
             text = row["indexes"]
             if not (text.isascii() and text.isdigit() and int(text) < len(cases)):
                 raise InvalidInputError(
@@ -226,7 +226,7 @@ def _parts(folder: Path, cases: Sequence[str]) -> dict[str, str]:
 
 
 def _images(
-    folder: Path, cases: Mapping[str, SourceRow], progress: Progress | None
+    folder: Path, cases: Mapping[str, TableRow], progress: Progress | None
 ) -> tuple[list[dict[str, Any]], list[CohortIssue]]:
     """Image rows of the photographs that are there, each file once."""
     files = _files(folder)
@@ -262,7 +262,7 @@ def _files(folder: Path) -> dict[str, Path]:
     return {name.lower(): path for name, path in files.items()} | files
 
 
-def _label_issues(cases: Mapping[str, SourceRow], labels: Mapping[str, Mapping[str, str]]) -> list[CohortIssue]:
+def _label_issues(cases: Mapping[str, TableRow], labels: Mapping[str, Mapping[str, str]]) -> list[CohortIssue]:
     empty = [
         f"{target} of {case} ({row.where}, column {column})"
         for case, row in cases.items()

@@ -14,11 +14,11 @@ from typing import Any
 from pydantic import Field
 
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
+from guidestore.embeddings.interchange.table import Table, TableRow, read_table
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortTables
 from guidestore.warehouse.cohorts.images import describe_images
 from guidestore.warehouse.cohorts.layout import HidingLayout, Reading
-from guidestore.warehouse.cohorts.sources import SourceRow, SourceTable, read_source
 
 
 class Manifest(HidingLayout):
@@ -37,10 +37,10 @@ class Manifest(HidingLayout):
         given = self.images or self.labels or self.splits
         if not given:
             raise InvalidInputError(f"nothing to add to cohort {reading.cohort}: give a manifest, labels or splits")
-        images = _images(read_source(self.images, ("case_id", "modality", "path"))) if self.images else []
+        images = _images(read_table(self.images, ("case_id", "modality", "path"))) if self.images else []
         cases = {row["case_id"] for row in images}
 
-        def known(row: SourceRow) -> str:
+        def known(row: TableRow) -> str:
             case_id = _name(row, "case_id", "case id")
             if case_id not in cases and not reading.is_known(case_id):
                 raise InvalidInputError(
@@ -50,8 +50,8 @@ class Manifest(HidingLayout):
             return case_id
 
         orders = _class_orders(self.classes)
-        labels, targets = _labels(read_source(self.labels, ("case_id",)), known, orders) if self.labels else ([], [])
-        splits = _splits(read_source(self.splits, ("case_id", "split", "fold", "part")), known) if self.splits else []
+        labels, targets = _labels(read_table(self.labels, ("case_id",)), known, orders) if self.labels else ([], [])
+        splits = _splits(read_table(self.splits, ("case_id", "split", "fold", "part")), known) if self.splits else []
         described, issues = describe_images(images, reading.progress)
         return CohortTables(
             reading.cohort,
@@ -78,16 +78,16 @@ def _class_orders(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return orders
 
 
-def _name(row: SourceRow, column: str, what: str) -> str:
+def _name(row: TableRow, column: str, what: str) -> str:
     try:
         return check_name(row[column], what)
     except InvalidNameError as error:
         raise InvalidNameError(f"{row.where}, column {column}: {error}") from error
 
 
-def _images(table: SourceTable) -> list[dict[str, Any]]:
+def _images(table: Table) -> list[dict[str, Any]]:
     folder = table.file.absolute().parent
-    seen: dict[tuple[str, str, str], SourceRow] = {}
+    seen: dict[tuple[str, str, str], TableRow] = {}
     images = []
     for row in table:
         case_id, modality = _name(row, "case_id", "case id"), _name(row, "modality", "modality")
@@ -113,7 +113,7 @@ def _images(table: SourceTable) -> list[dict[str, Any]]:
     return images
 
 
-def _mpp(row: SourceRow) -> float | None:
+def _mpp(row: TableRow) -> float | None:
     text = row.values.get("mpp", "")
     if not text:
         return None
@@ -129,7 +129,7 @@ def _mpp(row: SourceRow) -> float | None:
 
 
 def _labels(
-    table: SourceTable, known: Callable[[SourceRow], str], classes: Mapping[str, Sequence[str]]
+    table: Table, known: Callable[[TableRow], str], classes: Mapping[str, Sequence[str]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of kinds labels and targets."""
     names = [name for name in table.columns if name != "case_id"]
@@ -140,7 +140,7 @@ def _labels(
             raise InvalidInputError(
                 f"{table.file} has no column {name!r}, whose classes were given; it has {', '.join(names)}"
             )
-    labels: dict[tuple[str, str], tuple[str, SourceRow]] = {}
+    labels: dict[tuple[str, str], tuple[str, TableRow]] = {}
     for row in table:
         case_id = known(row)
         for name in names:
@@ -180,8 +180,8 @@ def sorted_classes(names: set[str]) -> list[str]:
         return sorted(names)
 
 
-def _splits(table: SourceTable, known: Callable[[SourceRow], str]) -> list[dict[str, Any]]:
-    parts: dict[tuple[str, int, str], tuple[str, SourceRow]] = {}
+def _splits(table: Table, known: Callable[[TableRow], str]) -> list[dict[str, Any]]:
+    parts: dict[tuple[str, int, str], tuple[str, TableRow]] = {}
     for row in table:
         case_id, split = known(row), _name(row, "split", "split")
         if not row["fold"].isdecimal():

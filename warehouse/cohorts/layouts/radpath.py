@@ -19,11 +19,11 @@ from typing import Any
 from pydantic import Field
 
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
+from guidestore.embeddings.interchange.table import Table, TableRow, read_table
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import Progress, describe_images
 from guidestore.warehouse.cohorts.layout import HidingLayout, Reading
-from guidestore.warehouse.cohorts.sources import SourceRow, SourceTable, read_source
 from guidestore.warehouse.cohorts.splits import draw_fixed_splits
 
 SEQUENCES = ("t1", "t1ce", "t2", "flair")
@@ -161,7 +161,7 @@ class _Line:
     """A row of a label table."""
 
     file: Path
-    row: SourceRow
+    row: TableRow
     case_id: str
 
     @property
@@ -173,7 +173,7 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
 
 
-def _tables(folder: Path, labels: Path | None) -> dict[Path, tuple[str, SourceTable]]:
+def _tables(folder: Path, labels: Path | None) -> dict[Path, tuple[str, Table]]:
     """The id column and the table of each label file."""
     if labels is None:
         files = sorted(folder.glob("*.csv")) or [file for file in sorted(folder.parent.glob("*.csv")) if _is_ours(file)]
@@ -189,13 +189,13 @@ def _tables(folder: Path, labels: Path | None) -> dict[Path, tuple[str, SourceTa
 
 def _is_ours(file: Path) -> bool:
     try:
-        return not set(_ID_COLUMNS).isdisjoint(read_source(file, ()).columns)
+        return not set(_ID_COLUMNS).isdisjoint(read_table(file, ()).columns)
     except InvalidInputError:
         return False
 
 
-def _read(file: Path) -> tuple[str, SourceTable]:
-    table = read_source(file, ("class",))
+def _read(file: Path) -> tuple[str, Table]:
+    table = read_table(file, ("class",))
     for column in _ID_COLUMNS:
         if column in table.columns:
             return column, table
@@ -205,7 +205,7 @@ def _read(file: Path) -> tuple[str, SourceTable]:
     )
 
 
-def _lines(tables: Mapping[Path, tuple[str, SourceTable]], issues: _Issues) -> list[_Line]:
+def _lines(tables: Mapping[Path, tuple[str, Table]], issues: _Issues) -> list[_Line]:
     """The rows with a usable id."""
     lines = [_Line(file, row, row[column]) for file, (column, table) in tables.items() for row in table]
     issues.of_names("rows without id", [line.row.where for line in lines if not line.case_id], _NO_ID, "row")
@@ -322,7 +322,7 @@ def _image(case_id: str, image_id: str, modality: str, path: Path) -> dict[str, 
 
 
 def _given_splits(
-    tables: Mapping[Path, tuple[str, SourceTable]], lines: list[_Line], issues: _Issues
+    tables: Mapping[Path, tuple[str, Table]], lines: list[_Line], issues: _Issues
 ) -> tuple[list[dict[str, Any]], set[int]]:
     """Rows of the whole splits, and the folds of those that lack a file."""
     files: dict[int, dict[str, Path]] = defaultdict(dict)

@@ -1,0 +1,304 @@
+"""Case codes from tables and arrays: which columns are codes, what is missing in them, and what cannot be a code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.arrays import read_npy, read_npz
+from guidestore.embeddings.interchange.dialect import kind_of
+from guidestore.embeddings.interchange.limits import check_columns
+from guidestore.embeddings.interchange.table import (
+    ID_COLUMN,
+    LARGEST_WHOLE,
+    MISSING,
+    MISSING_NUMBERS,
+    Table,
+    listed,
+    read_table,
+)
+from guidestore.embeddings.types import CaseCodes
+
+type NaNPolicy = Literal["refuse", "drop-column", "median"]
+NAN_POLICIES: tuple[str, ...] = get_args(NaNPolicy.__value__)
+FEWEST_ROWS = 5
+"""Below it a column counts up by chance."""
+_GAPS = 4
+"""A row number that lacks more than three of four rows is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeColumns:
+    """Which columns of a table are codes, and what becomes of what is missing in them."""
+
+    id_column: str = ID_COLUMN
+    taken: tuple[str, ...] = ()
+    """Names or patterns of columns; empty: all."""
+    dropped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = MISSING_NUMBERS
+    """Words that mean no value, beside a blank."""
+    nan: NaNPolicy = "refuse"
+    """A missing value among others: refuse the file; leave out its column; keep it, to be filled at training with the
+    median of the train cases of each fold. Columns without any value are left out always."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodesRead:
+    """Case codes from a file, and how they were taken."""
+
+    codes: CaseCodes
+    columns: tuple[str, ...]
+    """(d,) names; of arrays their numbers, from 0."""
+    is_named: bool
+    """Whether the file names its columns."""
+    notes: tuple[str, ...] = ()
+
+
+def read_codes(file: Path, *, ids: Path | None = None, how: CodeColumns | None = None) -> CodesRead:
+    """The case codes in `file`, one row per case (n, d) float32.
+
+    CSV, Excel, Parquet: a column of ids and either numeric columns, in their order, or one column of lists. npz: arrays
+    ``case_id`` (n,) and one of shape (n, d). npy: (n, d), with `ids` a text file or table of n case ids in row order.
+    What a file is, its content says. NaN are left only where ``how.nan`` is median. Raises InvalidInputError.
+    """
+    how = how or CodeColumns()
+    kind = kind_of(file)
+    if kind == "npy":
+        if ids is None:
+            raise InvalidInputError(f"{file} has no case ids: give --ids FILE with one case id per row")
+        codes_nd = read_npy(file)
+        read = _Raw(_read_ids(ids, how.id_column), *_matrix(file, codes_nd))
+    elif ids is not None:
+        raise InvalidInputError(f"--ids goes with a .npy file; {file} carries its own case ids")
+    elif kind == "npz":
+        read = _from_npz(file, how)
+    else:
+        read = _from_table(read_table(file, (how.id_column,), id_column=how.id_column), how)
+    if len(read.ids) != len(read.values_nd):
+        raise InvalidInputError(
+            f"{file}: {len(read.values_nd)} codes for {len(read.ids)} case ids; rows and ids must agree"
+        )
+    if not read.ids:
+        raise InvalidInputError(f"{file} holds no codes; give a row per case")
+    read = _without_missing(file, read, how.nan)
+    _check_row_numbers(file, read)
+    with np.errstate(over="ignore"):
+        codes_nd = np.ascontiguousarray(read.values_nd, dtype=np.float32)
+    over = np.isinf(codes_nd) & np.isfinite(read.values_nd)
+    if over.any():
+        raise InvalidInputError(
+            f"{file}, {_column(read, int(over.any(axis=0).argmax()))}: {_shown_value(read, over)} is more than float32 "
+            "holds; scale the column"
+        )
+    return CodesRead(CaseCodes(read.ids, codes_nd), read.columns, read.is_named, read.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    ids: tuple[str, ...]
+    values_nd: np.ndarray
+    """(n, d) float64 (float32 stays)."""
+    columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    is_named: bool = False
+
+
+def _from_npz(file: Path, how: CodeColumns) -> _Raw:
+    arrays = read_npz(file)
+    matrices = [name for name, array in arrays.items() if array.ndim == 2]
+    if how.id_column not in arrays or len(matrices) != 1:
+        raise InvalidInputError(
+            f"{file} holds {listed(tuple(arrays)) or 'nothing'}: it must hold `{how.id_column}` (n,) and one array "
+            "(n, d) of codes"
+        )
+    given = arrays[how.id_column]
+    if given.ndim != 1 or given.dtype.kind not in "iuUS":
+        raise InvalidInputError(
+            f"{file}: {how.id_column} is {given.dtype} of shape {given.shape}; it must be text or whole numbers (n,)"
+        )
+    values = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in given.tolist()]
+    return _Raw(_checked_ids(file, values), *_matrix(file, arrays[matrices[0]]))
+
+
+def _from_table(table: Table, how: CodeColumns) -> _Raw:
+    file, schema = table.file, table.data.schema
+    ids = table.ids(how.id_column)
+    left_out = [name for name in table.saved_indexes if name not in (how.id_column, *how.dropped, *how.taken)]
+    names = table.chosen(how.taken, how.dropped, (how.id_column,))
+    notes = list(table.notes)
+    if left_out:
+        what = "is a saved index or has no name" if len(left_out) == 1 else "are saved indexes or have no name"
+        notes.append(f"{_columns(left_out)} of {file.name} {what}, and left out")
+    nested = [name for name in names if pa.types.is_nested(schema.field(name).type)]
+    if nested:
+        if len(names) > 1:
+            raise InvalidInputError(
+                f"{file}, column {nested[0]}: beside {how.id_column} there must be one list column or numeric columns; "
+                "choose with --columns or --drop"
+            )
+        return _Raw(ids, *_matrix(file, _lists(table, nested[0])), tuple(notes))
+    if not names:
+        raise InvalidInputError(f"{file} has no code columns beside {how.id_column}; it has {listed(table.columns)}")
+    values_nd = table.numbers(names, how.missing)
+    sentinels = [name for d, name in enumerate(names) if np.isin(values_nd[:, d], (-999, -9999)).any()]
+    if sentinels:
+        notes.append(
+            f"{_columns(sentinels)} of {file.name} {'has' if len(sentinels) == 1 else 'have'} -999 or -9999, taken as "
+            "numbers; where that means no value, give --missing -999"
+        )
+    return _Raw(ids, values_nd, names, tuple(notes), is_named=True)
+
+
+def _lists(table: Table, name: str) -> np.ndarray:
+    """(n, d) of a column of lists."""
+    values = table.data[name]
+    kind, where = values.type, f"{table.file.name}, column {name}"
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        raise InvalidInputError(f"{where} is {kind}; a column of codes is a list of numbers, all of one length")
+    lengths = [None if item is None else len(item) for item in values.to_pylist()] if values.null_count else None
+    if lengths is not None:
+        raise InvalidInputError(f"{table.where(lengths.index(None), name)} has no code; take the row out")
+    if pa.types.is_fixed_size_list(kind):
+        widths = {kind.list_size}
+    else:
+        import pyarrow.compute as pc
+
+        widths = set(pc.unique(pc.list_value_length(values)).to_pylist())
+    if len(widths) != 1:
+        raise InvalidInputError(f"{where}: codes have {len(widths)} different lengths; all must have one")
+    (width,) = widths
+    check_columns(table.file, width)
+    flat = pa.chunked_array([chunk.flatten() for chunk in values.chunks], kind.value_type)
+    try:
+        return flat.cast(pa.float64()).to_numpy().reshape(len(table), width)
+    except pa.ArrowInvalid as error:
+        raise InvalidInputError(f"{where}: {error}; scale the codes") from error
+
+
+def _matrix(file: Path, codes_nd: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """An array of codes, and its columns' numbers."""
+    if codes_nd.dtype.kind in "iu" and codes_nd.size and max(int(codes_nd.max()), -int(codes_nd.min())) > LARGEST_WHOLE:
+        raise InvalidInputError(
+            f"{file}: codes have whole numbers beyond 2^53, which a float does not hold; scale them"
+        )
+    if codes_nd.ndim != 2 or codes_nd.dtype.kind not in "fiu" or not codes_nd.shape[1]:
+        raise InvalidInputError(
+            f"{file}: codes are {codes_nd.dtype} of shape {codes_nd.shape}; they must be numeric (n, d)"
+        )
+    return codes_nd, tuple(map(str, range(codes_nd.shape[1])))
+
+
+def _read_ids(file: Path, id_column: str) -> tuple[str, ...]:
+    """Case ids of a table that has the column, or of a text file with one per line."""
+    if kind_of(file) != "text":
+        return read_table(file, (id_column,), id_column=id_column).ids(id_column)
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{file} cannot be read as text: {error}; save the ids as UTF-8") from error
+    if lines and id_column in {name.strip().strip('"') for name in lines[0].replace(";", ",").split(",")}:
+        return read_table(file, (id_column,), id_column=id_column).ids(id_column)
+    return _checked_ids(file, [line.split(",")[0].strip() for line in lines if line.strip()])
+
+
+def _checked_ids(file: Path, ids: Sequence[str]) -> tuple[str, ...]:
+    for row, text in enumerate(ids, start=1):
+        if not text or text in MISSING:
+            raise InvalidInputError(f"{file}: the id of row {row} is {text!r}; give each row the id of its case")
+    return tuple(ids)
+
+
+def _without_missing(file: Path, read: _Raw, policy: NaNPolicy) -> _Raw:
+    """Without columns that are empty, and as `policy` says about others. Raises InvalidInputError."""
+    lacks = ~np.isfinite(read.values_nd)
+    if not lacks.any():
+        return read
+    nothing = lacks.all(axis=1)
+    if nothing.all():
+        raise InvalidInputError(f"{file} has no number in any code column; give codes")
+    notes = list(read.notes)
+    if nothing.any():
+        without = tuple(case for case, gone in zip(read.ids, nothing, strict=True) if gone)
+        what = "case has" if len(without) == 1 else "cases have"
+        notes.append(f"{len(without)} {what} no value at all, and no code: {listed(without, 5)}")
+        ids = tuple(case for case, gone in zip(read.ids, nothing, strict=True) if not gone)
+        read, lacks = replace(read, ids=ids, values_nd=read.values_nd[~nothing]), lacks[~nothing]
+    n = len(read.ids)
+    empty = lacks.all(axis=0)
+    kept = ~empty
+    if empty.any():
+        notes.append(
+            f"{_these(read, empty)} {'is' if empty.sum() == 1 else 'are'} empty for all {n} cases, and left out"
+        )
+    some = lacks.any(axis=0) & ~empty
+    rows = lacks[:, kept].any(axis=1)
+    if not some.any():
+        return _of_columns(replace(read, notes=tuple(notes)), kept)
+    counts = lacks.sum(axis=0)
+    named = ", ".join(f"{read.columns[d]} {counts[d]}" for d in np.flatnonzero(some)[:5])
+    where = f"{named}{', …' if some.sum() > 5 else ''}"
+    told = f"{some.sum()} of {kept.sum()} code columns lack values (column and cases: {where})"
+    if policy == "refuse":
+        example = read.ids[int(np.argmax(rows))]
+        raise InvalidInputError(
+            f"{file}: {told}, in {rows.sum()} of {n} cases (such as {example}); --nan drop-column leaves the columns "
+            "out, --nan median fills in the median of the train cases, or take the cases out"
+        )
+    if policy == "drop-column":
+        if not (kept & ~some).any():
+            raise InvalidInputError(f"{file}: every code column lacks a value of some case; use --nan median")
+        notes.append(f"{told}, and are left out")
+        return _of_columns(replace(read, notes=tuple(notes)), kept & ~some)
+    notes.append(f"{told}; training fills in the median of the train cases of its fold")
+    values_nd = np.where(lacks, np.nan, read.values_nd)
+    return _of_columns(replace(read, values_nd=values_nd, notes=tuple(notes)), kept)
+
+
+def _of_columns(read: _Raw, kept: np.ndarray) -> _Raw:
+    names = tuple(name for name, keep in zip(read.columns, kept, strict=True) if keep)
+    return replace(read, values_nd=read.values_nd[:, kept], columns=names)
+
+
+def _check_row_numbers(file: Path, read: _Raw) -> None:
+    """Raises InvalidInputError where a column only numbers the rows: each number once in whatever order, or ascending
+    with gaps, as where rows were taken out."""
+    values_nd, n = read.values_nd, len(read.ids)
+    if n < FEWEST_ROWS:
+        return
+    with np.errstate(invalid="ignore", over="ignore"):
+        spans = values_nd.max(axis=0).astype(np.float64) - values_nd.min(axis=0)
+    for d in np.flatnonzero((spans >= n - 1) & (spans < _GAPS * n)):
+        column = values_nd[:, d].astype(np.float64)
+        steps = np.diff(column)
+        if not (steps > 0).all():
+            column = np.sort(column)
+            steps = np.diff(column) if spans[d] == n - 1 else np.zeros(1)
+        if (column == np.floor(column)).all() and (steps > 0).all():
+            raise InvalidInputError(
+                f"{file}, {_column(read, d)} numbers the rows ({column[0]:g} to {column[-1]:g}, each once): in a "
+                f"sorted table that tells the label; leave it out with --drop '{read.columns[d]}'"
+            )
+
+
+def _column(read: _Raw, d: int) -> str:
+    return f"column {read.columns[d]}"
+
+
+def _these(read: _Raw, mask: np.ndarray) -> str:
+    return _columns([read.columns[d] for d in np.flatnonzero(mask)])
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"column {names[0]}" if len(names) == 1 else f"{len(names)} columns ({listed(names, 5)})"
+
+
+def _shown_value(read: _Raw, mask: np.ndarray) -> str:
+    row, d = np.argwhere(mask)[0]
+    return f"{read.values_nd[row, d]:g} (case {read.ids[row]})"

@@ -1,0 +1,407 @@
+"""Tables as people have them: CSV of any dialect, Excel, Parquet. One reader for labels, manifests and codes.
+
+Text stays text: ids keep their leading zeros. What is a number is decided where numbers are asked for.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.dialect import kind_of, sniff
+from guidestore.embeddings.interchange.limits import check_columns, check_fits
+
+ID_COLUMN = "case_id"
+MISSING = (
+    *("NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "nan", "NaN", "-nan", "-NaN", "NAN", "NaT"),
+    *("None", "NULL", "null", "Null", "-", "--", ".", "?", "-999", "-999.0", "-9999", "-9999.0"),
+)
+"""Words that mean "no value", as pandas, R, SQL, Excel and SPSS write them. A blank always does."""
+_SENTINELS = frozenset({"-999", "-999.0", "-9999", "-9999.0"})
+MISSING_NUMBERS = tuple(word for word in MISSING if word not in _SENTINELS)
+"""Of columns of numbers, where -999 may be a number."""
+LARGEST_WHOLE = 2**53
+"""Beyond it a float does not hold every whole number."""
+
+_SAVED_INDEX = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?|__index_level_\d+__|__index__)?\Z")
+_FLOAT_ID = re.compile(r"\d+\.0+\Z|\d(?:\.\d+)?[eE]\+\d+\Z")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z|[+-]?(?:inf|infinity)\Z", re.IGNORECASE)
+_POINT = r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"
+_COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
+_THOUSANDS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
+_BATCH_CELLS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row of a table: text by column ('' where empty), and where it stands."""
+
+    values: dict[str, str]
+    file_name: str
+    number: int
+
+    @property
+    def where(self) -> str:
+        """Such as ``labels.csv, row 7``."""
+        return f"{self.file_name}, row {self.number}"
+
+    def __getitem__(self, column: str) -> str:
+        return self.values[column]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table that was read: columns of text (CSV, Excel) or of their own types (Parquet), no two of one name."""
+
+    file: Path
+    data: pa.Table
+    row_numbers: np.ndarray
+    """(n,) int64; the header of a CSV file is row 1, as in a spreadsheet."""
+    saved_indexes: tuple[str, ...] = ()
+    """Columns that only number the rows, or have no name: pandas' and R's row names. A nameless one is here called
+    ``Unnamed: K``, as pandas does."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.data.schema.names)
+
+    def __len__(self) -> int:
+        return self.data.num_rows
+
+    def where(self, row: int, column: str = "") -> str:
+        """Such as ``labels.csv, row 7, column grade``."""
+        return f"{self.file.name}, row {self.row_numbers[row]}" + (f", column {column}" if column else "")
+
+    def texts(self, column: str) -> list[str]:
+        """Text of a column: '' where empty, whole numbers without a fraction. Raises InvalidInputError on lists."""
+        values = _plain(self.data[column])
+        if pa.types.is_nested(values.type) or pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+            raise InvalidInputError(
+                f"{self.file.name}, column {column}: {values.type} is neither text nor a number; take it out"
+            )
+        return [_text(value) for value in values.to_pylist()]
+
+    def __iter__(self) -> Iterator[TableRow]:
+        return iter(self.rows)
+
+    @cached_property
+    def rows(self) -> tuple[TableRow, ...]:
+        """All rows as text, without columns of lists."""
+        names = [name for name in self.columns if not pa.types.is_nested(self.data.schema.field(name).type)]
+        columns = [self.texts(name) for name in names]
+        numbers = self.row_numbers.tolist()
+        return tuple(
+            TableRow(dict(zip(names, values, strict=True)), self.file.name, number)
+            for values, number in zip(zip(*columns, strict=True), numbers, strict=True)
+        )
+
+    def ids(self, column: str = ID_COLUMN) -> tuple[str, ...]:
+        """Case ids as text. Raises InvalidInputError on an empty one, and on numbers with a fraction."""
+        kind = self.data.schema.field(column).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_boolean(kind):
+            shown = next((str(value) for value in self.data[column].to_pylist() if value is not None), "empty")
+            raise InvalidInputError(
+                f"{self.file.name}, column {column} holds {kind} (such as {shown}), and ids are text: 7.0 is no "
+                "id, and leading zeros are lost; save the column as text"
+            )
+        ids = self.texts(column)
+        for row, text in enumerate(ids):
+            if not text or text in MISSING:
+                said = f"has the id {text!r}" if text else "has no id"
+                raise InvalidInputError(f"{self.where(row, column)} {said}; give each row the id of its case")
+            if _FLOAT_ID.match(text):
+                raise InvalidInputError(
+                    f"{self.where(row, column)} has the id {text}: a number that a program has rewritten, and leading "
+                    "zeros are lost; save the column as text, as it was"
+                )
+        return tuple(ids)
+
+    def chosen(self, taken: Sequence[str], dropped: Sequence[str], besides: Sequence[str]) -> tuple[str, ...]:
+        """Columns but `besides` and saved indexes: those of `taken` (all if empty), without `dropped`, in their order.
+
+        Both are names, or patterns such as ``original_*``. Raises InvalidInputError on one that no column has.
+        """
+        others = [name for name in self.columns if name not in besides]
+
+        def meant(asked: Sequence[str]) -> set[str]:
+            found: set[str] = set()
+            for name in asked:
+                hits = {name} & set(others) or {column for column in others if fnmatchcase(column, name)}
+                if not hits:
+                    raise InvalidInputError(f"{self.file.name} has no column {name!r}; it has {listed(self.columns)}")
+                found |= hits
+            return found
+
+        gone = meant(dropped)
+        left = meant(taken) if taken else set(others) - set(self.saved_indexes)
+        return tuple(name for name in others if name in left - gone)
+
+    def numbers(self, columns: Sequence[str], missing: Sequence[str] = MISSING_NUMBERS) -> np.ndarray:
+        """(n, d) float64 of columns, NaN where empty or a word of `missing`; commas may be decimal points.
+
+        Raises InvalidInputError naming row and column on what is no number, on whole numbers beyond 2**53, and where
+        points and commas cannot both be decimal.
+        """
+        values_nd = np.empty((len(self), len(columns)))
+        commas, points = _Seen(), _Seen()
+        for d, name in enumerate(columns):
+            values = _plain(self.data[name])
+            if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+                values_nd[:, d] = self._parsed(name, values, missing, commas, points)
+            elif pa.types.is_null(values.type):
+                values_nd[:, d] = np.nan
+            elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+                values_nd[:, d] = self._floats(name, values)
+            else:
+                raise InvalidInputError(
+                    f"{self.file.name}, column {name}: {values.type} is not numeric; leave it out with --drop '{name}'"
+                )
+        if commas.where and points.where:
+            raise InvalidInputError(
+                f"{commas.where} is {commas.text} and {points.where} is {points.text}: only one of comma and point can "
+                "be the decimal sign; write all numbers in one way"
+            )
+        if commas.where and commas.only_thousands:
+            raise InvalidInputError(
+                f"{commas.where} is {commas.text}: the comma may mean thousands or a fraction; write numbers without "
+                "thousands signs and with a decimal point"
+            )
+        return values_nd
+
+    def _floats(self, name: str, values: pa.ChunkedArray) -> np.ndarray:
+        if pa.types.is_integer(values.type):
+            span = pc.min_max(values).as_py()
+            for bound in span.values():
+                if bound is not None and abs(bound) > LARGEST_WHOLE:
+                    raise _too_large(f"{self.file.name}, column {name}", str(bound))
+        return values.cast(pa.float64()).to_numpy()
+
+    def _parsed(
+        self, name: str, values: pa.ChunkedArray, missing: Sequence[str], commas: _Seen, points: _Seen
+    ) -> np.ndarray:
+        empty = pc.is_in(values, value_set=pa.array(["", *missing], values.type))
+        values = pc.if_else(pc.or_kleene(empty, values.is_null()), pa.scalar(None, values.type), values)
+        with_comma = pc.match_substring_regex(values, _COMMA)
+        if pc.any(with_comma).as_py():
+            self._see(commas, name, values, with_comma)
+            commas.only_thousands &= bool(
+                pc.all(pc.match_substring_regex(values.filter(with_comma), _THOUSANDS)).as_py()
+            )
+            values = pc.if_else(with_comma, pc.replace_substring(values, ",", "."), values)
+            with_point = pc.and_not(pc.match_substring_regex(values, _POINT), with_comma)
+        else:
+            with_point = pc.match_substring_regex(values, _POINT)
+        if pc.any(with_point).as_py():
+            self._see(points, name, values, with_point)
+        try:
+            floats = values.cast(pa.float64()).to_numpy()
+        except pa.ArrowInvalid:
+            floats = np.array([self._number(name, row, text) for row, text in enumerate(values.to_pylist())])
+        for row in np.flatnonzero(np.abs(floats) > LARGEST_WHOLE):
+            text = values[int(row)].as_py()
+            if text.lstrip("+-").isdigit():
+                raise _too_large(self.where(int(row), name), text)
+        return floats
+
+    def _number(self, name: str, row: int, text: str | None) -> float:
+        if text is None:
+            return math.nan
+        if not _NUMBER.match(text):
+            shown = text if len(text) <= 40 else text[:37] + "..."
+            raise InvalidInputError(
+                f"{self.where(row, name)}: {shown!r} is no number; correct it, or leave the column out with "
+                f"--drop '{name}'"
+            )
+        return float(text)
+
+    def _see(self, seen: _Seen, name: str, values: pa.ChunkedArray, mask: pa.ChunkedArray) -> None:
+        if not seen.where:
+            row = pc.index(mask, True).as_py()
+            seen.where, seen.text = self.where(row, name), str(values[row].as_py())
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The first number with a decimal sign of a kind."""
+
+    where: str = ""
+    text: str = ""
+    only_thousands: bool = True
+
+
+def read_table(
+    file: Path | str, required: Sequence[str] = (), *, id_column: str = ID_COLUMN, may_be_empty: bool = False
+) -> Table:
+    """The table in `file`, of whatever kind its content is, which must have the `required` columns and a row.
+
+    Raises InvalidInputError naming the file, and row or column where there is one.
+    """
+    file = Path(file)
+    kind = kind_of(file)
+    try:
+        if kind == "parquet":
+            table = _read_parquet(file)
+        elif kind == "excel":
+            from guidestore.embeddings.interchange.excel import read_sheet
+
+            table = _of_text(file, *read_sheet(file))
+        elif kind == "text":
+            table = _read_csv(file, id_column)
+        else:
+            raise InvalidInputError(f"{file} is a {kind} file and no table; give CSV, Excel or Parquet")
+    except (OSError, UnicodeError, csv.Error, ValueError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InvalidInputError(
+            f"{file} cannot be read as a table ({reason}); save it as UTF-8 CSV or as Parquet"
+        ) from error
+    for name in required:
+        if name not in table.columns:
+            hint = ""
+            if name == id_column:
+                hint = "; --id-column NAME says which column holds the case ids"
+            raise InvalidInputError(
+                f"{file} has no column {name!r}; it has {listed(table.columns) or 'none'} and needs "
+                f"{', '.join(required)}{hint}"
+            )
+    if not len(table) and not may_be_empty:
+        raise InvalidInputError(f"{file} has a header and no rows; give a table with a row per case")
+    return table
+
+
+def words(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """The words of ``A,B`` and of repeated texts; one that holds a comma stands in quotes."""
+    return tuple(word.strip() for fields in csv.reader(texts or ()) for word in fields if word.strip())
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """The first names, and that there are more."""
+    return ", ".join(names[:most]) + (f", … ({len(names)})" if len(names) > most else "")
+
+
+def _read_csv(file: Path, id_column: str) -> Table:
+    dialect = sniff(file, id_column)
+    with file.open(encoding=dialect.encoding, newline="") as handle:
+        reader = csv.reader(handle, delimiter=dialect.delimiter, strict=True)
+        for _ in range(dialect.skip):
+            next(reader, None)
+        header = next((fields for fields in reader if any(map(str.strip, fields))), [])
+        check_columns(file, len(header))
+        batches: list[list[pa.Array]] = []
+        numbers: list[int] = []
+        rows: list[list[str]] = []
+        for fields in reader:
+            if len(fields) != len(header):
+                if not any(map(str.strip, fields)):
+                    continue
+                raise InvalidInputError(
+                    f"{file.name}, row {reader.line_num} has {len(fields)} fields, the header has {len(header)}; put "
+                    "text that holds the delimiter in quotes, and give each column a name"
+                )
+            if not any(map(str.strip, fields)):
+                continue
+            rows.append(fields)
+            numbers.append(reader.line_num)
+            if len(rows) * len(header) >= _BATCH_CELLS:
+                batches.append(_text_columns(rows))
+                rows = []
+    batches.append(_text_columns(rows) or [pa.array([], pa.string()) for _ in header])
+    columns = [pa.chunked_array([batch[i] for batch in batches], pa.string()) for i in range(len(header))]
+    return _of_text(file, header, columns, numbers, dialect.notes)
+
+
+def _text_columns(rows: list[list[str]]) -> list[pa.Array]:
+    return [pc.utf8_trim_whitespace(pa.array(values, pa.string())) for values in zip(*rows, strict=True)]
+
+
+def _of_text(
+    file: Path, header: Sequence[str], columns: Sequence[Any], numbers: Sequence[int], notes: tuple[str, ...]
+) -> Table:
+    names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(header)]
+    _check_once(file, names)
+    data = pa.table(list(columns), names=names) if names else pa.table({})
+    indexes = tuple(name for name in names if _SAVED_INDEX.match(name))
+    return Table(file, data, np.array(numbers, dtype=np.int64), indexes, notes)
+
+
+def _read_parquet(file: Path) -> Table:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file, memory_map=False, page_checksum_verification=True) as parquet:
+        meta = parquet.metadata
+        check_columns(file, meta.num_columns)
+        groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+        values = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
+        check_fits(file, 8 * max(values, meta.num_rows))
+        schema = parquet.schema_arrow
+        _check_once(file, schema.names)
+        data = parquet.read()
+    indexes = {name for name in schema.names if _SAVED_INDEX.match(name)} | _pandas_indexes(schema)
+    names = [name or f"Unnamed: {i}" for i, name in enumerate(schema.names)]
+    data = data.rename_columns(names)
+    saved = tuple(name for name, before in zip(names, schema.names, strict=True) if before in indexes)
+    return Table(file, data, np.arange(1, data.num_rows + 1), saved)
+
+
+def _pandas_indexes(schema: pa.Schema) -> set[str]:
+    """Columns that were the index of a DataFrame, but one that is the case id."""
+    try:
+        said = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+        return {name for name in said if isinstance(name, str) and name != ID_COLUMN}
+    except (ValueError, AttributeError, TypeError):
+        return set()
+
+
+def _check_once(file: Path, names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InvalidInputError(f"{file} has the column {name!r} twice; rename one of them, or take it out")
+        seen.add(name)
+
+
+def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values of a dictionary (a pandas or polars category) in place of their numbers; text without blanks around it."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values = values.cast(kind.value_type)
+    if pa.types.is_string_view(values.type):
+        values = values.cast(pa.large_string())
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return pc.utf8_trim_whitespace(values)
+    return values
+
+
+def _text(value: object) -> str:
+    """Whole numbers without a fraction, as they would stand in a CSV file."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _too_large(where: str, text: str) -> InvalidInputError:
+    column = where.rpartition("column ")[2]
+    return InvalidInputError(
+        f"{where}: {text} is beyond 2^53, which a float does not hold exactly; it looks like an id or a time, so leave "
+        f"it out with --drop '{column}'"
+    )

@@ -1,0 +1,161 @@
+"""Tables of every dialect against csv and pandas: the same text, the same numbers, or a sentence."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.limits import MOST_COLUMNS
+from guidestore.embeddings.interchange.table import read_table, words
+
+ROWS = [("007", "0.5", "Glioma, NOS"), ("010", "-1.25e3", "réc"), ("P 3", "4", "a;b")]
+
+
+def texts(file: Path, *columns: str) -> list[tuple[str, ...]]:
+    table = read_table(file)
+    return list(zip(*(table.texts(column) for column in columns), strict=True))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252"])
+def test_every_dialect_reads_as_pandas_wrote_it(tmp_path: Path, delimiter: str, encoding: str):
+    file = tmp_path / "table.csv"
+    frame = pd.DataFrame(ROWS, columns=["case_id", "f", "grade"])
+    frame.to_csv(file, index=False, sep=delimiter, encoding=encoding, lineterminator="\r\n")
+    assert texts(file, "case_id", "f", "grade") == ROWS
+    assert read_table(file).numbers(["f"])[:, 0].tolist() == [0.5, -1250.0, 4.0]
+    assert bool(read_table(file).notes) is (encoding == "cp1252")
+
+
+def test_excels_first_line_and_blank_lines_are_passed_over(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("sep=;\ncase_id;f\n\nA;0,5\n;\nB;1,25\n")
+    table = read_table(tmp_path / "t.csv")
+    assert table.ids() == ("A", "B")
+    assert table.numbers(["f"])[:, 0].tolist() == [0.5, 1.25]
+    assert table.where(1, "f") == "t.csv, row 6, column f"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("case_id;a;b\nA;0,5;0.5\n", "only one of comma and point can be the decimal sign"),
+        ("case_id;a\nA;1,234\nB;12,345\n", "may mean thousands or a fraction"),
+        ("case_id;a\nA;1.234,5\n", "'1.234,5' is no number"),
+        ("case_id,a\nA,1_000\n", "'1_000' is no number"),
+        ("case_id,a\nA,9223372036854775808\n", r"t\.csv, row 2, column a: 9223372036854775808 is beyond 2\^53"),
+        ('case_id,a\nA,"[1.0, 2.0]"\n', r"'\[1\.0, 2\.0\]' is no number"),
+    ],
+)
+def test_numbers_that_may_mean_two_things_are_refused(tmp_path: Path, text: str, sentence: str):
+    (tmp_path / "t.csv").write_text(text)
+    table = read_table(tmp_path / "t.csv")
+    with pytest.raises(InvalidInputError, match=sentence):
+        table.numbers([name for name in table.columns if name != "case_id"])
+
+
+def test_a_decimal_comma_beside_whole_numbers_and_missing_words(tmp_path: Path):
+    (tmp_path / "t.csv").write_text('case_id,a,b\nA,"0,5",1\nB,"-12,25",\nC,NA,+3\nD,?,1e3\n')
+    found = read_table(tmp_path / "t.csv").numbers(["a", "b"])
+    np.testing.assert_array_equal(found, [[0.5, 1], [-12.25, np.nan], [np.nan, 3], [np.nan, 1000]])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_index_of_a_data_frame_is_known(tmp_path: Path, suffix: str):
+    file = tmp_path / f"t.{suffix}"
+    frame = pd.DataFrame({"case_id": ["A", "B"], "f": [1.5, 2.5]}, index=[5, 3])
+    frame.to_csv(file) if suffix == "csv" else frame.to_parquet(file)
+    table = read_table(file)
+    assert len(table.saved_indexes) == 1
+    assert table.chosen((), (), ("case_id",)) == ("f",)
+    named = frame.set_index("case_id")
+    named.to_csv(file) if suffix == "csv" else named.to_parquet(file)
+    table = read_table(file)
+    assert (table.ids(), table.saved_indexes) == (("A", "B"), ())
+
+
+def test_a_nameless_index_can_be_the_id(tmp_path: Path):
+    pd.DataFrame({"f": [1.5]}, index=["A"]).to_csv(tmp_path / "t.csv")
+    pd.DataFrame({"f": [1.5]}, index=["A"]).to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.csv", ["Unnamed: 0"]).ids("Unnamed: 0") == ("A",)
+    assert read_table(tmp_path / "t.parquet", ["__index_level_0__"]).ids("__index_level_0__") == ("A",)
+
+
+@pytest.mark.parametrize(
+    ("ids", "sentence"),
+    [
+        (pa.array([7.0, 8.0]), "holds double .such as 7.0., and ids are text"),
+        (pa.array(["A", None]), "row 2, column case_id has no id"),
+        (pa.array(["A", "nan"]), "row 2, column case_id has the id 'nan'"),
+        (pa.array(["7.0", "8.0"]), "has the id 7.0: a number that a program has rewritten"),
+        (pa.array(["1.2E+05", "8"]), r"has the id 1.2E\+05"),
+        (pa.array([True, False]), "holds bool"),
+        (pa.array([["A"], ["B"]]), "neither text nor a number"),
+    ],
+)
+def test_ids_are_text(tmp_path: Path, ids: pa.Array, sentence: str):
+    pq.write_table(pa.table({"case_id": ids, "f": [1.0, 2.0]}), tmp_path / "t.parquet")
+    with pytest.raises(InvalidInputError, match=sentence):
+        read_table(tmp_path / "t.parquet").ids()
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
+def test_ids_and_labels_of_any_whole_or_text_type(tmp_path: Path, kind: pa.DataType):
+    values = pa.array(["7", "8"]).cast(kind)
+    pq.write_table(pa.table({"case_id": values}), tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").ids() == ("7", "8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("t.csv", b"case_id,a,a\nA,1,2\n", "has the column 'a' twice"),
+        ("t.csv", b"case_id,a\n", "has a header and no rows"),
+        ("t.csv", b"case_id,a\nA,1,2\n", "row 2 has 3 fields, the header has 2"),
+        ("t.csv", b'case_id,a\n"A,1\n', "cannot be read as a table"),
+        ("t.csv", b"case_id,a\n\xc3\xa4,1\n\xe4,2\n", "is UTF-8 in one place and something else in another"),
+        ("t.csv", b"\x81\x8d,a\n", "cannot be read as a table"),
+        ("t.csv", b"\x00\x01\x02\x03" * 40, "is a binary file"),
+        ("t.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an old Excel file"),
+        ("t.csv", b"\x1f\x8b\x08\x00", "is compressed"),
+        ("t.parquet", b"PAR1" + b"x" * 20, "cannot be read as a table"),
+        ("t.xlsx", b"PK\x03\x04nothing", "is a damaged archive"),
+        ("t.csv", codecs.BOM_UTF16_LE + b"abc", "cannot be read as a table"),
+        ("t.csv", ",".join(f"c{i}" for i in range(100_000)).encode(), r"has 100,000 columns, and at most 65,536"),
+    ],
+)
+def test_what_is_no_table_gives_a_sentence(tmp_path: Path, name: str, content: bytes, sentence: str):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidInputError, match=sentence):
+        read_table(tmp_path / name)
+
+
+def test_a_folder_and_a_missing_file_give_a_sentence(tmp_path: Path):
+    with pytest.raises(InvalidInputError, match="there is no file"):
+        read_table(tmp_path / "none.csv")
+    with pytest.raises(InvalidInputError, match="cannot be read: Is a directory"):
+        read_table(tmp_path)
+
+
+def test_a_wide_parquet_is_refused_by_its_footer(tmp_path: Path):
+    wide = {f"c{i}": pa.array([], pa.int8()) for i in range(MOST_COLUMNS + 1)}
+    pq.write_table(pa.table(wide), tmp_path / "t.parquet")
+    with pytest.raises(InvalidInputError, match=r"has 65,537 columns"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_columns_are_named_or_meant_by_patterns(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("case_id,diag_a,orig_a,orig_b,[x]\nA,1,2,3,4\n")
+    table = read_table(tmp_path / "t.csv")
+    besides = ("case_id",)
+    assert table.chosen((), ("diag*", "[x]"), besides) == ("orig_a", "orig_b")
+    assert table.chosen(("orig_b", "[x]"), (), besides) == ("orig_b", "[x]")
+    with pytest.raises(InvalidInputError, match="has no column 'orig'; it has case_id, diag_a"):
+        table.chosen(("orig",), (), besides)
+    assert words(["a,b", '"c, d"']) == ("a", "b", "c, d")
