@@ -21,6 +21,7 @@ from guidestore.embeddings.interchange.table import (
     MISSING_NUMBERS,
     Table,
     listed,
+    pc,
     read_table,
 )
 from guidestore.embeddings.types import CaseCodes
@@ -168,8 +169,6 @@ def _lists(table: Table, name: str) -> np.ndarray:
     if pa.types.is_fixed_size_list(kind):
         widths = {kind.list_size}
     else:
-        import pyarrow.compute as pc
-
         widths = set(pc.unique(pc.list_value_length(values)).to_pylist())
     if len(widths) != 1:
         raise InvalidInputError(f"{where}: codes have {len(widths)} different lengths; all must have one")
@@ -274,7 +273,7 @@ def _check_row_numbers(file: Path, read: _Raw) -> None:
         return
     with np.errstate(invalid="ignore", over="ignore"):
         spans = values_nd.max(axis=0).astype(np.float64) - values_nd.min(axis=0)
-    for d in np.flatnonzero((spans >= n - 1) & (spans < _GAPS * n)):
+    for d in np.flatnonzero((spans >= n - 1) & (spans < _GAPS * n)).tolist():
         column = values_nd[:, d].astype(np.float64)
         steps = np.diff(column)
         if not (steps > 0).all():

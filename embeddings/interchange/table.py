@@ -18,11 +18,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.dialect import kind_of, sniff
 from guidestore.embeddings.interchange.limits import check_columns, check_fits
+
+pc: Any = pyarrow.compute  # its functions are made at run time, unseen by type checkers
 
 ID_COLUMN = "case_id"
 MISSING = (

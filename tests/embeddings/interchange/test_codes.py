@@ -18,7 +18,7 @@ from guidestore.embeddings.interchange.codes import CodeColumns, read_codes
 
 IDS = [f"P{i:03d}" for i in range(20)]
 CODES = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
-FRAME = pd.DataFrame(CODES, columns=["a", "b", "c"]).assign(case_id=IDS)
+FRAME: Any = pd.DataFrame(CODES, columns=["a", "b", "c"]).assign(case_id=IDS)
 
 
 def write(file: Path, codes: np.ndarray = CODES, ids: list[str] = IDS) -> Path:

@@ -80,6 +80,26 @@ def test_the_index_of_a_data_frame_is_known(tmp_path: Path, suffix: str):
     assert (table.ids(), table.saved_indexes) == (("A", "B"), ())
 
 
+def test_excel_has_the_text_that_it_shows(tmp_path: Path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    sheet = book.active
+    for row in (["case_id", "f", "seen", None], ["007", 0.1, True, None], [8, 2.0, None, None], [None] * 4):
+        sheet.append(row)
+    sheet["A3"].number_format = "000"
+    book.create_sheet("notes")
+    book.save(tmp_path / "t.dat")
+    table = read_table(tmp_path / "t.dat")
+    assert (table.columns, table.ids()) == (("case_id", "f", "seen"), ("007", "008"))
+    assert table.numbers(["f"])[:, 0].tolist() == [0.1, 2.0]
+    assert table.texts("seen") == ["True", ""]
+    assert table.notes == ("of t.dat the first sheet, Sheet, is read, not notes",)
+    sheet["B2"] = "=1+1"
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(InvalidInputError, match="cell B2 is a formula that was never calculated"):
+        read_table(tmp_path / "t.xlsx")
+
+
 def test_a_nameless_index_can_be_the_id(tmp_path: Path):
     pd.DataFrame({"f": [1.5]}, index=["A"]).to_csv(tmp_path / "t.csv")
     pd.DataFrame({"f": [1.5]}, index=["A"]).to_parquet(tmp_path / "t.parquet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from guidestore.flows.models.predict import given_codes
 from guidestore.warehouse.cohorts.cohort import CohortTables, add_cohort
 
 IDS = [f"P{i:03d}" for i in range(20)]
-FRAME = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 3)), columns=["a", "b", "c"], index=IDS)
+FRAME: Any = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 3)), columns=["a", "b", "c"], index=IDS)
 GRADES = ["low", "high"] * 10
 
 
@@ -28,7 +29,7 @@ def store(tmp_path: Path) -> EmbeddingStore:
     return EmbeddingStore.create(tmp_path / "store")
 
 
-def bring(store: EmbeddingStore, frame: pd.DataFrame, **options):
+def bring(store: EmbeddingStore, frame: Any, **options: Any):
     file = store.storage.local_folder.parent / "codes.csv"
     frame.rename_axis("case_id").to_csv(file)
     return import_codes(store, file, cohort="c", modality="clinical", encoder="e", **options)
