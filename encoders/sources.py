@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, overload
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checks import said_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,14 @@ class Source(Protocol):
         Raises InvalidInputError where it cannot be read.
         """
         ...
+
+
+def load_item(source: Source, item: Item) -> Any:
+    """`source.load(item)`. Whatever is wrong with one item, its memory too, raises InvalidInputError."""
+    with said_of(
+        f"image {item.image_id} of case {item.case_id} cannot be read", "copy its file again, or leave it out"
+    ):
+        return source.load(item)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.checks import said_of
 from guidestore.encoders.slides.direct import DecodedTiles
 from guidestore.encoders.slides.reader import MAX_READ_PX, Slide
 from guidestore.encoders.slides.tiling import TileGrid, TilingSettings, lay_tiles
@@ -186,10 +187,11 @@ class _Stream:
             while (task := self._next_task()) is not None:
                 work, plan, block = task
                 try:
-                    if plan is None:
-                        self._plan(work)
-                    else:
-                        self._read_block(work, plan, *block)
+                    with said_of(f"slide {work.job.path} cannot be read", "copy the file again, or convert it"):
+                        if plan is None:
+                            self._plan(work)
+                        else:
+                            self._read_block(work, plan, *block)
                 except InvalidInputError as error:
                     with self._changed:
                         work.error = work.error or error
@@ -198,7 +200,7 @@ class _Stream:
                     if work.plan is not None and work.is_taken and not work.blocks_open:
                         work.plan.slide.close()
                     self._changed.notify_all()
-        except BaseException as error:  # A defect, or memory at its end: the consumer must hear of it.
+        except BaseException as error:  # A defect: the consumer must hear of it.
             with self._changed:
                 self._defect = self._defect or error
                 self._changed.notify_all()

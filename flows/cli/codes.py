@@ -103,7 +103,7 @@ def encode(settings: EncodeSettings, runner: Runner, place: Store = STORE) -> No
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    with opened(place) as store, progress_bars() as progress:
+    with opened(place, resumes=True) as store, progress_bars() as progress:
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.encode import encode_on_ray
 

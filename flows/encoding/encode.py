@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +18,13 @@ from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.recipe import code_artifact
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import Bag, CodeSetKey, EncoderSpec, FoldScope
+from guidestore.encoders.checks import said_of
 from guidestore.encoders.info import EncoderInfo
 from guidestore.encoders.input_kind import InputKind, SourceRequest, input_kind, kind_of
 from guidestore.encoders.kinds.tiles import SlideSource
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.registry import build_frozen, encoder_info, preset_of
-from guidestore.encoders.sources import CaseImage, Item, Source
+from guidestore.encoders.sources import CaseImage, Item, Source, load_item
 from guidestore.flows.encoding.committing import CodeBatch, Quarantine, register_encoder
 from guidestore.flows.encoding.images import images_of
 from guidestore.flows.encoding.lookups import all_targets, only_split, only_target, split_folds
@@ -166,12 +167,13 @@ class _Encode:
         todo = self._missing(key, source.items)
         what = f"{key.modality}/{key.encoder}{fold}"
         with CodeBatch(self.store, key, encoder.spec, config) as batch:
-            for item, loaded in counted(read_ahead(source.load, todo), len(todo), what, self.progress):
+            for item, loaded in counted(read_ahead(partial(load_item, source), todo), len(todo), what, self.progress):
                 with self._quarantining(key, item):
                     if isinstance(loaded, InvalidInputError):
                         raise loaded
-                    # One by one: a code is then the same bits whatever else is missing.
-                    code_bd = encoder.encode(loaded[None] if isinstance(loaded, np.ndarray) else [loaded])
+                    with said_of(f"encoder {key.encoder} cannot encode case {item.case_id}", "leave the case out"):
+                        # One by one: a code is then the same bits whatever else is missing.
+                        code_bd = encoder.encode(loaded[None] if isinstance(loaded, np.ndarray) else [loaded])
                     if not np.isfinite(code_bd).all():
                         raise InvalidInputError(f"encoder {key.encoder} gave case {item.case_id} a code of NaN")
                     batch.add(item, code_bd[0], _attention(encoder, source, item, loaded))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.registry import build_encoder, preset_of
-from guidestore.encoders.sources import Item, ItemView, Source
+from guidestore.encoders.sources import Item, ItemView, Source, load_item
 from guidestore.encoders.trainable import TrainableEncoder
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.ahead import read_ahead
@@ -207,7 +208,9 @@ class FoldTraining:
         """The items that can be loaded; the others are quarantined when their codes are made."""
         readable, reason = [], ""
         what = f"reading {self.settings.modality} of {part}"
-        for item, loaded in counted(read_ahead(self.source.load, items), len(items), what, self.progress):
+        for item, loaded in counted(
+            read_ahead(partial(load_item, self.source), items), len(items), what, self.progress
+        ):
             if isinstance(loaded, InvalidInputError):
                 reason = str(loaded)
             else:

@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.store import EmbeddingStore
 
 
 @contextmanager
-def opened(place: Path | str, *, create: bool = False) -> Iterator[EmbeddingStore]:
+def opened(place: Path | str, *, create: bool = False, resumes: bool = False) -> Iterator[EmbeddingStore]:
     """The store at a place. When the block ends, its index is brought up to date if commits were made.
 
     After an error too: what was committed before it can be queried. create: where there is no store, an empty one is
-    made. Raises GuidestoreError.
+    made. resumes: the work may go on from a process that was killed, so the index may lag though nothing is committed.
+    Raises GuidestoreError.
     """
     store = (EmbeddingStore.create if create else EmbeddingStore.open)(place)
-    head = store.log.head
+    head = _indexed(store) if resumes else store.log.head
     try:
         yield store
     except BaseException:
@@ -32,3 +34,13 @@ def _index(store: EmbeddingStore, head: int) -> None:
         from guidestore.warehouse.indexer import build_index  # DuckDB loads with it
 
         build_index(store)
+
+
+def _indexed(store: EmbeddingStore) -> int:
+    """The last commit that the index of this machine knows."""
+    from guidestore.warehouse.current import INDEX_FOLDER, read_current
+
+    with suppress(CorruptArtifactError):  # building it again says so
+        current = read_current(store.storage.local_folder / INDEX_FOLDER)
+        return current.version if current else 0
+    return 0

@@ -125,7 +125,8 @@ def test_missing_images_are_named_and_the_rest_goes_on(store: EmbeddingStore, da
         ("case_id,modality,path\nA,x\n", r"manifest\.csv, row 2 has 2 fields, the header has 3"),
         ("case_id,modality,path,path\nA,x,y,z\n", r"has the column 'path' twice"),
         ('case_id,modality,path\n"A,x,y\n', r"manifest\.csv cannot be read as a table"),
-        ("case_id,modality,path\nA,x,.\n", r"\(case A, x\) cannot be read"),
+        ("case_id,modality,path\nA,x,.\n", r"\(case A, x\) cannot be read: it is a folder, pipe or device"),
+        ("case_id,modality,path\nA,x,/dev/zero\n", r"/dev/zero \(case A, x\) cannot be read: it is a folder, pipe"),
     ],
 )
 def test_a_bad_manifest_gives_a_sentence_and_no_commit(store: EmbeddingStore, data: Path, manifest: str, sentence: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,8 @@ def describe_images(
     """
     described: list[dict[str, Any]] = []
     missing: list[str] = []
+    for row in rows:
+        _check_regular(row)
     with ThreadPoolExecutor(max_workers=4) as pool:
         for done, (row, facts) in enumerate(zip(rows, pool.map(_describe, rows), strict=True), start=1):
             if facts is None:
@@ -59,3 +62,17 @@ def _describe(row: dict[str, Any]) -> dict[str, Any] | None:
             f"{file} (case {row['case_id']}, {row['modality']}) cannot be read: {error.strerror}; correct the path or "
             "the file's permissions"
         ) from error
+
+
+def _check_regular(row: dict[str, Any]) -> None:
+    """Raises InvalidInputError for a folder, and for a pipe or a device, whose reading may never end."""
+    file = Path(row["path"])
+    try:
+        mode = file.stat().st_mode
+    except OSError:  # said when it is opened
+        return
+    if not stat.S_ISREG(mode):
+        raise InvalidInputError(
+            f"{file} (case {row['case_id']}, {row['modality']}) cannot be read: it is a folder, pipe or device, not an "
+            "image file; correct the path"
+        )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 from guidestore.encoders.slides import stream
 from guidestore.encoders.slides.reader import Slide
 from guidestore.encoders.slides.stream import SlideFailure, SlideJob, TileBatch, stream_slides
@@ -192,12 +193,27 @@ def test_closing_early_stops_the_threads(tmp_path, picture):
     assert list(stream_slides([], TilingSettings())) == []
 
 
-def test_a_defect_in_a_reader_reaches_the_consumer(tmp_path, picture, monkeypatch):
-    def broken(*_):
-        raise MemoryError("no memory")
+def test_whatever_one_slide_raises_is_said_of_it_and_the_others_go_on(tmp_path, picture, monkeypatch):
+    def broken(slide, settings):
+        if slide.path.name == "b.tiff":
+            raise MemoryError("no memory")
+        return lay_tiles(slide, settings)
 
     monkeypatch.setattr(stream, "lay_tiles", broken)
-    with pytest.raises(MemoryError, match="no memory"):
+    jobs = [SlideJob(write_tiff(tmp_path / f"{name}.tiff", picture)) for name in "abc"]
+    events = list(stream_slides(jobs, TilingSettings()))
+    assert [isinstance(event, SlideFailure) for event in events if event.job is jobs[1]] == [True]
+    (failure,) = (event for event in events if isinstance(event, SlideFailure))
+    assert re.search(r"b.tiff cannot be read \(MemoryError: no memory\)", str(failure.error))
+    assert {event.job for event in events if isinstance(event, TileBatch) and event.is_last} == {jobs[0], jobs[2]}
+
+
+def test_a_defect_in_a_reader_reaches_the_consumer(tmp_path, picture, monkeypatch):
+    def broken(*_):
+        raise GuidestoreError("the disk is full")
+
+    monkeypatch.setattr(stream, "lay_tiles", broken)
+    with pytest.raises(GuidestoreError, match="the disk is full"):
         list(stream_slides([SlideJob(write_tiff(tmp_path / "s.tiff", picture))] * 3, TilingSettings()))
     assert readers_left() == []
 

@@ -54,6 +54,17 @@ def test_a_look_writes_nothing(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_work_that_was_killed_is_indexed_by_the_run_that_goes_on(tmp_path: Path) -> None:
+    add(EmbeddingStore.create(tmp_path), "a")  # and killed before its index
+    with opened(tmp_path, resumes=True):
+        pass
+    assert query(tmp_path, COHORTS).table["cohort"].to_pylist() == ["a"]
+    before = sorted(tmp_path.rglob("*"))
+    with opened(tmp_path, resumes=True):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_an_index_that_cannot_be_built_does_not_hide_the_error(tmp_path: Path) -> None:
     EmbeddingStore.create(tmp_path)
     (tmp_path / "index").write_text("in the way")
