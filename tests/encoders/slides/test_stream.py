@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_tiles_are_those_that_a_slide_reads_one_by_one(tmp_path, picture, target
         (streamed,) = tiles_of([SlideJob(path)], settings, batch_size=7)
         assert len(streamed) == len(grid.coords_n2) > 5
         for place in grid.coords_n2.tolist():
-            alone = slide.read(*place, 32, 32, grid.tile_size_level0_px / 32)
+            alone = slide.read(place[0], place[1], 32, 32, grid.tile_size_level0_px / 32)
             assert np.array_equal(streamed[tuple(place)], alone)
 
 
@@ -67,7 +68,7 @@ def test_a_tile_larger_than_one_read_is_read_in_parts(tmp_path, picture, monkeyp
     (streamed,) = tiles_of([SlideJob(path)], settings)
     with Slide(path) as slide:
         for place, tile_hwc in streamed.items():
-            assert np.array_equal(tile_hwc, slide.read(*place, 32, 32, 8.0))
+            assert np.array_equal(tile_hwc, slide.read(place[0], place[1], 32, 32, 8.0))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_batches_are_full_and_of_one_slide(cohort):
         assert isinstance(event, TileBatch)
         assert len(event.tiles_bhwc) == 10 or event.is_last
     for job in jobs:
-        rows = np.concatenate([event.rows_b for event in events if event.job is job])
+        rows = np.concatenate([event.rows_b for event in events if isinstance(event, TileBatch) and event.job is job])
         assert sorted(rows) == list(range(len(rows)))
     assert readers_left() == []
 
@@ -141,7 +142,7 @@ def test_a_bad_slide_fails_alone(tmp_path, picture):
     white = write_tiff(tmp_path / "white.tiff", np.full_like(picture, 255))
     unscaled = write_tiff(tmp_path / "unscaled.tiff", picture, mpp=None)
     paths = [good, tmp_path / "none.tiff", cut_short(tmp_path, picture), white, unscaled, good]
-    ends = [
+    ends: list[Any] = [
         event
         for event in stream_slides([SlideJob(path) for path in paths], TilingSettings(0.5, 64), batch_size=4)
         if isinstance(event, SlideFailure) or event.is_last
@@ -159,7 +160,7 @@ def test_a_bad_slide_fails_alone(tmp_path, picture):
 def test_no_more_tiles_are_read_ahead_than_allowed(tmp_path, picture):
     jobs = [SlideJob(write_tiff(tmp_path / "s.tiff", picture))] * 3
     events = stream_slides(jobs, TilingSettings(0.5, 256, min_tissue_fraction=0.1), batch_size=4, prefetch_tiles=8)
-    batches = [next(events)]
+    batches: list[Any] = [next(events)]
     time.sleep(0.5)
     batches.append(next(events))
     # 4 yielded, and at most a batch and a block of 4 x 4 ahead of them.
