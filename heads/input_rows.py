@@ -84,18 +84,23 @@ class InputRow:
         """Whether a decoder is fitted for it."""
         return not self.decoders_of and (mode == "matched" or not self.stored)
 
+    @property
+    def needs_inferior(self) -> bool:
+        """Whether it reads z_I, by itself or through G."""
+        return "z_I" in self.reads or self.has_g
+
     def has(self, paired: PairedCodes) -> np.ndarray:
         """(n,) bool: the cases that have what it reads."""
         if not self.needs_superior:
             return paired.has_inferior
-        return paired.is_pair if "z_I" in self.reads else paired.has_superior
+        return paired.is_pair if self.needs_inferior else paired.has_superior
 
     @property
     def needs(self) -> str:
         """What a case must have, in words."""
         if not self.needs_superior:
             return "z_I"
-        return "both modalities" if "z_I" in self.reads else "z_S"
+        return "both modalities" if self.needs_inferior else "z_S"
 
 
 INPUT_ROWS: dict[str, InputRow] = {
