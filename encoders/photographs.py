@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.encoders.checks import reason
+from guidestore.encoders.checks import reason, said_of
+from guidestore.encoders.content import check_regular, content_of
+from guidestore.encoders.deep_pictures import deep_picture
 
 MIN_EDGE_PX = 32
 """A photograph with a shorter edge shows nothing that could be encoded: it is a thumbnail or a mistake."""
@@ -19,6 +22,12 @@ MIN_EDGE_PX = 32
 DRAFT_GAP = 2
 """JPEG is decoded at 1/2, 1/4 or 1/8 only while both edges stay this many times the working size: what is left to the
 resampling then hides the coarser decoding, which is much faster for photographs of many megapixels."""
+
+MAX_PIXELS_PER_BYTE = 2000
+"""Of a file. Deflate packs 1,032 bytes into one, JPEG some 500 pixels: only a picture of one colour takes less."""
+
+DARK = 8
+"""Of 255: what a picture holds that is all black, and by how much another falls short of white."""
 
 
 _UPRIGHT = {
@@ -59,65 +68,88 @@ DEFAULT_SETTINGS = PhotographSettings()
 def load_photograph(path: str | Path, settings: PhotographSettings = DEFAULT_SETTINGS) -> np.ndarray:
     """(size_px, size_px, 3) uint8 RGB: the centre square of the photograph, upright as its EXIF orientation says.
 
-    Transparency is laid on white; palettes, grey, CMYK and 16-bit grey (65,535 is white) become RGB; colour profiles
-    are not applied. Of several frames the first is taken.
+    What it is its content says, not its suffix. Transparency is laid on white; palettes, grey, CMYK and samples of more
+    than 8 bits (by their true depth, see `encoders.depth`) become RGB; colour profiles are not applied. Of several
+    frames the first is taken.
 
-    Raises InvalidInputError naming the file where it is missing, empty, truncated, broken, no image, larger than Pillow
-    allows (a decompression bomb), of values that have no fixed white, or with an edge below MIN_EDGE_PX. A JPEG that is
-    damaged within may decode to a damaged picture: its format has no checksum.
+    Raises InvalidInputError naming the file where it is missing, no regular file, empty, truncated, broken, no image,
+    larger than Pillow allows (a decompression bomb) or than its bytes can hold, of values that have no fixed white,
+    with an edge below MIN_EDGE_PX, and where the square is all black, all white or transparent. A JPEG that is damaged
+    within may decode to a damaged picture: its format has no checksum.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size == 0:
-            raise InvalidInputError(f"photograph {path} is empty (0 bytes); copy the file again")
-        with Image.open(path) as image:
-            _check_size(image, path)
-            gap_px = DRAFT_GAP * settings.size_px
-            drafted = image.draft("RGB", (gap_px, gap_px))  # None of formats without draft.
-            image.load()
-            # Where 8 does not divide an edge, the last drafted pixels lie partly outside the picture.
-            width, height = drafted[1][2:] if drafted else image.size
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-            square = _centre_square(_as_rgb(image, path), width, height, settings.size_px)
-            # A copy: Pillow's own array cannot be written to, which torch warns of.
-            return np.array(square.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else square)
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"there is no photograph {path}; put the file in place, or correct the path") from error
-    except Image.UnidentifiedImageError as error:
-        raise InvalidInputError(
-            f"photograph {path} is no image that Pillow knows; convert it to JPEG, PNG or TIFF"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise InvalidInputError(f"photograph {path} is too large: {reason(error)}; scale it down") from error
-    # What Pillow's readers raise on broken files, each in its own way.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
-        raise InvalidInputError(
-            f"photograph {path} cannot be read ({reason(error)}); it may be truncated: copy it again"
-        ) from error
+    size = check_regular(path, "photograph")
+    content = content_of(path)
+    if content == "HEIC":
+        _read_heic(path)
+    with said_of(f"photograph {path} cannot be read", "it may be truncated: copy it again"):
+        try:
+            with Image.open(path) as image:
+                _check_size(image, path, size)
+                rgb, width, height = _decoded(image, path, DRAFT_GAP * settings.size_px)
+                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        except Image.UnidentifiedImageError as error:
+            what = f"is a {content} file, and " if content else ""
+            raise InvalidInputError(
+                f"photograph {path} {what}is no image that Pillow knows; convert it to JPEG, PNG or TIFF"
+            ) from error
+        except Image.DecompressionBombError as error:
+            raise InvalidInputError(f"photograph {path} is too large: {reason(error)}; scale it down") from error
+        square = _centre_square(rgb, width, height, settings.size_px)
+        # A copy: Pillow's own array cannot be written to, which torch warns of.
+        pixels_hwc = np.array(square.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else square)
+    _check_shows(pixels_hwc, path)
+    return pixels_hwc
 
 
-def _check_size(image: Image.Image, path: Path) -> None:
+def _read_heic(path: Path) -> None:
+    """Has Pillow read HEIC, with the plug-in that it needs."""
+    if find_spec("pillow_heif") is None:
+        raise InvalidInputError(
+            f"photograph {path} is HEIC, which Pillow reads only with a plug-in; install it (pip install pillow-heif), "
+            "or convert the file to JPEG"
+        )
+    import_module("pillow_heif").register_heif_opener()
+
+
+def _check_size(image: Image.Image, path: Path, size: int) -> None:
     if min(image.size) < MIN_EDGE_PX:
         raise InvalidInputError(
             f"photograph {path} has {image.width} x {image.height} pixels; its shorter edge must have at least "
             f"{MIN_EDGE_PX}: use the original"
         )
+    if image.width * image.height > max(size * MAX_PIXELS_PER_BYTE, 2**22):
+        raise InvalidInputError(
+            f"photograph {path} says that it has {image.width} x {image.height} pixels, in {size:,} bytes, which "
+            "hold no such picture; its header is damaged: copy it again"
+        )
+
+
+def _decoded(image: Image.Image, path: Path, gap_px: int) -> tuple[Image.Image, float, float]:
+    """RGB; and the width and height that the picture has of it, from the upper left."""
+    deep = deep_picture(image, path)
+    if deep is not None:
+        return _as_rgb(deep, path), *image.size
+    drafted = image.draft("RGB", (gap_px, gap_px))  # None of formats without draft.
+    image.load()
+    # Where 8 does not divide an edge, the last drafted pixels lie partly outside the picture.
+    width, height = drafted[1][2:] if drafted else image.size
+    return _as_rgb(image, path), width, height
 
 
 def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        # convert() would cut all above 255 off.
-        values_hw = np.asarray(image)
-        if image.mode == "F" or values_hw.min() < 0 or values_hw.max() > 65535:
-            raise InvalidInputError(
-                f"photograph {path} has values of mode {image.mode} from {values_hw.min()} to {values_hw.max()}, whose "
-                "white is unknown; convert it to 8 or 16 bits"
-            )
-        return Image.fromarray((values_hw / 257 + 0.5).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        if not image.getchannel("A").getextrema()[1]:
+            raise InvalidInputError(f"photograph {path} is wholly transparent, so it shows nothing; use the original")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _check_shows(pixels_hwc: np.ndarray, path: Path) -> None:
+    colour = "black" if pixels_hwc.max() <= DARK else "white" if pixels_hwc.min() >= 255 - DARK else ""
+    if colour:
+        raise InvalidInputError(f"photograph {path} is all {colour}, so it shows nothing; use the original")
 
 
 def _centre_square(image: Image.Image, width: float, height: float, size_px: int) -> Image.Image:

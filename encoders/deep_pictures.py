@@ -1,0 +1,93 @@
+"""Pictures whose samples have more than 8 bits, brought to 8 by their true depth: Pillow takes the upper 8 alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.depth import declared_png_depth, declared_tiff_depth, to_8_bits, true_depth
+
+_BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT = 258, 281, 339
+"""Tags of TIFF."""
+
+_PNG_BITS = 24
+"""Byte of a PNG that says how many bits a sample has."""
+
+_PNG_HEAD_BYTES = 2**16
+"""In which sBIT stands, before the pixels."""
+
+
+def deep_picture(image: Image.Image, path: Path) -> Image.Image | None:
+    """The picture in 8 bits where its samples have more, which Pillow would cut off or divide by 256; else None."""
+    what = f"photograph {path}"
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits, formats = (np.atleast_1d(image.tag_v2.get(tag, 1)) for tag in (_BITS_PER_SAMPLE, _SAMPLE_FORMAT))
+        if 8 < bits.max() <= 16 and (formats == 1).all():
+            return _of_tiff(path, image.size)
+    elif isinstance(image, PngImagePlugin.PngImageFile) and image.mode != "I;16":
+        with path.open("rb") as file:
+            head = file.read(_PNG_HEAD_BYTES)
+        if head[_PNG_BITS] == 16:
+            import imagecodecs  # only for what Pillow cannot read
+
+            values = np.atleast_3d(imagecodecs.png_decode(path.read_bytes()))
+            return _of_values(values, what, declared_png_depth(head), alpha=values.shape[2] in (2, 4))
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
+        return None
+    values_hw = np.asarray(image)
+    if image.mode == "F" or values_hw.min() < 0 or values_hw.max() > 65535:
+        raise InvalidInputError(
+            f"{what} has values of mode {image.mode} from {values_hw.min()} to {values_hw.max()}, whose white is "
+            "unknown; convert it to 8 or 16 bits"
+        )
+    declared = None
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            declared = declared_png_depth(file.read(_PNG_HEAD_BYTES))
+    return _of_values(values_hw.astype(np.uint16)[..., None], what, declared)
+
+
+def _of_tiff(path: Path, size: tuple[int, int]) -> Image.Image:
+    from tifffile import TiffFile
+
+    with TiffFile(path) as tiff:
+        page: Any = tiff.pages[0]
+        grey, rgb = page.photometric in (0, 1), page.photometric == 2
+        if not (grey or rgb) or page.imagedepth > 1 or (page.imagewidth, page.imagelength) != size:
+            raise InvalidInputError(
+                f"photograph {path} has {page.bitspersample} bits of {page.photometric.name}; save it as grey or RGB"
+            )
+        values = page.asarray()
+        if page.axes[0] == "S":  # plane by plane
+            values = np.moveaxis(values, 0, -1)
+        values = values.reshape(page.imagelength, page.imagewidth, -1)
+        white = page.tags.valueof(_MAX_SAMPLE_VALUE)  # one number, or one a channel
+        declared = declared_tiff_depth(
+            page.bitspersample, None if white is None else int(np.max(white)), page.description or ""
+        )
+        extra = [int(sample) for sample in page.extrasamples]
+    colours = 1 if grey else 3
+    alpha = bool(extra) and extra[0] in (1, 2)
+    picture = _of_values(
+        values[..., : colours + alpha], f"photograph {path}", declared, alpha=alpha, multiplied=alpha and extra[0] == 1
+    )
+    return ImageOps.invert(picture) if page.photometric == 0 and picture.mode == "L" else picture
+
+
+def _of_values(
+    values_hwc: np.ndarray, what: str, declared: int | None, *, alpha: bool = False, multiplied: bool = False
+) -> Image.Image:
+    """8 bits of grey or RGB uint16 values. alpha: the last channel is one; multiplied: the others are, with it."""
+    colours = values_hwc.shape[2] - alpha
+    depth = true_depth(values_hwc[..., :colours], what, declared)
+    eight = to_8_bits(np.ascontiguousarray(values_hwc[..., :colours]), depth)
+    if not alpha:
+        return Image.fromarray(eight[..., 0] if colours == 1 else eight)
+    opacity = values_hwc[..., -1:]
+    opacity = to_8_bits(opacity, depth if int(opacity.max()) < 2**depth else 16)
+    rgba = np.concatenate([eight.repeat(3, axis=2) if colours == 1 else eight, opacity], axis=2)
+    return Image.fromarray(rgba, "RGBa").convert("RGBA") if multiplied else Image.fromarray(rgba)
