@@ -46,6 +46,14 @@ _BRANDS = {
 }
 """Of ISO media files, which say what they are after ``ftyp``."""
 
+_SUFFIXES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif"), "TIFF"),
+    **dict.fromkeys((".nii", ".img", ".hdr"), "NIfTI"),
+    **dict.fromkeys((".mgz", ".mgh"), "MGH"),
+    **{f".{name.lower()}": name for name in ("PNG", "GIF", "BMP", "WebP", "HEIC", "AVIF")},
+}
+
 
 def content_of(path: Path) -> str:
     """The format of a file, within gzip too: JPEG, PNG, TIFF, HEIC, NIfTI, DICOM …; `""` where nothing says it.
@@ -60,6 +68,15 @@ def content_of(path: Path) -> str:
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be read ({error.strerror}); correct its permissions") from error
     return format_of(_unzipped(head)) or "gzip" if head.startswith(GZIP) else format_of(head)
+
+
+def content_or_name_of(path: Path) -> str:
+    """`content_of`; what the suffix says where the file is missing or its content says nothing."""
+    try:
+        content = content_of(path)
+    except InvalidInputError:
+        content = ""
+    return content or _SUFFIXES.get(Path(path.name.lower().removesuffix(".gz")).suffix, "")
 
 
 def format_of(head: bytes) -> str:

@@ -80,7 +80,7 @@ class InputKind(ABC):
     """Whether it reads the image files of a cohort; else what the store has."""
 
     def recognises(self, file: ImageFile) -> bool:
-        """Whether the file is an image of this kind. What no kind recognises is taken for a slide."""
+        """Whether the file is an image of this kind."""
         return False
 
     @abstractmethod
@@ -130,10 +130,18 @@ def input_kind(name: str) -> InputKind:
     return INPUT_KINDS.load(name)()
 
 
-def kind_of(images: Sequence[CaseImage]) -> InputKind:
-    """The kind of a modality's images: the one that recognises all files; else slides, which OpenSlide may refuse."""
+def kind_of(images: Sequence[CaseImage], takes: Sequence[str]) -> InputKind:
+    """The kind as which an encoder that takes these kinds is given the images of a modality.
+
+    Of several that it takes the one of most files; files of another kind are for the sources to refuse, one by one. A
+    kind that it does not take where no file is of one that it takes: the caller says so.
+    """
     files = [file for image in images for file in image.files]
-    for kind in map(input_kind, INPUT_KINDS.names()):
-        if files and all(kind.recognises(file) for file in files):
-            return kind
-    return input_kind("tiles")
+    wanted = [input_kind(name) for name in takes]
+    if len(wanted) == 1 and any(wanted[0].recognises(file) for file in files):
+        return wanted[0]
+    kinds = [input_kind(name) for name in INPUT_KINDS.names()]
+    counts = {kind.name: sum(kind.recognises(file) for file in files) for kind in kinds}
+    most = max([kind for kind in wanted if counts[kind.name]] or kinds, key=lambda kind: counts[kind.name])
+    # What nobody knows is for the encoder's own reader to refuse.
+    return most if counts[most.name] else wanted[0]

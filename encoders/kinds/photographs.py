@@ -11,12 +11,14 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.checks import shown
+from guidestore.encoders.content import content_or_name_of
 from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest
+from guidestore.encoders.kinds.tiles import Tiles
 from guidestore.encoders.photographs import PhotographSettings, load_photograph
 from guidestore.encoders.sources import CaseImage, ImageFile, Item
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
-"""Of files that are never slides; TIFF may be either."""
+FORMATS = frozenset({"JPEG", "PNG", "GIF", "BMP", "WebP", "HEIC", "AVIF", "JPEG 2000"})
+"""Of files that are never slides (but for .mrxs, which begins as a JPEG); TIFF may be either."""
 
 KEPT_BYTES = 4 * 2**30
 """Photographs that stay in memory between epochs: Derm7pt's 1,002 at 512 x 512 px are 0.8 GB."""
@@ -27,15 +29,9 @@ class Photographs(InputKind):
     images = "photographs"
 
     def recognises(self, file: ImageFile) -> bool:
-        """By the suffix; a TIFF is a slide where its um per pixel is known, or OpenSlide says so."""
-        suffix = file.path.suffix.lower()
-        if suffix not in (".tif", ".tiff"):
-            return suffix in SUFFIXES
-        if file.mpp is not None or not file.path.is_file():
-            return False
-        from openslide import OpenSlide
-
-        return OpenSlide.detect_format(file.path) is None
+        """By the content; a TIFF unless it is a slide, see `Tiles.recognises`."""
+        content = content_or_name_of(file.path)
+        return (content in FORMATS or content == "TIFF") and not Tiles().recognises(file)
 
     def check(self, batch: Any, encoder: str, width: int = 3) -> None:
         """photographs_bhwc: (b, h, w, 3) uint8 RGB, each with pixels."""
@@ -104,6 +100,11 @@ class PhotographSource:
         if kept is not None:
             return kept
         image = self._images[item]
+        if Tiles().recognises(image.files[0]):
+            raise InvalidInputError(
+                f"{image.files[0].path} is a slide, and the other images of the modality are photographs; give it a "
+                "modality of its own"
+            )
         image.check_unchanged()
         with self._lock:
             self.images_read += 1

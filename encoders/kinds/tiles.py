@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.checks import shown
+from guidestore.encoders.content import content_or_name_of
 from guidestore.encoders.input_kind import InputKind, SourceRequest
-from guidestore.encoders.sources import CaseImage, Item
+from guidestore.encoders.sources import CaseImage, ImageFile, Item
 
 if TYPE_CHECKING:  # OpenSlide loads with them
     from guidestore.encoders.slides.stream import SlideJob
     from guidestore.encoders.slides.tiling import TilingSettings
+
+_OPENSLIDE_SUFFIXES = frozenset({".mrxs", ".vms", ".vmu", ".svslide"})
+"""Of slides that OpenSlide tells by the name: an .mrxs begins as a JPEG does, and others as text or a database."""
 
 
 class Tiles(InputKind):
     name = "tiles"
     images = "slides"
     gives = "bag"
+
+    def recognises(self, file: ImageFile) -> bool:
+        """A TIFF of a scanner, or a pyramid, or whose um per pixel is known; DICOM; what else OpenSlide knows."""
+        path = file.path
+        if path.suffix.lower() in _OPENSLIDE_SUFFIXES:
+            return True
+        content = content_or_name_of(path)
+        return content in ("DICOM", "Zeiss CZI") or (content == "TIFF" and (file.mpp is not None or _is_scan(path)))
 
     def check(self, batch: Any, encoder: str, width: int = 3) -> None:
         """tiles_bhwc: (b, h, w, 3) uint8 RGB."""
@@ -47,6 +60,26 @@ class Tiles(InputKind):
     def example(self, preprocessing: Mapping[str, Any], config: Mapping[str, Any], rng: np.random.Generator) -> Any:
         edge = preprocessing["tile_size_px"]
         return rng.integers(0, 256, (2, edge, edge, 3), np.uint8)
+
+
+def _is_scan(path: Path) -> bool:
+    """Whether a TIFF without a given mpp is a slide; one that cannot be opened is taken for one."""
+    if not path.is_file():
+        return True
+    import openslide
+
+    from guidestore.encoders.slides.reader import PLAUSIBLE_MPP
+
+    maker = openslide.OpenSlide.detect_format(path)
+    if maker != "generic-tiff":
+        return maker is not None
+    try:
+        with openslide.OpenSlide(path) as slide:
+            mpp = slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
+            # Resolution tags of a photograph are those of a print.
+            return slide.level_count > 1 or (mpp is not None and float(mpp) <= PLAUSIBLE_MPP[1])
+    except (openslide.OpenSlideError, ValueError):
+        return True
 
 
 class SlideSource:

@@ -13,6 +13,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.checks import shown
+from guidestore.encoders.content import content_or_name_of
 from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest
 from guidestore.encoders.sources import CaseImage, ImageFile, Item
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:  # MONAI loads with it
 GROUPS: Mapping[str, tuple[str, ...]] = {"mri_all": ("mri_t1", "mri_t1ce", "mri_t2", "mri_flair")}
 """Modalities that are several images of a case at once, one channel each."""
 
-SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh", ".img", ".hdr")
-"""Of files that nibabel reads."""
+FORMATS = frozenset({"NIfTI", "MGH", "Analyze"})
+"""Of files that are read, see `encoders.volume_files`."""
 
 
 def sequence_of(modality: str) -> str:
@@ -36,7 +37,7 @@ class Volumes(InputKind):
     images = "volumes"
 
     def recognises(self, file: ImageFile) -> bool:
-        return file.path.name.lower().endswith(SUFFIXES)
+        return content_or_name_of(file.path) in FORMATS
 
     def check(self, batch: Any, encoder: str, width: int = 3) -> None:
         """volumes_bcdhw: (b, `width`, d, h, w) float32."""

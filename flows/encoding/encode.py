@@ -123,7 +123,7 @@ class _Encode:
         kind, images = input_kind(info.takes[0]), []
         if kind.reads_images:
             images = self._images()
-            kind = kind_of(images)
+            kind = kind_of(images, info.takes)
             if kind.name not in info.takes:
                 wanted = " or ".join(input_kind(name).images for name in info.takes)
                 raise InvalidInputError(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.input_kind import INPUT_KINDS, input_kind, kind_of
@@ -13,6 +16,7 @@ from guidestore.encoders.photographs import PhotographSettings
 from guidestore.encoders.slides.tiling import TilingSettings
 from guidestore.encoders.sources import CaseImage, ImageFile
 from guidestore.encoders.volumes import VolumeSettings
+from tests.encoders.making import write_nifti, write_tiff
 
 PREPROCESSING = {
     "tiles": TilingSettings(tile_size_px=32).as_dict(),
@@ -40,20 +44,56 @@ def test_an_example_is_a_batch_of_its_kind_and_of_no_other(name: str):
         kind.check([np.zeros((1, 1, 1, 9), np.int8)], "mine", WIDTHS[name])
 
 
+PICTURES = ("tiles", "photographs")
+
+
+def images_of(*files: Path | str) -> list[CaseImage]:
+    return [CaseImage(str(name), "i", (ImageFile("m", Path(name), "ab", 1, None),)) for name in files]
+
+
 @pytest.mark.parametrize(
     ("files", "kind"),
     [
-        (("a.JPG", "b.png"), "photographs"),
+        (("a.JPG", "b.png", "c.jfif", "d.JPE"), "photographs"),
         (("a.nii.gz", "b.nii"), "volumes"),
         (("a.svs",), "tiles"),
-        (("a.jpg", "b.svs"), "tiles"),
-        (("a.nii", "b.jpg"), "tiles"),
-        (("gone.tif",), "tiles"),
+        (("a.jpg", "b.svs", "c.svs"), "tiles"),
+        (("a.jpg", "b.jpg", "c.svs"), "photographs"),
+        (("gone.tif", "what"), "tiles"),
+        (("what",), "tiles"),
     ],
 )
-def test_the_files_of_a_modality_tell_its_kind(files: tuple[str, ...], kind: str):
-    images = [CaseImage(name, name, (ImageFile("m", Path(name), "ab", 1, None),)) for name in files]
-    assert kind_of(images).name == kind
+def test_names_tell_the_kind_of_files_that_are_not_there(files: tuple[str, ...], kind: str):
+    assert kind_of(images_of(*files), PICTURES).name == kind
+
+
+def test_an_encoder_of_one_kind_is_given_all_files_if_one_is_of_it():
+    assert kind_of(images_of("a.jpg", "b.jpg", "c.nii"), ("volumes",)).name == "volumes"
+    assert kind_of(images_of("a.jpg", "b.jpg"), ("volumes",)).name == "photographs"
+    assert kind_of(images_of("what"), ("volumes",)).name == "volumes"
+
+
+def test_the_content_decides_and_not_the_name(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (512, 512, 3), np.uint8)
+    for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "JPEG2000", "TIFF"):
+        Image.fromarray(picture).save(tmp_path / form, form)
+        Image.fromarray(picture).save(tmp_path / f"{form}.nii.gz", form)
+    tifffile.imwrite(tmp_path / "tiled", picture, tile=(256, 256))
+    tifffile.imwrite(tmp_path / "printed", picture, tile=(256, 256), resolution=(300, 300), resolutionunit="INCH")
+    photographs = sorted(tmp_path.iterdir())
+    write_tiff(tmp_path / "scaled.jpg", picture, mpp=0.5)
+    write_tiff(tmp_path / "pyramid.jpg", picture, mpp=None, levels=2)
+    write_nifti(tmp_path / "v.nii.gz", np.ones((4, 4, 4), np.int16), np.eye(4)).rename(tmp_path / "volume.jpg.gz")
+    nib.Nifti2Image(np.ones((4, 4, 4), np.int16), np.eye(4)).to_filename(tmp_path / "two.nii")
+    (tmp_path / "two.nii").rename(tmp_path / "two.tif")
+    nib.MGHImage(np.ones((4, 4, 4), np.float32), np.eye(4)).to_filename(tmp_path / "a.mgz")
+    kinds = {path.name: kind_of(images_of(path), PICTURES).name for path in sorted(tmp_path.iterdir())}
+    assert kinds == {
+        **dict.fromkeys((path.name for path in photographs), "photographs"),
+        **dict.fromkeys(("scaled.jpg", "pyramid.jpg"), "tiles"),
+        **dict.fromkeys(("volume.jpg.gz", "two.tif", "a.mgz"), "volumes"),
+    }
 
 
 def test_an_unknown_kind_is_named():
