@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -87,7 +88,8 @@ def test_the_content_decides_and_not_the_name(tmp_path: Path):
     write_nifti(tmp_path / "v.nii.gz", np.ones((4, 4, 4), np.int16), np.eye(4)).rename(tmp_path / "volume.jpg.gz")
     nib.Nifti2Image(np.ones((4, 4, 4), np.int16), np.eye(4)).to_filename(tmp_path / "two.nii")
     (tmp_path / "two.nii").rename(tmp_path / "two.tif")
-    nib.MGHImage(np.ones((4, 4, 4), np.float32), np.eye(4)).to_filename(tmp_path / "a.mgz")
+    mgh: Any = nib.MGHImage
+    mgh(np.ones((4, 4, 4), np.float32), np.eye(4)).to_filename(tmp_path / "a.mgz")
     kinds = {path.name: kind_of(images_of(path), PICTURES).name for path in sorted(tmp_path.iterdir())}
     assert kinds == {
         **dict.fromkeys((path.name for path in photographs), "photographs"),
