@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ def read_sheet(file: Path) -> tuple[list[str], list[Any], list[int], tuple[str, 
         ) from error
     with zipfile.ZipFile(file) as archive:
         check_fits(file, 8 * sum(member.file_size for member in archive.infolist()))
+    content = file.read_bytes()
     try:
-        values_book = load_workbook(file, read_only=True, data_only=True)
-        formulas_book = load_workbook(file, read_only=True, data_only=False)
+        # By their bytes: openpyxl goes by the suffix of a name.
+        values_book = load_workbook(BytesIO(content), read_only=True, data_only=True)
+        formulas_book = load_workbook(BytesIO(content), read_only=True, data_only=False)
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, zipfile.BadZipFile) as error:
         raise ValueError(f"no readable workbook: {error}") from error
     values, formulas = values_book.worksheets[0], formulas_book.worksheets[0]

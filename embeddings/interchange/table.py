@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +83,29 @@ class Table:
 
     def __len__(self) -> int:
         return self.data.num_rows
+
+    def check_columns(self, required: Sequence[str]) -> None:
+        """Raises InvalidInputError where one of the `required` is not there."""
+        for name in required:
+            if name not in self.columns:
+                hint = "; --id-column NAME says which column holds the case ids" if name == ID_COLUMN else ""
+                raise InvalidInputError(
+                    f"{self.file} has no column {name!r}; it has {listed(self.columns) or 'none'} and needs "
+                    f"{', '.join(required)}{hint}"
+                )
+
+    def check_rows(self) -> None:
+        """Raises InvalidInputError where there is none."""
+        if not len(self):
+            raise InvalidInputError(f"{self.file} has a header and no rows; give a table with a row per case")
+
+    def renamed(self, column: str, name: str) -> Table:
+        """The table with another name of a column. Raises InvalidInputError where another has it."""
+        if name in self.columns:
+            raise InvalidInputError(f"{self.file} has the columns {column!r} and {name!r}; take one of them out")
+        names = [name if old == column else old for old in self.columns]
+        indexes = tuple(index for index in self.saved_indexes if index != column)
+        return replace(self, data=self.data.rename_columns(names), saved_indexes=indexes)
 
     def where(self, row: int, column: str = "") -> str:
         """Such as ``labels.csv, row 7, column grade``."""
@@ -271,17 +294,9 @@ def read_table(
         raise InvalidInputError(
             f"{file} cannot be read as a table ({reason}); save it as UTF-8 CSV or as Parquet"
         ) from error
-    for name in required:
-        if name not in table.columns:
-            hint = ""
-            if name == id_column:
-                hint = "; --id-column NAME says which column holds the case ids"
-            raise InvalidInputError(
-                f"{file} has no column {name!r}; it has {listed(table.columns) or 'none'} and needs "
-                f"{', '.join(required)}{hint}"
-            )
-    if not len(table) and not may_be_empty:
-        raise InvalidInputError(f"{file} has a header and no rows; give a table with a row per case")
+    table.check_columns(required)
+    if not may_be_empty:
+        table.check_rows()
     return table
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
@@ -13,8 +17,11 @@ from typer.main import get_command
 from guidestore.flows.cli.options import STORE, Format, Store, Target
 
 if TYPE_CHECKING:
+    from guidestore.embeddings.store import EmbeddingStore
     from guidestore.warehouse.cohorts.cohort import CohortReport
     from guidestore.warehouse.cohorts.layout import Layout
+
+_SHOWN_CHANGES = 5
 
 app = typer.Typer(help="Cohorts: named sets of cases with images, labels and splits.", no_args_is_help=True)
 
@@ -39,15 +46,14 @@ app.add_typer(
 
 
 def _layout_command(layout: type[Layout]) -> Any:
-    def add(name: str, store: str, **given: Any) -> None:
+    def add(name: str, store: str, replace: bool, dry_run: bool, **given: Any) -> None:
         from guidestore.flows.work.settings import validated
-        from guidestore.flows.work.stores import opened
         from guidestore.warehouse.cohorts.layout import add_layout
 
         asked = validated(layout, **{field: value for field, value in given.items() if value is not None})
-        with opened(store, create=True) as to_fill:
-            report = add_layout(to_fill, name, asked)
-        _show(report)
+        with _to_fill(store, dry_run=dry_run) as to_fill:
+            report = add_layout(to_fill, name, asked, supersede=replace, dry_run=dry_run)
+        _show(report, dry_run=dry_run)
 
     annotations: dict[str, Any] = {"name": Annotated[str, typer.Argument(help="Name of the cohort.")]}
     defaults: dict[str, Any] = {"store": STORE}
@@ -57,6 +63,11 @@ def _layout_command(layout: type[Layout]) -> Any:
         annotations[field] = Annotated[list[str] | None if several else info.annotation, option]
         if not info.is_required():
             defaults[field] = None if several else info.default
+    annotations["replace"] = Annotated[
+        bool, typer.Option("--replace", help="These labels supersede other ones; the old stay in the history.")
+    ]
+    annotations["dry_run"] = Annotated[bool, typer.Option("--dry-run", help="Say what would be added; add nothing.")]
+    defaults |= {"replace": False, "dry_run": False}
     annotations["store"] = Store
     parameters = [
         inspect.Parameter(
@@ -71,9 +82,39 @@ def _layout_command(layout: type[Layout]) -> Any:
     return get_command(made)
 
 
-def _show(report: CohortReport) -> None:
-    added = ", ".join(f"{count} {kind}" for kind, count in report.added.items() if count) or "nothing new"
-    print(f"cohort {report.cohort}: {added}; snapshot {report.snapshot}")
+@contextmanager
+def _to_fill(store: str, *, dry_run: bool) -> Iterator[EmbeddingStore]:
+    """The store; for a dry run where there is none yet, one that is gone afterwards."""
+    from guidestore.embeddings.errors import NotFoundInStoreError
+    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.work.stores import opened
+
+    if not dry_run:
+        with opened(store, create=True) as to_fill:
+            yield to_fill
+        return
+    with TemporaryDirectory() as folder:
+        try:
+            there = EmbeddingStore.open(store)
+        except NotFoundInStoreError:
+            there = EmbeddingStore.create(Path(folder) / "store")
+        yield there
+
+
+def _show(report: CohortReport, *, dry_run: bool = False) -> None:
+    named = {
+        "targets": f"{report.targets} target{'s' * (report.targets != 1)} ({report.added.get('targets', 0)} classes)"
+    }
+    counts = {kind: named.get(kind, f"{count} {kind}") for kind, count in report.added.items() if count}
+    changed = {kind: f"{len(rows)} {kind} changed" for kind, rows in report.changed.items()}
+    added = ", ".join([*counts.values(), *changed.values()]) or "nothing new"
+    would = "would add " if dry_run else ""
+    print(
+        f"cohort {report.cohort}: {would}{added}; " + ("nothing written" if dry_run else f"snapshot {report.snapshot}")
+    )
+    for kind, rows in report.changed.items():
+        more = f"; and {len(rows) - _SHOWN_CHANGES} more" if len(rows) > _SHOWN_CHANGES else ""
+        print(f"note: {kind} changed: {'; '.join(rows[:_SHOWN_CHANGES])}{more}", file=sys.stderr)
     for issue in report.issues:
         print(f"note: {issue.sentence}", file=sys.stderr)
 

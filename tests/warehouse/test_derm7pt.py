@@ -285,11 +285,17 @@ def test_another_folder_is_refused(release: Path, tmp_path: Path):
 def test_the_commands_add_both(root: Path, release: Path, tmp_path: Path):
     done = guidestore("cohort", "add", "derm7pt", "skin", "--source", release, "--store", root)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "cohort skin: 1 cohorts, 24 targets, 4 cases, 32 labels, 4 splits, 8 images; snapshot 1\n"
+    assert (
+        done.stdout
+        == "cohort skin: 1 cohorts, 8 targets (24 classes), 4 cases, 32 labels, 4 splits, 8 images; snapshot 1\n"
+    )
     assert "note: 6 targets with one class in train" in done.stderr
     options = ("--images", tmp_path / "drawn", "--cases", 20, "--store", root)
     done = guidestore("cohort", "add", "derm7pt-phantom", "drawn", *options)
-    assert "cohort drawn: 1 cohorts, 24 targets, 19 cases, 152 labels, 19 splits, 38 images; snapshot 2" in done.stdout
+    assert (
+        "cohort drawn: 1 cohorts, 8 targets (24 classes), 19 cases, 152 labels, 19 splits, 38 images; snapshot 2"
+        in done.stdout
+    )
     done = guidestore("cohort", "add", "derm7pt", "other", "--source", tmp_path, "--store", root)
     assert done.returncode != 0
     assert "has no folder meta/; name the folder release_v0" in done.stderr

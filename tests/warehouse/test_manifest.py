@@ -14,8 +14,9 @@ import pytest
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
+from guidestore.warehouse.cohorts.labels import sorted_classes
 from guidestore.warehouse.cohorts.layout import Reading, add_layout
-from guidestore.warehouse.cohorts.layouts.manifest import Manifest, sorted_classes
+from guidestore.warehouse.cohorts.layouts.manifest import Manifest
 
 MANIFEST = "case_id,modality,path,mpp\nA,mri_t1,a.nii,\nA,histology,slides/a.tiff,0.5\nB,mri_t1,b.nii,\n"
 LABELS = "case_id,grade,age group\n"
@@ -141,7 +142,7 @@ def test_a_bad_manifest_gives_a_sentence_and_no_commit(store: EmbeddingStore, da
         ("case_id,grade\nC,G\n", r"labels\.csv, row 2, column case_id: C is no case of cohort glioma"),
         ("case_id,grade\nA,X\n", r"labels\.csv, row 2, column grade: 'X' is none of the classes G, O, A"),
         ("case_id,grade\nA,G\nA,O\n", r"labels\.csv, row 3, column grade: case A is 'O' here and 'G' in row 2"),
-        ("case_id,stage\nA,1\n", r"labels\.csv has no column 'grade', whose classes were given; it has stage"),
+        ("case_id,stage\nA,1\n", r"labels\.csv has no column 'grade', which --classes names; it has stage"),
         ("case_id,grade,a b\nA,G,1\n", r"'a b' cannot be a target \(a column of labels\.csv\)"),
     ],
 )

@@ -64,6 +64,8 @@ class CohortTables:
     labels: Rows = ()
     splits: Rows = ()
     images: Rows = ()
+    unlabelled: Rows = ()
+    """``case_id, target`` that a table of labels names and leaves empty: what superseding takes a label from."""
     issues: tuple[CohortIssue, ...] = ()
 
 
@@ -77,13 +79,26 @@ class CohortReport:
     snapshot: int
     """Commit that has them; the old head where nothing was new."""
     issues: tuple[CohortIssue, ...] = field(default=())
+    targets: int = 0
+    """Targets among the new rows, each of which has a row per class."""
+    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What superseded what, by kind: a phrase for each row."""
 
 
-def add_cohort(store: EmbeddingStore, tables: CohortTables, *, message: str = "") -> CohortReport:
+def add_cohort(
+    store: EmbeddingStore,
+    tables: CohortTables,
+    *,
+    message: str = "",
+    supersede: bool = False,
+    dry_run: bool = False,
+) -> CohortReport:
     """Commits `tables` in one transaction, all or nothing.
 
-    Raises InvalidInputError on a bad name, a row twice with two meanings, a label or part of an unknown case, an
-    unknown class or part, a case in two parts of a fold, or anything that contradicts what the store has of the cohort.
+    supersede: labels that contradict the store's take their place, and cases of `unlabelled` lose theirs; the old ones
+    stay in the history. dry_run: commits nothing, and says what would be. Raises InvalidInputError on a bad name, a row
+    twice with two meanings, a label or part of an unknown case, an unknown class or part, a case in two parts of a
+    fold, or anything else that contradicts what the store has of the cohort.
     """
     cohort = check_name(tables.cohort, "cohort")
     snapshot = store.snapshot()
@@ -93,29 +108,96 @@ def add_cohort(store: EmbeddingStore, tables: CohortTables, *, message: str = ""
     standing = {kind: snapshot.rows(kind, cohort=cohort).to_pylist() for kind in COHORT_KINDS}
     _check_pseudonyms(cohort, given["cohorts"], standing["cohorts"])
     given["targets"] = _ordered_targets(cohort, given, standing["targets"])
-    new, moved = {}, []
+    new: dict[str, list[dict[str, Any]]] = {}
+    whole: dict[str, list[dict[str, Any]]] = {}
+    """Tables that supersede those of their kind."""
+    changed: dict[str, tuple[str, ...]] = {}
     for kind in COHORT_KINDS:
-        new[kind], changed = _news(snapshot, cohort, kind, given[kind], standing[kind])
-        moved += changed
+        new[kind], others = _news(snapshot, cohort, kind, given[kind], standing[kind], supersede=supersede)
+        if others:
+            whole[kind] = _with_changed(kind, standing[kind], others)
+    if supersede:
+        labels = whole.get("labels", standing["labels"])
+        whole |= _without_labels(labels, as_rows(tables.unlabelled))
+        changed = _changes(standing["labels"], whole.get("labels", standing["labels"]))
     _check_known(cohort, given, standing)
-    if new["labels"]:
-        _check_codes(snapshot, cohort, [*standing["labels"], *new["labels"]])
-    if not any(new.values()) and not moved:
-        return CohortReport(cohort, dict.fromkeys(COHORT_KINDS, 0), snapshot.version, tables.issues)
+    if new["labels"] or "labels" in whole:
+        _check_codes(snapshot, cohort, [*whole.get("labels", standing["labels"]), *new["labels"]])
+    if "labels" in whole and not _has_runs(snapshot, cohort):
+        whole |= _without_unused_classes(whole["labels"] + new["labels"], standing, given, new)
+    added = {kind: len(rows) for kind, rows in new.items()}
+    n_targets = len({row["target"] for row in new["targets"]})
+    if dry_run or not (any(new.values()) or whole):
+        return CohortReport(cohort, added, snapshot.version, tables.issues, n_targets, changed)
     with store.begin(message or f"cohort {cohort}") as transaction:
         for kind in COHORT_KINDS:
-            rows = new[kind]
-            if kind == "images" and moved:
-                rows = _with_moved(snapshot, cohort, moved) + rows
+            rows = whole.get(kind, []) + new[kind]
+            artifact = ""
             if rows:
                 artifact = transaction.write_rows(kind, pa.Table.from_pylist(rows, schema=SCHEMAS[kind]), cohort=cohort)
-                if kind == "images" and moved:
-                    for entry in snapshot.entries(kind="rows:images", cohort=cohort):
-                        transaction.replace(entry, by=artifact)
+            if kind in whole:
+                for entry in snapshot.entries(kind=f"rows:{kind}", cohort=cohort):
+                    transaction.replace(entry, by=artifact)
     if transaction.snapshot is None:
         raise RuntimeError("a transaction without an error leaves a snapshot")
-    added = {kind: len(rows) for kind, rows in new.items()}
-    return CohortReport(cohort, added, transaction.snapshot.version, tables.issues)
+    return CohortReport(cohort, added, transaction.snapshot.version, tables.issues, n_targets, changed)
+
+
+def _without_labels(labels: list[dict[str, Any]], unlabelled: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The table of labels without those of `unlabelled`, where it has any of them."""
+    gone = {_identity("labels", row) for row in unlabelled}
+    left = [row for row in labels if _identity("labels", row) not in gone]
+    return {"labels": left} if len(left) < len(labels) else {}
+
+
+def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    said = {_identity("labels", row): _said(row) for row in after}
+    changes = [
+        f"{row['case_id']} {row['target']}: {_said(row)} is now {said.get(_identity('labels', row), 'no label')}"
+        for row in before
+        if said.get(_identity("labels", row)) != _said(row)
+    ]
+    return {"labels": tuple(changes)} if changes else {}
+
+
+def _said(row: Mapping[str, Any]) -> Any:
+    return row["class"] or row["value"]
+
+
+def _has_runs(snapshot: Snapshot, cohort: str) -> bool:
+    """Whether heads were trained: their probabilities are in the order of classes as it is."""
+    return bool(snapshot.select(kind="run", cohort=cohort).num_rows)
+
+
+def _without_unused_classes(
+    labels: list[dict[str, Any]],
+    standing: Mapping[str, list[dict[str, Any]]],
+    given: Mapping[str, list[dict[str, Any]]],
+    new: dict[str, list[dict[str, Any]]],
+) -> dict[str, list[dict[str, Any]]]:
+    """The table of targets without classes that lost their last label and are not given; their new order."""
+    used = {(row["target"], row["class"]) for row in labels}
+    had = {(row["target"], row["class"]) for row in standing["labels"]}
+    named = {(row["target"], row["class"]) for row in given["targets"]} - {
+        (row["target"], row["class"]) for row in standing["targets"]
+    }
+    rows = sorted([*standing["targets"], *new["targets"]], key=lambda row: row["class_index"] or 0)
+    left: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        name = (row["target"], row["class"])
+        if row["class"] and name in had and name not in used | named:
+            continue
+        left.setdefault(row["target"], []).append(row)
+    if sum(map(len, left.values())) == len(rows):
+        return {}
+    new["targets"] = []
+    return {
+        "targets": [
+            {**row, "class_index": index if row["class"] else None}
+            for of_target in left.values()
+            for index, row in enumerate(of_target)
+        ]
+    }
 
 
 def _check_codes(snapshot: Snapshot, cohort: str, labels: list[dict[str, Any]]) -> None:
@@ -197,13 +279,23 @@ def _ordered_targets(
     cohort: str, given: Mapping[str, list[dict[str, Any]]], standing: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The classes of each target with their indices: those of the store stay, new ones come after them."""
+    kinds = {row["target"]: row["kind"] or "classes" for row in standing}
     old: dict[str, list[str]] = {}
-    for row in sorted(standing, key=lambda row: row["class_index"]):
+    for row in sorted(standing, key=lambda row: row["class_index"] or 0):
         old.setdefault(row["target"], []).append(row["class"])
     new: dict[str, list[str]] = {}
-    for row in sorted(given["targets"], key=lambda row: row["class_index"] or 0):
-        new.setdefault(row["target"], []).append(row["class"])
     rows = []
+    for row in sorted(given["targets"], key=lambda row: row["class_index"] or 0):
+        kind = row["kind"] or "classes"
+        if kinds.setdefault(row["target"], kind) != kind:
+            raise InvalidInputError(
+                f"target {row['target']} of cohort {cohort} is of kind {kinds[row['target']]} in the store, not {kind}"
+                "; name it otherwise, or take the target out with `guidestore cohort remove`"
+            )
+        if kind == "classes":
+            new.setdefault(row["target"], []).append(row["class"])
+        else:
+            rows.append(row)
     for target, classes in new.items():
         before = list(dict.fromkeys(old.get(target, [])))
         common = [name for name in classes if name in before]
@@ -214,16 +306,23 @@ def _ordered_targets(
             )
         order = before + [name for name in dict.fromkeys(classes) if name not in before]
         rows += [
-            {"cohort": cohort, "target": target, "class_index": index, "class": name}
+            {"cohort": cohort, "target": target, "class_index": index, "class": name, "kind": None, "unit": None}
             for index, name in enumerate(order)
         ]
     return rows
 
 
 def _news(
-    snapshot: Snapshot, cohort: str, kind: str, given: list[dict[str, Any]], standing: list[dict[str, Any]]
+    snapshot: Snapshot,
+    cohort: str,
+    kind: str,
+    given: list[dict[str, Any]],
+    standing: list[dict[str, Any]],
+    *,
+    supersede: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows that the store lacks, and image rows that it has under another path or of a file that no code was made of.
+    """Rows that the store lacks, and those that take the place of others: image rows under another path or of a file
+    that no code was made of, labels that `supersede`.
 
     Raises InvalidInputError on contradictions.
     """
@@ -238,13 +337,17 @@ def _news(
         elif kind == "images":
             moved += _moved(snapshot, row, known, in_store=identity in old)
         elif kind in ("labels", "splits"):
-            said = "class" if kind == "labels" else "part"
-            if row[said] != known[said]:
+            said = "label" if kind == "labels" else "part"
+            is_said, was_said = (_said(row), _said(known)) if kind == "labels" else (row["part"], known["part"])
+            if is_said != was_said and kind == "labels" and supersede and identity in old:
+                moved.append(row)
+            elif is_said != was_said:
                 place = row["target"] if kind == "labels" else f"{row['split']}/{row['fold']}"
                 where = "in the store" if identity in old else "as well"
+                hint = ", or correct the store with --replace" if kind == "labels" and identity in old else ""
                 raise InvalidInputError(
-                    f"case {row['case_id']} of cohort {cohort} is {row[said]!r} in {place} and {known[said]!r} {where};"
-                    f" give it one {said}"
+                    f"case {row['case_id']} of cohort {cohort} is {is_said!r} in {place} and {was_said!r} {where};"
+                    f" give it one {said}{hint}"
                 )
     return list(new.values()), moved
 
@@ -268,11 +371,12 @@ def _is_used(snapshot: Snapshot, digest: str) -> bool:
     return any(digest in inputs for inputs in snapshot.table["inputs"].to_pylist())
 
 
-def _with_moved(snapshot: Snapshot, cohort: str, moved: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All image rows of the cohort; those of `moved` in the place of theirs."""
-    rows = snapshot.rows("images", cohort=cohort).to_pylist()
-    by_image = {_identity("images", row): row for row in moved}
-    return [by_image.get(_identity("images", row)) or row for row in rows]
+def _with_changed(
+    kind: str, standing: Iterable[dict[str, Any]], changed: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """All rows that stand; those of `changed` in the place of theirs."""
+    by_identity = {_identity(kind, row): row for row in changed}
+    return [by_identity.get(_identity(kind, row)) or row for row in standing]
 
 
 def _identity(kind: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -291,7 +395,10 @@ def _check_known(
                     f"case {row['case_id']} has a {what} but is no case of cohort {cohort}; add the case and its "
                     f"images too, or take the {what} out"
                 )
+    values = {row["target"] for tables in (given, standing) for row in tables["targets"] if row["kind"] == "value"}
     for row in given["labels"]:
+        if row["target"] in values and row["value"] is not None:
+            continue
         if (row["target"], row["class"]) not in classes:
             known = ", ".join(name for target, name in sorted(classes) if target == row["target"]) or "none"
             raise InvalidInputError(

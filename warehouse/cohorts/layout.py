@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.plugins import Registry, one_per_file
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import check_name
@@ -36,6 +37,8 @@ class Reading:
     is_known: Callable[[str], bool] = _unknown
     """Whether a case is in the store already."""
     progress: Progress | None = None
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Target -> the classes that the store has."""
 
 
 class Layout(BaseModel, ABC):
@@ -70,19 +73,34 @@ def _built_in() -> dict[str, str]:
 LAYOUTS: Registry[type[Layout]] = Registry("cohort layout", "guidestore.layouts", _built_in())
 
 
-def add_layout(store: EmbeddingStore, cohort: str, layout: Layout, progress: Progress | None = None) -> CohortReport:
+def add_layout(
+    store: EmbeddingStore,
+    cohort: str,
+    layout: Layout,
+    progress: Progress | None = None,
+    *,
+    supersede: bool = False,
+    dry_run: bool = False,
+) -> CohortReport:
     """Reads the cohort and commits it, or what is new in it, all or nothing; the same again is a no-op.
 
-    Drawn folds that the store has stay as they are. Raises InvalidInputError where files or rows are wrong or
-    contradict the store.
+    Drawn folds that the store has stay as they are. supersede, dry_run: as of `add_cohort`. Raises InvalidInputError
+    where files or rows are wrong or contradict the store.
     """
     key_file = layout.pseudonymize if isinstance(layout, HidingLayout) else None
+    if key_file and dry_run:
+        raise InvalidInputError("--dry-run writes nothing, and --pseudonymize writes the key; try it without the key")
     pseudonyms = Pseudonyms.load_or_create(key_file, store) if key_file else None
     name_of = pseudonyms.case if pseudonyms else _itself
     snapshot = store.snapshot()
     cases = frozenset(snapshot.rows("cases", cohort=check_name(cohort, "cohort"))["case_id"].to_pylist())
-    tables = layout.read(Reading(cohort, name_of, lambda case_id: name_of(case_id) in cases, progress))
+    classes: dict[str, tuple[str, ...]] = {}
+    for row in snapshot.rows("targets", cohort=cohort).to_pylist():
+        if row["class"]:
+            classes[row["target"]] = (*classes.get(row["target"], ()), row["class"])
+    tables = layout.read(Reading(cohort, name_of, lambda case_id: name_of(case_id) in cases, progress, classes))
     if pseudonyms:
         tables = pseudonyms.hide(store, tables)
     standing = snapshot.rows("splits", cohort=cohort).to_pylist()
-    return add_cohort(store, replace(tables, splits=keep_standing(as_rows(tables.splits), standing)))
+    tables = replace(tables, splits=keep_standing(as_rows(tables.splits), standing))
+    return add_cohort(store, tables, supersede=supersede, dry_run=dry_run)

@@ -111,6 +111,7 @@ class Pseudonyms:
             or [{"layout": "", "source": "", "pseudonymized": True, "note": ""}],
             cases=[{**row, "case_id": self.case(row["case_id"])} for row in as_rows(tables.cases)],
             labels=[{**row, "case_id": self.case(row["case_id"])} for row in as_rows(tables.labels)],
+            unlabelled=[{**row, "case_id": self.case(row["case_id"])} for row in as_rows(tables.unlabelled)],
             splits=[
                 {
                     **row,

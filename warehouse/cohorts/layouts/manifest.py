@@ -1,4 +1,4 @@
-"""A cohort from plain tables: a manifest of images, labels, splits; CSV or Parquet.
+"""A cohort from plain tables: a manifest of images, labels, splits; CSV, Excel or Parquet.
 
 manifest: ``case_id, modality, path[, image_id, mpp]``, paths relative to the manifest's folder, mpp in um per pixel.
 labels: ``case_id, <target>…``, an empty cell is an unlabelled case. splits: ``case_id, split, fold, part``.
@@ -7,37 +7,52 @@ labels: ``case_id, <target>…``, an empty cell is an unlabelled case. splits: `
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
-from guidestore.embeddings.interchange.table import Table, TableRow, read_table
+from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING, Table, TableRow, read_table, words
 from guidestore.embeddings.types import PARTS, check_name
-from guidestore.warehouse.cohorts.cohort import CohortTables
+from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import describe_images
+from guidestore.warehouse.cohorts.labels import LabelRules, LabelsRead, read_labels
 from guidestore.warehouse.cohorts.layout import HidingLayout, Reading
 
 
 class Manifest(HidingLayout):
-    """A cohort from tables: images, labels and splits, each a CSV or Parquet file."""
+    """A cohort from tables: images, labels and splits, each a CSV, Excel or Parquet file."""
 
-    images: Path | None = Field(default=None, description="CSV/Parquet: case_id, modality, path[, image_id, mpp].")
-    labels: Path | None = Field(default=None, description="CSV/Parquet: case_id and a column per target.")
-    splits: Path | None = Field(default=None, description="CSV/Parquet: case_id, split, fold, part.")
+    images: Path | None = Field(default=None, description="Table: case_id, modality, path[, image_id, mpp].")
+    labels: Path | None = Field(default=None, description="Table: case_id and a column per target.")
+    splits: Path | None = Field(default=None, description="Table: case_id, split, fold, part.")
     classes: tuple[str, ...] = Field(
-        default=(), description="TARGET=A,B,C fixes the class order; repeat per target. Others are sorted."
+        default=(),
+        description="TARGET=A,B,C fixes the class order, TARGET=@FILE takes it from a file, a class a line; repeat per "
+        "target, or per class. Others are sorted.",
     )
-
+    merge: tuple[str, ...] = Field(
+        default=(), description="TARGET=NAME,WORD,… makes words one class; TARGET alone all that are alike."
+    )
+    kind: tuple[str, ...] = Field(
+        default=(), description="value (a measurement) or classes, of all labels or, as TARGET=KIND, of one."
+    )
+    missing: tuple[str, ...] = Field(
+        default=MISSING, description="Words that are no label: A,B; default: NA, nan, NULL, -, ?, -999 and the like."
+    )
+    id_column: str = Field(default=ID_COLUMN, description="Column of the case ids, where a table has it.")
+    columns: tuple[str, ...] = Field(default=(), description="Columns of the labels that are targets: A,B or 'x_*'.")
+    drop: tuple[str, ...] = Field(default=(), description="Columns of the labels that are not: A,B or 'x_*'.")
     note: str = Field(default="", description="A sentence about the cohort, to be kept with it.")
 
     def read(self, reading: Reading) -> CohortTables:
         given = self.images or self.labels or self.splits
         if not given:
             raise InvalidInputError(f"nothing to add to cohort {reading.cohort}: give a manifest, labels or splits")
-        images = _images(read_table(self.images, ("case_id", "modality", "path"))) if self.images else []
+        images = _images(self._table(self.images, "modality", "path")) if self.images else []
         cases = {row["case_id"] for row in images}
 
         def known(row: TableRow) -> str:
@@ -49,33 +64,43 @@ class Manifest(HidingLayout):
                 )
             return case_id
 
-        orders = _class_orders(self.classes)
-        labels, targets = _labels(read_table(self.labels, ("case_id",)), known, orders) if self.labels else ([], [])
-        splits = _splits(read_table(self.splits, ("case_id", "split", "fold", "part")), known) if self.splits else []
+        labels = self._labels(reading, known) if self.labels else LabelsRead([], [], [], ())
+        splits = _splits(self._table(self.splits, "split", "fold", "part"), known) if self.splits else []
         described, issues = describe_images(images, reading.progress)
         return CohortTables(
             reading.cohort,
             cohorts=[
                 {"layout": "manifest", "source": str(given.absolute()), "pseudonymized": False, "note": self.note}
             ],
-            targets=targets,
+            targets=labels.targets,
             cases=[{"case_id": case_id} for case_id in sorted(cases)],
-            labels=labels,
+            labels=labels.labels,
+            unlabelled=labels.unlabelled,
             splits=splits,
             images=described,
-            issues=tuple(issues),
+            issues=(*issues, *labels.issues),
         )
 
+    def _labels(self, reading: Reading, known: Callable[[TableRow], str]) -> LabelsRead:
+        table = self._table(self.labels)
+        rules = LabelRules.of(self.classes, self.merge, self.kind, words(self.missing))
+        names = table.chosen(words(self.columns), words(self.drop), (ID_COLUMN,))
+        read = read_labels(table, names, known, rules, reading.classes)
+        left_out = [name for name in table.saved_indexes if name not in names]
+        notes = [
+            *table.notes,
+            *(f"column {name} of {table.file.name} is a saved index, and left out" for name in left_out),
+        ]
+        return replace(read, issues=(*(CohortIssue("table", note, ()) for note in notes), *read.issues))
 
-def _class_orders(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Target -> its classes, of TARGET=A,B,C."""
-    orders = {}
-    for text in texts:
-        target, equals, names = text.partition("=")
-        if not equals or not names:
-            raise InvalidInputError(f"--classes {text!r}: write TARGET=CLASS,CLASS,…")
-        orders[target] = tuple(names.split(","))
-    return orders
+    def _table(self, file: Path, *required: str) -> Table:
+        """The table in a file, its ids in the column case_id."""
+        table = read_table(file, id_column=self.id_column, may_be_empty=True)
+        if self.id_column in table.columns and self.id_column != ID_COLUMN:
+            table = table.renamed(self.id_column, ID_COLUMN)
+        table.check_columns((ID_COLUMN, *required))
+        table.check_rows()
+        return table
 
 
 def _name(row: TableRow, column: str, what: str) -> str:
@@ -126,58 +151,6 @@ def _mpp(row: TableRow) -> float | None:
             f"{row.where}, column mpp: {text!r} is no number of um per pixel; leave it empty if unknown"
         )
     return mpp
-
-
-def _labels(
-    table: Table, known: Callable[[TableRow], str], classes: Mapping[str, Sequence[str]]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of kinds labels and targets."""
-    names = [name for name in table.columns if name != "case_id"]
-    for name in names:
-        check_name(name, f"target (a column of {table.file.name})")
-    for name in classes:
-        if name not in names:
-            raise InvalidInputError(
-                f"{table.file} has no column {name!r}, whose classes were given; it has {', '.join(names)}"
-            )
-    labels: dict[tuple[str, str], tuple[str, TableRow]] = {}
-    for row in table:
-        case_id = known(row)
-        for name in names:
-            text = row[name]
-            if not text:
-                continue
-            if name in classes and text not in classes[name]:
-                raise InvalidInputError(
-                    f"{row.where}, column {name}: {text!r} is none of the classes {', '.join(classes[name])}"
-                )
-            before, where = labels.setdefault((case_id, name), (text, row))
-            if before != text:
-                raise InvalidInputError(
-                    f"{row.where}, column {name}: case {case_id} is {text!r} here and {before!r} in row "
-                    f"{where.number}; give it one label"
-                )
-    targets = []
-    for name in names:
-        order = list(classes.get(name) or sorted_classes({text for (_, n), (text, _) in labels.items() if n == name}))
-        targets += [{"target": name, "class_index": index, "class": text} for index, text in enumerate(order)]
-    rows = [
-        {"case_id": case, "target": name, "class": text}
-        for (case, name), (text, _) in sorted(labels.items(), key=_first)
-    ]
-    return rows, targets
-
-
-def _first(item: tuple[tuple[str, str], Any]) -> tuple[str, str]:
-    return item[0]
-
-
-def sorted_classes(names: set[str]) -> list[str]:
-    """Class names in order: as numbers where all are numbers, so that 10 comes after 9."""
-    try:
-        return sorted(names, key=lambda name: (float(name), name))
-    except ValueError:
-        return sorted(names)
 
 
 def _splits(table: Table, known: Callable[[TableRow], str]) -> list[dict[str, Any]]:
