@@ -60,7 +60,7 @@ def row_of(number: int) -> dict[str, str]:
 def write_meta(folder: Path, rows: list[dict[str, str]]) -> None:
     (folder / "meta").mkdir(parents=True, exist_ok=True)
     with (folder / "meta" / "meta.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer = csv.DictWriter[str](file, COLUMNS, restval="")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -116,15 +116,17 @@ def add_cohort(
         new[kind], others = _news(snapshot, cohort, kind, given[kind], standing[kind], supersede=supersede)
         if others:
             whole[kind] = _with_changed(kind, standing[kind], others)
+    labels = whole.get("labels") or standing["labels"]
     if supersede:
-        labels = whole.get("labels", standing["labels"])
-        whole |= _without_labels(labels, as_rows(tables.unlabelled))
-        changed = _changes(standing["labels"], whole.get("labels", standing["labels"]))
+        left = _without_labels(labels, as_rows(tables.unlabelled))
+        if len(left) < len(labels):
+            whole["labels"] = labels = left
+        changed = _changes(standing["labels"], labels)
     _check_known(cohort, given, standing)
     if new["labels"] or "labels" in whole:
-        _check_codes(snapshot, cohort, [*whole.get("labels", standing["labels"]), *new["labels"]])
+        _check_codes(snapshot, cohort, [*labels, *new["labels"]])
     if "labels" in whole and not _has_runs(snapshot, cohort):
-        whole |= _without_unused_classes(whole["labels"] + new["labels"], standing, given, new)
+        whole |= _without_unused_classes([*labels, *new["labels"]], standing, given, new)
     added = {kind: len(rows) for kind, rows in new.items()}
     n_targets = len({row["target"] for row in new["targets"]})
     if dry_run or not (any(new.values()) or whole):
@@ -143,11 +145,10 @@ def add_cohort(
     return CohortReport(cohort, added, transaction.snapshot.version, tables.issues, n_targets, changed)
 
 
-def _without_labels(labels: list[dict[str, Any]], unlabelled: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The table of labels without those of `unlabelled`, where it has any of them."""
+def _without_labels(labels: list[dict[str, Any]], unlabelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The labels but those of `unlabelled`."""
     gone = {_identity("labels", row) for row in unlabelled}
-    left = [row for row in labels if _identity("labels", row) not in gone]
-    return {"labels": left} if len(left) < len(labels) else {}
+    return [row for row in labels if _identity("labels", row) not in gone]
 
 
 def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:

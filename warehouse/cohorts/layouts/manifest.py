@@ -64,7 +64,7 @@ class Manifest(HidingLayout):
                 )
             return case_id
 
-        labels = self._labels(reading, known) if self.labels else LabelsRead([], [], [], ())
+        labels = self._labels(self.labels, reading, known) if self.labels else LabelsRead([], [], [], ())
         splits = _splits(self._table(self.splits, "split", "fold", "part"), known) if self.splits else []
         described, issues = describe_images(images, reading.progress)
         return CohortTables(
@@ -81,8 +81,8 @@ class Manifest(HidingLayout):
             issues=(*issues, *labels.issues),
         )
 
-    def _labels(self, reading: Reading, known: Callable[[TableRow], str]) -> LabelsRead:
-        table = self._table(self.labels)
+    def _labels(self, file: Path, reading: Reading, known: Callable[[TableRow], str]) -> LabelsRead:
+        table = self._table(file)
         rules = LabelRules.of(self.classes, self.merge, self.kind, words(self.missing))
         names = table.chosen(words(self.columns), words(self.drop), (ID_COLUMN,))
         read = read_labels(table, names, known, rules, reading.classes)
