@@ -1,6 +1,7 @@
 """The Prefect server is killed while a run goes on, and started again: what was committed stays, and the run goes on.
 
-In the same module, because it has a server: runs that encode on one device wait for each other.
+In the same module, because it has a server: runs that encode on one device wait for each other. Two minutes, most of
+them of waiting, so it is behind `make slow`; test_serve has a run that waits for its device.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from guidestore.embeddings.store import EmbeddingStore
 from tests.commandline import guidestore
 from tests.flows.serving.server import RETRAIN, Served, environment_in, serving
 from tests.flows.serving.waiting import free_port, until
+
+pytestmark = pytest.mark.slow
 
 ASKED = {**RETRAIN, "alias": ""}
 OUTAGE_SECONDS = 8.0
