@@ -34,10 +34,11 @@ def versions() -> dict[str, str]:
     return packages
 
 
-def actor() -> dict[str, Any]:
-    """Who commits: host, Prefect flow run if any, git commit and versions."""
+def actor(device: str = "") -> dict[str, Any]:
+    """Who commits: host, device where one computed, Prefect flow run if any, git commit and versions."""
     return {
         "host": socket.gethostname(),
+        **({"device": device} if device else {}),
         "flow_run_id": _flow_run_id(),
         "git_sha": _git_sha(),
         "environment": versions(),

@@ -35,9 +35,12 @@ class EmbeddingStore:
         """
         return cls(opened_storage(root))
 
-    def begin(self, message: str = "") -> Transaction:
-        """A new transaction, to be used as a context manager: leaving it commits, an exception aborts."""
-        return Transaction(self.storage, self.log, message)
+    def begin(self, message: str = "", *, device: str = "") -> Transaction:
+        """A new transaction, to be used as a context manager: leaving it commits, an exception aborts.
+
+        device: where what it adds was computed, in words.
+        """
+        return Transaction(self.storage, self.log, message, device)
 
     def snapshot(self, at: int | str | None = None) -> Snapshot:
         """The store at a commit number, tag or alias; None: the newest. Raises NotFoundInStoreError."""

@@ -35,10 +35,10 @@ class Transaction:
     works. After the block `snapshot` is the store with the commit.
     """
 
-    def __init__(self, storage: Storage, log: CommitLog, message: str) -> None:
+    def __init__(self, storage: Storage, log: CommitLog, message: str, device: str = "") -> None:
         self._storage = storage
         self._log = log
-        self._message = message
+        self._message, self._device = message, device
         self._folder: Path | None = None
         self._staged: list[tuple[Path, str, list[tuple[str, dict[str, Any]]]]] = []
         self._aliases: list[AliasMove] = []
@@ -308,7 +308,7 @@ class Transaction:
             remove=self._removals,
             aliases=self._aliases,
             unpurged_since=self._unpurged_since,
-            actor=actor(),
+            actor=actor(self._device),
             message=self._message,
         )
         return Snapshot(self._storage, version, self._log.table())

@@ -14,6 +14,7 @@ from guidestore.embeddings.types import Bag
 from guidestore.encoders.kinds.bags import Bags
 from guidestore.encoders.trainable import Items, TrainableEncoder
 from guidestore.encoders.training_settings import TrainingSettings
+from guidestore.encoders.transfer import uploaded
 
 DEMO_TRAINING = TrainingSettings(epochs=100, patience=30, batch_size=8, learning_rate=2e-3, weight_decay=1e-3)
 """For a few dozen phantoms: a fold in about a second."""
@@ -37,10 +38,10 @@ class BagBatch:
 
 def bag_batch(bags: Sequence[Bag], device: torch.device) -> BagBatch:
     """The bags laid end to end on `device`."""
-    tiles_nd = torch.from_numpy(np.concatenate([bag.features_nd for bag in bags]))
+    tiles_nd = uploaded(np.concatenate([bag.features_nd for bag in bags]), device)
     bag_n = torch.repeat_interleave(torch.arange(len(bags)), torch.tensor([len(bag) for bag in bags]))
     # float16 travels to a GPU in half the time.
-    return BagBatch(tiles_nd.to(device).float(), bag_n.to(device), len(bags))
+    return BagBatch(tiles_nd.float(), uploaded(bag_n.numpy(), device), len(bags))
 
 
 class BagModule(TrainableEncoder):

@@ -17,6 +17,7 @@ from guidestore.encoders.kinds.volumes import Volumes
 from guidestore.encoders.monai_parts import DenseNet
 from guidestore.encoders.trainable import Items, Preset, TrainableEncoder, TrainedEncoder
 from guidestore.encoders.training_settings import TrainingSettings
+from guidestore.encoders.transfer import uploaded
 
 INFO = EncoderInfo(
     name="densenet3d",
@@ -112,7 +113,7 @@ class DenseNet3d(TrainableEncoder):
     def batch(self, data: Items, rows: Sequence[int]) -> torch.Tensor:
         volumes_bcdhw = np.stack([np.asarray(data[row]) for row in rows])
         Volumes().check(volumes_bcdhw, self.encoder_name, self._config.in_channels)
-        return torch.from_numpy(volumes_bcdhw).to(self.device)
+        return uploaded(volumes_bcdhw, self.device)
 
     def augment(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return AUGMENTATIONS[self._config.augmentation](batch, generator)

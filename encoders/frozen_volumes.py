@@ -13,8 +13,10 @@ from torch import nn
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
+from guidestore.encoders.arithmetic import Arithmetic
 from guidestore.encoders.hub import file_sha256, read_weights
 from guidestore.encoders.kinds.volumes import Volumes
+from guidestore.encoders.transfer import uploaded
 from guidestore.encoders.weights import fit_state
 
 State = dict[str, torch.Tensor]
@@ -30,7 +32,7 @@ class FrozenVolumeEncoder(ABC):
     weights: its file, see `encoders.hub.read_weights`; the architecture is read from the shapes of its tensors.
     channels: c of the volumes, one per sequence. A network of one channel encodes each sequence on its own, and the c
     codes are concatenated in the order of the channels; any other network must have c channels.
-    preprocessing: `VolumeSettings.as_dict()` of the volumes. device: of the network.
+    preprocessing: `VolumeSettings.as_dict()` of the volumes, and `Arithmetic.as_dict()`. device: of the network.
 
     trained_on: none where the network never saw the cohort, else unknown (BraTS and RadPath may share patients).
 
@@ -72,7 +74,7 @@ class FrozenVolumeEncoder(ABC):
             )
         self._in_channels = in_channels
         self._channels = channels
-        self._device = torch.device(device)
+        self._device, self._arithmetic = torch.device(device), Arithmetic.of(preprocessing)
         self._network = network.eval().requires_grad_(False).to(self._device)
         self.spec = EncoderSpec(
             self.encoder_name,
@@ -113,5 +115,6 @@ class FrozenVolumeEncoder(ABC):
         return codes_bd
 
     def _codes(self, images_bcdhw: np.ndarray) -> np.ndarray:
-        images = torch.tensor(images_bcdhw, device=self._device)
-        return self.pooled(self._network, images).cpu().numpy()
+        images = uploaded(images_bcdhw, self._device)
+        with self._arithmetic.on(self._device):
+            return self.pooled(self._network, images).float().cpu().numpy()

@@ -22,6 +22,7 @@ from guidestore.encoders.kinds.photographs import Photographs
 from guidestore.encoders.photograph_augmentation import turned
 from guidestore.encoders.trainable import Items, Preset, TrainableEncoder, TrainedEncoder
 from guidestore.encoders.training_settings import TrainingSettings
+from guidestore.encoders.transfer import uploaded
 from guidestore.encoders.weights import fit_state
 
 INFO = EncoderInfo(
@@ -159,7 +160,7 @@ class InceptionMultitask(TrainableEncoder):
         photographs_bhwc = np.stack([np.asarray(data[row]) for row in rows])
         self._check(photographs_bhwc)
         # As bytes, a quarter of what a GPU would wait for; channels stay last in memory.
-        return torch.from_numpy(photographs_bhwc).to(self.device).permute(0, 3, 1, 2)
+        return uploaded(photographs_bhwc, self.device).permute(0, 3, 1, 2)
 
     def augment(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return turned(batch, generator)

@@ -5,8 +5,7 @@ On tiles of slides they are patch encoders, on photographs case encoders; the fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -16,24 +15,30 @@ import torch
 from torch import Tensor, nn
 
 from guidestore.embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
+from guidestore.encoders.arithmetic import Arithmetic
 from guidestore.encoders.clip_layout import clip_to_timm
 from guidestore.encoders.conch import ConchVision, with_positions
 from guidestore.encoders.hub import fetch_weights, file_sha256, read_weights
 from guidestore.encoders.input_kind import input_kind as kind_called
 from guidestore.encoders.pathology_models import CONCH, PatchModel
+from guidestore.encoders.transfer import fetched, pinned_empty, uploaded
 from guidestore.encoders.transformers_layout import to_timm
 from guidestore.encoders.weights import fit_state
 
-FORWARD_TILES = {"cpu": 8, "cuda": 64}
-"""Tiles pushed through at a time: activations of a ResNet-50 in a CPU's cache; a ViT-g's well within a GPU's memory."""
+FORWARD_TILES = {"cpu": 8, "cuda": 128}
+"""Tiles pushed through at a time: activations of a ResNet-50 in a CPU's cache; a ViT-g's well within a GPU's memory. A
+GPU that has less takes half as many from there on."""
+
+BATCH_TILES = {"cpu": 64, "cuda": 256}
+"""Tiles that the encoder likes to be given at once: on a GPU so many that what a batch costs besides hides in it."""
 
 
 class TimmPatchEncoder:
     """tiles_bhwc or photographs_bhwc uint8 RGB -> (b, d) float32 codes of a frozen network. See `Encoder`.
 
-    model: its row. weights: its file; None fetches it from the hub. device: of the network; on cuda it computes in
-    bfloat16 where that is safe, on the CPU in float32. preprocessing: `TilingSettings.as_dict()` of the tiles, or
-    `PhotographSettings.as_dict()` of the photographs.
+    model: its row. weights: its file; None fetches it from the hub. device: of the network. preprocessing:
+    `TilingSettings.as_dict()` of the tiles, or `PhotographSettings.as_dict()` of the photographs, and
+    `Arithmetic.as_dict()`.
 
     Pictures of another size than the network's are resized on the device with an antialiased bilinear filter. Raises
     InvalidInputError for weights that cannot be had, read, or do not fit the network.
@@ -53,7 +58,10 @@ class TimmPatchEncoder:
         state = own_names(model, network, read_weights(path))
         fit_state(network, state, model.name, path)
         self._model = model
-        self._device = torch.device(device)
+        self._device, self._arithmetic = torch.device(device), Arithmetic.of(preprocessing)
+        self.batch_tiles = BATCH_TILES.get(self._device.type, BATCH_TILES["cpu"])
+        self._forward_tiles = FORWARD_TILES.get(self._device.type, FORWARD_TILES["cpu"])
+        self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
         network = network.eval().requires_grad_(False).to(self._device)
         self._network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._mean_c11, self._std_c11 = (
@@ -72,29 +80,39 @@ class TimmPatchEncoder:
             trained_on,
         )
 
-    def encode(self, batch: np.ndarray, /) -> np.ndarray:
-        kind_called(self.spec.input_kind).check(batch, self.spec.name)
-        codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
-        step = FORWARD_TILES.get(self._device.type, FORWARD_TILES["cpu"])
-        with torch.inference_mode():
-            parts = [self._codes(batch[start : start + step]) for start in range(0, len(batch), step)]
-            if parts:  # Fetched at the end, so that a GPU is never waited for between parts.
-                codes_bd[:] = torch.cat(parts).cpu().numpy()
-        return codes_bd
+    def empty(self, shape: tuple[int, ...], dtype: type[np.uint8]) -> np.ndarray:
+        """Memory for a batch, from where the network's device takes it fastest."""
+        return pinned_empty(shape) if self._device.type == "cuda" else np.empty(shape, dtype)
 
-    def _codes(self, tiles_bhwc: np.ndarray) -> Tensor:
-        tiles = torch.from_numpy(np.ascontiguousarray(tiles_bhwc))
-        if self._device.type == "cuda":
-            tiles = tiles.pin_memory().to(self._device, non_blocking=True)
-        images_bchw = tiles.permute(0, 3, 1, 2).float()  # Channels stay last in memory.
+    def encode(self, batch: np.ndarray, /) -> np.ndarray:
+        return self.begin(batch)()
+
+    def begin(self, batch: np.ndarray, /) -> Callable[[], np.ndarray]:
+        """As `encoders.lanes.Asynchronous` has it."""
+        kind_called(self.spec.input_kind).check(batch, self.spec.name)
+        if not len(batch):
+            return lambda: np.empty((0, self.spec.code_dim), np.float32)
+        with torch.inference_mode():
+            codes = fetched(self._codes(uploaded(batch, self._device, self._copies)))
+        return lambda _batch=batch: codes()  # the batch must outlive its journey
+
+    def _codes(self, tiles_bhwc: Tensor) -> Tensor:
+        while True:
+            try:
+                return torch.cat([self._forward(tiles) for tiles in tiles_bhwc.split(self._forward_tiles)])
+            except torch.OutOfMemoryError:
+                if self._forward_tiles == 1:
+                    raise
+            self._forward_tiles //= 2
+            torch.cuda.empty_cache()
+
+    def _forward(self, tiles_bhwc: Tensor) -> Tensor:
+        images_bchw = tiles_bhwc.permute(0, 3, 1, 2).float()  # Channels stay last in memory.
         size = (self._model.input_size_px, self._model.input_size_px)
         if images_bchw.shape[2:] != size:
             images_bchw = nn.functional.interpolate(images_bchw, size, mode="bilinear", antialias=True)
-        with self._precision():
+        with self._arithmetic.on(self._device):
             return self._pooled((images_bchw - self._mean_c11) / self._std_c11).float()
-
-    def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast("cuda", torch.bfloat16) if self._device.type == "cuda" else nullcontext()
 
     def _pooled(self, images_bchw: Tensor) -> Tensor:
         return pooled(self._network, self._model, images_bchw)

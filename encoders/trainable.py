@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import NEVER_TRAINED, Bag, EncoderSpec, FoldScope
+from guidestore.encoders.arithmetic import Arithmetic
 from guidestore.encoders.training_settings import TrainingSettings
 from guidestore.encoders.weights import load_tensors
 
@@ -110,7 +111,7 @@ class TrainedEncoder:
 
     config, tensors: of a `TrainedClassifier`. preprocessing: `VolumeSettings.as_dict()` of the volumes,
     `PhotographSettings.as_dict()` of the photographs, or which patch codes the bags hold:
-    ``{"patch_encoder": name, "patch_encoder_digest": digest}``.
+    ``{"patch_encoder": name, "patch_encoder_digest": digest}``; and `Arithmetic.as_dict()`.
     """
 
     module_class: ClassVar[type[TrainableEncoder]]
@@ -132,6 +133,7 @@ class TrainedEncoder:
             raise InvalidInputError(f"this is no config of encoder {kind.encoder_name}: {error}") from error
         load_tensors(self.module, tensors, kind.encoder_name)
         self.module.eval().to(device)
+        self._arithmetic = Arithmetic.of(preprocessing)
         self.spec = EncoderSpec(
             kind.encoder_name,
             "1",
@@ -149,5 +151,7 @@ class TrainedEncoder:
         codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
         for start in range(0, len(batch), self.module.encode_batch_size):
             rows = range(start, min(start + self.module.encode_batch_size, len(batch)))
-            codes_bd[rows.start : rows.stop] = self.module(self.module.batch(batch, rows)).cpu().numpy()
+            with self._arithmetic.on(self.module.device):
+                codes = self.module(self.module.batch(batch, rows)).float()
+            codes_bd[rows.start : rows.stop] = codes.cpu().numpy()
         return codes_bd

@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.arithmetic import FLOAT32, Arithmetic
 from guidestore.encoders.checkpoints import load_checkpoint, save_checkpoint
 from guidestore.encoders.trainable import Items, TrainableEncoder
 from guidestore.encoders.training_settings import TrainingSettings
@@ -73,6 +74,7 @@ def train_classifier(
     seed: int,
     progress: Callable[[dict[str, float]], None] | None = None,
     device: str = "cpu",
+    arithmetic: Arithmetic = FLOAT32,
     checkpoint: Path | None = None,
 ) -> TrainedClassifier:
     """Trains `module` with a new linear decoder for each target; returns the epoch of the lowest loss on `val_data`.
@@ -86,8 +88,9 @@ def train_classifier(
     seed gives the same weights bit for bit on one CPU, and the caller's global random state stays as it is. Only train
     rows are fitted, standardisation included; val rows are looked at to stop and to choose the epoch.
 
-    checkpoint: a file that holds all of the state after each epoch. Where it is there, training goes on from it, to the
-    same weights as without the interruption; it must have been written by a call with the same arguments.
+    arithmetic: of the products, forward and backward. checkpoint: a file that holds all of the state after each epoch.
+    Where it is there, training goes on from it, to the same weights as without the interruption; it must have been
+    written by a call with the same arguments.
     progress: called after each epoch with its row of `history`.
     Raises InvalidInputError for data and labels that do not fit, for a class without a train row, for several targets
     on bags, and for a loss that is no longer finite.
@@ -109,7 +112,7 @@ def train_classifier(
                 "target out"
             )
     with torch.random.fork_rng(devices=None if device.startswith("cuda") else []):
-        run = _Training(module, data, y, val_data, val_y, n_classes, settings, seed, device, checkpoint)
+        run = _Training(module, data, y, val_data, val_y, n_classes, settings, seed, device, arithmetic, checkpoint)
         return run.to_the_end(progress)
 
 
@@ -127,11 +130,12 @@ class _Training:
         settings: TrainingSettings,
         seed: int,
         device: str,
+        arithmetic: Arithmetic,
         checkpoint: Path | None,
     ) -> None:
         self.data, self.y, self.val_data, self.val_y = data, y, val_data, val_y
         self.settings, self.seed, self.checkpoint = settings, seed, checkpoint
-        self.device = torch.device(device)
+        self.device, self.arithmetic = torch.device(device), arithmetic
         self.module = deepcopy(module)
         self.generator = torch.Generator().manual_seed(seed)
         for part in (data, val_data):  # the first for all: each batch is checked when it is read
@@ -212,10 +216,10 @@ class _Training:
         for rows, batch, wait in self._fetched(self.data, rows_of):
             waited += wait
             changed = self.module.augment(batch, self.generator)
-            with self._mixed_precision():
-                loss = self._loss(changed, rows)
             self.optimiser.zero_grad()
-            loss.backward()
+            with self.arithmetic.on(self.device):
+                loss = self._loss(changed, rows)
+                loss.backward()
             self.optimiser.step()
             loss_sum += loss.detach() / steps  # stays on the device: no step waits for the number
         train_loss = loss_sum.item()
@@ -250,7 +254,7 @@ class _Training:
         rows_of = [list(range(start, min(start + size, n))) for start in range(0, n, size)]
         logits: dict[str, list[torch.Tensor]] = {target: [] for target in self.val_y}
         for _, batch, _ in self._fetched(self.val_data, rows_of):
-            with self._mixed_precision():
+            with self.arithmetic.on(self.device):
                 codes_bd = self.module(batch)
                 for target, parts in logits.items():
                     parts.append(self._decode(codes_bd, target).float().cpu())
@@ -278,10 +282,6 @@ class _Training:
     def _decode(self, codes_bd: torch.Tensor, target: str) -> torch.Tensor:
         decoder, mask = self.decoders[target], self.masks.get(target)
         return linear(codes_bd, decoder.weight if mask is None else decoder.weight * mask, decoder.bias)
-
-    def _mixed_precision(self) -> torch.autocast:
-        able = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=able)
 
     # State -----------------------------------------------------------------------------------------------------
 

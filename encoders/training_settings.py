@@ -11,7 +11,7 @@ from guidestore.embeddings.errors import InvalidInputError
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
     """How a classifier is trained. The optimiser is Adam, each target's loss cross-entropy, the sampler weighted by
-    class; on a GPU that can, products are in bfloat16 (mixed precision)."""
+    class."""
 
     epochs: int
     """At most; an epoch draws as many items as there are train rows."""

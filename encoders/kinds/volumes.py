@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ class Volumes(InputKind):
     def new_inputs(self, new: NewImages) -> dict[str, np.ndarray]:
         from guidestore.encoders.volumes import VolumeSettings, load_volume
 
-        settings = VolumeSettings(**new.preprocessing)
+        # How a network computes stands in the preprocessing too.
+        settings = VolumeSettings(**{field.name: new.preprocessing[field.name] for field in fields(VolumeSettings)})
         return {case_id: load_volume(files, settings) for case_id, files in _new_cases(new).items()}
 
     def encoder_arguments(self, preprocessing: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import Bag
+from guidestore.encoders.lanes import in_lanes
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.slides.stream import (
     PREFETCH_TILES,
@@ -24,15 +26,18 @@ from guidestore.encoders.slides.tiling import TilingSettings
 
 BagDtype = Literal["float16", "float32"]
 
+_NO_TILES = np.empty((0, 0, 0, 3), np.uint8)
+
 
 def encode_slides(
     jobs: Iterable[SlideJob],
     encoder: Encoder,
     tiling_settings: TilingSettings,
     *,
+    also: Sequence[Encoder] = (),
     dtype: BagDtype = "float16",
     readers: int = 2,
-    batch_size: int = TILE_BATCH_SIZE,
+    batch_size: int | None = None,
     prefetch_tiles: int = PREFETCH_TILES,
 ) -> Generator[tuple[SlideJob, Bag | InvalidInputError]]:
     """Each slide's bag in the order of `jobs` as it is finished, or why that slide has none.
@@ -40,7 +45,10 @@ def encode_slides(
     A bag holds features_nd of `dtype`, coordinates row by row, mpp, tile sizes and magnification; a slide without
     tissue gives a bag of no tiles. A slide that cannot be read or has no mpp, and codes that overflow `dtype`, give an
     InvalidInputError in the bag's place. Batches never hold tiles of two slides, so a bag is the same bit for bit
-    whichever slides come with it. readers, batch_size, prefetch_tiles: as in `stream_slides`.
+    whichever slides come with it. also: the same encoder on other devices, which share the batches. readers,
+    batch_size, prefetch_tiles: as in `stream_slides`; batch_size None: as the encoder likes it.
+
+    While a bag is with the caller the next ones are read and encoded.
 
     Raises InvalidInputError at once for an encoder that takes no tiles or whose spec names another tiling. Closing the
     generator stops the readers.
@@ -54,8 +62,16 @@ def encode_slides(
             f"encoder {spec.name} was built for preprocessing {dict(spec.preprocessing)}, but slides were to be cut by "
             f"{tiling}; build the encoder with preprocessing=tiling_settings.as_dict()"
         )
-    events = stream_slides(jobs, tiling_settings, readers=readers, batch_size=batch_size, prefetch_tiles=prefetch_tiles)
-    return _encoded(events, encoder, dtype)
+    size = batch_size or getattr(encoder, "batch_tiles", TILE_BATCH_SIZE)
+    events = stream_slides(
+        jobs,
+        tiling_settings,
+        readers=readers,
+        batch_size=size,
+        prefetch_tiles=max(prefetch_tiles, 2 * size),
+        empty=getattr(encoder, "empty", np.empty),
+    )
+    return _encoded(events, [encoder, *also], dtype)
 
 
 def encode_slide(
@@ -78,23 +94,39 @@ def encode_slide(
 
 
 def _encoded(
-    events: Generator[TileBatch | SlideFailure], encoder: Encoder, dtype: BagDtype
+    events: Generator[TileBatch | SlideFailure], encoders: Sequence[Encoder], dtype: BagDtype
 ) -> Generator[tuple[SlideJob, Bag | InvalidInputError]]:
+    spec = encoders[0].spec
     features_nd: np.ndarray | None = None
-    with closing(events):
-        for event in events:
+    with closing(in_lanes(_batches(events), encoders)) as coded:
+        for event, codes_bd in coded:
             if isinstance(event, SlideFailure):
                 features_nd = None
                 yield event.job, event.error
                 continue
+            if isinstance(codes_bd, Exception):
+                raise codes_bd
             if features_nd is None:
-                features_nd = np.empty((len(event.grid.coords_n2), encoder.spec.code_dim), dtype)
+                features_nd = np.empty((len(event.grid.coords_n2), spec.code_dim), dtype)
             with np.errstate(over="ignore"):  # Bag refuses what overflowed, with a sentence.
-                features_nd[event.rows_b] = encoder.encode(event.tiles_bhwc)
+                features_nd[event.rows_b] = codes_bd
             if event.is_last:
-                bag = _bag(event, features_nd, encoder.spec.name)
+                bag = _bag(event, features_nd, spec.name)
                 features_nd = None
                 yield event.job, bag
+
+
+def _batches(
+    events: Generator[TileBatch | SlideFailure],
+) -> Iterator[tuple[TileBatch | SlideFailure, np.ndarray | None]]:
+    """Each event, without its tiles, and those: they are free for others as soon as they are encoded."""
+    with closing(events):
+        for event in events:
+            if isinstance(event, SlideFailure):
+                yield event, None
+            else:
+                yield replace(event, tiles_bhwc=_NO_TILES), event.tiles_bhwc
+                del event
 
 
 def _bag(last: TileBatch, features_nd: np.ndarray, encoder: str) -> Bag | InvalidInputError:

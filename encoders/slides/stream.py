@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,9 @@ TILE_BATCH_SIZE = 64
 
 PREFETCH_TILES = 256
 """Tiles read ahead of the consumer: 50 MB at 256 px, one second of a fast encoder."""
+
+
+type Empty = Callable[[tuple[int, ...], type[np.uint8]], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,15 @@ def stream_slides(
     readers: int = 2,
     batch_size: int = TILE_BATCH_SIZE,
     prefetch_tiles: int = PREFETCH_TILES,
+    empty: Empty = np.empty,
 ) -> Generator[TileBatch | SlideFailure]:
     """The tiles of all slides, slide by slide in the order of `jobs`.
 
     readers: threads that read; prefetch_tiles: how many tiles they may be ahead, at least a batch and a block, which
-    bounds memory. What is yielded depends on neither. Closing the generator stops the threads.
+    bounds memory. What is yielded depends on neither. empty: (shape, uint8) -> where a batch is put. Closing the
+    generator stops the threads.
     """
-    stream = _Stream(list(jobs), settings, readers, batch_size, prefetch_tiles)
+    stream = _Stream(list(jobs), settings, readers, batch_size, prefetch_tiles, empty)
     threads = [threading.Thread(target=stream.read, name=f"slide-reader-{i}", daemon=True) for i in range(readers)]
     try:
         for thread in threads:
@@ -160,12 +165,20 @@ class _Work:
 
 class _Stream:
     def __init__(
-        self, jobs: list[SlideJob], settings: TilingSettings, readers: int, batch_size: int, prefetch_tiles: int
+        self,
+        jobs: list[SlideJob],
+        settings: TilingSettings,
+        readers: int,
+        batch_size: int,
+        prefetch_tiles: int,
+        empty: Empty,
     ) -> None:
         self._settings = settings
-        self._batch_size = batch_size
+        self._batch_size, self._empty = batch_size, empty
         # Less could never fill a batch: the readers would wait for the consumer and it for them.
-        self._prefetch_tiles = max(prefetch_tiles, batch_size + _block_tiles(settings) ** 2)
+        # And all readers shall have something to do while a batch waits to be whole.
+        block = _block_tiles(settings) ** 2
+        self._prefetch_tiles = max(prefetch_tiles, batch_size + (block if readers <= 2 else 2 * readers * block))
         # One slide ahead hides opening and tissue finding; each holds a mask in memory.
         self._slides_ahead = max(readers - 1, 1)
         self._decoded = DecodedTiles()
@@ -246,7 +259,7 @@ class _Stream:
             for batch in touched:
                 if batch not in work.batches:
                     work.missing[batch] = min(size, total - batch * size)
-                    work.batches[batch] = np.empty((work.missing[batch], *tiles[0].shape), np.uint8)
+                    work.batches[batch] = self._empty((work.missing[batch], *tiles[0].shape), np.uint8)
             batches = {batch: work.batches[batch] for batch in touched}
         for number, tile_hwc in enumerate(tiles, start):
             batches[number // size][number % size] = tile_hwc

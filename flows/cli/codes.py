@@ -116,7 +116,7 @@ def encode(settings: EncodeSettings, runner: Runner, place: Store = STORE) -> No
         print(f"note: {note}")
     print(
         f"encoded {report.encoded}, there already {report.existing}, in quarantine {len(report.failed)}, "
-        f"image files read {report.images_read}; snapshot {report.snapshot}"
+        f"image files read {report.images_read}; snapshot {report.snapshot}; on {report.device}"
     )
     for case_id, reason in report.failed.items():
         print(f"quarantined: {case_id}: {reason}", file=sys.stderr)

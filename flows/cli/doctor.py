@@ -34,7 +34,11 @@ _DEVICES = """
 import torch
 gpus = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
 gpus += ["mps"] if torch.backends.mps.is_available() else []
-print(", ".join([*gpus, f"cpu, {torch.get_num_threads()} threads"]), f"(built for CUDA {torch.version.cuda})")
+cpu = f"cpu, {torch.get_num_threads()} threads"
+from guidestore.flows.work.devices import devices_of, in_words
+auto = {work: in_words(devices_of("auto", work)) for work in ("encoders", "heads")}
+auto = auto["heads"] if len({*auto.values()}) == 1 else f"{auto['encoders']} for encoders, {auto['heads']} for heads"
+print(", ".join([*gpus, cpu]), f"(built for CUDA {torch.version.cuda}); auto is {auto}")
 """
 _PREFECT_API = "from prefect.settings import get_current_settings; print(get_current_settings().api.url or '')"
 _PATH = re.compile(r"(?<![\w.:/])/[^\s:;,()'\"]+")

@@ -59,7 +59,9 @@ def guide(
         evaluation = evaluate(store.snapshot(), report.runs)
     _show_evaluation(evaluation, title, format_)
     print(
-        f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}", file=sys.stderr
+        f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}; "
+        f"on {report.device}",
+        file=sys.stderr,
     )
 
 
@@ -226,7 +228,7 @@ def predict(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Weights file of a pretrained encoder; default: the model hub.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, mps, cuda, cuda:1, …")] = "auto",
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:

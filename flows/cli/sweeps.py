@@ -54,7 +54,7 @@ def plan(file: File, place: Store = STORE, format_: Format = "table") -> None:
 def run(
     runner: Runner,
     file: File,
-    device: Annotated[str, typer.Option("--device", help="Where networks train: cpu, cuda, cuda:1, …")] = "cpu",
+    device: Annotated[str, typer.Option("--device", help="Where networks train: auto, cpu, cuda, cuda:1, …")] = "auto",
     place: Store = STORE,
 ) -> None:
     """Train what the store lacks of a sweep; killed and run again, it goes on where it was.
@@ -76,9 +76,10 @@ def run(
             report = run_sweep(store, sweep, progress, device=device)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
+    on = f"; on {report.device}" if report.device else ""
     print(
         f"runs: {report.trained} trained, {report.existing} there already, {report.diverged} diverged; snapshot "
-        f"{report.snapshot}; see them with `guidestore sweep show {file}`"
+        f"{report.snapshot}{on}; see them with `guidestore sweep show {file}`"
     )
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
+from guidestore.flows.work.devices import AUTO, CPU
 from guidestore.flows.work.runners import Runner
 
 CONNECT_SECONDS = 5.0
@@ -35,9 +36,16 @@ def prepare_ray(runner: Runner, device: str) -> None:
     gpus = runner.gpus_per_task
     if gpus > 1 and gpus != int(gpus):
         raise InvalidInputError(f"gpus per task = {gpus:g}: Ray gives out whole GPUs, or a part of one")
-    if device != "cpu" and not gpus:
+    names = device.split(",")
+    if not gpus and not {*names} <= {AUTO, CPU}:
         raise InvalidInputError(
             f"device {device} on Ray needs GPUs per task (--gpus-per-task 1; 0.5: two tasks share one)"
+        )
+    wanted = sum(name.strip().startswith("cuda") for name in names)
+    if wanted > max(gpus, 1):
+        raise InvalidInputError(
+            f"device {device} on Ray are {wanted} GPUs of each task, and a task has {gpus:g}; give --gpus-per-task "
+            f"{wanted}, or --device auto and let each task have one"
         )
     if runner.ray_address not in ("", "auto"):
         _check_answers(runner.ray_address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from guidestore.embeddings.errors import GuidestoreError
 from guidestore.embeddings.store import EmbeddingStore
@@ -14,6 +14,7 @@ from guidestore.flows.cluster.tasks import encode_task, plan_task, train_task
 from guidestore.flows.encoding.encode import EncodePlan
 from guidestore.flows.encoding.lookups import only_split, split_folds
 from guidestore.flows.encoding.settings import EncodeSettings
+from guidestore.flows.work.devices import also_on
 from guidestore.flows.work.reporting import EncodeReport, Progress, no_progress
 from guidestore.flows.work.runners import Runner
 
@@ -72,7 +73,7 @@ class EncodeOnRay:
         """Batches of cases. What is missing is planned by a worker; the driver holds no network."""
         settings = self.settings
         plan: EncodePlan = batches.one(plan_task, self.store.storage.url, settings)
-        self.report = plan.report
+        self.report = replace(plan.report, device="")  # of the workers that encode
         (key,) = plan.report.code_sets
         what, total = f"{key.modality}/{key.encoder}", len(plan.missing)
         done: list[str] = []
@@ -101,6 +102,8 @@ class EncodeOnRay:
         mine = self.report
         mine.code_sets += [key for key in other.code_sets if key not in mine.code_sets]
         mine.notes += [note for note in other.notes if note not in mine.notes]
+        for device in filter(None, other.device.split(", ")):
+            mine.device = also_on(mine.device, device)
         mine.encoded += other.encoded
         mine.trained += other.trained
         mine.images_read += other.images_read

@@ -12,12 +12,13 @@ from guidestore.flows.cluster.flow import Batches, run_on_ray
 from guidestore.flows.cluster.tasks import heads_task
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.run import Batch, Commit, SweepReport, run_sweep
+from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.flows.work.runners import Runner
 
 
 def sweep_on_ray(
-    store: EmbeddingStore, sweep: SweepFile, runner: Runner, progress: Progress = no_progress, *, device: str = "cpu"
+    store: EmbeddingStore, sweep: SweepFile, runner: Runner, progress: Progress = no_progress, *, device: str = AUTO
 ) -> SweepReport:
     """`run_sweep` on a cluster. Raises GuidestoreError."""
     prepare_ray(runner, device)
@@ -37,9 +38,10 @@ def train_on_ray(
         return
     done: list[int] = []
 
-    def finished(trained: list[Batch], heads: list[list[list[Any]]]) -> None:
+    def finished(trained: list[Batch], result: tuple[str, list[list[list[Any]]]]) -> None:
+        where, heads = result
         for jobs, of_jobs in zip(trained, heads, strict=True):
-            commit(jobs, of_jobs)
+            commit(jobs, of_jobs, where)
             done.append(len(jobs))
         progress(what, len(done), len(batches))
 

@@ -15,8 +15,9 @@ from guidestore.flows.encoding.encode import EncodePlan, encode, plan_encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.engine.running import remote_step
 from guidestore.flows.guiding.jobs import HeadJob, train_jobs
+from guidestore.flows.work.devices import in_words, one_device
 from guidestore.flows.work.reporting import EncodeReport
-from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.flows.work.threads import one_thread
 
 
 @remote_step("plan encode")
@@ -44,22 +45,22 @@ def train_task(given: Carried) -> Measured[EncodeReport]:
 
 
 @remote_step("train heads")
-def heads_task(given: Carried) -> Measured[list[list[list[Any]]]]:
-    """(batches of jobs, device) -> the heads of each job, batch by batch, as `train_jobs` gives them."""
-    batches, device = given.value
+def heads_task(given: Carried) -> Measured[tuple[str, list[list[list[Any]]]]]:
+    """(batches of jobs, device) -> where it trained, and the heads of each job, batch by batch, as of `train_jobs`."""
+    batches, asked = given.value
     watch = Stopwatch()
     watch("", 0, len(batches))
 
-    def train(jobs: list[HeadJob]) -> list[list[Any]]:
+    def train(jobs: list[HeadJob], device: str) -> list[list[Any]]:
         # Ray's arrays are read-only, and PyTorch warns of those.
         trained = train_jobs(deepcopy(jobs), test=False, device=device)
         watch("", 1, len(batches))
         return trained
 
-    def work() -> list[list[list[Any]]]:
-        check_device(device)
+    def work() -> tuple[str, list[list[list[Any]]]]:
+        device = one_device(asked, "heads")
         with one_thread():
-            return [train(jobs) for jobs in batches]
+            return in_words((device,)), [train(jobs, device) for jobs in batches]
 
     return watch.measured(_named(work))
 

@@ -32,8 +32,11 @@ def register_encoder(transaction: Transaction, spec: EncoderSpec, config: Mappin
 class CodeBatch:
     """Collects case codes and commits them by BATCH_CODES or BATCH_SECONDS, and what is left on the way out."""
 
-    def __init__(self, store: EmbeddingStore, key: CodeSetKey, spec: EncoderSpec, config: Mapping[str, Any]) -> None:
-        self._store, self._key, self._spec, self._config = store, key, spec, config
+    def __init__(
+        self, store: EmbeddingStore, key: CodeSetKey, spec: EncoderSpec, config: Mapping[str, Any], device: str = ""
+    ) -> None:
+        """device: where the codes are made, in words."""
+        self._store, self._key, self._spec, self._config, self._device = store, key, spec, config, device
         self._held: list[tuple[Item, np.ndarray]] = []
         self._attention: list[dict[str, Any]] = []
         self._since = time.monotonic()
@@ -65,7 +68,8 @@ class CodeBatch:
                 tuple(item.image_id for item in items),
                 self._key,
             )
-            with self._store.begin(f"{self._key}: {len(items)} codes") as transaction:
+            message = f"{self._key}: {len(items)} codes"
+            with self._store.begin(message, device=self._device) as transaction:
                 register_encoder(transaction, self._spec, self._config)
                 artifacts = transaction.write_codes(codes, input_digests=[item.digests for item in items])
                 if self._attention:

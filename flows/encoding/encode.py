@@ -6,7 +6,7 @@ Interrupted anywhere and run again, only the missing cases are encoded; a second
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -22,6 +22,7 @@ from guidestore.encoders.checks import said_of
 from guidestore.encoders.info import EncoderInfo
 from guidestore.encoders.input_kind import InputKind, SourceRequest, input_kind, kind_of
 from guidestore.encoders.kinds.tiles import SlideSource
+from guidestore.encoders.lanes import in_lanes
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.registry import build_frozen, encoder_info, preset_of
 from guidestore.encoders.sources import CaseImage, Item, Source, load_item
@@ -30,8 +31,9 @@ from guidestore.flows.encoding.images import images_of
 from guidestore.flows.encoding.lookups import all_targets, only_split, only_target, split_folds
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.ahead import read_ahead
+from guidestore.flows.work.devices import AUTO, CPU, devices_of, in_words, readers_for
 from guidestore.flows.work.reporting import EncodeReport, Progress, counted, no_progress
-from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.flows.work.threads import one_thread
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:  # OpenSlide loads with it
@@ -74,8 +76,8 @@ class _Encode:
     """Where given, it is filled (see `EncodePlan`) and nothing is encoded."""
 
     def run(self) -> None:
-        check_device(self.settings.device)
         info = encoder_info(self.settings.encoder)
+        self.report.device = in_words(self.devices)
         small = info.one_thread or (info.is_trained and self.settings.preset == "demo")
         with one_thread() if small else nullcontext():
             if info.is_trained:
@@ -87,18 +89,22 @@ class _Encode:
         """Images -> codes, by an encoder that is not trained here."""
         settings = self.settings
         kind, source = self._source(info)
-        encoder = build_frozen(
-            info.name,
-            kind,
-            source.preprocessing,
-            weights=settings.weights,
-            trained_on=FoldScope(settings.pretrained_on),
-            device=settings.device,
-        )
+        arithmetic = {} if info.weights == "none" else settings.arithmetic.as_dict()
+        encoders = [
+            build_frozen(
+                info.name,
+                kind,
+                source.preprocessing | arithmetic,
+                weights=settings.weights,
+                trained_on=FoldScope(settings.pretrained_on),
+                device=device,
+            )
+            for device in self.devices
+        ]
         if isinstance(source, SlideSource):
-            self._bags(encoder, source)
+            self._bags(encoders, source)
         else:
-            self._case_codes(encoder, {}, source)
+            self._case_codes(encoders, {}, source)
             self.report.images_read += source.images_read
 
     def trained(self, info: EncoderInfo) -> None:
@@ -112,10 +118,12 @@ class _Encode:
         split = settings.split or only_split(snapshot, settings.cohort)
         folds = settings.folds or split_folds(snapshot, settings.cohort, split)
         _, source = self._source(replace(info, photograph_px=preset_of(info.name, settings.preset).photograph_px))
-        training = FoldTraining(self.store, settings, source, tuple(dict.fromkeys(targets)), self.report, self.progress)
+        training = FoldTraining(
+            self.store, settings, source, tuple(dict.fromkeys(targets)), self.devices, self.report, self.progress
+        )
         for fold in folds:
-            encoder, config = training.encoder(FoldScope.of(settings.cohort, split, fold))
-            self._case_codes(encoder, config, source)
+            encoders, config = training.encoders(FoldScope.of(settings.cohort, split, fold))
+            self._case_codes(encoders, config, source)
         self.report.images_read += source.images_read
 
     def _source(self, info: EncoderInfo) -> tuple[InputKind, Source]:
@@ -133,10 +141,11 @@ class _Encode:
         request = SourceRequest(self.store.snapshot(), images, self.settings, info, again=info.is_trained)
         return kind, kind.source(request)
 
-    def _bags(self, encoder: Encoder, source: SlideSource) -> None:
-        """Slides -> bags, each committed as it finishes."""
+    def _bags(self, encoders: Sequence[Encoder], source: SlideSource) -> None:
+        """Slides -> bags, each committed as it finishes, while the next ones are encoded."""
         from guidestore.encoders.slides.encode import encode_slides
 
+        encoder, *also = encoders
         key = self._code_set(encoder.spec)
         jobs = []
         for item in self._missing(key, source.items):
@@ -144,7 +153,8 @@ class _Encode:
                 jobs.append(source.job(item))
         what = f"{key.modality}/{key.encoder}"
         # Closed on the way out, so that an interrupted encode leaves no reader behind.
-        with closing(encode_slides(jobs, encoder, source.tiling, dtype=self.settings.bag_dtype)) as bags:
+        dtype = self.settings.bag_dtype
+        with closing(encode_slides(jobs, encoder, source.tiling, also=also, dtype=dtype, readers=self.readers)) as bags:
             for job, bag in counted(bags, len(jobs), what, self.progress):
                 self._commit_bag(key, encoder.spec, job, bag)
 
@@ -156,30 +166,49 @@ class _Encode:
                 raise bag
             if not len(bag):
                 raise InvalidInputError(f"slide {job.path} shows no tissue; check the file, or leave the case out")
-            with self.store.begin(f"{key}: {item.case_id}") as transaction:
+            with self.store.begin(f"{key}: {item.case_id}", device=self.report.device) as transaction:
                 register_encoder(transaction, spec, {})
                 transaction.write_bag(key, item.case_id, item.image_id, bag, input_digests=item.digests)
             self.report.encoded += 1
 
-    def _case_codes(self, encoder: Encoder, config: Mapping[str, Any], source: Source) -> None:
+    def _case_codes(self, encoders: Sequence[Encoder], config: Mapping[str, Any], source: Source) -> None:
+        encoder = encoders[0]
         key = self._code_set(encoder.spec)
         fold = f", fold {key.trained_on.fold}" if key.trained_on.split else ""
         todo = self._missing(key, source.items)
         what = f"{key.modality}/{key.encoder}{fold}"
-        with CodeBatch(self.store, key, encoder.spec, config) as batch:
-            for item, loaded in counted(read_ahead(partial(load_item, source), todo), len(todo), what, self.progress):
+        items = _one_by_one(read_ahead(partial(load_item, source), todo, self.readers))
+        with (
+            CodeBatch(self.store, key, encoder.spec, config, self.report.device) as batch,
+            closing(in_lanes(items, encoders, ahead=2 * len(encoders))) as coded,
+        ):
+            for (item, loaded), code_bd in counted(coded, len(todo), what, self.progress):
                 with self._quarantining(key, item):
                     if isinstance(loaded, InvalidInputError):
                         raise loaded
-                    with said_of(f"encoder {key.encoder} cannot encode case {item.case_id}", "leave the case out"):
-                        # One by one: a code is then the same bits whatever else is missing.
-                        code_bd = encoder.encode(loaded[None] if isinstance(loaded, np.ndarray) else [loaded])
-                    if not np.isfinite(code_bd).all():
+                    if isinstance(code_bd, Exception):
+                        with said_of(f"encoder {key.encoder} cannot encode case {item.case_id}", "leave the case out"):
+                            raise code_bd
+                    if code_bd is None or not np.isfinite(code_bd).all():
                         raise InvalidInputError(f"encoder {key.encoder} gave case {item.case_id} a code of NaN")
                     batch.add(item, code_bd[0], _attention(encoder, source, item, loaded))
                     self.report.encoded += 1
 
     # Small parts -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """Of the encoder; one without a network computes on the CPU, and torch is not asked."""
+        asked = self.settings.device
+        if encoder_info(self.settings.encoder).weights == "none":
+            if asked != AUTO:
+                devices_of(asked)
+            return (CPU,)
+        return devices_of(asked)
+
+    @property
+    def readers(self) -> int:
+        return self.settings.readers or readers_for(self.devices)
 
     @cached_property
     def cases(self) -> frozenset[str]:
@@ -221,6 +250,18 @@ class _Encode:
 
     def _quarantining(self, key: CodeSetKey, item: Item) -> Quarantine:
         return Quarantine(self.store, key, item, self.report, self.hidden)
+
+
+def _one_by_one(
+    items: Generator[tuple[Item, Any]],
+) -> Generator[tuple[tuple[Item, Any], Any]]:
+    """Each item as a batch: a code is then the same bits whatever else is missing. None for what could not be read."""
+    with closing(items):
+        for item, loaded in items:
+            if isinstance(loaded, InvalidInputError):
+                yield (item, loaded), None
+            else:
+                yield (item, loaded), loaded[None] if isinstance(loaded, np.ndarray) else [loaded]
 
 
 def _attention(encoder: Any, source: Any, item: Item, bag: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,19 @@ from typing import Literal
 
 from pydantic import Field
 
+from guidestore.encoders.arithmetic import Arithmetic, Precision
+from guidestore.flows.work.devices import AUTO, Devices
 from guidestore.flows.work.settings import CohortSettings, Folds
+
+PRECISION = Field(
+    default="float32",
+    description="Of a network's products: float32 on every device, or tf32 or bfloat16, which a GPU does several times "
+    "as fast. Part of the recipe: each makes a code set of its own.",
+)
+DETERMINISTIC = Field(
+    default=False,
+    description="Only operations that give the same bits each time on one GPU, or an error. Part of the recipe.",
+)
 
 
 class EncodeSettings(CohortSettings):
@@ -70,7 +82,16 @@ class EncodeSettings(CohortSettings):
     key: Path | None = Field(
         default=None, description="For pseudonymized cohorts: the key file, beside which paths lie."
     )
-    device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
+    device: Devices = AUTO
+    precision: Precision = PRECISION
+    deterministic: bool = DETERMINISTIC
+    readers: int | None = Field(
+        default=None, ge=1, le=256, description="Threads that read images; empty: 2, and with a GPU one for each core."
+    )
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        return Arithmetic(self.precision, self.deterministic)
 
     @property
     def volume_parameters(self) -> tuple[tuple[int, int, int], float, str]:

@@ -22,6 +22,7 @@ from guidestore.encoders.sources import Item, ItemView, Source, load_item
 from guidestore.encoders.trainable import TrainableEncoder
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.ahead import read_ahead
+from guidestore.flows.work.devices import in_words
 from guidestore.flows.work.reporting import EncodeReport, Progress, counted
 
 IMPLEMENTATION = "2"
@@ -69,12 +70,18 @@ class FoldTraining:
     settings: EncodeSettings
     source: Source
     targets: tuple[str, ...]
+    devices: tuple[str, ...]
+    """Of the encoders; it is trained on the first."""
     report: EncodeReport
     progress: Progress
 
-    def encoder(self, scope: FoldScope) -> tuple[Encoder, dict[str, Any]]:
-        """The encoder of one fold, and its config. Raises InvalidInputError where the fold cannot train it."""
+    def encoders(self, scope: FoldScope) -> tuple[list[Encoder], dict[str, Any]]:
+        """The encoder of one fold, on each device, and its config.
+
+        Raises InvalidInputError where the fold cannot train it.
+        """
         settings, source = self.settings, self.source
+        preprocessing = source.preprocessing | settings.arithmetic.as_dict()
         snapshot = self.store.snapshot()
         parts = parts_of(snapshot, settings.cohort, scope.split, scope.fold)
         labelled = {target: Labelled(*labels_of(snapshot, settings.cohort, target)) for target in self.targets}
@@ -99,7 +106,7 @@ class FoldTraining:
             "encoder": settings.encoder,
             "implementation": IMPLEMENTATION,
             "config": module.config,
-            "preprocessing": source.preprocessing,
+            "preprocessing": preprocessing,
             "training": preset_of(settings.encoder, settings.preset).training.as_dict(),
             "seed": settings.seed,
             "scope": str(scope),
@@ -121,16 +128,19 @@ class FoldTraining:
             snapshot = self.store.snapshot()
         tensors, entry = snapshot.weights(artifact)
         config = entry.meta["config"]
-        encoder = build_encoder(
-            settings.encoder,
-            config=config,
-            tensors=tensors,
-            weights_sha256=entry.files[0].sha256,
-            trained_on=scope,
-            preprocessing=source.preprocessing,
-            device=settings.device,
-        )
-        return encoder, config
+        encoders = [
+            build_encoder(
+                settings.encoder,
+                config=config,
+                tensors=tensors,
+                weights_sha256=entry.files[0].sha256,
+                trained_on=scope,
+                preprocessing=preprocessing,
+                device=device,
+            )
+            for device in self.devices
+        ]
+        return encoders, config
 
     def _module(self, labelled: Mapping[str, Labelled]) -> TrainableEncoder:
         """The untrained network of the preset, with its start weights where the settings name some."""
@@ -176,13 +186,15 @@ class FoldTraining:
             settings=training,
             seed=settings.seed,
             progress=lambda row: self.progress(what, int(row["epoch"]) + 1, epochs),
-            device=settings.device,
+            device=self.devices[0],
+            arithmetic=settings.arithmetic,
             checkpoint=scratch / "checkpoint.pt",
         )
         self.progress(what, epochs, epochs)
         self.report.trained += 1
         scope_facts = {"cohort": scope.cohort, "split": scope.split, "fold": scope.fold}
-        with self.store.begin(f"{settings.encoder} trained on {scope}") as transaction:
+        message = f"{settings.encoder} trained on {scope}"
+        with self.store.begin(message, device=in_words(self.devices[:1])) as transaction:
             _, digest = transaction.write_weights(
                 "encoder",
                 settings.encoder,

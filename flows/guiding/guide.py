@@ -19,8 +19,9 @@ from guidestore.flows.guiding.recipes import RowsRecipe
 from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.ahead import read_ahead
+from guidestore.flows.work.devices import in_words, one_device
 from guidestore.flows.work.reporting import Progress, counted, no_progress
-from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
 
 
@@ -32,6 +33,8 @@ class GuideReport:
     trained: int = 0
     existing: int = 0
     notes: list[str] = field(default_factory=list)
+    device: str = ""
+    """Where networks trained, in words."""
     snapshot: int = 0
 
 
@@ -41,12 +44,12 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
     The targets and modes of a fold and seed are trained together, because they share every G, and two such batches at a
     time, each on one core. Raises GuidestoreError: unknown names, leakage between folds, too few cases.
     """
-    check_device(settings.device)
+    device = one_device(settings.device, "heads")
     snapshot = store.snapshot()
     targets = settings.targets or (only_target(snapshot, settings.cohort),)
     split = settings.split or only_split(snapshot, settings.cohort)
     folds = settings.folds or split_folds(snapshot, settings.cohort, split)
-    report = GuideReport()
+    report = GuideReport(device=in_words((device,)))
 
     def batches() -> Iterator[list[HeadJob]]:
         for fold in folds:
@@ -56,7 +59,7 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
             for seed in settings.seeds:
                 yield _planned(snapshot, settings, paired, seed, report)
 
-    what, train = f"guide {settings.inferior} by {settings.superior}", partial(train_jobs, device=settings.device)
+    what, train = f"guide {settings.inferior} by {settings.superior}", partial(train_jobs, device=device)
     with one_thread():
         for jobs, trained in counted(read_ahead(train, batches()), len(folds) * len(settings.seeds), what, progress):
             if isinstance(trained, InvalidInputError):
@@ -64,8 +67,8 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
             for job, heads in zip(jobs, trained, strict=True):
                 fold = f"{settings.cohort}/{split}/{job.paired.fold}"
                 message = f"heads of {job.paired.target} on {fold}, {job.recipe.mode}, seed {job.recipe.seed}"
-                with store.begin(message) as transaction:
-                    report.trained += commit_heads(transaction, job, heads, device=settings.device)
+                with store.begin(message, device=report.device) as transaction:
+                    report.trained += commit_heads(transaction, job, heads, device=report.device)
     if report.existing:  # a sweep may have trained them, and left test alone
         score_test(store, report.runs, progress)
     report.snapshot = store.snapshot().version

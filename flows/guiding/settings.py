@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from guidestore.flows.work.devices import AUTO, Device
 from guidestore.flows.work.settings import MOST_PERMUTATIONS, CohortSettings, Folds
 
 
@@ -31,4 +32,4 @@ class GuideSettings(CohortSettings):
     permutations: int = Field(
         default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per fold and seed."
     )
-    device: str = Field(default="cpu", description="Where networks train: cpu, cuda, cuda:1, …")
+    device: Device = AUTO

@@ -18,7 +18,8 @@ from guidestore.encoders.protocol import Encoder
 from guidestore.flows.encoding.new_images import encode_images
 from guidestore.flows.encoding.stored_encoders import StoredEncoder
 from guidestore.flows.models.predict import Prediction, given_codes
-from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.flows.work.devices import AUTO, one_device
+from guidestore.flows.work.threads import one_thread
 
 FORMAT = 1
 CARD, HEAD, ENCODER = "card.json", "head.onnx", "encoder.onnx"
@@ -87,7 +88,7 @@ class ExportedModel:
         codes: CaseCodes | Path | None = None,
         encoder: str = "",
         mpp: float | None = None,
-        device: str = "cpu",
+        device: str = AUTO,
         weights: Path | None = None,
     ) -> Prediction:
         """As flows.models.predict.predict, from `files` or `codes`.
@@ -97,7 +98,8 @@ class ExportedModel:
         """
         if bool(files) == (codes is not None):
             raise InvalidInputError("give one source to predict from: image files, or a file of codes")
-        check_device(device)
+        if files or device != AUTO:  # codes need none, and torch takes seconds to load
+            device = one_device(device, "encoders")
         if codes is not None:
             case_ids, z_inferior_nd = given_codes(codes, self.key, encoder, _FolderEncoders(self))
         else:

@@ -19,7 +19,8 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName
 from guidestore.flows.encoding.new_images import encode_images
 from guidestore.flows.encoding.stored_encoders import Encoders, StoredEncoders
-from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.flows.work.devices import AUTO, one_device
+from guidestore.flows.work.threads import one_thread
 from guidestore.warehouse.runs import run_of
 
 
@@ -52,7 +53,7 @@ def predict(
     cases: Sequence[str] = (),
     encoder: str = "",
     mpp: float | None = None,
-    device: str = "cpu",
+    device: str = AUTO,
     weights: Path | None = None,
 ) -> Prediction:
     """Predicts with the stored weights of `run` (an alias, or 8 digits or more of its id).
@@ -69,7 +70,8 @@ def predict(
     from guidestore.heads.input_rows import input_row
     from guidestore.heads.prediction import predict_row
 
-    check_device(device)
+    if files or device != AUTO:  # codes need none, and torch takes seconds to load
+        device = one_device(device, "encoders")
     snapshot = store.snapshot()
     trained = run_of(snapshot, store.find_run(run))
     if input_row(trained.row).needs_superior:

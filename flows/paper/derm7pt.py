@@ -60,7 +60,7 @@ def run_derm7pt(store: EmbeddingStore, settings: Derm7ptSettings, progress: Prog
     preset = PRESETS[settings.preset]
     encoder = settings.encoder or preset.encoder
     common: dict[str, Any] = {"cohort": settings.cohort, "encoder": encoder}
-    common |= {"preset": preset.size, "device": settings.device}
+    common |= {"preset": preset.size} | settings.model_dump(include={"device", "precision", "deterministic"})
     if encoder_info(encoder).is_trained:
         common |= {"split": SPLIT, "targets": tasks, "seed": settings.encoder_seed}
     weights_of = {INFERIOR: settings.inferior_weights, SUPERIOR: settings.superior_weights}

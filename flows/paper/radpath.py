@@ -89,7 +89,7 @@ def _guide_by(
 
 
 def _common(settings: RadPathSettings) -> dict[str, Any]:
-    return settings.model_dump(include={"cohort", "key", "preset", "device", "seed"})
+    return settings.model_dump(include={"cohort", "key", "preset", "device", "precision", "deterministic", "seed"})
 
 
 def _of_folds(settings: RadPathSettings, folds: tuple[int, ...], modality: str, encoder: str) -> EncodeSettings:

@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import DirectoryPath, Field
 
+from guidestore.encoders.arithmetic import Precision
+from guidestore.flows.encoding.settings import DETERMINISTIC, PRECISION
+from guidestore.flows.work.devices import AUTO, Device
 from guidestore.flows.work.settings import MOST_PERMUTATIONS, CohortSettings
 
 
@@ -47,7 +50,9 @@ class RadPathSettings(CohortSettings):
     )
     permutations: int = Field(default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per split.")
     key: Path | None = Field(default=None, description="Key file of a pseudonymized cohort.")
-    device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
+    device: Device = AUTO
+    precision: Precision = PRECISION
+    deterministic: bool = DETERMINISTIC
 
 
 class Derm7ptSettings(CohortSettings):
@@ -79,4 +84,6 @@ class Derm7ptSettings(CohortSettings):
         description="as-published: rows C and D are the trained classifiers themselves; empty: the preset's.",
     )
     permutations: int = Field(default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per seed.")
-    device: str = Field(default="cpu", description="Where networks run: cpu, cuda, cuda:1, …")
+    device: Device = AUTO
+    precision: Precision = PRECISION
+    deterministic: bool = DETERMINISTIC

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from uuid import UUID
 
 import httpx
@@ -17,6 +17,8 @@ from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
 from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectAlreadyExists
 
+from guidestore.flows.work.devices import devices_of
+
 LEASE_SECONDS = 60.0
 """How long a run that was killed still holds its device."""
 LOOK_SECONDS = 2.0
@@ -24,14 +26,25 @@ LOOK_SECONDS = 2.0
 
 
 @contextmanager
-def one_encoder_on(device: str) -> Iterator[None]:
-    """Within it this run has `device` (cpu, cuda, cuda:1, …) of this machine to itself; it waits for that.
+def one_encoder_on(asked: str) -> Iterator[None]:
+    """Within it this run has the devices that are asked for (auto, cpu, cuda:0,cuda:1, …) of this machine to itself;
+    it waits for that. Raises InvalidInputError for one that is not here.
+    """
+    with ExitStack() as held:
+        for device in sorted({*devices_of(asked)}):  # in one order, so that no two runs wait for each other
+            held.enter_context(_one_encoder_on(device))
+        yield
+
+
+@contextmanager
+def _one_encoder_on(device: str) -> Iterator[None]:
+    """The same, of one device.
 
     The limit is in the UI under Concurrency, as ``guidestore-HOST-DEVICE``; raised there, more encode at once.
     Prefect's own `concurrency` waits in a thread that keeps a cancelled run alive for half a minute, and opens four
     connections of its own, a good part of what Prefect adds to a short encode.
     """
-    name = f"guidestore-{socket.gethostname()}-{'cuda:0' if device == 'cuda' else device}"
+    name = f"guidestore-{socket.gethostname()}-{device}"
     with SyncClientContext.get_or_create() as run:
         get_run_logger().info("waiting until no other run encodes on %s", device)
         wait_s = 0.1  # the server may still be about to free what the last run gave back

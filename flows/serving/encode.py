@@ -10,7 +10,8 @@ from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_quarantine, show_table
 from guidestore.flows.serving.devices import one_encoder_on
-from guidestore.flows.serving.forms import Device, asked, form_of, key_file, one_of, opened_store, ray_address
+from guidestore.flows.serving.forms import Devices, asked, form_of, key_file, one_of, opened_store, ray_address
+from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.reporting import EncodeReport
 from guidestore.flows.work.runners import Runner
 
@@ -22,7 +23,7 @@ class EncodeForm(form_of(EncodeSettings, Runner, without=(*_NOT_ASKED, *_OF_VOLU
     """Images of one modality -> codes; only what the store lacks is encoded."""
 
     encoder: str = one_of(tuple(encoder_infos()), "Name of an encoder.")
-    device: Device = "cpu"
+    device: Devices = AUTO
 
 
 @flow(name="encode", timeout_seconds=7 * 24 * HOUR, persist_result=False)
@@ -57,10 +58,11 @@ def _told(report: EncodeReport) -> EncodeReport:
     for note in report.notes:
         log.info("note: %s", note)
     log.info(
-        "images read: %d; codes made: %d, there already: %d; quarantined: %d",
+        "images read: %d; codes made: %d, there already: %d; quarantined: %d; on %s",
         report.images_read,
         report.encoded,
         report.existing,
         len(report.failed),
+        report.device,
     )
     return report

@@ -16,6 +16,7 @@ from guidestore.flows.paper.settings import Derm7ptSettings, RadPathSettings
 from guidestore.flows.serving.artifacts import show_paper_table, show_quarantine
 from guidestore.flows.serving.devices import one_encoder_on
 from guidestore.flows.serving.forms import Device, Form, asked, key_file, opened_store, same_as
+from guidestore.flows.work.devices import AUTO
 
 
 class ExperimentForm(Form):
@@ -30,7 +31,7 @@ class ExperimentForm(Form):
         description="Small networks for two CPU cores, the paper's, or (derm7pt alone) those of the released code.",
     )
     permutations: int = same_as(RadPathSettings, "permutations")
-    device: Device = "cpu"
+    device: Device = AUTO
 
 
 @flow(name="experiment", timeout_seconds=7 * 24 * HOUR, persist_result=False)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.work import devices as work
 from guidestore.flows.work.settings import validated
 from guidestore.flows.work.stores import opened
 
@@ -90,4 +91,5 @@ def one_of(names: Any, description: str, **more: Any) -> Any:
     return Field(description=description, json_schema_extra={"enum": list(names)}, **more)
 
 
-Device = Annotated[str, Field(description="Where networks run: cpu, cuda, cuda:1, …", pattern=r"^(cpu|cuda(:\d+)?)$")]
+Device = Annotated[work.Device, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Devices = Annotated[work.Devices, Field(pattern=r"^(auto|(cpu|mps|cuda(:\d+)?)(,(cpu|mps|cuda(:\d+)?))*)$")]

@@ -25,6 +25,7 @@ from guidestore.flows.serving.artifacts import (
     show_table,
 )
 from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store
+from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.reporting import Progress
 from guidestore.heads.input_rows import GUIDED_PLUS_I
 from guidestore.heads.registry import decoder_names, guidance_names
@@ -41,7 +42,7 @@ class RetrainForm(form_of(GuideSettings, without=("targets", "modes"))):
         default="champion",
         description="Moves to the new head where that is better on val than the head it names; empty: moves nothing.",
     )
-    device: Device = "cpu"
+    device: Device = AUTO
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from guidestore.flows.serving.forms import Device, asked, form_of, opened_store,
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import SweepReport, run_sweep
+from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.runners import Runner
 
 _NAMED = "sweep"
@@ -21,7 +22,7 @@ class SweepForm(SweepFile, form_of(Runner, without=("ray_address",))):
     """What to try. Lists make a grid; a model's parameters stand beside its name, and a list of them is a grid too."""
 
     name: str = Field(default=_NAMED, description="What the sweep is called.")
-    device: Device = "cpu"
+    device: Device = AUTO
 
 
 @flow(name="sweep", timeout_seconds=7 * 24 * HOUR, persist_result=False)

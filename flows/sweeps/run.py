@@ -19,15 +19,17 @@ from guidestore.flows.guiding.jobs import HeadJob, train_jobs
 from guidestore.flows.sweeps.file import SweepFile, as_mapping
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.ahead import read_ahead
+from guidestore.flows.work.devices import AUTO, also_on, in_words, one_device
 from guidestore.flows.work.reporting import Progress, counted, no_progress
-from guidestore.flows.work.threads import check_device, one_thread
+from guidestore.flows.work.threads import one_thread
 from guidestore.warehouse.sweeps import record_sweep
 
 if TYPE_CHECKING:  # torch loads with it
     from guidestore.heads.trained import TrainedHead
 
 type Batch = list[HeadJob]
-type Commit = Callable[[Batch, list[list[TrainedHead]]], None]
+type Commit = Callable[[Batch, list[list[TrainedHead]], str], None]
+"""(batch, heads of its jobs, device that they were trained on)."""
 type Train = Callable[[list[Batch], Commit, str, Progress], None]
 """(batches, commit, title, progress): trains the batches, which `commit` gets with their heads, in any order."""
 
@@ -41,6 +43,8 @@ class SweepReport:
     existing: int = 0
     diverged: int = 0
     notes: list[str] = field(default_factory=list)
+    device: str = ""
+    """Where networks trained, in words; several where Ray's workers differ. '' where nothing was trained."""
     snapshot: int = 0
 
 
@@ -49,7 +53,7 @@ def run_sweep(
     sweep: SweepFile,
     progress: Progress = no_progress,
     *,
-    device: str = "cpu",
+    device: str = AUTO,
     train: Train | None = None,
     remember: bool = True,
 ) -> SweepReport:
@@ -66,9 +70,11 @@ def run_sweep(
     report.notes = plan.notes
     report.runs, report.existing = plan.runs, len(plan.runs) - sum(len(job.ids) for jobs in batches for job in jobs)
 
-    def commit(jobs: list[HeadJob], trained: list[list[TrainedHead]]) -> None:
+    def commit(jobs: list[HeadJob], trained: list[list[TrainedHead]], device: str) -> None:
         paired = jobs[0].paired
-        with store.begin(f"sweep {sweep.name}: heads on {paired.cohort}/{paired.split}/{paired.fold}") as transaction:
+        report.device = also_on(report.device, device)
+        message = f"sweep {sweep.name}: heads on {paired.cohort}/{paired.split}/{paired.fold}"
+        with store.begin(message, device=device) as transaction:
             for job, heads in zip(jobs, trained, strict=True):
                 budget = plan.budgets[next(iter(job.ids.values()))]
                 report.trained += commit_heads(transaction, job, heads, labelled=budget, device=device)
@@ -86,10 +92,10 @@ def run_sweep(
 
 def train_here(batches: list[Batch], commit: Commit, what: str, progress: Progress, *, device: str) -> None:
     """Two batches at a time, each on one core. Raises InvalidInputError."""
-    check_device(device)
+    device = one_device(device, "heads")
     with one_thread():
         trained_batches = read_ahead(partial(train_jobs, test=False, device=device), batches)
         for jobs, trained in counted(trained_batches, len(batches), what, progress):
             if isinstance(trained, InvalidInputError):
                 raise trained
-            commit(jobs, trained)
+            commit(jobs, trained, in_words((device,)))

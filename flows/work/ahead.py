@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from guidestore.embeddings.errors import InvalidInputError
@@ -11,8 +11,10 @@ from guidestore.embeddings.errors import InvalidInputError
 READERS = 2
 
 
-def read_ahead[I, T](load: Callable[[I], T], items: Iterable[I]) -> Iterator[tuple[I, T | InvalidInputError]]:
-    """(item, what `load` gave or the InvalidInputError it raised), at most 2 * READERS ahead; other errors raise."""
+def read_ahead[I, T](
+    load: Callable[[I], T], items: Iterable[I], readers: int = READERS
+) -> Generator[tuple[I, T | InvalidInputError]]:
+    """(item, what `load` gave or the InvalidInputError it raised), at most 2 * readers ahead; other errors raise."""
 
     def outcome(item: I) -> T | InvalidInputError:
         try:
@@ -21,11 +23,11 @@ def read_ahead[I, T](load: Callable[[I], T], items: Iterable[I]) -> Iterator[tup
             return error
 
     waiting: deque[tuple[I, Future[T | InvalidInputError]]] = deque()
-    pool = ThreadPoolExecutor(READERS)
+    pool = ThreadPoolExecutor(readers)
     try:
         for item in items:
             waiting.append((item, pool.submit(outcome, item)))
-            if len(waiting) >= 2 * READERS:
+            if len(waiting) >= 2 * readers:
                 first, future = waiting.popleft()
                 yield first, future.result()
         while waiting:

@@ -34,4 +34,6 @@ class EncodeReport:
     images_read: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    device: str = ""
+    """Where networks ran, in words; several where Ray's workers differ."""
     snapshot: int = 0

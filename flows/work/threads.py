@@ -1,24 +1,9 @@
-"""Where a step computes, and with how many threads."""
+"""With how many threads a step computes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from guidestore.embeddings.errors import InvalidInputError
-
-
-def check_device(device: str) -> None:
-    """Raises InvalidInputError for a device that PyTorch does not have here, before anything is read."""
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        said = str(error).splitlines()[0].split(". ")[0].rstrip(".")
-        raise InvalidInputError(f"device {device!r} cannot be used here ({said}); give --device cpu") from error
 
 
 @contextmanager
