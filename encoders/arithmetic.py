@@ -101,8 +101,8 @@ class _Switches:
         import torch
 
         before = (
-            torch.backends.cuda.matmul.allow_tf32,
-            torch.backends.cudnn.allow_tf32,
+            bool(torch.backends.cuda.matmul.allow_tf32),
+            bool(torch.backends.cudnn.allow_tf32),
             torch.are_deterministic_algorithms_enabled(),
         )
         if switches[2]:

@@ -30,14 +30,16 @@ class Asynchronous(Protocol):
         ...
 
 
+_LATER: Any = object()
+
 type Coded[C] = tuple[C, np.ndarray | Exception | None]
 
 
 def in_lanes[C](
     batches: Iterator[tuple[C, Any]], encoders: Sequence[Encoder], *, ahead: int = CODES_AHEAD
 ) -> Generator[Coded[C]]:
-    """(companion, codes) of (companion, batch), in order; codes are None for a batch of None, and what an encoder raised
-    on this batch stands in their place.
+    """(companion, codes) of (companion, batch), in order. Codes are None for a batch of None; what an encoder raised on
+    a batch stands in their place.
 
     encoders: alike but for their device; each batch goes to one of them. Closing the generator ends the threads, and
     then closes `batches` where that can be closed.
@@ -77,7 +79,10 @@ class _Lanes[C]:
         begin = encoder.begin if isinstance(encoder, Asynchronous) else None
         begun: list[tuple[int, C, Callable[[], np.ndarray]]] = []
         try:
-            while (task := self._next()) is not None:
+            while (task := self._next(may_wait=not begun)) is not None:
+                if task is _LATER:  # meanwhile, others may wait for what is begun here
+                    self._fetch(*begun.pop(0))
+                    continue
                 number, companion, batch = task
                 try:
                     if batch is None:
@@ -104,9 +109,14 @@ class _Lanes[C]:
         except Exception as error:
             self._done(number, companion, error)
 
-    def _next(self) -> tuple[int, C, Any] | None:
-        with self._taking:
+    def _next(self, *, may_wait: bool) -> tuple[int, C, Any] | None:
+        """The next batch with its number; None after the last; `_LATER` where it would have to be waited for."""
+        if not self._taking.acquire(blocking=may_wait):
+            return _LATER
+        try:
             with self._changed:
+                if not may_wait and not self._is_over and self._taken - self._given >= self._ahead:
+                    return _LATER
                 self._changed.wait_for(lambda: self._is_over or self._taken - self._given < self._ahead)
                 if self._is_over:
                     return None
@@ -118,6 +128,8 @@ class _Lanes[C]:
                     return None
                 self._taken += 1
                 return self._taken - 1, *taken
+        finally:
+            self._taking.release()
 
     @property
     def _is_over(self) -> bool:

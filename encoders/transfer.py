@@ -18,7 +18,7 @@ def uploaded(array: np.ndarray, device: torch.device, copies: torch.cuda.Stream 
 
     copies: a stream of its own for the journey, which then overlaps with what the GPU still has to do.
     """
-    tensor = torch.from_numpy(np.require(array, requirements="CW"))
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
     if device.type != "cuda":
         return tensor.to(device)
     if not tensor.is_pinned():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -11,12 +11,12 @@ from guidestore.encoders.arithmetic import Arithmetic, Precision
 from guidestore.flows.work.devices import AUTO, Devices
 from guidestore.flows.work.settings import CohortSettings, Folds
 
-PRECISION = Field(
+PRECISION: Any = Field(
     default="float32",
     description="Of a network's products: float32 on every device, or tf32 or bfloat16, which a GPU does several times "
     "as fast. Part of the recipe: each makes a code set of its own.",
 )
-DETERMINISTIC = Field(
+DETERMINISTIC: Any = Field(
     default=False,
     description="Only operations that give the same bits each time on one GPU, or an error. Part of the recipe.",
 )

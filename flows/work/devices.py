@@ -27,10 +27,10 @@ Devices = Annotated[
 
 def one_device(asked: str, work: Work) -> str:
     """The device that is asked for, `auto` made out. Raises InvalidInputError for one that is not here, and several."""
-    found = devices_of(asked, work)
-    if len(found) > 1:
-        raise InvalidInputError(f"{asked!r} are {len(found)} devices, and heads train on one; name one of them")
-    return found[0]
+    first, *more = devices_of(asked, work)
+    if more:
+        raise InvalidInputError(f"{asked!r} are {1 + len(more)} devices, and one is needed here; name one of them")
+    return first
 
 
 def devices_of(asked: str, work: Work = "encoders") -> tuple[str, ...]:
