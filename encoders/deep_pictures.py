@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.depth import declared_png_depth, declared_tiff_depth, to_8_bits, true_depth
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it cannot read is said once, in the error
 
 _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT = 258, 281, 339
 """Tags of TIFF."""
