@@ -19,5 +19,9 @@ def compact(store: EmbeddingStore, key: CodeSetKey) -> int:
     with store.begin(f"compaction of {key}") as transaction:
         for entry in entries:
             transaction.replace(entry)
-        transaction.write_codes(snapshot.codes(key), input_digests=[entry.inputs for entry in entries])
+        transaction.write_codes(
+            snapshot.codes(key),
+            input_digests=[entry.inputs for entry in entries],
+            pixels=[entry.meta.get("pixels", {}) for entry in entries],
+        )
     return len(files)

@@ -13,19 +13,28 @@ from guidestore.embeddings.canonical import sha256_of
 from guidestore.embeddings.types import CodeSetKey
 
 
-def code_artifact(key: CodeSetKey, case_id: str, image_id: str, input_digests: Sequence[str]) -> str:
-    """Id of one bag or one case code. `input_digests`: sha256 of the image files, or artifact ids of pooled bags."""
-    return sha256_of(
-        {
-            "kind": key.kind,
-            "cohort": key.cohort,
-            "modality": key.modality,
-            "encoder_digest": key.encoder_digest,
-            "case_id": case_id,
-            "image_id": image_id,
-            "inputs": sorted(input_digests),
-        }
-    )
+def code_artifact(
+    key: CodeSetKey,
+    case_id: str,
+    image_id: str,
+    input_digests: Sequence[str],
+    pixels: Mapping[str, Any] | None = None,
+) -> str:
+    """Id of one bag or one case code.
+
+    `input_digests`: sha256 of all files of the images, or artifact ids of pooled bags. `pixels`: what else decided the
+    pixels, see `embeddings.pixels.pixels_of`; None or empty: nothing.
+    """
+    recipe = {
+        "kind": key.kind,
+        "cohort": key.cohort,
+        "modality": key.modality,
+        "encoder_digest": key.encoder_digest,
+        "case_id": case_id,
+        "image_id": image_id,
+        "inputs": sorted(input_digests),
+    }
+    return sha256_of(recipe | {"pixels": dict(pixels)} if pixels else recipe)
 
 
 def weights_artifact(role: str, recipe: Mapping[str, Any]) -> str:

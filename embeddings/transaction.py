@@ -68,11 +68,23 @@ class Transaction:
             return True
         return artifact in self._log.live() and artifact not in {removal.artifact for removal in self._removals}
 
-    def write_bag(self, key: CodeSetKey, case_id: str, image_id: str, bag: Bag, *, input_digests: Sequence[str]) -> str:
-        """One bag. Raises InvalidInputError if its width is not that of the code set."""
+    def write_bag(
+        self,
+        key: CodeSetKey,
+        case_id: str,
+        image_id: str,
+        bag: Bag,
+        *,
+        input_digests: Sequence[str],
+        pixels: Mapping[str, Any] | None = None,
+    ) -> str:
+        """One bag; `pixels` as in `code_artifact`.
+
+        Raises InvalidInputError if its width is not that of the code set.
+        """
         check_name(case_id, "case id")
         check_name(image_id, "image id")
-        artifact = code_artifact(key, case_id, image_id, input_digests)
+        artifact = code_artifact(key, case_id, image_id, input_digests, pixels)
         if bag.features_nd.shape[1] != key.code_dim:
             raise InvalidInputError(
                 f"case {case_id}: the bag has {bag.features_nd.shape[1]} dimensions, code set {key} has {key.code_dim}"
@@ -88,12 +100,21 @@ class Transaction:
                 "dtype": str(bag.features_nd.dtype),
                 "shape": bag.features_nd.shape,
                 "inputs": tuple(input_digests),
+                "meta": {"pixels": dict(pixels)} if pixels else {},
             }
             self._add(folder, path, [(artifact, fields)])
         return artifact
 
-    def write_codes(self, codes: CaseCodes, *, input_digests: Sequence[Sequence[str]]) -> list[str]:
-        """Case codes of one code set in one file; `input_digests[i]` are those of row i. Returns their artifact ids.
+    def write_codes(
+        self,
+        codes: CaseCodes,
+        *,
+        input_digests: Sequence[Sequence[str]],
+        pixels: Sequence[Mapping[str, Any]] | None = None,
+    ) -> list[str]:
+        """Case codes of one code set in one file. Returns their artifact ids.
+
+        `input_digests[i]` and `pixels[i]`, as in `code_artifact`, are those of row i.
 
         Raises InvalidInputError on a width that is not the code set's, or a case with the same image twice.
         """
@@ -106,9 +127,9 @@ class Transaction:
             )
         for name in (*codes.case_ids, *codes.image_ids):
             check_name(name, "case id")
+        pixels = [{}] * len(codes) if pixels is None else pixels
         artifacts = [
-            code_artifact(key, case_id, image_id, digests)
-            for case_id, image_id, digests in zip(codes.case_ids, codes.image_ids, input_digests, strict=True)
+            code_artifact(key, *row) for row in zip(codes.case_ids, codes.image_ids, input_digests, pixels, strict=True)
         ]
         if len(set(artifacts)) < len(artifacts):
             counts = Counter(zip(codes.case_ids, codes.image_ids, strict=True))
@@ -137,6 +158,7 @@ class Transaction:
                         "dtype": "float32",
                         "shape": (key.code_dim,),
                         "inputs": tuple(input_digests[i]),
+                        "meta": {"pixels": dict(pixels[i])} if pixels[i] else {},
                     },
                 )
                 for i in new

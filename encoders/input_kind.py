@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pixels import Note, PixelRecipe
 from guidestore.embeddings.plugins import Registry, one_per_file
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.encoders.info import EncoderInfo
@@ -83,6 +84,17 @@ class InputKind(ABC):
         """Whether the file is an image of this kind."""
         return False
 
+    def may_be(self, file: ImageFile) -> bool:
+        """Whether the file can be read as one of this kind, though it is more likely of another."""
+        return False
+
+    def examine(self, path: Path, given: PixelRecipe) -> tuple[PixelRecipe, list[Note]]:
+        """What decides the pixels of a file of this kind, by its header, and notes on it. `given`: by the cohort.
+
+        Raises InvalidInputError for what will be refused whatever the cohort says.
+        """
+        return PixelRecipe(), []
+
     @abstractmethod
     def check(self, batch: Any, encoder: str, width: int = 3) -> None:
         """Raises InvalidInputError unless `encoder` can take `batch`. width: channels of an image, d of patch codes."""
@@ -138,7 +150,7 @@ def kind_of(images: Sequence[CaseImage], takes: Sequence[str]) -> InputKind:
     """
     files = [file for image in images for file in image.files]
     wanted = [input_kind(name) for name in takes]
-    if len(wanted) == 1 and any(wanted[0].recognises(file) for file in files):
+    if len(wanted) == 1 and any(wanted[0].recognises(file) or wanted[0].may_be(file) for file in files):
         return wanted[0]
     kinds = [input_kind(name) for name in INPUT_KINDS.names()]
     counts = {kind.name: sum(kind.recognises(file) for file in files) for kind in kinds}

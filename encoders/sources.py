@@ -2,45 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, overload
+from types import TracebackType
+from typing import Any, Protocol, Self, overload
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pixels import NOTHING_SAID, PixelRecipe, pixels_of
+from guidestore.embeddings.records import FileRef
 from guidestore.encoders.checks import said_of
+from guidestore.encoders.image_files import files_of
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file of a cohort, as it was when the cohort was added."""
+    """An image file of a cohort, as it was when the cohort was added."""
 
     modality: str
     path: Path
-    sha256: str
-    size: int
-    """Bytes."""
-    mpp: float | None
-    """um per pixel of a slide, where the cohort says it."""
+    files: tuple[FileRef, ...]
+    """All files that it consists of, itself first: size in bytes, sha256. Where they lie now follows from `path`."""
+    pixels: PixelRecipe = NOTHING_SAID
+    """What the cohort says decides its pixels."""
 
-    def check_unchanged(self) -> None:
-        """Raises InvalidInputError where the file is gone or no longer as long as when the cohort was added."""
-        if not self.path.is_file():
-            raise InvalidInputError(f"{self.path} is not there any more; restore it, or add the cohort again")
-        size = self.path.stat().st_size
-        if size != self.size:
+    def verify(self) -> Verified:
+        """Hashes the files. Raises InvalidInputError where one is gone or another than when the cohort was added."""
+        try:
+            paths = files_of(self.path)
+            before = {path: _stamp(path) for path in paths}
+            sizes = [stamp.size for stamp in before.values()]
+            if sizes != [file.size for file in self.files]:
+                then = sum(file.size for file in self.files)
+                raise InvalidInputError(
+                    f"{self.path} {CHANGED}: {sum(sizes)} bytes in {len(sizes)} file(s) now, {then} in "
+                    f"{len(self.files)} then; {ADD_AGAIN}"
+                )
+            for path, file in zip(paths, self.files, strict=True):
+                with path.open("rb") as handle:
+                    digest = hashlib.file_digest(handle, "sha256").hexdigest()
+                if digest != file.sha256:
+                    raise InvalidInputError(
+                        f"{path} {CHANGED}: its sha256 is {digest[:12]}… now, {file.sha256[:12]}… then; {ADD_AGAIN}"
+                    )
+        except FileNotFoundError as error:
             raise InvalidInputError(
-                f"{self.path} has {size} bytes, {self.size} when the cohort was added; add the cohort again"
-            )
+                f"{self.path} is not there any more; restore it, or add the cohort again"
+            ) from error
+        except OSError as error:
+            raise InvalidInputError(
+                f"{self.path} cannot be read ({error.strerror}); correct the file's permissions"
+            ) from error
+        return Verified(before)
+
+
+CHANGED = "changed since cohort add"
+ADD_AGAIN = "restore the file, or add the cohort again"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What the file system says of a file: any write changes the last two, whatever a program sets the third to."""
+
+    inode: tuple[int, int]
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def _stamp(path: Path) -> _Stamp:
+    now = path.stat()
+    return _Stamp((now.st_dev, now.st_ino), now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Files whose bytes were those of the cohort. As a context manager it looks again on the way out.
+
+    The stamps were taken before the bytes were hashed, so what was read between the two looks was what was hashed.
+    """
+
+    before: Mapping[Path, _Stamp]
+
+    def check(self) -> None:
+        """Raises InvalidInputError where a file was written or replaced since."""
+        for path, stamp in self.before.items():
+            try:
+                same = _stamp(path) == stamp
+            except OSError:
+                same = False
+            if not same:
+                raise InvalidInputError(f"{path} {CHANGED}, while it was read; {ADD_AGAIN}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, Exception):
+            self.check()  # Before what reading says: a file that was being written may be damaged in any way.
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to encode, and the digests that identify its input: of image files, or artifact ids of bags."""
+    """One thing to encode, and what identifies its input: digests of image files, or artifact ids of bags."""
 
     case_id: str
     image_id: str
     digests: tuple[str, ...]
+    pixel_recipes: tuple[PixelRecipe, ...] = ()
+    """Of each image, in channel order."""
+
+    @property
+    def pixels(self) -> dict[str, Any]:
+        """Of the recipe of its code."""
+        return pixels_of(self.pixel_recipes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +131,22 @@ class CaseImage:
 
     @property
     def item(self) -> Item:
-        return Item(self.case_id, self.image_id, tuple(file.sha256 for file in self.files))
+        digests = tuple(part.sha256 for file in self.files for part in file.files)
+        return Item(self.case_id, self.image_id, digests, tuple(file.pixels for file in self.files))
 
-    def check_unchanged(self) -> None:
+    def at_mpp(self, mpp: float | None) -> CaseImage:
+        """With the mpp of an option, which says better than a file does, but not than the manifest; None: as it is."""
+        files = tuple(
+            file
+            if mpp is None or file.pixels.mpp_source == "manifest"
+            else replace(file, pixels=replace(file.pixels, mpp=mpp, mpp_source="option"))
+            for file in self.files
+        )
+        return replace(self, files=files)
+
+    def verify(self) -> Verified:
         """Raises InvalidInputError where a file is gone or another."""
-        for file in self.files:
-            file.check_unchanged()
+        return Verified({path: stamp for file in self.files for path, stamp in file.verify().before.items()})
 
 
 class Source(Protocol):

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pixels import Note, PixelRecipe
 from guidestore.encoders.checks import shown
 from guidestore.encoders.content import content_or_name_of
 from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest
 from guidestore.encoders.kinds.tiles import Tiles
+from guidestore.encoders.photograph_headers import photograph_pixels
 from guidestore.encoders.photographs import PhotographSettings, load_photograph
 from guidestore.encoders.sources import CaseImage, ImageFile, Item
 
@@ -32,6 +34,9 @@ class Photographs(InputKind):
         """By the content; a TIFF unless it is a slide, see `Tiles.recognises`."""
         content = content_or_name_of(file.path)
         return (content in FORMATS or content == "TIFF") and not Tiles().recognises(file)
+
+    def examine(self, path: Path, given: PixelRecipe) -> tuple[PixelRecipe, list[Note]]:
+        return photograph_pixels(path), []
 
     def check(self, batch: Any, encoder: str, width: int = 3) -> None:
         """photographs_bhwc: (b, h, w, 3) uint8 RGB, each with pixels."""
@@ -105,10 +110,10 @@ class PhotographSource:
                 f"{image.files[0].path} is a slide, and the other images of the modality are photographs; give it a "
                 "modality of its own"
             )
-        image.check_unchanged()
-        with self._lock:
-            self.images_read += 1
-        photograph_hwc = load_photograph(_only_path(image), self._settings)
+        with image.verify():
+            with self._lock:
+                self.images_read += 1
+            photograph_hwc = load_photograph(_only_path(image), self._settings)
         with self._lock:
             if item not in self._kept and photograph_hwc.nbytes <= self._free_bytes:
                 self._free_bytes -= photograph_hwc.nbytes

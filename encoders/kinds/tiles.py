@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pixels import Note, PixelRecipe
 from guidestore.encoders.checks import shown
 from guidestore.encoders.content import content_or_name_of
 from guidestore.encoders.input_kind import InputKind, SourceRequest
@@ -33,7 +34,19 @@ class Tiles(InputKind):
         if path.suffix.lower() in _OPENSLIDE_SUFFIXES:
             return True
         content = content_or_name_of(path)
-        return content in ("DICOM", "Zeiss CZI") or (content == "TIFF" and (file.mpp is not None or _is_scan(path)))
+        known = content == "TIFF" and (file.pixels.mpp is not None or _is_scan(path))
+        return known or content in ("DICOM", "Zeiss CZI")
+
+    def may_be(self, file: ImageFile) -> bool:
+        """What OpenSlide opens: a tiled TIFF that does not say its um per pixel, for one."""
+        import openslide
+
+        return file.path.is_file() and openslide.OpenSlide.detect_format(file.path) is not None
+
+    def examine(self, path: Path, given: PixelRecipe) -> tuple[PixelRecipe, list[Note]]:
+        from guidestore.encoders.slides.pixels import slide_pixels
+
+        return slide_pixels(path, given)
 
     def check(self, batch: Any, encoder: str, width: int = 3) -> None:
         """tiles_bhwc: (b, h, w, 3) uint8 RGB."""
@@ -68,17 +81,18 @@ def _is_scan(path: Path) -> bool:
         return True
     import openslide
 
-    from guidestore.encoders.slides.reader import PLAUSIBLE_MPP
+    from guidestore.encoders.slides.scale import GIVEN_MPP, Scale
+    from guidestore.encoders.slides.tiff_header import read_tiff_header
 
     maker = openslide.OpenSlide.detect_format(path)
     if maker != "generic-tiff":
         return maker is not None
     try:
         with openslide.OpenSlide(path) as slide:
-            mpp = slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
+            mpp = Scale.of(slide.properties, read_tiff_header(path)).mpp
             # Resolution tags of a photograph are those of a print.
-            return slide.level_count > 1 or (mpp is not None and float(mpp) <= PLAUSIBLE_MPP[1])
-    except (openslide.OpenSlideError, ValueError):
+            return slide.level_count > 1 or (mpp is not None and mpp <= GIVEN_MPP[1])
+    except openslide.OpenSlideError:
         return True
 
 
@@ -98,13 +112,11 @@ class SlideSource:
         return self.tiling.as_dict()
 
     def job(self, item: Item) -> SlideJob:
-        """Raises InvalidInputError where the file is gone or another."""
+        """How it is read; `Slide` verifies it, and refuses what it must."""
         from guidestore.encoders.slides.stream import SlideJob
 
-        image = self._images[item]
-        image.check_unchanged()
-        (slide,) = image.files
-        return SlideJob(slide.path, slide.mpp, item)
+        (slide,) = self._images[item].files
+        return SlideJob(slide.path, slide.pixels.given_mpp, item, slide)
 
     def load(self, item: Item) -> Any:
         """Always raises InvalidInputError: a slide does not fit in memory."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pixels import Note, PixelRecipe
 from guidestore.encoders.checks import shown
 from guidestore.encoders.content import content_or_name_of
 from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest
@@ -39,6 +40,11 @@ class Volumes(InputKind):
 
     def recognises(self, file: ImageFile) -> bool:
         return content_or_name_of(file.path) in FORMATS
+
+    def examine(self, path: Path, given: PixelRecipe) -> tuple[PixelRecipe, list[Note]]:
+        from guidestore.encoders.volume_headers import volume_pixels
+
+        return volume_pixels(path), []
 
     def check(self, batch: Any, encoder: str, width: int = 3) -> None:
         """volumes_bcdhw: (b, `width`, d, h, w) float32."""
@@ -163,11 +169,11 @@ class VolumeSource:
         row = self._row_of[item]
         if not known:
             image = self._images[item]
-            image.check_unchanged()
-            with self._lock:
-                self.images_read += len(image.files)
-            files = {sequence_of(file.modality): file.path for file in image.files}
-            volumes[row] = load_volume(files, self.settings)
+            with image.verify():
+                with self._lock:
+                    self.images_read += len(image.files)
+                files = {sequence_of(file.modality): file.path for file in image.files}
+                volumes[row] = load_volume(files, self.settings)
             with self._lock:
                 self._loaded.add(item)
         return np.asarray(volumes[row])

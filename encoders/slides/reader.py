@@ -15,10 +15,10 @@ from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.checks import reason
+from guidestore.encoders.image_files import TO_NIFTI, is_dicom
 from guidestore.encoders.slides.direct import DecodedTiles, DirectReader
-
-PLAUSIBLE_MPP = (0.02, 20.0)
-"""um per pixel. Outside lies no light microscope's slide: TIFF files saved at 72 dpi say 352.8."""
+from guidestore.encoders.slides.scale import Scale
+from guidestore.encoders.slides.tiff_header import TiffHeader, read_tiff_header
 
 SAME_SCALE = 1.01
 """A level whose downsample exceeds the wanted one by up to 1 % still serves (2048 -> 511 px levels are 4.008)."""
@@ -34,55 +34,30 @@ class Slide:
     where the slide says it, else None; level_downsamples, one per level, from 1.
 
     mpp: overrides what the file says (um per pixel). tiles: decoded ones, shared with other slides. Raises
-    InvalidInputError for a file that OpenSlide cannot read, and for a slide that has no plausible mpp while none is
-    given.
+    InvalidInputError for a file that OpenSlide cannot read, one that is stored turned, and for a slide that has no
+    plausible mpp (`Scale.checked`) while none is given.
     """
 
     def __init__(self, path: str | Path, mpp: float | None = None, tiles: DecodedTiles | None = None) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise InvalidInputError(f"there is no slide file {self.path}; correct the path in the manifest")
-        try:
-            self._slide = openslide.OpenSlide(self.path)
-        except openslide.OpenSlideError as error:
-            raise InvalidInputError(
-                f"OpenSlide cannot read {self.path} ({reason(error)}); the file is damaged or of a format it does "
-                "not know, so copy it again or convert it to a tiled pyramidal TIFF"
-            ) from error
+        self._slide = open_slide(self.path, str(self.path))
         self._is_closed = False
         try:
             if tiles is not None:
                 self._slide.set_cache(tiles.openslide)
             self.width_px, self.height_px = self._slide.dimensions
             self.level_downsamples = tuple(float(value) for value in self._slide.level_downsamples)
-            power = _number(self._slide.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
-            self.magnification = power if power and power > 0 else None
-            self.mpp = self._given_mpp(mpp) if mpp is not None else self._own_mpp()
+            header = read_tiff_header(self.path)
+            check_orientation(header, f"slide {self.path}")
+            scale = Scale.of(self._slide.properties, header, mpp)
+            self.magnification = scale.power
+            self.mpp = scale.checked(f"slide {self.path}")
         except InvalidInputError:
             self._slide.close()
             raise
         self._direct = DirectReader(self.path, self._slide, tiles or DecodedTiles())
-
-    def _given_mpp(self, mpp: float) -> float:
-        if not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
-            raise InvalidInputError(
-                f"mpp {mpp} was given for {self.path}; it must be um per level-0 pixel, between {PLAUSIBLE_MPP[0]} and "
-                f"{PLAUSIBLE_MPP[1]} (0.25 at 40x, 0.5 at 20x)"
-            )
-        return float(mpp)
-
-    def _own_mpp(self) -> float:
-        mpp_x = _number(self._slide.properties.get(openslide.PROPERTY_NAME_MPP_X))
-        mpp_y = _number(self._slide.properties.get(openslide.PROPERTY_NAME_MPP_Y))
-        remedy = "give it with --mpp or in the manifest's column mpp (um per level-0 pixel)"
-        if mpp_x is None or mpp_y is None:
-            raise InvalidInputError(f"slide {self.path} does not say its um per pixel; {remedy}")
-        if not (PLAUSIBLE_MPP[0] <= mpp_x <= PLAUSIBLE_MPP[1] and abs(mpp_x - mpp_y) <= 0.02 * mpp_x):
-            raise InvalidInputError(
-                f"slide {self.path} says {mpp_x:g} x {mpp_y:g} um per pixel, which no microscope with square pixels "
-                f"has; {remedy}"
-            )
-        return mpp_x
 
     def read(self, x_level0: float, y_level0: float, width_px: int, height_px: int, downsample: float) -> np.ndarray:
         """The region of width_px x height_px output pixels at `downsample` of level 0: (height, width, 3) uint8 RGB.
@@ -210,10 +185,25 @@ def _ceil(value: float) -> int:
     return math.ceil(value - 1e-6)
 
 
-def _number(text: str | None) -> float | None:
-    """The finite number that a slide property spells, or None."""
+def open_slide(path: Path, name: str) -> openslide.OpenSlide:
+    """Raises InvalidInputError, in which the slide is called `name`, for what OpenSlide cannot read."""
     try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+        return openslide.OpenSlide(path)
+    except openslide.OpenSlideError as error:
+        if path.is_file() and is_dicom(path):
+            raise InvalidInputError(
+                f"OpenSlide cannot read {name}, which is DICOM and no whole slide ({reason(error)}); {TO_NIFTI}"
+            ) from error
+        raise InvalidInputError(
+            f"OpenSlide cannot read {name} ({reason(error)}); the file is damaged or of a format it does not know, so "
+            "copy it again or convert it to a tiled pyramidal TIFF"
+        ) from error
+
+
+def check_orientation(header: TiffHeader | None, slide: str) -> None:
+    """Raises InvalidInputError for a TIFF that is stored turned: OpenSlide turns every tile about itself."""
+    if header and header.orientation != 1:
+        raise InvalidInputError(
+            f"{slide} is stored turned (TIFF orientation {header.orientation}), which OpenSlide reads wrongly; write "
+            "it upright, e.g. with vips autorot IN OUT.tif[tile,pyramid,compression=jpeg]"
+        )

@@ -20,6 +20,7 @@ from guidestore.encoders.checks import said_of
 from guidestore.encoders.slides.direct import DecodedTiles
 from guidestore.encoders.slides.reader import MAX_READ_PX, Slide
 from guidestore.encoders.slides.tiling import TileGrid, TilingSettings, lay_tiles
+from guidestore.encoders.sources import ImageFile, Verified
 
 BLOCK_PX = 1024
 """Edge of a block in output pixels: 16 tiles of 256 px, so that a call into OpenSlide costs little per tile."""
@@ -36,11 +37,15 @@ type Empty = Callable[[tuple[int, ...], type[np.uint8]], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class SlideJob:
-    """A slide to read: `mpp` overrides the file's um per level-0 pixel; `key` is the caller's, never looked at."""
+    """A slide to read: `mpp` overrides the file's um per level-0 pixel; `key` is the caller's, never looked at.
+
+    `image`: of a cohort, as it was when that was added: the slide fails unless its files are those, to the last tile.
+    """
 
     path: str | Path
     mpp: float | None = None
     key: object = None
+    image: ImageFile | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,9 +153,11 @@ class _Work:
     job: SlideJob
     plan: _Plan | None = None
     error: InvalidInputError | None = None
+    verified: Verified | None = None
     blocks_taken: int = 0
     blocks_open: int = 0
     """Taken and not yet read."""
+    blocks_read: int = 0
     tiles_taken: int = 0
     batches: dict[int, np.ndarray] = field(default_factory=dict)
     """By number, allocated with their first tile."""
@@ -242,9 +249,12 @@ class _Stream:
             return None
 
     def _plan(self, work: _Work) -> None:
+        work.verified = work.job.image.verify() if work.job.image else None
         slide = Slide(work.job.path, work.job.mpp, self._decoded)
         try:
             plan = _Plan.of(slide, self._settings)
+            if not plan.blocks and work.verified:
+                work.verified.check()
         except BaseException:
             slide.close()
             raise
@@ -253,6 +263,11 @@ class _Stream:
 
     def _read_block(self, work: _Work, plan: _Plan, start: int, stop: int) -> None:
         tiles = plan.read(start, stop)
+        with self._changed:
+            work.blocks_read += 1
+            is_read = work.blocks_read == len(plan.blocks)
+        if is_read and work.verified:  # Before the consumer gets the last batch.
+            work.verified.check()
         size, total = self._batch_size, len(plan.order_n)
         touched = range(start // size, (stop - 1) // size + 1)
         with self._changed:

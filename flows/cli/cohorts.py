@@ -47,12 +47,12 @@ app.add_typer(
 
 def _layout_command(layout: type[Layout]) -> Any:
     def add(name: str, store: str, replace: bool, dry_run: bool, **given: Any) -> None:
+        from guidestore.flows.encoding.cohorts import add_files
         from guidestore.flows.work.settings import validated
-        from guidestore.warehouse.cohorts.layout import add_layout
 
         asked = validated(layout, **{field: value for field, value in given.items() if value is not None})
         with _to_fill(store, dry_run=dry_run) as to_fill:
-            report = add_layout(to_fill, name, asked, supersede=replace, dry_run=dry_run)
+            report = add_files(to_fill, name, asked, supersede=replace, dry_run=dry_run)
         _show(report, dry_run=dry_run)
 
     annotations: dict[str, Any] = {"name": Annotated[str, typer.Argument(help="Name of the cohort.")]}
@@ -106,8 +106,9 @@ def _show(report: CohortReport, *, dry_run: bool = False) -> None:
         "targets": f"{report.targets} target{'s' * (report.targets != 1)} ({report.added.get('targets', 0)} classes)"
     }
     counts = {kind: named.get(kind, f"{count} {kind}") for kind, count in report.added.items() if count}
-    changed = {kind: f"{len(rows)} {kind} changed" for kind, rows in report.changed.items()}
-    added = ", ".join([*counts.values(), *changed.values()]) or "nothing new"
+    changed = [f"{len(rows)} {kind} changed" for kind, rows in report.changed.items()]
+    changed += [f"{what} of {count} image{'s'[: count > 1]} changed" for what, count in report.images_changed.items()]
+    added = ", ".join([*counts.values(), *changed]) or "nothing new"
     would = "would add " if dry_run else ""
     print(
         f"cohort {report.cohort}: {would}{added}; " + ("nothing written" if dry_run else f"snapshot {report.snapshot}")
@@ -115,6 +116,8 @@ def _show(report: CohortReport, *, dry_run: bool = False) -> None:
     for kind, rows in report.changed.items():
         more = f"; and {len(rows) - _SHOWN_CHANGES} more" if len(rows) > _SHOWN_CHANGES else ""
         print(f"note: {kind} changed: {'; '.join(rows[:_SHOWN_CHANGES])}{more}", file=sys.stderr)
+    if set(report.images_changed) - {"path", "list of files"}:
+        print("note: `guidestore encode` makes the codes of changed images again", file=sys.stderr)
     for issue in report.issues:
         print(f"note: {issue.sentence}", file=sys.stderr)
 

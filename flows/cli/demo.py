@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.cohorts import add_split
+from guidestore.flows.encoding.cohorts import add_files, add_split
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
@@ -20,7 +20,6 @@ from guidestore.flows.results.evaluation import Evaluation, evaluate
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.flows.work.stores import opened
 from guidestore.warehouse.catalog import query
-from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 from guidestore.warehouse.cohorts.layouts.radpath import Radpath
 from guidestore.warehouse.runs import load_runs, load_scores
@@ -105,7 +104,7 @@ def run_demo(folder: Path, say: Callable[[str], None], progress: Progress = no_p
             shutil.rmtree(images, ignore_errors=True)
             generate_phantom(images, cases=CASES, seed=PHANTOM_SEED)
         if not store.snapshot().rows("cohorts", cohort=COHORT).num_rows:
-            add_layout(store, COHORT, Radpath(source=images, splits=0))
+            add_files(store, COHORT, Radpath(source=images, splits=0))
             add_split(store, COHORT, TARGET, name=SPLIT, folds=FOLDS, seed=0, val_fraction=VAL_FRACTION)
         laps("cohort")
         say("Encoding: texture bags of the slides, then C_S and C_I trained on each fold …")

@@ -224,7 +224,9 @@ def predict(
     case: Annotated[
         list[str] | None, typer.Option("--case", help="A case whose code is in the store; repeatable.")
     ] = None,
-    mpp: Annotated[float | None, typer.Option("--mpp", help="um per pixel of slides that do not say it.")] = None,
+    slide_mpp: Annotated[
+        float | None, typer.Option("--slide-mpp", help="um per level-0 pixel of slides that do not say it.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Weights file of a pretrained encoder; default: the model hub.")
     ] = None,
@@ -241,7 +243,7 @@ def predict(
         "files": files or (),
         "codes": codes,
         "encoder": encoder,
-        "mpp": mpp,
+        "mpp": slide_mpp,
         "device": device,
         "weights": weights,
     }

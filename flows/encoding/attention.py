@@ -40,6 +40,8 @@ class AttentionMap:
     coords_n2: np.ndarray | None
     """(n, 2) int32 level-0 x, y of the tiles' upper left corners; None where the bag was imported without them."""
     tile_size_level0_px: int
+    mpp: float | None
+    """um per level-0 pixel that the tiles were cut at; None where the bag does not say it."""
 
     def as_rows(self) -> list[dict[str, Any]]:
         """One row for each tile and branch; x and y are None where nobody knows them."""
@@ -92,6 +94,7 @@ def attention_of(
                 np.array([row["attention"] for row in ordered], np.float32),
                 bag.coords_n2,
                 bag.tile_size_level0_px,
+                bag.mpp,
             )
         )
     return sorted(maps, key=lambda slide_map: slide_map.image_id)
@@ -132,10 +135,10 @@ def draw_attention(
             raise NotFoundInStoreError(
                 f"cohort {cohort} has no slide {drawn.image_id} of case {drawn.case_id} any more"
             )
-        image.check_unchanged()
         (slide_file,) = image.files
         file = folder / f"{drawn.case_id}_{drawn.image_id}_attention.png"
-        _draw(drawn, drawn.coords_n2, slide_file, file)
+        with image.verify():
+            _draw(drawn, drawn.coords_n2, slide_file, file)
         files.append(file)
     return files
 
@@ -148,7 +151,7 @@ def _draw(drawn: AttentionMap, coords_n2: np.ndarray, slide_file: ImageFile, fil
     from guidestore.encoders.slides.reader import Slide
     from guidestore.encoders.slides.tiling import read_thumbnail
 
-    with Slide(slide_file.path, slide_file.mpp) as slide:
+    with Slide(slide_file.path, drawn.mpp) as slide:
         downsample = max(max(slide.width_px, slide.height_px) / THUMBNAIL_PX, 1.0)
         thumbnail_hwc = read_thumbnail(slide, downsample)
         mpp_level0 = slide.mpp

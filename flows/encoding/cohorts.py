@@ -1,11 +1,27 @@
-"""Splits of a cohort in the store."""
+"""Cohorts in the store: from files, whose images are looked at, and their splits."""
 
 from __future__ import annotations
 
 from guidestore.embeddings.pairing import labels_of
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
+from guidestore.warehouse.cohorts.layout import Layout, Progress, add_layout
 from guidestore.warehouse.cohorts.splits import draw_splits
+
+
+def add_files(
+    store: EmbeddingStore,
+    cohort: str,
+    layout: Layout,
+    progress: Progress | None = None,
+    *,
+    supersede: bool = False,
+    dry_run: bool = False,
+) -> CohortReport:
+    """`add_layout`, with what the header of each image says about its pixels."""
+    from guidestore.encoders.examine import examine
+
+    return add_layout(store, cohort, layout, progress, examine, supersede=supersede, dry_run=dry_run)
 
 
 def add_split(

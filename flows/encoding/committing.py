@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,6 +13,8 @@ from typing import Any, Self
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.records import Entry
+from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.transaction import Transaction
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
@@ -29,14 +32,48 @@ def register_encoder(transaction: Transaction, spec: EncoderSpec, config: Mappin
     transaction.write_rows("encoders", [StoredEncoder.of(spec, config).row()], recipe={"encoder_digest": spec.digest})
 
 
+@dataclass(frozen=True, slots=True)
+class OlderCodes:
+    """Codes of images that are encoded again, because of another mpp, file or pooled bag: the new ones supersede them.
+
+    A case with two codes of one encoder would be left out of every training.
+    """
+
+    by_image: Mapping[tuple[str, str], Sequence[Entry]]
+    """(case_id, image_id) -> entries."""
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, key: CodeSetKey, items: Sequence[Item]) -> Self:
+        """Those of `items`, which lack the code that is to be made."""
+        images = {(item.case_id, item.image_id) for item in items}
+        older: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+        for entry in snapshot.code_set_entries(key):
+            if (entry.case_id, entry.image_id) in images:
+                older[entry.case_id, entry.image_id].append(entry)
+        return cls(older)
+
+    def supersede(self, transaction: Transaction, item: Item, artifact: str) -> None:
+        """`artifact`: of the item's new code, written in this transaction."""
+        for entry in self.by_image.get((item.case_id, item.image_id), ()):
+            if entry.artifact != artifact and transaction.exists(entry.artifact):
+                transaction.replace(entry, by=artifact)
+
+
 class CodeBatch:
     """Collects case codes and commits them by BATCH_CODES or BATCH_SECONDS, and what is left on the way out."""
 
     def __init__(
-        self, store: EmbeddingStore, key: CodeSetKey, spec: EncoderSpec, config: Mapping[str, Any], device: str = ""
+        self,
+        store: EmbeddingStore,
+        key: CodeSetKey,
+        spec: EncoderSpec,
+        config: Mapping[str, Any],
+        older: OlderCodes,
+        device: str = "",
     ) -> None:
         """device: where the codes are made, in words."""
-        self._store, self._key, self._spec, self._config, self._device = store, key, spec, config, device
+        self._store, self._key, self._spec, self._config = store, key, spec, config
+        self._older, self._device = older, device
         self._held: list[tuple[Item, np.ndarray]] = []
         self._attention: list[dict[str, Any]] = []
         self._since = time.monotonic()
@@ -71,7 +108,11 @@ class CodeBatch:
             message = f"{self._key}: {len(items)} codes"
             with self._store.begin(message, device=self._device) as transaction:
                 register_encoder(transaction, self._spec, self._config)
-                artifacts = transaction.write_codes(codes, input_digests=[item.digests for item in items])
+                artifacts = transaction.write_codes(
+                    codes, input_digests=[item.digests for item in items], pixels=[item.pixels for item in items]
+                )
+                for item, artifact in zip(items, artifacts, strict=True):
+                    self._older.supersede(transaction, item, artifact)
                 if self._attention:
                     recipe = {"attention_of": artifacts}
                     transaction.write_rows("attention", self._attention, cohort=self._key.cohort, recipe=recipe)

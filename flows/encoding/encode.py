@@ -26,7 +26,7 @@ from guidestore.encoders.lanes import in_lanes
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.registry import build_frozen, encoder_info, preset_of
 from guidestore.encoders.sources import CaseImage, Item, Source, load_item
-from guidestore.flows.encoding.committing import CodeBatch, Quarantine, register_encoder
+from guidestore.flows.encoding.committing import CodeBatch, OlderCodes, Quarantine, register_encoder
 from guidestore.flows.encoding.images import images_of
 from guidestore.flows.encoding.lookups import all_targets, only_split, only_target, split_folds
 from guidestore.flows.encoding.settings import EncodeSettings
@@ -131,7 +131,9 @@ class _Encode:
         kind, images = input_kind(info.takes[0]), []
         if kind.reads_images:
             images = self._images()
-            kind = kind_of(images, info.takes)
+            as_slides = [image.at_mpp(self.settings.slide_mpp) for image in images]
+            kind = kind_of(as_slides, info.takes)
+            images = as_slides if kind.name == "tiles" else images
             if kind.name not in info.takes:
                 wanted = " or ".join(input_kind(name).images for name in info.takes)
                 raise InvalidInputError(
@@ -147,18 +149,18 @@ class _Encode:
 
         encoder, *also = encoders
         key = self._code_set(encoder.spec)
-        jobs = []
-        for item in self._missing(key, source.items):
-            with self._quarantining(key, item):
-                jobs.append(source.job(item))
+        todo, older = self._missing(key, source.items)
+        jobs = [source.job(item) for item in todo]
         what = f"{key.modality}/{key.encoder}"
         # Closed on the way out, so that an interrupted encode leaves no reader behind.
         dtype = self.settings.bag_dtype
         with closing(encode_slides(jobs, encoder, source.tiling, also=also, dtype=dtype, readers=self.readers)) as bags:
             for job, bag in counted(bags, len(jobs), what, self.progress):
-                self._commit_bag(key, encoder.spec, job, bag)
+                self._commit_bag(key, encoder.spec, job, bag, older)
 
-    def _commit_bag(self, key: CodeSetKey, spec: EncoderSpec, job: SlideJob, bag: Bag | InvalidInputError) -> None:
+    def _commit_bag(
+        self, key: CodeSetKey, spec: EncoderSpec, job: SlideJob, bag: Bag | InvalidInputError, older: OlderCodes
+    ) -> None:
         item: Any = job.key
         self.report.images_read += 1
         with self._quarantining(key, item):
@@ -166,20 +168,29 @@ class _Encode:
                 raise bag
             if not len(bag):
                 raise InvalidInputError(f"slide {job.path} shows no tissue; check the file, or leave the case out")
+            said = item.pixels.get("mpp", bag.mpp)
+            if said != bag.mpp:
+                raise InvalidInputError(
+                    f"slide {job.path} is of {bag.mpp:g} um per pixel, and was of {said:g} when the cohort was added, "
+                    "by another guidestore; add the cohort again"
+                )
             with self.store.begin(f"{key}: {item.case_id}", device=self.report.device) as transaction:
                 register_encoder(transaction, spec, {})
-                transaction.write_bag(key, item.case_id, item.image_id, bag, input_digests=item.digests)
+                artifact = transaction.write_bag(
+                    key, item.case_id, item.image_id, bag, input_digests=item.digests, pixels=item.pixels
+                )
+                older.supersede(transaction, item, artifact)
             self.report.encoded += 1
 
     def _case_codes(self, encoders: Sequence[Encoder], config: Mapping[str, Any], source: Source) -> None:
         encoder = encoders[0]
         key = self._code_set(encoder.spec)
         fold = f", fold {key.trained_on.fold}" if key.trained_on.split else ""
-        todo = self._missing(key, source.items)
+        todo, older = self._missing(key, source.items)
         what = f"{key.modality}/{key.encoder}{fold}"
         items = _one_by_one(read_ahead(partial(load_item, source), todo, self.readers))
         with (
-            CodeBatch(self.store, key, encoder.spec, config, self.report.device) as batch,
+            CodeBatch(self.store, key, encoder.spec, config, older, self.report.device) as batch,
             closing(in_lanes(items, encoders, ahead=2 * len(encoders))) as coded,
         ):
             for (item, loaded), code_bd in counted(coded, len(todo), what, self.progress):
@@ -231,7 +242,8 @@ class _Encode:
         self.report.code_sets.append(key)
         return key
 
-    def _missing(self, key: CodeSetKey, items: Sequence[Item]) -> list[Item]:
+    def _missing(self, key: CodeSetKey, items: Sequence[Item]) -> tuple[list[Item], OlderCodes]:
+        """The items that lack their code, and the codes that they have of another recipe."""
         wanted = [item for item in items if not self.cases or item.case_id in self.cases]
         unknown = self.cases - {item.case_id for item in wanted}
         if unknown:
@@ -239,14 +251,19 @@ class _Encode:
                 f"cohort {key.cohort} has no case {min(unknown)} with {key.modality} to encode; `guidestore sql` lists "
                 "its images: FROM images"
             )
-        have = self.store.snapshot().artifacts
-        todo = [item for item in wanted if code_artifact(key, item.case_id, item.image_id, item.digests) not in have]
+        snapshot = self.store.snapshot()
+        have = snapshot.artifacts
+        todo = [
+            item
+            for item in wanted
+            if code_artifact(key, item.case_id, item.image_id, item.digests, item.pixels) not in have
+        ]
         self.report.existing += len(wanted) - len(todo)
         if self.plan is None:
-            return todo
+            return todo, OlderCodes.of(snapshot, key, todo)
         images, lacking = (Counter(item.case_id for item in some) for some in (wanted, todo))
         self.plan.update({case: images[case] - count for case, count in lacking.items()})
-        return []
+        return [], OlderCodes({})
 
     def _quarantining(self, key: CodeSetKey, item: Item) -> Quarantine:
         return Quarantine(self.store, key, item, self.report, self.hidden)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.pixels import PixelRecipe
+from guidestore.embeddings.records import FileRef
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.encoders.kinds.volumes import GROUPS
 from guidestore.encoders.sources import CaseImage, ImageFile
@@ -41,7 +43,10 @@ def _file(row: Mapping[str, Any], paths: Paths) -> ImageFile:
     path = row["path"] or paths.get((row["image_id"], row["modality"]))
     if not path:
         raise InvalidInputError(f"the key file knows no path of image {row['image_id']}; use the cohort's own key")
-    return ImageFile(row["modality"], Path(path), row["sha256"], row["size"], row["mpp"])
+    files = row["files"] or [{name: row[name] for name in ("path", "size", "sha256")}]
+    return ImageFile(
+        row["modality"], Path(path), tuple(FileRef.from_json(file) for file in files), PixelRecipe.of_row(row)
+    )
 
 
 def _grouped(files: Sequence[tuple[str, str, ImageFile]], modality: str) -> tuple[list[CaseImage], list[str]]:

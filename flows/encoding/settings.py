@@ -66,6 +66,11 @@ class EncodeSettings(CohortSettings):
     mpp: float | None = Field(
         default=None, gt=0, description="For slides: um per pixel of the tiles (0.5 is 20x); empty: the encoder's own."
     )
+    slide_mpp: float | None = Field(
+        default=None,
+        gt=0,
+        description="For slides: um per level-0 pixel where the manifest does not say it; empty: what each file says.",
+    )
     bag_dtype: Literal["float16", "float32"] = Field(
         default="float16", description="For slides: how patch codes are kept; float32 where they overflow float16."
     )

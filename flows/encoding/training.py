@@ -115,7 +115,11 @@ class FoldTraining:
             "classes": classes[0] if alone else classes,
             "rows": {
                 part: {
-                    item.image_id: [*(target.labels.get(item.case_id) for target in labelled.values()), *item.digests]
+                    item.image_id: [
+                        *(target.labels.get(item.case_id) for target in labelled.values()),
+                        *item.digests,
+                        *([item.pixels] if item.pixels else []),
+                    ]
                     for item in items
                 }
                 for part, items in rows.items()

@@ -12,6 +12,7 @@ from guidestore.embeddings.pairing import labels_of, parts_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.encoders.registry import encoder_info
+from guidestore.flows.encoding.cohorts import add_files
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.paper.course import Course
@@ -20,7 +21,6 @@ from guidestore.flows.paper.settings import Derm7ptSettings
 from guidestore.flows.paper.table import PaperTable
 from guidestore.flows.paper.table2 import TASKS, build_table2
 from guidestore.flows.work.reporting import Progress, no_progress
-from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.derm7pt import SPLIT, Derm7pt
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs, load_scores
@@ -98,7 +98,7 @@ def _cohort(store: EmbeddingStore, settings: Derm7ptSettings) -> list[str]:
             f"the store has no cohort {settings.cohort} with the published split, and no folder to read it from; name "
             "the folder release_v0 with --source"
         )
-    report = add_layout(store, settings.cohort, Derm7pt(source=settings.source))
+    report = add_files(store, settings.cohort, Derm7pt(source=settings.source))
     return [issue.sentence for issue in report.issues]
 
 

@@ -12,6 +12,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.kinds.volumes import GROUPS
+from guidestore.flows.encoding.cohorts import add_files
 from guidestore.flows.encoding.lookups import split_folds
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.settings import GuideSettings
@@ -22,7 +23,6 @@ from guidestore.flows.paper.table import PaperTable
 from guidestore.flows.paper.table1 import build_table1
 from guidestore.flows.results.effects import row_effects
 from guidestore.flows.work.reporting import Progress, no_progress
-from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.radpath import SPLIT, Radpath
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs, load_scores
@@ -119,7 +119,7 @@ def _cohort(store: EmbeddingStore, settings: RadPathSettings) -> list[str]:
         seed=settings.seed,
         pseudonymize=settings.key,
     )
-    report = add_layout(store, settings.cohort, layout)
+    report = add_files(store, settings.cohort, layout)
     return [issue.sentence for issue in report.issues]
 
 

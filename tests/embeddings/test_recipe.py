@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 
+from guidestore.embeddings.pixels import PixelRecipe, pixels_of
 from guidestore.embeddings.recipe import code_artifact, rows_artifact, weights_artifact
 from tests.embeddings.making import bag_key, mri_key
 
@@ -59,6 +60,10 @@ def test_ids_do_not_change_between_versions():
         '"inputs":["d1","d2"],"kind":"codes","modality":"mri_t1"}'
     )
     assert sha256(text) == ARTIFACT
+    text = text.replace(',"modality":"mri_t1"}', ',"modality":"mri_t1","pixels":{"mpp":0.5,"orientation":["1",null]}}')
+    images = [PixelRecipe(mpp=0.5, orientation="1"), PixelRecipe(mpp=0.5)]
+    assert code_artifact(KEY, "C1", "I1", ["d1", "d2"], pixels_of(images)) == sha256(text)
+    assert code_artifact(KEY, "C1", "I1", ["d1", "d2"], pixels_of([PixelRecipe()])) == ARTIFACT
 
 
 def sha256(text: str) -> str:

@@ -49,7 +49,7 @@ PICTURES = ("tiles", "photographs")
 
 
 def images_of(*files: Path | str) -> list[CaseImage]:
-    return [CaseImage(str(name), "i", (ImageFile("m", Path(name), "ab", 1, None),)) for name in files]
+    return [CaseImage(str(name), "i", (ImageFile("m", Path(name), ()),)) for name in files]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -33,7 +34,7 @@ SAYS = {
     "all white": "no tissue",
     "dust": "no tissue",
     "one huge level": "pyramid",
-    "no mpp": "--mpp",
+    "no mpp": "--slide-mpp",
     "no slide": "OpenSlide cannot read",
     "zero bytes": "is empty",
     "NaN": "NaN",
@@ -83,7 +84,7 @@ def spoil_slide(path: Path, fault: str) -> None:
 
 
 def spoil_volume(path: Path, fault: str) -> None:
-    image = nib.load(path)
+    image: Any = nib.load(path)
     voxels = np.asarray(image.dataobj)
     if fault == "zero bytes":
         path.write_bytes(b"")
@@ -149,7 +150,7 @@ def test_a_mended_image_leaves_quarantine(spoilt, tmp_path):
     )
     options = ("--mpp", "2", "--tile-px", "128", "--store", store)
     encode = ("encode", "spoilt", "--modality", "histology", "--encoder", "texture", *options)
-    assert "when the cohort was added" in guidestore(*encode).stderr
+    assert "changed since cohort add" in guidestore(*encode).stderr
     guidestore("cohort", "add", "radpath", "spoilt", "--source", images, "--splits", 0, "--store", store)
     assert "encoded 1, there already 3, in quarantine 5" in guidestore(*encode).stdout
     asked = guidestore("sql", "FROM quarantine WHERE case_id = 'PHANTOM_0004'", "--store", store, "--format", "json")

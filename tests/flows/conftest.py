@@ -11,13 +11,12 @@ import pytest
 from filelock import FileLock
 
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.cohorts import add_split
+from guidestore.flows.encoding.cohorts import add_files, add_split
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.stores import opened
-from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 from guidestore.warehouse.cohorts.layouts.radpath import Radpath
 
@@ -69,7 +68,7 @@ def _make(store: Path, images: Path) -> list[str]:
     generate_phantom(images, cases=CASES, seed=3)
     phantom = Phantom(store, images, ())
     with opened(store, create=True) as to_fill:
-        add_layout(to_fill, "phantom", Radpath(source=images, splits=0))
+        add_files(to_fill, "phantom", Radpath(source=images, splits=0))
         add_split(to_fill, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
         encode(to_fill, EncodeSettings(cohort="phantom", **SLIDES))
         encode(to_fill, phantom.encode_settings(modality="histology", encoder="attention_pooling"))

@@ -7,6 +7,7 @@ the store is refused before anything is written.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,12 @@ import pyarrow as pa
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.leaks import labels_by_target, target_among
+from guidestore.embeddings.pixels import GIVEN
 from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import PARTS, check_name
+from guidestore.warehouse.cohorts.image_rows import changes, digests_of
 
 COHORT_KINDS = ("cohorts", "targets", "cases", "labels", "splits", "images")
 Rows = Sequence[Mapping[str, Any]] | pa.Table
@@ -83,6 +86,8 @@ class CohortReport:
     """Targets among the new rows, each of which has a row per class."""
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What superseded what, by kind: a phrase for each row."""
+    images_changed: Mapping[str, int] = field(default_factory=dict)
+    """Images of which something is said otherwise than before, by what (``mpp``, ``path``)."""
 
 
 def add_cohort(
@@ -112,10 +117,14 @@ def add_cohort(
     whole: dict[str, list[dict[str, Any]]] = {}
     """Tables that supersede those of their kind."""
     changed: dict[str, tuple[str, ...]] = {}
+    images_changed: Mapping[str, int] = {}
     for kind in COHORT_KINDS:
         new[kind], others = _news(snapshot, cohort, kind, given[kind], standing[kind], supersede=supersede)
         if others:
             whole[kind] = _with_changed(kind, standing[kind], others)
+        if kind == "images":
+            old = {_identity(kind, row): row for row in standing[kind]}
+            images_changed = Counter(what for row in others for what in changes(row, old[_identity(kind, row)]))
     labels = whole.get("labels") or standing["labels"]
     if supersede:
         left = _without_labels(labels, as_rows(tables.unlabelled))
@@ -130,7 +139,7 @@ def add_cohort(
     added = {kind: len(rows) for kind, rows in new.items()}
     n_targets = len({row["target"] for row in new["targets"]})
     if dry_run or not (any(new.values()) or whole):
-        return CohortReport(cohort, added, snapshot.version, tables.issues, n_targets, changed)
+        return CohortReport(cohort, added, snapshot.version, tables.issues, n_targets, changed, images_changed)
     with store.begin(message or f"cohort {cohort}") as transaction:
         for kind in COHORT_KINDS:
             rows = whole.get(kind, []) + new[kind]
@@ -142,7 +151,8 @@ def add_cohort(
                     transaction.replace(entry, by=artifact)
     if transaction.snapshot is None:
         raise RuntimeError("a transaction without an error leaves a snapshot")
-    return CohortReport(cohort, added, transaction.snapshot.version, tables.issues, n_targets, changed)
+    version = transaction.snapshot.version
+    return CohortReport(cohort, added, version, tables.issues, n_targets, changed, images_changed)
 
 
 def _without_labels(labels: list[dict[str, Any]], unlabelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -357,14 +367,15 @@ def _moved(snapshot: Snapshot, row: dict[str, Any], known: dict[str, Any], *, in
     name = f"image {row['image_id']} ({row['modality']}) of case {row['case_id']}"
     if not in_store:
         raise InvalidInputError(f"{name} comes twice; give each image of a case and modality its own image_id")
-    if row["sha256"] != known["sha256"] and _is_used(snapshot, known["sha256"]):
+    if digests_of(row) != digests_of(known) and _is_used(snapshot, known["sha256"]):
         raise InvalidInputError(
             f"{name} is another file than the one in the store (sha256 {row['sha256'][:12]}, there "
             f"{known['sha256'][:12]}); codes were made of that one, so add the new file under a new image_id"
         )
+    if known["mpp_source"] == "option" and row["mpp_source"] not in GIVEN:  # said once, it need not be said again
+        row = {**row, "mpp": known["mpp"], "mpp_source": "option"}
     # A file that could not be read, and was copied again, is simply the file.
-    changed = any(row[name] != known[name] for name in ("path", "mpp", "size", "sha256"))
-    return [row] if changed else []
+    return [row] if changes(row, known) else []
 
 
 def _is_used(snapshot: Snapshot, digest: str) -> bool:

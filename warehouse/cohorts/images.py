@@ -1,42 +1,55 @@
-"""Size and sha256 of image files: what an image of a cohort is, wherever its file lies."""
+"""Image files as rows: what an image of a cohort is, wherever its files lie, and what decides its pixels."""
 
 from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pixels import Examined, PixelRecipe
 from guidestore.warehouse.cohorts.cohort import CohortIssue
+from guidestore.warehouse.cohorts.image_rows import digests_of
+from guidestore.warehouse.cohorts.reading import Reading
 
-Progress = Callable[[int, int], None]
-"""Called with the number of files done and of all files."""
+MISSING = "missing images"
+"""Kind of the issue that names image files that are not there."""
 _SHOWN = 5
 
 
 def describe_images(
-    rows: Sequence[dict[str, Any]], progress: Progress | None = None
+    rows: Sequence[dict[str, Any]], reading: Reading, slide_mpp: float | None = None
 ) -> tuple[list[dict[str, Any]], list[CohortIssue]]:
-    """`rows` of kind images with ``size`` in bytes and ``sha256`` of their ``path``; missing files are left out.
+    """`rows` of kind images with size and sha256 of all files of their ``path``, and what decides the pixels.
 
-    Those are counted and named in an issue. Raises InvalidInputError on a file that is there and cannot be read.
+    slide_mpp: of slides whose row has no mpp. Missing files are left out. Issues name these, sources of an mpp that
+    disagree, and images that will be refused. Raises InvalidInputError on a file that is there and cannot be read.
     """
     described: list[dict[str, Any]] = []
     missing: list[str] = []
     for row in rows:
         _check_regular(row)
+    notes: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+
+    def describe(row: dict[str, Any]) -> tuple[dict[str, Any], Examined] | None:
+        return _describe(row, reading, slide_mpp)
+
     with ThreadPoolExecutor(max_workers=4) as pool:
-        for done, (row, facts) in enumerate(zip(rows, pool.map(_describe, rows), strict=True), start=1):
-            if facts is None:
+        for done, (row, found) in enumerate(zip(rows, pool.map(describe, rows), strict=True), start=1):
+            if found is None:
                 missing.append(row["path"])
             else:
-                described.append({**row, **facts})
-            if progress:
-                progress(done, len(rows))
-    return described, missing_images(missing)
+                columns, examined = found
+                described.append({**row, **columns})
+                for kind, sentence in examined.notes:
+                    notes[kind].append((f"case {reading.name_of(row['case_id'])} ({row['modality']})", sentence))
+            if reading.progress:
+                reading.progress(done, len(rows))
+    return described, missing_images(missing) + [_noted(kind, said) for kind, said in notes.items()]
 
 
 def missing_images(paths: Sequence[str]) -> list[CohortIssue]:
@@ -46,22 +59,59 @@ def missing_images(paths: Sequence[str]) -> list[CohortIssue]:
     shown = ", ".join(paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
     count = "1 image file is" if len(paths) == 1 else f"{len(paths)} image files are"
     sentence = f"{count} missing and left out: {shown}; put them in place and add the cohort again"
-    return [CohortIssue("missing images", sentence, tuple(paths))]
+    return [CohortIssue(MISSING, sentence, tuple(paths))]
 
 
-def _describe(row: dict[str, Any]) -> dict[str, Any] | None:
-    file = Path(row["path"])
+def same_images(rows: Iterable[Mapping[str, Any]]) -> list[CohortIssue]:
+    """The issue that names cases which have the same image, file for file; none for none."""
+    cases: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for row in rows:
+        cases[digests_of(row)].add(row["case_id"])
+    several = sorted(" = ".join(sorted(same)) for same in cases.values() if len(same) > 1)
+    if not several:
+        return []
+    count = "1 image stands" if len(several) == 1 else f"{len(several)} images stand"
+    shown = ", ".join(several[:_SHOWN]) + (", …" if len(several) > _SHOWN else "")
+    sentence = (
+        f"{count} under several cases (identical sha256): {shown}; a case is what splits keep apart, so correct the "
+        "paths, or make one case of them"
+    )
+    return [CohortIssue("identical images", sentence, tuple(several))]
+
+
+def _noted(kind: str, said: Sequence[tuple[str, str]]) -> CohortIssue:
+    count = "1 image" if len(said) == 1 else f"{len(said)} images"
+    shown = "; ".join(f"{where}: {sentence}" for where, sentence in said[:_SHOWN])
+    more = f"; … and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
+    return CohortIssue(kind, f"{kind}, {count}: {shown}{more}", tuple(where for where, _ in said))
+
+
+def _describe(row: dict[str, Any], reading: Reading, slide_mpp: float | None) -> tuple[dict[str, Any], Examined] | None:
+    """Columns of the row, and what was found; None where the file is missing."""
+    path, mpp = Path(row["path"]), row["mpp"]
+    given = PixelRecipe(mpp=mpp, mpp_source="manifest" if mpp else None)
     try:
-        with file.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-            return {"size": handle.tell(), "sha256": digest}
+        if reading.examine:
+            option = PixelRecipe(mpp=slide_mpp, mpp_source="option" if slide_mpp else None)
+            examined = reading.examine(path, row["modality"], given if mpp else option)
+        else:
+            examined = Examined((path,), given)
+        files = [_file(file) for file in examined.files]
     except FileNotFoundError:
         return None
     except OSError as error:
         raise InvalidInputError(
-            f"{file} (case {row['case_id']}, {row['modality']}) cannot be read: {error.strerror}; correct the path or "
+            f"{path} (case {row['case_id']}, {row['modality']}) cannot be read: {error.strerror}; correct the path or "
             "the file's permissions"
         ) from error
+    own = {"size": files[0]["size"], "sha256": files[0]["sha256"], "files": files}
+    return own | examined.pixels.as_row(), examined
+
+
+def _file(path: Path) -> dict[str, Any]:
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        return {"path": str(path), "size": handle.tell(), "sha256": digest}
 
 
 def _check_regular(row: dict[str, Any]) -> None:
@@ -72,7 +122,13 @@ def _check_regular(row: dict[str, Any]) -> None:
     except OSError:  # said when it is opened
         return
     if not stat.S_ISREG(mode):
-        raise InvalidInputError(
-            f"{file} (case {row['case_id']}, {row['modality']}) cannot be read: it is a folder, pipe or device, not an "
-            "image file; correct the path"
-        )
+        what, remedy = "it is a folder, pipe or device, not an image file", "correct the path"
+        if stat.S_ISDIR(mode) and any(_is_dicom(child) for child in file.iterdir() if child.is_file()):
+            what = "it is a folder of DICOM files"
+            remedy = "convert the series to NIfTI, e.g. with dcm2niix -z y -o OUT FOLDER, and name the .nii.gz"
+        raise InvalidInputError(f"{file} (case {row['case_id']}, {row['modality']}) cannot be read: {what}; {remedy}")
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132).endswith(b"DICM")

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pixels import Examine
 from guidestore.embeddings.plugins import Registry, one_per_file
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import check_name
 from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort, as_rows
-from guidestore.warehouse.cohorts.images import Progress
+from guidestore.warehouse.cohorts.images import same_images
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
+from guidestore.warehouse.cohorts.reading import Progress, Reading, itself
 from guidestore.warehouse.cohorts.splits import keep_standing
-
-
-def _itself(case_id: str) -> str:
-    return case_id
-
-
-def _unknown(case_id: str) -> bool:
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a cohort is read for."""
-
-    cohort: str
-    name_of: Callable[[str], str] = _itself
-    """How an issue names a case, which it does in no other way: itself, or its pseudonym."""
-    is_known: Callable[[str], bool] = _unknown
-    """Whether a case is in the store already."""
-    progress: Progress | None = None
-    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Target -> the classes that the store has."""
 
 
 class Layout(BaseModel, ABC):
@@ -64,6 +44,12 @@ class HidingLayout(Layout):
     pseudonymize: Path | None = Field(default=None, description="Hash ids with the key in this file (made if missing).")
 
 
+def slide_mpp_field() -> Any:
+    """``slide_mpp`` of a layout whose images may be slides."""
+    words = "um per level-0 pixel of the slides of which the tables do not say it; empty: what each file says."
+    return Field(default=None, gt=0, description=words)
+
+
 def _built_in() -> dict[str, str]:
     return {
         name.replace("_", "-"): place for name, place in one_per_file("guidestore.warehouse.cohorts.layouts").items()
@@ -78,29 +64,34 @@ def add_layout(
     cohort: str,
     layout: Layout,
     progress: Progress | None = None,
+    examine: Examine | None = None,
     *,
     supersede: bool = False,
     dry_run: bool = False,
 ) -> CohortReport:
     """Reads the cohort and commits it, or what is new in it, all or nothing; the same again is a no-op.
 
-    Drawn folds that the store has stay as they are. supersede, dry_run: as of `add_cohort`. Raises InvalidInputError
-    where files or rows are wrong or contradict the store.
+    `examine`: see `Reading`; `flows.encoding.cohorts.add_files` gives that of the encoders. supersede, dry_run: as of
+    `add_cohort`. Drawn folds that the store has stay as they are. Raises InvalidInputError where files or rows are
+    wrong or contradict the store.
     """
     key_file = layout.pseudonymize if isinstance(layout, HidingLayout) else None
     if key_file and dry_run:
         raise InvalidInputError("--dry-run writes nothing, and --pseudonymize writes the key; try it without the key")
     pseudonyms = Pseudonyms.load_or_create(key_file, store) if key_file else None
-    name_of = pseudonyms.case if pseudonyms else _itself
+    name_of = pseudonyms.case if pseudonyms else itself
     snapshot = store.snapshot()
     cases = frozenset(snapshot.rows("cases", cohort=check_name(cohort, "cohort"))["case_id"].to_pylist())
     classes: dict[str, tuple[str, ...]] = {}
     for row in snapshot.rows("targets", cohort=cohort).to_pylist():
         if row["class"]:
             classes[row["target"]] = (*classes.get(row["target"], ()), row["class"])
-    tables = layout.read(Reading(cohort, name_of, lambda case_id: name_of(case_id) in cases, progress, classes))
+    known = Reading(cohort, name_of, lambda case_id: name_of(case_id) in cases, progress, examine, classes)
+    tables = layout.read(known)
     if pseudonyms:
         tables = pseudonyms.hide(store, tables)
     standing = snapshot.rows("splits", cohort=cohort).to_pylist()
     tables = replace(tables, splits=keep_standing(as_rows(tables.splits), standing))
-    return add_cohort(store, tables, supersede=supersede, dry_run=dry_run)
+    report = add_cohort(store, tables, supersede=supersede, dry_run=dry_run)
+    images = store.snapshot().rows("images", cohort=cohort).to_pylist()
+    return replace(report, issues=(*report.issues, *same_images(images)))

@@ -120,7 +120,10 @@ class Pseudonyms:
                 }
                 for row in as_rows(tables.splits)
             ],
-            images=[{**row, "path": ""} for row in images],
+            images=[
+                {**row, "path": "", "files": [{**file, "path": ""} for file in row.get("files") or ()]}
+                for row in images
+            ],
         )
 
     @property

@@ -66,7 +66,7 @@ def test_outside_the_slide_reads_white(tmp_path, picture):
 def test_a_slide_without_mpp_is_refused_with_the_remedy(tmp_path, picture):
     path = write_tiff(tmp_path / "s.tiff", picture, mpp=None)
     with pytest.raises(
-        InvalidInputError, match=r"s\.tiff does not say its um per pixel; give it with --mpp or in .* mpp"
+        InvalidInputError, match=r"s\.tiff does not say its um per pixel; .* --slide-mpp or in .* column mpp"
     ):
         Slide(path)
     with Slide(path, mpp=0.5) as slide:
@@ -77,7 +77,7 @@ def test_a_slide_without_mpp_is_refused_with_the_remedy(tmp_path, picture):
 
 def test_a_screen_resolution_is_no_mpp(tmp_path, picture):
     path = write_tiff(tmp_path / "s.tiff", picture, mpp=25400 / 72)
-    with pytest.raises(InvalidInputError, match=r"352\.778 .* no microscope .* --mpp"):
+    with pytest.raises(InvalidInputError, match=r"352\.778 .* by the TIFF tags, which is no microscope.* --slide-mpp"):
         Slide(path)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import threading
 import time
@@ -10,10 +12,12 @@ import pytest
 import tifffile
 
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
+from guidestore.embeddings.records import FileRef
 from guidestore.encoders.slides import stream
 from guidestore.encoders.slides.reader import Slide
 from guidestore.encoders.slides.stream import SlideFailure, SlideJob, TileBatch, stream_slides
 from guidestore.encoders.slides.tiling import TilingSettings, lay_tiles
+from guidestore.encoders.sources import ImageFile
 from tests.encoders.making import write_tiff
 
 REAL = "slides/CMU-1-Small-Region.svs"
@@ -224,3 +228,37 @@ def test_a_slide_coarser_than_asked_for_is_refused_where_it_stands(tmp_path, pic
     first, *_ = stream_slides(jobs, TilingSettings(0.5, 64))
     assert isinstance(first, SlideFailure)
     assert isinstance(first.error, InvalidInputError)
+
+
+def image_of(path) -> ImageFile:
+    data = path.read_bytes()
+    return ImageFile("histology", path, (FileRef("", len(data), hashlib.sha256(data).hexdigest()),))
+
+
+def test_a_slide_that_is_written_while_it_is_read_fails_whatever_was_yielded_before(tmp_path, picture):
+    """The bytes stay the same, and so do size and mtime: only what the file system says of the change tells."""
+    path = write_tiff(tmp_path / "s.tiff", picture)
+    stat = path.stat()
+    job = SlideJob(path, image=image_of(path))
+    events = stream_slides([job], TilingSettings(0.5, 64), readers=2, batch_size=4, prefetch_tiles=1)
+    first = next(events)
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    rest = list(events)
+    assert isinstance(first, TileBatch)
+    assert isinstance(rest[-1], SlideFailure)
+    assert str(rest[-1].error).startswith(f"{path} changed since cohort add, while it was read")
+    assert not any(event.is_last for event in (first, *rest[:-1]) if isinstance(event, TileBatch))
+    (again,) = tiles_of([job], TilingSettings(0.5, 64))  # the bytes are those of the cohort
+    assert again
+
+
+def test_a_slide_whose_files_are_others_is_not_opened(tmp_path, picture):
+    path = write_tiff(tmp_path / "s.tiff", picture)
+    before = image_of(path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 255
+    path.write_bytes(data)
+    (event,) = stream_slides([SlideJob(path, image=before)], TilingSettings())
+    assert isinstance(event, SlideFailure)
+    assert f"its sha256 is {hashlib.sha256(data).hexdigest()[:12]}" in str(event.error)

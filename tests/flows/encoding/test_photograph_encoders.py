@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pixels import PixelRecipe
 from guidestore.embeddings.recipe import weights_artifact
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope
@@ -191,7 +192,7 @@ def test_tiff_files_are_what_openslide_says(encoded: Phantom, skin: Skin, tmp_pa
     Image.new("RGB", (90, 80), "red").save(tmp_path / "photograph.tif")
     (file,) = photographs[0].files
     file = replace(file, path=tmp_path / "photograph.tif")
-    tiff, scan = (replace(photographs[0], files=(file,)) for file in (file, replace(file, mpp=0.5)))
+    tiff, scan = (replace(photographs[0], files=(file,)) for file in (file, replace(file, pixels=PixelRecipe(mpp=0.5))))
     assert kind_of([tiff], pictures).name == "photographs"
     assert kind_of([scan], pictures).name == "tiles"
     assert kind_of([tiff, slides[0]], pictures).name == "tiles"

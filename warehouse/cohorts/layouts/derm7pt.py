@@ -22,7 +22,7 @@ from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.table import Table, TableRow, read_table
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
-from guidestore.warehouse.cohorts.images import Progress, describe_images
+from guidestore.warehouse.cohorts.images import describe_images
 from guidestore.warehouse.cohorts.layout import Layout, Reading
 
 SPLIT = "published"
@@ -120,7 +120,7 @@ class Derm7pt(Layout):
         kept = {case: row for case, row in rows.items() if row["clinic"].lower() != row["derm"].lower()}
         no_pairs = [f"{case} ({row.where})" for case, row in rows.items() if case not in kept]
         issues = _issue("no pairs", no_pairs, "case", "{n} left out, whose two photographs are one file: {names}")
-        images, image_issues = _images(folder / "images", kept, reading.progress)
+        images, image_issues = _images(folder / "images", kept, reading)
         labels = {case: labels[case] for case in kept}
         parts = {case: part for case, part in parts.items() if case in kept}
         is_phantom = bool(kept) and all(case.startswith(PHANTOM) for case in kept)
@@ -226,7 +226,7 @@ def _parts(folder: Path, cases: Sequence[str]) -> dict[str, str]:
 
 
 def _images(
-    folder: Path, cases: Mapping[str, TableRow], progress: Progress | None
+    folder: Path, cases: Mapping[str, TableRow], reading: Reading
 ) -> tuple[list[dict[str, Any]], list[CohortIssue]]:
     """Image rows of the photographs that are there, each file once."""
     files = _files(folder)
@@ -245,7 +245,7 @@ def _images(
             else:
                 first[path] = place
                 rows.append({"case_id": case, "image_id": case, "modality": modality, "path": str(path), "mpp": None})
-    described, gone = describe_images(rows, progress)
+    described, gone = describe_images(rows, reading)
     issues = _issue(
         "missing images",
         missing,

@@ -20,7 +20,7 @@ from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import describe_images
 from guidestore.warehouse.cohorts.labels import LabelRules, LabelsRead, read_labels
-from guidestore.warehouse.cohorts.layout import HidingLayout, Reading
+from guidestore.warehouse.cohorts.layout import HidingLayout, Reading, slide_mpp_field
 
 
 class Manifest(HidingLayout):
@@ -46,6 +46,7 @@ class Manifest(HidingLayout):
     id_column: str = Field(default=ID_COLUMN, description="Column of the case ids, where a table has it.")
     columns: tuple[str, ...] = Field(default=(), description="Columns of the labels that are targets: A,B or 'x_*'.")
     drop: tuple[str, ...] = Field(default=(), description="Columns of the labels that are not: A,B or 'x_*'.")
+    slide_mpp: float | None = slide_mpp_field()
     note: str = Field(default="", description="A sentence about the cohort, to be kept with it.")
 
     def read(self, reading: Reading) -> CohortTables:
@@ -66,7 +67,7 @@ class Manifest(HidingLayout):
 
         labels = self._labels(self.labels, reading, known) if self.labels else LabelsRead([], [], [], ())
         splits = _splits(self._table(self.splits, "split", "fold", "part"), known) if self.splits else []
-        described, issues = describe_images(images, reading.progress)
+        described, issues = describe_images(images, reading, self.slide_mpp)
         return CohortTables(
             reading.cohort,
             cohorts=[

@@ -22,8 +22,8 @@ from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.table import Table, TableRow, read_table
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
-from guidestore.warehouse.cohorts.images import Progress, describe_images
-from guidestore.warehouse.cohorts.layout import HidingLayout, Reading
+from guidestore.warehouse.cohorts.images import MISSING, describe_images
+from guidestore.warehouse.cohorts.layout import HidingLayout, Reading, slide_mpp_field
 from guidestore.warehouse.cohorts.splits import draw_fixed_splits
 
 SEQUENCES = ("t1", "t1ce", "t2", "flair")
@@ -50,6 +50,7 @@ class Radpath(HidingLayout):
         description="Label CSV, or folder of it and of split_<k>_<part>.csv; default: the source, or what holds it.",
     )
     splits: int = Field(default=5, ge=0, description="Splits to have: those without files are drawn; 0 draws none.")
+    slide_mpp: float | None = slide_mpp_field()
     seed: int = Field(default=0, ge=0, description="Of drawn splits: fold k is drawn from the seed + k.")
 
     def read(self, reading: Reading) -> CohortTables:
@@ -71,7 +72,7 @@ class Radpath(HidingLayout):
         imaged = issues.usable(path.name for path in _visible(folder / "Radiology") if path.is_dir())
         slides = _slides(folder / "Pathology", imaged | listed, issues)
         cases = sorted(imaged | listed | set(slides))
-        described = _described(folder, cases, slides, issues, reading.progress)
+        described = _described(folder, cases, slides, issues, reading, self.slide_mpp)
         labelled = {line.case_id for line in lines if line.row["class"]}
         issues.of_cases("cases without a label", [case for case in cases if case not in labelled], _UNLABELLED)
         issues.of_cases("unusable names", sorted(issues.unusable), _UNUSABLE)
@@ -289,7 +290,8 @@ def _described(
     cases: list[str],
     slides: Mapping[str, list[tuple[str, Path]]],
     issues: _Issues,
-    progress: Progress | None,
+    reading: Reading,
+    mpp: float | None,
 ) -> list[dict[str, Any]]:
     """Image rows of the files that are there; issues for the rest."""
     expected = [
@@ -300,7 +302,8 @@ def _described(
     expected += [
         _image(case_id, image_id, "histology", path) for case_id in cases for image_id, path in slides.get(case_id, ())
     ]
-    described, _ = describe_images(expected, progress)
+    described, met = describe_images(expected, reading, mpp)
+    issues.met += [issue for issue in met if issue.kind != MISSING]  # told by case, below
     has: dict[str, set[str]] = defaultdict(set)
     for row in described:
         has[row["case_id"]].add(row["modality"])

@@ -1,0 +1,154 @@
+"""What the tags of a TIFF slide say that OpenSlide does not pass on: orientation, true depth, OME-XML."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import tifffile
+
+from guidestore.encoders.depth import declared_tiff_depth
+
+# What it grumbles about is judged here, or by OpenSlide.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+MOST_XML_CHARS = 2**24
+"""Of an OME-XML that is read; some list each plane of thousands."""
+
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_UM = {
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "nm": 1e-3,
+    "pm": 1e-6,
+    "Å": 1e-4,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "in": 25400.0,
+}
+"""Units of OME-XML in um; both of Unicode's micro signs. Others, as ``pixel``, say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class OmeXml:
+    """What an OME-XML says of its image of the slide's size."""
+
+    mpp: tuple[float, float] | None
+    """um per pixel along x and y."""
+    power: float | None
+    """Nominal magnification of the objective."""
+
+
+@dataclass(frozen=True, slots=True)
+class TiffHeader:
+    """Tags of the tiled pages of a TIFF, of which a pyramid's levels are some."""
+
+    orientation: int
+    """1: upright; else the first other one of any level."""
+    stored_bits: int
+    """Of a channel in the file."""
+    declared_bits: int | None
+    """True bits of a channel where the file says them, see `declared_tiff_depth`."""
+    tags_mpp: tuple[float, float] | None
+    """um per pixel by the resolution tags."""
+    ome: OmeXml | None
+
+
+def read_tiff_header(path: Path) -> TiffHeader | None:
+    """None for what is no TIFF, or one whose tags cannot be read. Raises OSError where the file cannot be opened."""
+    with path.open("rb") as file:
+        if not file.read(4).startswith(_MAGIC):
+            return None
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            first: Any = tiff.pages.first
+            tiled: list[Any] = [page for page in _pages(tiff) if page.is_tiled] or [first]
+            turned = (page.tags.valueof("Orientation", 1) for page in tiled)
+            stored, largest = int(first.bitspersample), first.tags.valueof("MaxSampleValue")
+            largest = max(largest) if isinstance(largest, tuple) else largest
+            return TiffHeader(
+                next((int(value) for value in turned if value != 1), 1),
+                stored,
+                declared_tiff_depth(stored, largest, first.description),
+                _tags_mpp(first),
+                _ome(first.description, (first.imagewidth, first.imagelength)),
+            )
+    # tifffile raises what its parts do on a broken file, each in its own way: OpenSlide judges that file.
+    except Exception:
+        return None
+
+
+def _pages(tiff: Any) -> Iterator[Any]:
+    for page in tiff.pages:
+        yield page.aspage()
+
+
+def _tags_mpp(page: Any) -> tuple[float, float] | None:
+    um = {2: 25400.0, 3: 10000.0}.get(int(page.tags.valueof("ResolutionUnit", 2)))
+    values = []
+    for name in ("XResolution", "YResolution"):
+        pixels, per = page.tags.valueof(name) or (0, 1)
+        if not (um and pixels and per):
+            return None
+        values.append(um * per / pixels)
+    return values[0], values[1]
+
+
+def _ome(text: str, size_px: tuple[int, int]) -> OmeXml | None:
+    # A document type may define entities that grow without end; OME-XML has none.
+    if "<OME" not in text[:4096] and ":OME" not in text[:4096]:
+        return None
+    if len(text) > MOST_XML_CHARS or re.search(r"<!(DOCTYPE|ENTITY)", text):
+        return None
+    try:
+        root = ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))
+    except ElementTree.ParseError:
+        return None
+    images = [node for node in root if _name(node) == "Image"]
+    planes = [(image, node) for image in images for node in image if _name(node) == "Pixels"]
+    own = [(image, pixels) for image, pixels in planes if (pixels.get("SizeX"), pixels.get("SizeY")) == _texts(size_px)]
+    if not (own or planes):
+        return None
+    image, pixels = (own or planes)[0]
+    x, y = (_um(pixels, axis) for axis in "XY")
+    return OmeXml((x, y or x) if x else None, _power(root, image))
+
+
+def _texts(size_px: tuple[int, int]) -> tuple[str, str]:
+    return str(size_px[0]), str(size_px[1])
+
+
+def _name(node: ElementTree.Element) -> str:
+    return node.tag.rpartition("}")[2]
+
+
+def _um(pixels: ElementTree.Element, axis: str) -> float | None:
+    unit = _UM.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+    size = number(pixels.get(f"PhysicalSize{axis}"))
+    return size * unit if size and unit and size > 0 else None
+
+
+def _power(root: ElementTree.Element, image: ElementTree.Element) -> float | None:
+    """Of the objective that the image names, else of the only one."""
+    objectives = [node for node in root.iter() if _name(node) == "Objective"]
+    named = {node.get("ID") for node in image if _name(node) == "ObjectiveSettings"}
+    own = [node for node in objectives if node.get("ID") in named] or (objectives if len(objectives) == 1 else [])
+    power = number(own[0].get("NominalMagnification")) if own else None
+    return power if power and power > 0 else None
+
+
+def number(text: str | None) -> float | None:
+    """The finite number that a text spells, or None."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
