@@ -354,6 +354,11 @@ class PairedCodes:
         """(n,) bool: both modalities are there."""
         return self.has_inferior & self.has_superior
 
+    def why_unpaired(self, else_do: str) -> str:
+        """What keeps codes that are there from being used: several of a case, or NaN; `else_do` where neither does."""
+        told = [issue.sentence for issue in self.issues if issue.kind.startswith(("duplicate ", "NaN "))]
+        return "; ".join(told) or else_do
+
     def rows(self, part: str, *masks: np.ndarray) -> np.ndarray:
         """Row numbers of `part` where all masks hold."""
         keep = self.parts == part

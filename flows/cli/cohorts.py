@@ -130,6 +130,10 @@ def split_command(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     val: Annotated[float, typer.Option("--val", min=0.01, max=0.9, help="Val's share of what is not test.")] = 0.15,
     target: Target = "",
+    group: Annotated[
+        str, typer.Option("--group", help="Cases that share it stay in one part: a column of --groups, or a target.")
+    ] = "",
+    groups: Annotated[Path | None, typer.Option("--groups", help="Table of case_id and the column of --group.")] = None,
     store: Store = STORE,
 ) -> None:
     """Draw stratified folds (train, val, test) with a seed, and keep them."""
@@ -140,9 +144,42 @@ def split_command(
     name = name or f"cv{folds}"
     with opened(store) as of_cohort:
         target = target or only_target(of_cohort.snapshot(), cohort)
-        report = add_split(of_cohort, cohort, target, name=name, folds=folds, seed=seed, val_fraction=val)
+        report = add_split(
+            of_cohort,
+            cohort,
+            target,
+            name=name,
+            folds=folds,
+            seed=seed,
+            val_fraction=val,
+            group=group,
+            groups=groups,
+        )
     _show(report)
-    print(f"split {name}: {folds} folds, stratified by {target}, seed {seed}")
+    print(f"split {name}: {folds} folds, stratified by {target}{f', grouped by {group}' * bool(group)}, seed {seed}")
+
+
+@app.command("remove")
+def remove_command(
+    cohort: Annotated[str, typer.Argument(help="Cohort.")],
+    target: Annotated[str, typer.Option("--target", help="Only this target and its labels.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    store: Store = STORE,
+) -> None:
+    """Take a cohort, or a target of it, out from here on. Earlier snapshots keep it (`--at`); `purge` is for ever."""
+    from guidestore.flows.work.stores import opened
+    from guidestore.warehouse.cohorts.removal import remove_cohort, remove_target
+
+    what = (
+        f"target {target} of cohort {cohort}" if target else f"cohort {cohort} with its images, labels, codes and runs"
+    )
+    if not yes:
+        typer.confirm(f"Remove {what} from the newest snapshot?", abort=True)
+    with opened(store) as to_change:
+        if target:
+            print(f"target {target} of cohort {cohort}: {remove_target(to_change, cohort, target)} labels removed")
+        else:
+            print(f"cohort {cohort}: {remove_cohort(to_change, cohort)} artifacts removed")
 
 
 @app.command("list")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.table import ID_COLUMN, read_table
 from guidestore.embeddings.pairing import labels_of
+from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
 from guidestore.warehouse.cohorts.layout import Layout, Progress, add_layout
@@ -25,11 +30,48 @@ def add_files(
 
 
 def add_split(
-    store: EmbeddingStore, cohort: str, target: str, *, name: str, folds: int, seed: int, val_fraction: float
+    store: EmbeddingStore,
+    cohort: str,
+    target: str,
+    *,
+    name: str,
+    folds: int,
+    seed: int,
+    val_fraction: float,
+    group: str = "",
+    groups: Path | None = None,
 ) -> CohortReport:
-    """Draws stratified folds over all cases of a cohort and commits them; the same draw again is a no-op."""
+    """Draws stratified folds over all cases of a cohort and commits them; the same draw again is a no-op.
+
+    group: a column of the table `groups`, or a target of the cohort; cases that share its value stay together.
+    """
     snapshot = store.snapshot()
     _, labels = labels_of(snapshot, cohort, target)
     case_ids = snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist()
-    rows = draw_splits(case_ids, labels, name=name, folds=folds, seed=seed, val_fraction=val_fraction)
+    of_case = _groups(snapshot, cohort, group, groups) if group else None
+    rows = draw_splits(
+        case_ids,
+        labels,
+        name=name,
+        folds=folds,
+        seed=seed,
+        val_fraction=val_fraction,
+        groups=of_case,
+        grouped_by=group,
+    )
     return add_cohort(store, CohortTables(cohort, splits=rows), message=f"split {name} of {cohort}")
+
+
+def _groups(snapshot: Snapshot, cohort: str, group: str, file: Path | None) -> dict[str, str]:
+    """case_id -> its group. Raises GuidestoreError."""
+    if file is None:
+        return labels_of(snapshot, cohort, group)[1]
+    table = read_table(file, (ID_COLUMN, group))
+    found: dict[str, str] = {}
+    for row, (case_id, text) in enumerate(zip(table.ids(), table.texts(group), strict=True)):
+        if text and found.setdefault(case_id, text) != text:
+            raise InvalidInputError(
+                f"{table.where(row, group)}: case {case_id} is of {text!r} here and of {found[case_id]!r} before; a "
+                "case has one group"
+            )
+    return found

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 
+import numpy as np
+
 from guidestore.embeddings.errors import AmbiguousNameError, NotFoundInStoreError
+from guidestore.embeddings.medians import fills_medians
 from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.types import CodeSetKey
 
 
 def only_target(snapshot: Snapshot, cohort: str) -> str:
     """The cohort's one target. Raises NotFoundInStoreError, AmbiguousNameError."""
     names = sorted(set(snapshot.rows("targets", cohort=cohort)["target"].to_pylist()))
-    return _only(names, cohort, "target")
+    return _only(names, cohort, "target", snapshot)
 
 
 def all_targets(snapshot: Snapshot, cohort: str) -> tuple[str, ...]:
@@ -23,7 +28,7 @@ def all_targets(snapshot: Snapshot, cohort: str) -> tuple[str, ...]:
 def only_split(snapshot: Snapshot, cohort: str) -> str:
     """The cohort's one split. Raises NotFoundInStoreError, AmbiguousNameError."""
     names = sorted(set(snapshot.rows("splits", cohort=cohort)["split"].to_pylist()))
-    return _only(names, cohort, "split")
+    return _only(names, cohort, "split", snapshot)
 
 
 def split_folds(snapshot: Snapshot, cohort: str, split: str) -> tuple[int, ...]:
@@ -36,8 +41,18 @@ def split_folds(snapshot: Snapshot, cohort: str, split: str) -> tuple[int, ...]:
     return tuple(folds)
 
 
-def _only(names: list[str], cohort: str, what: str) -> str:
+def check_cohort(snapshot: Snapshot, cohort: str) -> None:
+    """Raises NotFoundInStoreError where there is no such cohort."""
+    known = sorted({row for kind in ("cohorts", "cases") for row in snapshot.rows(kind)["cohort"].to_pylist()})
+    if cohort not in known:
+        near = difflib.get_close_matches(cohort, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise NotFoundInStoreError(f"there is no cohort {cohort!r}; {hint}there are {', '.join(known) or 'none yet'}")
+
+
+def _only(names: list[str], cohort: str, what: str, snapshot: Snapshot) -> str:
     if not names:
+        check_cohort(snapshot, cohort)
         known = f"it has no {what} yet" if what == "target" else "draw one with `guidestore cohort split`"
         raise NotFoundInStoreError(
             f"cohort {cohort} has no {what}: {known}; `guidestore cohort list` names the cohorts"
@@ -49,9 +64,7 @@ def _only(names: list[str], cohort: str, what: str) -> str:
 
 def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
     """What a cohort holds, counted: rows of what, name, count, detail. Raises NotFoundInStoreError."""
-    if cohort not in snapshot.rows("cohorts")["cohort"].to_pylist():
-        known = ", ".join(sorted(set(snapshot.rows("cohorts")["cohort"].to_pylist()))) or "none yet"
-        raise NotFoundInStoreError(f"there is no cohort {cohort!r}; there are {known}")
+    check_cohort(snapshot, cohort)
     cases = set(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist())
     rows = [{"what": "cases", "name": "", "count": len(cases), "detail": ""}]
     images = Counter(snapshot.rows("images", cohort=cohort)["modality"].to_pylist())
@@ -61,7 +74,7 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
     for row in sorted(snapshot.rows("targets", cohort=cohort).to_pylist(), key=lambda row: row["class_index"] or 0):
         targets.setdefault(row["target"], []).append(row["class"] or row["kind"])
     for target, classes in sorted(targets.items()):
-        counts = Counter(row["class"] for row in labels if row["target"] == target)
+        counts = Counter(row["class"] or classes[0] for row in labels if row["target"] == target)
         detail = ", ".join(f"{name} {counts[name]}" for name in classes)
         rows.append({"what": "labels", "name": target, "count": sum(counts.values()), "detail": detail})
     splits = snapshot.rows("splits", cohort=cohort).to_pylist()
@@ -71,7 +84,23 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
         rows.append({"what": "split", "name": f"{split}/{fold}", "count": sum(parts.values()), "detail": detail})
     for key in snapshot.code_sets:
         if key.cohort == cohort:
-            n = len(snapshot.code_set_entries(key))
+            entries = snapshot.code_set_entries(key)
             detail = f"{key.kind} of {key.code_dim} dimensions, trained on {key.trained_on}"
-            rows.append({"what": "codes", "name": str(key), "count": n, "detail": detail})
+            detail += _unusable(snapshot, key, [entry.case_id for entry in entries])
+            rows.append({"what": "codes", "name": str(key), "count": len(entries), "detail": detail})
     return rows
+
+
+def _unusable(snapshot: Snapshot, key: CodeSetKey, case_ids: list[str]) -> str:
+    """What of a set of case codes no training takes. Only imported codes may hold NaN."""
+    if key.kind != "codes":
+        return ""
+    twice = sorted(case for case, count in Counter(case_ids).items() if count > 1)
+    told = f"; {len(twice)} cases with several codes (such as {twice[0]}), which are not used" if twice else ""
+    encoders = {row["encoder_digest"]: row["input_kind"] for row in snapshot.rows("encoders").to_pylist()}
+    if encoders.get(key.encoder_digest, "codes") == "codes":
+        codes = snapshot.codes(key)
+        broken = int((~np.isfinite(codes.codes_nd)).any(axis=1).sum())
+        use = "filled in with train's median" if fills_medians(snapshot, key) else "which are not used"
+        told += f"; {broken} with NaN, {use}" if broken else ""
+    return told

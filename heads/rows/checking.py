@@ -29,8 +29,8 @@ def check_job(job: RowsJob) -> None:
     n_pairs = len(job.pairs)
     if job.guided_rows and n_pairs < 2:
         raise InvalidInputError(
-            f"{job.where} has {n_pairs} train pairs, but {job.guided_rows[0]} fits G on at least 2; materialize both "
-            "modalities for its train cases"
+            f"{job.where} has {n_pairs} train pairs, but {job.guided_rows[0]} fits G on at least 2; "
+            + paired.why_unpaired("materialize both modalities for its train cases")
         )
     check_cross_fit(job.cross_fit, n_pairs, job.where)
     for row in dict.fromkeys((*job.rows, S) if job.through_decoder else job.rows):

@@ -102,7 +102,8 @@ def advise(paired: PairedCodes, *, seed: int = 0) -> Advice:
     for name, has in (("inferior", paired.has_inferior), ("superior", paired.has_superior)):
         if not len(paired.rows("train", has)):
             raise InvalidInputError(
-                f"{paired.cohort}/{paired.split}/{paired.fold}: no train case has the {name} modality; materialize it"
+                f"{paired.cohort}/{paired.split}/{paired.fold}: no train case has a usable {name} code; "
+                + paired.why_unpaired("materialize it")
             )
     cases = Cases.of(paired, seed=seed)
     return Advice(

@@ -140,7 +140,8 @@ def _check(job: TransferJob, rows: Sequence[str]) -> None:
             )
     if len(paired.rows("train", paired.is_pair)) < 2:
         raise InvalidInputError(
-            f"{where} has fewer than 2 train pairs, so nothing can be taught; materialize both modalities"
+            f"{where} has fewer than 2 train pairs, so nothing can be taught; "
+            + paired.why_unpaired("materialize both modalities")
         )
     if not inner_splits(paired, seed=job.seed):
         raise InvalidInputError(

@@ -358,7 +358,7 @@ class TestAdvice:
 
     def test_without_pairs_nothing_can_help(self, paired):
         apart = dataclasses.replace(paired, has_superior=paired.parts != "train")
-        with pytest.raises(InvalidInputError, match="no train case has the superior modality"):
+        with pytest.raises(InvalidInputError, match="no train case has a usable superior code; materialize it"):
             advise(apart)
         advice = Advice(30, 0, 0, 100, 0.6, 0.9, None)
         assert advice.kind == "none"

@@ -100,3 +100,26 @@ def test_folds_that_stand_are_kept():
 def test_draws_that_cannot_be_give_a_sentence(call, sentence: str):
     with pytest.raises(InvalidInputError, match=sentence):
         call()
+
+
+def test_a_group_stays_together_and_the_split_says_so() -> None:
+    ids = [f"P{i:03d}" for i in range(120)]
+    groups = {case: f"patient-{i // 3}" for i, case in enumerate(ids)}
+    labels = {case: "ab"[(i // 3) % 2] for i, case in enumerate(ids) if i % 7}
+    rows = draw_splits(ids, labels, name="g", folds=4, seed=3, groups=groups, grouped_by="patient")
+    for fold in range(4):
+        parts = {row["case_id"]: row["part"] for row in rows if row["fold"] == fold}
+        assert set(parts) == set(ids)
+        assert set(parts.values()) == {"train", "val", "test"}
+        for group in set(groups.values()):
+            assert len({parts[case] for case in ids if groups[case] == group}) == 1
+        tested = Counter(labels[case] for case in labels if parts[case] == "test")
+        assert 0.7 < tested["a"] / tested["b"] < 1.4
+    tests = Counter(row["case_id"] for row in rows if row["part"] == "test" and row["case_id"] in labels)
+    assert set(tests) == set(labels)
+    assert set(tests.values()) == {1}
+    assert all("grouped by patient (40 groups)" in row["origin"] for row in rows)
+    with pytest.raises(InvalidInputError, match=r"1 cases have no patient .such as P000."):
+        draw_splits(ids, labels, name="g", folds=4, seed=3, groups={**groups, "P000": ""}, grouped_by="patient")
+    with pytest.raises(InvalidInputError, match="class a has 20 groups of patient, too few for 20 folds"):
+        draw_splits(ids, labels, name="g", folds=20, seed=3, groups=groups, grouped_by="patient")

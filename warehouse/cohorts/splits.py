@@ -18,14 +18,20 @@ def draw_splits(
     folds: int,
     seed: int,
     val_fraction: float = 0.15,
+    groups: Mapping[str, str] | None = None,
+    grouped_by: str = "",
 ) -> list[dict[str, Any]]:
     """Rows of kind splits: `folds` stratified folds, so that every labelled case is in test exactly once.
 
     `val_fraction`: the share of a fold's other labelled cases that watches training. Cases without a label go to train
-    in every fold. Raises InvalidInputError where a class has too few cases.
+    in every fold. `groups`: case_id -> its group, a patient, all of whose cases are in one part of a fold, those
+    without a label too; `grouped_by` names them. Raises InvalidInputError where a class has too few cases or groups.
     """
     from sklearn.model_selection import StratifiedKFold
 
+    if groups is not None:
+        how = {"name": name, "folds": folds, "seed": seed, "val_fraction": val_fraction}
+        return _draw_grouped(case_ids, labels, groups, grouped_by, **how)
     ids, classes, unlabelled = _sorted(case_ids, labels, name)
     if folds < 2 or not 0 < val_fraction < 1:
         raise InvalidInputError(f"split {name}: draw at least 2 folds, and a val_fraction between 0 and 1")
@@ -42,6 +48,61 @@ def draw_splits(
     for fold, (rest, test) in enumerate(folded):
         train, val = _divide(rest, classes, val_fraction, seed + fold, name)
         rows += _rows(name, fold, ids, unlabelled, {"train": train, "val": val, "test": test}, origin)
+    return rows
+
+
+def _draw_grouped(
+    case_ids: Iterable[str],
+    labels: Mapping[str, str],
+    groups: Mapping[str, str],
+    grouped_by: str,
+    *,
+    name: str,
+    folds: int,
+    seed: int,
+    val_fraction: float,
+) -> list[dict[str, Any]]:
+    """As `draw_splits`, whole groups at a time."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    ids, classes, unlabelled = _sorted(case_ids, labels, name)
+    without = [case_id for case_id in (*ids, *unlabelled) if not groups.get(case_id)]
+    if without:
+        raise InvalidInputError(
+            f"split {name}: {len(without)} cases have no {grouped_by} (such as {without[0]}); give each case its group"
+        )
+    if folds < 2 or not 0 < val_fraction < 1:
+        raise InvalidInputError(f"split {name}: draw at least 2 folds, and a val_fraction between 0 and 1")
+    of_class: dict[str, set[str]] = {}
+    for case_id, label in zip(ids, classes, strict=True):
+        of_class.setdefault(label, set()).add(groups[case_id])
+    for label, its_groups in sorted(of_class.items()):
+        if len(its_groups) < folds + 1:
+            raise InvalidInputError(
+                f"split {name}: class {label} has {len(its_groups)} groups of {grouped_by}, too few for {folds} folds "
+                "and a val part; draw fewer folds or merge classes"
+            )
+    of_case = [groups[case_id] for case_id in ids]
+    method = f"stratified {folds} folds grouped by {grouped_by} ({len(set(of_case))} groups)"
+    origin = _origin(f"{method}, val fraction {val_fraction} of the rest", seed, len(ids))
+    rows = []
+    try:
+        for fold, (rest, test) in enumerate(
+            StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(ids, classes, of_case)
+        ):
+            inner = StratifiedGroupKFold(max(2, round(1 / val_fraction)), shuffle=True, random_state=seed + fold)
+            train, val = next(inner.split(rest, [classes[i] for i in rest], [of_case[i] for i in rest]))
+            parts = {"train": rest[train], "val": rest[val], "test": test}
+            part_of = {of_case[i]: part for part, members in parts.items() for i in members}
+            rows += _rows(name, fold, ids, [], parts, origin)
+            rows += [
+                {"split": name, "fold": fold, "case_id": case_id, "part": part_of.get(groups[case_id], "train"),
+                 "origin": origin}
+                for case_id in unlabelled
+            ]  # fmt: skip
+    except ValueError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InvalidInputError(f"split {name}: {reason}; draw fewer folds or merge classes") from error
     return rows
 
 

@@ -61,7 +61,7 @@ class Manifest(HidingLayout):
             if case_id not in cases and not reading.is_known(case_id):
                 raise InvalidInputError(
                     f"{row.where}, column case_id: {case_id} is no case of cohort {reading.cohort}; add its images to "
-                    "the manifest, or take the row out"
+                    "the manifest, bring its codes by `guidestore import`, or take the row out"
                 )
             return case_id
 
