@@ -238,7 +238,7 @@ class TestNoisyLabels:
         changed = dataclasses.replace(cases, paired=dataclasses.replace(paired, labels=labels))
         nested = [teacher.cross_fitted(which, split.fit_n) for which in (cases, changed)]
         assert np.isfinite(nested[0]).all()
-        assert np.array_equal(*nested)
+        assert np.array_equal(nested[0], nested[1])
         over_all = [teacher.cross_fitted(which, cases.labelled) for which in (cases, changed)]
         kept = np.isin(cases.labelled, split.fit_n)
         assert not np.array_equal(over_all[0][kept], over_all[1][kept])
