@@ -11,8 +11,9 @@ from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 
 
 def reason(error: Exception) -> str:
-    """What a library's error says, on one line, for use within a sentence."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What a library's error says, on one line, for use within a sentence; of the system's errors without the path."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(said.split()) or type(error).__name__
 
 
 def shown(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ class ImageFile:
     def verify(self) -> Verified:
         """Hashes the files. Raises InvalidInputError where one is gone or another than when the cohort was added."""
         try:
+            _stamp(self.path)
             paths = files_of(self.path)
             before = {path: _stamp(path) for path in paths}
             sizes = [stamp.size for stamp in before.values()]
@@ -72,7 +74,10 @@ class _Stamp:
 
 
 def _stamp(path: Path) -> _Stamp:
+    """Raises OSError, and InvalidInputError for a pipe or a device, whose reading may never end."""
     now = path.stat()
+    if not stat.S_ISREG(now.st_mode):
+        raise InvalidInputError(f"{path} {CHANGED}: it is a folder, pipe or device now; {ADD_AGAIN}")
     return _Stamp((now.st_dev, now.st_ino), now.st_size, now.st_mtime_ns, now.st_ctime_ns)
 
 

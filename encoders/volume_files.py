@@ -23,8 +23,12 @@ from nibabel.nifti2 import Nifti2PairHeader
 from nibabel.spm2analyze import Spm2AnalyzeHeader
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pixels import PixelRecipe
 from guidestore.encoders.checks import said_of
 from guidestore.encoders.content import GZIP, HEAD_BYTES, check_regular, content_of, format_of
+
+AXES = "RAS"
+"""What every volume is brought to."""
 
 MAX_VOXELS = 2**29
 """512 x 512 x 2,048, more than a whole body's CT. Beyond, a header is taken for damaged."""
@@ -61,6 +65,10 @@ _UNIT_NAMES = {1: "metres", 2: "mm", 3: "microns"}
 _SILENT = logging.getLogger("guidestore.nibabel")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
+
+
+class UnsurePlaceError(InvalidInputError):
+    """The files of one case do not surely say where they lie against each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,13 @@ def read_header(path: Path) -> VolumeHeader:
         return _judged(block, path, header_file)
 
 
+def volume_pixels(path: Path) -> PixelRecipe:
+    """The axes, the scaling of stored values, and which of a NIfTI's two affines counts. Raises InvalidInputError."""
+    header = read_header(path)
+    scaling = f"{header.slope!r},{header.inter!r}"
+    return PixelRecipe(orientation=AXES, scaling=scaling, geometry=header.geometry or None)
+
+
 def read_voxels(header: VolumeHeader) -> np.ndarray:
     """(x, y, z) float32 of the file, scaled as it says, as nibabel reads them.
 
@@ -125,7 +140,7 @@ def read_voxels(header: VolumeHeader) -> np.ndarray:
         tail = _fill(stream, MAX_TAIL_BYTES + 1)
     if len(tail) > MAX_TAIL_BYTES:
         raise InvalidInputError(
-            f"{header.data} goes on for more than {MAX_TAIL_BYTES} bytes after the voxels that its header says "
+            f"{header.path} goes on for more than {MAX_TAIL_BYTES} bytes after the voxels that its header says "
             f"({_times(header.shape)} of {header.stored}); its header is wrong: write it again"
         )
     if not np.isfinite(voxels).all():
@@ -138,24 +153,25 @@ def read_voxels(header: VolumeHeader) -> np.ndarray:
 
 
 def check_places(headers: Sequence[VolumeHeader]) -> None:
-    """Raises InvalidInputError where the files of one case do not surely say where they lie against each other.
+    """Raises UnsurePlaceError where the files of one case do not surely say where they lie against each other.
 
-    That is where one has neither qform nor sform, and where both of one differ by more than a voxel.
+    One file alone has nothing to lie beside. Of several that is where one has neither qform nor sform, and where both
+    of one differ by more than a voxel.
     """
-    for header in headers:
+    for header in headers if len(headers) > 1 else ():
         remedy = "register it to the others, correct its header, or take the place that it has with --trust-geometry"
         if not header.geometry:
             other = next((it for it in headers if it is not header and it.geometry), None)
             other = other or next(it for it in headers if it is not header)
             apart = np.linalg.norm(header.centre_mm - other.centre_mm)
-            raise InvalidInputError(
+            raise UnsurePlaceError(
                 f"{header.path} says no place (its qform and sform code are 0); taken as it is, its centre would lie "
                 f"{apart:.1f} mm from that of {other.path}; {remedy}"
             )
         if _has(header.qform) and _has(header.sform):
             apart_mm, apart_vox = _apart(header)
             if apart_vox > 1:
-                raise InvalidInputError(
+                raise UnsurePlaceError(
                     f"{header.path} says two places, whose corners lie up to {apart_mm:.1f} mm ({apart_vox:.1f} "
                     f"voxels) apart by its qform and its sform; {remedy}"
                 )
@@ -210,14 +226,11 @@ def _header_file(path: Path) -> Path:
     return found
 
 
-def _data_file(header_file: Path) -> Path:
+def _data_file(path: Path, header_file: Path) -> Path:
     """The file of the voxels that a lone header belongs to."""
     found = _beside(header_file, ".img")
     if found is None:
-        raise InvalidInputError(
-            f"{header_file} is the header of a pair, and no .img of its name lies beside it; put it there"
-        )
-    check_regular(found, "volume file")
+        raise InvalidInputError(f"{path} is the header of a pair, and no .img of its name lies beside it; put it there")
     return found
 
 
@@ -254,7 +267,7 @@ def _judged(block: bytes, path: Path, header_file: Path) -> VolumeHeader:
     shape = _shape(header, path)
     stored = _stored(header, path)
     slope, inter = header.get_slope_inter()
-    data = header_file if kind in _SINGLE else _data_file(header_file)
+    data = header_file if kind in _SINGLE else _data_file(path, header_file)
     offset = header.get_data_offset()
     _check_bytes(path, data, shape, stored, offset)
     mm = _UNIT_MM.get(_unit(header), 1.0)
@@ -306,8 +319,8 @@ def _check_bytes(path: Path, data: Path, shape: tuple[int, int, int], stored: np
     if offset < 0 or wanted > size * (DEFLATE_RATIO if is_gzip else 1):
         raise InvalidInputError(
             f"{path} cannot be read as NIfTI or MGH: it says that it has {_times(shape)} voxels of {stored} from byte "
-            f"{offset} on, and {data.name} has {size:,} bytes{', zipped' if is_gzip else ''}; it is truncated or its "
-            "header damaged: copy it again"
+            f"{offset} on, and its voxels' file has {size:,} bytes{', zipped' if is_gzip else ''}; it is truncated or "
+            "its header damaged: copy it again"
         )
 
 

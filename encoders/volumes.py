@@ -23,7 +23,7 @@ from guidestore.encoders.monai_parts import (
     ResizeWithPadOrCrop,
     Spacing,
 )
-from guidestore.encoders.volume_files import VolumeHeader, check_places, read_header, read_voxels
+from guidestore.encoders.volume_files import AXES, VolumeHeader, check_places, read_header, read_voxels
 
 SEQUENCES = ("t1", "t1ce", "t2", "flair")
 """The sequences of RadPath and BraTS, in channel order. The paper's T1w is t1ce here."""
@@ -132,7 +132,7 @@ def load_volume(
             "the file or leave the sequence out of the settings"
         )
     headers = [read_header(files[sequence]) for sequence in settings.sequences]
-    if len(headers) > 1 and not trust_geometry:
+    if not trust_geometry:
         check_places(headers)
     _check_grid(headers[0], settings.spacing_mm)
     near = files[settings.sequences[0]]
@@ -141,7 +141,7 @@ def load_volume(
 
 
 def _one_volume(headers: Sequence[VolumeHeader], settings: VolumeSettings) -> np.ndarray:
-    orient = Orientation(axcodes="RAS", labels=None)
+    orient = Orientation(axcodes=AXES, labels=None)
     resample = ResampleToMatch(mode="bilinear", padding_mode="zeros")
     grid: MetaTensor | None = None
     channels: list[torch.Tensor] = []

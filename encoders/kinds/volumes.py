@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # MONAI loads with it
 GROUPS: Mapping[str, tuple[str, ...]] = {"mri_all": ("mri_t1", "mri_t1ce", "mri_t2", "mri_flair")}
 """Modalities that are several images of a case at once, one channel each."""
 
+TRUSTED = "trusted"
+"""Geometry of volumes whose files do not surely say where they lie, and were taken at their word."""
+
 FORMATS = frozenset({"NIfTI", "MGH", "Analyze"})
 """Of files that are read, see `encoders.volume_files`."""
 
@@ -42,7 +45,7 @@ class Volumes(InputKind):
         return content_or_name_of(file.path) in FORMATS
 
     def examine(self, path: Path, given: PixelRecipe) -> tuple[PixelRecipe, list[Note]]:
-        from guidestore.encoders.volume_headers import volume_pixels
+        from guidestore.encoders.volume_files import volume_pixels
 
         return volume_pixels(path), []
 
@@ -55,7 +58,9 @@ class Volumes(InputKind):
             )
 
     def source(self, request: SourceRequest) -> VolumeSource:
-        return VolumeSource(request.images, *request.options.volume_parameters)
+        trusts = request.options.trust_geometry
+        images = [_trusted(image) for image in request.images] if trusts else request.images
+        return VolumeSource(images, *request.options.volume_parameters)
 
     def new_inputs(self, new: NewImages) -> dict[str, np.ndarray]:
         from guidestore.encoders.volumes import VolumeSettings, load_volume
@@ -83,6 +88,20 @@ class Volumes(InputKind):
 
     def example(self, preprocessing: Mapping[str, Any], config: Mapping[str, Any], rng: np.random.Generator) -> Any:
         return rng.normal(size=(2, *_shape(preprocessing))).astype(np.float32)
+
+
+def _trusted(image: CaseImage) -> CaseImage:
+    """The image with the geometry ``trusted``, where it would be refused for it; others keep their codes."""
+    from guidestore.encoders.volume_files import UnsurePlaceError, check_places, read_header
+
+    try:
+        check_places([read_header(file.path) for file in image.files])
+    except UnsurePlaceError:
+        files = (replace(file, pixels=replace(file.pixels, geometry=TRUSTED)) for file in image.files)
+        return replace(image, files=tuple(files))
+    except InvalidInputError:  # said when it is loaded
+        pass
+    return image
 
 
 def _shape(preprocessing: Mapping[str, Any]) -> tuple[int, ...]:
@@ -173,7 +192,8 @@ class VolumeSource:
                 with self._lock:
                     self.images_read += len(image.files)
                 files = {sequence_of(file.modality): file.path for file in image.files}
-                volumes[row] = load_volume(files, self.settings)
+                trusted = any(file.pixels.geometry == TRUSTED for file in image.files)
+                volumes[row] = load_volume(files, self.settings, trust_geometry=trusted)
             with self._lock:
                 self._loaded.add(item)
         return np.asarray(volumes[row])

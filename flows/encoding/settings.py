@@ -84,6 +84,11 @@ class EncodeSettings(CohortSettings):
         default=None,
         description="For volumes: crop and pad at the spacing, or scale the brain to the shape; empty: the preset's.",
     )
+    trust_geometry: bool = Field(
+        default=False,
+        description="For volumes of several sequences: take the place that each file says, though one says none or two "
+        "that differ. Recorded with the codes of the cases that it is needed for.",
+    )
     key: Path | None = Field(
         default=None, description="For pseudonymized cohorts: the key file, beside which paths lie."
     )

@@ -16,7 +16,7 @@ from guidestore.flows.work.reporting import EncodeReport
 from guidestore.flows.work.runners import Runner
 
 _NOT_ASKED = ("cases", "weights", "pretrained_on", "key", "ray_address")
-_OF_VOLUMES = ("volume_shape_vox", "volume_spacing_mm", "volume_fit")
+_OF_VOLUMES = ("volume_shape_vox", "volume_spacing_mm", "volume_fit", "trust_geometry")
 
 
 class EncodeForm(form_of(EncodeSettings, Runner, without=(*_NOT_ASKED, *_OF_VOLUMES))):

@@ -96,6 +96,8 @@ def _describe(row: dict[str, Any], reading: Reading, slide_mpp: float | None) ->
             examined = reading.examine(path, row["modality"], given if mpp else option)
         else:
             examined = Examined((path,), given)
+        for file in examined.files:
+            _check_regular(row | {"path": str(file)})
         files = [_file(file) for file in examined.files]
     except FileNotFoundError:
         return None

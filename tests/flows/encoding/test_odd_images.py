@@ -82,6 +82,26 @@ def test_the_odd_images(tmp_path: Path, manifest: str, modality: str, reasons: d
     assert f"image files read {len(reasons) * sequences};" in again.stdout
 
 
+def test_trusted_geometry_is_recorded_with_the_case_that_needs_it(tmp_path: Path) -> None:
+    if not ODD.is_dir():
+        pytest.skip("the odd inputs of GUIDESTORE_TEST_DATA are missing")
+    encode(tmp_path, ODD / "12-no-qform-no-sform" / "i.csv", "mri_all", "first_order")
+    before = codes(tmp_path)
+    done = encode_again(tmp_path, "mri_all", "first_order", "--trust-geometry")
+    assert done.returncode == 0, done.stderr
+    assert "encoded 1, there already 1, in quarantine 0, image files read 4;" in done.stdout
+    assert not quarantine(tmp_path)
+    made = codes(tmp_path)
+    assert np.array_equal(made["ok"], before["ok"])
+    assert not np.allclose(made["zero"], made["ok"])
+    snapshot = EmbeddingStore.open(tmp_path).snapshot()
+    (key,) = snapshot.code_sets
+    geometry = {entry.case_id: entry.meta["pixels"].get("geometry") for entry in snapshot.code_set_entries(key)}
+    assert geometry["zero"] == "trusted" != geometry["ok"]
+    again = encode_again(tmp_path, "mri_all", "first_order", "--trust-geometry")
+    assert "encoded 0, there already 2, in quarantine 0, image files read 0;" in again.stdout
+
+
 def write_manifest(folder: Path, files: dict[str, Path], modality: str) -> Path:
     manifest = folder / "images.csv"
     lines = [f"{case},{modality},{file}" for case, file in files.items()]
