@@ -17,6 +17,7 @@ help:
 	@echo "make test         install and run the tests"
 	@echo "make check        ruff, pyright, import-linter"
 	@echo "make bench        benchmarks: one table each, ratios against a baseline in the same run"
+	@echo "make gpu          what a GPU is asked once: correctness, rates against the card's ceilings; under 480 s"
 	@echo "make slow         long experiments, a full install, and the browser tests with the other Prefect"
 	@echo "make latest       the tests with the newest versions that pyproject.toml allows, in .venv-latest"
 	@echo "make constraints  constraints.txt anew, from the newest versions; make test then says whether they work"
@@ -50,6 +51,9 @@ check: install
 bench: install
 	@for script in tests/benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+gpu: install
+	$(BIN)/python -m tests.gpu
+
 slow: install .venv-other-prefect/installed
 	$(BIN)/pytest -m slow
 	@echo "== the browser tests with Prefect $(OTHER_PREFECT)"
@@ -79,4 +83,4 @@ constraints: | $(UV)
 	    --no-emit-index-url --no-annotate --no-header; } > constraints.new
 	mv constraints.new constraints.txt
 
-.PHONY: help install demo test durations check bench slow latest constraints
+.PHONY: help install demo test durations check bench gpu slow latest constraints
