@@ -7,7 +7,7 @@ from pathlib import Path
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pixels import DISAGREE, REFUSED, Note, PixelRecipe
-from guidestore.encoders.slides.reader import check_orientation, open_slide
+from guidestore.encoders.slides.reader import check_stored, open_slide
 from guidestore.encoders.slides.scale import Scale
 from guidestore.encoders.slides.tiff_header import read_tiff_header
 
@@ -22,7 +22,7 @@ def slide_pixels(path: Path, given: PixelRecipe) -> tuple[PixelRecipe, list[Note
         scale = Scale.of(slide.properties, header, given.mpp, given.mpp_source or "manifest")
     notes = [(DISAGREE, sentence) for sentence in scale.notes]
     try:
-        check_orientation(header, "it")
+        check_stored(header, "it")
         scale.checked("it")
     except InvalidInputError as error:
         notes.append((REFUSED, str(error)))

@@ -50,7 +50,7 @@ class Slide:
             self.width_px, self.height_px = self._slide.dimensions
             self.level_downsamples = tuple(float(value) for value in self._slide.level_downsamples)
             header = read_tiff_header(self.path)
-            check_orientation(header, f"slide {self.path}")
+            check_stored(header, f"slide {self.path}")
             scale = Scale.of(self._slide.properties, header, mpp)
             self.magnification = scale.power
             self.mpp = scale.checked(f"slide {self.path}")
@@ -200,8 +200,18 @@ def open_slide(path: Path, name: str) -> openslide.OpenSlide:
         ) from error
 
 
-def check_orientation(header: TiffHeader | None, slide: str) -> None:
-    """Raises InvalidInputError for a TIFF that is stored turned: OpenSlide turns every tile about itself."""
+def check_stored(header: TiffHeader | None, slide: str) -> None:
+    """Raises InvalidInputError for a TIFF that OpenSlide would read wrongly.
+
+    One that is stored turned, of which it turns every tile about itself; and one of more than 8 bits, of which it takes
+    the upper 8: 12 bits in 16 would be nearly black.
+    """
+    if header and header.stored_bits > 8:
+        bits = f" ({header.declared_bits} of them used)" if header.declared_bits else ""
+        raise InvalidInputError(
+            f"{slide} has {header.stored_bits} bits in a channel{bits}, of which OpenSlide takes the upper 8; scale it "
+            "to 8 bits by its true depth, e.g. with vips linear and vips cast uchar"
+        )
     if header and header.orientation != 1:
         raise InvalidInputError(
             f"{slide} is stored turned (TIFF orientation {header.orientation}), which OpenSlide reads wrongly; write "

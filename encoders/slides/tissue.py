@@ -13,6 +13,9 @@ SATURATION_BOUNDS = (0.05, 0.15)
 MIN_OBJECT_UM2 = 10_000.0
 """Smaller spots (100 um x 100 um) are dust, not tissue."""
 
+DARK = 24
+"""Of 255. A slide on which nothing is brighter was scanned without light: the noise of black is saturated colour."""
+
 SMOOTHING_SD_UM = 8.0
 """Closes the pale gaps between cells, which are tissue too."""
 
@@ -20,6 +23,8 @@ SMOOTHING_SD_UM = 8.0
 def tissue_mask(thumbnail_hwc: np.ndarray, mpp: float) -> np.ndarray:
     """(h, w) bool, true on tissue, of a thumbnail (h, w, 3) uint8 RGB of `mpp` um per pixel."""
     brightest_hw, darkest_hw = thumbnail_hwc.max(axis=-1), thumbnail_hwc.min(axis=-1)
+    if np.percentile(brightest_hw, 99.9) < DARK:
+        return np.zeros(brightest_hw.shape, bool)
     # float32 throughout: a slide's thumbnail has millions of pixels, and skimage's rgb2hsv needs 100 bytes for each.
     saturation_hw = np.divide(brightest_hw - darkest_hw, np.maximum(brightest_hw, 1), dtype=np.float32)
     saturation_hw = gaussian(saturation_hw, sigma=SMOOTHING_SD_UM / mpp)
