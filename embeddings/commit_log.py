@@ -10,8 +10,8 @@ import functools
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -44,6 +44,16 @@ def path_of(version: int) -> str:
     return f"commits/{version:012d}.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a commit was made from: a case that was withdrawn since must not come back by it."""
+
+    at: int
+    """The head of the log when it was read."""
+    holds: Callable[[str, str], bool]
+    """Whether the commit may hold something of (cohort, case id)."""
+
+
 class CommitLog:
     """Reads and appends commits. One instance per process and thread; the folded state is kept and grown.
 
@@ -62,6 +72,8 @@ class CommitLog:
         self._checkpoint = next(self._checkpoints, None)
         if self._checkpoint:
             self.head, self._head_sha256 = self._checkpoint.version, self._checkpoint.commit_sha256
+        self._opened_at = self.head
+        self._withdrawn: list[tuple[int, tuple[str, str]]] = []
         self._catch_up(_GAP_REACH)
 
     def _of_this_log(self) -> Iterator[Manifest]:
@@ -130,6 +142,7 @@ class CommitLog:
         self._unfolded.append(commit)
         if commit.purge:
             self._live = None
+            self._withdrawn += [(commit.version, (purge.cohort, purge.case_id)) for purge in commit.purge]
         elif self._live is not None:
             for removal in commit.remove:
                 if self._live.get(removal.artifact) == removal.path:
@@ -170,7 +183,7 @@ class CommitLog:
         tags: Sequence[Tag] = (),
         purge: Sequence[Purge] = (),
         purge_seen_at: int | None = None,
-        unpurged_since: int | None = None,
+        read: Read | None = None,
         aliases_seen_at: int | None = None,
         actor: Mapping[str, Any],
         message: str = "",
@@ -180,9 +193,9 @@ class CommitLog:
         Adds commute: where another writer took the number, the next is tried; an artifact that exists already is left
         out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
         CommitConflictError if something to remove is not there (any more), or if others changed the cohort of a purge
-        since `purge_seen_at`, the commit that it was prepared on, or purged a case of a cohort that is added to since
-        `unpurged_since`, or moved one of these aliases since `aliases_seen_at`; InvalidInputError if a tag names
-        another snapshot already; StorageError if the disk refuses.
+        since `purge_seen_at`, the commit that it was prepared on, or withdrew a case that the commit holds since it was
+        `read`, or moved one of these aliases since `aliases_seen_at`; InvalidInputError if a tag names another snapshot
+        already; StorageError if the disk refuses.
         """
         wanted = {entry.artifact: entry for entry in add}
         commit_uuid = uuid.uuid4().hex
@@ -197,8 +210,8 @@ class CommitLog:
                     )
             if purge_seen_at is not None and purge_seen_at != self.head:
                 self._refuse_unseen({item.cohort for item in purge}, purge_seen_at)
-            if unpurged_since is not None and unpurged_since != self.head:
-                self._refuse_purged({entry.cohort for entry in wanted.values()}, unpurged_since)
+            if read:
+                self.refuse_withdrawn(read)
             if aliases_seen_at is not None and aliases_seen_at != self.head:
                 self._refuse_moved({move.name for move in aliases}, aliases_seen_at)
             replaced = {removal.artifact for removal in remove}
@@ -257,13 +270,23 @@ class CommitLog:
                 f"another process changed cohort {', '.join(sorted(cohorts))} during the purge; run the command again"
             )
 
-    def _refuse_purged(self, cohorts: set[str], since: int) -> None:
-        """What is added holds codes that were read before a case was purged, and may hold that case's."""
-        gone = (pc.field("added_at") > since) & (pc.field("kind") == "tombstone")
-        if cohorts & set(self.table().filter(gone)["cohort"].to_pylist()):
+    def refuse_withdrawn(self, read: Read) -> None:
+        """Raises CommitConflictError where a case was purged, as far as the log is known, since it was `read`."""
+        if read.at == self.head:
+            return
+        held = sorted({cohort for cohort, case_id in self._withdrawn_since(read.at) if read.holds(cohort, case_id)})
+        if held:
             raise CommitConflictError(
-                f"a case of cohort {', '.join(sorted(cohorts))} was purged meanwhile; run the command again"
+                f"a case of cohort {', '.join(held)} was purged meanwhile, and this was made with it: run the command "
+                "again"
             )
+
+    def _withdrawn_since(self, since: int) -> set[tuple[str, str]]:
+        """(cohort, case id) of what later commits purged."""
+        if since >= self._opened_at:  # no fold of the log for that
+            return {named for version, named in self._withdrawn if version > since}
+        gone = self.table().filter((pc.field("added_at") > since) & (pc.field("kind") == "tombstone"))
+        return set(zip(gone["cohort"].to_pylist(), gone["case_id"].to_pylist(), strict=True))
 
     def _refuse_moved(self, aliases: set[str], since: int) -> None:
         """Where an alias goes was decided by what it named then."""

@@ -16,7 +16,7 @@ def compact(store: EmbeddingStore, key: CodeSetKey) -> int:
     files = {entry.path for entry in entries}
     if key.kind != "codes" or len(files) < 2:
         return 0
-    with store.begin(f"compaction of {key}") as transaction:
+    with store.begin(f"compaction of {key}", read_at=snapshot.read_at) as transaction:
         for entry in entries:
             transaction.replace(entry)
         transaction.write_codes(

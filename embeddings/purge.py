@@ -1,6 +1,8 @@
 """A withdrawn case leaves every snapshot: its files are deleted, shared files rewritten without it.
 
 A neighbour index of a code set that has the case goes whole, for it holds the codes; it is built again when asked for.
+So do weights that are codes of the cases they were fitted on (nearest neighbours, kernels); other weights that saw the
+case stay, and are named.
 
 Order: rewritten files are published under new names, one commit redirects every snapshot to them and leaves
 tombstones, then the old files are deleted. Killed in between, `purge` run again deletes what is left. The case id
@@ -10,30 +12,55 @@ itself stays in the commits, which are create-only; `cohort add --pseudonymize` 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from ulid import ULID
 
 from guidestore.embeddings.actor import actor
-from guidestore.embeddings.errors import CommitConflictError, NotFoundInStoreError
+from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, NotFoundInStoreError
 from guidestore.embeddings.log_table import NOT_ARTIFACTS, entry_of
 from guidestore.embeddings.records import Entry, FileRef, Purge, Redirect, dedupe_paths
+from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import discard_staging, disk_errors
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.tables import read_table, write_table
+from guidestore.embeddings.types import check_name
 
 _ATTEMPTS = 5
 """Each takes as long as reading the cohort's shared files; who still commits to the cohort then should be stopped."""
 
 
+_LEFT_BEHIND_SECONDS = 3600.0
+"""A staged file that does not say its case is of a writer that died, once it is older than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgePlan:
+    """What a purge of the case would take away, and what it would leave and name."""
+
+    cohort: str
+    case_id: str
+    artifacts: Mapping[str, int]
+    """Kind -> how many: bags, codes, indexes, weights that hold codes."""
+    runs: int
+    """Those with a prediction of the case, which lose that."""
+    weights: tuple[Entry, ...]
+    """Those that saw the case in train or val, and stay."""
+
+
 @dataclass(frozen=True, slots=True)
 class PurgeReport:
-    """What went, and which trained weights saw the case in train or val and so should be trained again."""
+    """What went, and which trained weights that stay saw the case in train or val and so should be trained again."""
 
     case_id: str
     artifacts: int
@@ -42,11 +69,24 @@ class PurgeReport:
     weights: tuple[Entry, ...]
 
 
+def plan_purge(store: EmbeddingStore, cohort: str, case_id: str) -> PurgePlan:
+    """What `purge` would do. Raises NotFoundInStoreError, InvalidNameError as `purge`; changes nothing."""
+    snapshot = store.snapshot()
+    case = _Case.of(store, snapshot, cohort, case_id)
+    if not (case.own or case.withdrawn or _has_rows(snapshot, cohort, case_id)):
+        raise _unknown(cohort, case_id)
+    kinds = Counter(entry.kind for entry in {entry.artifact: entry for entry in case.own}.values())
+    predictions = snapshot.rows("predictions", cohort=cohort)
+    runs = predictions.filter(pc.field("case_id") == case_id)["run"].unique()
+    return PurgePlan(cohort, case_id, dict(sorted(kinds.items())), len(runs), case.staying)
+
+
 def purge(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     """Removes a case from every snapshot. Raises NotFoundInStoreError if the cohort never had it.
 
-    Predictions and rows of the case go too; weights that saw it stay and are named in the report. Raises
-    CommitConflictError where other processes keep changing the cohort.
+    Predictions and rows of the case go too; weights that saw it stay and are named in the report, but for those that
+    hold codes. Raises InvalidNameError for what is no name, CommitConflictError where other processes keep changing
+    the cohort.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
@@ -58,12 +98,10 @@ def purge(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
 
 def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     snapshot = store.snapshot()
-    case = _Case.of(snapshot, cohort, case_id)
+    case = _Case.of(store, snapshot, cohort, case_id)
     redirects = _redirects(store, case)
     if not (case.own or redirects or case.withdrawn):
-        raise NotFoundInStoreError(
-            f"cohort {cohort} has no case {case_id}; `guidestore cohort show {cohort}` lists them"
-        )
+        raise _unknown(cohort, case_id)
     artifacts = tuple(dict.fromkeys(entry.artifact for entry in case.own))
     if case.own or redirects:
         item = Purge(cohort, case_id, artifacts, tuple(redirects), tuple(sorted(case.weights)))
@@ -78,10 +116,35 @@ def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
         store.storage.delete(path)
     for stored in list(store.storage.list("checkpoints")):  # they list the case's files
         store.storage.delete(stored.path)
+    _sweep_staging(store, case)
     store.log.checkpoint()
     rewritten = sum(redirect.new is not None for redirect in redirects)
-    saw = {entry.artifact: entry for entry in case.entries if entry.artifact in case.weights}
-    return PurgeReport(case_id, len(artifacts), rewritten, len(deleted), tuple(saw.values()))
+    return PurgeReport(case_id, len(artifacts), rewritten, len(deleted), case.staying)
+
+
+def _unknown(cohort: str, case_id: str) -> NotFoundInStoreError:
+    return NotFoundInStoreError(f"cohort {cohort} has no case {case_id}; `guidestore cohort show {cohort}` lists them")
+
+
+def _has_rows(snapshot: Snapshot, cohort: str, case_id: str) -> bool:
+    kinds = [kind for kind, schema in SCHEMAS.items() if {"cohort", "case_id"} <= set(schema.names)]
+    return any(case_id in snapshot.rows(kind, cohort=cohort)["case_id"].to_pylist() for kind in kinds)
+
+
+def _sweep_staging(store: EmbeddingStore, case: _Case) -> None:
+    """What writers that died staged of the case, and what does not tell whose it is."""
+    now = time.time()
+    for stored in list(store.storage.list("staging")):
+        if stored.path.endswith(".parquet"):
+            try:
+                table = pq.read_table(io.BytesIO(store.storage.read(stored.path)))
+                mine = case.rows_without(table).num_rows < table.num_rows
+            except (pa.ArrowException, CorruptArtifactError):  # half written, or gone meanwhile
+                mine = now - stored.modified_at > _LEFT_BEHIND_SECONDS
+        else:
+            mine = now - stored.modified_at > _LEFT_BEHIND_SECONDS
+        if mine:
+            store.storage.delete(stored.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +156,16 @@ class _Case:
     entries: tuple[Entry, ...]
     """All artifacts of the cohort, and those of none, of whatever snapshot."""
     own: tuple[Entry, ...]
-    """Those that go whole: the case's, and indexes of code sets that have a code of it."""
+    """Those that go whole: the case's, indexes of code sets that have a code of it, weights that hold one."""
     withdrawn: frozenset[str]
     """Files that earlier purges of the case replaced; killed, they may have left some."""
     weights: frozenset[str]
     """Artifacts of the trained weights that saw the case, as far as the log still tells."""
 
     @classmethod
-    def of(cls, snapshot: Snapshot, cohort: str, case_id: str) -> _Case:
+    def of(cls, store: EmbeddingStore, snapshot: Snapshot, cohort: str, case_id: str) -> _Case:
+        check_name(cohort, "cohort")
+        check_name(case_id, "case id")  # '' would be all artifacts that are of no case
         rows = [row for row in snapshot.log.to_pylist() if row["cohort"] in (cohort, "")]
         entries = [entry_of(row) for row in rows if row["kind"] not in NOT_ARTIFACTS]
         own = [entry for entry in entries if (entry.cohort, entry.case_id) == (cohort, case_id)]
@@ -109,8 +174,16 @@ class _Case:
         tombstones = [row for row in rows if row["kind"] == "tombstone" and row["case_id"] == case_id]
         weights = _weights_that_saw(snapshot, entries, cohort, case_id)
         weights |= {artifact for row in tombstones for artifact in json.loads(row["meta"])["weights"]}
+        own += [entry for entry in entries if entry.artifact in weights and _holds_codes(store, entry)]
         withdrawn = frozenset(file["path"] for row in tombstones for file in row["files"])
         return cls(cohort, case_id, tuple(entries), tuple(own), withdrawn, frozenset(weights))
+
+    @property
+    def staying(self) -> tuple[Entry, ...]:
+        """Weights that saw the case and hold no code of it."""
+        gone = {entry.artifact for entry in self.own}
+        saw = {entry.artifact: entry for entry in self.entries if entry.artifact in self.weights - gone}
+        return tuple(saw.values())
 
     @property
     def own_files(self) -> set[str]:
@@ -172,3 +245,11 @@ def _weights_that_saw(snapshot: Snapshot, entries: list[Entry], cohort: str, cas
     }
     weights = (entry for entry in entries if entry.kind == "weights")
     return {entry.artifact for entry in weights if (entry.cohort, entry.split, entry.fold) in saw}
+
+
+def _holds_codes(store: EmbeddingStore, entry: Entry) -> bool:
+    """Whether weights are codes of the cases that they were fitted on: a tensor's name has the word ``train`` then."""
+    (file,) = entry.files
+    size = int.from_bytes(store.storage.read(file.path, 0, 8), "little")
+    names = json.loads(store.storage.read(file.path, 8, 8 + size))
+    return any("train" in name.split("_") for name in names)

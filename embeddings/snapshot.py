@@ -38,6 +38,11 @@ class Snapshot:
     """The folded log; rows of later commits may be in it."""
 
     @cached_property
+    def read_at(self) -> int:
+        """The newest commit that the log had when this was read; `version` may be older."""
+        return pc.max(self.log["added_at"]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+
+    @cached_property
     def table(self) -> pa.Table:
         """The rows of this snapshot (schema LOG_SCHEMA)."""
         return live_at(self.log, self.version)

@@ -35,12 +35,13 @@ class EmbeddingStore:
         """
         return cls(opened_storage(root))
 
-    def begin(self, message: str = "", *, device: str = "") -> Transaction:
+    def begin(self, message: str = "", *, device: str = "", read_at: int | None = None) -> Transaction:
         """A new transaction, to be used as a context manager: leaving it commits, an exception aborts.
 
-        device: where what it adds was computed, in words.
+        device: where what it adds was computed, in words. read_at: `Snapshot.read_at` of what it is made of, so that no
+        case comes back that was purged meanwhile.
         """
-        return Transaction(self.storage, self.log, message, device)
+        return Transaction(self.storage, self.log, message, device, read_at)
 
     def snapshot(self, at: int | str | None = None) -> Snapshot:
         """The store at a commit number, tag or alias; None: the newest. Raises NotFoundInStoreError."""

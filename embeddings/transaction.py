@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from ulid import ULID
 
 from guidestore.embeddings.actor import actor
 from guidestore.embeddings.bags import write_bag
 from guidestore.embeddings.case_codes import write_codes
-from guidestore.embeddings.commit_log import CommitLog
+from guidestore.embeddings.commit_log import CommitLog, Read
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
 from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal
@@ -33,9 +35,15 @@ class Transaction:
 
     Every write returns the artifact id; one that the store has already is skipped (`exists`), which is how resume
     works. After the block `snapshot` is the store with the commit.
+
+    The commit raises CommitConflictError where it holds something of a case that was purged since `read_at`, the head
+    of the log when what it is made of was read (`Snapshot.read_at`; None: as the block is entered). Weights and indexes
+    hold something of every case of their cohort.
     """
 
-    def __init__(self, storage: Storage, log: CommitLog, message: str, device: str = "") -> None:
+    def __init__(
+        self, storage: Storage, log: CommitLog, message: str, device: str = "", read_at: int | None = None
+    ) -> None:
         self._storage = storage
         self._log = log
         self._message, self._device = message, device
@@ -45,11 +53,13 @@ class Transaction:
         self._removals: list[Removal] = []
         self._superseded: defaultdict[str, list[str]] = defaultdict(list)
         self._seen: set[str] = set()
-        self._unpurged_since: int | None = None
+        self._read_at = read_at
+        self._holders: list[Callable[[str, str], bool]] = []
         self.snapshot: Snapshot | None = None
 
     def __enter__(self) -> Self:
-        self._log.refresh()
+        head = self._log.refresh()
+        self._read_at = head if self._read_at is None else self._read_at
         return self
 
     def __exit__(
@@ -103,6 +113,7 @@ class Transaction:
                 "meta": {"pixels": dict(pixels)} if pixels else {},
             }
             self._add(folder, path, [(artifact, fields)])
+            self._holders.append(lambda cohort, case: (cohort, case) == (key.cohort, case_id))
         return artifact
 
     def write_codes(
@@ -164,6 +175,7 @@ class Transaction:
                 for i in new
             ]
             self._add(file, path, fields)
+            self._holders.append(lambda cohort, case: cohort == key.cohort and case in subset.case_ids)
         return artifacts
 
     def write_rows(
@@ -184,6 +196,7 @@ class Transaction:
                 write_table(file, table)
             fields = {"kind": f"rows:{kind}", "cohort": cohort, "shape": (table.num_rows,)}
             self._add(file, f"objects/rows/{kind}/{ULID()}.parquet", [(artifact, fields)])
+            self._holders.append(partial(_row_holds, table, cohort))
         return artifact
 
     def write_runs(
@@ -199,7 +212,9 @@ class Transaction:
         for kind in RUN_KINDS:
             file = self._stage("rows.parquet")
             with disk_errors("write", "runs"):
-                write_table(file, as_rows(kind, [row for row in batches[kind] if row["run"] in ids]))
+                table = as_rows(kind, [row for row in batches[kind] if row["run"] in ids])
+                write_table(file, table)
+            self._holders.append(partial(_row_holds, table, ""))
             files.append((file, f"objects/rows/{kind}/{ULID()}.parquet"))
         refs = tuple(_file_ref(file, path) for file, path in files)
         entries = [
@@ -264,6 +279,7 @@ class Transaction:
             "meta": {"role": role, "name": name, "config": dict(config), "recipe": dict(recipe)},
         }
         self._add(file, f"objects/weights/{digest}.safetensors", [(artifact, fields)])
+        self._holders.append(lambda of, case: of == cohort)
         return artifact, digest
 
     def write_index(
@@ -274,13 +290,8 @@ class Transaction:
         recipe: Mapping[str, Any],
         meta: Mapping[str, Any],
         inputs: Sequence[str],
-        read_at: int,
     ) -> str:
-        """A serialised neighbour index of a code set. `meta` has its `size`.
-
-        `data` holds the codes themselves, read when the log was at commit `read_at`: the commit raises
-        CommitConflictError where a case of the cohort was purged since.
-        """
+        """A serialised neighbour index of a code set, which holds the codes. `meta` has its `size`."""
         artifact = index_artifact(recipe)
         if not self.exists(artifact):
             file = self._stage("index.faiss")
@@ -294,8 +305,8 @@ class Transaction:
                 "inputs": tuple(inputs),
                 "meta": dict(meta),
             }
-            self._unpurged_since = min(read_at, self._unpurged_since or read_at)
             self._add(file, f"objects/index/{ULID()}.faiss", [(artifact, fields)])
+            self._holders.append(lambda cohort, case: cohort == key.cohort)
         return artifact
 
     def replace(self, entry: Entry, *, by: str = "") -> None:
@@ -314,6 +325,9 @@ class Transaction:
 
     def commit(self) -> Snapshot:
         """Publishes what was staged and appends the commit. Returns the snapshot that has it."""
+        read = Read(self._read_at or 0, lambda cohort, case: any(holds(cohort, case) for holds in self._holders))
+        self._log.refresh()
+        self._log.refuse_withdrawn(read)  # before all else: the purge took what was staged of the case
         entries: list[Entry] = []
         for staged, path, fields in self._staged:
             refs = _tree_refs(staged, path)
@@ -329,7 +343,7 @@ class Transaction:
             add=entries,
             remove=self._removals,
             aliases=self._aliases,
-            unpurged_since=self._unpurged_since,
+            read=read,
             actor=actor(self._device),
             message=self._message,
         )
@@ -350,6 +364,15 @@ def check_pointer(name: str, what: str) -> None:
     check_name(name, what)
     if name.isdigit():
         raise InvalidInputError(f"{what} {name!r} reads as a snapshot number; give it a letter")
+
+
+def _row_holds(table: pa.Table, of: str, cohort: str, case_id: str) -> bool:
+    """Whether a row is of the case. of: the cohort of rows that name none, '' where that is not known."""
+    if "case_id" not in table.schema.names:
+        return False
+    rows = table.filter(pc.field("case_id") == case_id)
+    cohorts = rows["cohort"].to_pylist() if "cohort" in rows.schema.names else [None] * len(rows)
+    return any((row or of) in (cohort, "") for row in cohorts)
 
 
 def _check_names(table: pa.Table, cohort: str) -> None:

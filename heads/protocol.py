@@ -113,7 +113,8 @@ class LayeredDecoder(FrozenDecoder, Protocol):
     """A decoder that is fully connected layers behind a scaling at most: guidance can be trained through it. Optional.
 
     Other optional methods and facts of models: `onnx(value)`, what they compute as a graph (heads.onnx_graph), and
-    `keeps_train_codes`, where their weights are codes of the train cases themselves.
+    `keeps_train_codes`, where their weights are codes of the train cases themselves: the names of such tensors have the
+    word `train` in them (``train``, ``train_superior``), by which a purge of a case knows the weights that hold it.
     """
 
     def layers(self) -> Layers:

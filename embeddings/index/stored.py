@@ -63,14 +63,13 @@ def _built(
     note(f"building the index of {count:,} codes of {key}, once")
     built = build(snapshot.codes(key).codes_nd, recipe["metric"])
     described = {name: value for name, value in asdict(built).items() if name != "data"}
-    with store.begin(f"index of {key}") as transaction:
+    with store.begin(f"index of {key}", read_at=snapshot.read_at) as transaction:
         artifact = transaction.write_index(
             key,
             built.data,
             recipe=recipe,
             meta={**described, "recipe": recipe},
             inputs=(recipe["codes"], key.encoder_digest),
-            read_at=pc.max(snapshot.log["added_at"]).as_py(),  # pyright: ignore[reportAttributeAccessIssue]
         )
     return store.snapshot().entry(artifact)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.cli.options import STORE, At, Format, Key, Store
+
+if TYPE_CHECKING:
+    from guidestore.embeddings.purge import PurgePlan
 
 app = typer.Typer()
 
@@ -131,16 +134,16 @@ def purge_command(
     place: Store = STORE,
 ) -> None:
     """Remove a withdrawn case from every snapshot, and name the trained weights that saw it. Cannot be undone."""
-    from guidestore.embeddings.purge import purge
+    from guidestore.embeddings.purge import plan_purge, purge
     from guidestore.flows.work.stores import opened
 
     if key is not None:
         from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 
         case = Pseudonyms.load(key).case(case)
-    if not yes:
-        typer.confirm(f"Remove case {case} of cohort {cohort} from every snapshot for ever?", abort=True)
     with opened(place) as store:
+        if not yes:
+            _confirm(plan_purge(store, cohort, case))
         report = purge(store, cohort, case)
     print(f"case {case}: {report.artifacts} artifacts gone, {report.rewritten} shared files rewritten")
     if store.storage.keeps_versions():
@@ -152,6 +155,18 @@ def purge_command(
     for entry in report.weights:
         what = f"{entry.meta.get('role')} {entry.meta.get('name')}"
         print(f"saw the case, train it again: {what} of {entry.split}/{entry.fold} ({entry.artifact[:12]})")
+
+
+def _confirm(plan: PurgePlan) -> None:
+    """Shows what will go and has the case id typed. Raises typer.Abort."""
+    parts = [f"{count} {kind}" for kind, count in plan.artifacts.items()]
+    parts += ["its rows (labels, splits, images)", f"its predictions of {plan.runs} runs"]
+    print(f"case {plan.case_id} of cohort {plan.cohort}, in every snapshot: {', '.join(parts)}", file=sys.stderr)
+    if plan.weights:
+        print(f"{len(plan.weights)} trained weights that saw it stay, and will be named", file=sys.stderr)
+    typed = typer.prompt("This cannot be undone. Type the case id to go on", err=True)
+    if typed != plan.case_id:
+        raise InvalidInputError(f"{typed!r} is not {plan.case_id}: nothing was changed")
 
 
 @app.command("compact")

@@ -69,11 +69,12 @@ class CodeBatch:
         spec: EncoderSpec,
         config: Mapping[str, Any],
         older: OlderCodes,
+        read_at: int,
         device: str = "",
     ) -> None:
         """device: where the codes are made, in words."""
         self._store, self._key, self._spec, self._config = store, key, spec, config
-        self._older, self._device = older, device
+        self._older, self._read_at, self._device = older, read_at, device
         self._held: list[tuple[Item, np.ndarray]] = []
         self._attention: list[dict[str, Any]] = []
         self._since = time.monotonic()
@@ -106,7 +107,7 @@ class CodeBatch:
                 self._key,
             )
             message = f"{self._key}: {len(items)} codes"
-            with self._store.begin(message, device=self._device) as transaction:
+            with self._store.begin(message, device=self._device, read_at=self._read_at) as transaction:
                 register_encoder(transaction, self._spec, self._config)
                 artifacts = transaction.write_codes(
                     codes, input_digests=[item.digests for item in items], pixels=[item.pixels for item in items]

@@ -76,6 +76,7 @@ class _Encode:
     """Where given, it is filled (see `EncodePlan`) and nothing is encoded."""
 
     def run(self) -> None:
+        _ = self.read_at  # before anything else is read
         info = encoder_info(self.settings.encoder)
         self.report.device = in_words(self.devices)
         small = info.one_thread or (info.is_trained and self.settings.preset == "demo")
@@ -174,7 +175,9 @@ class _Encode:
                     f"slide {job.path} is of {bag.mpp:g} um per pixel, and was of {said:g} when the cohort was added, "
                     "by another guidestore; add the cohort again"
                 )
-            with self.store.begin(f"{key}: {item.case_id}", device=self.report.device) as transaction:
+            with self.store.begin(
+                f"{key}: {item.case_id}", device=self.report.device, read_at=self.read_at
+            ) as transaction:
                 register_encoder(transaction, spec, {})
                 artifact = transaction.write_bag(
                     key, item.case_id, item.image_id, bag, input_digests=item.digests, pixels=item.pixels
@@ -190,7 +193,7 @@ class _Encode:
         what = f"{key.modality}/{key.encoder}{fold}"
         items = _one_by_one(read_ahead(partial(load_item, source), todo, self.readers))
         with (
-            CodeBatch(self.store, key, encoder.spec, config, older, self.report.device) as batch,
+            CodeBatch(self.store, key, encoder.spec, config, older, self.read_at, self.report.device) as batch,
             closing(in_lanes(items, encoders, ahead=2 * len(encoders))) as coded,
         ):
             for (item, loaded), code_bd in counted(coded, len(todo), what, self.progress):
@@ -206,6 +209,11 @@ class _Encode:
                     self.report.encoded += 1
 
     # Small parts -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def read_at(self) -> int:
+        """A case that is purged after this commit does not come back by a code of it."""
+        return self.store.snapshot().read_at
 
     @cached_property
     def devices(self) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def import_codes(
     keyed = CaseCodes(read.codes.case_ids, read.codes.codes_nd, key=key)
     digests = [[hashlib.sha256(np.ascontiguousarray(row)).hexdigest()] for row in keyed.codes_nd]
     old = _superseded(before, keyed, [digest for (digest,) in digests], supersede=supersede)
-    with store.begin(f"import of {key}") as transaction:
+    with store.begin(f"import of {key}", read_at=snapshot.read_at) as transaction:
         if not snapshot.rows("cohorts", cohort=cohort).num_rows:
             row = {"cohort": cohort, "layout": "import", "source": "", "pseudonymized": False, "note": ""}
             transaction.write_rows("cohorts", [row], cohort=cohort)

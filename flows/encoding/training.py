@@ -128,7 +128,7 @@ class FoldTraining:
         }
         artifact = weights_artifact("encoder", recipe)
         if artifact not in snapshot.artifacts:
-            self._train(module, rows, labelled, scope, recipe, artifact)
+            self._train(module, rows, labelled, scope, recipe, artifact, snapshot.read_at)
             snapshot = self.store.snapshot()
         tensors, entry = snapshot.weights(artifact)
         config = entry.meta["config"]
@@ -166,6 +166,7 @@ class FoldTraining:
         scope: FoldScope,
         recipe: Mapping[str, Any],
         artifact: str,
+        read_at: int,
     ) -> None:
         from guidestore.encoders.training import train_classifier
 
@@ -198,7 +199,7 @@ class FoldTraining:
         self.report.trained += 1
         scope_facts = {"cohort": scope.cohort, "split": scope.split, "fold": scope.fold}
         message = f"{settings.encoder} trained on {scope}"
-        with self.store.begin(message, device=in_words(self.devices[:1])) as transaction:
+        with self.store.begin(message, device=in_words(self.devices[:1]), read_at=read_at) as transaction:
             _, digest = transaction.write_weights(
                 "encoder",
                 settings.encoder,

@@ -67,7 +67,7 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
             for job, heads in zip(jobs, trained, strict=True):
                 fold = f"{settings.cohort}/{split}/{job.paired.fold}"
                 message = f"heads of {job.paired.target} on {fold}, {job.recipe.mode}, seed {job.recipe.seed}"
-                with store.begin(message, device=report.device) as transaction:
+                with store.begin(message, device=report.device, read_at=snapshot.read_at) as transaction:
                     report.trained += commit_heads(transaction, job, heads, device=report.device)
     if report.existing:  # a sweep may have trained them, and left test alone
         score_test(store, report.runs, progress)

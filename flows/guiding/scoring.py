@@ -35,7 +35,7 @@ def score_test(store: EmbeddingStore, runs: Sequence[str], progress: Progress = 
     for run in waiting:
         codes = (run.snapshot, run.cohort, run.target, run.inferior, run.superior, run.split, run.fold)
         groups.setdefault(codes, []).append(run)
-    with one_thread(), store.begin(f"{len(waiting)} heads scored on test") as transaction:
+    with one_thread(), store.begin(f"{len(waiting)} heads scored on test", read_at=snapshot.read_at) as transaction:
         for members in counted(groups.values(), len(groups), "scoring test", progress):
             paired = _paired(store, members[0])
             for run in members:

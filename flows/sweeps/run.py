@@ -74,7 +74,7 @@ def run_sweep(
         paired = jobs[0].paired
         report.device = also_on(report.device, device)
         message = f"sweep {sweep.name}: heads on {paired.cohort}/{paired.split}/{paired.fold}"
-        with store.begin(message, device=device) as transaction:
+        with store.begin(message, device=device, read_at=snapshot.read_at) as transaction:
             for job, heads in zip(jobs, trained, strict=True):
                 budget = plan.budgets[next(iter(job.ids.values()))]
                 report.trained += commit_heads(transaction, job, heads, labelled=budget, device=device)

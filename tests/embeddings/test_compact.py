@@ -50,10 +50,10 @@ def test_adds_of_others_during_a_compaction_stay(small_files, monkeypatch):
     other = EmbeddingStore.open(small_files.storage.root)
     real = EmbeddingStore.begin
 
-    def late(self, message=""):
+    def late(self, message="", **more):
         monkeypatch.undo()
         commit_codes(other, make_codes(["late"], mri_key()))
-        return real(self, message)
+        return real(self, message, **more)
 
     monkeypatch.setattr(EmbeddingStore, "begin", late)
     assert compact(small_files, mri_key()) == 5

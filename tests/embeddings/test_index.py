@@ -361,7 +361,7 @@ def test_an_index_that_was_built_while_a_case_was_purged_is_refused(store, small
         return real(codes_nd, metric)
 
     monkeypatch.setattr(stored, "build", build_during_a_purge)
-    with pytest.raises(CommitConflictError, match="was purged meanwhile; run the command again"):
+    with pytest.raises(CommitConflictError, match="was purged meanwhile, and this was made with it"):
         open_index(store.snapshot(), mri_key(dim=8))
     assert index_entries(store) == []
     monkeypatch.undo()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,10 +10,15 @@ import pytest
 from guidestore.embeddings import checkpoints
 from guidestore.embeddings.commit_log import CommitLog
 from guidestore.embeddings.compact import compact
-from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, NotFoundInStoreError
+from guidestore.embeddings.errors import (
+    CommitConflictError,
+    CorruptArtifactError,
+    InvalidNameError,
+    NotFoundInStoreError,
+)
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.gc import collect
-from guidestore.embeddings.purge import purge
+from guidestore.embeddings.purge import plan_purge, purge
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.storage import LocalStorage
 from guidestore.embeddings.store import EmbeddingStore
@@ -128,10 +134,141 @@ def test_weights_are_named_if_the_case_was_in_train_or_val(full, case, named):
 
 def test_an_unknown_case_or_cohort_is_refused_and_nothing_changes(full):
     before = files_of(full.storage.root)
-    for cohort, case in (("glioma", "case-9"), ("derm", "case-1"), ("glioma", "../x")):
-        with pytest.raises(NotFoundInStoreError, match=f"cohort {cohort} has no case"):
-            purge(full, cohort, case)
+    for cohort, case in (("glioma", "case-9"), ("derm", "case-1")):
+        for ask in (purge, plan_purge):
+            with pytest.raises(NotFoundInStoreError, match=f"cohort {cohort} has no case"):
+                ask(full, cohort, case)
     assert files_of(full.storage.root) == before
+
+
+@pytest.mark.parametrize(("cohort", "case"), [("glioma", ""), ("", ""), ("", "case-1"), ("glioma", "../x"), (" ", "*")])
+def test_what_is_no_name_is_no_case_and_nothing_changes(full, cohort, case):
+    before = files_of(full.storage.root)
+    for ask in (purge, plan_purge):
+        with pytest.raises(InvalidNameError, match="cannot be a"):
+            ask(full, cohort, case)
+    assert files_of(full.storage.root) == before
+
+
+def test_a_plan_says_what_a_purge_then_does(full):
+    commit_runs(full, ["e" * 64], ["case-1", "case-2"])
+    plan = plan_purge(full, "glioma", "case-2")
+    assert (plan.artifacts, plan.runs) == ({"bag": 1, "codes": 2}, 2)
+    report = purge(full, "glioma", "case-2")
+    assert report.artifacts == sum(plan.artifacts.values())
+    assert report.weights == plan.weights
+    assert plan.weights
+
+
+def test_weights_that_are_codes_go_and_others_stay(store):
+    commit_cohort(store, {"case-1": "G", "case-2": "O"}, {"case-1": "train", "case-2": "test"})
+    codes = make_codes(["case-1", "case-2"], mri_key())
+    commit_codes(store, codes)
+    split = store.snapshot().rows("splits")["split"][0].as_py()
+    with store.begin() as transaction:
+        made = {
+            name: transaction.write_weights(
+                "guidance",
+                name,
+                config={"name": name},
+                tensors=tensors,
+                recipe={"of": name},
+                cohort="glioma",
+                split=split,
+                fold=0,
+            )[0]
+            for name, tensors in {
+                "retrieval": {"train_superior": codes.codes_nd[:1], "train_inferior": codes.codes_nd[:1]},
+                "fused": {"view0_train": codes.codes_nd[:1]},
+                "ridge": {"weight": np.ones((2, 2), np.float32), "trained": np.ones(1, np.float32)},
+            }.items()
+        }
+    before = store.snapshot()
+    report = purge(store, "glioma", "case-1")
+    assert [entry.meta["name"] for entry in report.weights] == ["ridge"]
+    assert set(made.values()) & store.snapshot().artifacts == {made["ridge"]}
+    assert set(made.values()) & store.snapshot(before.version).artifacts == {made["ridge"]}
+    needle = codes.codes_nd[0].tobytes()
+    assert not [path for path, data in files_of(store.storage.root).items() if needle in data]
+    assert fsck(store.storage).findings == ()
+    assert purge(store, "glioma", "case-2").weights == ()
+
+
+def _rows(transaction, codes):
+    row = {"cohort": "glioma", "case_id": "case-1", "target": "grade", "class": "G"}
+    transaction.write_rows("labels", [row], cohort="glioma", recipe={"x": 1})
+
+
+def _codes(transaction, codes):
+    transaction.write_codes(codes, input_digests=[("f" * 64,)] * len(codes.case_ids))
+
+
+def _bag(transaction, codes):
+    transaction.write_bag(bag_key(), "case-1", "case-1", make_bag(5), input_digests=("a" * 64,))
+
+
+def _runs(transaction, codes):
+    run = Run("e" * 64, "glioma", "grade", "s", 0, "I")
+    prediction = {"run": run.id, "cohort": "glioma", "case_id": "case-1"}
+    transaction.write_runs([run], [], [prediction], inputs={run.id: []})
+
+
+def _trained(transaction, codes):
+    transaction.write_weights(
+        "decoder", "mlp", config={}, tensors={"w": codes.codes_nd}, recipe={"of": "late"}, cohort="glioma"
+    )
+
+
+@pytest.mark.parametrize("write", [_rows, _codes, _bag, _runs, _trained])
+@pytest.mark.parametrize("staged", ["before the purge", "after it"])
+def test_what_was_read_before_a_purge_cannot_bring_the_case_back(store, root, write, staged):
+    commit_codes(store, make_codes(["case-1", "case-2"], mri_key()))
+    late = make_codes(["case-1", "case-3"], mri_key(), seed=9)
+    other = EmbeddingStore.open(root)
+    slow = other.begin(read_at=other.snapshot().read_at)
+    slow.__enter__()
+    if staged == "before the purge":
+        write(slow, late)
+    purge(store, "glioma", "case-1")
+    if staged == "after it":
+        write(slow, late)
+    with pytest.raises(CommitConflictError, match="a case of cohort glioma was purged meanwhile"):
+        slow.__exit__(None, None, None)
+    assert store.snapshot().codes(mri_key()).case_ids == ("case-2",)
+    assert holders(store, "case-1", [bytes_of(late, "case-1")]) == []
+    assert not (root / "staging").exists() or not list((root / "staging").rglob("*.*"))
+
+
+def test_what_holds_other_cases_alone_is_committed_after_a_purge(store, root):
+    commit_codes(store, make_codes(["case-1", "case-2"], mri_key()))
+    other = EmbeddingStore.open(root)
+    late = make_codes(["case-3"], mri_key(), seed=9)
+    with other.begin(read_at=other.snapshot().read_at) as slow:
+        purge(store, "glioma", "case-1")
+        slow.write_codes(late, input_digests=digests(late))
+        slow.write_bag(bag_key(), "case-3", "case-3", make_bag(5), input_digests=("a" * 64,))
+    assert store.snapshot().codes(mri_key()).case_ids == ("case-2", "case-3")
+
+
+def test_what_dead_writers_staged_of_the_case_goes(store, root):
+    codes = make_codes(["case-1", "case-2"], mri_key())
+    commit_codes(store, codes)
+    dead, alive = EmbeddingStore.open(root).begin(), EmbeddingStore.open(root).begin()
+    dead.__enter__()
+    alive.__enter__()
+    again = make_codes(["case-1"], mri_key(), seed=4)
+    dead.write_codes(again, input_digests=digests(again))
+    dead.write_bag(bag_key(), "case-1", "case-1", make_bag(5), input_digests=("a" * 64,))
+    theirs = make_codes(["case-9"], mri_key(), seed=5)
+    alive.write_codes(theirs, input_digests=digests(theirs))
+    for file in (root / "staging").rglob("*"):
+        if "bag" in str(file):
+            os.utime(file, (0, 0))
+    purge(store, "glioma", "case-1")
+    assert [path.name for path in (root / "staging").rglob("*") if path.is_file()] == ["0-codes.parquet"]
+    alive.__exit__(None, None, None)
+    store.log.refresh()
+    assert store.snapshot().codes(mri_key()).case_ids == ("case-2", "case-9")
 
 
 def test_a_second_purge_finds_nothing_left_and_commits_nothing(full):

@@ -140,7 +140,7 @@ def add_cohort(
     n_targets = len({row["target"] for row in new["targets"]})
     if dry_run or not (any(new.values()) or whole):
         return CohortReport(cohort, added, snapshot.version, tables.issues, n_targets, changed, images_changed)
-    with store.begin(message or f"cohort {cohort}") as transaction:
+    with store.begin(message or f"cohort {cohort}", read_at=snapshot.read_at) as transaction:
         for kind in COHORT_KINDS:
             rows = whole.get(kind, []) + new[kind]
             artifact = ""

@@ -127,6 +127,7 @@ def test_errors_are_one_sentence_with_an_exit_code(encoded: Phantom, tmp_path: P
         (("guide", "nobody", "--inferior", "a/b", "--superior", "c/d", "--store", store), 3, "nobody"),
         (("predict", "--run", "champion", "--case", "x", "--store", store), 3, "no run 'champion'"),
         (("purge", "NOBODY", "--cohort", "phantom", "--yes", "--store", store), 3, "no case NOBODY"),
+        (("purge", "", "--cohort", "phantom", "--yes", "--store", store), 2, "'' cannot be a case id"),
         (("tag", "../x", "--store", store), 2, "cannot be a tag"),
         (
             ("guide", "phantom", "--inferior", "a/b", "--superior", "c/d", "--mode", "best", "--store", store),
@@ -186,7 +187,24 @@ def test_purge_takes_a_case_out_of_sql_and_names_the_weights(phantom: Phantom) -
     query = "SELECT count(*) AS n FROM codes WHERE case_id = 'PHANTOM_0004'"
     before = json.loads(run("sql", query, "--store", phantom.store, "--format", "json").stdout)
     assert before[0]["n"] == 2
-    done = run("purge", "PHANTOM_0004", "--cohort", "phantom", "--yes", "--store", phantom.store)
+    asked = [
+        sys.executable,
+        "-m",
+        "guidestore",
+        "purge",
+        "PHANTOM_0004",
+        "--cohort",
+        "phantom",
+        "--store",
+        phantom.store,
+    ]
+    refused = subprocess.run(asked, input="PHANTOM_0005\n", capture_output=True, text=True, timeout=300)
+    assert refused.returncode == 2
+    assert "2 codes" in refused.stderr
+    assert "'PHANTOM_0005' is not PHANTOM_0004: nothing was changed" in refused.stderr
+    assert json.loads(run("sql", query, "--store", phantom.store, "--format", "json").stdout)[0]["n"] == 2
+    done = subprocess.run(asked, input="PHANTOM_0004\n", capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     snapshot = phantom.opened.snapshot()
     splits = snapshot.rows("splits").to_pylist()
     assert "PHANTOM_0004" not in {row["case_id"] for row in splits}
