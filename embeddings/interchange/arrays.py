@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.limits import check_columns, check_fits
 
-_UNREADABLE = (ValueError, OSError, EOFError, KeyError, SyntaxError, TypeError, MemoryError, OverflowError)
-_DAMAGED = (*_UNREADABLE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, struct.error)
+_DAMAGED = (
+    *(ValueError, OSError, EOFError, KeyError, SyntaxError, TypeError, MemoryError, OverflowError, RuntimeError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
 def read_npy(file: Path) -> np.ndarray:
