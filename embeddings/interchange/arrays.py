@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.limits import check_columns, check_fits
+from guidestore.embeddings.interchange.limits import check_columns, check_fits, reason_of
 
 _DAMAGED = (
     *(ValueError, OSError, EOFError, KeyError, SyntaxError, TypeError, MemoryError, OverflowError, RuntimeError),
@@ -76,7 +76,6 @@ def _told(file: Path) -> Iterator[Any]:
     except InvalidInputError:
         raise
     except _DAMAGED as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidInputError(
-            f"{file} cannot be read as a numeric array: {reason}; save it again, without pickle"
+            f"{file} cannot be read as a numeric array: {reason_of(error)}; save it again, without pickle"
         ) from error

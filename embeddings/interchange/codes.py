@@ -13,7 +13,7 @@ import pyarrow as pa
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.arrays import read_npy, read_npz
 from guidestore.embeddings.interchange.dialect import kind_of
-from guidestore.embeddings.interchange.limits import check_columns
+from guidestore.embeddings.interchange.limits import check_columns, reason_of
 from guidestore.embeddings.interchange.table import (
     ID_COLUMN,
     LARGEST_WHOLE,
@@ -201,7 +201,7 @@ def _read_ids(file: Path, id_column: str) -> tuple[str, ...]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{file} cannot be read as text: {error}; save the ids as UTF-8") from error
+        raise InvalidInputError(f"{file} cannot be read as text: {reason_of(error)}; save the ids as UTF-8") from error
     if lines and id_column in {name.strip().strip('"') for name in lines[0].replace(";", ",").split(",")}:
         return read_table(file, (id_column,), id_column=id_column).ids(id_column)
     return _checked_ids(file, [line.split(",")[0].strip() for line in lines if line.strip()])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.limits import reason_of
 
 type Kind = Literal["text", "parquet", "excel", "npz", "npy"]
 
@@ -67,7 +68,7 @@ def _kind_of_archive(file: Path) -> Kind:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise InvalidInputError(f"{file} is a damaged archive ({error}); copy or save it again") from error
+        raise InvalidInputError(f"{file} is a damaged archive ({reason_of(error)}); copy or save it again") from error
     if any(name.startswith("xl/") for name in names):
         return "excel"
     if names and all(name.endswith(".npy") for name in names):

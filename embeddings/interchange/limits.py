@@ -13,6 +13,12 @@ _SHARE_OF_MEMORY = 0.5
 """A table lies in memory once as it was read and once as numbers."""
 
 
+def reason_of(error: Exception) -> str:
+    """What a library's error says, in one line and without numbers of the system."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (said.splitlines() or [type(error).__name__])[0]
+
+
 def check_columns(file: Path, columns: int) -> None:
     """Raises InvalidInputError where there are more than MOST_COLUMNS."""
     if columns > MOST_COLUMNS:

@@ -22,7 +22,7 @@ import pyarrow.compute
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.dialect import kind_of, sniff
-from guidestore.embeddings.interchange.limits import check_columns, check_fits
+from guidestore.embeddings.interchange.limits import check_columns, check_fits, reason_of
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unseen by type checkers
 
@@ -290,9 +290,8 @@ def read_table(
         else:
             raise InvalidInputError(f"{file} is a {kind} file and no table; give CSV, Excel or Parquet")
     except (OSError, UnicodeError, csv.Error, ValueError, pa.ArrowException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidInputError(
-            f"{file} cannot be read as a table ({reason}); save it as UTF-8 CSV or as Parquet"
+            f"{file} cannot be read as a table ({reason_of(error)}); save it as UTF-8 CSV or as Parquet"
         ) from error
     table.check_columns(required)
     if not may_be_empty:

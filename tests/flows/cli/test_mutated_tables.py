@@ -55,7 +55,7 @@ def of_npy() -> bytes:
     return sink.getvalue()
 
 
-def by_csv(data: bytes) -> dict[str, list[float]]:
+def by_csv(data: bytes) -> dict[str, list[Any]]:
     rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
     header = [name.strip() for name in rows[0]]
     at = header.index("case_id")
@@ -169,7 +169,9 @@ def test_codes(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
             return
         assert set(found) == set(expected)
         for case, row in found.items():
-            np.testing.assert_array_equal(np.float32(row), np.array(expected[case], np.float64).astype(np.float32))
+            np.testing.assert_array_equal(
+                np.array(row, np.float32), np.array(expected[case], np.float64).astype(np.float32)
+            )
 
     bring()
 
