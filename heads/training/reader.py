@@ -15,8 +15,9 @@ from guidestore.heads.training.sharing import blocks_of, find_readings, group_nu
 class Reader:
     """Codes on the device, kept once for all heads that read them, and one order of rows for each group of heads."""
 
-    def __init__(self, heads: Sequence[Head], *, device: str, dtype: torch.dtype) -> None:
-        self.device, self.dtype = device, dtype
+    def __init__(self, heads: Sequence[Head], *, device: str, dtype: torch.dtype, steady: bool = False) -> None:
+        """steady: what an epoch draws is put where the last one's was, for a graph that reads it there."""
+        self.device, self.dtype, self._steady = device, dtype, steady
         self.n, d = heads[0].x_nd.shape
         codes, self._readings = find_readings(heads)
         self._x = self.tensor(np.concatenate([x for x, _ in codes]), dtype)
@@ -35,6 +36,7 @@ class Reader:
     def read_for(self, heads: Sequence[Head], places: Sequence[int]) -> None:
         """From now on read for `heads`, which are at `places` of those that it read for before."""
         self._readings = [self._readings[i] for i in places]
+        self._places: dict[str, torch.Tensor] = {}
         codes, group_h = [codes for codes, _ in self._readings], group_numbers(self._readings)
         self.blocks, self.val_blocks = blocks_of(group_h), blocks_of(group_numbers(codes))
         self._group_of_head = self.tensor(group_h)
@@ -64,18 +66,33 @@ class Reader:
 
     def begin_epoch(self, epoch: int, dropped: Sequence[tuple[int, int]]) -> torch.Tensor:
         """(h, n): each head's rows of `epoch`. dropped: (layer, width) of what dropout applies to; layer 0: codes."""
-        drawn = self.tensor(np.stack([row_uniforms(seed, epoch, self.n) for seed in self._seeds]))
+        drawn = self._drawn(np.stack([row_uniforms(seed, epoch, self.n) for seed in self._seeds]))
         uniforms = drawn.index_select(0, self._seed_of_group)
         rows_vn = torch.argsort(uniforms, dim=1, stable=True)
         if self._sampled_vn is not None:
             sampled = torch.searchsorted(self._sampled_vn, uniforms, right=True).clamp_(max=self.n - 1)
             rows_vn = torch.where(torch.isinf(self._sampled_vn), rows_vn, sampled)
-        self._rows_vn = rows_vn + self._first_row_v1
+        self._rows_vn = self._put("rows", rows_vn + self._first_row_v1)
         self._uniforms = {}
         for layer, width in dropped if self.scale is not None else ():
             drawn = np.stack([dropout_uniforms(seed, epoch, layer, self.n, width) for seed in self._seeds])
-            self._uniforms[layer] = self.tensor(drawn, self.dtype)
-        return rows_vn.index_select(0, self._group_of_head)
+            self._uniforms[layer] = self._put(f"uniforms {layer}", self._drawn(drawn, self.dtype))
+        return self._put("rows of heads", rows_vn.index_select(0, self._group_of_head))
+
+    def _put(self, what: str, values: torch.Tensor) -> torch.Tensor:
+        if not self._steady:
+            return values
+        if what in self._places:
+            self._places[what].copy_(values)
+        else:
+            self._places[what] = values.clone()
+        return self._places[what]
+
+    def _drawn(self, values: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """`values` on the device; a GPU fetches them by itself while the host draws on."""
+        if not self.device.startswith("cuda"):
+            return self.tensor(values, dtype)
+        return torch.from_numpy(values).pin_memory().to(self.device, non_blocking=True).to(dtype)
 
     def codes(self, rows: slice) -> torch.Tensor:
         """(v, b, d): the epoch's `rows` for each group of heads, until the next call."""

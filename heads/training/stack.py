@@ -136,6 +136,11 @@ class Stack:
             else:
                 kept.index_copy_(0, places, now.index_select(0, places))
 
+    def remember_where(self, best: list[torch.Tensor], chosen: torch.Tensor) -> None:
+        """The same for the heads of which (h,) bool `chosen` says so, which only the device knows."""
+        for kept, now in zip(best, self._parameters, strict=True):
+            kept.copy_(torch.where(chosen[:, None, None], now, kept))
+
     def layers(self, place: int, d_out: int, values: Sequence[torch.Tensor] | None = None) -> Layers:
         """The float32 layers of the head at `place`, of now or of `values` (from `copy`), without the padding."""
         arrays = [p[place].float().cpu().numpy().copy() for p in values or self._parameters]

@@ -128,3 +128,24 @@ def test_readers_and_encoders_change_no_bit(cohort, others):
     for path, bag in zip(paths, bags, strict=True):
         assert isinstance(bag, Bag)
         assert np.array_equal(bag.features_nd, encode_slide(path, encoder, SETTINGS).features_nd)
+
+
+def test_a_pipeline_is_as_fast_as_its_encoder(cohort):
+    """The encoder sleeps as a GPU leaves the CPU alone; reading and a slow writer hide behind it."""
+    spec = EncoderSpec("sleeping", "1", "tiles", 1, preprocessing=SETTINGS.as_dict())
+
+    class Sleeping:
+        def __init__(self) -> None:
+            self.spec, self.slept = spec, 0.0
+
+        def encode(self, batch: np.ndarray, /) -> np.ndarray:
+            start = time.perf_counter()
+            time.sleep(0.01 * len(batch))
+            self.slept += time.perf_counter() - start
+            return np.zeros((len(batch), 1), np.float32)
+
+    jobs = [SlideJob(path) for path in sorted((cohort / "Pathology").iterdir())[:8]]
+    encoder, start = Sleeping(), time.perf_counter()
+    for _ in encode_slides(jobs, encoder, SETTINGS):
+        time.sleep(0.03)
+    assert encoder.slept >= 0.8 * (time.perf_counter() - start)  # 0.95 on a quiet machine: tests/benchmarks/feeding.py
