@@ -59,8 +59,8 @@ def guide(
         evaluation = evaluate(store.snapshot(), report.runs)
     _show_evaluation(evaluation, title, format_)
     print(
-        f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}; "
-        f"on {report.device}",
+        f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}"
+        + (f"; on {report.device}" if report.device else ""),
         file=sys.stderr,
     )
 

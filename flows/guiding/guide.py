@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import pair
@@ -19,10 +20,11 @@ from guidestore.flows.guiding.recipes import RowsRecipe
 from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.ahead import read_ahead
-from guidestore.flows.work.devices import in_words, one_device
+from guidestore.flows.work.devices import AUTO, in_words, one_device
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
+from guidestore.heads.registry import build_decoder, build_guidance
 
 
 @dataclass
@@ -34,7 +36,7 @@ class GuideReport:
     existing: int = 0
     notes: list[str] = field(default_factory=list)
     device: str = ""
-    """Where networks trained, in words."""
+    """Where networks trained, in words; '' where nothing was to be trained."""
     snapshot: int = 0
 
 
@@ -44,12 +46,16 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
     The targets and modes of a fold and seed are trained together, because they share every G, and two such batches at a
     time, each on one core. Raises GuidestoreError: unknown names, leakage between folds, too few cases.
     """
-    device = one_device(settings.device, "heads")
+    if settings.device != AUTO:
+        one_device(settings.device, "heads")
     snapshot = store.snapshot()
     targets = settings.targets or (only_target(snapshot, settings.cohort),)
+    build_guidance(settings.guidance)  # a wrong name costs no training
+    for target in targets:
+        build_decoder(settings.decoder, target=target)
     split = settings.split or only_split(snapshot, settings.cohort)
     folds = settings.folds or split_folds(snapshot, settings.cohort, split)
-    report = GuideReport(device=in_words((device,)))
+    report = GuideReport()
 
     def batches() -> Iterator[list[HeadJob]]:
         for fold in folds:
@@ -59,20 +65,38 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
             for seed in settings.seeds:
                 yield _planned(snapshot, settings, paired, seed, report)
 
-    what, train = f"guide {settings.inferior} by {settings.superior}", partial(train_jobs, device=device)
-    with one_thread():
-        for jobs, trained in counted(read_ahead(train, batches()), len(folds) * len(settings.seeds), what, progress):
-            if isinstance(trained, InvalidInputError):
-                raise trained
-            for job, heads in zip(jobs, trained, strict=True):
-                fold = f"{settings.cohort}/{split}/{job.paired.fold}"
-                message = f"heads of {job.paired.target} on {fold}, {job.recipe.mode}, seed {job.recipe.seed}"
-                with store.begin(message, device=report.device, read_at=snapshot.read_at) as transaction:
-                    report.trained += commit_heads(transaction, job, heads, device=report.device)
+    missing = filter(None, batches())
+    if first := next(missing, None):  # torch takes seconds to load, and need not where nothing is to be trained
+        _train(store, settings, snapshot, chain([first], missing), len(folds) * len(settings.seeds), report, progress)
     if report.existing:  # a sweep may have trained them, and left test alone
         score_test(store, report.runs, progress)
     report.snapshot = store.snapshot().version
     return report
+
+
+def _train(
+    store: EmbeddingStore,
+    settings: GuideSettings,
+    snapshot: Snapshot,
+    batches: Iterable[list[HeadJob]],
+    most: int,
+    report: GuideReport,
+    progress: Progress,
+) -> None:
+    """Trains the batches, `most` at most, and commits each as it is done."""
+    device = one_device(settings.device, "heads")
+    report.device = in_words((device,))
+    what, train = f"guide {settings.inferior} by {settings.superior}", partial(train_jobs, device=device)
+    with one_thread():
+        for jobs, trained in counted(read_ahead(train, batches), most, what, progress):
+            if isinstance(trained, InvalidInputError):
+                raise trained
+            for job, heads in zip(jobs, trained, strict=True):
+                paired = job.paired
+                fold = f"{paired.cohort}/{paired.split}/{paired.fold}"
+                message = f"heads of {paired.target} on {fold}, {job.recipe.mode}, seed {job.recipe.seed}"
+                with store.begin(message, device=report.device, read_at=snapshot.read_at) as transaction:
+                    report.trained += commit_heads(transaction, job, heads, device=report.device)
 
 
 def _pair(snapshot: Snapshot, settings: GuideSettings, target: str, split: str, fold: int) -> PairedCodes:
