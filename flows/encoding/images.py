@@ -12,6 +12,7 @@ from guidestore.embeddings.records import FileRef
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.encoders.kinds.volumes import GROUPS
 from guidestore.encoders.sources import CaseImage, ImageFile
+from guidestore.flows.encoding.lookups import check_cohort
 
 Paths = Mapping[tuple[str, str], Path]
 """(image_id, modality) -> file, of a pseudonymized cohort."""
@@ -28,8 +29,10 @@ def images_of(
     rows = snapshot.rows("images", cohort=cohort).to_pylist()
     wanted = [row for row in rows if row["modality"] in parts]
     if not wanted:
-        known = ", ".join(sorted({row["modality"] for row in rows})) or "no images"
-        raise NotFoundInStoreError(f"cohort {cohort} has no images of modality {modality}; it has {known}")
+        check_cohort(snapshot, cohort)
+        known = ", ".join(sorted({row["modality"] for row in rows})) or "no images: add them by `cohort add manifest`"
+        joins = f"; {modality} joins {', '.join(parts)}: a row of the manifest for each" if len(parts) > 1 else ""
+        raise NotFoundInStoreError(f"cohort {cohort} has no images of modality {modality}; it has {known}{joins}")
     if any(not row["path"] for row in wanted) and not paths:
         raise InvalidInputError(f"cohort {cohort} is pseudonymized: give --key FILE, beside which its image paths lie")
     files = [(row["case_id"], row["image_id"], _file(row, paths or {})) for row in wanted]

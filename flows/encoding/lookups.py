@@ -36,6 +36,7 @@ def split_folds(snapshot: Snapshot, cohort: str, split: str) -> tuple[int, ...]:
     rows = snapshot.rows("splits", cohort=cohort).to_pylist()
     folds = sorted({row["fold"] for row in rows if row["split"] == split})
     if not folds:
+        check_cohort(snapshot, cohort)
         known = ", ".join(sorted({row["split"] for row in rows})) or "none: draw one with `guidestore cohort split`"
         raise NotFoundInStoreError(f"cohort {cohort} has no split {split!r}; it has {known}")
     return tuple(folds)

@@ -13,7 +13,7 @@ from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey, PairedCodes
-from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
+from guidestore.flows.encoding.lookups import check_cohort, only_split, only_target, split_folds
 from guidestore.flows.guiding.commit import commit_heads
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
 from guidestore.flows.guiding.recipes import RowsRecipe
@@ -49,6 +49,7 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
     if settings.device != AUTO:
         one_device(settings.device, "heads")
     snapshot = store.snapshot()
+    check_cohort(snapshot, settings.cohort)
     targets = settings.targets or (only_target(snapshot, settings.cohort),)
     build_guidance(settings.guidance)  # a wrong name costs no training
     for target in targets:

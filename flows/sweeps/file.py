@@ -28,6 +28,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.limits import reason_of
 from guidestore.flows.work.settings import Fold
 from guidestore.heads.choice import Choice
 
@@ -124,7 +125,7 @@ def read_sweep(path: Path) -> SweepFile:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}; name a YAML file") from error
+        raise InvalidInputError(f"{path} cannot be read: {reason_of(error)}; name a YAML file") from error
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         given = yaml.safe_load(text)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -251,3 +253,18 @@ def test_two_orders_of_classes_are_refused(store):
     commit_cohort(store, {}, {}, classes=("O", "G"))
     with pytest.raises(InvalidInputError, match="several class orders"):
         labels_of(store.snapshot(), "glioma", "grade")
+
+
+def test_codes_that_are_there_and_unusable_are_told_in_place_of_advice():
+    values_nd = np.array([[1.0], [2.0], [np.nan]], np.float32)
+    inferior = CaseCodes(("A", "A", "B"), values_nd, ("a1", "a2", "B"))
+    superior = CaseCodes(("A", "B"), np.ones((2, 1), np.float32))
+    names: Any = {"cohort": "c", "split": "s", "fold": 0, "target": "t", "classes": ("x", "y"), "labels": {"A": "x"}}
+    paired = join(inferior, superior, parts={"A": "train", "B": "train"}, **names)
+    told = paired.why_unpaired("materialize both")
+    assert "have several inferior codes (such as A: a1, a2)" in told
+    assert "NaN or infinity" in told
+    assert "materialize" not in told
+    assert (
+        join(superior, superior, parts={"A": "train"}, **names).why_unpaired("materialize both") == "materialize both"
+    )
