@@ -175,11 +175,34 @@ class BucketStorage:
             return None
         return str(answer.attributes.get(_NONCE, ""))
 
+    def note(self, path: str, data: bytes) -> None:
+        key = self._key(path)
+        self._ask("write", path, lambda: obstore.put(self._store, key, data, use_multipart=False))
+
+    def move(self, path: str, target: str) -> bool:
+        key, goal = self._key(path), self._key(target)
+        try:
+            self._ask("move", path, lambda: obstore.copy(self._store, key, goal))
+        except FileNotFoundError:
+            return False
+        self.delete(path)
+        return True
+
+    def clock(self, folder: str) -> float:
+        if folder.startswith("staging"):
+            return self._local.clock(folder)
+        probe = f"leases/{uuid.uuid4().hex}.probe"
+        self.note(probe, b"")
+        try:
+            return self._ask("read", probe, lambda: obstore.head(self._store, probe))["last_modified"].timestamp()
+        finally:
+            self.delete(probe)
+
     def list(self, prefix: str) -> Iterator[StoredFile]:
         if PurePosixPath(prefix).parts[:1] == ("staging",):
             yield from self._local.list(prefix)
             return
-        key = self._key(prefix)
+        key = self._key(prefix) if prefix else None
         last: str | None = None
         pages: Iterator[Sequence[ObjectMeta]] | None = None
 

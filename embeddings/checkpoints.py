@@ -78,8 +78,23 @@ def write(
         segments.append(_write_segment(storage, first, version, rows))
     manifest = Manifest(version, commit_sha256, tuple(segments))
     data = manifest.to_bytes()
-    storage.create(f"checkpoints/{version:012d}-{hashlib.sha256(data).hexdigest()}.json", data)
+    path = f"checkpoints/{version:012d}-{hashlib.sha256(data).hexdigest()}.json"
+    storage.create(path, data)
+    storage.note(receipt_of(path), b"")
     return manifest
+
+
+def receipt_of(path: str) -> str:
+    """The empty file that says that there is a manifest at `path`: made after it, deleted before it."""
+    return f"heads/{path.replace('/', '-').removesuffix('.json')}"
+
+
+def delete_all(storage: Storage) -> None:
+    """Deletes every checkpoint: the commits have all that they say."""
+    for file in list(storage.list("checkpoints")):
+        if version_of(file.path):
+            storage.delete(receipt_of(file.path))
+        storage.delete(file.path)
 
 
 def _write_segment(storage: Storage, first: int, last: int, rows: pa.Table) -> Segment:
@@ -180,6 +195,7 @@ def sweep(storage: Storage) -> None:
     oldest = min(manifest.version for manifest in kept.values())
     needed = {segment.file.path for manifest in kept.values() for segment in manifest.segments}
     for path in surplus:
+        storage.delete(receipt_of(path))
         storage.delete(path)
     for path in files:
         segment = _SEGMENT.fullmatch(path)

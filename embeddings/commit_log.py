@@ -9,6 +9,7 @@ import datetime
 import functools
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from guidestore.embeddings import checkpoints
+from guidestore.embeddings import checkpoints, heads
 from guidestore.embeddings.checkpoints import Manifest, Segment
 from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, InvalidInputError, StorageError
+from guidestore.embeddings.heads import Marker, lost_end
 from guidestore.embeddings.log_table import (
     ENTRY_SCHEMA,
     NOT_ARTIFACTS,
@@ -38,10 +40,21 @@ INLINE_ENTRIES = 1000
 _GAP_REACH = 16
 """How far opening looks beyond the head for a lost commit: 0.2 ms. fsck lists the whole folder."""
 _LONGEST_REACH = 64
+_LISTED_PER_COMMIT = 50
+"""Names in commits/ that a writer reads, in the mean, for each commit of the log: .15 ms."""
+
+
+_COMMIT = re.compile(r"commits/(\d{12})\.json")
 
 
 def path_of(version: int) -> str:
     return f"commits/{version:012d}.json"
+
+
+def version_of(path: str) -> int | None:
+    """The number in the name of a commit, None where `path` is none."""
+    named = _COMMIT.fullmatch(path)
+    return int(named[1]) if named else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,8 @@ class CommitLog:
         self._segments: tuple[Segment, ...] = ()
         self._unfolded: list[Commit] = []
         self._live: dict[str, str] | None = None
+        self._list_at = 0
+        known = heads.markers(storage)  # before the log, which only grows
         self._checkpoints = self._of_this_log()
         self._checkpoint = next(self._checkpoints, None)
         if self._checkpoint:
@@ -75,17 +90,21 @@ class CommitLog:
         self._opened_at = self.head
         self._withdrawn: list[tuple[int, tuple[str, str]]] = []
         self._catch_up(_GAP_REACH)
+        self._refuse_lost_end(known)
 
     def _of_this_log(self) -> Iterator[Manifest]:
         """Manifests of checkpoints, newest first. A checkpoint is a shortcut: one that is damaged, or of another log,
-        is passed over, and fsck reports it."""
+        is passed over, and fsck reports it. Raises CorruptArtifactError where the log has lost the commit of one."""
         for path in checkpoints.manifests(self._storage):
             try:
                 manifest = checkpoints.read_manifest(self._storage, path)
                 if manifest and read_record(self._storage, manifest.version).sha256 == manifest.commit_sha256:
                     yield manifest
             except CorruptArtifactError:
-                continue
+                version = checkpoints.version_of(path) or 0
+                gone = self._storage.size(path_of(version)) is None
+                if gone and self._storage.size(path) is not None:  # the checkpoint may have been swept meanwhile
+                    raise lost_end(path, version) from None
 
     def _opened_table(self) -> pa.Table:
         """The log up to the commit that opening began at, from the newest checkpoint whose segments are whole."""
@@ -108,6 +127,34 @@ class CommitLog:
             self._segments = ()  # they hold rows of the case
         return fold(table, commits)
 
+    def _refuse_lost_end(self, known: Sequence[Marker]) -> None:
+        for marker in known:
+            if marker.version > self.head:
+                raise lost_end(marker.path, marker.version)
+            if marker.version == self.head and marker.sha256 != self._head_sha256:
+                raise CorruptArtifactError(
+                    f"{path_of(self.head)} is not the commit that {marker.path} tells of: the log was edited; restore "
+                    "commits/ from a copy"
+                )
+
+    def _refuse_holes(self) -> None:
+        """Raises CorruptArtifactError where a commit is missing: nobody may build on a log that is not whole.
+
+        That takes a listing, as long as the log. So it is made for the first commit of a process, and again when the
+        log has grown by its share.
+        """
+        if self.head < self._list_at:
+            return
+        self._list_at = self.head + self.head // _LISTED_PER_COMMIT
+        names = [file.path for file in self._storage.list("commits")]
+        there = {version for version in map(version_of, names) if version}
+        version, last = 0, max(there, default=0)
+        while version < last:
+            version += 1
+            # Asked again: others commit while we list.
+            if version not in there and self._storage.size(path_of(version)) is None:
+                raise _hole(version)
+
     def refresh(self) -> int:
         """Reads commits made since; returns the head. Raises CorruptArtifactError on a damaged or missing commit."""
         return self._catch_up(2)
@@ -119,7 +166,10 @@ class CommitLog:
         """
         while True:
             ahead = range(self.head + 1, self.head + reach + 1)
-            there = [size is not None for size in self._storage.sizes([path_of(version) for version in ahead])]
+            known = [self.head] if self.head else []
+            there = [size is not None for size in self._storage.sizes([path_of(v) for v in (*known, *ahead)])]
+            if known and not there.pop(0):
+                raise lost_end("this process", self.head)
             new = ahead[: there.index(False)] if False in there else ahead
             for commit in each(self._storage, functools.partial(read_commit, self._storage), new):
                 if commit.parent_sha256 != self._head_sha256:
@@ -133,9 +183,7 @@ class CommitLog:
             elif not any(there[len(new) :]):
                 return self.head
             elif self._storage.size(path_of(self.head + 1)) is None:  # asked again: it may have come meanwhile
-                raise CorruptArtifactError(
-                    f"{path_of(self.head + 1)} is missing though later commits exist; restore commits/ from a copy"
-                )
+                raise _hole(self.head + 1)
 
     def _accept(self, commit: Commit) -> None:
         self.head, self._head_sha256 = commit.version, commit.sha256
@@ -200,6 +248,7 @@ class CommitLog:
         wanted = {entry.artifact: entry for entry in add}
         commit_uuid = uuid.uuid4().hex
         self.refresh()
+        self._refuse_holes()
         while True:
             live = self.live()
             for removal in remove:
@@ -237,6 +286,7 @@ class CommitLog:
                 commit = replace(commit, add_file=self._write_entries(commit.add), _digest=[])
             if self._create(commit):
                 self._accept(commit)
+                heads.mark(self._storage, Marker(commit.version, commit.sha256))
                 if commit.version % checkpoints.EVERY_COMMITS == 0:
                     self.checkpoint()
                 return commit.version
@@ -312,8 +362,15 @@ class CommitLog:
             written = checkpoints.write(self._storage, self.head, self._head_sha256, table, self._segments)
             self._segments = written.segments
             checkpoints.sweep(self._storage)
+            heads.sweep(self._storage, self.head)
         except StorageError:
             return  # the commit stands; the next multiple of EVERY_COMMITS tries again
+
+
+def _hole(version: int) -> CorruptArtifactError:
+    return CorruptArtifactError(
+        f"{path_of(version)} is missing though later commits exist; restore commits/ from a copy"
+    )
 
 
 def read_record(storage: Storage, version: int) -> Commit:

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ulid import ULID
 
+from guidestore.embeddings import checkpoints
 from guidestore.embeddings.actor import actor
 from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, NotFoundInStoreError
 from guidestore.embeddings.log_table import NOT_ARTIFACTS, entry_of
@@ -114,8 +115,7 @@ def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     deleted = {redirect.old.path for redirect in redirects} | case.withdrawn
     for path in sorted(deleted):
         store.storage.delete(path)
-    for stored in list(store.storage.list("checkpoints")):  # they list the case's files
-        store.storage.delete(stored.path)
+    checkpoints.delete_all(store.storage)  # they list the case's files
     _sweep_staging(store, case)
     store.log.checkpoint()
     rewritten = sum(redirect.new is not None for redirect in redirects)

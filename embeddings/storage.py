@@ -65,8 +65,20 @@ class Storage(Protocol):
         """Writes a new file, whole or not at all; False if the name is taken."""
         ...
 
+    def note(self, path: str, data: bytes) -> None:
+        """Writes a small file, whole or not at all, in place of one of that name; a power cut may take it."""
+        ...
+
+    def move(self, path: str, target: str) -> bool:
+        """Gives a file another name, and makes it as new; False if there is none."""
+        ...
+
+    def clock(self, folder: str) -> float:
+        """The time that a file made in `folder` now gets, in seconds since 1970: ages are told by it alone."""
+        ...
+
     def list(self, prefix: str) -> Iterator[StoredFile]:
-        """All files below a folder, in no order."""
+        """All files below a folder ('': the whole store), in no order."""
         ...
 
     def delete(self, path: str) -> None:
@@ -168,6 +180,8 @@ class LocalStorage:
                 raise CorruptArtifactError(
                     f"{path} is missing from the store {self.root}; restore it from a copy or encode again"
                 ) from error
+            if isinstance(error.__cause__, IsADirectoryError):
+                raise CorruptArtifactError(f"{path} is a folder, not a file; restore it from a copy") from error
             raise
 
     def size(self, path: str) -> int | None:
@@ -202,6 +216,41 @@ class LocalStorage:
             finally:
                 temporary.unlink(missing_ok=True)
 
+    def note(self, path: str, data: bytes) -> None:
+        target = self._at(path)
+        temporary = self.root / "staging" / f"{_new_name()}.tmp"
+        with disk_errors("write", path):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(data)
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def move(self, path: str, target: str) -> bool:
+        source, goal = self._at(path), self._at(target)
+        with disk_errors("move", path):
+            try:
+                os.utime(source)  # before, so that no moment is without it
+                goal.parent.mkdir(parents=True, exist_ok=True)
+                source.rename(goal)
+            except FileNotFoundError:
+                return False
+            _fsync(goal.parent)
+            self._prune(path)
+            return True
+
+    def clock(self, folder: str) -> float:
+        probe = self._at(f"staging/{_new_name()}.tmp")
+        with disk_errors("write", probe):
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                probe.touch()
+                return probe.stat().st_mtime
+            finally:
+                probe.unlink(missing_ok=True)
+
     def list(self, prefix: str) -> Iterator[StoredFile]:
         below = len(f"{self.root}{os.sep}")
         for folder, _, names in os.walk(self._at(prefix)):
@@ -217,15 +266,18 @@ class LocalStorage:
         target = self._at(path)
         with disk_errors("delete", path):
             target.unlink(missing_ok=True)
-            # Folders of a bag, or of a writer, go with their last file; `objects`, its kinds and `staging` stay.
-            kept = 1 if path.startswith("staging/") else 2
-            for parent in target.parents:
-                if len(parent.relative_to(self.root).parts) <= kept:
-                    break
-                try:
-                    parent.rmdir()
-                except OSError:
-                    break
+            self._prune(path)
+
+    def _prune(self, path: str) -> None:
+        """Folders of a bag, or of a writer, go with their last file; `objects`, its kinds and `staging` stay."""
+        kept = 1 if path.startswith(("staging/", "trash/")) else 2
+        for parent in self._at(path).parents:
+            if len(parent.relative_to(self.root).parts) <= kept:
+                break
+            try:
+                parent.rmdir()
+            except OSError:
+                break
 
     def staging(self) -> Path:
         folder = self.root / "staging" / _new_name()

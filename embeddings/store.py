@@ -6,7 +6,9 @@ from pathlib import Path
 
 from guidestore.embeddings.actor import actor
 from guidestore.embeddings.commit_log import CommitLog
-from guidestore.embeddings.errors import AmbiguousNameError, NotFoundInStoreError
+from guidestore.embeddings.current import INDEX_FOLDER, read_current
+from guidestore.embeddings.errors import AmbiguousNameError, CorruptArtifactError, NotFoundInStoreError
+from guidestore.embeddings.heads import lost_end
 from guidestore.embeddings.opening import new_storage, opened_storage
 from guidestore.embeddings.records import AliasMove, Entry, Tag
 from guidestore.embeddings.snapshot import Snapshot
@@ -20,6 +22,7 @@ class EmbeddingStore:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.log = CommitLog(storage)
+        self._refuse_lost_end()
 
     @classmethod
     def create(cls, root: Path | str) -> EmbeddingStore:
@@ -34,6 +37,15 @@ class EmbeddingStore:
         CorruptArtifactError if it is damaged.
         """
         return cls(opened_storage(root))
+
+    def _refuse_lost_end(self) -> None:
+        """Raises CorruptArtifactError where the index of this machine knows commits that the log does not have."""
+        try:
+            current = read_current(self.storage.local_folder / INDEX_FOLDER)
+        except CorruptArtifactError:
+            return  # it is disposable
+        if current and current.version > self.log.head and current.version > self.log.refresh():
+            raise lost_end(str(self.storage.local_folder / INDEX_FOLDER), current.version)
 
     def begin(self, message: str = "", *, device: str = "", read_at: int | None = None) -> Transaction:
         """A new transaction, to be used as a context manager: leaving it commits, an exception aborts.

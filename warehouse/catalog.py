@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.heads import lost_end
 from guidestore.embeddings.opening import opened_storage, storage_at
 from guidestore.embeddings.places import shown
-from guidestore.warehouse.current import INDEX_FOLDER, Current, read_current
+from guidestore.embeddings.current import INDEX_FOLDER, Current, read_current
 
 if TYPE_CHECKING:
     from guidestore.embeddings.storage import Storage
@@ -151,6 +152,8 @@ def _open(root: Path | str, storage: Storage, at: int | str | None) -> tuple[duc
         if current == seen:
             break  # the catalog did not go away under us: it is not there
         seen = current
+        if current.version and storage.size(f"commits/{current.version:012d}.json") is None:
+            raise lost_end(str(folder), current.version)
         catalog = folder / current.catalog
         try:
             if catalog.stat().st_size != current.size:

@@ -22,11 +22,12 @@ import pyarrow.compute as pc
 from ulid import ULID
 
 from guidestore.embeddings.errors import CorruptArtifactError, StorageError
+from guidestore.embeddings.heads import lost_end
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import disk_errors
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.warehouse.catalog import head_of
-from guidestore.warehouse.current import INDEX_FOLDER, Current, read_current, swap_current
+from guidestore.embeddings.current import INDEX_FOLDER, Current, read_current, swap_current
 from guidestore.warehouse.tables import apply_log, create_tables, create_views, layout_digest, open_to_fill
 
 _ABANDONED_S = 3600.0
@@ -62,6 +63,8 @@ def build_index(store: EmbeddingStore, *, rebuild: bool = False) -> IndexInfo:
         standing = _standing(folder)
         if standing and standing.version > snapshot.version:  # another indexer saw commits that we did not
             snapshot = store.snapshot()
+            if standing.version > snapshot.version:
+                raise lost_end(str(folder), standing.version)
         base = standing if standing and not rebuild and _fits(standing, snapshot) else None
         temporary = folder / f"building-{ULID()}.duckdb"
         try:

@@ -38,7 +38,7 @@ def _index(store: EmbeddingStore, head: int) -> None:
 
 def _indexed(store: EmbeddingStore) -> int:
     """The last commit that the index of this machine knows."""
-    from guidestore.warehouse.current import INDEX_FOLDER, read_current
+    from guidestore.embeddings.current import INDEX_FOLDER, read_current
 
     with suppress(CorruptArtifactError):  # building it again says so
         current = read_current(store.storage.local_folder / INDEX_FOLDER)

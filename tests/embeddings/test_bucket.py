@@ -149,10 +149,10 @@ def test_opening_reads_the_checkpoint_and_asks_for_the_rest_at_once(bucket, s3_s
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         opened = EmbeddingStore.open(bucket)
         assert opened.log.head == 30
-        # format.json; a list, the checkpoint and its commit; then 16 and 32 commits asked for, and 20 read.
-        assert proxy.counts == {"HEAD": 1 + 16 + 32, "GET": 1 + 3 + 20}
+        # format.json; two lists, the checkpoint and its commit; then the head with 16 and 32 commits, and 20 read.
+        assert proxy.counts == {"HEAD": 1 + 17 + 33, "GET": 1 + 4 + 20}
         opened.log.refresh()
-        assert proxy.counts["HEAD"] == 1 + 16 + 32 + 2
+        assert proxy.counts["HEAD"] == 1 + 17 + 33 + 3
 
 
 def test_a_server_that_ignores_the_condition_is_refused(bucket, s3_server, monkeypatch):
