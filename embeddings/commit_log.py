@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from guidestore.embeddings import checkpoints, heads
+from guidestore.embeddings import checkpoints, heads, trash
 from guidestore.embeddings.checkpoints import Manifest, Segment
 from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, InvalidInputError, StorageError
 from guidestore.embeddings.heads import Marker, lost_end
@@ -137,7 +137,7 @@ class CommitLog:
                     "commits/ from a copy"
                 )
 
-    def _refuse_holes(self) -> None:
+    def refuse_holes(self) -> None:
         """Raises CorruptArtifactError where a commit is missing: nobody may build on a log that is not whole.
 
         That takes a listing, as long as the log. So it is made for the first commit of a process, and again when the
@@ -248,7 +248,7 @@ class CommitLog:
         wanted = {entry.artifact: entry for entry in add}
         commit_uuid = uuid.uuid4().hex
         self.refresh()
-        self._refuse_holes()
+        self.refuse_holes()
         while True:
             live = self.live()
             for removal in remove:
@@ -286,6 +286,7 @@ class CommitLog:
                 commit = replace(commit, add_file=self._write_entries(commit.add), _digest=[])
             if self._create(commit):
                 self._accept(commit)
+                trash.confirm(self._storage, commit.version, [commit.add_file] if commit.add_file else [])
                 heads.mark(self._storage, Marker(commit.version, commit.sha256))
                 if commit.version % checkpoints.EVERY_COMMITS == 0:
                     self.checkpoint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guidestore.embeddings.retrying import until_undisturbed
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey
 
@@ -9,8 +10,12 @@ from guidestore.embeddings.types import CodeSetKey
 def compact(store: EmbeddingStore, key: CodeSetKey) -> int:
     """Rewrites the case codes of `key` as one file in one commit; returns how many files it joined (0: nothing to do).
 
-    Raises CommitConflictError if another process changed the set meanwhile, CorruptArtifactError on a damaged file.
+    Raises CommitConflictError if other processes keep changing the set, CorruptArtifactError on a damaged file.
     """
+    return until_undisturbed(store, lambda: _attempt(store, key))
+
+
+def _attempt(store: EmbeddingStore, key: CodeSetKey) -> int:
     snapshot = store.snapshot()
     entries = snapshot.code_set_entries(key)
     files = {entry.path for entry in entries}

@@ -1,15 +1,20 @@
-"""Sweeps what crashed writers left: files no commit names, old enough that nobody is about to commit them."""
+"""Sweeps what crashed writers left: files no commit names, old enough that nobody is about to commit them.
+
+They go to the trash, where the next sweeps leave them for a day. The storage's own clock tells ages; what a writer has
+a lease on stays, however old it looks.
+"""
 
 from __future__ import annotations
 
 import functools
-import time
 from dataclasses import dataclass
 
+from guidestore.embeddings import leases, trash
 from guidestore.embeddings.checkpoints import unnamed_segments
 from guidestore.embeddings.commit_log import read_commit
 from guidestore.embeddings.log_table import empty_table, fold
-from guidestore.embeddings.storage import StoredFile, each
+from guidestore.embeddings.records import Commit, FileRef
+from guidestore.embeddings.storage import Storage, StoredFile, each
 from guidestore.embeddings.store import EmbeddingStore
 
 ORPHAN_AGE_H = 24.0
@@ -18,10 +23,16 @@ ORPHAN_AGE_H = 24.0
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What gc found: orphans old enough to go, and younger ones that stay."""
+    """What gc found."""
 
     swept: tuple[StoredFile, ...]
+    """Orphans old enough to go: those of objects/ into the trash, others for good."""
     kept: tuple[StoredFile, ...]
+    """Orphans that stay: younger ones, and what a writer is about to commit."""
+    emptied: tuple[StoredFile, ...]
+    """Files that go from the trash for good."""
+    restored: tuple[str, ...]
+    """Files that a commit names and an earlier sweep had taken: they came back from the trash."""
     dry_run: bool
 
     @property
@@ -32,24 +43,62 @@ class Sweep:
 def collect(store: EmbeddingStore, *, dry_run: bool, older_than_h: float = ORPHAN_AGE_H) -> Sweep:
     """Finds orphans under objects/ and staging/, and segments of checkpoints that were never finished.
 
-    Unless `dry_run`, deletes those older than `older_than_h` hours.
-
-    The orphans are listed before the log is read, so a file committed in between is not taken for one.
+    Unless `dry_run`, those older than `older_than_h` hours go: of objects/ into the trash, which is emptied of what has
+    lain there for a day. Raises CorruptArtifactError where the log is not whole: what a lost commit named would look
+    like an orphan.
     """
-    segments = unnamed_segments(store.storage)
-    candidates = [*store.storage.list("objects"), *store.storage.list("staging"), *segments]
+    storage = store.storage
+    store = EmbeddingStore(storage)  # says so where the log has lost its end since
+    store.log.refuse_holes()
+    discarded = trash.contents(storage)
+    segments = unnamed_segments(storage)
+    # In this order: a writer has a lease before it publishes, and until its commit stands.
+    candidates = [*storage.list("objects"), *storage.list("staging"), *segments]
+    leased = leases.leased(storage)
     head = store.log.refresh()
-    # Folded from the commits, not from a checkpoint: nothing is deleted on the word of a shortcut.
-    read = functools.partial(read_commit, store.storage)
-    commits = list(each(store.storage, read, range(1, head + 1)))
-    table = fold(empty_table(), commits)
-    named = {file["path"] for files in table["files"].to_pylist() for file in files}
-    named -= {row["path"] for row in table.to_pylist() if row["kind"] == "tombstone"}
-    named |= {commit.add_file.path for commit in commits if commit.add_file}
-    now = time.time()
+    commits = _commits(storage, 1, head)
+    named = _named(commits)
+    ages = {folder: storage.clock(folder) for folder in ("objects", "staging")}
+
+    def age_h(file: StoredFile) -> float:
+        return (ages["staging" if file.path.startswith("staging/") else "objects"] - file.modified_at) / 3600
+
     orphans = [file for file in candidates if file.path not in named]
-    old = [file for file in orphans if now - file.modified_at > older_than_h * 3600]
+    old = [file for file in orphans if age_h(file) > older_than_h and not leased.is_at_work(file.path)]
+    emptied = [
+        file
+        for path, files in discarded.items()
+        for file in files
+        if path not in named and age_h(file) > trash.TRASH_AGE_H
+    ]
+    restored: list[FileRef] = []
     if not dry_run:
+        folder = trash.new_folder()
         for file in old:
-            store.storage.delete(file.path)
-    return Sweep(tuple(old), tuple(file for file in orphans if file not in old), dry_run)
+            if file.path.startswith("objects/"):
+                storage.move(file.path, f"{folder}/{file.path}")
+            else:
+                storage.delete(file.path)
+        # A name may have been published again, and committed meanwhile.
+        late = _commits(storage, head + 1, store.log.refresh())
+        named = _named([*commits, *late]) if late else named
+        discarded = trash.contents(storage)
+        restored = trash.bring_back(storage, [file for path, file in named.items() if path in discarded])
+        for file in (*emptied, *leased.ended):
+            storage.delete(file.path)
+    kept = tuple(file for file in orphans if file not in old)
+    return Sweep(tuple(old), kept, tuple(emptied), tuple(file.path for file in restored), dry_run)
+
+
+def _commits(storage: Storage, first: int, last: int) -> list[Commit]:
+    """Read one by one, not from a checkpoint: nothing is deleted on the word of a shortcut."""
+    return list(each(storage, functools.partial(read_commit, storage), range(first, last + 1)))
+
+
+def _named(commits: list[Commit]) -> dict[str, FileRef]:
+    """All files that commits name, but for what a purge took."""
+    rows = fold(empty_table(), commits).select(["kind", "path", "files"]).to_pylist()
+    withdrawn = {row["path"] for row in rows if row["kind"] == "tombstone"}
+    files = [FileRef.from_json(file) for row in rows for file in row["files"]]
+    files += [commit.add_file for commit in commits if commit.add_file]
+    return {file.path: file for file in files if file.path not in withdrawn}

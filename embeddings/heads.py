@@ -1,7 +1,7 @@
 """Head markers: empty files that say which commits there were, so that a log that lost its end is noticed.
 
-A log whose newest commits are gone reads like an older one. What was made of a commit tells of it: a marker, which every
-writer leaves after its commit, a checkpoint, an index. Imports little.
+A log whose newest commits are gone reads like an older one. What was made of a commit tells of it: a marker, which
+every writer leaves after its commit, a checkpoint, an index. Imports little.
 """
 
 from __future__ import annotations

@@ -27,19 +27,18 @@ from ulid import ULID
 
 from guidestore.embeddings import checkpoints
 from guidestore.embeddings.actor import actor
-from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, NotFoundInStoreError
+from guidestore.embeddings.errors import CorruptArtifactError, NotFoundInStoreError
+from guidestore.embeddings.leases import Lease
 from guidestore.embeddings.log_table import NOT_ARTIFACTS, entry_of
 from guidestore.embeddings.records import Entry, FileRef, Purge, Redirect, dedupe_paths
+from guidestore.embeddings.retrying import until_undisturbed
 from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import discard_staging, disk_errors
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.tables import read_table, write_table
+from guidestore.embeddings.trash import confirm
 from guidestore.embeddings.types import check_name
-
-_ATTEMPTS = 5
-"""Each takes as long as reading the cohort's shared files; who still commits to the cohort then should be stopped."""
-
 
 _LEFT_BEHIND_SECONDS = 3600.0
 """A staged file that does not say its case is of a writer that died, once it is older than this."""
@@ -89,29 +88,37 @@ def purge(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     hold codes. Raises InvalidNameError for what is no name, CommitConflictError where other processes keep changing
     the cohort.
     """
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return _attempt(store, cohort, case_id)
-        except CommitConflictError:
-            continue  # what they committed may hold the case: look again
-    return _attempt(store, cohort, case_id)
+    # What others committed meanwhile may hold the case: then it looks again.
+    return until_undisturbed(store, lambda: _attempt(store, cohort, case_id))
 
 
 def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
+    lease = Lease(store.storage)
+    try:
+        report = _leased(store, cohort, case_id, lease)
+    except BaseException:
+        lease.give_up()
+        raise
+    lease.end()
+    return report
+
+
+def _leased(store: EmbeddingStore, cohort: str, case_id: str, lease: Lease) -> PurgeReport:
     snapshot = store.snapshot()
     case = _Case.of(store, snapshot, cohort, case_id)
-    redirects = _redirects(store, case)
+    redirects = _redirects(store, case, lease)
     if not (case.own or redirects or case.withdrawn):
         raise _unknown(cohort, case_id)
     artifacts = tuple(dict.fromkeys(entry.artifact for entry in case.own))
     if case.own or redirects:
         item = Purge(cohort, case_id, artifacts, tuple(redirects), tuple(sorted(case.weights)))
-        store.log.append(
+        version = store.log.append(
             purge=[item],
             purge_seen_at=snapshot.version,
             actor=actor(),
             message=f"purge of a case of cohort {cohort}",
         )
+        confirm(store.storage, version, [redirect.new for redirect in redirects if redirect.new])
     deleted = {redirect.old.path for redirect in redirects} | case.withdrawn
     for path in sorted(deleted):
         store.storage.delete(path)
@@ -202,23 +209,24 @@ class _Case:
         return table.filter(~gone | gone.is_null())
 
 
-def _redirects(store: EmbeddingStore, case: _Case) -> list[Redirect]:
+def _redirects(store: EmbeddingStore, case: _Case, lease: Lease) -> list[Redirect]:
     """Of every file that holds the case: to one without it, already published, or to none."""
     redirects = []
     own_files = case.own_files
     staging = store.storage.staging()
+    lease.cover([f"staging/{staging.name}"])
     try:
         for file in dedupe_paths([file for entry in case.entries for file in entry.files]):
             if file.path in own_files:
                 redirects.append(Redirect(file, None))
-            elif file.path.endswith(".parquet") and (redirect := _rewritten(store, file, case, staging)):
+            elif file.path.endswith(".parquet") and (redirect := _rewritten(store, file, case, staging, lease)):
                 redirects.append(redirect)
     finally:
         discard_staging(staging)
     return redirects
 
 
-def _rewritten(store: EmbeddingStore, file: FileRef, case: _Case, staging: Path) -> Redirect | None:
+def _rewritten(store: EmbeddingStore, file: FileRef, case: _Case, staging: Path, lease: Lease) -> Redirect | None:
     """A redirect to the table without the case, None where the case is not in it."""
     table = read_table(store.storage, file)
     kept = case.rows_without(table)
@@ -232,6 +240,7 @@ def _rewritten(store: EmbeddingStore, file: FileRef, case: _Case, staging: Path)
         write_table(staged, kept, uncompressed=uncompressed)
         data = staged.read_bytes()
     path = f"{file.path.rsplit('/', 1)[0]}/{ULID()}.parquet"
+    lease.cover([path])
     store.storage.publish(staged, path)
     return Redirect(file, FileRef(path, len(data), hashlib.sha256(data).hexdigest()))
 

@@ -20,6 +20,7 @@ from guidestore.embeddings.bags import write_bag
 from guidestore.embeddings.case_codes import write_codes
 from guidestore.embeddings.commit_log import CommitLog, Read
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.leases import Lease
 from guidestore.embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
 from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal
 from guidestore.embeddings.rows import RUN_KINDS, as_rows
@@ -27,6 +28,7 @@ from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import Storage, discard_staging, disk_errors, each
 from guidestore.embeddings.tables import write_table
+from guidestore.embeddings.trash import confirm
 from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, check_name
 
 
@@ -48,6 +50,7 @@ class Transaction:
         self._log = log
         self._message, self._device = message, device
         self._folder: Path | None = None
+        self._lease = Lease(storage)
         self._staged: list[tuple[Path, str, list[tuple[str, dict[str, Any]]]]] = []
         self._aliases: list[AliasMove] = []
         self._removals: list[Removal] = []
@@ -71,6 +74,8 @@ class Transaction:
         finally:
             if self._folder is not None:
                 discard_staging(self._folder)
+            if kind is not None:  # nothing was published
+                self._lease.end()
 
     def exists(self, artifact: str) -> bool:
         """Whether the store, or this transaction, has the artifact."""
@@ -325,6 +330,13 @@ class Transaction:
 
     def commit(self) -> Snapshot:
         """Publishes what was staged and appends the commit. Returns the snapshot that has it."""
+        try:
+            return self._commit()
+        except BaseException:
+            self._lease.give_up()  # what was published is an orphan now
+            raise
+
+    def _commit(self) -> Snapshot:
         read = Read(self._read_at or 0, lambda cohort, case: any(holds(cohort, case) for holds in self._holders))
         self._log.refresh()
         self._log.refuse_withdrawn(read)  # before all else: the purge took what was staged of the case
@@ -336,7 +348,9 @@ class Transaction:
                 entries.append(
                     Entry(**{"artifact": artifact, "path": path, "files": refs, "supersedes": supersedes, **own})
                 )
-        for _ in each(self._storage, lambda item: self._storage.publish(item[0], item[1]), self._staged, lanes=4):
+        if self._staged:
+            self._lease.cover([path for _, path, _ in self._staged])
+        for _ in each(self._storage, lambda item: self._publish(item[0], item[1]), self._staged, lanes=4):
             pass
         self._staged = []
         version = self._log.append(
@@ -347,11 +361,24 @@ class Transaction:
             actor=actor(self._device),
             message=self._message,
         )
+        live = self._log.live()
+        mine = [entry for entry in entries if live.get(entry.artifact) == entry.path]
+        confirm(self._storage, version, [file for entry in mine for file in entry.files])
+        if len(mine) == len(entries):
+            self._lease.end()
+        else:
+            self._lease.give_up()  # another writer was first with some
         return Snapshot(self._storage, version, self._log.table())
+
+    def _publish(self, staged: Path, path: str) -> None:
+        self._lease.renew()
+        self._storage.publish(staged, path)
 
     def _stage(self, name: str) -> Path:
         if self._folder is None:
             self._folder = self._storage.staging()
+            self._lease.cover([f"staging/{self._folder.name}"])
+        self._lease.renew()
         return self._folder / f"{len(list(self._folder.iterdir()))}-{name}"
 
     def _add(self, staged: Path, path: str, fields: list[tuple[str, dict[str, Any]]]) -> None:

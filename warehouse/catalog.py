@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from guidestore.embeddings.current import INDEX_FOLDER, Current, read_current
 from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError, InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.heads import lost_end
 from guidestore.embeddings.opening import opened_storage, storage_at
 from guidestore.embeddings.places import shown
-from guidestore.embeddings.current import INDEX_FOLDER, Current, read_current
 
 if TYPE_CHECKING:
     from guidestore.embeddings.storage import Storage

@@ -21,13 +21,13 @@ import duckdb
 import pyarrow.compute as pc
 from ulid import ULID
 
+from guidestore.embeddings.current import INDEX_FOLDER, Current, read_current, swap_current
 from guidestore.embeddings.errors import CorruptArtifactError, StorageError
 from guidestore.embeddings.heads import lost_end
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import disk_errors
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.warehouse.catalog import head_of
-from guidestore.embeddings.current import INDEX_FOLDER, Current, read_current, swap_current
 from guidestore.warehouse.tables import apply_log, create_tables, create_views, layout_digest, open_to_fill
 
 _ABANDONED_S = 3600.0

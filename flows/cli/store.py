@@ -112,16 +112,26 @@ def gc_command(
     dry_run: Annotated[bool, typer.Option("--dry-run/--delete", help="Only list, or delete.")] = True,
     place: Store = STORE,
 ) -> None:
-    """Sweep what crashed writers left, once it is older than 24 hours. Lists only, unless --delete."""
+    """Sweep what crashed writers left, once it is older than 24 hours. Lists only, unless --delete.
+
+    Swept data lie in the store's trash for another day, and go with the first `gc --delete` after that.
+    """
     from guidestore.embeddings.gc import collect
     from guidestore.flows.work.stores import opened
 
     with opened(place) as store:
         sweep = collect(store, dry_run=dry_run)
+    moves, deletes = ("would move", "would delete") if dry_run else ("moved", "deleted")
     for file in sweep.swept:
-        print(f"{'would delete' if dry_run else 'deleted'} {file.path} ({file.size} bytes)")
+        verb, where = (moves, " to the trash") if file.path.startswith("objects/") else (deletes, "")
+        print(f"{verb} {file.path}{where} ({file.size} bytes)")
+    for file in sweep.emptied:
+        print(f"{deletes} {file.path} ({file.size} bytes)")
+    for path in sweep.restored:
+        print(f"moved {path} back from the trash")
     print(
-        f"{len(sweep.swept)} orphans, {sweep.bytes / 1e6:.1f} MB; {len(sweep.kept)} younger ones stay", file=sys.stderr
+        f"{len(sweep.swept)} orphans, {sweep.bytes / 1e6:.1f} MB; {len(sweep.kept)} stay, young or of writers at work",
+        file=sys.stderr,
     )
 
 

@@ -33,6 +33,8 @@ def kinds(store) -> dict[str, str]:
         name = "/".join(parts[:2]) if parts[0] == "objects" else parts[0]
         if name == "objects/bag":
             name += " metadata" if path.endswith("zarr.json") else " chunk"
+        if name in ("heads", "leases", "trash"):
+            continue
         name = "checkpoints/segments" if parts[1:2] == ["segments"] else name
         by_kind.setdefault("objects/rows/" + parts[2] if name == "objects/rows" else name, path)
     return by_kind

@@ -36,7 +36,9 @@ def test_only_orphans_older_than_a_day_go(store, root):
     assert ({f.path for f in sweep.swept}, {f.path for f in sweep.kept}, sweep.bytes) == (old, {young}, 15)
     assert set(files_of(root)) == before | old | {young}
     assert {f.path for f in collect(store, dry_run=False).swept} == old
-    assert set(files_of(root)) == before | {young}
+    trash = {path.split("/", 2)[2] for path in files_of(root, "trash")}
+    assert trash == {path for path in old if path.startswith("objects/")}
+    assert {path for path in files_of(root) if not path.startswith("trash/")} == before | {young}
     assert not (root / "staging/01ABC").exists()
 
 

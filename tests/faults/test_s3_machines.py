@@ -112,7 +112,7 @@ def test_a_server_that_goes_away_leaves_the_store_as_it_was(bucket, s3_server, t
         proxy.gone.clear()
         proxy.watch = lambda method, path: None
         assert EmbeddingStore.open(bucket).log.head == 1
-        assert {finding.problem for finding in fsck(store.storage).findings} == {"orphan"}
+        assert {finding.problem for finding in fsck(store.storage).findings} <= {"orphan"}
         commit_bag(store, make_bag(1500))
         assert same_bag(store.snapshot().bags(bag_key(), "C1")[0], make_bag(1500))
     assert list((tmp_path / "cache").rglob("staging/*")) == []
