@@ -21,8 +21,11 @@ FETCH_SECONDS = 600
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """It, fetched where it is missing. Skips the test where none can be had; under CI the test fails."""
+def chromium(*arguments: str) -> Iterator[Browser]:
+    """It, started with these arguments, fetched where it is missing.
+
+    Skips the test where none can be had; under CI the test fails.
+    """
     with sync_playwright() as playwright:
         with FileLock(Path(tempfile.gettempdir()) / "guidestore-chromium.lock"):  # workers need it at once
             executable = _system() or _playwrights(playwright) or _debians()
@@ -30,7 +33,7 @@ def chromium() -> Iterator[Browser]:
             reason = "there is no Chromium, and neither Playwright's nor Debian's could be had"
             pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
         # Chromium's own sandbox does not start as root, as in most containers; the pages are our own.
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", *arguments])
         yield browser
         browser.close()
 

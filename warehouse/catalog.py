@@ -6,8 +6,13 @@ catalog that it opened while newer ones take its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,16 +34,20 @@ _OPEN: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     # A table name means a view of the index, never a Python variable of the caller.
     "python_enable_replacements": "false",
-    # Spilling would write next to the catalog, and several readers would share the place; a query too large for
-    # memory fails instead.
+    "memory_limit": "50%",
+    # Spilling would write next to the catalog, and several readers would share the place: `query` names a folder of
+    # its own; elsewhere a query too large for memory fails.
     "temp_directory": "",
 }
-_LOCKS = (
-    "SET enable_external_access = false",
-    # Without this, the catalog's own path and its .wal stay open to COPY and read_blob (seen with DuckDB 2.0.0).
-    "SET disabled_filesystems = 'LocalFileSystem'",
-    "SET lock_configuration = true",
-)
+_LOCK = ("SET enable_external_access = false", "SET lock_configuration = true")
+_LOCK_AND_NO_FILES = (_LOCK[0], "SET disabled_filesystems = 'LocalFileSystem'", _LOCK[1])
+"""Without the second, the catalog's own path and its .wal stay open to read_blob (seen with DuckDB 2.0.0). It forbids
+to spill as well, so `query`, which looks at statements first, goes without."""
+_WRITES = re.compile(r"\b(copy|export|create)\b", re.IGNORECASE)
+"""Of an EXPLAIN ANALYZE, which does what it explains."""
+_NO_ROWS = "the query gives no rows; end it with a SELECT"
+TIMEOUT_S = 60.0
+_ROWS_AT_ONCE = 10_000
 _ATTEMPTS = 5
 """A catalog can go away between reading CURRENT and opening the file, where two builds end in between."""
 _READS = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")
@@ -51,6 +60,8 @@ class PlainTable:
 
     column_names: tuple[str, ...]
     rows: list[tuple[Any, ...]]
+    more: int = 0
+    """Rows that the query gave beyond these."""
 
     def to_pylist(self) -> list[dict[str, Any]]:
         return [dict(zip(self.column_names, row, strict=True)) for row in self.rows]
@@ -87,29 +98,125 @@ def open_catalog(store_root: Path | str, at: int | str | None = None) -> duckdb.
     return _open(store_root, opened_storage(store_root), at)[0]
 
 
-def query(store_root: Path | str, sql: str, at: int | str | None = None) -> QueryResult:
+def query(
+    store_root: Path | str, sql: str, at: int | str | None = None, *, timeout_s: float | None = TIMEOUT_S
+) -> QueryResult:
     """The rows that `sql` gives at snapshot `at`, as an Arrow table; of several statements, those of the last.
 
-    Raises what `open_catalog` raises, and InvalidInputError on SQL that is wrong or does more than read.
+    A query has half of the machine's memory and a folder for what does not fit. Raises what `open_catalog` raises, and
+    InvalidInputError on SQL that is wrong, does more than read or takes longer than timeout_s seconds (None: for ever).
     """
-    return _ask(store_root, sql, at, lambda relation: relation.to_arrow_table())
+
+    def take(con: duckdb.DuckDBPyConnection, within: _Within) -> Any:
+        relation = within(lambda: con.sql(sql))
+        if relation is None:
+            raise InvalidInputError(_NO_ROWS)
+        return within(relation.to_arrow_table)
+
+    return _ask(store_root, sql, at, timeout_s, take)
 
 
-def query_plain(store_root: Path | str, sql: str, at: int | str | None = None) -> QueryResult:
-    """`query` with a `PlainTable`, which spares importing pyarrow and numpy (tests/benchmarks/startup.py)."""
-    return _ask(store_root, sql, at, lambda relation: PlainTable(tuple(relation.columns), relation.fetchall()))
+def query_plain(
+    store_root: Path | str,
+    sql: str,
+    at: int | str | None = None,
+    *,
+    timeout_s: float | None = TIMEOUT_S,
+    most_rows: int | None = None,
+) -> QueryResult:
+    """`query` with a `PlainTable`, which spares importing pyarrow and numpy (tests/benchmarks/startup.py).
+
+    most_rows: what is beyond is counted and not kept; None: all.
+    """
+
+    def take(columns: tuple[str, ...], batches: Iterator[list[tuple[Any, ...]]]) -> PlainTable:
+        rows: list[tuple[Any, ...]] = []
+        more = 0
+        for batch in batches:
+            room = len(batch) if most_rows is None else max(0, most_rows - len(rows))
+            rows += batch[:room]
+            more += max(0, len(batch) - room)
+        return PlainTable(columns, rows, more)
+
+    return query_rows(store_root, sql, take, at, timeout_s=timeout_s)
+
+
+def query_rows(
+    store_root: Path | str,
+    sql: str,
+    take: Callable[[tuple[str, ...], Iterator[list[tuple[Any, ...]]]], Any],
+    at: int | str | None = None,
+    *,
+    timeout_s: float | None = TIMEOUT_S,
+) -> QueryResult:
+    """`query` whose table is what `take` makes of the columns' names and the rows, which come in batches."""
+
+    def stream(con: duckdb.DuckDBPyConnection, within: _Within) -> Any:
+        within(lambda: con.execute(sql))
+        columns = tuple(column[0] for column in con.description or ())
+        if not columns:
+            raise InvalidInputError(_NO_ROWS)
+        return take(columns, iter(lambda: within(lambda: con.fetchmany(_ROWS_AT_ONCE)), []))
+
+    return _ask(store_root, sql, at, timeout_s, stream)
+
+
+class _Within:
+    """Calls DuckDB for as long as there is time left; what happens between two calls is not counted.
+
+    In a thread: while DuckDB works, the one that called it hears neither a clock nor Ctrl-C.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, timeout_s: float | None, thread: ThreadPoolExecutor) -> None:
+        self._con = con
+        self._timeout_s = self._left_s = timeout_s
+        self._thread = thread
+
+    def __call__[T](self, work: Callable[[], T]) -> T:
+        began = time.monotonic()
+        working = self._thread.submit(work)
+        try:
+            wait([working], self._left_s)
+            if not working.done():
+                self._con.interrupt()
+        except KeyboardInterrupt:
+            self._con.interrupt()
+            wait([working])  # it cannot be closed before
+            raise
+        if self._left_s is not None:
+            self._left_s = max(0.0, self._left_s - (time.monotonic() - began))
+        try:
+            return working.result()
+        except duckdb.InterruptException as error:
+            raise InvalidInputError(
+                f"the query took longer than {self._timeout_s:g} s and was stopped; read fewer rows, or give it longer "
+                "(`guidestore sql --timeout SECONDS`)"
+            ) from error
 
 
 def _ask(
-    store_root: Path | str, sql: str, at: int | str | None, take: Callable[[duckdb.DuckDBPyRelation], Any]
+    store_root: Path | str,
+    sql: str,
+    at: int | str | None,
+    timeout_s: float | None,
+    take: Callable[[duckdb.DuckDBPyConnection, _Within], Any],
 ) -> QueryResult:
     storage = opened_storage(store_root)
-    con, current, version = _open(store_root, storage, at)
-    try:
-        table = _run(con, sql, take)
-        return QueryResult(table, version, current.version, head_of(storage, current.version) - current.version)
-    finally:
-        con.close()
+    with _own_folder() as spill, ThreadPoolExecutor(1, "sql") as thread:
+        con, current, version = _open(store_root, storage, at, spill)
+        try:
+            table = _run(con, sql, _Within(con, timeout_s, thread), take)
+            return QueryResult(table, version, current.version, head_of(storage, current.version) - current.version)
+        finally:
+            con.close()
+
+
+@contextmanager
+def _own_folder() -> Iterator[dict[str, str]]:
+    """Settings of a folder for what a query cannot keep in memory: at most half of the free disk."""
+    with tempfile.TemporaryDirectory(prefix="guidestore-sql-", ignore_cleanup_errors=True) as folder:
+        most = shutil.disk_usage(folder).free // 2
+        yield {"temp_directory": folder, "max_temp_directory_size": f"{most} bytes"}
 
 
 def lag(store_root: Path | str) -> int:
@@ -142,7 +249,9 @@ def head_of(storage: Storage, known: int = 0) -> int:
     return known
 
 
-def _open(root: Path | str, storage: Storage, at: int | str | None) -> tuple[duckdb.DuckDBPyConnection, Current, int]:
+def _open(
+    root: Path | str, storage: Storage, at: int | str | None, spill: dict[str, str] | None = None
+) -> tuple[duckdb.DuckDBPyConnection, Current, int]:
     folder = storage.local_folder / INDEX_FOLDER
     seen = None
     for _ in range(_ATTEMPTS):
@@ -161,7 +270,7 @@ def _open(root: Path | str, storage: Storage, at: int | str | None) -> tuple[duc
         except FileNotFoundError:
             continue
         # A connection of its own per caller: connections made by file name would share one locked instance.
-        con = duckdb.connect(config=_OPEN)
+        con = duckdb.connect(config={**_OPEN, **(spill or {})})
         try:
             con.execute("ATTACH '{}' AS guidestore (READ_ONLY)".format(str(catalog).replace("'", "''")))
             con.execute("USE guidestore")
@@ -171,7 +280,7 @@ def _open(root: Path | str, storage: Storage, at: int | str | None) -> tuple[duc
                 continue
             raise _damaged(current.catalog, current, error) from error
         try:
-            return con, current, _set_up(con, current, at)
+            return con, current, _set_up(con, current, at, _LOCK if spill else _LOCK_AND_NO_FILES)
         except BaseException:
             con.close()
             raise
@@ -190,12 +299,12 @@ def _damaged(name: str, current: Current | None, error: Exception | None = None)
     )
 
 
-def _set_up(con: duckdb.DuckDBPyConnection, current: Current, at: int | str | None) -> int:
+def _set_up(con: duckdb.DuckDBPyConnection, current: Current, at: int | str | None, locks: tuple[str, ...]) -> int:
     """Chooses the snapshot and locks the connection down."""
     try:
         version = _resolve(con, current, at)
         con.execute(f"SET VARIABLE at_commit = {version}")
-        for lock in _LOCKS:
+        for lock in locks:
             con.execute(lock)
     except duckdb.Error as error:
         raise _damaged(current.catalog, current, error) from error
@@ -227,21 +336,26 @@ def _resolve(con: duckdb.DuckDBPyConnection, current: Current, at: int | str | N
     return version
 
 
-def _run(con: duckdb.DuckDBPyConnection, sql: str, take: Callable[[duckdb.DuckDBPyRelation], Any]) -> Any:
+def _run(
+    con: duckdb.DuckDBPyConnection,
+    sql: str,
+    within: _Within,
+    take: Callable[[duckdb.DuckDBPyConnection, _Within], Any],
+) -> Any:
     try:
         statements = con.extract_statements(sql)
         if not statements:
             raise InvalidInputError('the query is empty; try `guidestore sql "SHOW TABLES"`')
         for statement in statements:
-            if statement.type.name not in _READS:
+            kind = statement.type.name
+            if kind == "EXPLAIN" and (written := _WRITES.search(statement.query)):
+                kind = written[0].upper()
+            if kind not in _READS:
                 raise InvalidInputError(
-                    f"the index is read-only and {statement.type.name} does more than read: use SELECT or FROM; to "
-                    "keep a result, write the command's output to a file"
+                    f"the index is read-only and {kind} does more than read: use SELECT or FROM; to keep a result, "
+                    "write the command's output to a file"
                 )
-        result = con.sql(sql)
-        if result is None:
-            raise InvalidInputError("the query gives no rows; end it with a SELECT")
-        return take(result)
+        return take(con, within)
     except duckdb.Error as error:
         raise _as_sentence(con, error) from error
 
@@ -270,7 +384,9 @@ def _as_sentence(con: duckdb.DuckDBPyConnection, error: duckdb.Error) -> Guidest
             f"the index cannot be read ({message}); it is disposable: build it again with `guidestore index --rebuild`"
         )
     if isinstance(error, duckdb.OutOfMemoryException):
-        return InvalidInputError(f"the query needs more memory than there is ({message}); read fewer rows or columns")
+        return InvalidInputError(
+            f"the query needs more memory and disk than there is ({message}); read fewer rows or columns"
+        )
     return InvalidInputError(message)
 
 

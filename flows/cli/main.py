@@ -23,6 +23,8 @@ from guidestore.flows.cli import (
     store,
     sweeps,
 )
+from guidestore.flows.cli.interrupt import answered
+from guidestore.flows.work.printable import printable
 
 app = typer.Typer(
     name="guidestore",
@@ -34,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 _debug = False
+_INTERRUPTED = 130
 
 
 def _print_version(asked: bool) -> None:
@@ -55,28 +58,32 @@ def _root(
 
 def main() -> None:
     """Runs the command line; errors become one sentence and an exit code."""
-    try:
-        code = app(standalone_mode=False)
-    except GuidestoreError as error:
-        if _debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; what was committed is safe, run the same command again to go on", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:  # the reader of our pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except Exception as error:
-        show = getattr(error, "show", None)  # a wrong command line: typer shows its usage itself
-        if show is None and _debug:
-            raise
-        if show is not None:
-            show()
-        else:
-            print(f"error: {type(error).__name__}: {error} (a bug of guidestore; --debug shows where)", file=sys.stderr)
-        code = getattr(error, "exit_code", 70)
+    with answered() as say_interrupted:
+        try:
+            code = app(standalone_mode=False)
+            if code == _INTERRUPTED:  # what typer makes of Ctrl-C
+                say_interrupted()
+        except GuidestoreError as error:
+            if _debug:
+                raise
+            print(printable(f"error: {error}"), file=sys.stderr)
+            code = error.exit_code
+        except (KeyboardInterrupt, typer.Abort):
+            say_interrupted()
+            code = _INTERRUPTED
+        except BrokenPipeError:  # the reader of our pipe has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        except Exception as error:
+            show = getattr(error, "show", None)  # a wrong command line: typer shows its usage itself
+            if show is None and _debug:
+                raise
+            if show is not None:
+                show()
+            else:
+                sentence = f"error: {type(error).__name__}: {error} (a bug of guidestore; --debug shows where)"
+                print(printable(sentence), file=sys.stderr)
+            code = getattr(error, "exit_code", 70)
     sys.exit(code if isinstance(code, int) else 0)
 
 

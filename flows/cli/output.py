@@ -6,33 +6,40 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Sequence
-from typing import IO, Any, Literal
+from collections.abc import Iterable, Sequence
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, Literal
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.flows.work.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Format = Literal["table", "csv", "json", "parquet"]
 MAX_TABLE_ROWS = 200
 """A terminal shows no more; the other formats give all."""
 
 
-def show_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], format_: str, title: str = "") -> None:
-    """Prints rows to standard output in `format_`. Raises InvalidInputError for binary output to a terminal."""
+def show_rows(
+    rows: Sequence[dict[str, Any]], columns: Sequence[str], format_: str, title: str = "", *, more: int = 0
+) -> None:
+    """Prints rows to standard output in `format_`. Raises InvalidInputError for binary output to a terminal.
+
+    more: rows that there are beyond these, which a table says.
+    """
     if format_ == "table":
-        _table(rows, columns, title)
-    elif format_ == "csv":
-        _csv(rows, columns, sys.stdout)
-    elif format_ == "json":
-        json.dump([{name: _plain(row.get(name)) for name in columns} for row in rows], sys.stdout, indent=1)
-        print()
+        _table(rows, columns, title, more)
+    elif format_ in STREAMED:
+        STREAMED[format_](columns, [[tuple(row.get(name) for name in columns) for row in rows]])
     else:
         import pyarrow as pa
 
         show_arrow(pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows]), format_)
 
 
-def show_arrow(table: Any, format_: str, title: str = "") -> None:
-    """Prints an Arrow table, or what has its `column_names` and `to_pylist`, in `format_`."""
+def show_arrow(table: Any, format_: str, title: str = "", *, more: int = 0) -> None:
+    """`show_rows` of an Arrow table, or of what has its `column_names` and `to_pylist`."""
     if format_ == "parquet":
         import pyarrow.parquet as pq
 
@@ -41,31 +48,56 @@ def show_arrow(table: Any, format_: str, title: str = "") -> None:
         pq.write_table(table, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
-    show_rows(table.to_pylist(), table.column_names, format_, title)
+    show_rows(table.to_pylist(), table.column_names, format_, title, more=more)
 
 
-def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str], out: IO[str]) -> None:
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        values = [row.get(name) for name in columns]
-        writer.writerow([json.dumps(_plain(v)) if isinstance(v, list | tuple | dict) else v for v in values])
+def show_csv(columns: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]]) -> None:
+    """Prints rows as CSV, batch by batch."""
+    seen = printable if sys.stdout.isatty() else str
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([seen(name) for name in columns])
+    for batch in batches:
+        for row in batch:
+            values = [json.dumps(_plain(v)) if isinstance(v, list | tuple | dict) else v for v in row]
+            writer.writerow([seen(v) if isinstance(v, str) else v for v in values])
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str) -> None:
+def show_json(columns: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]]) -> None:
+    """Prints rows as a JSON array of objects, batch by batch."""
+    before = "[\n"
+    for batch in batches:
+        for row in batch:
+            of_names = {name: _plain(value) for name, value in zip(columns, row, strict=True)}
+            sys.stdout.write(before + indent(json.dumps(of_names, indent=1), " "))
+            before = ",\n"
+    print("[]" if before == "[\n" else "\n]")
+
+
+STREAMED = {"csv": show_csv, "json": show_json}
+"""Formats whose rows are printed as they come."""
+
+
+def _console(width: int) -> Console:
+    """Of standard output. Names are text: brackets and colons in them mean nothing. width: of a pipe, in characters."""
     from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False)
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str, more: int) -> None:
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=printable(title) or None, title_justify="left")
     numeric = {name for name in columns if any(isinstance(row.get(name), int | float) for row in rows)}
     for name in columns:
-        table.add_column(name, justify="right" if name in numeric else "left", overflow="fold")
+        table.add_column(printable(name), justify="right" if name in numeric else "left", overflow="fold")
     for row in rows[:MAX_TABLE_ROWS]:
-        table.add_row(*(_cell(row.get(name)) for name in columns))
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+        table.add_row(*(printable(_cell(row.get(name))) for name in columns))
+    console = _console(200)
     console.print(table)
-    if len(rows) > MAX_TABLE_ROWS:
-        console.print(f"… {len(rows) - MAX_TABLE_ROWS} more rows; --format csv|json|parquet gives all {len(rows)}")
+    more += max(0, len(rows) - MAX_TABLE_ROWS)
+    if more:
+        console.print(f"… and {more} more rows; --format csv|json|parquet gives all", highlight=False)
 
 
 def _cell(value: Any) -> str:
@@ -93,7 +125,6 @@ def _plain(value: Any) -> Any:
 
 def paper_table(evaluation: Any, title: str) -> None:
     """Prints an `Evaluation` in the paper's form, and what each guided row gained."""
-    from rich.console import Console
     from rich.table import Table
 
     from guidestore.heads.metrics import drawn_metrics
@@ -101,7 +132,7 @@ def paper_table(evaluation: Any, title: str) -> None:
     metrics = drawn_metrics()
     several = len({row.target for row in evaluation.rows}) > 1
     places = ("target", "mode", "input") if several else ("mode", "input")
-    table = Table(title=title, title_justify="left")
+    table = Table(title=printable(title), title_justify="left")
     for name in (*places, *(metric.short for metric in metrics.values()), "runs"):
         table.add_column(name, justify="left" if name in places else "right", no_wrap=True)
     before = None
@@ -109,16 +140,16 @@ def paper_table(evaluation: Any, title: str) -> None:
         if before and (row.target, row.mode) != (before.target, before.mode):
             table.add_section()
         first = before is None or (row.target, row.mode) != (before.target, before.mode)
-        target = (row.target if first else "",) if several else ()
+        target = (printable(row.target) if first else "",) if several else ()
         scores = (_spread(row.mean[name], row.sd[name]) for name in metrics)
         table.add_row(*target, row.mode if first else "", row.label, *scores, str(row.n))
         before = row
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = _console(140)
     console.print(table)
     if evaluation.effects:
         console.print(_effects_table(evaluation.effects, several))
     for note in evaluation.notes:
-        console.print(f"  {note}", highlight=False)
+        console.print(f"  {printable(note)}", highlight=False)
 
 
 def _effects_table(effects: Sequence[Any], several: bool) -> Any:
@@ -134,7 +165,7 @@ def _effects_table(effects: Sequence[Any], several: bool) -> Any:
         left = name in (*places, "verdict")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdict")
     for of_head in effects:
-        target = (of_head.head.target,) if several else ()
+        target = (printable(of_head.head.target),) if several else ()
         effect = of_head.effect
         known = (
             (effect.gain_over_i, effect.gain_over_shuffled, effect.gain_over_self_training) if effect else [None] * 3

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from guidestore.flows.cli.options import STORE
+from guidestore.flows.engine.browsers import Extra
 
 app = typer.Typer()
 
@@ -29,9 +30,19 @@ def serve(
     auth: Annotated[
         str,
         typer.Option(
-            "--auth", envvar="PREFECT_SERVER_API_AUTH_STRING", help="user:password that browsers and clients must give."
+            "--auth",
+            envvar="PREFECT_SERVER_API_AUTH_STRING",
+            help="user:password that people give in a browser, in place of the token in the address.",
         ),
     ] = "",
+    allow: Annotated[
+        list[Extra] | None,
+        typer.Option(
+            "--allow",
+            help="What a browser may do beside reading, starting and stopping runs: automations of one's own, raising "
+            "concurrency limits, schedules; repeat for several.",
+        ),
+    ] = None,
     key: Annotated[
         Path | None,
         typer.Option("--key", envvar="GUIDESTORE_KEY", help="Key file of the pseudonymized cohorts; no form shows it."),
@@ -57,6 +68,7 @@ def serve(
         host=host,
         port=port,
         auth=auth,
+        allow=allow or (),
         key=key,
         quiet_seconds=quiet_seconds,
         ready=lambda url: print(

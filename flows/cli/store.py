@@ -22,23 +22,32 @@ def sql(
     at: At = None,
     place: Store = STORE,
     format_: Format = "table",
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.001, help="Seconds after which a query is stopped.")
+    ] = 60.0,
 ) -> None:
     """Ask the warehouse: cohorts, codes, runs, metrics, predictions, lineage, at any snapshot, read-only.
 
     Examples: `FROM code_sets`; `FROM metrics WHERE metric = 'balanced_accuracy' AND part = 'test'`;
     `FROM neighbours('CASE', 'COHORT/MODALITY/ENCODER', 5)`; `SHOW TABLES` lists all views.
     """
-    ask(query, at, place, format_)
+    ask(query, at, place, format_, timeout)
 
 
-def ask(query: str, at: str | None, place: str, format_: str) -> None:
+def ask(query: str, at: str | None, place: str, format_: str, timeout_s: float = 60.0) -> None:
     """Prints what SQL answers, and how far the index is behind."""
-    from guidestore.flows.cli.output import show_arrow
+    from guidestore.flows.cli.output import MAX_TABLE_ROWS, STREAMED, show_arrow
     from guidestore.warehouse.catalog import query as query_arrow
-    from guidestore.warehouse.catalog import query_plain
+    from guidestore.warehouse.catalog import query_plain, query_rows
 
-    answer = query_arrow(place, query, at=at) if format_ == "parquet" else query_plain(place, query, at=at)
-    show_arrow(answer.table, format_)
+    if format_ in STREAMED:
+        answer = query_rows(place, query, STREAMED[format_], at, timeout_s=timeout_s)
+    elif format_ == "table":
+        answer = query_plain(place, query, at, timeout_s=timeout_s, most_rows=MAX_TABLE_ROWS)
+        show_arrow(answer.table, format_, more=answer.table.more)
+    else:
+        answer = query_arrow(place, query, at, timeout_s=timeout_s)
+        show_arrow(answer.table, format_)
     if answer.lag_line and at is None:
         print(f"note: {answer.lag_line}", file=sys.stderr)
 

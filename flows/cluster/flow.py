@@ -17,12 +17,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from prefect import State, Task, flow
 from prefect.events.worker import EventsWorker
 from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
     PREFECT_LOGGING_TO_API_ENABLED,
     get_current_settings,
@@ -36,6 +38,7 @@ from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 from guidestore.flows.cluster.batches import Measured, in_batches
 from guidestore.flows.cluster.cluster import lost, ray_cluster, spans_machines, workers_of
 from guidestore.flows.engine.running import without_paths
+from guidestore.flows.engine.secrets import secrets_in
 from guidestore.flows.engine.server import running_server, wait_until_ready
 from guidestore.flows.work.runners import Runner
 
@@ -200,6 +203,7 @@ def _prefect_server() -> Iterator[Callable[[], bool]]:
         own = {"PREFECT_API_URL": url, "PREFECT_HOME": home}
         # Nobody will read a log there.
         settings: dict[Any, Any] = {PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False}
+        settings[PREFECT_API_AUTH_STRING] = secrets_in(Path(home)).private
         with running_server("127.0.0.1", port, own) as process, temporary_settings(settings):
 
             def ready() -> bool:

@@ -1,6 +1,7 @@
 """The Prefect server that `guidestore serve` starts, in a process of its own: API and UI on one address.
 
-Run as `python -m guidestore.flows.engine.server HOST PORT`. It ends when its parent does.
+Run as `python -m guidestore.flows.engine.server HOST PORT [EXTRA…]`. It ends when its parent does. Who may ask it what:
+`gate`. PREFECT_SERVER_API_AUTH_STRING is what people give in a browser in place of the token.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 from guidestore.flows.engine.processes import die_with_parent
@@ -23,14 +25,17 @@ STOP_SECONDS = 10.0
 
 
 @contextmanager
-def running_server(host: str, port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running_server(
+    host: str, port: int, environment: Mapping[str, str], extras: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server as a child process, stopped on the way out. It is not ready yet: see `wait_until_ready`.
 
-    In a session of its own, so that the terminal's Ctrl-C reaches it after the runs that report to it.
+    extras: of `browsers.Extra`. In a session of its own, so that the terminal's Ctrl-C reaches it after the runs that
+    report to it.
     """
     _check_free(host, port)
     process = subprocess.Popen(
-        [sys.executable, "-m", "guidestore.flows.engine.server", host, str(port)],
+        [sys.executable, "-m", "guidestore.flows.engine.server", host, str(port), *extras],
         env={**os.environ, **environment},
         start_new_session=True,
     )
@@ -80,21 +85,52 @@ def _check_free(host: str, port: int) -> None:
             ) from error
 
 
-def main(host: str, port: str) -> None:
+def main(host: str, port: str, *extras: str) -> None:
     """Serves until SIGTERM."""
     die_with_parent(signal.SIGTERM)
+    # Prefect's own check would ask browsers that have the cookie for a password: the gate asks instead.
+    people = os.environ.pop("PREFECT_SERVER_API_AUTH_STRING", "")
+    page = next((os.environ[name] for name in _UI_API_URL if os.environ.get(name)), "")
+
     import uvicorn
+    from prefect.server.api.server import create_app
+    from prefect.settings import (
+        PREFECT_SERVER_API_AUTH_STRING,
+        PREFECT_SERVER_CORS_ALLOWED_ORIGINS,
+        PREFECT_UI_API_URL,
+        get_current_settings,
+        temporary_settings,
+    )
+
+    from guidestore.flows.engine.browsers import Extra
+    from guidestore.flows.engine.gate import Access, Gate, names_of
+    from guidestore.flows.engine.secrets import secrets_in
 
     _let_writers_queue()
-    uvicorn.run(
-        "prefect.server.api.server:create_app",
-        factory=True,
-        host=host,
-        port=int(port),
-        log_level="error",
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=3,  # an open browser tab would hold it for ever
+    secrets = secrets_in(get_current_settings().home)
+    parts = urlsplit(page)
+    access = Access(
+        private=secrets.private,
+        browser=people or secrets.token,
+        people=bool(people),
+        names=names_of(host, page),
+        page=f"{parts.scheme}://{parts.netloc}" if page else "",
+        extras=frozenset(Extra(extra) for extra in extras),
     )
+    # The pages find the API beside them, by whatever name or port this machine is reached.
+    settings: dict[Any, Any] = {PREFECT_UI_API_URL: page or "/api", PREFECT_SERVER_CORS_ALLOWED_ORIGINS: access.page}
+    with temporary_settings(settings, restore_defaults={PREFECT_SERVER_API_AUTH_STRING}):
+        uvicorn.run(
+            Gate(cast(Any, create_app()), access),
+            host=host,
+            port=int(port),
+            log_level="error",
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=3,  # an open browser tab would hold it for ever
+        )
+
+
+_UI_API_URL = ("PREFECT_UI_API_URL", "PREFECT_SERVER_UI_API_URL")
 
 
 def _let_writers_queue() -> None:

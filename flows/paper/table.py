@@ -406,21 +406,23 @@ def show(table: PaperTable) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from guidestore.flows.work.printable import printable
+
     title = f"{table.form.name}, cohort {table.cohort}, {table.mode}: {legend(table)}"
-    shown = Table(title=title, title_justify="left", show_lines=True)
+    shown = Table(title=printable(title), title_justify="left", show_lines=True)
     shown.add_column("")
     header, rows = _shown(table)
     for name in header:
         shown.add_column(name, justify="right")
     for name, cells in rows:
         shown.add_row(name, *("\n".join(cell) for cell in cells))
-    console = Console(width=None if sys.stdout.isatty() else 200, markup=False)
+    console = Console(width=None if sys.stdout.isatty() else 200, markup=False, emoji=False)
     console.print(shown)
     for side in table.below:
         names, lines = side.as_text()
         below = Table(*names, title=side.title, title_justify="left")
         for line in lines:
-            below.add_row(*line)
+            below.add_row(*map(printable, line))
         console.print(below)
     for note in table.notes:
-        console.print(f"  {note}", highlight=False)
+        console.print(f"  {printable(note)}", highlight=False)

@@ -10,13 +10,13 @@ from pydantic import Field
 from guidestore.flows.engine.running import HOUR, one_sentence, step
 from guidestore.flows.results.two_runs import compare_runs
 from guidestore.flows.results.two_snapshots import compare_snapshots, names_snapshots
-from guidestore.flows.serving.artifacts import show_table
+from guidestore.flows.serving.artifacts import show_markdown, show_table
 from guidestore.flows.serving.forms import Form, opened_store
 from guidestore.flows.sweeps.two_sweeps import compare_sweeps, names_sweeps
 
 
 class CompareForm(Form):
-    """How much better is b than a on the same cases, how sure is that, and which cases changed?"""
+    """How much better is b than a on the same cases, how sure is that, and how many predictions changed?"""
 
     a: str = Field(description="Run (alias, or 8 digits or more of its id), sweep (name), or snapshot (number or tag).")
     b: str = Field(description="The run, sweep or snapshot that may be better.")
@@ -37,12 +37,11 @@ def compare(settings: CompareForm) -> None:
 
 @step("compare sweeps")
 def of_sweeps(settings: CompareForm) -> None:
-    """Per task the gain of the head that b chose on val over that of a, and the cases whose prediction changed."""
+    """Per task the gain of the head that b chose on val over that of a, and how many predictions changed."""
     with opened_store() as store:
         comparison = compare_sweeps(store, settings.a, settings.b, part=settings.part)
     show_table("compare-sweeps", comparison.as_rows(), f"Sweep b minus sweep a. {'. '.join(comparison.notes)}.")
-    changed = comparison.changed_rows()
-    show_table("compare-changed-cases", changed, f"{len(changed)} predictions changed.")
+    _tell_changed(settings, len(comparison.changed_rows()))
 
 
 @step("compare snapshots")
@@ -52,18 +51,23 @@ def of_snapshots(settings: CompareForm) -> None:
         comparison = compare_snapshots(store, settings.a, settings.b, part=settings.part)
     notes = ". ".join(comparison.notes)
     show_table("compare-snapshots", comparison.as_rows(), f"Snapshot b minus snapshot a. {notes}.")
-    changed = comparison.changed_rows()
-    show_table("compare-changed-cases", changed, f"{len(changed)} predictions changed.")
+    _tell_changed(settings, len(comparison.changed_rows()))
 
 
 @step("compare runs")
 def of_runs(settings: CompareForm) -> None:
-    """Per metric the gain with its interval, and the cases whose prediction changed."""
+    """Per metric the gain with its interval, and how many predictions changed."""
     with opened_store() as store:
         comparison = compare_runs(store, settings.a, settings.b, part=settings.part)
     names = f"a: {comparison.names[0]}; b: {comparison.names[1]}; {comparison.n_cases} {settings.part} cases."
     test = comparison.mcnemar
     mcnemar = f"McNemar: only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}."
     show_table("compare-runs", comparison.as_rows(), f"{names} {mcnemar} {'. '.join(comparison.notes)}.")
-    changed = comparison.changed_rows()
-    show_table("compare-changed-cases", changed, f"{len(changed)} cases changed. {names}")
+    _tell_changed(settings, len(comparison.changed_rows()))
+
+
+def _tell_changed(settings: CompareForm, count: int) -> None:
+    """How many predictions changed, and who names them: what is known of a case stays in the store."""
+    names = f"guidestore compare {settings.a} {settings.b} --part {settings.part}"
+    text = f"{count} predictions changed. To see which, in a terminal:\n\n```\n{names}\n```\n"
+    show_markdown("compare-changed-cases", text, f"{count} predictions changed.")

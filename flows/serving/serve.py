@@ -13,7 +13,8 @@ import asyncio
 import ipaddress
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,8 @@ from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 from guidestore.embeddings.places import absolute
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.engine.browsers import Extra
+from guidestore.flows.engine.secrets import secrets_in
 from guidestore.flows.engine.server import running_server, wait_until_ready
 from guidestore.flows.serving.choices import choices_of, defaults_of, with_choices
 from guidestore.flows.serving.forms import KEY, STORE
@@ -54,12 +57,14 @@ def serve(
     ready: Callable[[str], None],
     key: Path | None = None,
     quiet_seconds: float = QUIET_SECONDS,
+    allow: Sequence[Extra] = (),
 ) -> None:
     """Serves the deployments over the store at `place` until SIGINT or SIGTERM. `ready` is told where to click.
 
-    auth: ``user:password`` that the server then asks for, '' for none. key: the key file of the pseudonymized cohorts;
-    no form, log or artifact names it. quiet_seconds: how long no new case codes must come until an event says that the
-    snapshot is ready to be trained on. Raises GuidestoreError.
+    auth: ``user:password`` that people give in a browser in place of the token in the address, '' for none; of a server
+    that PREFECT_API_URL names, what it asks for. allow: what a browser may do beside the usual. key: the key file of
+    the pseudonymized cohorts; no form, log or artifact names it. quiet_seconds: how long no new case codes must come
+    until an event says that the snapshot is ready to be trained on. Raises GuidestoreError.
     """
     place = absolute(place)
     store = EmbeddingStore.open(place)
@@ -67,32 +72,45 @@ def serve(
     if key is not None:
         Pseudonyms.load(key)
         os.environ[KEY] = str(key.absolute())
-    with _configured(host, port, auth) as (url, server):
+    with _configured(host, port, auth, allow) as (url, server):
         asyncio.run(_run(store, lambda: ready(url), quiet_seconds, server))
 
 
 @contextmanager
-def _configured(host: str, port: int, auth: str) -> Iterator[tuple[str, subprocess.Popen[bytes] | None]]:
-    """Prefect's settings for this process and its runs; the UI's address, and the server if it is ours."""
-    settings: dict[Any, Any] = {PREFECT_API_AUTH_STRING: auth, PREFECT_SERVER_API_AUTH_STRING: auth} if auth else {}
+def _configured(
+    host: str, port: int, auth: str, allow: Sequence[Extra]
+) -> Iterator[tuple[str, subprocess.Popen[bytes] | None]]:
+    """Prefect's settings for this process and its runs; the address to click, and the server if it is ours."""
+    auth = auth or PREFECT_SERVER_API_AUTH_STRING.value() or ""
     if auth and not all(auth.partition(":")):
         raise InvalidInputError("--auth wants user:password, neither of them empty")
     with ExitStack() as stack:
-        api_url = get_current_settings().api.url
-        process = None
-        if not api_url:
+        settings = get_current_settings()
+        api_url, process, token = settings.api.url, None, ""
+        secret = {PREFECT_API_AUTH_STRING: auth} if auth else {}
+        if api_url:
+            print(
+                f"note: who may do what at {api_url} is that server's affair; what `guidestore serve` guards on "
+                "servers that it starts (docs/serving.md) may not be guarded there",
+                file=sys.stderr,
+                flush=True,
+            )
+        else:
             if not auth and not _is_loopback(host):
                 raise InvalidInputError(
                     f"{host} can be reached by others: give --auth user:password, or stay on 127.0.0.1"
                 )
             api_url = f"http://{_reached_as(host)}:{port}/api"
             own = {"PREFECT_API_URL": api_url, "PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
-            own |= {"PREFECT_SERVER_API_AUTH_STRING": auth} if auth else {}
-            process = stack.enter_context(running_server(host, port, own))
-        stack.enter_context(temporary_settings({PREFECT_API_URL: api_url, **settings}))
+            own |= {"PREFECT_SERVER_API_AUTH_STRING": auth}
+            secrets = secrets_in(settings.home)
+            secret = {PREFECT_API_AUTH_STRING: secrets.private}
+            token = "" if auth else f"/?token={secrets.token}"
+            process = stack.enter_context(running_server(host, port, own, allow))
+        stack.enter_context(temporary_settings({PREFECT_API_URL: api_url, **secret}))
         _load_flows()  # while the server starts
         wait_until_ready(api_url, process)
-        yield get_current_settings().ui_url or api_url.removesuffix("/api"), process
+        yield (get_current_settings().ui_url or api_url.removesuffix("/api")).rstrip("/") + token, process
 
 
 def _is_loopback(host: str) -> bool:
@@ -180,6 +198,7 @@ async def _run(
             f"the Prefect server ended with code {ending.result()}, and the runs with it; what they had committed is "
             "in the store: start `guidestore serve` again"
         )
+    print("stopping: runs that go on become Cancelled, what they had committed is safe", file=sys.stderr, flush=True)
     if not running.done():
         await runner.astop()  # its runs become Cancelled, and their processes end
     await running

@@ -12,7 +12,7 @@ import pytest
 
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.warehouse.catalog import head, lag, open_catalog, query
+from guidestore.warehouse.catalog import head, lag, open_catalog, query, query_plain
 from guidestore.warehouse.indexer import build_index
 from tests.warehouse.making import MRI, SLIDES, codes_of, commit_codes, commit_cohort
 
@@ -201,3 +201,26 @@ def test_little_is_imported_for_a_query(indexed_root: Path):
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.strip() == "[]"
+
+
+ENDLESS = "WITH RECURSIVE x(a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM x)"
+
+
+@pytest.mark.parametrize("last", ["SELECT count(*) FROM x", "FROM x"])
+def test_an_endless_query_is_stopped(indexed_root: Path, last: str):
+    for ask in (query, query_plain):
+        with pytest.raises(InvalidInputError, match=r"longer than 0.3 s and was stopped"):
+            ask(indexed_root, f"{ENDLESS} {last}", timeout_s=0.3)
+
+
+def test_rows_beyond_a_limit_are_counted_and_not_kept(indexed_root: Path):
+    table = query_plain(indexed_root, "FROM range(25_000)", most_rows=7).table
+    assert (table.rows, table.more) == ([(number,) for number in range(7)], 24_993)
+    assert query_plain(indexed_root, "FROM range(25_000)").table.more == 0
+
+
+def test_an_explained_copy_writes_nothing(indexed_root: Path, tmp_path: Path):
+    for options in ("ANALYZE", "(ANALYZE, FORMAT json)", "/* */ ANALYZE /* */"):
+        with pytest.raises(InvalidInputError, match="COPY does more than read"):
+            query(indexed_root, f"EXPLAIN {options} COPY cases TO '{tmp_path / 'out'}'")
+    assert list(tmp_path.iterdir()) == []

@@ -93,7 +93,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with running_server("127.0.0.1", port, prefect) as server, running_cluster() as cluster:
         cluster.ready()
         wait_until_ready(url, server)
-        yield Place(cluster, {**cluster.environment, **prefect})
+        secret = {"PREFECT_API_AUTH_STRING": (home / "guidestore-auth").read_text().strip()}
+        yield Place(cluster, {**cluster.environment, **prefect, **secret})
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,11 @@ class Served:
     api: httpx.Client
     line: str
 
+    @property
+    def page(self) -> str:
+        """The address that it printed, to be opened in a browser."""
+        return self.line.partition("open ")[2].partition(" and click")[0]
+
     def ask(self, name: str, settings: dict[str, Any] | None = None) -> httpx.Response:
         deployment = self.api.get(f"/deployments/name/{name}/{name}").json()["id"]
         body = {"state": {"type": "SCHEDULED"}, **({"parameters": {"settings": settings}} if settings else {})}
@@ -79,6 +84,12 @@ class Served:
         return [line for line in found if line]
 
 
+def api_of(port: int, folder: Path) -> httpx.Client:
+    """The API of our server whose environment is that of `folder`, as a program with its secret has it."""
+    user, _, password = (folder / "home" / "guidestore-auth").read_text().strip().partition(":")
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30, auth=(user, password))
+
+
 def environment_in(folder: Path) -> dict[str, str]:
     """The environment of a Prefect server, runner or run that keeps what it has in `folder`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
@@ -98,6 +109,7 @@ def serving(
     environment = environment_in(folder)
     if server_port:
         environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        environment["PREFECT_API_AUTH_STRING"] = (folder / "home" / "guidestore-auth").read_text().strip()
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
             [python, "-m", "guidestore", "serve", "--store", str(store), "--port", str(port), *options],
@@ -111,7 +123,7 @@ def serving(
     try:
         line = process.stdout.readline()
         assert line, (folder / "stderr").read_text()
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
+        with api_of(port, folder) as api:
             yield Served(Path(store), folder / "home", process, api, line)
     finally:
         if process.poll() is None:

@@ -21,6 +21,7 @@ from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.store import EmbeddingStore
 from tests.browsing import chromium
 from tests.commandline import guidestore
+from tests.flows.serving.attacks import FORM, STEP, TRIES, facts_of, page_of
 from tests.flows.serving.server import RETRAIN, Served, serving
 from tests.flows.serving.waiting import WAIT_SECONDS, until
 
@@ -37,9 +38,11 @@ def served(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_one_line_says_where_to_click(served: Served) -> None:
-    page = str(served.api.base_url).removesuffix("/api/")
-    assert f"open {page} and click Deployments" in served.line
-    assert "<html" in httpx.get(page, headers={"Accept": "text/html"}, follow_redirects=True, timeout=30).text
+    page = str(served.api.base_url).removesuffix("api/")
+    assert served.line.count("\n") == 1
+    assert re.fullmatch(re.escape(page) + r"\?token=[0-9a-f]{64}", served.page)
+    with httpx.Client(headers={"Accept": "text/html"}, follow_redirects=True, timeout=30) as browser:
+        assert "prefect" in browser.get(served.page).raise_for_status().text.lower()
 
 
 def test_the_api_refuses_what_no_form_offers(served: Served) -> None:
@@ -61,6 +64,64 @@ def test_writes_at_once_wait_for_each_other(served: Served) -> None:
 
     with ThreadPoolExecutor(8) as at_once:
         assert set(at_once.map(write, range(48))) == {(201, 200)}
+
+
+def test_without_a_secret_the_server_says_nothing(served: Served) -> None:
+    root = str(served.api.base_url).removesuffix("/api/")
+    with httpx.Client(base_url=root) as nobody:
+        for path in ("/", "/docs", "/redoc", "/openapi.json", "/api/docs", "/api/openapi.json", "/ui-settings"):
+            assert nobody.get(path).status_code == 401, path
+        assert nobody.post("/api/deployments/filter", json={}).status_code == 401
+        assert nobody.get("/?token=" + "0" * 64).status_code == 401
+        assert nobody.get("/api/health").json() is True
+        rebound = {"Host": f"evil.example:{served.api.base_url.port}"}
+        rebound["Origin"] = f"http://{rebound['Host']}"
+        assert nobody.post("/api/deployments/filter", json={}, headers=rebound).status_code == 403
+    secret = served.home / "guidestore-auth"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert secret.read_text().strip() not in served.line
+
+
+def test_no_page_takes_the_server_over(served: Served) -> None:
+    """Pages of another site, of another port of this machine, and its own, in a browser that has the cookie."""
+    port = served.api.base_url.port
+    root = f"http://127.0.0.1:{port}"
+    before = served.api.get("/deployments/name/retrain/retrain").json()
+    runs = served.api.post("/flow_runs/count", json={}).json()
+    form = FORM.format(action=f"{root}/api/deployments/{before['id']}/create_flow_run")
+    with (
+        chromium("--host-resolver-rules=MAP evil.example 127.0.0.1") as browser,
+        page_of("<title>evil</title>") as evil,
+        page_of(form) as form_port,
+    ):
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(served.page)
+        assert "token" not in page.url
+        (cookie,) = (one for one in context.cookies() if one.get("name", "").startswith("guidestore"))
+        assert (cookie.get("httpOnly"), cookie.get("sameSite")) == (True, "Strict")
+        own = page.evaluate(TRIES, [root, before["id"], STEP])
+        assert {name for name, status in own.items() if status == 200} == {"read", "get", "logs"}
+        assert own["settings"] == 409
+        assert {
+            own[name] for name in ("patch", "variables", "unchecked", "deployment", "blocks", "delete", "text")
+        } == {403}
+        assert {status for name, status in own.items() if "/" in name} == {"failed"}
+
+        for foreign in (f"http://evil.example:{evil}", f"http://127.0.0.1:{evil}", f"http://localhost:{evil}"):
+            page.goto(foreign)
+            tried = page.evaluate(TRIES, [root, before["id"], STEP])
+            assert set(tried.values()) <= {"failed", 0}, foreign
+            page.goto(foreign.replace(str(evil), str(form_port)))
+            page.wait_for_url(f"{root}/**")
+            assert "own pages only" in page.inner_text("body")
+        answer = page.goto(f"http://evil.example:{port}/")
+        assert answer
+        assert answer.status == 403
+        assert set(page.evaluate(TRIES, ["", before["id"], STEP]).values()) <= {403, "failed"}
+    after = served.api.get("/deployments/name/retrain/retrain").json()
+    assert facts_of(after) == facts_of(before)
+    assert served.api.post("/flow_runs/count", json={}).json() == runs
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +179,23 @@ def test_the_other_flows_show_their_tables(served: Served, ended: dict[str, str]
     shown = {name: served.artifacts(run) for name, run in ended.items()}
     assert {row["row"] for row in _rows(shown["sweep"]["sweep-ranking"])} == {"G(I)", "G(I)+I"}
     assert _rows(shown["compare"]["compare-runs"])[0]["metric"] == "balanced_accuracy"
-    assert "case_id" in str(shown["compare"]["compare-changed-cases"]["data"])
+    changed = shown["compare"]["compare-changed-cases"]["data"]
+    assert re.search(r"\d predictions changed[^|]*guidestore compare [0-9a-f]{12} [0-9a-f]{12} --part test", changed)
     assert shown["verify"]["verify-findings"]["description"].endswith("clean.")
+
+
+@pytest.mark.usefixtures("ended")
+def test_nothing_of_a_case_is_in_prefects_database(served: Served) -> None:
+    """Its ids, codes and predictions, in the file and what SQLite keeps beside it."""
+    kept = b"".join(file.read_bytes() for file in served.home.glob("prefect.db*"))
+    assert b"compare-changed-cases" in kept
+    snapshot = EmbeddingStore.open(served.store).snapshot()
+    assert not re.findall(rb"lesion-\d{3}", kept)
+    values = [value for row in snapshot.rows("predictions").to_pylist() for value in row["probabilities"]]
+    values += [value for key in snapshot.code_sets for value in snapshot.codes(key).codes_nd[:, 0].tolist()]
+    shown = {f"{value:.6f}" for value in values if 1e-3 < abs(value) % 1 < 1 - 1e-3}
+    assert len(shown) > 100
+    assert not shown & {match.decode() for match in re.findall(rb"-?\d\.\d{6}", kept)}
 
 
 def _rows(artifact: dict[str, Any]) -> list[dict[str, Any]]:
@@ -140,11 +216,10 @@ def test_a_colleague_retrains_in_the_browser(served: Served, tmp_path: Path) -> 
     PICTURES=docs makes the pictures of docs/serving.md anew.
     """
     pictures = Path(os.environ.get("PICTURES", tmp_path))
-    root = str(served.api.base_url).removesuffix("/api/")
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.set_default_timeout(1000 * WAIT_SECONDS)
-        page.goto(root)
+        page.goto(served.page)
         page.get_by_role("link", name="Deployments").first.click()
         # Not any link of that name: the page before lists runs, and may still be there.
         page.locator('a[href*="/deployments/deployment/"]').filter(has_text="retrain").first.click()

@@ -68,7 +68,7 @@ def switch_off(served: Served, picture: Path) -> None:
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 560})
         page.set_default_timeout(1000 * WAIT_SECONDS)
-        page.goto(str(served.api.base_url).removesuffix("/api/"))
+        page.goto(served.page)
         page.get_by_role("link", name="Automations").first.click()
         page.get_by_text(NAME).first.wait_for()
         switch = page.get_by_role("switch")

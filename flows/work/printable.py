@@ -1,0 +1,13 @@
+"""What the store was given as a name may hold anything; a terminal obeys some of it."""
+
+from __future__ import annotations
+
+import re
+
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and newline, those that turn the direction of writing, and halves of characters."""
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, or could not print, as its escape: ``\\\\x1b``."""
+    return _OBEYED.sub(lambda match: match[0].encode("unicode_escape", "backslashreplace").decode(), text)
