@@ -26,7 +26,9 @@ from guidestore.embeddings.tables import read_verified
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.input_kind import input_kind
 from guidestore.flows.encoding.stored_encoders import StoredEncoder, StoredEncoders
-from guidestore.flows.models.exported import CARD, ENCODER, FORMAT, HEAD, run_onnx
+from guidestore.flows.models import card as cards
+from guidestore.flows.models.card import FORMAT
+from guidestore.flows.models.exported import ENCODER, HEAD, run_onnx
 from guidestore.flows.models.predict import inferior_key
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.input_rows import input_row
@@ -80,7 +82,7 @@ def export_model(store: EmbeddingStore, run: str, output: Path | str, *, allow_t
     _check_run(trained)
     with one_thread():
         files, card = _content(snapshot, trained, run, allow_train_codes)
-    _write(output, files | {CARD: _json(card)})
+    _write(output, files | {cards.NAME: _json(card)})
     sizes = {name: len(content) for name, content in sorted(files.items())}
     return Exported(output, trained.id, sizes, tuple(card["notes"]))
 
@@ -124,7 +126,7 @@ def _content(
     files[HEAD] = head_onnx(run.row, components, key.code_dim)
     codes_nd = snapshot.codes(key).codes_nd
     codes_nd = codes_nd[np.isfinite(codes_nd).all(axis=1)][:CHECKED_CODES]
-    difference = np.abs(run_onnx(files[HEAD], codes_nd) - predict_row(run.row, components, codes_nd)).max()
+    difference = np.abs(run_onnx(files[HEAD], codes_nd, HEAD) - predict_row(run.row, components, codes_nd)).max()
     if not difference <= HEAD_TOLERANCE:
         raise _differs(HEAD, difference)
     checked: dict[str, Any] = {HEAD: {"stored_codes": len(codes_nd), "largest_difference": float(difference)}}
@@ -184,7 +186,7 @@ def _encoder_files(snapshot: Snapshot, stored: StoredEncoder) -> tuple[dict[str,
     assert isinstance(encoder, TrainedEncoder)  # noqa: S101  (for the type checker)
     content, pixels = encoder_onnx(encoder), example_pixels(encoder)
     expected_nd = codes_of(encoder, pixels)
-    difference = float(np.abs(run_onnx(content, pixels) - expected_nd).max())
+    difference = float(np.abs(run_onnx(content, pixels, ENCODER) - expected_nd).max())
     if not difference <= ENCODER_TOLERANCE * max(1.0, float(np.abs(expected_nd).max())):
         raise _differs(ENCODER, difference)
     (entry, *_) = snapshot.entries(kind="weights", path=f"objects/weights/{spec.weights_sha256}.safetensors")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ from guidestore.encoders.input_kind import input_kind
 from guidestore.encoders.protocol import Encoder
 from guidestore.flows.encoding.new_images import encode_images
 from guidestore.flows.encoding.stored_encoders import StoredEncoder
+from guidestore.flows.models.card import NAME, Card, read_card
 from guidestore.flows.models.predict import Prediction, given_codes
 from guidestore.flows.work.devices import AUTO, one_device
 from guidestore.flows.work.threads import one_thread
 
-FORMAT = 1
-CARD, HEAD, ENCODER = "card.json", "head.onnx", "encoder.onnx"
+HEAD, ENCODER = "head.onnx", "encoder.onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,7 @@ class ExportedModel:
     """A folder that `guidestore export-model` wrote. Made by `open`."""
 
     folder: Path
-    card: Mapping[str, Any]
-    """What card.json says; docs/export.md lists it."""
+    card: Card
     files: Mapping[str, bytes]
     """The other files whose bytes predict, verified."""
 
@@ -43,42 +41,32 @@ class ExportedModel:
         missing or another.
         """
         folder = Path(folder)
-        try:
-            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-            found_format, recorded = card["format"], dict(card["files"])
-        except FileNotFoundError as error:
-            raise InvalidInputError(
-                f"{folder} is no exported model: it has no {CARD}; write one with `guidestore export-model`"
-            ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InvalidInputError(f"{folder / CARD} cannot be read ({error}); export the model again") from error
-        if found_format != FORMAT:
-            raise InvalidInputError(
-                f"{folder} is of format {found_format}, this guidestore reads {FORMAT}; install the one that wrote it"
-            )
+        card = read_card(folder)
         files: dict[str, bytes] = {}
-        for name, file in recorded.items():
+        for name, file in card.files.items():
             path = folder / name
             content = path.read_bytes() if path.is_file() else None
-            if content is None or hashlib.sha256(content).hexdigest() != file["sha256"]:
+            if content is None or hashlib.sha256(content).hexdigest() != file.sha256:
                 state = "missing" if content is None else "not the file that was exported"
                 raise CorruptArtifactError(f"{path} is {state}; copy the folder again, or export the model again")
             if name in (HEAD, ENCODER):
                 files[name] = content
+        if HEAD not in files:
+            raise InvalidInputError(f"{folder / NAME} names no {HEAD}, which predicts; export the model again")
         return cls(folder, card, files)
 
     @property
     def key(self) -> CodeSetKey:
         """The code set of z_I, of the store that the model came from."""
-        inferior = self.card["inferior"]
+        inferior = self.card.inferior
         return CodeSetKey(
-            self.card["cohort"],
-            inferior["modality"],
-            inferior["encoder"],
-            inferior["encoder_digest"],
-            FoldScope.parse(inferior["trained_on"]),
+            self.card.cohort,
+            inferior.modality,
+            inferior.encoder,
+            inferior.encoder_digest,
+            FoldScope.parse(inferior.trained_on),
             "codes",
-            inferior["code_dim"],
+            inferior.code_dim,
         )
 
     def predict(
@@ -110,11 +98,22 @@ class ExportedModel:
             case_ids = tuple(new_cases)
         if not np.isfinite(z_inferior_nd).all():
             raise InvalidInputError("codes are not finite; leave out the cases that lack the modality")
-        return Prediction(self.card["run"], tuple(self.card["classes"]), case_ids, self.probabilities(z_inferior_nd))
+        return Prediction(self.card.run, tuple(self.card.classes), case_ids, self.probabilities(z_inferior_nd))
 
     def probabilities(self, z_inferior_nd: np.ndarray) -> np.ndarray:
-        """(n, d_I) z_I -> (n, k) float64, by head.onnx."""
-        return run_onnx(self.files[HEAD], z_inferior_nd.astype(np.float32, copy=False))
+        """(n, d_I) z_I -> (n, k) float64, by head.onnx. Raises InvalidInputError where it gives no probabilities."""
+        given_nk = run_onnx(self.files[HEAD], z_inferior_nd.astype(np.float32, copy=False), f"{self.folder / HEAD}")
+        wanted = (len(z_inferior_nd), len(self.card.classes))
+        if given_nk.shape != wanted or given_nk.dtype.kind != "f":
+            raise InvalidInputError(
+                f"{self.folder / HEAD} gives {given_nk.dtype} of shape {given_nk.shape}, and not a probability for "
+                f"each of {wanted[1]} classes; export the model again"
+            )
+        if not (np.isfinite(given_nk).all() and (given_nk >= 0).all() and np.allclose(given_nk.sum(1), 1, atol=1e-4)):
+            raise InvalidInputError(
+                f"{self.folder / HEAD} gives numbers that are no probabilities; export the model again"
+            )
+        return given_nk
 
 
 class _FolderEncoders:
@@ -124,38 +123,57 @@ class _FolderEncoders:
         self._model = model
 
     def stored(self, digest: str) -> StoredEncoder:
-        for card in self._model.card["encoders"]:
-            if card["encoder_digest"] == digest:
-                return StoredEncoder.from_card(card)
+        for card in self._model.card.encoders:
+            if card.get("encoder_digest") == digest:
+                try:
+                    return StoredEncoder.from_card(card)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise InvalidInputError(
+                        f"{self._model.folder / NAME} describes encoder {digest[:12]} wrongly ({error}); export the "
+                        "model again"
+                    ) from error
         raise NotFoundInStoreError(f"{self._model.folder} does not say what encoder {digest[:12]} is; export it again")
 
     def build(self, stored: StoredEncoder, device: str, weights: Path | None) -> Encoder:
         if ENCODER in self._model.files and stored.digest == self._model.key.encoder_digest:
-            return _OnnxEncoder(self._model.files[ENCODER], stored.spec)
+            return _OnnxEncoder(self._model.files[ENCODER], stored.spec, f"{self._model.folder / ENCODER}")
         return stored.frozen(device, weights)
 
 
 class _OnnxEncoder:
     """An encoders.protocol.Encoder by encoder.onnx."""
 
-    def __init__(self, content: bytes, spec: EncoderSpec) -> None:
-        self._content, self.spec = content, spec
+    def __init__(self, content: bytes, spec: EncoderSpec, file: str) -> None:
+        self._content, self.spec, self._file = content, spec, file
 
     def encode(self, batch: Any, /) -> np.ndarray:
         pixels = input_kind(self.spec.input_kind).pixels_of(batch)
-        return np.concatenate([run_onnx(self._content, array) for array in pixels])
+        return np.concatenate([run_onnx(self._content, array, self._file) for array in pixels])
 
 
-def run_onnx(content: bytes, array: np.ndarray) -> np.ndarray:
-    """The only output of a model for its only input. Raises InvalidInputError without onnxruntime."""
+_EXTERNAL = b"\x0a\x08location"
+"""How a tensor whose values lie in another file says which, in ONNX's protobuf."""
+
+
+def run_onnx(content: bytes, array: np.ndarray, file: str) -> np.ndarray:
+    """The only output of a model for its only input; `file` names it in messages.
+
+    Raises InvalidInputError without onnxruntime, and for a model that reads other files or cannot be run.
+    """
     try:
         from onnxruntime import InferenceSession, SessionOptions  # pyright: ignore[reportAttributeAccessIssue]
     except ImportError as error:
         raise InvalidInputError("running ONNX needs the package onnxruntime; install guidestore[export]") from error
+    if _EXTERNAL in content:
+        raise InvalidInputError(f"{file} reads weights from other files, which nothing vouches for; export it again")
     options = SessionOptions()
     options.intra_op_num_threads = 1  # a result does not depend on the machine's cores
     options.log_severity_level = 3
-    session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-    (result,) = session.run(None, {given.name: array})
+    try:
+        session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        (given,) = session.get_inputs()
+        (result,) = session.run(None, {given.name: array})
+    except Exception as error:  # onnxruntime's own are of no common class
+        said = " ".join(str(error).split())[:200]
+        raise InvalidInputError(f"{file} cannot be run ({said}); export the model again") from error
     return np.asarray(result)

@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.limits import reason_of
+from guidestore.embeddings.types import check_name
 from guidestore.flows.work.settings import Fold
 from guidestore.heads.choice import Choice
 
@@ -72,12 +73,27 @@ Models = Annotated[tuple[Model, ...], BeforeValidator(_named)]
 Budget = Annotated[int, Field(ge=1)] | Literal["all"]
 
 
+def _name(value: str) -> str:
+    if value:
+        try:
+            check_name(value, "name of a sweep")
+        except InvalidNameError as error:
+            raise ValueError(str(error)) from error
+    return value
+
+
+MOST_CHARACTERS = 1_000_000
+MOST_DEEP = 20
+
+
 class SweepFile(BaseModel):
     """What to try. Lists make a grid; every field but `name` and `at` may be a list."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(default="", description="What the sweep is called; empty: the file's name.")
+    name: Annotated[str, AfterValidator(_name)] = Field(
+        default="", description="What the sweep is called; empty: the file's name."
+    )
     cohort: str = Field(description="Name of the cohort.")
     at: int | str | None = Field(default=None, description="Snapshot number, tag or alias; empty: the newest.")
     targets: Names | None = Field(default=None, description="What to classify; empty: the cohort's only target.")
@@ -122,14 +138,12 @@ class SweepFile(BaseModel):
 
 def read_sweep(path: Path) -> SweepFile:
     """The sweep in a YAML file. Raises InvalidInputError with the line and field of the first thing that is wrong."""
+    text = _text_of(Path(path))
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {reason_of(error)}; name a YAML file") from error
-    try:
+        _check_plain(text, path)
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         given = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two of dates and numbers out of range
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise InvalidInputError(f"{path}{line}: {getattr(error, 'problem', error)}; this is no YAML") from error
@@ -145,6 +159,31 @@ def read_sweep(path: Path) -> SweepFile:
         line = _line_of(tree, first["loc"])
         raise InvalidInputError(f"{path}, line {line}, {field}: {first['msg']}{hint}") from error
     return sweep
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.exists() and not path.is_file():  # a folder, a pipe, a device
+            raise InvalidInputError(f"{path} is no file; name a YAML file")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MOST_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {reason_of(error)}; name a YAML file") from error
+    if len(text) > MOST_CHARACTERS:
+        raise InvalidInputError(f"{path} has more than {MOST_CHARACTERS:,} characters, so it is no sweep")
+    return text
+
+
+def _check_plain(text: str, path: Path) -> None:
+    """Refuses what would not end: deep nesting, and aliases, of which few lines make billions of values."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        where = f"{path}, line {event.start_mark.line + 1}"
+        if isinstance(event, yaml.AliasEvent):
+            raise InvalidInputError(f"{where}: aliases (*{event.anchor}) are not read; write the values out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEEP:
+            raise InvalidInputError(f"{where}: lists are more than {MOST_DEEP} deep, and a sweep has no such field")
 
 
 def _line_of(node: Any, keys: tuple[int | str, ...]) -> int:

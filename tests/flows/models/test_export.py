@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
 import shutil
@@ -66,12 +67,12 @@ def test_a_network_and_its_head_travel(encoded: Phantom, tmp_path: Path) -> None
     assert prediction.case_ids == expected.case_ids
     np.testing.assert_allclose(prediction.probabilities_nk, expected.probabilities_nk, atol=IMAGE_TOLERANCE, rtol=0)
 
-    settings = VolumeSettings(**model.card["encoders"][0]["preprocessing"])
+    settings = VolumeSettings(**model.card.encoders[0]["preprocessing"])
     pixels = np.stack([load_volume(folder, settings) for folder in folders])
     given = run_readme(tmp_path / "model", pixels=pixels)
     np.testing.assert_allclose(given, expected.probabilities_nk, atol=IMAGE_TOLERANCE, rtol=0)
 
-    card = model.card
+    card = json.loads((model.folder / "card.json").read_text())
     assert card["classes"] == list(expected.classes)
     assert card["inferior"]["trained_on"] == "phantom/cv2/0"
     assert card["metrics"]["val"].keys() >= {"balanced_accuracy"}
@@ -169,7 +170,7 @@ def test_baselines_travel(report_store: Path, tmp_path: Path) -> None:
     for row in ("KD(I)", "GD(I)", "E(I)"):
         run = run_of(root, row)
         exported = export_model(EmbeddingStore.open(root), run, tmp_path / row)
-        card = ExportedModel.open(exported.folder).card
+        card = json.loads((ExportedModel.open(exported.folder).folder / "card.json").read_text())
         assert card["test"] == {"scored": False, "looks_after_choosing_on_val": 0}
         assert "test" not in card["metrics"]
         expected = predict(EmbeddingStore.open(root), run, codes=codes, encoder="made").probabilities_nk
@@ -194,7 +195,7 @@ def test_train_codes_leave_only_when_they_may(report_store: Path, tmp_path: Path
     assert not (tmp_path / "model").exists()
     exported = export_model(EmbeddingStore.open(root), run, tmp_path / "model", allow_train_codes=True)
     assert "treat the folder as patient data" in exported.notes[0]
-    assert ExportedModel.open(exported.folder).card["holds_train_codes"] == ["knn", "retrieval"]
+    assert json.loads((exported.folder / "card.json").read_text())["holds_train_codes"] == ["knn", "retrieval"]
 
 
 def test_a_folder_is_whole_or_refused(report_store: Path, tmp_path: Path) -> None:
@@ -224,8 +225,95 @@ def test_a_folder_is_whole_or_refused(report_store: Path, tmp_path: Path) -> Non
     (folder / "head.onnx").unlink()
     with pytest.raises(CorruptArtifactError, match=r"head\.onnx is missing"):
         ExportedModel.open(folder)
-    (folder / "card.json").write_text("{}")
-    with pytest.raises(InvalidInputError, match="cannot be read"):
-        ExportedModel.open(folder)
     with pytest.raises(InvalidInputError, match="is no exported model"):
         ExportedModel.open(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def exported(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    export_model(EmbeddingStore.open(report_store), run_of(report_store, "I"), folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        (("files",), None, "files: "),
+        (("files", "../head.onnx"), {"sha256": "0" * 64}, "is no name of a file in the folder"),
+        (("files",), {}, "names no head.onnx"),
+        (("classes",), "ab", "classes: "),
+        (("classes",), ["a"], "classes: "),
+        (("inferior", "trained_on"), "a/b/c", "inferior.trained_on: "),
+        (("inferior", "code_dim"), "5", "inferior.code_dim: "),
+        (("format",), 2, "is of format 2, this guidestore reads 1"),
+        (("format",), True, "format: "),
+        ((), "[" * 100_000, "cannot be read"),
+        ((), "{}", "format: Field required"),
+        ((), "[]", "the whole: "),
+        ((), "\x00", "cannot be read"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_a_card_of_anybody_is_a_sentence(exported: Path, tmp_path: Path, field, value, said: str) -> None:
+    folder = shutil.copytree(exported, tmp_path / "model")
+    card = json.loads((folder / "card.json").read_text())
+    place = card
+    for name in field[:-1]:
+        place = place[name]
+    if field:
+        place[field[-1]] = value
+    (folder / "card.json").write_text(json.dumps(card) if field else value)
+    with pytest.raises(InvalidInputError, match=re.escape(said)):
+        ExportedModel.open(folder)
+
+
+def _graph(*nodes: tuple[str, list[str], list[str]], tensors=(), output: str = "p") -> bytes:
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node(op, given, made) for op, given, made in nodes],
+        "foreign",
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 5])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+        list(tensors),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return onnx.ModelProto.SerializeToString(model)
+
+
+def _external() -> bytes:
+    from onnx import TensorProto, helper
+
+    secret = helper.make_tensor("w", TensorProto.FLOAT, [5], np.zeros(5, np.float32))
+    secret.ClearField("float_data")
+    secret.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "../../secret"), ("offset", "0"), ("length", "20")):
+        entry = secret.external_data.add()
+        entry.key, entry.value = key, value
+    return _graph(("Add", ["z", "w"], ["p"]), tensors=[secret])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (lambda: b"no model", "cannot be run"),
+        (lambda: b"", "cannot be run"),
+        (_external, "reads weights from other files"),
+        (lambda: _graph(("Identity", ["z"], ["p"])), "not a probability for each of 3 classes"),
+        (lambda: _graph(("Shape", ["z"], ["p"])), "cannot be run"),
+        (lambda: _graph(("Unknown", ["z"], ["p"])), "cannot be run"),
+    ],
+    ids=["bytes", "nothing", "external", "shape", "type", "operation"],
+)
+def test_a_foreign_graph_is_a_sentence(exported: Path, tmp_path: Path, content, said: str) -> None:
+    folder = shutil.copytree(exported, tmp_path / "model")
+    (folder / "head.onnx").write_bytes(content())
+    card = json.loads((folder / "card.json").read_text())
+    card["files"]["head.onnx"]["sha256"] = hashlib.sha256(content()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+    (tmp_path / "codes.csv").write_text("case_id,c0,c1,c2,c3,c4\nx,1,2,3,4,5\n")
+    done = guidestore("predict", "--model", folder, "--codes", tmp_path / "codes.csv", "--encoder", "made")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr.replace("\n", " ")

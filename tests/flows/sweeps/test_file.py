@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,30 @@ def test_a_file_that_is_not_there_or_no_text_is_a_sentence(tmp_path: Path) -> No
 def test_yaml_tags_build_no_objects(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="this is no YAML"):
         read_sweep(write(tmp_path, "cohort: !!python/object/apply:os.system ['true']\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: ../../x", "cannot be a name of a sweep"),
+        ("folds: [99999999999999]", "less than or equal to"),
+        ("targets: " + "[" * 20_000, "lists are more than 20 deep"),
+        ("targets: " + "{a: " * 20_000, "lists are more than 20 deep"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\ntargets: [*b, *b]", "line 5: aliases (*a) are not read"),
+        ("seeds: [" + "1, " * 400_000 + "1]", "more than 1,000,000 characters"),
+        ("at: 2020-99-99", "no YAML"),
+    ],
+    ids=["name", "fold", "lists", "maps", "aliases", "long", "date"],
+)
+def test_a_hostile_file_is_a_sentence_at_once(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(f"cohort: c\ninferior: a/b\nsuperior: c/d\n{text}\n")
+    with pytest.raises(InvalidInputError, match=re.escape(said)):
+        read_sweep(file)
+
+
+def test_a_pipe_and_a_device_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(InvalidInputError, match="is no file"):
+            read_sweep(path)
