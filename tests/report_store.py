@@ -14,7 +14,10 @@ from guidestore.warehouse.cohorts.layouts.manifest import Manifest
 from tests.commandline import guidestore
 
 CASES = 90
-CLASSES = {"DIAG": ("_melanoma $x$", "nevus <b>bold</b>", "other & more"), "PIG": ("absent", "present")}
+CLASSES = {
+    "DIAG": ("_melanoma $x$", "nevus <b>bold</b>", "other & </script><svg onload=alert(1)>"),
+    "PIG": ("absent", "present"),
+}
 """Sorted, as a cohort has them. Names that would break a page or a figure which took them for its own language."""
 GUIDE = ("--inferior", "clinical/made", "--superior", "dermoscopy/made", "--guidance", "ridge", "--decoder", "logistic")
 

@@ -124,6 +124,30 @@ def test_no_page_takes_the_server_over(served: Served) -> None:
     assert served.api.post("/flow_runs/count", json={}).json() == runs
 
 
+def test_markup_in_what_runs_show_is_text(served: Served) -> None:
+    """Names of targets and classes come from tables of others; Prefect's pages of both looks show them."""
+    evil = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+    link = "[click](javascript:document.title='taken')"
+    made = [
+        served.api.post("/artifacts/", json={"key": f"evil-{kind}", "type": kind, "description": evil, "data": data})
+        for kind, data in (("table", json.dumps([{evil: evil}])), ("markdown", f"seen {evil} {link}"))
+    ]
+    root = str(served.api.base_url).removesuffix("/api/")
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto(served.page)
+        for look in ("v1", "v2"):
+            page.context.add_cookies([{"name": "prefect_ui_version", "value": look, "url": root}])
+            for answer in made:
+                at = f"{root}/{'v2/' if look == 'v2' else ''}artifacts/artifact/{answer.json()['id']}"
+                page.goto(at)
+                page.get_by_text("onerror" if answer is made[0] else "seen").first.wait_for(timeout=20_000)
+                for one in page.get_by_role("link", name="click").all():
+                    one.click(timeout=5_000)
+                page.wait_for_timeout(200)
+                assert page.title() != "taken"
+
+
 @pytest.fixture(scope="module")
 def ended(served: Served) -> dict[str, str]:
     """Runs of several deployments, asked for at once and waited for."""
