@@ -32,6 +32,7 @@ FOLD = 1
 _KEPT_VERSIONS = 2
 """Who opens the store while a checkpoint is written may have listed the one before."""
 _MANIFEST = re.compile(r"checkpoints/(\d{12})-([0-9a-f]{64})\.json")
+_RECEIPT = re.compile(r"heads/checkpoints-(\d{12}-[0-9a-f]{64})")
 _SEGMENT = re.compile(r"checkpoints/segments/\d{12}-(\d{12})-[0-9a-f]{64}\.parquet")
 
 
@@ -89,11 +90,21 @@ def receipt_of(path: str) -> str:
     return f"heads/{path.replace('/', '-').removesuffix('.json')}"
 
 
+def receipts(storage: Storage) -> list[str]:
+    """Paths of manifests that there were, as their receipts say."""
+    named = (_RECEIPT.fullmatch(file.path) for file in storage.list("heads"))
+    return [f"checkpoints/{match[1]}.json" for match in named if match]
+
+
+def is_receipt(path: str) -> bool:
+    return _RECEIPT.fullmatch(path) is not None
+
+
 def delete_all(storage: Storage) -> None:
     """Deletes every checkpoint: the commits have all that they say."""
+    for path in receipts(storage):
+        storage.delete(receipt_of(path))
     for file in list(storage.list("checkpoints")):
-        if version_of(file.path):
-            storage.delete(receipt_of(file.path))
         storage.delete(file.path)
 
 
@@ -144,7 +155,7 @@ def read_manifest(storage: Storage, path: str) -> Manifest | None:
             for item in body["segments"]
         )
         manifest = Manifest(body["version"], body["commit_sha256"], segments)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged from error
     ends = [0, *(segment.last for segment in segments)]
     if manifest.version != int(named[1]) or ends[-1] != manifest.version:
@@ -165,7 +176,10 @@ def read(storage: Storage, manifest: Manifest) -> pa.Table:
 
 def _read_segment(storage: Storage, segment: Segment) -> pa.Table:
     data = read_verified(storage, segment.file)
-    rows = conformed(pq.read_table(pa.BufferReader(data)), LOG_SCHEMA)
+    try:
+        rows = conformed(pq.read_table(pa.BufferReader(data)), LOG_SCHEMA)
+    except pa.ArrowException as error:
+        raise CorruptArtifactError(f"{segment.file.path} is no segment of a log; delete it and its manifest") from error
     newest = pc.max(rows["added_at"]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
     if rows.num_rows != segment.rows or newest > segment.last:
         raise CorruptArtifactError(f"{segment.file.path} is not the segment that its manifest means; delete both")
@@ -190,12 +204,15 @@ def sweep(storage: Storage) -> None:
             continue  # fsck reports it
         if manifest is not None:
             kept[path] = manifest
+    newest = max((manifest.version for manifest in kept.values()), default=0)
+    for path in receipts(storage):  # of a checkpoint that somebody deleted: the newest takes its place
+        if path not in kept and (version_of(path) or 0) < newest:
+            storage.delete(receipt_of(path))
     if not surplus:
         return
     oldest = min(manifest.version for manifest in kept.values())
     needed = {segment.file.path for manifest in kept.values() for segment in manifest.segments}
     for path in surplus:
-        storage.delete(receipt_of(path))
         storage.delete(path)
     for path in files:
         segment = _SEGMENT.fullmatch(path)

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +43,8 @@ _GAP_REACH = 16
 _LONGEST_REACH = 64
 _LISTED_PER_COMMIT = 50
 """Names in commits/ that a writer reads, in the mean, for each commit of the log: .15 ms."""
-
+_STALLED_AT_MOST, _STALLED_S = 600, 0.05
+"""How long a name that is taken may hold nothing that can be read."""
 
 _COMMIT = re.compile(r"commits/(\d{12})\.json")
 
@@ -247,6 +249,7 @@ class CommitLog:
         """
         wanted = {entry.artifact: entry for entry in add}
         commit_uuid = uuid.uuid4().hex
+        stalled = 0
         self.refresh()
         self.refuse_holes()
         while True:
@@ -291,7 +294,13 @@ class CommitLog:
                 if commit.version % checkpoints.EVERY_COMMITS == 0:
                     self.checkpoint()
                 return commit.version
-            self.refresh()
+            if self.refresh() < commit.version:  # a disk of another machine may show it late
+                stalled += 1
+                if stalled > _STALLED_AT_MOST:
+                    raise CorruptArtifactError(
+                        f"{path_of(commit.version)} cannot be made, for something there is no file; delete it"
+                    )
+                time.sleep(_STALLED_S)
 
     def _new_tags(self, tags: Sequence[Tag]) -> list[Tag]:
         """Those of `tags` that are not given yet."""
@@ -390,6 +399,11 @@ def read_commit(storage: Storage, version: int) -> Commit:
     """Commit `version`, verified, with all its entries. Raises CorruptArtifactError."""
     commit = read_record(storage, version)
     if commit.add_file:
-        rows = conformed(read_table(storage, commit.add_file), ENTRY_SCHEMA).to_pylist()
-        return replace(commit, add=(*commit.add, *map(entry_of, rows)))
+        try:
+            rows = conformed(read_table(storage, commit.add_file), ENTRY_SCHEMA).to_pylist()
+            return replace(commit, add=(*commit.add, *map(entry_of, rows)))
+        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise CorruptArtifactError(
+                f"{commit.add_file.path} is no table of entries: another program wrote it"
+            ) from error
     return commit

@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from guidestore.embeddings import checkpoints, commit_log
+from guidestore.embeddings import heads, leases, trash
 from guidestore.embeddings.actor import actor
-from guidestore.embeddings.commit_log import read_commit, read_record
-from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError
-from guidestore.embeddings.log_table import NOT_ARTIFACTS, empty_table, fold
+from guidestore.embeddings.errors import GuidestoreError
+from guidestore.embeddings.findings import Finding
+from guidestore.embeddings.fsck_files import check_file
+from guidestore.embeddings.fsck_index import check_index
+from guidestore.embeddings.fsck_log import check_checkpoints, check_head, check_log, check_tags
+from guidestore.embeddings.log_table import NOT_ARTIFACTS
 from guidestore.embeddings.opening import FORMAT_BYTES, UnknownRevisionError, check_format
-from guidestore.embeddings.records import Commit, FileRef, Removal
-from guidestore.embeddings.storage import Storage, each
+from guidestore.embeddings.records import FileRef, Removal
+from guidestore.embeddings.storage import Storage, StoredFile, each
 from guidestore.embeddings.store import EmbeddingStore
 
 _FORMAT = FORMAT_BYTES.decode().strip()
+_FOLDERS = (
+    *("format.json", "commits", "checkpoints", "objects", "staging", "index"),
+    *(heads.FOLDER, leases.FOLDER, trash.FOLDER),
+)
+"""And files, of a store's root."""
+_STRANGERS = 100
 _FILES_AT_ONCE = 4
 """From a bucket. Whole files are in memory: a shard is 32 MB at d = 1024 float16."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as committed.
-
-    problem: damaged, missing, extra (in a committed folder, or a stray file among the log), orphan (left by a crash:
-    gc sweeps it, no harm), or unfinished purge.
-    """
-
-    problem: str
-    path: str
-    case_id: str
-    detail: str
-
-    @property
-    def harmless(self) -> bool:
-        return self.problem == "orphan"
-
-    def __str__(self) -> str:
-        case = f" (case {self.case_id})" if self.case_id else ""
-        return f"{self.problem}: {self.path}{case}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +36,8 @@ class FsckReport:
     """Files whose bytes were read and matched, or not."""
     bytes: int
     commits: int
+    head: str = ""
+    """``N-SHA256`` of the last commit: kept elsewhere, it tells later whether the log lost its end or was forged."""
 
     @property
     def clean(self) -> bool:
@@ -62,10 +45,13 @@ class FsckReport:
         return all(finding.harmless for finding in self.findings)
 
 
-def fsck(storage: Storage, progress: Callable[[int, int], None] = lambda done, total: None) -> FsckReport:
+def fsck(
+    storage: Storage, progress: Callable[[int, int], None] = lambda done, total: None, *, head: str = ""
+) -> FsckReport:
     """Reads the whole store and reports what is not as committed; changes nothing and never raises on damage.
 
-    `progress` is called with (files done, files in all).
+    `progress` is called with (files done, files in all). `head`: the head of an earlier report, which must still be in
+    the log.
     """
     findings: list[Finding] = []
     try:
@@ -75,10 +61,16 @@ def fsck(storage: Storage, progress: Callable[[int, int], None] = lambda done, t
     except GuidestoreError as error:
         problem = "missing" if storage.size("format.json") is None else "damaged"
         findings.append(Finding(problem, "format.json", "", f"{error}; it must hold {_FORMAT} and a newline"))
-    commits = _check_log(storage, findings)
-    table = fold(empty_table(), commits)
-    _check_checkpoints(storage, commits, findings)
-    _check_names(storage, table, commits[-1].version if commits else 0, findings)
+    # In this order: a writer has a lease before it publishes, and until its commit stands.
+    stored = sorted(storage.list(""), key=lambda file: file.path)
+    leased = leases.leased(storage)
+    discarded = trash.contents(storage)
+    commits, table = check_log(storage, stored, findings)
+    findings += check_head(commits, head) if head else ()
+    check_checkpoints(storage, commits, findings)
+    findings += check_tags(table, commits[-1].version if commits else 0)
+    findings += check_index(storage, {commit.version: commit for commit in commits})
+    findings += _strangers(stored)
 
     owners: dict[str, tuple[FileRef, set[str]]] = {}
     folders: dict[str, str] = {}
@@ -97,151 +89,53 @@ def fsck(storage: Storage, progress: Callable[[int, int], None] = lambda done, t
 
     bytes_read = 0
     listed = sorted(owners.items())
-    checked = each(storage, lambda item: _check_file(storage, item[1][0]), listed, lanes=_FILES_AT_ONCE)
+    checked = each(storage, lambda item: check_file(storage, item[1][0]), listed, lanes=_FILES_AT_ONCE)
     for done, ((path, (file, cases)), finding) in enumerate(zip(listed, checked, strict=True)):
         progress(done, len(owners))
         bytes_read += file.size
         if finding:
             named = sorted(cases - {""})
             shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
-            findings.append(Finding(finding[0], path, shown, finding[1]))
+            detail = finding[1] if path not in discarded else "a sweep took it: `guidestore gc --delete` moves it back"
+            findings.append(Finding(finding[0], path, shown, detail))
     progress(len(owners), len(owners))
 
     said = owners.keys() | {finding.path for finding in findings}
-    for stored in storage.list("objects"):
-        if stored.path in said:
-            continue
-        folder = next((f for f in (stored.path.rsplit("/", n)[0] for n in range(1, 6)) if f in folders), None)
-        if stored.path in tombstoned:
-            findings.append(
-                Finding(
-                    "unfinished purge",
-                    stored.path,
-                    tombstoned[stored.path],
-                    "holds a withdrawn case; run `guidestore purge` again",
-                )
-            )
+    for path in (file.path for file in stored if file.path.startswith("objects/") and file.path not in said):
+        folder = next((f for f in (path.rsplit("/", n)[0] for n in range(1, 6)) if f in folders), None)
+        if path in tombstoned:
+            detail = "holds a withdrawn case; run `guidestore purge` again"
+            findings.append(Finding("unfinished purge", path, tombstoned[path], detail))
+        elif leased.is_at_work(path):
+            findings.append(Finding("orphan", path, "", "a writer is about to commit it"))
+        elif leased.is_explained(path):
+            detail = "a writer that died, or was second, left it; `guidestore gc` sweeps it"
+            findings.append(Finding("orphan", path, "", detail))
         elif folder:
-            findings.append(Finding("extra", stored.path, folders[folder], "no commit names it; delete the file"))
+            findings.append(Finding("extra", path, folders[folder], "no commit names it; delete the file"))
         else:
-            findings.append(Finding("orphan", stored.path, "", "no commit names it; `guidestore gc` sweeps it"))
-    return FsckReport(tuple(findings), len(owners), bytes_read, len(commits))
-
-
-def _check_file(storage: Storage, file: FileRef) -> tuple[str, str] | None:
-    size = storage.size(file.path)
-    if size is None:
-        return (
-            "missing",
-            "a commit names it; restore it from a copy, or `guidestore fsck --drop-damaged` and make it again",
-        )
-    if size != file.size:
-        return "damaged", f"{size} bytes instead of {file.size}"
-    try:
-        data = storage.read(file.path)
-    except GuidestoreError as error:
-        return "damaged", str(error)
-    if hashlib.sha256(data).hexdigest() != file.sha256:
-        return "damaged", "its bytes are not those that were committed"
-    return None
-
-
-def _check_log(storage: Storage, findings: list[Finding]) -> list[Commit]:
-    """The readable commits up to the first gap or break; findings for all others."""
-    commits: list[Commit] = []
-    whole = True
-    names = sorted(file.path for file in storage.list("commits"))
-    expected = [path for path in names if re.fullmatch(r"commits/\d{12}\.json", path)]
-    findings += [Finding("extra", path, "", "no file of the log; delete it") for path in names if path not in expected]
-    last = int(expected[-1].removeprefix("commits/")[:12]) if expected else 0
-
-    def read(version: int) -> Commit | CorruptArtifactError:
-        try:
-            return read_commit(storage, version)
-        except CorruptArtifactError as error:
-            return error
-
-    for version, commit in enumerate(each(storage, read, range(1, last + 1)), 1):
-        path = commit_log.path_of(version)
-        if isinstance(commit, CorruptArtifactError):
-            findings.append(_unreadable(storage, version, str(commit)))
-            whole = False
-            continue
-        if whole and commits and commit.parent_sha256 != commits[-1].sha256:
-            findings.append(Finding("damaged", path, "", "does not follow the commit before it: the log was edited"))
-            whole = False
-        if whole or not commits or commit.version > commits[-1].version:
-            commits.append(commit)
-    return commits
-
-
-def _unreadable(storage: Storage, version: int, detail: str) -> Finding:
-    """What is wrong with a commit that cannot be read: with its JSON, or with the table of its entries."""
-    path = commit_log.path_of(version)
-    try:
-        file = read_record(storage, version).add_file
-    except CorruptArtifactError:
-        file = None
-    path = file.path if file else path
-    return Finding("missing" if storage.size(path) is None else "damaged", path, "", detail)
-
-
-def _check_checkpoints(storage: Storage, commits: list[Commit], findings: list[Finding]) -> None:
-    table, folded = empty_table(), 0
-    files = sorted(file.path for file in storage.list("checkpoints"))
-    findings += [
-        Finding("extra", path, "", "no file of a checkpoint; delete it")
-        for path in files
-        if not (checkpoints.version_of(path) or checkpoints.is_segment(path))
-    ]
-    bad: dict[str, Finding] = {}
-    for path in filter(checkpoints.version_of, files):
-        try:
-            manifest = checkpoints.read_manifest(storage, path)
-            if manifest is None:
-                continue  # another guidestore's, by rules that we do not know
-            saved = checkpoints.read(storage, manifest)
-        except GuidestoreError as error:
-            damaged = _damaged_segment(storage, path)
-            where = damaged.path if damaged else path
-            bad[where] = damaged or Finding("damaged", path, "", str(error))
-            continue
-        version = manifest.version
-        if len(commits) < version or commits[version - 1].version != version:
-            continue  # the commits under it are damaged; that was said
-        table, folded = fold(table, commits[folded:version]), version
-        if manifest.commit_sha256 != commits[version - 1].sha256 or not saved.equals(table):
-            bad[path] = Finding("damaged", path, "", "is not what the commits fold to; delete it")
-    findings += bad.values()
-    findings += [
-        Finding("orphan", file.path, "", "no checkpoint names it; `guidestore gc` sweeps it")
-        for file in checkpoints.unnamed_segments(storage)
-        if file.path not in bad
-    ]
-
-
-def _damaged_segment(storage: Storage, path: str) -> Finding | None:
-    """What is wrong with the first segment of a manifest that is not as it was written; None: the manifest itself."""
-    try:
-        manifest = checkpoints.read_manifest(storage, path)
-    except GuidestoreError:
-        return None
-    for segment in manifest.segments if manifest else ():
-        if problem := _check_file(storage, segment.file):
-            detail = f"is not as {path} says; delete both, the commits have all that they say"
-            return Finding(problem[0], segment.file.path, "", detail)
-    return None
-
-
-def _check_names(storage: Storage, table: pa.Table, head: int, findings: list[Finding]) -> None:
-    tags = table.filter(pc.field("kind") == "tag").to_pylist()
-    for row in tags:
-        snapshot = json.loads(row["meta"])["snapshot"]
-        if not 0 <= snapshot < row["added_at"]:
-            path = commit_log.path_of(row["added_at"])
-            findings.append(
-                Finding("damaged", path, "", f"its tag {row['artifact']} names snapshot {snapshot} of {head}")
+            detail = (
+                "no commit names it, and no writer of the last day: where commits were lost, restore them; else "
+                "`guidestore gc --delete` sweeps it"
             )
+            findings.append(Finding("extra", path, "", detail))
+    last = f"{commits[-1].version}-{commits[-1].sha256}" if commits else ""
+    return FsckReport(tuple(findings), len(owners), bytes_read, len(commits), last)
+
+
+def _strangers(stored: Sequence[StoredFile]) -> Iterator[Finding]:
+    """Files of no store, at most some hundred of them."""
+    strange = [
+        file.path
+        for file in stored
+        if (folder := file.path.split("/")[0]) not in _FOLDERS
+        or (folder == leases.FOLDER and not file.path.endswith((".json", ".probe")))
+    ]
+    for path in strange[:_STRANGERS]:
+        yield Finding("extra", path, "", "no file of a store; keep it elsewhere")
+    if len(strange) > _STRANGERS:
+        path = strange[_STRANGERS]
+        yield Finding("extra", path, "", f"no file of a store, as {len(strange) - _STRANGERS - 1} more are not")
 
 
 def drop_damaged(store: EmbeddingStore, report: FsckReport) -> int:

@@ -71,7 +71,7 @@ def check_format(storage: Storage, root: Path | str) -> None:
     try:
         body = json.loads(data)
         stated = (int(body["format"]), int(body.get("revision", 0)))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         stated = (FORMAT, REVISION)
     if stated == (FORMAT, REVISION):
         raise InvalidInputError(

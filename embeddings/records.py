@@ -189,7 +189,7 @@ class Commit:
         """Parses and verifies; entries in an `add_file` are not read. Raises CorruptArtifactError naming `path`."""
         raw, digest = _opened(data, path)
         try:
-            return cls(
+            commit = cls(
                 version=raw["version"],
                 commit_uuid=raw["commit_uuid"],
                 parent=raw["parent"],
@@ -205,11 +205,37 @@ class Commit:
                 add_file=None if raw["add_file"] is None else FileRef.from_json(raw["add_file"]),
                 _digest=[digest],
             )
-        except (KeyError, TypeError, ValueError) as error:
+            commit.check()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptArtifactError(
                 f"{path} is sealed but no commit ({type(error).__name__} {error}): another program wrote it; restore "
                 "it from a copy"
             ) from error
+        return commit
+
+    def check(self) -> None:
+        """Raises TypeError or ValueError where a field cannot be: what is sealed may be another program's."""
+        redirects = [redirect for purge in self.purge for redirect in purge.redirects]
+        files = [file for entry in self.add for file in entry.files]
+        files += [file for redirect in redirects for file in (redirect.old, redirect.new) if file]
+        files += [self.add_file] if self.add_file else []
+        for record in (self, *self.add, *self.remove, *self.aliases, *self.tags, *self.purge, *files):
+            for item in fields(record):
+                _check_field(record, item.name, str(item.type))
+
+
+_PLAIN = {"str": str, "int": int, "tuple[str, ...]": str, "tuple[int, ...]": int, "Mapping[str, Any]": Mapping}
+
+
+def _check_field(record: object, name: str, annotation: str) -> None:
+    wanted, held = _PLAIN.get(annotation), getattr(record, name)
+    for value in held if annotation.startswith("tuple") else (held,):
+        if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise TypeError(f"{name} is of another type")
+        if wanted is int and abs(value) >= (2**31 if isinstance(record, Entry) else 2**63):
+            raise ValueError(f"{name} is out of range")
+        if name == "path" and (value.startswith("/") or ".." in value.split("/") or {"\\", "\0"} & set(value)):
+            raise ValueError(f"{name} leads out of the store")
 
 
 def _known[T](record: type[T], raw: Mapping[str, Any]) -> T:
@@ -237,7 +263,7 @@ def _opened(data: bytes, path: str) -> tuple[dict[str, Any], str]:
             hashlib.sha256(canonical_text(body).encode()).hexdigest() == digest
             and canonical_text(sealed).encode() + b"\n" == data
         )
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CorruptArtifactError(f"{path} is damaged: it is no sealed JSON; restore it from a copy") from error
     if not whole:
         raise CorruptArtifactError(f"{path} is damaged: its digest does not match; restore it from a copy")

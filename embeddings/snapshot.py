@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -71,18 +71,6 @@ class Snapshot:
         kinds, ids = self.table["kind"].to_pylist(), self.table["artifact"].to_pylist()
         return frozenset(id_ for kind, id_ in zip(kinds, ids, strict=True) if kind not in NOT_ARTIFACTS)
 
-    # Cohorts ---------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def display_names(self) -> dict[str, str]:
-        """Cohort -> what it is shown as, of those that were renamed."""
-        rows = self.rows("cohorts").to_pylist()
-        return {row["cohort"]: row["display_name"] for row in rows if row["display_name"]}
-
-    def first_name(self, cohort: str) -> str:
-        """The name in the store of the cohort that is called `cohort`; itself where none was renamed so."""
-        return next((first for first, shown in self.display_names.items() if shown == cohort), cohort)
-
     # Code sets -------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -114,7 +102,6 @@ class Snapshot:
         trained on other folds.
         """
         name = CodeSetName.parse(name) if isinstance(name, str) else name
-        name = replace(name, cohort=self.first_name(name.cohort))
         matches = [key for key in self.code_sets if name.means(key.name)]
         if not matches:
             known = "; there are " + ", ".join(str(key) for key in self.code_sets[:20])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,12 +141,20 @@ def _new_name() -> str:
     return str(ULID())
 
 
+def _unblocked(path: str, flags: int) -> int:
+    """Opens a file for reading; a pipe without a writer would keep us waiting."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 class LocalStorage:
@@ -172,24 +181,32 @@ class LocalStorage:
 
     def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
         try:
-            with disk_errors("read", path), self._at(path).open("rb", buffering=0) as file:
+            with disk_errors("read", path), open(self._at(path), "rb", buffering=0, opener=_unblocked) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise CorruptArtifactError(f"{path} is a pipe or a device, not a file; restore it from a copy")
                 file.seek(start)
                 return file.read() if stop is None else file.read(stop - start)
         except StorageError as error:
-            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            number = getattr(error.__cause__, "errno", None)
+            if number in _NOTHING_THERE:
                 raise CorruptArtifactError(
                     f"{path} is missing from the store {self.root}; restore it from a copy or encode again"
                 ) from error
-            if isinstance(error.__cause__, IsADirectoryError):
-                raise CorruptArtifactError(f"{path} is a folder, not a file; restore it from a copy") from error
+            if number in (errno.EISDIR, errno.EIO):
+                why = (
+                    "is a folder, not a file" if number == errno.EISDIR else "lies on a part of the disk that is broken"
+                )
+                raise CorruptArtifactError(f"{path} {why}; restore it from a copy") from error
             raise
 
     def size(self, path: str) -> int | None:
         with disk_errors("read", path):
             try:
                 return self._at(path).stat().st_size
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+            except OSError as error:
+                if error.errno in _NOTHING_THERE:
+                    return None
+                raise
 
     def sizes(self, paths: Sequence[str]) -> list[int | None]:
         return [self.size(path) for path in paths]
@@ -258,7 +275,7 @@ class LocalStorage:
                 file = os.path.join(folder, name)  # noqa: PTH118 - a Path per file makes listing 10 times slower
                 try:
                     status = os.stat(file)  # noqa: PTH116
-                except FileNotFoundError:
+                except OSError:
                     continue  # swept or moved while we listed
                 yield StoredFile(file[below:].replace(os.sep, "/"), status.st_size, status.st_mtime)
 

@@ -61,6 +61,12 @@ def conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def read_table(storage: Storage, file: FileRef) -> pa.Table:
     """The table in `file`, verified. Raises CorruptArtifactError."""
-    # ParquetFile: pq.read_table looks for a data set first, which doubles the time of a file of 64 codes.
-    with pq.ParquetFile(pa.BufferReader(read_verified(storage, file))) as parquet:
-        return parquet.read(use_threads=file.size > _THREADS_FROM_BYTES)
+    data = read_verified(storage, file)
+    try:
+        # ParquetFile: pq.read_table looks for a data set first, which doubles the time of a file of 64 codes.
+        with pq.ParquetFile(pa.BufferReader(data)) as parquet:
+            return parquet.read(use_threads=file.size > _THREADS_FROM_BYTES)
+    except pa.ArrowException as error:
+        raise CorruptArtifactError(
+            f"{file.path} is as it was committed, but no table: another program wrote it"
+        ) from error

@@ -2,7 +2,6 @@
 
 Base tables, in the schema ``base``: ``log`` (one row per artifact, commit and alias move), one table per kind in
 `embeddings.rows.SCHEMAS`, and ``codes_<d>`` per width of case codes. Growing and building afresh are the same call.
-The schema ``shown`` has a view of each with the names that renamed cohorts have now; the files of ``sql/`` read those.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -31,7 +30,7 @@ from guidestore.embeddings.storage import Storage
 from guidestore.embeddings.tables import conformed, read_verified
 
 _SQL = Path(__file__).parent / "sql"
-_LAYOUT = 4
+_LAYOUT = 3
 """Raise it when the base tables change; changes of the SQL files count by themselves."""
 _VIEWS = [
     *("live", "cohorts", "cases", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes", "runs"),
@@ -44,8 +43,6 @@ _ENTRY_COLUMNS = [
     *("cohort", "modality", "encoder", "encoder_digest", "trained_on", "split", "fold", "case_id", "image_id"),
     "artifact",
 ]
-_PATHS = ("code_set", "trained_on", "inferior", "superior")
-"""Columns of texts that begin with the name of a cohort."""
 _GROUP_ROWS = 16_384
 """Rows that DuckDB writes as one group. With its default, 122,880, it writes vectors twice, and one core scans all."""
 _BATCH_FILES = 256
@@ -115,8 +112,6 @@ def apply_log(con: duckdb.DuckDBPyConnection, storage: Storage, log: pa.Table, s
 def create_views(con: duckdb.DuckDBPyConnection) -> None:
     """The views and macros over the base tables that are there; replaces older ones."""
     for name in _VIEWS:
-        if name == _VIEWS[1]:
-            _create_shown(con)  # by the macros of the first
         text = (_SQL / f"{name}.sql").read_text()
         if name == "codes":
             widths = _widths(con)
@@ -126,20 +121,6 @@ def create_views(con: duckdb.DuckDBPyConnection) -> None:
             union = "UNION ALL SELECT * REPLACE (code::FLOAT[] AS code, unit::FLOAT[] AS unit) FROM codes_{}\n"
             text += "".join(union.format(width) for width in widths)
         con.execute(text)
-
-
-def _create_shown(con: duckdb.DuckDBPyConnection) -> None:
-    """Views of the base tables with cohorts as they are shown. Where none was renamed they cost nothing."""
-    con.execute("CREATE SCHEMA IF NOT EXISTS shown")
-    tables = con.execute(
-        "SELECT table_name, list(column_name) FROM duckdb_columns() WHERE schema_name = 'base' GROUP BY table_name"
-    ).fetchall()
-    for table, columns in tables:
-        also = ", cohort AS first_name" if table == "cohorts" else ""
-        named = [f"shown_path({column}) AS {column}" for column in _PATHS if column in columns]
-        named += ["shown_cohort(cohort) AS cohort"] * ("cohort" in columns)
-        replaced = f" REPLACE ({', '.join(named)})" if named else ""
-        con.execute(f"CREATE OR REPLACE VIEW shown.{table} AS SELECT *{replaced}{also} FROM base.{table}")
 
 
 def _widths(con: duckdb.DuckDBPyConnection) -> list[int]:

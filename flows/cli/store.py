@@ -86,10 +86,16 @@ def fsck_command(
             "--drop-damaged", help="Drop damaged codes from the newest snapshot, so that encode makes them again."
         ),
     ] = False,
+    head: Annotated[
+        str, typer.Option("--head", help="Head that an earlier fsck printed: its commit must still be in the log.")
+    ] = "",
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
-    """Read every byte of the store and name what is not as it was committed."""
+    """Read every byte of the store and name what is not as it was committed.
+
+    It prints the head of the log. Keep that elsewhere: `--head` then tells whether commits were taken away or forged.
+    """
     from guidestore.embeddings.fsck import drop_damaged, fsck
     from guidestore.embeddings.opening import storage_at
     from guidestore.embeddings.places import shown
@@ -101,10 +107,11 @@ def fsck_command(
     if storage.size("format.json") is None and next(iter(storage.list("commits")), None) is None:
         raise InvalidInputError(f"there is no guidestore at {shown(place)}: name one with --store")
     with progress_bars() as progress:
-        report = fsck(storage, lambda done, total: progress("checking", done, total))
+        report = fsck(storage, lambda done, total: progress("checking", done, total), head=head)
     rows = [{"problem": f.problem, "path": f.path, "case": f.case_id, "detail": f.detail} for f in report.findings]
     if rows or format_ != "table":
         show_rows(rows, ("problem", "path", "case", "detail"), format_)
+    print(f"head {report.head or 'none yet'}", file=sys.stderr)
     verdict = "clean" if report.clean else f"{sum(not f.harmless for f in report.findings)} problems"
     print(
         f"{report.commits} commits, {report.files} files, {report.bytes / 1e6:.1f} MB read: {verdict}", file=sys.stderr

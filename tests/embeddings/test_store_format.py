@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from guidestore.embeddings import checkpoints
 from guidestore.embeddings.bags import CHUNK_ROWS, SHARD_ROWS
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.log_table import LOG_SCHEMA
@@ -322,7 +323,7 @@ def old(tmp_path) -> EmbeddingStore:
 @pytest.mark.parametrize("checkpointed", [True, False])
 def test_we_read_the_old_store(old, checkpointed):
     if not checkpointed:
-        shutil.rmtree(old.storage.root / "checkpoints")
+        checkpoints.delete_all(old.storage)
         old = EmbeddingStore.open(old.storage.root)
     assert old.log.head == EXPECTED["head"]
     assert fsck(old.storage).findings == ()

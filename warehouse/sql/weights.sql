@@ -9,5 +9,5 @@ SELECT
     split,
     fold,
     trained_on
-FROM shown.log
+FROM base.log
 WHERE kind = 'weights' AND is_live(added_at, removed_at);

@@ -1,4 +1,4 @@
-"""The command as a user runs it: real files, exit codes, one-sentence errors, pipes."""
+"""The command as a user runs it: real processes, real files, exit codes, one-sentence errors, pipes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from guidestore.embeddings.store import EmbeddingStore
-from tests.commandline import Done, guidestore
+from tests.commandline import guidestore
 from tests.flows.conftest import Phantom
 
 ROOT = Path(__file__).parents[3]
@@ -22,8 +22,9 @@ DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", ROOT.parent / "shared" / "dat
 real_data = pytest.mark.skipif(not (DATA / "mfeat").is_dir(), reason="the real data of GUIDESTORE_TEST_DATA is missing")
 
 
-def run(*arguments: object, ok: bool = True) -> Done:
-    done = guidestore(*arguments)
+def run(*arguments: object, ok: bool = True, text: bool = True) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "guidestore", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=text, cwd=ROOT, timeout=300)
     assert not ok or done.returncode == 0, done.stderr
     return done
 
@@ -75,8 +76,7 @@ def test_sql_speaks_every_format_and_every_snapshot(mfeat: Path, tmp_path: Path)
     }
     assert "2000" in run("sql", query, "--store", mfeat).stdout
     file = tmp_path / "out.parquet"
-    asked = [sys.executable, "-m", "guidestore", "sql", query, "--store", str(mfeat), "--format", "parquet"]
-    file.write_bytes(subprocess.run(asked, capture_output=True, check=True).stdout)
+    file.write_bytes(run("sql", query, "--store", mfeat, "--format", "parquet", text=False).stdout)
     assert pq.read_table(file)["n"].to_pylist() == [2000, 2000]
     at_one = run("sql", query, "--store", mfeat, "--at", 1, "--format", "csv").stdout.splitlines()
     assert at_one == ["modality,n", "mor,2000"]
@@ -140,8 +140,8 @@ def test_errors_are_one_sentence_with_an_exit_code(encoded: Phantom, tmp_path: P
         assert sentence in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
         assert "Traceback" not in done.stderr
-    asked = [sys.executable, "-m", "guidestore", "--debug", "sql", "SELECT 1", "--store", str(tmp_path / "none")]
-    assert "Traceback" in subprocess.run(asked, capture_output=True, text=True).stderr
+    debug = run("--debug", "sql", "SELECT 1", "--store", tmp_path / "none", ok=False)
+    assert "Traceback" in debug.stderr
 
 
 def test_wrong_usage_exits_with_two() -> None:
