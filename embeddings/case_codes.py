@@ -11,6 +11,9 @@ import pyarrow as pa
 from guidestore.embeddings.tables import write_table
 from guidestore.embeddings.types import CaseCodes
 
+_GROUP_VALUES = 1 << 24
+"""A row group of 64 MB: a million codes are read a group at a time."""
+
 
 def write_codes(file: Path, codes: CaseCodes, artifacts: Sequence[str]) -> None:
     """Writes codes with the artifact id of each row. The code column stays uncompressed: it is read hot."""
@@ -23,7 +26,7 @@ def write_codes(file: Path, codes: CaseCodes, artifacts: Sequence[str]) -> None:
             "code": column,
         }
     )
-    write_table(file, table, uncompressed=("code",))
+    write_table(file, table, uncompressed=("code",), group_rows=max(_GROUP_VALUES // codes.codes_nd.shape[1], 1))
 
 
 def code_matrix(table: pa.Table) -> np.ndarray:

@@ -29,6 +29,8 @@ EVERY_COMMITS = 100
 """Opening then reads at most 99 small JSON files, about 10 ms."""
 FOLD = 1
 """Version of the rules of folding: a checkpoint of others is passed over, for the commits have it all."""
+_GROUP_ROWS = 1 << 17
+"""What is asked for tags and aliases alone passes over groups without them."""
 _KEPT_VERSIONS = 2
 """Who opens the store while a checkpoint is written may have listed the one before."""
 _MANIFEST = re.compile(r"checkpoints/(\d{12})-([0-9a-f]{64})\.json")
@@ -110,7 +112,7 @@ def delete_all(storage: Storage) -> None:
 
 def _write_segment(storage: Storage, first: int, last: int, rows: pa.Table) -> Segment:
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd", store_schema=False)
+    pq.write_table(rows, sink, compression="zstd", store_schema=False, row_group_size=_GROUP_ROWS)
     data = sink.getvalue().to_pybytes()
     digest = hashlib.sha256(data).hexdigest()
     path = f"checkpoints/segments/{first:012d}-{last:012d}-{digest}.parquet"
@@ -165,25 +167,43 @@ def read_manifest(storage: Storage, path: str) -> Manifest | None:
     return manifest
 
 
-def read(storage: Storage, manifest: Manifest) -> pa.Table:
-    """The folded log of `manifest`; each segment is verified. Raises CorruptArtifactError."""
-    pieces = each(storage, lambda segment: _read_segment(storage, segment), manifest.segments)
-    table = LOG_SCHEMA.empty_table()
+def read(storage: Storage, manifest: Manifest, schema: pa.Schema = LOG_SCHEMA, kinds: Sequence[str] = ()) -> pa.Table:
+    """The folded log of `manifest`; each segment is verified. Raises CorruptArtifactError.
+
+    schema: columns of `LOG_SCHEMA`, `log_table.KEYS` and ``removed_at`` among them. kinds: rows of these alone.
+    """
+    pieces = each(storage, lambda segment: read_segment(storage, segment, schema, kinds), manifest.segments)
+    table = schema.empty_table()
     for segment, rows in zip(manifest.segments, pieces, strict=True):
         table = with_rows(table, rows, segment.first)
     return table
 
 
-def _read_segment(storage: Storage, segment: Segment) -> pa.Table:
-    data = read_verified(storage, segment.file)
+def read_segment(
+    storage: Storage, segment: Segment, schema: pa.Schema = LOG_SCHEMA, kinds: Sequence[str] = ()
+) -> pa.Table:
+    """The rows and marks of one segment, verified, in the columns of `schema`. Raises CorruptArtifactError."""
+    data = pa.BufferReader(read_verified(storage, segment.file))
     try:
-        rows = conformed(pq.read_table(pa.BufferReader(data)), LOG_SCHEMA)
+        with pq.ParquetFile(data) as parquet:
+            known = [name for name in schema.names if name in parquet.schema_arrow.names]
+            groups = [group for group in range(parquet.num_row_groups) if not kinds or _may_hold(parquet, group, kinds)]
+            rows = conformed(parquet.read_row_groups(groups, known, use_threads=False), schema)
+            count = parquet.metadata.num_rows
     except pa.ArrowException as error:
         raise CorruptArtifactError(f"{segment.file.path} is no segment of a log; delete it and its manifest") from error
     newest = pc.max(rows["added_at"]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
-    if rows.num_rows != segment.rows or newest > segment.last:
+    if count != segment.rows or newest > segment.last:
         raise CorruptArtifactError(f"{segment.file.path} is not the segment that its manifest means; delete both")
-    return rows
+    return rows.filter(pc.field("kind").isin(list(kinds))) if kinds else rows
+
+
+def _may_hold(parquet: pq.ParquetFile, group: int, kinds: Sequence[str]) -> bool:
+    """Whether a row group may have rows of the kinds, by its statistics: most have artifacts alone."""
+    statistics = parquet.metadata.row_group(group).column(LOG_SCHEMA.get_field_index("kind")).statistics
+    return not (statistics and statistics.has_min_max) or any(
+        statistics.min <= kind <= statistics.max for kind in kinds
+    )
 
 
 def sweep(storage: Storage) -> None:

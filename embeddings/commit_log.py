@@ -10,9 +10,11 @@ import functools
 import hashlib
 import json
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,11 +28,15 @@ from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactErr
 from guidestore.embeddings.heads import Marker, lost_end
 from guidestore.embeddings.log_table import (
     ENTRY_SCHEMA,
+    KEYS,
+    LOG_SCHEMA,
     NOT_ARTIFACTS,
     empty_table,
     entries_table,
     entry_of,
     fold,
+    removals,
+    with_rows,
 )
 from guidestore.embeddings.records import AliasMove, Commit, Entry, FileRef, Purge, Removal, Tag
 from guidestore.embeddings.storage import Storage, each
@@ -69,6 +75,23 @@ class Read:
     """Whether the commit may hold something of (cohort, case id)."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogSince:
+    """What the log says beyond a commit."""
+
+    added: pa.Table
+    """Rows that later commits added (schema `LOG_SCHEMA`)."""
+    removed: pa.Table
+    """Of what stood then: ``is_alias``, ``artifact`` (or name) and ``removed_at``. Others may be in it too."""
+
+    @classmethod
+    def of(cls, added: pa.Table, removed: Sequence[pa.Table]) -> LogSince:
+        marks = pa.concat_tables([table.select(["kind", "artifact", "removed_at"]) for table in removed])
+        marks = marks.set_column(0, "is_alias", pc.equal(marks["kind"], "alias"))
+        first = marks.group_by(["is_alias", "artifact"]).aggregate([("removed_at", "min")])
+        return cls(added, first.rename_columns({"removed_at_min": "removed_at"}))
+
+
 class CommitLog:
     """Reads and appends commits. One instance per process and thread; the folded state is kept and grown.
 
@@ -85,6 +108,8 @@ class CommitLog:
         self._live: dict[str, str] | None = None
         self._list_at = 0
         known = heads.markers(storage)  # before the log, which only grows
+        self._named: tuple[dict[str, int], dict[str, tuple[int, str]]] | None = None
+        self._lock = threading.RLock()
         self._checkpoints = self._of_this_log()
         self._checkpoint = next(self._checkpoints, None)
         if self._checkpoint:
@@ -108,26 +133,22 @@ class CommitLog:
                 if gone and self._storage.size(path) is not None:  # the checkpoint may have been swept meanwhile
                     raise lost_end(path, version) from None
 
-    def _opened_table(self) -> pa.Table:
+    def _folded_log(self, schema: pa.Schema, kinds: Sequence[str] = ()) -> pa.Table:
         """The log up to the commit that opening began at, from the newest checkpoint whose segments are whole."""
-        if self._checkpoint is None:
-            return empty_table()
-        wanted, version, table = self._checkpoint.version, 0, empty_table()
-        manifest: Manifest | None = self._checkpoint
-        while manifest:
+        table, version = schema.empty_table(), 0
+        while self._checkpoint:
             try:
-                table, version = checkpoints.read(self._storage, manifest), manifest.version
-                self._segments = manifest.segments
+                table = checkpoints.read(self._storage, self._checkpoint, schema, kinds)
+                version = self._checkpoint.version
                 break
             except CorruptArtifactError:
-                manifest = next(self._checkpoints, None)
-        read = functools.partial(read_commit, self._storage)
-        return self._folded(table, list(each(self._storage, read, range(version + 1, wanted + 1))))
+                self._checkpoint = next(self._checkpoints, None)
+        read = functools.partial(read_record, self._storage)
+        return self._fold(table, list(each(self._storage, read, range(version + 1, self._opened_at + 1))))
 
-    def _folded(self, table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
-        if any(commit.purge for commit in commits):
-            self._segments = ()  # they hold rows of the case
-        return fold(table, commits)
+    def _fold(self, table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
+        names = [name for name in ENTRY_SCHEMA.names if name in table.schema.names]
+        return fold(table, commits, lambda file: read_entries(self._storage, file, names))
 
     def _refuse_lost_end(self, known: Sequence[Marker]) -> None:
         for marker in known:
@@ -173,7 +194,7 @@ class CommitLog:
             if known and not there.pop(0):
                 raise lost_end("this process", self.head)
             new = ahead[: there.index(False)] if False in there else ahead
-            for commit in each(self._storage, functools.partial(read_commit, self._storage), new):
+            for commit in each(self._storage, functools.partial(read_record, self._storage), new):
                 if commit.parent_sha256 != self._head_sha256:
                     raise CorruptArtifactError(
                         f"{path_of(commit.version)} does not follow {path_of(self.head)}: the log was edited; "
@@ -188,8 +209,12 @@ class CommitLog:
                 raise _hole(self.head + 1)
 
     def _accept(self, commit: Commit) -> None:
-        self.head, self._head_sha256 = commit.version, commit.sha256
-        self._unfolded.append(commit)
+        with self._lock:
+            self.head, self._head_sha256 = commit.version, commit.sha256
+            self._unfolded.append(commit)
+        if self._named is not None:
+            self._named[0].update((tag.name, tag.snapshot) for tag in commit.tags)
+            self._named[1].update((move.name, (move.snapshot, move.artifact)) for move in commit.aliases)
         if commit.purge:
             self._live = None
             self._withdrawn += [(commit.version, (purge.cohort, purge.case_id)) for purge in commit.purge]
@@ -198,36 +223,97 @@ class CommitLog:
                 if self._live.get(removal.artifact) == removal.path:
                     del self._live[removal.artifact]
             self._live.update((entry.artifact, entry.path) for entry in commit.add)
+            if commit.add_file:
+                rows = read_entries(self._storage, commit.add_file, ["artifact", "path"])
+                self._live.update(zip(rows["artifact"].to_pylist(), rows["path"].to_pylist(), strict=True))
 
     def table(self) -> pa.Table:
-        """The folded log at `head` (schema `LOG_SCHEMA`)."""
-        if self._table is None:
-            self._table = self._opened_table()
-        if self._unfolded:
-            self._table = self._folded(self._table, self._unfolded)
-            self._unfolded = []
-        return self._table
+        """The folded log at `head` (schema `LOG_SCHEMA`). Snapshots of other threads may ask for it."""
+        with self._lock:
+            if self._table is None:
+                self._table = self._folded_log(LOG_SCHEMA)
+                self._segments = self._checkpoint.segments if self._checkpoint else ()
+            if self._unfolded:
+                self._table = self._fold(self._table, self._unfolded)
+                if any(commit.purge for commit in self._unfolded):
+                    self._segments = ()  # they hold rows of the case
+                self._unfolded = []
+            return self._table
 
-    def tags(self) -> dict[str, int]:
+    def _columns(self, names: Sequence[str], kinds: Sequence[str] = ()) -> pa.Table:
+        """Columns of `table`, for less than it takes to read the whole; of `kinds` alone, which are no artifacts."""
+        with self._lock:
+            if self._table is not None:
+                table = self.table().select(list(names))
+            else:
+                schema = pa.schema([LOG_SCHEMA.field(name) for name in names])
+                commits = self._unfolded
+                if kinds:
+                    commits = [replace(commit, add=(), add_file=None, purge=()) for commit in commits]
+                table = self._fold(self._folded_log(schema, kinds), commits)
+        return table.filter(pc.field("kind").isin(list(kinds))) if kinds else table
+
+    def since(self, version: int) -> LogSince:
+        """What the log says beyond commit `version`, for less than it takes to read the whole."""
+        with self._lock:
+            checkpointed = self._checkpoint.version if self._checkpoint else 0
+            if self._table is None and checkpointed == self._opened_at:
+                with suppress(CorruptArtifactError):  # another checkpoint may be whole
+                    return self._unread_since(version)
+            table = self.table()
+        if not version:
+            return LogSince.of(table, [removals([])])
+        removed = table.filter((pc.field("added_at") <= version) & (pc.field("removed_at") > version))
+        return LogSince.of(table.filter(pc.field("added_at") > version), [removed])
+
+    def _unread_since(self, version: int) -> LogSince:
+        added, removed = empty_table(), []
+        for segment in self._checkpoint.segments if self._checkpoint else ():
+            if segment.last > version:
+                rows = checkpoints.read_segment(self._storage, segment)
+                removed.append(rows.filter((pc.field("added_at") <= version) & (pc.field("removed_at") > version)))
+                added = with_rows(added, rows.filter(pc.field("added_at") > version), segment.first)
+        commits = [commit for commit in self._unfolded if commit.version > version]
+        return LogSince.of(self._fold(added, commits), [*removed, removals(commits)])
+
+    @property
+    def _pointers(self) -> tuple[dict[str, int], dict[str, tuple[int, str]]]:
+        """Tags and aliases at `head`."""
+        if self._named is None:
+            rows = self._columns([*KEYS, "meta", "removed_at"], ("alias", "tag"))
+            rows = rows.filter(pc.field("removed_at").is_null())
+            self._named = ({}, {})
+            for kind, name, meta in zip(
+                *(rows[column].to_pylist() for column in ("kind", "artifact", "meta")), strict=True
+            ):
+                body = json.loads(meta)
+                if kind == "tag":
+                    self._named[0][name] = body["snapshot"]
+                else:
+                    self._named[1][name] = (body["snapshot"], body["artifact"])
+        return self._named
+
+    def tags(self) -> Mapping[str, int]:
         """Tag name -> snapshot number, at `head`."""
-        rows = self.table().filter(pc.field("kind") == "tag").select(["artifact", "meta"]).to_pylist()
-        return {row["artifact"]: json.loads(row["meta"])["snapshot"] for row in rows}
+        return self._pointers[0]
+
+    def aliases(self) -> Mapping[str, tuple[int, str]]:
+        """Alias name -> (snapshot, run artifact or ''), at `head`."""
+        return self._pointers[1]
 
     def live(self) -> Mapping[str, str]:
         """Artifact id -> path of what exists at `head`."""
         if self._live is None:
-            table = self.table().select(["kind", "artifact", "path", "removed_at"]).to_pydict()
-            self._live = {
-                artifact: path
-                for kind, artifact, path, removed_at in zip(*table.values(), strict=True)
-                if removed_at is None and kind not in NOT_ARTIFACTS
-            }
+            rows = self._columns([*KEYS, "removed_at"])
+            there = rows.filter(pc.field("removed_at").is_null() & ~pc.field("kind").isin(NOT_ARTIFACTS))
+            self._live = dict(zip(there["artifact"].to_pylist(), there["path"].to_pylist(), strict=True))
         return self._live
 
     def append(
         self,
         *,
         add: Iterable[Entry] = (),
+        add_many: pa.Table | None = None,
         remove: Sequence[Removal] = (),
         aliases: Sequence[AliasMove] = (),
         tags: Sequence[Tag] = (),
@@ -238,7 +324,7 @@ class CommitLog:
         actor: Mapping[str, Any],
         message: str = "",
     ) -> int:
-        """Appends one commit and returns its version.
+        """Appends one commit and returns its version. add_many: further entries, as a table (schema `ENTRY_SCHEMA`).
 
         Adds commute: where another writer took the number, the next is tried; an artifact that exists already is left
         out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
@@ -248,12 +334,13 @@ class CommitLog:
         already; StorageError if the disk refuses.
         """
         wanted = {entry.artifact: entry for entry in add}
+        many = add_many if add_many is not None else ENTRY_SCHEMA.empty_table()
         commit_uuid = uuid.uuid4().hex
         stalled = 0
         self.refresh()
         self.refuse_holes()
         while True:
-            live = self.live()
+            live = self.live() if wanted or len(many) or remove else {}  # a tag need not know what there is
             for removal in remove:
                 if live.get(removal.artifact) != removal.path:
                     raise CommitConflictError(
@@ -268,8 +355,10 @@ class CommitLog:
                 self._refuse_moved({move.name for move in aliases}, aliases_seen_at)
             replaced = {removal.artifact for removal in remove}
             wanted = {key: entry for key, entry in wanted.items() if key not in live or key in replaced}
+            new = [key not in live or key in replaced for key in many["artifact"].to_pylist()]
+            many = many if all(new) else many.filter(pa.array(new))
             tags = self._new_tags(tags)
-            if not (wanted or remove or aliases or tags or purge):
+            if not (wanted or len(many) or remove or aliases or tags or purge):
                 return self.head
             commit = Commit(
                 version=self.head + 1,
@@ -285,8 +374,11 @@ class CommitLog:
                 tags=tuple(tags),
                 purge=tuple(purge),
             )
-            if len(commit.add) > INLINE_ENTRIES:
-                commit = replace(commit, add_file=self._write_entries(commit.add), _digest=[])
+            if len(commit.add) + len(many) > INLINE_ENTRIES:
+                file = self._write_entries(pa.concat_tables([entries_table(commit.add), many]))
+                commit = replace(commit, add=(), add_file=file, _digest=[])
+            else:
+                commit = replace(commit, add=(*commit.add, *map(entry_of, many.to_pylist())), _digest=[])
             if self._create(commit):
                 self._accept(commit)
                 trash.confirm(self._storage, commit.version, [commit.add_file] if commit.add_file else [])
@@ -312,9 +404,9 @@ class CommitLog:
                 )
         return [tag for tag in tags if tag.name not in given]
 
-    def _write_entries(self, entries: Sequence[Entry]) -> FileRef:
+    def _write_entries(self, entries: pa.Table) -> FileRef:
         sink = pa.BufferOutputStream()
-        pq.write_table(entries_table(entries), sink, compression="zstd", store_schema=False)
+        pq.write_table(entries, sink, compression="zstd", store_schema=False)
         data = sink.getvalue().to_pybytes()
         digest = hashlib.sha256(data).hexdigest()
         file = FileRef(f"objects/entries/{digest}.parquet", len(data), digest)
@@ -323,7 +415,7 @@ class CommitLog:
 
     def _refuse_unseen(self, cohorts: set[str], seen_at: int) -> None:
         """A file committed since then may hold the case, and the purge would leave it there."""
-        late = self.table().filter(pc.field("added_at") > seen_at).select(["kind", "cohort"]).to_pylist()
+        late = self.since(seen_at).added.select(["kind", "cohort"]).to_pylist()
         changes = (row for row in late if row["kind"] == "tombstone" or row["kind"] not in NOT_ARTIFACTS)
         if any(row["cohort"] in {*cohorts, ""} for row in changes):
             raise CommitConflictError(
@@ -345,12 +437,12 @@ class CommitLog:
         """(cohort, case id) of what later commits purged."""
         if since >= self._opened_at:  # no fold of the log for that
             return {named for version, named in self._withdrawn if version > since}
-        gone = self.table().filter((pc.field("added_at") > since) & (pc.field("kind") == "tombstone"))
+        gone = self.since(since).added.filter(pc.field("kind") == "tombstone")
         return set(zip(gone["cohort"].to_pylist(), gone["case_id"].to_pylist(), strict=True))
 
     def _refuse_moved(self, aliases: set[str], since: int) -> None:
         """Where an alias goes was decided by what it named then."""
-        later = self.table().filter((pc.field("added_at") > since) & (pc.field("kind") == "alias"))
+        later = self.since(since).added.filter(pc.field("kind") == "alias")
         if moved := aliases & set(later["artifact"].to_pylist()):
             raise CommitConflictError(
                 f"alias {', '.join(sorted(moved))} was moved by another process meanwhile; decide again"
@@ -363,7 +455,7 @@ class CommitLog:
             # The answer is lost, not necessarily the write: the log itself says whose commit stands there.
             if self._storage.size(path_of(commit.version)) is None:
                 raise
-            return read_commit(self._storage, commit.version).commit_uuid == commit.commit_uuid
+            return read_record(self._storage, commit.version).commit_uuid == commit.commit_uuid
 
     def checkpoint(self) -> None:
         """Writes the folded log of `head`, so that the next open reads a few files."""
@@ -395,15 +487,10 @@ def read_record(storage: Storage, version: int) -> Commit:
     return commit
 
 
-def read_commit(storage: Storage, version: int) -> Commit:
-    """Commit `version`, verified, with all its entries. Raises CorruptArtifactError."""
-    commit = read_record(storage, version)
-    if commit.add_file:
-        try:
-            rows = conformed(read_table(storage, commit.add_file), ENTRY_SCHEMA).to_pylist()
-            return replace(commit, add=(*commit.add, *map(entry_of, rows)))
-        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise CorruptArtifactError(
-                f"{commit.add_file.path} is no table of entries: another program wrote it"
-            ) from error
-    return commit
+def read_entries(storage: Storage, file: FileRef, columns: Sequence[str] = ENTRY_SCHEMA.names) -> pa.Table:
+    """The entries in the `add_file` of a commit, verified. Raises CorruptArtifactError."""
+    try:
+        rows = read_table(storage, file, columns)
+        return conformed(rows, pa.schema([ENTRY_SCHEMA.field(name) for name in columns]))
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise CorruptArtifactError(f"{file.path} is no table of entries: another program wrote it") from error

@@ -14,24 +14,38 @@ _NAME = "CURRENT"
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogFile:
+    """A part of the index."""
+
+    name: str
+    """In the index folder."""
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Current:
     """What CURRENT holds about the catalog that it names."""
 
-    catalog: str
-    """File name in the index folder."""
+    parts: tuple[CatalogFile, ...]
+    """The newest last: it has the views over all of them."""
     version: int
     """Newest commit that the catalog knows."""
-    size: int
-    """Bytes of the catalog file."""
-    file_sha256: str
     commit_sha256: str
     """Digest of commit `version`: an index of another log is told by it. '' for the empty log."""
     duckdb: str
     """Version of DuckDB that wrote the catalog."""
     layout: str
     """Digest of our tables and views; another one means a rebuild."""
-    previous: str = ""
-    """Catalog before this one, kept for readers that are about to open it; '' if there is none."""
+    previous: tuple[str, ...] = ()
+    """Files of the catalog before this one, kept for readers that are about to open it."""
+
+    @property
+    def newest(self) -> CatalogFile:
+        return self.parts[-1]
+
+    def paths(self, folder: Path) -> list[Path]:
+        return [folder / part.name for part in self.parts]
 
 
 def read_current(folder: Path) -> Current | None:
@@ -42,8 +56,10 @@ def read_current(folder: Path) -> Current | None:
         return None
     shown = f"{INDEX_FOLDER}/{_NAME}"
     try:
-        return Current(**open_sealed_json(data, shown))
-    except (CorruptArtifactError, TypeError) as error:
+        body = open_sealed_json(data, shown)
+        parts = tuple(CatalogFile(**part) for part in body.pop("parts"))
+        return Current(parts, previous=tuple(body.pop("previous")), **body)
+    except (CorruptArtifactError, TypeError, KeyError) as error:
         raise CorruptArtifactError(
             f"{shown} is damaged; the index is disposable: build it again with `guidestore index`"
         ) from error

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from guidestore.embeddings.canonical import canonical_json
-from guidestore.embeddings.current import INDEX_FOLDER, Current, read_current
+from guidestore.embeddings.current import INDEX_FOLDER, CatalogFile, Current, read_current
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.findings import Finding
 from guidestore.embeddings.records import Commit
@@ -48,28 +47,24 @@ def check_index(storage: Storage, commits: dict[int, Commit]) -> Iterator[Findin
                 path = f"{INDEX_FOLDER}/{name}"
                 yield Finding("orphan", path, "", f"{INDEX_FOLDER}/CURRENT, which would name it, is missing; {_REMEDY}")
             return
-        problem = _problem(folder / current.catalog, current)
-        if not problem:
+        problems = [(part.name, problem) for part in current.parts if (problem := _problem(folder, part))]
+        if not problems:
             break
         if read_current(folder) == current:  # else another one has taken its place meanwhile
-            yield Finding(problem[0], f"{INDEX_FOLDER}/{current.catalog}", "", f"{problem[1]}; {_REMEDY}")
+            for name, problem in problems:
+                yield Finding(problem[0], f"{INDEX_FOLDER}/{name}", "", f"{problem[1]}; {_REMEDY}")
             break
     commit = commits.get(current.version) if current else None
-    if current and commit and current.commit_sha256 != _digest_in_index(commit):
+    if current and commit and current.commit_sha256 != commit.sha256:
         yield Finding("damaged", f"{INDEX_FOLDER}/CURRENT", "", f"is the index of another log; {_REMEDY}")
 
 
-def _problem(catalog: Path, current: Current) -> tuple[str, str] | None:
+def _problem(folder: Path, part: CatalogFile) -> tuple[str, str] | None:
     try:
-        with catalog.open("rb") as file:
+        with (folder / part.name).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing", "CURRENT names it"
     except OSError as error:
         return "damaged", f"cannot be read ({error.strerror})"
-    return None if digest == current.file_sha256 else ("damaged", "is not as it was built")
-
-
-def _digest_in_index(commit: Commit) -> str:
-    header = canonical_json({**commit.header(), "sha256": commit.sha256})
-    return hashlib.sha256(header.encode()).hexdigest()
+    return None if digest == part.sha256 else ("damaged", "is not as it was built")

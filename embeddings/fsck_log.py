@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 
@@ -9,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from guidestore.embeddings import checkpoints
-from guidestore.embeddings.commit_log import path_of, read_commit, read_record, version_of
+from guidestore.embeddings.commit_log import path_of, read_entries, read_record, version_of
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidNameError
 from guidestore.embeddings.findings import Finding
 from guidestore.embeddings.fsck_files import check_file
 from guidestore.embeddings.fsck_index import current_of
 from guidestore.embeddings.heads import Marker
-from guidestore.embeddings.log_table import empty_table, fold
+from guidestore.embeddings.log_table import ReadEntries, empty_table, fold
 from guidestore.embeddings.records import Commit
 from guidestore.embeddings.storage import Storage, StoredFile, each
 
@@ -44,11 +45,12 @@ def check_log(storage: Storage, files: Sequence[StoredFile], findings: list[Find
             there.add(version)
     findings += _gone(there, witnesses)
     commits = _read(storage, sorted(there), findings)
+    entries = functools.partial(read_entries, storage)
     try:
-        table = fold(empty_table(), commits)
+        table = fold(empty_table(), commits, entries)
     except DAMAGE:
-        commits = [commit for commit in commits if _folds(commit, findings)]
-        table = fold(empty_table(), commits)
+        commits = [commit for commit in commits if _folds(commit, entries, findings)]
+        table = fold(empty_table(), commits, entries)
     findings += _markers(files, {commit.version: commit for commit in commits})
     return commits, table
 
@@ -89,7 +91,10 @@ def _read(storage: Storage, versions: Sequence[int], findings: list[Finding]) ->
 
     def read(version: int) -> Commit | BaseException:
         try:
-            return read_commit(storage, version)
+            commit = read_record(storage, version)
+            if commit.add_file:
+                read_entries(storage, commit.add_file)
+            return commit
         except DAMAGE as error:
             return error
 
@@ -107,9 +112,9 @@ def _read(storage: Storage, versions: Sequence[int], findings: list[Finding]) ->
     return commits
 
 
-def _folds(commit: Commit, findings: list[Finding]) -> bool:
+def _folds(commit: Commit, entries: ReadEntries, findings: list[Finding]) -> bool:
     try:
-        fold(empty_table(), [commit])
+        fold(empty_table(), [commit], entries)
     except DAMAGE as error:
         detail = f"is sealed but no commit ({type(error).__name__}): another program wrote it; restore it from a copy"
         findings.append(Finding("damaged", path_of(commit.version), "", detail))
@@ -195,7 +200,8 @@ def check_checkpoints(storage: Storage, commits: Sequence[Commit], findings: lis
         version = manifest.version
         if len(commits) < version or commits[version - 1].version != version:
             continue  # the commits under it are damaged; that was said
-        table, folded = fold(table, commits[folded:version]), version
+        table = fold(table, commits[folded:version], functools.partial(read_entries, storage))
+        folded = version
         if manifest.commit_sha256 != commits[version - 1].sha256 or not saved.equals(table):
             bad[path] = Finding("damaged", path, "", "is not what the commits fold to; delete it")
     findings += bad.values()

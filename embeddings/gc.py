@@ -4,14 +4,19 @@ They go to the trash, where the next sweeps leave them for a day. The storage's 
 a lease on stays, however old it looks.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import, so no checker sees them.
+
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
+
 from guidestore.embeddings import leases, trash
 from guidestore.embeddings.checkpoints import unnamed_segments
-from guidestore.embeddings.commit_log import read_commit
+from guidestore.embeddings.commit_log import read_entries, read_record
 from guidestore.embeddings.log_table import empty_table, fold
 from guidestore.embeddings.records import Commit, FileRef
 from guidestore.embeddings.storage import Storage, StoredFile, each
@@ -57,7 +62,7 @@ def collect(store: EmbeddingStore, *, dry_run: bool, older_than_h: float = ORPHA
     leased = leases.leased(storage)
     head = store.log.refresh()
     commits = _commits(storage, 1, head)
-    named = _named(commits)
+    named = _named(storage, commits)
     ages = {folder: storage.clock(folder) for folder in ("objects", "staging")}
 
     def age_h(file: StoredFile) -> float:
@@ -81,7 +86,7 @@ def collect(store: EmbeddingStore, *, dry_run: bool, older_than_h: float = ORPHA
                 storage.delete(file.path)
         # A name may have been published again, and committed meanwhile.
         late = _commits(storage, head + 1, store.log.refresh())
-        named = _named([*commits, *late]) if late else named
+        named = _named(storage, [*commits, *late]) if late else named
         discarded = trash.contents(storage)
         restored = trash.bring_back(storage, [file for path, file in named.items() if path in discarded])
         for file in (*emptied, *leased.ended):
@@ -92,13 +97,16 @@ def collect(store: EmbeddingStore, *, dry_run: bool, older_than_h: float = ORPHA
 
 def _commits(storage: Storage, first: int, last: int) -> list[Commit]:
     """Read one by one, not from a checkpoint: nothing is deleted on the word of a shortcut."""
-    return list(each(storage, functools.partial(read_commit, storage), range(first, last + 1)))
+    return list(each(storage, functools.partial(read_record, storage), range(first, last + 1)))
 
 
-def _named(commits: list[Commit]) -> dict[str, FileRef]:
+def _named(storage: Storage, commits: list[Commit]) -> dict[str, FileRef]:
     """All files that commits name, but for what a purge took."""
-    rows = fold(empty_table(), commits).select(["kind", "path", "files"]).to_pylist()
-    withdrawn = {row["path"] for row in rows if row["kind"] == "tombstone"}
-    files = [FileRef.from_json(file) for row in rows for file in row["files"]]
-    files += [commit.add_file for commit in commits if commit.add_file]
+    log = fold(empty_table(), commits, functools.partial(read_entries, storage))
+    withdrawn = set(log.filter(pc.field("kind") == "tombstone")["path"].to_pylist())
+    files = [commit.add_file for commit in commits if commit.add_file]
+    for batch in log.to_batches():  # many artifacts may share a file
+        named = pc.struct_field(batch["files"].flatten(), "path").dictionary_encode()
+        first = pc.index_in(named.dictionary, named.dictionary_decode())
+        files += [FileRef.from_json(file) for file in batch["files"].flatten().take(first).to_pylist()]
     return {file.path: file for file in files if file.path not in withdrawn}

@@ -11,15 +11,17 @@ Besides artifacts the table holds rows of kind ``commit`` (meta: header), ``alia
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from guidestore.embeddings.canonical import canonical_json
-from guidestore.embeddings.records import Commit, Entry, Purge
+from guidestore.embeddings.records import Commit, Entry, FileRef, Purge, Redirect
 
 _FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
 LOG_SCHEMA = pa.schema(
@@ -59,6 +61,7 @@ _BLANK: dict[str, Any] = {
 NOT_ARTIFACTS = ("commit", "alias", "tag", "tombstone")
 """Kinds of rows that are no artifacts."""
 _STAMPS = ("added_at", "removed_at")
+_LARGE_CHUNK = 1 << 17
 ENTRY_SCHEMA = pa.schema([field for field in LOG_SCHEMA if field.name not in _STAMPS])
 """Of the table that a large commit keeps its entries in."""
 
@@ -77,121 +80,190 @@ def entries_table(entries: Iterable[Entry]) -> pa.Table:
     return pa.Table.from_pylist([_fields_of(entry) for entry in entries], schema=ENTRY_SCHEMA)
 
 
+def entries_of(columns: Mapping[str, Sequence[Any]], common: Mapping[str, Any]) -> pa.Table:
+    """A table of entries (schema `ENTRY_SCHEMA`) that differ in `columns` and are alike in `common`."""
+    count = len(columns["artifact"])
+    arrays = [
+        pa.array(columns[field.name], field.type)
+        if field.name in columns
+        else pa.repeat(pa.scalar(common.get(field.name, _BLANK[field.name]), field.type), count)
+        for field in ENTRY_SCHEMA
+    ]
+    return pa.table(arrays, schema=ENTRY_SCHEMA)
+
+
 def _fields_of(entry: Entry) -> dict[str, Any]:
     return {**entry.as_json(), "meta": canonical_json(dict(entry.meta)) if entry.meta else "{}"}
 
 
-def fold(table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
-    """`table` with `commits`, in order, applied."""
+ReadEntries = Callable[[FileRef], pa.Table]
+"""The verified table of a large commit's entries, in the columns of `ENTRY_SCHEMA` that the folded table has."""
+
+
+def fold(table: pa.Table, commits: Sequence[Commit], read: ReadEntries) -> pa.Table:
+    """`table` with `commits`, in order, applied. It may lack columns, but for those of `KEYS`."""
+    plain: list[Commit] = []
+    for commit in commits:
+        if not commit.purge:
+            plain.append(commit)
+            continue
+        table = _marked(_with_added(table, plain, read), plain)
+        table, plain = _marked(table, [commit]), []
+        for purge in commit.purge:
+            table = _purged(table, purge, commit.version)
+        table = _with_added(table, [commit], read)
+    return _marked(_with_added(table, plain, read), plain)
+
+
+def _with_added(table: pa.Table, commits: Sequence[Commit], read: ReadEntries) -> pa.Table:
+    """`table` and the rows that the commits add."""
+    pieces: list[pa.Table] = []
     rows: list[dict[str, Any]] = []
     for commit in commits:
-        if commit.remove or commit.aliases or commit.purge:  # these touch rows that stand already
-            table, rows = _joined(table, rows), []
-            table = _mark_removed(table, commit)
-            for purge in commit.purge:
-                table = _to_table(_purged(table.to_pylist(), purge, commit.version))
-        rows += _added(commit)
-    return _joined(table, rows)
+        rows.append(_commit_row(commit))
+        if commit.add_file:
+            pieces += [_to_table(rows, table.schema), _stamped(read(commit.add_file), commit.version, table.schema)]
+            rows = []
+        rows += _rows_of(commit)
+    if rows:
+        pieces.append(_to_table(rows, table.schema))
+    return _joined(table, pa.concat_tables(pieces)) if pieces else table
 
 
-def _joined(table: pa.Table, rows: list[dict[str, Any]]) -> pa.Table:
-    """`table` and `rows`, in chunks that halve in size: a commit then costs no copy of the whole log."""
-    if not rows:
+def _stamped(entries: pa.Table, version: int, schema: pa.Schema) -> pa.Table:
+    columns = dict(zip(entries.schema.names, entries.columns, strict=True))
+    columns["added_at"] = pa.repeat(pa.scalar(version, pa.int64()), len(entries))
+    columns["removed_at"] = pa.nulls(len(entries), pa.int64())
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _joined(table: pa.Table, new: pa.Table) -> pa.Table:
+    """`table` and `new`, in chunks that halve in size: a commit then costs no copy of the whole log.
+
+    Large chunks stay as they are: a copy of a million rows is half a gigabyte.
+    """
+    pieces, last = table.to_batches(), new
+    while pieces and len(last) < _LARGE_CHUNK and pieces[-1].num_rows <= 2 * len(last):
+        last = pa.concat_tables([pa.Table.from_batches([pieces.pop()]), last])
+    last = last if len(last) >= _LARGE_CHUNK else last.combine_chunks()
+    return pa.Table.from_batches([*pieces, *last.to_batches()], schema=table.schema)
+
+
+def _marked(table: pa.Table, commits: Sequence[Commit]) -> pa.Table:
+    """`table` with removed_at set on what the commits remove, and on the aliases that they move."""
+    versions: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for commit in commits:
+        for removal in commit.remove:
+            versions[removal.artifact, removal.path].append(commit.version)
+        for move in commit.aliases:
+            versions["alias", move.name].append(commit.version)
+    names = {removal.artifact for commit in commits for removal in commit.remove}
+    names |= {move.name for commit in commits for move in commit.aliases}
+
+    def removed_at(row: Mapping[str, Any]) -> int | None:
+        key = ("alias", row["artifact"]) if row["kind"] == "alias" else (row["artifact"], row["path"])
+        return next((version for version in versions.get(key, ()) if version > row["added_at"]), None)
+
+    return _with_removals(table, names, removed_at)
+
+
+def removals(commits: Sequence[Commit]) -> pa.Table:
+    """What the commits take away: kind (``alias``, or nothing), artifact (or name), and when."""
+    rows = [("", removal.artifact, commit.version) for commit in commits for removal in commit.remove]
+    rows += [("alias", move.name, commit.version) for commit in commits for move in commit.aliases]
+    names = ("kind", "artifact", "removed_at")
+    schema = pa.schema([LOG_SCHEMA.field(name) for name in names])
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema=schema)
+
+
+def _with_removals(
+    table: pa.Table, artifacts: Collection[str], removed_at: Callable[[Mapping[str, Any]], int | None]
+) -> pa.Table:
+    """`table` with the `removed_at` of those of its rows of `artifacts` (or names) that stand and have one."""
+    if not artifacts:
         return table
-    pieces = table.to_batches()
-    last = _to_table(rows).combine_chunks()
-    while pieces and pieces[-1].num_rows <= 2 * last.num_rows:
-        last = pa.concat_tables([pa.Table.from_batches([pieces.pop()]), last]).combine_chunks()
-    return pa.Table.from_batches([*pieces, *last.to_batches()])
-
-
-def _mark_removed(table: pa.Table, commit: Commit) -> pa.Table:
-    """`table` with removed_at set on what `commit` removes and on the aliases that it moves."""
-    gone = {(removal.artifact, removal.path) for removal in commit.remove}
-    moved = {move.name for move in commit.aliases}
-    if not (gone or moved):
+    known = pa.array(sorted(artifacts), pa.string())
+    stands = pc.and_(pc.is_null(table["removed_at"]), pc.is_in(table["artifact"], known))
+    places = pc.indices_nonzero(stands)
+    marks = pa.array([removed_at(row) for row in table.select(KEYS).take(places).to_pylist()], pa.int64())
+    if marks.null_count == len(marks):
         return table
-    columns = (table[name].to_pylist() for name in ("kind", "artifact", "path", "removed_at"))
-    removed_at = [
-        commit.version if at is None and (name in moved if kind == "alias" else (name, path) in gone) else at
-        for kind, name, path, at in zip(*columns, strict=True)
+    column = table.schema.get_field_index("removed_at")
+    marked = pc.replace_with_mask(table["removed_at"].combine_chunks(), stands.combine_chunks(), marks)
+    return table.set_column(column, table.schema.field(column), marked)
+
+
+def _to_table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def _commit_row(commit: Commit) -> dict[str, Any]:
+    return {
+        **_BLANK,
+        "kind": "commit",
+        "artifact": commit.commit_uuid,
+        "meta": canonical_json({**commit.header(), "sha256": commit.sha256}),
+        "added_at": commit.version,
+    }
+
+
+def _rows_of(commit: Commit) -> list[dict[str, Any]]:
+    """What the commit itself says that it adds."""
+    rows = [{**_fields_of(entry), "added_at": commit.version, "removed_at": None} for entry in commit.add]
+    named = [("alias", move.name, {"snapshot": move.snapshot, "artifact": move.artifact}) for move in commit.aliases]
+    named += [("tag", tag.name, {"snapshot": tag.snapshot}) for tag in commit.tags]
+    return rows + [
+        {**_BLANK, "kind": kind, "artifact": name, "meta": canonical_json(meta), "added_at": commit.version}
+        for kind, name, meta in named
     ]
-    column = LOG_SCHEMA.get_field_index("removed_at")
-    return table.set_column(column, LOG_SCHEMA.field(column), pa.array(removed_at, pa.int64()))
 
 
-def _to_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), schema=LOG_SCHEMA)
-
-
-def _added(commit: Commit) -> list[dict[str, Any]]:
-    rows = [
+def _purged(table: pa.Table, purge: Purge, version: int) -> pa.Table:
+    gone = pc.field("artifact").isin(sorted(purge.artifacts)) & ~pc.field("kind").isin(NOT_ARTIFACTS)
+    kept = table.filter(~gone)
+    batches = [_redirected(batch, purge.redirects) for batch in kept.to_batches()]
+    tombstones = [
         {
             **_BLANK,
-            "kind": "commit",
-            "artifact": commit.commit_uuid,
-            "meta": canonical_json({**commit.header(), "sha256": commit.sha256}),
-            "added_at": commit.version,
+            "kind": "tombstone",
+            "artifact": redirect.old.sha256,
+            "cohort": purge.cohort,
+            "case_id": purge.case_id,
+            "path": redirect.old.path,
+            "files": [asdict(redirect.old)],
+            "meta": canonical_json(
+                {"replaced_by": redirect.new.path if redirect.new else "", "weights": list(purge.weights)}
+            ),
+            "added_at": version,
         }
+        for redirect in purge.redirects
     ]
-    rows += [{**_fields_of(entry), "added_at": commit.version, "removed_at": None} for entry in commit.add]
-    rows += [
-        {
-            **_BLANK,
-            "kind": "alias",
-            "artifact": move.name,
-            "meta": canonical_json({"snapshot": move.snapshot, "artifact": move.artifact}),
-            "added_at": commit.version,
-        }
-        for move in commit.aliases
-    ]
-    rows += [
-        {
-            **_BLANK,
-            "kind": "tag",
-            "artifact": tag.name,
-            "meta": canonical_json({"snapshot": tag.snapshot}),
-            "added_at": commit.version,
-        }
-        for tag in commit.tags
-    ]
-    return rows
+    return _joined(pa.Table.from_batches(batches, schema=table.schema), _to_table(tombstones, table.schema))
 
 
-def _purged(rows: list[dict[str, Any]], purge: Purge, version: int) -> list[dict[str, Any]]:
-    redirects = {redirect.old.path: redirect for redirect in purge.redirects}
-    gone = set(purge.artifacts)
-    kept = []
-    for row in rows:
-        if row["artifact"] in gone and row["kind"] not in NOT_ARTIFACTS:
-            continue
-        if any(file["path"] in redirects for file in row["files"]) and row["kind"] != "tombstone":
-            files = []
-            for file in row["files"]:
-                if file["path"] not in redirects:
-                    files.append(file)
-                elif new := redirects[file["path"]].new:
-                    files.append(asdict(new))
-            redirect = redirects.get(row["path"])
-            row = {**row, "files": files, "path": redirect.new.path if redirect and redirect.new else row["path"]}
-        kept.append(row)
-    for redirect in purge.redirects:
-        kept.append(
-            {
-                **_BLANK,
-                "kind": "tombstone",
-                "artifact": redirect.old.sha256,
-                "cohort": purge.cohort,
-                "case_id": purge.case_id,
-                "path": redirect.old.path,
-                "files": [asdict(redirect.old)],
-                "meta": canonical_json(
-                    {"replaced_by": redirect.new.path if redirect.new else "", "weights": list(purge.weights)}
-                ),
-                "added_at": version,
-            }
-        )
-    return kept
+def _redirected(batch: pa.RecordBatch, redirects: Sequence[Redirect]) -> pa.RecordBatch:
+    """`batch` with the new files in the place of the old ones, but in tombstones."""
+    old = pa.array([redirect.old.path for redirect in redirects], pa.string())
+    new = pa.array([asdict(redirect.new) if redirect.new else None for redirect in redirects], _FILE)
+    row_stays = pc.equal(batch["kind"], "tombstone")
+
+    def replaced(values: pa.Array, at: pa.Array, by: pa.Array) -> pa.Array:
+        return pc.if_else(pc.is_valid(at), pc.coalesce(by.take(at), values), values)
+
+    at = pc.if_else(row_stays, pa.scalar(None, pa.int32()), pc.index_in(batch["path"], old))
+    columns = {**dict(zip(batch.schema.names, batch.columns, strict=True))}
+    columns["path"] = replaced(batch["path"], at, new.field("path"))
+    if "files" in columns:
+        listed = batch["files"]
+        files, rows = listed.flatten(), pc.list_parent_indices(listed)
+        at = pc.if_else(row_stays.take(rows), pa.scalar(None, pa.int32()), pc.index_in(files.field("path"), old))
+        stays = pc.or_(pc.is_null(at), pc.is_valid(new).take(at)).fill_null(True)
+        fields = [replaced(files.field(field.name), at, new.field(field.name)) for field in _FILE]
+        kept = pa.StructArray.from_arrays(fields, fields=list(_FILE)).filter(stays)
+        counts = np.bincount(rows.filter(stays).to_numpy(), minlength=len(batch))
+        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+        columns["files"] = pa.ListArray.from_arrays(offsets, kept, type=listed.type)
+    return pa.RecordBatch.from_pydict(columns, schema=batch.schema)
 
 
 def rows_between(table: pa.Table, first: int, last: int) -> pa.Table:
@@ -200,30 +272,24 @@ def rows_between(table: pa.Table, first: int, last: int) -> pa.Table:
     A mark has the kind, artifact, path and both stamps of that row, and nothing else. `table` ends at `last`.
     """
     removed = (pc.field("added_at") < first) & (pc.field("removed_at") >= first) & (pc.field("removed_at") <= last)
-    columns = [*_KEY, "removed_at"]
-    marks = [{**_BLANK, **row} for row in table.filter(removed).select(columns).to_pylist()]
-    return pa.concat_tables([_to_table(marks), table.filter(pc.field("added_at") >= first)])
+    marks = [{**_BLANK, **row} for row in table.filter(removed).select([*KEYS, "removed_at"]).to_pylist()]
+    return pa.concat_tables([_to_table(marks, table.schema), table.filter(pc.field("added_at") >= first)])
 
 
 def with_rows(table: pa.Table, rows: pa.Table, first: int) -> pa.Table:
     """`table`, which ends before commit `first`, and after it the `rows_between` of the next commits."""
-    marks = rows.filter(pc.field("added_at") < first)
-    if marks.num_rows:
-        at = pc.index_in(_keys(table), _keys(marks))
-        removed_at = pc.coalesce(pc.take(marks["removed_at"], at), table["removed_at"])
-        column = LOG_SCHEMA.get_field_index("removed_at")
-        table = table.set_column(column, LOG_SCHEMA.field(column), removed_at)
+    marks = rows.filter(pc.field("added_at") < first).select([*KEYS, "removed_at"]).to_pylist()
+    versions = {tuple(mark[name] for name in KEYS): mark["removed_at"] for mark in marks}
+    table = _with_removals(
+        table,
+        {mark["artifact"] for mark in marks},
+        lambda row: versions.get(tuple(row[name] for name in KEYS)),
+    )
     return pa.concat_tables([table, rows.filter(pc.field("added_at") >= first)])
 
 
-_KEY = ("kind", "artifact", "path", "added_at")
+KEYS = ["kind", "artifact", "path", "added_at"]
 """What tells a row from all others."""
-
-
-def _keys(table: pa.Table) -> pa.ChunkedArray:
-    """A text per row that holds its `_KEY`; no part of it but the path has a blank."""
-    parts = [table[name].cast(pa.string()) for name in ("kind", "added_at", "artifact", "path")]
-    return pc.binary_join_element_wise(*parts, " ")
 
 
 def live_at(table: pa.Table, version: int) -> pa.Table:

@@ -6,10 +6,11 @@ an artifact that exists is a no-op: that is how resume works.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guidestore.embeddings.canonical import sha256_of
+from guidestore.embeddings.canonical import canonical_text, sha256_of
 from guidestore.embeddings.types import CodeSetKey
 
 
@@ -34,7 +35,9 @@ def code_artifact(
         "image_id": image_id,
         "inputs": sorted(input_digests),
     }
-    return sha256_of(recipe | {"pixels": dict(pixels)} if pixels else recipe)
+    if pixels:
+        return sha256_of(recipe | {"pixels": dict(pixels)})
+    return hashlib.sha256(canonical_text(recipe).encode()).hexdigest()  # of texts alone, and asked for a million times
 
 
 def weights_artifact(role: str, recipe: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,13 +35,14 @@ class Snapshot:
 
     storage: Storage
     version: int
-    log: pa.Table
-    """The folded log; rows of later commits may be in it."""
+    read_at: int
+    """The newest commit that the log had when this was made; `version` may be older."""
+    folded: Callable[[], pa.Table]
 
     @cached_property
-    def read_at(self) -> int:
-        """The newest commit that the log had when this was read; `version` may be older."""
-        return pc.max(self.log["added_at"]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+    def log(self) -> pa.Table:
+        """The folded log; rows of later commits may be in it. Read when it is first asked for."""
+        return self.folded()
 
     @cached_property
     def table(self) -> pa.Table:
@@ -52,12 +54,13 @@ class Snapshot:
         if not equal:
             return self.table
         conditions = [pc.field(name) == value for name, value in equal.items()]
-        return self.table.filter(functools.reduce(operator.and_, conditions))
+        # Of all that ever was, so that a question about a few rows does not copy a table of millions.
+        return live_at(self.log.filter(functools.reduce(operator.and_, conditions)), self.version)
 
     def entries(self, **equal: str | int) -> list[Entry]:
         """Artifacts whose columns equal the given values."""
-        rows = self.select(**equal).to_pylist()
-        return [entry_of(row) for row in rows if row["kind"] not in NOT_ARTIFACTS]
+        rows = self.select(**equal).filter(~pc.field("kind").isin(NOT_ARTIFACTS))
+        return [entry_of(row) for row in rows.to_pylist()]
 
     def entry(self, artifact: str) -> Entry:
         """One artifact by id. Raises NotFoundInStoreError."""
@@ -68,16 +71,17 @@ class Snapshot:
     @cached_property
     def artifacts(self) -> frozenset[str]:
         """Ids of all artifacts: what need not be made again."""
-        kinds, ids = self.table["kind"].to_pylist(), self.table["artifact"].to_pylist()
-        return frozenset(id_ for kind, id_ in zip(kinds, ids, strict=True) if kind not in NOT_ARTIFACTS)
+        rows = live_at(self.log.select(["kind", "artifact", "added_at", "removed_at"]), self.version)
+        return frozenset(rows.filter(~pc.field("kind").isin(NOT_ARTIFACTS))["artifact"].to_pylist())
 
     # Code sets -------------------------------------------------------------------------------------------------
 
     @cached_property
     def code_sets(self) -> tuple[CodeSetKey, ...]:
         """All code sets, sorted by name."""
-        coded = self.table.filter(pc.field("kind").isin(["bag", "codes"]))
         columns = ["cohort", "modality", "encoder", "encoder_digest", "trained_on", "kind"]
+        coded = self.log.select([*columns, "shape", "added_at", "removed_at"])
+        coded = live_at(coded.filter(pc.field("kind").isin(["bag", "codes"])), self.version)
         grouped = coded.append_column("row", pa.array(range(coded.num_rows), pa.int64())).group_by(columns)
         one_row_each = coded.take(grouped.aggregate([("row", "min")])["row_min"])
         keys = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from guidestore.embeddings.actor import actor
@@ -58,7 +59,7 @@ class EmbeddingStore:
     def snapshot(self, at: int | str | None = None) -> Snapshot:
         """The store at a commit number, tag or alias; None: the newest. Raises NotFoundInStoreError."""
         self.log.refresh()
-        return Snapshot(self.storage, self.resolve(at), self.log.table())
+        return Snapshot(self.storage, self.resolve(at), self.log.head, self.log.table)
 
     def resolve(self, at: int | str | None) -> int:
         """The commit number that `at` means. Raises NotFoundInStoreError."""
@@ -72,7 +73,7 @@ class EmbeddingStore:
         tags = self.log.tags()
         if text in tags:
             return tags[text]
-        aliases = Snapshot(self.storage, self.log.head, self.log.table()).aliases
+        aliases = self.log.aliases()
         if text in aliases:
             return aliases[text][0]
         known = ", ".join(sorted({*tags, *aliases})) or "none yet"
@@ -89,7 +90,7 @@ class EmbeddingStore:
         self.log.append(tags=[Tag(name, version)], actor=actor(), message=f"tag {name}")
         return version
 
-    def tags(self) -> dict[str, int]:
+    def tags(self) -> Mapping[str, int]:
         """Tag name -> snapshot number, as far as the log is known."""
         return self.log.tags()
 
@@ -102,7 +103,7 @@ class EmbeddingStore:
         """
         check_pointer(name, "alias")
         snapshot = self.snapshot(at)
-        if artifact and artifact not in snapshot.artifacts:
+        if artifact and not snapshot.select(artifact=artifact).num_rows:
             raise NotFoundInStoreError(f"snapshot {snapshot.version} has no artifact {artifact}")
         move = AliasMove(name, snapshot.version, artifact)
         self.log.append(aliases=[move], aliases_seen_at=seen_at, actor=actor(), message=f"alias {name}")

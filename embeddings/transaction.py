@@ -17,10 +17,12 @@ from ulid import ULID
 
 from guidestore.embeddings.actor import actor
 from guidestore.embeddings.bags import write_bag
+from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.case_codes import write_codes
 from guidestore.embeddings.commit_log import CommitLog, Read
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.leases import Lease
+from guidestore.embeddings.log_table import entries_of
 from guidestore.embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
 from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal
 from guidestore.embeddings.rows import RUN_KINDS, as_rows
@@ -52,6 +54,8 @@ class Transaction:
         self._folder: Path | None = None
         self._lease = Lease(storage)
         self._staged: list[tuple[Path, str, list[tuple[str, dict[str, Any]]]]] = []
+        self._many: list[tuple[Path, dict[str, Any], dict[str, Sequence[Any]]]] = []
+        """Staged files of many artifacts: what all have in common, and columns of what each has of its own."""
         self._aliases: list[AliasMove] = []
         self._removals: list[Removal] = []
         self._superseded: defaultdict[str, list[str]] = defaultdict(list)
@@ -155,32 +159,24 @@ class Transaction:
             )
         new = [i for i, artifact in enumerate(artifacts) if not self.exists(artifact)]
         if new:
-            subset = CaseCodes(
-                tuple(codes.case_ids[i] for i in new),
-                codes.codes_nd[new],
-                tuple(codes.image_ids[i] for i in new),
-                key,
-            )
+            subset = codes if len(new) == len(codes) else _some(codes, new)  # millions are not copied
             file = self._stage("codes.parquet")
             with disk_errors("write", "case codes"):
                 write_codes(file, subset, [artifacts[i] for i in new])
             path = f"objects/codes/{key.modality}/{key.encoder}/{ULID()}.parquet"
-            fields = [
-                (
-                    artifacts[i],
-                    {
-                        **_code_facts(key, codes.case_ids[i], codes.image_ids[i]),
-                        "kind": "codes",
-                        "dtype": "float32",
-                        "shape": (key.code_dim,),
-                        "inputs": tuple(input_digests[i]),
-                        "meta": {"pixels": dict(pixels[i])} if pixels[i] else {},
-                    },
-                )
-                for i in new
-            ]
-            self._add(file, path, fields)
-            self._holders.append(lambda cohort, case: cohort == key.cohort and case in subset.case_ids)
+            common = {**_code_facts(key, "", ""), "kind": "codes", "dtype": "float32", "shape": [key.code_dim]}
+            columns = {
+                "artifact": [artifacts[i] for i in new],
+                "case_id": subset.case_ids,
+                "image_id": subset.image_ids,
+                "inputs": [input_digests[i] for i in new],
+                "meta": [canonical_json({"pixels": dict(pixels[i])}) if pixels[i] else "{}" for i in new],
+            }
+            self._add(file, path, [])
+            self._many.append((file, {**common, "path": path}, columns))
+            self._seen.update(columns["artifact"])
+            cases = frozenset(subset.case_ids)
+            self._holders.append(lambda cohort, case: cohort == key.cohort and case in cases)
         return artifacts
 
     def write_rows(
@@ -342,12 +338,17 @@ class Transaction:
         self._log.refuse_withdrawn(read)  # before all else: the purge took what was staged of the case
         entries: list[Entry] = []
         for staged, path, fields in self._staged:
-            refs = _tree_refs(staged, path)
+            refs = _tree_refs(staged, path) if fields else ()
             for artifact, own in fields:
-                supersedes = tuple(self._superseded[artifact])
+                supersedes = tuple(self._superseded.get(artifact, ()))
                 entries.append(
                     Entry(**{"artifact": artifact, "path": path, "files": refs, "supersedes": supersedes, **own})
                 )
+        many = []
+        for staged, common, columns in self._many:
+            files = [_file_ref(staged, common["path"]).as_json()]
+            supersedes = [self._superseded.get(artifact, []) for artifact in columns["artifact"]]
+            many.append(entries_of(columns | {"supersedes": supersedes}, common | {"files": files}))
         if self._staged:
             self._lease.cover([path for _, path, _ in self._staged])
         for _ in each(self._storage, lambda item: self._publish(item[0], item[1]), self._staged, lanes=4):
@@ -355,20 +356,31 @@ class Transaction:
         self._staged = []
         version = self._log.append(
             add=entries,
+            add_many=pa.concat_tables(many) if many else None,
             remove=self._removals,
             aliases=self._aliases,
             read=read,
             actor=actor(self._device),
             message=self._message,
         )
-        live = self._log.live()
+        self._confirm(version, entries, many)
+        return Snapshot(self._storage, version, self._log.head, self._log.table)
+
+    def _confirm(self, version: int, entries: Sequence[Entry], many: Sequence[pa.Table]) -> None:
+        """Sees that the files of what is ours are there, and gives up the lease."""
+        live = self._log.live() if entries or many else {}
         mine = [entry for entry in entries if live.get(entry.artifact) == entry.path]
-        confirm(self._storage, version, [file for entry in mine for file in entry.files])
-        if len(mine) == len(entries):
+        files = [file for entry in mine for file in entry.files]
+        is_mine = [live.get(entry.artifact) == entry.path for entry in entries]
+        for table in many:
+            there = [live.get(artifact) == table["path"][0].as_py() for artifact in table["artifact"].to_pylist()]
+            files += [FileRef(**file) for file in table["files"][0].as_py()] if any(there) else []
+            is_mine += there
+        confirm(self._storage, version, files)
+        if all(is_mine):
             self._lease.end()
         else:
             self._lease.give_up()  # another writer was first with some
-        return Snapshot(self._storage, version, self._log.table())
 
     def _publish(self, staged: Path, path: str) -> None:
         self._lease.renew()
@@ -410,6 +422,11 @@ def _check_names(table: pa.Table, cohort: str) -> None:
         for value in table[column].unique().to_pylist():
             if value:  # '' and null: the row is of no case, no split
                 check_name(value, column.replace("_", " "))
+
+
+def _some(codes: CaseCodes, rows: Sequence[int]) -> CaseCodes:
+    case_ids, image_ids = (tuple(ids[i] for i in rows) for ids in (codes.case_ids, codes.image_ids))
+    return CaseCodes(case_ids, codes.codes_nd[rows], image_ids, codes.key)
 
 
 def _code_facts(key: CodeSetKey, case_id: str, image_id: str) -> dict[str, Any]:

@@ -263,31 +263,34 @@ def _open(
         seen = current
         if current.version and storage.size(f"commits/{current.version:012d}.json") is None:
             raise lost_end(str(folder), current.version)
-        catalog = folder / current.catalog
+        paths = current.paths(folder)
         try:
-            if catalog.stat().st_size != current.size:
+            if [path.stat().st_size for path in paths] != [part.size for part in current.parts]:
                 break
         except FileNotFoundError:
             continue
         # A connection of its own per caller: connections made by file name would share one locked instance.
         con = duckdb.connect(config={**_OPEN, **(spill or {})})
         try:
-            con.execute("ATTACH '{}' AS guidestore (READ_ONLY)".format(str(catalog).replace("'", "''")))
+            for number, path in enumerate(paths):
+                name = "guidestore" if path == paths[-1] else f"part_{number}"
+                con.execute("ATTACH '{}' AS {} (READ_ONLY)".format(str(path).replace("'", "''"), name))
             con.execute("USE guidestore")
         except duckdb.Error as error:
             con.close()
-            if not catalog.exists():
+            if not all(path.exists() for path in paths):
                 continue
-            raise _damaged(current.catalog, current, error) from error
+            raise _damaged(current, error) from error
         try:
             return con, current, _set_up(con, current, at, _LOCK if spill else _LOCK_AND_NO_FILES)
         except BaseException:
             con.close()
             raise
-    raise _damaged(seen.catalog if seen else "CURRENT", seen)
+    raise _damaged(seen)
 
 
-def _damaged(name: str, current: Current | None, error: Exception | None = None) -> CorruptArtifactError:
+def _damaged(current: Current | None, error: Exception | None = None) -> CorruptArtifactError:
+    name = current.newest.name if current else "CURRENT"
     if current and current.duckdb != duckdb.__version__:
         why = f"was written by DuckDB {current.duckdb}, this is {duckdb.__version__}"
     elif error:
@@ -307,7 +310,7 @@ def _set_up(con: duckdb.DuckDBPyConnection, current: Current, at: int | str | No
         for lock in locks:
             con.execute(lock)
     except duckdb.Error as error:
-        raise _damaged(current.catalog, current, error) from error
+        raise _damaged(current, error) from error
     return version
 
 

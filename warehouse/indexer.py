@@ -12,8 +12,8 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,10 +21,10 @@ import duckdb
 import pyarrow.compute as pc
 from ulid import ULID
 
-from guidestore.embeddings.current import INDEX_FOLDER, Current, read_current, swap_current
+from guidestore.embeddings.commit_log import LogSince, read_record
+from guidestore.embeddings.current import INDEX_FOLDER, CatalogFile, Current, read_current, swap_current
 from guidestore.embeddings.errors import CorruptArtifactError, StorageError
 from guidestore.embeddings.heads import lost_end
-from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import disk_errors
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.warehouse.catalog import head_of
@@ -33,6 +33,10 @@ from guidestore.warehouse.tables import apply_log, create_tables, create_views, 
 _ABANDONED_S = 3600.0
 """A temporary file that nobody wrote to for so long belongs to a build that was killed."""
 _COPY_BYTES = 1 << 23
+_GROWN_BYTES = 64_000_000
+_SHARE = 8
+"""A part of more than `_GROWN_BYTES` and than an eighth of those before it is copied no more: the next begins. So a
+small commit copies an eighth at most, and what grows by 100 times in small ones has some 40 parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,49 +55,70 @@ class IndexInfo:
 def build_index(store: EmbeddingStore, *, rebuild: bool = False) -> IndexInfo:
     """Brings the index of a store, on this machine, up to its newest commit, and says what it did.
 
-    It grows a copy of the current catalog; it rebuilds from the log where there is none, where it is damaged or of
-    another version, where a case was purged since, and on `rebuild`. Raises CorruptArtifactError where a committed
-    file is damaged (the old index stays), StorageError where the disk refuses.
+    It grows a copy of the newest part of the current catalog, or puts a part of what is new beside a large one; it
+    rebuilds from the log where there is none, where it is damaged or of another version, where a case was purged since,
+    and on `rebuild`. Raises CorruptArtifactError where a committed file is damaged (the old index stays), StorageError
+    where the disk refuses.
     """
     folder = store.storage.local_folder / INDEX_FOLDER
     with disk_errors("write", f"the index {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        snapshot = store.snapshot()
-        standing = _standing(folder)
-        if standing and standing.version > snapshot.version:  # another indexer saw commits that we did not
-            snapshot = store.snapshot()
-            if standing.version > snapshot.version:
-                raise lost_end(str(folder), standing.version)
-        base = standing if standing and not rebuild and _fits(standing, snapshot) else None
-        temporary = folder / f"building-{ULID()}.duckdb"
-        try:
-            if base and not _copy_verified(
-                folder / base.catalog, None if base.version == snapshot.version else temporary
-            ):
-                base = None
-                temporary.unlink(missing_ok=True)
-            if base and base.version == snapshot.version:
-                return _info(store, folder, base, "kept")
-            if base and _last_purge(snapshot) > base.version:
-                base = None  # a copy would carry the withdrawn case in its free pages
-                temporary.unlink(missing_ok=True)
-            _fill(temporary, store, snapshot, base.version if base else None)
-            condemned = standing.catalog if standing and base is None else ""
-            built = _describe(temporary, snapshot)
-            now = _publish(folder, temporary, built, condemned, _last_purge(snapshot))
-            action = "kept" if now.file_sha256 != built.file_sha256 else "grown" if base else "rebuilt"
-            return _info(store, folder, now, action)
-        finally:
-            for leftover in (temporary, Path(f"{temporary}.wal")):
-                leftover.unlink(missing_ok=True)
+        while True:
+            temporary = folder / f"building-{ULID()}.duckdb"
+            try:
+                info = _attempt(store, folder, temporary, rebuild=rebuild)
+            finally:
+                for leftover in (temporary, Path(f"{temporary}.wal")):
+                    leftover.unlink(missing_ok=True)
+            if info:
+                return info
+
+
+def _attempt(store: EmbeddingStore, folder: Path, temporary: Path, *, rebuild: bool) -> IndexInfo | None:
+    """One build; None where another indexer took away meanwhile what it was to stand beside."""
+    head = store.log.refresh()
+    standing = _standing(folder)
+    if standing and standing.version > head:  # another indexer saw commits that we did not
+        head = store.log.refresh()
+        if standing.version > head:
+            raise lost_end(str(folder), standing.version)
+    base = standing if standing and not rebuild and _fits(standing, store, folder) else None
+    if base and base.version == head:
+        if base.newest.size > _GROWN_BYTES or _copy_verified(folder, base.newest, None):
+            return _info(store, folder, base, "kept")
+        base = None
+    new = store.log.since(base.version if base else 0)
+    purges = new.added.filter(pc.field("kind") == "tombstone")["added_at"]
+    last_purge = pc.max(purges).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+    if base and last_purge:
+        base = None  # its pages hold the withdrawn case
+    earlier = base.parts if base else ()
+    if base and base.newest.size <= max(_GROWN_BYTES, sum(part.size for part in earlier[:-1]) // _SHARE):
+        if _copy_verified(folder, base.newest, temporary):
+            earlier = earlier[:-1]
+        else:
+            base, earlier = None, ()
+            temporary.unlink(missing_ok=True)
+    if base is None:
+        new = store.log.since(0)
+    _fill(temporary, [folder / part.name for part in earlier], store, new)
+    condemned = standing if base is None else None
+    built = Current(
+        (*earlier, _described(temporary)), head, _commit_sha256(store, head), duckdb.__version__, layout_digest()
+    )
+    now = _publish(folder, temporary, built, condemned, last_purge)
+    if now is None:
+        return None
+    action = "kept" if now.newest.sha256 != built.newest.sha256 else "grown" if base else "rebuilt"
+    return _info(store, folder, now, action)
 
 
 def _info(
     store: EmbeddingStore, folder: Path, current: Current, action: Literal["kept", "grown", "rebuilt"]
 ) -> IndexInfo:
     behind = head_of(store.storage, current.version) - current.version
-    return IndexInfo(current.version, folder / current.catalog, behind, action)
+    return IndexInfo(current.version, folder / current.newest.name, behind, action)
 
 
 def _standing(folder: Path) -> Current | None:
@@ -103,32 +128,36 @@ def _standing(folder: Path) -> Current | None:
         return None
 
 
-def _fits(current: Current, snapshot: Snapshot) -> bool:
-    """Whether the catalog is of this log and of this version of guidestore and DuckDB, so that it can be grown."""
+def _fits(current: Current, store: EmbeddingStore, folder: Path) -> bool:
+    """Whether the catalog is there, of this log, and of this version of guidestore and DuckDB, so that it can be grown.
+
+    Of large parts only the size is looked at: DuckDB checks each block that a query reads.
+    """
     return (
-        current.version <= snapshot.version
-        and current.commit_sha256 == _commit_sha256(snapshot, current.version)
+        current.version <= store.log.head
+        and current.commit_sha256 == _commit_sha256(store, current.version)
         and current.duckdb == duckdb.__version__
         and current.layout == layout_digest()
+        and _are_there(folder, current.parts)
     )
 
 
-def _commit_sha256(snapshot: Snapshot, version: int) -> str:
-    commits = snapshot.log.filter((pc.field("kind") == "commit") & (pc.field("added_at") == version))
-    return hashlib.sha256(commits["meta"][0].as_py().encode()).hexdigest() if commits.num_rows else ""
+def _are_there(folder: Path, parts: Sequence[CatalogFile]) -> bool:
+    try:
+        return all((folder / part.name).stat().st_size == part.size for part in parts)
+    except FileNotFoundError:
+        return False
 
 
-def _last_purge(snapshot: Snapshot) -> int:
-    purges = snapshot.log.filter(pc.field("kind") == "tombstone")["added_at"]
-    return pc.max(purges).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+def _commit_sha256(store: EmbeddingStore, version: int) -> str:
+    return read_record(store.storage, version).sha256 if version else ""
 
 
-def _copy_verified(catalog: Path, target: Path | None) -> bool:
-    """Copies the catalog to `target` (None: only reads it); False where its bytes are not those that were written."""
-    current = read_current(catalog.parent)
+def _copy_verified(folder: Path, part: CatalogFile, target: Path | None) -> bool:
+    """Copies a part to `target` (None: only reads it); False where its bytes are not those that were written."""
     digest = hashlib.sha256()
     try:
-        with catalog.open("rb") as source, contextlib.ExitStack() as stack:
+        with (folder / part.name).open("rb") as source, contextlib.ExitStack() as stack:
             sink = stack.enter_context(target.open("xb")) if target else None
             while block := source.read(_COPY_BYTES):
                 digest.update(block)
@@ -136,17 +165,18 @@ def _copy_verified(catalog: Path, target: Path | None) -> bool:
                     sink.write(block)
     except FileNotFoundError:
         return False
-    return current is not None and current.catalog == catalog.name and digest.hexdigest() == current.file_sha256
+    return digest.hexdigest() == part.sha256
 
 
-def _fill(file: Path, store: EmbeddingStore, snapshot: Snapshot, since: int | None) -> None:
-    """Writes the catalog `file`: afresh where `since` is None, else on the copy that knows the commits up to it."""
+def _fill(file: Path, earlier: Sequence[Path], store: EmbeddingStore, new: LogSince) -> None:
+    """Writes the part `file`, afresh where it is not there yet."""
+    fresh = not file.exists()
     try:
-        with contextlib.closing(open_to_fill(file)) as con:
-            if since is None:
+        with contextlib.closing(open_to_fill(file, earlier)) as con:
+            if fresh:
                 create_tables(con)
-            apply_log(con, store.storage, snapshot.log, since or 0)
-            create_views(con)
+            apply_log(con, store.storage, new)
+            create_views(con, len(earlier))
             con.execute("CHECKPOINT")
     except duckdb.Error as error:
         raise StorageError(
@@ -160,43 +190,37 @@ def _fill(file: Path, store: EmbeddingStore, snapshot: Snapshot, since: int | No
         os.close(descriptor)
 
 
-def _describe(file: Path, snapshot: Snapshot) -> Current:
+def _described(file: Path) -> CatalogFile:
     with file.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return Current(
-        catalog="",
-        version=snapshot.version,
-        size=file.stat().st_size,
-        file_sha256=digest,
-        commit_sha256=_commit_sha256(snapshot, snapshot.version),
-        duckdb=duckdb.__version__,
-        layout=layout_digest(),
-    )
+    return CatalogFile("", file.stat().st_size, digest)
 
 
-def _publish(folder: Path, temporary: Path, built: Current, condemned: str, last_purge: int) -> Current:
-    """Makes `temporary` the index unless another indexer was there first; returns what the index is then.
+def _publish(
+    folder: Path, temporary: Path, built: Current, condemned: Current | None, last_purge: int
+) -> Current | None:
+    """Makes `temporary` the newest part of the index unless another indexer was there first; what the index is then.
 
-    `condemned` names the catalog that must not stay. Catalogs that hold a case purged in commit `last_purge` go.
+    `condemned` must not stay. Catalogs that hold a case purged in commit `last_purge` go. None where the earlier parts
+    of `built` went meanwhile.
     """
     with _alone(folder):
         standing = _standing(folder)
-        if standing and standing.catalog != condemned and standing.version >= built.version:
-            return standing
+        stays = standing if standing and (condemned is None or standing.parts != condemned.parts) else None
+        if stays and stays.version >= built.version:
+            return stays
+        if not _are_there(folder, built.parts[:-1]):
+            return None
         name = _link(folder, temporary, built.version, standing)
-        previous = ""
-        if standing and standing.catalog != condemned and standing.version >= last_purge:
-            previous = standing.catalog
-        current = Current(**{**_fields(built), "catalog": name, "previous": previous})
+        previous = tuple(part.name for part in stays.parts) if stays and stays.version >= last_purge else ()
+        parts = (*built.parts[:-1], replace(built.newest, name=name))
+        current = replace(built, parts=parts, previous=previous)
         swap_current(folder, current)
+        kept = {*previous, *(part.name for part in parts)}
         for catalog in folder.glob("catalog-*"):
-            if catalog.name not in (name, previous):
+            if catalog.name not in kept:
                 catalog.unlink(missing_ok=True)
         return current
-
-
-def _fields(current: Current) -> dict:
-    return {name: getattr(current, name) for name in Current.__dataclass_fields__}
 
 
 def _link(folder: Path, temporary: Path, version: int, standing: Current | None) -> str:
@@ -204,7 +228,8 @@ def _link(folder: Path, temporary: Path, version: int, standing: Current | None)
     stem = f"catalog-{version:012d}"
     attempt = 0
     if standing and standing.version == version:
-        attempt = int(standing.catalog.removeprefix(stem).removesuffix(".duckdb").removeprefix("-") or 0) + 1
+        last = standing.newest.name
+        attempt = int(last.removeprefix(stem).removesuffix(".duckdb").removeprefix("-") or 0) + 1
     while True:
         name = f"{stem}{f'-{attempt}' if attempt else ''}.duckdb"
         try:

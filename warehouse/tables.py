@@ -1,7 +1,10 @@
-"""Fills a catalog from the folded log: base tables with added_at and removed_at, and the views of ``sql/`` over them.
+"""Fills a catalog from the folded log: tables with added_at and removed_at, and the views of ``sql/`` over them.
 
-Base tables, in the schema ``base``: ``log`` (one row per artifact, commit and alias move), one table per kind in
-`embeddings.rows.SCHEMAS`, and ``codes_<d>`` per width of case codes. Growing and building afresh are the same call.
+A catalog is one file, or several: large ones stay as they are, and what is new comes into a part after them. The tables
+of a part are in its schema ``part``: ``log`` (one row per artifact, commit and alias move), one table per kind in
+`embeddings.rows.SCHEMAS`, ``codes_<d>`` per width of case codes, and ``removed``: what it takes from earlier parts. The
+newest part has views over all of them, in the schema ``base``, and those of ``sql/`` over these. A reader attaches the
+earlier ones as ``part_0``, ``part_1``, … Growing and building afresh are the same call.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -10,8 +13,7 @@ Base tables, in the schema ``base``: ``log`` (one row per artifact, commit and a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
@@ -19,18 +21,17 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from guidestore.embeddings.case_codes import code_matrix
-from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.commit_log import LogSince
 from guidestore.embeddings.log_table import LOG_SCHEMA
-from guidestore.embeddings.records import FileRef
 from guidestore.embeddings.rows import RUN_KINDS, SCHEMAS
 from guidestore.embeddings.storage import Storage
-from guidestore.embeddings.tables import conformed, read_verified
+from guidestore.embeddings.tables import conformed
+from guidestore.warehouse.entry_files import ENTRY_COLUMNS, EntryFiles
 
 _SQL = Path(__file__).parent / "sql"
-_LAYOUT = 3
+_LAYOUT = 4
 """Raise it when the base tables change; changes of the SQL files count by themselves."""
 _VIEWS = [
     *("live", "cohorts", "cases", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes", "runs"),
@@ -39,14 +40,11 @@ _VIEWS = [
 ]
 """Files of ``sql/`` in the order in which they build on each other."""
 _LOG_COLUMNS = [name for name in LOG_SCHEMA.names if name != "files"]
-_ENTRY_COLUMNS = [
-    *("cohort", "modality", "encoder", "encoder_digest", "trained_on", "split", "fold", "case_id", "image_id"),
-    "artifact",
-]
 _GROUP_ROWS = 16_384
 """Rows that DuckDB writes as one group. With its default, 122,880, it writes vectors twice, and one core scans all."""
-_BATCH_FILES = 256
-"""Files inserted by one statement: 16,384 case codes in files of 64, 17 MB at d = 256; the next are read meanwhile."""
+_MEMORY = "512MiB"
+"""Of DuckDB's buffers: what was inserted is on disk by then."""
+_STAMPED = [("artifact", pa.string()), ("added_at", pa.int64()), ("removed_at", pa.int64())]
 
 
 def layout_digest() -> str:
@@ -55,9 +53,16 @@ def layout_digest() -> str:
     return hashlib.sha256("\0".join([str(_LAYOUT), *texts]).encode()).hexdigest()[:16]
 
 
-def open_to_fill(file: Path) -> duckdb.DuckDBPyConnection:
-    """A connection that writes the catalog `file`, new or not."""
-    con = duckdb.connect(config={"python_enable_replacements": "false", "temp_directory": ""})
+def open_to_fill(file: Path, earlier: Sequence[Path] = ()) -> duckdb.DuckDBPyConnection:
+    """A connection that writes the catalog `file`, new or not, beside the `earlier` parts."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "python_enable_replacements": "false",
+        "temp_directory": "",
+        "memory_limit": _MEMORY,
+    }
+    con = duckdb.connect(config=config)
+    for number, part in enumerate(earlier):
+        con.execute(f"ATTACH {_quoted(part)} AS part_{number} (READ_ONLY)")
     con.execute(f"ATTACH {_quoted(file)} AS filling (ROW_GROUP_SIZE {_GROUP_ROWS})")
     con.execute("USE filling")
     return con
@@ -68,13 +73,14 @@ def _quoted(file: Path) -> str:
 
 
 def create_tables(con: duckdb.DuckDBPyConnection) -> None:
-    """The empty base tables."""
+    """The empty tables of a part."""
+    con.execute("CREATE SCHEMA part")
     con.execute("CREATE SCHEMA base")
     log = pa.schema([LOG_SCHEMA.field(name) for name in _LOG_COLUMNS])
-    _create(con, "base.log", log)
-    stamps = [("artifact", pa.string()), ("added_at", pa.int64()), ("removed_at", pa.int64())]
+    _create(con, "part.log", log)
+    _create(con, "part.removed", pa.schema([("is_alias", pa.bool_()), *_STAMPED[::2]]))
     for kind, schema in SCHEMAS.items():
-        _create(con, f"base.{kind}", pa.schema([*schema, *pa.schema(stamps)]))
+        _create(con, f"part.{kind}", pa.schema([*schema, *_STAMPED]))
 
 
 def _create(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> None:
@@ -83,38 +89,52 @@ def _create(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> Non
     con.unregister("empty")
 
 
-def apply_log(con: duckdb.DuckDBPyConnection, storage: Storage, log: pa.Table, since: int) -> None:
-    """Brings a catalog that knows the commits up to `since` up to date with the folded `log`.
+def apply_log(con: duckdb.DuckDBPyConnection, storage: Storage, since: LogSince) -> None:
+    """Brings a catalog up to date with what the log says beyond the commit that it ends at.
 
     Every file is verified on the way. Raises CorruptArtifactError where one is damaged, missing, or lacks rows that
     were committed: a case never vanishes from the index in silence.
     """
-    _mark_removed(con, log.filter((pc.field("added_at") <= since) & (pc.field("removed_at") > since)))
+    _mark_removed(con, since.removed)
     # Tombstones stay out: they hold the ids of withdrawn cases.
-    new = log.filter((pc.field("added_at") > since) & (pc.field("kind") != "tombstone"))
+    new = since.added
+    present = set(pc.unique(new["kind"]).to_pylist())
+    if "tombstone" in present:
+        new = new.filter(pc.field("kind") != "tombstone")
     # Compressed floats cost a scan of 1 M x 256 half a second and save 4 % of the file; compressing the digests of
     # 100,000 artifacts costs half a second.
     con.execute("SET force_compression = 'uncompressed'")
-    by_kind = new.select([*_ENTRY_COLUMNS, "kind", "shape", "files", "added_at", "removed_at"])
-    present = set(pc.unique(new["kind"]).to_pylist())
     if "codes" in present:
-        _load_codes(con, storage, by_kind.filter(pc.field("kind") == "codes"))
+        _load_codes(con, storage, new)
     for kind in SCHEMAS:
         # Metrics and predictions come with their run, or later.
         for entry_kind in ("run", f"rows:{kind}") if kind in RUN_KINDS else (f"rows:{kind}",):
             if entry_kind in present:
-                _load_rows(con, storage, kind, by_kind.filter(pc.field("kind") == entry_kind), entry_kind == "run")
+                _load_rows(con, storage, kind, new, entry_kind)
     con.register("new_log", new.select(_LOG_COLUMNS))
-    con.execute("INSERT INTO base.log FROM new_log")
+    con.execute("INSERT INTO part.log FROM new_log")
     con.unregister("new_log")
 
 
-def create_views(con: duckdb.DuckDBPyConnection) -> None:
-    """The views and macros over the base tables that are there; replaces older ones."""
+def create_views(con: duckdb.DuckDBPyConnection, earlier: int = 0) -> None:
+    """The views and macros over the tables of this part and of the `earlier` ones; replaces older ones."""
+    parts = [f"part_{number}." for number in range(earlier)] + [""]
+    tables: dict[str, list[str]] = {}
+    for part in parts:
+        of = (part or "filling.").removesuffix(".")
+        rows = con.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'part' AND database_name = ? ORDER BY 1", [of]
+        ).fetchall()
+        for (table,) in rows:
+            tables.setdefault(table, []).append(part)
+    lacking = [_removed_later(con, parts, number) for number in range(earlier)]
+    for table, holders in tables.items():
+        selects = [_standing_rows(table, part, lacking[parts.index(part)] if part else "") for part in holders]
+        con.execute(f"CREATE OR REPLACE VIEW base.{table} AS {' UNION ALL '.join(selects)}")
+    widths = sorted(int(table.removeprefix("codes_")) for table in tables if table.startswith("codes_"))
     for name in _VIEWS:
         text = (_SQL / f"{name}.sql").read_text()
         if name == "codes":
-            widths = _widths(con)
             template = Template((_SQL / "codes_width.sql").read_text())
             for width in widths:
                 con.execute(template.substitute(d=width))
@@ -123,125 +143,78 @@ def create_views(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(text)
 
 
-def _widths(con: duckdb.DuckDBPyConnection) -> list[int]:
-    rows = con.execute(
-        "SELECT table_name FROM duckdb_tables() "
-        "WHERE schema_name = 'base' AND regexp_matches(table_name, '^codes_\\d+$')"
-    ).fetchall()
-    return sorted(int(name.removeprefix("codes_")) for (name,) in rows)
+def _removed_later(con: duckdb.DuckDBPyConnection, parts: Sequence[str], number: int) -> str:
+    """The table of what the parts after `number` take away from it; '' where that is nothing."""
+    name = f"base.removed_from_{number}"
+    later = " UNION ALL ".join(f"FROM {part}part.removed" for part in parts[number + 1 :])
+    con.execute(
+        f"CREATE OR REPLACE TABLE {name} AS "
+        f"SELECT is_alias, artifact, min(removed_at) AS removed_at FROM ({later}) GROUP BY ALL"
+    )
+    return name if con.execute(f"SELECT count(*) FROM {name}").fetchall() != [(0,)] else ""
+
+
+def _standing_rows(table: str, part: str, removed: str) -> str:
+    """A SELECT of all rows of a table in a part, with what later ones removed."""
+    if not removed or table == "removed":
+        return f"FROM {part}part.{table}"
+    is_alias = "t.kind = 'alias'" if table == "log" else "false"
+    return (
+        "SELECT t.* REPLACE (coalesce(t.removed_at, r.removed_at) AS removed_at) "
+        f"FROM {part}part.{table} t LEFT JOIN {removed} r ON r.artifact = t.artifact AND r.is_alias = ({is_alias})"
+    )
 
 
 def _mark_removed(con: duckdb.DuckDBPyConnection, removed: pa.Table) -> None:
+    """Sets removed_at in the rows of this part, and notes it for those of earlier ones."""
     if not removed.num_rows:
         return
-    con.register("removed", removed.select(["artifact", "added_at", "removed_at"]))
-    for table in ("log", *SCHEMAS, *(f"codes_{width}" for width in _widths(con))):
+    con.register("gone", removed)
+    tables = con.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'part' AND database_name = 'filling'"
+    ).fetchall()
+    for (table,) in tables:
+        if table == "removed":
+            continue
+        is_alias = "t.kind = 'alias'" if table == "log" else "false"
         con.execute(
-            f"UPDATE base.{table} t SET removed_at = r.removed_at FROM removed r "
-            "WHERE t.artifact = r.artifact AND t.added_at = r.added_at"
+            f"UPDATE part.{table} t SET removed_at = g.removed_at FROM gone g "
+            f"WHERE t.artifact = g.artifact AND t.removed_at IS NULL AND g.is_alias = ({is_alias})"
         )
-    con.unregister("removed")
+    con.execute("INSERT INTO part.removed BY NAME FROM gone")
+    con.unregister("gone")
 
 
-def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, entries: pa.Table) -> None:
-    widths = pc.list_element(entries["shape"], 0)
-    for width in sorted(pc.unique(widths).to_pylist()):
+def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, new: pa.Table) -> None:
+    shapes = new.select(["kind", "shape"]).filter(pc.field("kind") == "codes")["shape"]
+    for width in sorted(pc.unique(pc.list_element(shapes, 0)).to_pylist()):
         con.execute(
-            f"CREATE TABLE IF NOT EXISTS base.codes_{width} (code_set VARCHAR, cohort VARCHAR, modality VARCHAR, "
+            f"CREATE TABLE IF NOT EXISTS part.codes_{width} (code_set VARCHAR, cohort VARCHAR, modality VARCHAR, "
             "encoder VARCHAR, encoder_digest VARCHAR, trained_on VARCHAR, split VARCHAR, fold INTEGER, "
             f"case_id VARCHAR, image_id VARCHAR, artifact VARCHAR, code FLOAT[{width}], unit FLOAT[{width}], "
             "added_at BIGINT, removed_at BIGINT)"
         )
-        located = _located(entries.filter(pc.equal(widths, width)), "objects/codes/")
-        for refs, batch in _batches(storage, located, lambda table: table.select(["artifact", "code"])):
-            rows = _with_units(_joined(batch, located, "artifact"))
-            _check_count(rows, located, refs)
-            con.register("rows", rows)
+        files = EntryFiles.of(new, "codes", "objects/codes/", width)
+        for table in files.joined(storage, "artifact", lambda table: table.select(["artifact", "code"])):
+            con.register("rows", _with_units(table))
             con.execute(
-                f"INSERT INTO base.codes_{width} SELECT "
+                f"INSERT INTO part.codes_{width} SELECT "
                 "cohort || '/' || modality || '/' || encoder || '@' || left(encoder_digest, 12), "
-                f"{', '.join(_ENTRY_COLUMNS)}, code::FLOAT[{width}], unit::FLOAT[{width}], added_at, removed_at "
+                f"{', '.join(ENTRY_COLUMNS)}, code::FLOAT[{width}], unit::FLOAT[{width}], added_at, removed_at "
                 "FROM rows"
             )
             con.unregister("rows")
 
 
-def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, entries: pa.Table, of_runs: bool) -> None:
-    located = _located(entries, f"objects/rows/{kind}/")
+def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, new: pa.Table, entry_kind: str) -> None:
     names = SCHEMAS[kind].names
-    for refs, batch in _batches(storage, located, lambda table: conformed(table, SCHEMAS[kind])):
-        # A file of runs may hold one that another writer committed first, so runs are joined by their id too.
-        rows = _joined(batch, located, "run" if of_runs else None, names)
-        if kind == "runs":
-            _check_count(rows, located, refs)
+    files = EntryFiles.of(new, entry_kind, f"objects/rows/{kind}/")
+    # A file of runs may hold one that another writer committed first, so runs are joined by their id too.
+    match = "run" if entry_kind == "run" else None
+    for rows in files.joined(storage, match, lambda table: conformed(table, SCHEMAS[kind]), counted=kind == "runs"):
         con.register("rows", rows.select([*names, "artifact", "added_at", "removed_at"]))
-        con.execute(f"INSERT INTO base.{kind} FROM rows")
+        con.execute(f"INSERT INTO part.{kind} FROM rows")
         con.unregister("rows")
-
-
-def _located(entries: pa.Table, prefix: str) -> pa.Table:
-    """One row per entry and file of it below `prefix`: the entry's columns, and path, size and sha256 of the file."""
-    column = entries["files"].combine_chunks()
-    files = pc.list_flatten(column)
-    table = entries.drop_columns(["files", "shape", "kind"]).take(pc.list_parent_indices(column))
-    for name, field in (("file_path", "path"), ("file_size", "size"), ("file_sha256", "sha256")):
-        table = table.append_column(name, pc.struct_field(files, field))
-    return table.filter(pc.starts_with(table["file_path"], prefix))
-
-
-def _batches(
-    storage: Storage, located: pa.Table, known: Callable[[pa.Table], pa.Table]
-) -> Iterator[tuple[list[FileRef], pa.Table]]:
-    """Files of `located`, some hundred at a time, and their rows, verified, with their file as column ``file_path``.
-
-    `known`: takes of a file's columns those that we know, so that files of later versions fit to each other.
-    """
-    columns = ["file_path", "file_size", "file_sha256"]
-    refs = [FileRef(*row.values()) for row in located.select(columns).group_by(columns).aggregate([]).to_pylist()]
-
-    def read(ref: FileRef) -> pa.Table:
-        # ParquetFile.read takes a third of the time of read_table on files of 64 rows.
-        table = pq.ParquetFile(pa.BufferReader(read_verified(storage, ref))).read(use_threads=False)
-        return known(table).append_column("file_path", pa.repeat(pa.scalar(ref.path), table.num_rows))
-
-    batches = [refs[start : start + _BATCH_FILES] for start in range(0, len(refs), _BATCH_FILES)]
-    with ThreadPoolExecutor(max_workers=max(2, storage.lanes)) as pool:
-        coming = [pool.map(read, batch) for batch in batches[:1]]
-        for batch, following in zip(batches, [*batches[1:], []], strict=True):
-            # One chunk: DuckDB takes a third of the time to scan it that it takes for chunks of 64 rows.
-            table = pa.concat_tables(coming.pop()).combine_chunks()
-            coming.append(pool.map(read, following))  # read while the caller inserts
-            yield batch, table
-
-
-def _joined(batch: pa.Table, located: pa.Table, name: str | None, keep: Sequence[str] = ("code",)) -> pa.Table:
-    """Columns `keep` of the rows that an entry names, beside all columns of that entry.
-
-    Rows are matched by file and, with `name`, by that column being the entry's artifact.
-    """
-    near = located.filter(pc.is_in(located["file_path"], pc.unique(batch["file_path"])))
-    if name is None:
-        rows, wanted = batch["file_path"], near["file_path"]
-    else:
-        rows = pc.binary_join_element_wise(batch["file_path"], batch[name], " ")
-        wanted = pc.binary_join_element_wise(near["file_path"], near["artifact"], " ")
-    entry_rows = pc.index_in(rows, wanted)
-    batch = batch.select(list(keep))
-    if entry_rows.null_count:
-        batch, entry_rows = batch.filter(pc.is_valid(entry_rows)), entry_rows.drop_null()
-    entries = near.drop_columns([column for column in keep if column in near.schema.names]).take(entry_rows)
-    for column in keep:
-        entries = entries.append_column(column, batch[column])
-    return entries
-
-
-def _check_count(rows: pa.Table, located: pa.Table, refs: Sequence[FileRef]) -> None:
-    wanted = pc.sum(pc.is_in(located["file_path"], pa.array([ref.path for ref in refs]))).as_py()
-    if rows.num_rows != wanted:
-        raise CorruptArtifactError(
-            f"{refs[0].path} and the {len(refs) - 1} files read with it hold {rows.num_rows} of the {wanted} rows that "
-            "were committed; run `guidestore fsck`, then restore them from a copy or write them again"
-        )
 
 
 def _with_units(table: pa.Table) -> pa.Table:

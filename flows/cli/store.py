@@ -74,7 +74,7 @@ def tag_command(
     """Give a snapshot a fixed name."""
     from guidestore.flows.work.stores import opened
 
-    with opened(place) as store:
+    with opened(place, adds=False) as store:
         print(f"{name} -> snapshot {store.tag(name, at)}")
 
 

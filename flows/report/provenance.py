@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from guidestore.embeddings.actor import versions
-from guidestore.embeddings.commit_log import read_commit
+from guidestore.embeddings.commit_log import read_record
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
@@ -49,7 +49,7 @@ def provenance_of(
     store: EmbeddingStore, snapshot: Snapshot, selection: RunSelection, runs: Sequence[Run]
 ) -> Provenance:
     """Of these runs."""
-    commit = read_commit(snapshot.storage, snapshot.version)
+    commit = read_record(snapshot.storage, snapshot.version)
     tags = sorted(name for name, version in store.tags().items() if version == snapshot.version)
     cohorts = snapshot.rows("cohorts", cohort=selection.cohort).to_pylist()
     layouts = ", ".join(dict.fromkeys(row["layout"] for row in cohorts))

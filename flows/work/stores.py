@@ -11,11 +11,14 @@ from guidestore.embeddings.store import EmbeddingStore
 
 
 @contextmanager
-def opened(place: Path | str, *, create: bool = False, resumes: bool = False) -> Iterator[EmbeddingStore]:
+def opened(
+    place: Path | str, *, create: bool = False, resumes: bool = False, adds: bool = True
+) -> Iterator[EmbeddingStore]:
     """The store at a place. When the block ends, its index is brought up to date if commits were made.
 
     After an error too: what was committed before it can be queried. create: where there is no store, an empty one is
     made. resumes: the work may go on from a process that was killed, so the index may lag though nothing is committed.
+    adds: False where the work only names what is there, so that no index is built where there is none yet.
     Raises GuidestoreError.
     """
     store = (EmbeddingStore.create if create else EmbeddingStore.open)(place)
@@ -26,7 +29,8 @@ def opened(place: Path | str, *, create: bool = False, resumes: bool = False) ->
         with suppress(Exception):  # the first error is the one to tell
             _index(store, head)
         raise
-    _index(store, head)
+    if adds or _indexed(store):
+        _index(store, head)
 
 
 def _index(store: EmbeddingStore, head: int) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 
@@ -7,7 +8,7 @@ import pytest
 
 from guidestore.embeddings import checkpoints, commit_log
 from guidestore.embeddings.checkpoints import Manifest
-from guidestore.embeddings.commit_log import CommitLog, read_commit
+from guidestore.embeddings.commit_log import CommitLog, read_entries, read_record
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.log_table import LOG_SCHEMA, empty_table, fold
 from guidestore.embeddings.records import AliasMove, Entry, FileRef, Purge, Redirect, Removal, Tag
@@ -37,7 +38,7 @@ def checkpoint(store) -> Manifest:
 
 
 def test_a_checkpoint_is_the_folded_log(store, root, checkpoint):
-    assert (checkpoint.version, checkpoint.commit_sha256) == (2, read_commit(store.storage, 2).sha256)
+    assert (checkpoint.version, checkpoint.commit_sha256) == (2, read_record(store.storage, 2).sha256)
     table = checkpoints.read(store.storage, checkpoint)
     assert table.schema == LOG_SCHEMA
     assert table.equals(store.log.table())
@@ -191,7 +192,11 @@ def every_commit(monkeypatch):
 
 
 def folded(storage, head: int):
-    return fold(empty_table(), [read_commit(storage, version) for version in range(1, head + 1)])
+    return fold(
+        empty_table(),
+        [read_record(storage, version) for version in range(1, head + 1)],
+        functools.partial(read_entries, storage),
+    )
 
 
 def test_each_checkpoint_reuses_the_large_segments_of_the_one_before(store, root, monkeypatch):
@@ -220,7 +225,7 @@ def test_marks_carry_removals_into_older_segments(store, root, every_commit):
     assert len(manifest.segments) > 1
     assert checkpoints.read(storage, manifest).equals(folded(storage, log.head))
     assert checkpoints.read(storage, manifest).equals(log.table())
-    last = checkpoints._read_segment(storage, manifest.segments[-1])
+    last = checkpoints.read_segment(storage, manifest.segments[-1])
     marks = [row for row in last.to_pylist() if row["added_at"] < manifest.segments[-1].first]
     assert [(row["kind"], row["artifact"], row["removed_at"]) for row in marks] == [
         ("rows:labels", "a0", 10),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import shutil
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from guidestore.embeddings import checkpoints, commit_log
-from guidestore.embeddings.commit_log import CommitLog, read_commit
+from guidestore.embeddings.commit_log import CommitLog, read_entries, read_record
 from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, StorageError
-from guidestore.embeddings.log_table import empty_table, fold
+from guidestore.embeddings.log_table import empty_table, entries_table, entry_of, fold
 from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal, Tag, sealed_json
 from guidestore.embeddings.storage import LocalStorage
 
@@ -36,7 +37,7 @@ def log(storage):
 def test_commits_are_numbered_from_one_and_chained(log, storage):
     assert log.head == 0
     assert [log.append(add=[entry(name)], actor=ACTOR, message=f"add {name}") for name in "abc"] == [1, 2, 3]
-    commits = [read_commit(storage, version) for version in (1, 2, 3)]
+    commits = [read_record(storage, version) for version in (1, 2, 3)]
     assert [(c.version, c.parent, c.message) for c in commits] == [(1, 0, "add a"), (2, 1, "add b"), (3, 2, "add c")]
     assert [c.parent_sha256 for c in commits] == ["", commits[0].sha256, commits[1].sha256]
     assert len({c.commit_uuid for c in commits}) == 3
@@ -57,7 +58,7 @@ def test_the_first_of_two_adds_of_an_artifact_wins(log, storage):
     assert log.append(add=[entry("a", "objects/rows/labels/first")], actor=ACTOR) == 1
     assert other.append(add=[entry("a", "objects/rows/labels/second")], actor=ACTOR) == 1
     assert other.append(add=[entry("a", "objects/rows/labels/third"), entry("b")], actor=ACTOR) == 2
-    assert [added.artifact for added in read_commit(storage, 2).add] == ["b"]
+    assert [added.artifact for added in read_record(storage, 2).add] == ["b"]
     assert log.refresh() == 2
     assert log.live()["a"] == "objects/rows/labels/first"
 
@@ -107,7 +108,7 @@ def test_aliases_move_and_remember_where_they_were(log):
 
 def test_an_alias_does_not_touch_rows_that_happen_to_bear_its_name(log, storage):
     log.append(add=[entry("a")], actor=ACTOR)
-    uuid = read_commit(storage, 1).commit_uuid
+    uuid = read_record(storage, 1).commit_uuid
     log.append(aliases=[AliasMove(uuid, 1)], actor=ACTOR)
     assert [row["removed_at"] for row in log.table().to_pylist()] == [None] * 4
 
@@ -132,7 +133,7 @@ def test_concurrent_processes_lose_no_commit_and_agree_on_one_line(tmp_path, sto
     assert log.head == 60
     expected = {f"w{i}-{n}" for i in range(4) for n in range(15)} | {f"shared-{n}" for n in range(15)}
     assert set(log.live()) == expected
-    added = [added.artifact for version in range(1, 61) for added in read_commit(storage, version).add]
+    added = [added.artifact for version in range(1, 61) for added in read_record(storage, version).add]
     assert len(added) == len(set(added)) == 75
 
 
@@ -166,7 +167,7 @@ def test_an_ambiguous_write_is_answered_by_reading_back(tmp_path, lose):
         assert log.append(add=[entry("a")], actor=ACTOR) == (2 if lose == "after the write" else 3)
     again = CommitLog(LocalStorage(tmp_path))
     assert again.live().keys() == {"first", "a"} | ({"other"} if lose == "another's write" else set())
-    assert sum(added.artifact == "a" for v in range(1, again.head + 1) for added in read_commit(storage, v).add) == 1
+    assert sum(added.artifact == "a" for v in range(1, again.head + 1) for added in read_record(storage, v).add) == 1
 
 
 @pytest.mark.parametrize("gone", [1, 2])
@@ -242,7 +243,11 @@ def test_opening_by_checkpoint_equals_folding_everything(checkpointed, storage):
     assert [checkpoints.version_of(path) for path in manifests] == [20, 10]
     newest = checkpoints.read_manifest(storage, manifests[0])
     assert newest is not None
-    everything = fold(empty_table(), [read_commit(storage, version) for version in range(1, 24)])
+    everything = fold(
+        empty_table(),
+        [read_record(storage, version) for version in range(1, 24)],
+        functools.partial(read_entries, storage),
+    )
     disk = CountedReads(storage.root)
     log = CommitLog(disk)
     commits = [commit_log.path_of(version) for version in (20, 21, 22, 23)]
@@ -317,16 +322,27 @@ def test_a_large_commit_keeps_its_entries_in_a_table(log, storage, tmp_path, mon
     assert large["add"] == []
     file = tmp_path / large["add_file"]["path"]
     assert large["add_file"]["path"] == f"objects/entries/{large['add_file']['sha256']}.parquet"
-    assert [added.artifact for added in read_commit(storage, 2).add] == list("abcd")
+    assert added_by(storage, 2) == [entry(name) for name in "abcd"]
     log.append(add=many(9), actor=ACTOR)
-    assert read_commit(storage, 3).add == tuple(many(9)[3:])
+    assert added_by(storage, 3) == many(9)[3:]
+    log.append(add=[entry("e")], add_many=entries_table(many(12)), actor=ACTOR)
+    assert added_by(storage, 4) == [entry("e"), *many(12)[9:]]
+    log.append(add_many=entries_table(many(14)), actor=ACTOR)
+    assert read_record(storage, 5).add == tuple(many(14)[12:])  # few: they stand in the commit
     opened = CommitLog(storage)
     assert opened.table().equals(log.table())
     assert opened.live() == log.live()
     assert sum(row["artifact"] == "m5" and row["supersedes"] == ["z"] for row in opened.table().to_pylist()) == 1
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(CorruptArtifactError, match=r"objects/entries/.*is damaged"):
-        CommitLog(storage)
+        CommitLog(storage).table()
+
+
+def added_by(storage, version: int) -> list[Entry]:
+    """The entries in the table of a large commit."""
+    file = read_record(storage, version).add_file
+    assert file
+    return [entry_of(row) for row in read_entries(storage, file).to_pylist()]
 
 
 def test_the_entries_of_a_beaten_writer_are_written_again(log, storage, tmp_path, monkeypatch):
@@ -341,7 +357,7 @@ def test_the_entries_of_a_beaten_writer_are_written_again(log, storage, tmp_path
 
     monkeypatch.setattr(CommitLog, "_create", late)
     assert log.append(add=[entry("a"), entry("b"), entry("c")], actor=ACTOR) == 2
-    assert [added.artifact for added in read_commit(storage, 2).add] == ["b", "c"]
+    assert [added.artifact for added in added_by(storage, 2)] == ["b", "c"]
     assert len(list((tmp_path / "objects/entries").iterdir())) == 2  # one is an orphan
 
 

@@ -186,7 +186,7 @@ def test_a_commit_of_another_log_is_found(full, pristine, tmp_path):
 def test_a_checkpoint_that_is_not_what_the_commits_say_is_found(full):
     version = full.log.head
     checkpoints.delete_all(full.storage)
-    digest = commit_log.read_commit(full.storage, version).sha256
+    digest = commit_log.read_record(full.storage, version).sha256
     checkpoints.write(full.storage, version, digest, full.log.table().slice(1))
     (finding,) = fsck(full.storage).findings
     assert (finding.path, finding.problem) == (checkpoints.manifests(full.storage)[0], "damaged")

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from guidestore.embeddings import checkpoints
-from guidestore.embeddings.commit_log import read_commit
+from guidestore.embeddings.commit_log import read_record
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.gc import ORPHAN_AGE_H, collect
 from tests.embeddings.making import commit_codes, files_of, full_store, make_codes, mri_key
@@ -51,7 +51,7 @@ def test_gc_sweeps_nothing_of_a_store_of_everything(tmp_path):
 
 def test_gc_does_not_trust_a_checkpoint(store, root):
     commit_codes(store, make_codes(["C1"], mri_key()))
-    digest = read_commit(store.storage, 1).sha256
+    digest = read_record(store.storage, 1).sha256
     checkpoints.write(store.storage, 1, digest, store.log.table().slice(0, 1))  # whole, and wrong
     opened = type(store).open(root)
     assert collect(opened, dry_run=False, older_than_h=-1).swept == ()

@@ -235,6 +235,6 @@ def test_a_code_file_without_a_committed_code_is_refused(store, root):
     doubled = table.slice(2, 1).to_pylist()[0]
     doubled["artifact"] = "f" * 64
     forged = type(table).from_pylist([*table.to_pylist(), doubled], schema=table.schema)
-    snapshot = dataclasses.replace(store.snapshot(), log=forged)
+    snapshot = dataclasses.replace(store.snapshot(), folded=lambda: forged)
     with pytest.raises(CorruptArtifactError, match="lacks codes that were committed"):
         snapshot.codes(mri_key())

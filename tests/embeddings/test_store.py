@@ -364,9 +364,9 @@ def test_weights_of_two_recipes_with_equal_bytes_share_a_file(store):
 
 def test_a_commit_says_who_and_with_what(store):
     commit_codes(store, make_codes(["C1"], mri_key()))
-    from guidestore.embeddings.commit_log import read_commit
+    from guidestore.embeddings.commit_log import read_record
 
-    actor = read_commit(store.storage, 1).actor
+    actor = read_record(store.storage, 1).actor
     assert set(actor) == {"host", "flow_run_id", "git_sha", "environment"}
     assert actor["environment"]["numpy"] == np.__version__
     assert actor["host"]

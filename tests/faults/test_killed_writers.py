@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from guidestore.embeddings.commit_log import read_commit
+from guidestore.embeddings.commit_log import read_record
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.gc import collect
 from guidestore.embeddings.store import EmbeddingStore
@@ -38,7 +38,7 @@ def check(root: Path, reported: list[tuple[int, str]]) -> EmbeddingStore:
     store = EmbeddingStore.open(root)
     parent = ""
     for version in range(1, store.log.head + 1):
-        commit = read_commit(store.storage, version)
+        commit = read_record(store.storage, version)
         assert commit.parent_sha256 == parent
         parent = commit.sha256
     report = fsck(store.storage)
@@ -51,7 +51,7 @@ def check(root: Path, reported: list[tuple[int, str]]) -> EmbeddingStore:
 
 
 def commit_case(store: EmbeddingStore, version: int) -> str:
-    return read_commit(store.storage, version).message.split()[0]
+    return read_record(store.storage, version).message.split()[0]
 
 
 def test_writers_killed_at_random_moments_leave_a_whole_store(tmp_path):

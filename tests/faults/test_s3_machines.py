@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from guidestore.embeddings.commit_log import read_commit
+from guidestore.embeddings.commit_log import read_record
 from guidestore.embeddings.errors import StorageError
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.gc import collect
@@ -40,7 +40,7 @@ def reports(process: subprocess.Popen[str]) -> list[tuple[int, str]]:
 def commits_of(url: str) -> dict[int, str]:
     """Version -> case of each commit; the log is one line from 1 to its head."""
     store = EmbeddingStore.open(url)
-    commits = [read_commit(store.storage, version) for version in range(1, store.log.head + 1)]
+    commits = [read_record(store.storage, version) for version in range(1, store.log.head + 1)]
     assert [commit.parent_sha256 for commit in commits] == ["", *(commit.sha256 for commit in commits)][:-1]
     return {commit.version: commit.message.split()[0] for commit in commits}
 

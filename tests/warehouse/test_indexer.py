@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from guidestore.embeddings.compact import compact
+from guidestore.embeddings.current import read_current
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.purge import purge
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey, EncoderSpec
-from guidestore.warehouse import indexer
+from guidestore.warehouse import entry_files, indexer
 from guidestore.warehouse.catalog import open_catalog, query
+from guidestore.warehouse.entry_files import EntryFiles
 from guidestore.warehouse.indexer import build_index
 from tests.warehouse.making import (
     CASES,
@@ -45,7 +48,16 @@ def files(root: Path) -> list[str]:
     return sorted(path.name for path in (root / "index").iterdir())
 
 
-def test_growing_gives_what_rebuilding_gives(store: EmbeddingStore, root: Path):
+@pytest.fixture(params=["one file", "parts"])
+def parts(request, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether what is new comes into a part of its own, as it does beside large ones."""
+    if request.param == "parts":
+        monkeypatch.setattr(indexer, "_GROWN_BYTES", 0)
+        monkeypatch.setattr(indexer, "_SHARE", 10**9)
+    return request.param == "parts"
+
+
+def test_growing_gives_what_rebuilding_gives(store: EmbeddingStore, root: Path, parts: bool):
     commit_cohort(store)
     assert build_index(store).action == "rebuilt"
     commit_rest(store)
@@ -59,6 +71,9 @@ def test_growing_gives_what_rebuilding_gives(store: EmbeddingStore, root: Path):
     assert (grown.action, grown.version, grown.commits_behind) == ("grown", store.log.head, 0)
     versions = [1, 3, 7, 8, 9, None]
     of_grown = [contents(root, at) for at in versions]
+    current = read_current(root / "index")
+    assert current
+    assert len(current.parts) == (3 if parts else 1)
     assert build_index(store, rebuild=True).action == "rebuilt"
     assert [contents(root, at) for at in versions] == of_grown
     assert (len(of_grown[0]["labels"]), len(of_grown[-1]["labels"]), len(of_grown[-1]["codes"])) == (12, 0, 36)
@@ -178,6 +193,74 @@ def test_a_purge_rebuilds_and_deletes_every_older_catalog(store: EmbeddingStore,
     assert build_index(store).action == "grown"
     assert build_index(store, rebuild=True).action == "rebuilt"
     assert CASES[1].encode() in after.path.parent.joinpath(files(root)[-1]).read_bytes()
+
+
+def test_what_comes_and_goes_is_right_at_every_snapshot_in_parts_too(store: EmbeddingStore, root: Path, parts: bool):
+    commit_cohort(store)
+    commit_rest(store)
+    build_index(store)
+    for number, case in enumerate(CASES[:3]):  # the same artifacts removed, added again and compacted
+        commit_codes(
+            store, codes_of(CodeSetKey.of(COHORT, "mri_t1", EncoderSpec("late", "1", "volumes", 8)), 3, (case,))
+        )
+        build_index(store)
+        store.move_alias("champion", at=number + 1)
+        build_index(store)
+    late = next(key for key in store.snapshot().code_sets if key.encoder == "late")
+    compact(store, late)
+    build_index(store)
+    gone = store.snapshot().code_set_entries(late)[0]
+    with store.begin() as transaction:
+        transaction.replace(gone)
+    build_index(store)
+    commit_codes(store, codes_of(late, 3, (gone.case_id,)))
+    assert build_index(store).action == "grown"
+    versions = [*range(1, store.log.head + 1)]
+    grown = [contents(root, at) for at in versions]
+    assert [len([row for row in view["codes"] if "/late@" in row]) for view in grown[-3:]] == [3, 2, 3]
+    assert query(root, "SELECT count(*) AS n FROM aliases").table["n"][0].as_py() == 1
+    assert build_index(store, rebuild=True).action == "rebuilt"
+    assert [contents(root, at) for at in versions] == grown
+
+
+def test_a_part_that_went_meanwhile_is_built_again(
+    store: EmbeddingStore, root: Path, monkeypatch: pytest.MonkeyPatch, parts: bool
+):
+    commit_cohort(store)
+    build_index(store)
+    commit_codes(store, codes_of(MRI, 0))
+    publish = indexer._publish
+
+    def overtaken(folder, temporary, built, *rest):
+        monkeypatch.setattr(indexer, "_publish", publish)
+        for part in built.parts[:-1]:
+            (folder / part.name).unlink()
+        return publish(folder, temporary, built, *rest)
+
+    monkeypatch.setattr(indexer, "_publish", overtaken)
+    info = build_index(store)
+    assert (info.version, info.action) == (2, "rebuilt" if parts else "grown")
+    assert query(root, "SELECT count(*) AS n FROM codes").table["n"][0].as_py() == 12
+
+
+def test_large_files_are_read_in_pieces_and_any_order_of_rows_is_right(
+    store: EmbeddingStore, root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commit_rest(store)
+    build_index(store)
+    whole = contents(root)
+    monkeypatch.setattr(entry_files, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(entry_files, "_PIECE_ROWS", 5)
+    build_index(store, rebuild=True)
+    assert contents(root) == whole
+    files = EntryFiles.of(store.log.table(), "codes", "objects/codes/", 8)
+    turned = replace(files, named=files.named.take(list(range(len(files.named)))[::-1]))
+    both = [
+        of.joined(store.storage, "artifact", lambda rows: rows.select(["artifact", "code"])) for of in (files, turned)
+    ]
+    in_order, as_turned = ([repr(row) for table in tables for row in table.to_pylist()] for tables in both)
+    assert len(in_order) == len(files.named) > 5
+    assert sorted(in_order) == sorted(as_turned)
 
 
 def test_a_compacted_set_counts_once_at_every_snapshot(store: EmbeddingStore, root: Path):
