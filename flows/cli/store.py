@@ -178,9 +178,25 @@ def purge_command(
             f"versions below {store.storage.url}/objects and /checkpoints too",
             file=sys.stderr,
         )
+    _forget(case)
     for entry in report.weights:
         what = f"{entry.meta.get('role')} {entry.meta.get('name')}"
         print(f"saw the case, train it again: {what} of {entry.split}/{entry.fold} ({entry.artifact[:12]})")
+
+
+def _forget(case: str) -> None:
+    """What Prefect's servers were told of the case."""
+    import os
+
+    from guidestore.flows.engine.forgetting import forget_case, own_database
+
+    if database := own_database():
+        print(f"{forget_case(database, case)} rows that named it taken out of {database}", file=sys.stderr)
+    if other := os.environ.get("PREFECT_API_URL"):
+        print(
+            f"note: logs, artifacts and messages of runs at {other} may name the case: delete those runs there",
+            file=sys.stderr,
+        )
 
 
 def _confirm(plan: PurgePlan) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.engine.forgetting import forget_case, own_database
 from tests.browsing import chromium
 from tests.commandline import guidestore
 from tests.flows.serving.attacks import FORM, STEP, TRIES, facts_of, page_of
@@ -220,6 +221,31 @@ def test_nothing_of_a_case_is_in_prefects_database(served: Served) -> None:
     shown = {f"{value:.6f}" for value in values if 1e-3 < abs(value) % 1 < 1 - 1e-3}
     assert len(shown) > 100
     assert not shown & {match.decode() for match in re.findall(rb"-?\d\.\d{6}", kept)}
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_withdrawn_case_is_taken_out_of_prefects_database(served: Served) -> None:
+    run = served.api.post("/flow_runs/filter", json={"limit": 1}).json()[0]["id"]
+    for case in ("lesion-00", "lesion-001", "x.lesion-00", "lesion-00.nii"):
+        log = {"name": "x", "level": 20, "message": f"of {case}: quarantined", "timestamp": "2026-01-01T00:00:00Z"}
+        served.api.post("/logs/", json=[{**log, "flow_run_id": run}]).raise_for_status()
+        shown = {"key": "named", "type": "table", "data": json.dumps([{"case": case}]), "flow_run_id": run}
+        served.api.post("/artifacts/", json=shown).raise_for_status()
+        failed = {"type": "FAILED", "message": f"case {case}: no image"}
+        flow = served.api.post("/flows/", json={"name": "named"}).json()["id"]
+        served.api.post("/flow_runs/", json={"flow_id": flow, "state": failed}).raise_for_status()
+    database = own_database(served.home)
+    assert database == served.home / "prefect.db"
+
+    def named() -> set[bytes]:
+        kept = b"".join(file.read_bytes() for file in served.home.glob("prefect.db*"))
+        return set(re.findall(rb"[a-z.]*lesion-\d+[.a-z]*", kept))
+
+    until(lambda: len(named()) == 4)
+    assert forget_case(database, "lesion-00") >= 3
+    until(lambda: not forget_case(database, "lesion-00"))  # events of the runs come a little later
+    assert named() == {b"lesion-001", b"x.lesion-00", b"lesion-00.nii"}
+    assert served.api.get("/health").json() is True
 
 
 def _rows(artifact: dict[str, Any]) -> list[dict[str, Any]]:
