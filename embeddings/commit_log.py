@@ -131,7 +131,8 @@ class CommitLog:
                 version = checkpoints.version_of(path) or 0
                 gone = self._storage.size(path_of(version)) is None
                 if gone and self._storage.size(path) is not None:  # the checkpoint may have been swept meanwhile
-                    raise lost_end(path, version) from None
+                    later = self._storage.size(path_of(version + 1)) is not None
+                    raise (_hole(version) if later else lost_end(path, version)) from None
 
     def _folded_log(self, schema: pa.Schema, kinds: Sequence[str] = ()) -> pa.Table:
         """The log up to the commit that opening began at, from the newest checkpoint whose segments are whole."""
@@ -196,10 +197,7 @@ class CommitLog:
             new = ahead[: there.index(False)] if False in there else ahead
             for commit in each(self._storage, functools.partial(read_record, self._storage), new):
                 if commit.parent_sha256 != self._head_sha256:
-                    raise CorruptArtifactError(
-                        f"{path_of(commit.version)} does not follow {path_of(self.head)}: the log was edited; "
-                        "restore commits/ from a copy"
-                    )
+                    raise edited(commit.version)
                 self._accept(commit)
             if len(new) == reach:
                 reach = min(2 * reach, max(reach, _LONGEST_REACH))
@@ -472,6 +470,13 @@ class CommitLog:
 def _hole(version: int) -> CorruptArtifactError:
     return CorruptArtifactError(
         f"{path_of(version)} is missing though later commits exist; restore commits/ from a copy"
+    )
+
+
+def edited(version: int) -> CorruptArtifactError:
+    """The error where commit `version` does not name the digest of the one before it."""
+    return CorruptArtifactError(
+        f"{path_of(version)} does not follow {path_of(version - 1)}: the log was edited; restore commits/ from a copy"
     )
 
 

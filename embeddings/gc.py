@@ -10,13 +10,14 @@ a lease on stays, however old it looks.
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
 from guidestore.embeddings import leases, trash
 from guidestore.embeddings.checkpoints import unnamed_segments
-from guidestore.embeddings.commit_log import read_entries, read_record
+from guidestore.embeddings.commit_log import edited, read_entries, read_record
 from guidestore.embeddings.log_table import empty_table, fold
 from guidestore.embeddings.records import Commit, FileRef
 from guidestore.embeddings.storage import Storage, StoredFile, each
@@ -62,6 +63,9 @@ def collect(store: EmbeddingStore, *, dry_run: bool, older_than_h: float = ORPHA
     leased = leases.leased(storage)
     head = store.log.refresh()
     commits = _commits(storage, 1, head)
+    for before, commit in itertools.pairwise(commits):
+        if commit.parent_sha256 != before.sha256:
+            raise edited(commit.version)
     named = _named(storage, commits)
     ages = {folder: storage.clock(folder) for folder in ("objects", "staging")}
 

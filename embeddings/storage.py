@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -141,6 +141,14 @@ def _new_name() -> str:
     return str(ULID())
 
 
+def _unswept[R](write: Callable[[], R]) -> R:
+    """What `write` returns, made again where a sweep took its temporary file, or an empty folder."""
+    for _ in range(20):
+        with suppress(FileNotFoundError):
+            return write()
+    return write()
+
+
 def _unblocked(path: str, flags: int) -> int:
     """Opens a file for reading; a pipe without a writer would keep us waiting."""
     return os.open(path, flags | os.O_NONBLOCK)
@@ -213,37 +221,45 @@ class LocalStorage:
 
     def create(self, path: str, data: bytes) -> bool:
         target = self._at(path)
-        temporary = self.root / "staging" / f"{_new_name()}.tmp"
         with disk_errors("write", path):
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                temporary.parent.mkdir(parents=True, exist_ok=True)
-                with temporary.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    if target.exists():  # another writer won meanwhile: spare the disk a sync
-                        return False
-                    os.fsync(file.fileno())
-                try:
-                    os.link(temporary, target)
-                except FileExistsError:
+            return _unswept(lambda: self._create(target, data))
+
+    def _create(self, target: Path, data: bytes) -> bool:
+        with self._temporary() as temporary:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                if target.exists():  # another writer won meanwhile: spare the disk a sync
                     return False
-                _fsync(target.parent)
-                return True
-            finally:
-                temporary.unlink(missing_ok=True)
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+            _fsync(target.parent)
+            return True
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """A name for a new file; what has it in the end goes."""
+        temporary = self.root / "staging" / f"{_new_name()}.tmp"
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def note(self, path: str, data: bytes) -> None:
         target = self._at(path)
-        temporary = self.root / "staging" / f"{_new_name()}.tmp"
         with disk_errors("write", path):
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                temporary.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(data)
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
+            _unswept(lambda: self._note(target, data))
+
+    def _note(self, target: Path, data: bytes) -> None:
+        with self._temporary() as temporary:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(target)
 
     def move(self, path: str, target: str) -> bool:
         source, goal = self._at(path), self._at(target)
@@ -259,14 +275,13 @@ class LocalStorage:
             return True
 
     def clock(self, folder: str) -> float:
-        probe = self._at(f"staging/{_new_name()}.tmp")
-        with disk_errors("write", probe):
-            probe.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                probe.touch()
-                return probe.stat().st_mtime
-            finally:
-                probe.unlink(missing_ok=True)
+        with disk_errors("write", folder):
+            return _unswept(self._clock)
+
+    def _clock(self) -> float:
+        with self._temporary() as probe:
+            probe.touch()
+            return probe.stat().st_mtime
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
         below = len(f"{self.root}{os.sep}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import time
 
@@ -9,6 +10,7 @@ from guidestore.embeddings import checkpoints
 from guidestore.embeddings.commit_log import read_record
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.gc import ORPHAN_AGE_H, collect
+from guidestore.embeddings.records import sealed_json
 from tests.embeddings.making import commit_codes, files_of, full_store, make_codes, mri_key
 
 
@@ -66,6 +68,19 @@ def test_gc_deletes_nothing_while_the_log_is_damaged(store, root):
     with pytest.raises(CorruptArtifactError, match=r"commits/000000000001\.json is damaged"):
         collect(store, dry_run=False)
     assert (root / orphan).exists()
+
+
+def test_gc_sweeps_nothing_of_a_log_that_was_edited_under_a_checkpoint(store, root):
+    for case in ("C1", "C2"):
+        commit_codes(store, make_codes([case], mri_key()))
+    store.log.checkpoint()
+    first = root / "commits/000000000001.json"
+    body = json.loads(first.read_bytes())
+    del body["sha256"]
+    first.write_bytes(sealed_json({**body, "add": []}))  # its file looks like an orphan
+    opened = type(store).open(root)
+    with pytest.raises(CorruptArtifactError, match="the log was edited"):
+        collect(opened, dry_run=False, older_than_h=-1)
 
 
 def test_segments_that_no_checkpoint_names_go_after_a_day(store, root):
