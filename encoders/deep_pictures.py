@@ -17,6 +17,9 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it canno
 _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT = 258, 281, 339
 """Tags of TIFF."""
 
+_SIGNED = 2
+"""Of SampleFormat."""
+
 _PNG_BITS = 24
 """Byte of a PNG that says how many bits a sample has."""
 
@@ -31,6 +34,8 @@ def deep_picture(image: Image.Image, path: Path) -> Image.Image | None:
         bits, formats = (np.atleast_1d(image.tag_v2.get(tag, 1)) for tag in (_BITS_PER_SAMPLE, _SAMPLE_FORMAT))
         if 8 < bits.max() <= 16 and (formats == 1).all():
             return _of_tiff(path, image.size)
+        if bits.max() <= 8 and (formats == _SIGNED).any():  # Pillow takes -1 for 255
+            raise InvalidInputError(f"{what} has signed values, whose white is unknown; convert it to unsigned ones")
     elif isinstance(image, PngImagePlugin.PngImageFile) and image.mode != "I;16":
         with path.open("rb") as file:
             head = file.read(_PNG_HEAD_BYTES)

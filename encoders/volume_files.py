@@ -269,6 +269,10 @@ def _judged(block: bytes, path: Path, header_file: Path) -> VolumeHeader:
     slope, inter = header.get_slope_inter()
     data = header_file if kind in _SINGLE else _data_file(path, header_file)
     offset = header.get_data_offset()
+    if kind in (nib.Nifti1Header, nib.Nifti2Header) and offset < kind.single_vox_offset:
+        raise InvalidInputError(
+            f"{path} says that its voxels begin at byte {offset}, within its header; its header is damaged: write it again"
+        )
     _check_bytes(path, data, shape, stored, offset)
     mm = _UNIT_MM.get(_unit(header), 1.0)
     affine, qform, sform = (np.diag([mm, mm, mm, 1.0]) @ one for one in _affines(raw, header, block, path))

@@ -219,6 +219,17 @@ def _without_missing(file: Path, read: _Raw, policy: NaNPolicy) -> _Raw:
     lacks = ~np.isfinite(read.values_nd)
     if not lacks.any():
         return read
+    infinite = np.isinf(read.values_nd)
+    if infinite.any():
+        told = (
+            f"{_these(read, infinite.any(axis=0))} of {file.name}: infinite, as of case {_first_case(read, infinite)}"
+        )
+        if policy == "refuse":
+            raise InvalidInputError(
+                f"{told}, and no code is; --nan drop-column leaves such columns out, --nan median fills in the median "
+                "of the train cases, or correct the numbers"
+            )
+        read = replace(read, notes=(*read.notes, f"{told}, which is taken for missing"))
     nothing = lacks.all(axis=1)
     if nothing.all():
         raise InvalidInputError(f"{file} has no number in any code column; give codes")
@@ -296,6 +307,10 @@ def _these(read: _Raw, mask: np.ndarray) -> str:
 
 def _columns(names: Sequence[str]) -> str:
     return f"column {names[0]}" if len(names) == 1 else f"{len(names)} columns ({listed(names, 5)})"
+
+
+def _first_case(read: _Raw, mask: np.ndarray) -> str:
+    return read.ids[int(np.argwhere(mask)[0][0])]
 
 
 def _shown_value(read: _Raw, mask: np.ndarray) -> str:

@@ -30,6 +30,7 @@ ID_COLUMN = "case_id"
 MISSING = (
     *("NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "nan", "NaN", "-nan", "-NaN", "NAN", "NaT"),
     *("None", "NULL", "null", "Null", "-", "--", ".", "?", "-999", "-999.0", "-9999", "-9999.0"),
+    *("Na", "N.A.", "n.a.", "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!"),
 )
 """Words that mean "no value", as pandas, R, SQL, Excel and SPSS write them. A blank always does."""
 _SENTINELS = frozenset({"-999", "-999.0", "-9999", "-9999.0"})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
@@ -98,6 +99,9 @@ def test_values_without_a_white_are_refused(tmp_path: Path):
     for name in ("float", "deep"):
         with pytest.raises(InvalidInputError, match=rf"{name}.tif has values of mode . from .* whose white is unknown"):
             load_photograph(tmp_path / f"{name}.tif", SMALL)
+    tifffile.imwrite(tmp_path / "signed.tif", np.arange(-64, 64, dtype=np.int8).repeat(32).reshape(64, 64))
+    with pytest.raises(InvalidInputError, match=r"signed.tif has signed values, whose white is unknown"):
+        load_photograph(tmp_path / "signed.tif", SMALL)
 
 
 def test_files_that_are_no_photographs_say_so_in_one_sentence(tmp_path: Path):

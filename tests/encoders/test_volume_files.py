@@ -123,6 +123,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "huge": ({"dim": [3, 30000, 30000, 30000, 1, 1, 1, 1]}, "30000 x 30000 x 30000 voxels, more than any volume"),
     "long": ({"dim": [3, 120, 100, 90, 1, 1, 1, 1]}, "says that it has 120 x 100 x 90 voxels of int16 from byte 352"),
     "offset": ({"vox_offset": 1e9}, "from byte 1000000000 on, and its voxels' file has 2,512 bytes"),
+    "offset of 0": ({"vox_offset": 0}, "says that its voxels begin at byte 0, within its header"),
     "no offset": ({"vox_offset": np.nan}, "cannot be read as NIfTI"),
     "unknown": ({"datatype": 9999}, "data code 9999 not recognized"),
     "RGB": ({"datatype": 128, "bitpix": 24}, r"holds colours \(RGB\), and volumes are encoded from one real number"),

@@ -125,6 +125,15 @@ def test_what_is_missing_is_said_and_done_as_asked(tmp_path: Path):
     assert np.argwhere(np.isnan(kept.codes.codes_nd)).tolist() == [[3, 1], [5, 1]]
 
 
+@pytest.mark.parametrize("text", ["inf", "-Infinity", "1e400"])
+def test_what_is_infinite_is_not_called_empty(tmp_path: Path, text: str):
+    FRAME.assign(b=[text] * len(FRAME)).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InvalidInputError, match=r"column b of t.csv: infinite, as of case P000, and no code is"):
+        read_codes(tmp_path / "t.csv")
+    read = read_codes(tmp_path / "t.csv", how=CodeColumns(nan="median"))
+    assert (read.columns, "column b of t.csv: infinite" in read.notes[0]) == (("a", "c"), True)
+
+
 def test_sentinels_are_numbers_until_somebody_says_otherwise(tmp_path: Path):
     FRAME.assign(a=[-999.0, *CODES[1:, 0].tolist()]).to_csv(tmp_path / "t.csv", index=False)
     read = read_codes(tmp_path / "t.csv")
