@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 DICOM_MAGIC, DICOM_MAGIC_AT = b"DICM", 128
 TO_NIFTI = (
     "convert a series of scans to NIfTI, e.g. with dcm2niix -z y -o OUT FOLDER, and name the .nii.gz in the manifest"
 )
+_SERIES = struct.pack("<HH", 0x20, 0x0E)
+"""Tag of SeriesInstanceUID, little endian."""
 SERIES_HEAD_BYTES = 2**18
 """The series stands in the header; the pixels, which come last, may be gigabytes."""
 MOST_INDEX_BYTES = 2**20
@@ -65,11 +68,14 @@ def _of_series(path: Path) -> list[Path]:
         return []
     if not series:
         return []
+    said = series.encode() + b"\0" * (len(series) % 2)
+    # With its length: one series may begin as another. Explicit VR, and implicit.
+    elements = [_SERIES + how + said for how in (struct.pack("<2sH", b"UI", len(said)), struct.pack("<I", len(said)))]
     others = []
     for file in sorted(path.parent.iterdir()):
         if file != path and file.is_file():
             with file.open("rb") as handle:
                 head = handle.read(SERIES_HEAD_BYTES)
-            if head[DICOM_MAGIC_AT:].startswith(DICOM_MAGIC) and series.encode() in head:
+            if head[DICOM_MAGIC_AT:].startswith(DICOM_MAGIC) and any(element in head for element in elements):
                 others.append(file)
     return others

@@ -271,7 +271,7 @@ def _judged(block: bytes, path: Path, header_file: Path) -> VolumeHeader:
     offset = header.get_data_offset()
     if kind in (nib.Nifti1Header, nib.Nifti2Header) and offset < kind.single_vox_offset:
         raise InvalidInputError(
-            f"{path} says that its voxels begin at byte {offset}, within its header; its header is damaged: write it again"
+            f"{path} says that its voxels begin at byte {offset}, within its header; it is damaged: write it again"
         )
     _check_bytes(path, data, shape, stored, offset)
     mm = _UNIT_MM.get(_unit(header), 1.0)
