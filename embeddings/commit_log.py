@@ -47,8 +47,8 @@ INLINE_ENTRIES = 1000
 _GAP_REACH = 16
 """How far opening looks beyond the head for a lost commit: 0.2 ms. fsck lists the whole folder."""
 _LONGEST_REACH = 64
-_LISTED_PER_COMMIT = 50
-"""Names in commits/ that a writer reads, in the mean, for each commit of the log: .15 ms."""
+_LISTED_PER_COMMIT = 20
+"""Names in commits/ that a writer reads, in the mean, for each commit of the log: .1 ms."""
 _STALLED_AT_MOST, _STALLED_S = 600, 0.05
 """How long a name that is taken may hold nothing that can be read."""
 

@@ -6,6 +6,7 @@ lives; of another's nothing can be known, so it counts for a day after it was la
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -38,12 +39,12 @@ class Lease:
     def cover(self, paths: Iterable[str]) -> None:
         """Takes in files, and folders with all that is in them. Raises StorageError."""
         self._paths += paths
-        self._write(_process(os.getpid()))
+        self._write(_this_process(os.getpid()))
 
     def renew(self) -> None:
         """Says that the writer is still at work, where it last said so minutes ago. Raises StorageError."""
         if self._paths and time.monotonic() - self._written_at > _RENEWED_S:
-            self._write(_process(os.getpid()))
+            self._write(_this_process(os.getpid()))
 
     def end(self) -> None:
         """All that it covers is committed, or gone."""
@@ -116,6 +117,7 @@ def _covered(path: str, by: frozenset[str]) -> bool:
     return path in by or any(str(parent) in by for parent in PurePosixPath(path).parents)
 
 
+@functools.cache
 def _host() -> str:
     """What only those processes share that can see each other's ids."""
     parts = [socket.gethostname()]
@@ -135,6 +137,10 @@ def _process(pid: int) -> str:
     except OSError:
         began = ""
     return f"{pid} {began}".strip()
+
+
+_this_process = functools.cache(_process)
+"""Of a process that asks about itself; a fork has another id."""
 
 
 def _lives(host: str, process: str) -> bool | None:

@@ -256,6 +256,10 @@ class LocalStorage:
             _unswept(lambda: self._note(target, data))
 
     def _note(self, target: Path, data: bytes) -> None:
+        if not data:  # there at once, and whole
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+            return
         with self._temporary() as temporary:
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(data)

@@ -46,8 +46,12 @@ def confirm(storage: Storage, version: int, files: Sequence[FileRef]) -> None:
     Raises CorruptArtifactError where that cannot be had back.
     """
     files = dedupe_paths(files)
-    bring_back(storage, files)
-    for file, size in zip(files, storage.sizes([file.path for file in files]), strict=True):
+    paths = [file.path for file in files]
+    sizes = storage.sizes(paths)
+    if None in sizes:
+        bring_back(storage, files)
+        sizes = storage.sizes(paths)
+    for file, size in zip(files, sizes, strict=True):
         if size != file.size:
             raise CorruptArtifactError(
                 f"commit {version} stands, but somebody deleted {file.path} while it was made: run `guidestore fsck "
