@@ -14,9 +14,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ulid import ULID
 
-from guidestore.embeddings import checkpoints
+from guidestore.embeddings import checkpoints, trash
 from guidestore.embeddings.actor import actor
 from guidestore.embeddings.errors import CorruptArtifactError, NotFoundInStoreError
 from guidestore.embeddings.leases import Lease
@@ -139,19 +139,20 @@ def _has_rows(snapshot: Snapshot, cohort: str, case_id: str) -> bool:
 
 
 def _sweep_staging(store: EmbeddingStore, case: _Case) -> None:
-    """What writers that died staged of the case, and what does not tell whose it is."""
-    now = time.time()
-    for stored in list(store.storage.list("staging")):
+    """What writers that died staged of the case, or a sweep moved to the trash, and what does not tell whose it is."""
+    storage = store.storage
+    now = storage.clock("staging")
+    named = {file.path for entry in case.entries for file in entry.files}
+    discarded = [file for path, files in trash.contents(storage).items() if path not in named for file in files]
+    for stored in [*storage.list("staging"), *discarded]:
+        # Nobody at work needs what lies in the trash.
+        mine = stored in discarded or now - stored.modified_at > _LEFT_BEHIND_SECONDS
         if stored.path.endswith(".parquet"):
-            try:
-                table = pq.read_table(io.BytesIO(store.storage.read(stored.path)))
+            with suppress(pa.ArrowException, CorruptArtifactError):  # half written, or gone meanwhile
+                table = pq.read_table(io.BytesIO(storage.read(stored.path)))
                 mine = case.rows_without(table).num_rows < table.num_rows
-            except (pa.ArrowException, CorruptArtifactError):  # half written, or gone meanwhile
-                mine = now - stored.modified_at > _LEFT_BEHIND_SECONDS
-        else:
-            mine = now - stored.modified_at > _LEFT_BEHIND_SECONDS
         if mine:
-            store.storage.delete(stored.path)
+            storage.delete(stored.path)
 
 
 @dataclass(frozen=True, slots=True)

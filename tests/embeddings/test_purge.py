@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -488,3 +489,15 @@ def test_a_damaged_shared_file_stops_the_purge_before_anything_changes(full):
         purge(full, "glioma", "case-2")
     assert files_of(full.storage.root, "commits") == before
     assert len(full.snapshot().bags(bag_key(), "case-2")) == 1
+
+
+def test_what_a_sweep_moved_to_the_trash_of_the_case_goes_too(full):
+    root = full.storage.root
+    (path,) = {entry.path for entry in full.snapshot().entries(kind="codes", case_id="case-1", modality="mri_t1")}
+    other = next(iter(full.snapshot().entries(kind="rows:targets"))).path
+    for folder, source in (("a", path), ("b", other)):
+        (root / "trash/01" / folder).mkdir(parents=True)
+        shutil.copy(root / source, root / "trash/01" / folder / "left.parquet")
+    (root / "trash/01/bag.bin").write_bytes(b"of whom?")
+    purge(full, "glioma", "case-1")
+    assert list(files_of(root, "trash")) == ["trash/01/b/left.parquet"]
