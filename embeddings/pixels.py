@@ -26,7 +26,7 @@ class PixelRecipe:
     scaling: str | None = None
     """How values became the encoder's: the one that is white, ``4095``; of a volume ``slope,intercept``."""
     geometry: str | None = None
-    """Where a volume's affine comes from: ``qform``, ``sform``, ``trusted``."""
+    """Where a volume's affine comes from: ``qform``, ``sform``, ``none`` (it says no place), ``trusted``."""
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:

@@ -72,6 +72,7 @@ class PurgeReport:
 def plan_purge(store: EmbeddingStore, cohort: str, case_id: str) -> PurgePlan:
     """What `purge` would do. Raises NotFoundInStoreError, InvalidNameError as `purge`; changes nothing."""
     snapshot = store.snapshot()
+    cohort = snapshot.first_name(cohort)
     case = _Case.of(store, snapshot, cohort, case_id)
     if not (case.own or case.withdrawn or _has_rows(snapshot, cohort, case_id)):
         raise _unknown(cohort, case_id)
@@ -105,6 +106,7 @@ def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
 
 def _leased(store: EmbeddingStore, cohort: str, case_id: str, lease: Lease) -> PurgeReport:
     snapshot = store.snapshot()
+    cohort = snapshot.first_name(cohort)
     case = _Case.of(store, snapshot, cohort, case_id)
     redirects = _redirects(store, case, lease)
     if not (case.own or redirects or case.withdrawn):

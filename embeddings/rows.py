@@ -13,8 +13,16 @@ _TEXT, _INT, _FLOAT = pa.string(), pa.int32(), pa.float64()
 _FILE = pa.struct([("path", _TEXT), ("size", pa.int64()), ("sha256", _TEXT)])
 
 SCHEMAS: dict[str, pa.Schema] = {
+    # display_name: what the cohort is shown as, and found by beside its own name, which recipes keep; empty: its own.
     "cohorts": pa.schema(
-        [("cohort", _TEXT), ("layout", _TEXT), ("source", _TEXT), ("pseudonymized", pa.bool_()), ("note", _TEXT)]
+        [
+            ("cohort", _TEXT),
+            ("layout", _TEXT),
+            ("source", _TEXT),
+            ("pseudonymized", pa.bool_()),
+            ("note", _TEXT),
+            ("display_name", _TEXT),
+        ]
     ),
     # The fixed class order of a target: probabilities are in the order of class_index, which is that of the grades of
     # an ordinal target. kind: null means classes. unit: of a value, or of a survival time.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -74,6 +73,18 @@ class Snapshot:
         rows = live_at(self.log.select(["kind", "artifact", "added_at", "removed_at"]), self.version)
         return frozenset(rows.filter(~pc.field("kind").isin(NOT_ARTIFACTS))["artifact"].to_pylist())
 
+    # Cohorts ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def display_names(self) -> dict[str, str]:
+        """Cohort -> what it is shown as, of those that were renamed."""
+        rows = self.rows("cohorts").to_pylist()
+        return {row["cohort"]: row["display_name"] for row in rows if row["display_name"]}
+
+    def first_name(self, cohort: str) -> str:
+        """The name in the store of the cohort that is called `cohort`; itself where none was renamed so."""
+        return next((first for first, shown in self.display_names.items() if shown == cohort), cohort)
+
     # Code sets -------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -106,6 +117,7 @@ class Snapshot:
         trained on other folds.
         """
         name = CodeSetName.parse(name) if isinstance(name, str) else name
+        name = replace(name, cohort=self.first_name(name.cohort))
         matches = [key for key in self.code_sets if name.means(key.name)]
         if not matches:
             known = "; there are " + ", ".join(str(key) for key in self.code_sets[:20])

@@ -27,8 +27,11 @@ _PNG_HEAD_BYTES = 2**16
 """In which sBIT stands, before the pixels."""
 
 
-def deep_picture(image: Image.Image, path: Path) -> Image.Image | None:
-    """The picture in 8 bits where its samples have more, which Pillow would cut off or divide by 256; else None."""
+def deep_picture(image: Image.Image, path: Path) -> tuple[Image.Image, int] | None:
+    """The picture in 8 bits, and its true depth, where its samples have more, which Pillow would cut off or divide.
+
+    None of others. Raises InvalidInputError where the depth cannot be known.
+    """
     what = f"photograph {path}"
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits, formats = (np.atleast_1d(image.tag_v2.get(tag, 1)) for tag in (_BITS_PER_SAMPLE, _SAMPLE_FORMAT))
@@ -59,7 +62,7 @@ def deep_picture(image: Image.Image, path: Path) -> Image.Image | None:
     return _of_values(values_hw.astype(np.uint16)[..., None], what, declared)
 
 
-def _of_tiff(path: Path, size: tuple[int, int]) -> Image.Image:
+def _of_tiff(path: Path, size: tuple[int, int]) -> tuple[Image.Image, int]:
     from tifffile import TiffFile
 
     with TiffFile(path) as tiff:
@@ -80,22 +83,25 @@ def _of_tiff(path: Path, size: tuple[int, int]) -> Image.Image:
         extra = [int(sample) for sample in page.extrasamples]
     colours = 1 if grey else 3
     alpha = bool(extra) and extra[0] in (1, 2)
-    picture = _of_values(
+    picture, depth = _of_values(
         values[..., : colours + alpha], f"photograph {path}", declared, alpha=alpha, multiplied=alpha and extra[0] == 1
     )
-    return ImageOps.invert(picture) if page.photometric == 0 and picture.mode == "L" else picture
+    return (ImageOps.invert(picture) if page.photometric == 0 and picture.mode == "L" else picture), depth
 
 
 def _of_values(
     values_hwc: np.ndarray, what: str, declared: int | None, *, alpha: bool = False, multiplied: bool = False
-) -> Image.Image:
-    """8 bits of grey or RGB uint16 values. alpha: the last channel is one; multiplied: the others are, with it."""
+) -> tuple[Image.Image, int]:
+    """8 bits of grey or RGB uint16 values, and their depth.
+
+    alpha: the last channel is one; multiplied: the others are, with it.
+    """
     colours = values_hwc.shape[2] - alpha
     depth = true_depth(values_hwc[..., :colours], what, declared)
     eight = to_8_bits(np.ascontiguousarray(values_hwc[..., :colours]), depth)
     if not alpha:
-        return Image.fromarray(eight[..., 0] if colours == 1 else eight)
+        return Image.fromarray(eight[..., 0] if colours == 1 else eight), depth
     opacity = values_hwc[..., -1:]
     opacity = to_8_bits(opacity, depth if int(opacity.max()) < 2**depth else 16)
     rgba = np.concatenate([eight.repeat(3, axis=2) if colours == 1 else eight, opacity], axis=2)
-    return Image.fromarray(rgba, "RGBa").convert("RGBA") if multiplied else Image.fromarray(rgba)
+    return (Image.fromarray(rgba, "RGBa").convert("RGBA") if multiplied else Image.fromarray(rgba)), depth

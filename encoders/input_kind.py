@@ -68,6 +68,8 @@ class NewImages:
     """um per pixel of slides that do not say it."""
     encoder: Callable[[str], Encoder]
     """The encoder of a digest."""
+    trust_geometry: bool = False
+    """Of volumes of several sequences: their files' word for where they lie."""
 
 
 class InputKind(ABC):

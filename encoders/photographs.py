@@ -85,7 +85,7 @@ def load_photograph(path: str | Path, settings: PhotographSettings = DEFAULT_SET
     with said_of(f"photograph {path} cannot be read", "it may be truncated: copy it again"):
         try:
             with Image.open(path) as image:
-                _check_size(image, path, size)
+                check_size(image, path, size)
                 rgb, width, height = _decoded(image, path, DRAFT_GAP * settings.size_px)
                 orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         except Image.UnidentifiedImageError as error:
@@ -112,7 +112,8 @@ def _read_heic(path: Path) -> None:
     import_module("pillow_heif").register_heif_opener()
 
 
-def _check_size(image: Image.Image, path: Path, size: int) -> None:
+def check_size(image: Image.Image, path: Path, size: int) -> None:
+    """Raises InvalidInputError for a thumbnail, and for more pixels than a file of `size` bytes can hold."""
     if min(image.size) < MIN_EDGE_PX:
         raise InvalidInputError(
             f"photograph {path} has {image.width} x {image.height} pixels; its shorter edge must have at least "
@@ -129,7 +130,7 @@ def _decoded(image: Image.Image, path: Path, gap_px: int) -> tuple[Image.Image, 
     """RGB; and the width and height that the picture has of it, from the upper left."""
     deep = deep_picture(image, path)
     if deep is not None:
-        return _as_rgb(deep, path), *image.size
+        return _as_rgb(deep[0], path), *image.size
     drafted = image.draft("RGB", (gap_px, gap_px))  # None of formats without draft.
     image.load()
     # Where 8 does not divide an edge, the last drafted pixels lie partly outside the picture.

@@ -23,7 +23,7 @@ from nibabel.nifti2 import Nifti2PairHeader
 from nibabel.spm2analyze import Spm2AnalyzeHeader
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.pixels import PixelRecipe
+from guidestore.embeddings.pixels import Note, PixelRecipe
 from guidestore.encoders.checks import said_of
 from guidestore.encoders.content import GZIP, HEAD_BYTES, check_regular, content_of, format_of
 
@@ -65,6 +65,12 @@ _UNIT_NAMES = {1: "metres", 2: "mm", 3: "microns"}
 _SILENT = logging.getLogger("guidestore.nibabel")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
+
+
+UNSAID = "none"
+"""Geometry of a volume that says no place."""
+UNSURE = "place of a volume is not sure"
+"""Kind of the note on such a volume. Alone it is encoded; beside others it is refused."""
 
 
 class UnsurePlaceError(InvalidInputError):
@@ -121,11 +127,25 @@ def read_header(path: Path) -> VolumeHeader:
         return _judged(block, path, header_file)
 
 
-def volume_pixels(path: Path) -> PixelRecipe:
-    """The axes, the scaling of stored values, and which of a NIfTI's two affines counts. Raises InvalidInputError."""
+def volume_pixels(path: Path) -> tuple[PixelRecipe, list[Note]]:
+    """The axes, the scaling of stored values, and which of a NIfTI's two affines counts; a note where none surely does.
+
+    Raises InvalidInputError.
+    """
     header = read_header(path)
     scaling = f"{header.slope!r},{header.inter!r}"
-    return PixelRecipe(orientation=AXES, scaling=scaling, geometry=header.geometry or None)
+    notes: list[Note] = []
+    if not header.geometry:
+        said = (
+            "it says no place (no qform, no sform): its axes are taken as nibabel does, left and right may be swapped"
+        )
+        notes.append((UNSURE, said))
+    elif _has(header.qform) and _has(header.sform) and _apart(header)[1] > 1:
+        said = (
+            f"its qform and its sform lie up to {_apart(header)[0]:.1f} mm apart: its sform is taken, as nibabel does"
+        )
+        notes.append((UNSURE, said))
+    return PixelRecipe(orientation=AXES, scaling=scaling, geometry=header.geometry or UNSAID), notes
 
 
 def read_voxels(header: VolumeHeader) -> np.ndarray:

@@ -48,6 +48,12 @@ _WRITES = re.compile(r"\b(copy|export|create)\b", re.IGNORECASE)
 _NO_ROWS = "the query gives no rows; end it with a SELECT"
 TIMEOUT_S = 60.0
 _ROWS_AT_ONCE = 10_000
+_SHOWN_AS = """
+SET VARIABLE shown_as = (
+    SELECT map_from_entries(list(DISTINCT (cohort, display_name)))
+    FROM base.cohorts WHERE display_name <> '' AND is_live(added_at, removed_at)
+)
+"""
 _ATTEMPTS = 5
 """A catalog can go away between reading CURRENT and opening the file, where two builds end in between."""
 _READS = ("SELECT", "EXPLAIN", "PRAGMA", "CALL", "MULTI")
@@ -307,6 +313,7 @@ def _set_up(con: duckdb.DuckDBPyConnection, current: Current, at: int | str | No
     try:
         version = _resolve(con, current, at)
         con.execute(f"SET VARIABLE at_commit = {version}")
+        con.execute(_SHOWN_AS)
         for lock in locks:
             con.execute(lock)
     except duckdb.Error as error:

@@ -47,7 +47,7 @@ class Volumes(InputKind):
     def examine(self, path: Path, given: PixelRecipe) -> tuple[PixelRecipe, list[Note]]:
         from guidestore.encoders.volume_files import volume_pixels
 
-        return volume_pixels(path), []
+        return volume_pixels(path)
 
     def check(self, batch: Any, encoder: str, width: int = 3) -> None:
         """volumes_bcdhw: (b, `width`, d, h, w) float32."""
@@ -67,7 +67,10 @@ class Volumes(InputKind):
 
         # How a network computes stands in the preprocessing too.
         settings = VolumeSettings(**{field.name: new.preprocessing[field.name] for field in fields(VolumeSettings)})
-        return {case_id: load_volume(files, settings) for case_id, files in _new_cases(new).items()}
+        return {
+            case_id: load_volume(files, settings, trust_geometry=new.trust_geometry)
+            for case_id, files in _new_cases(new).items()
+        }
 
     def encoder_arguments(self, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
         return {"channels": len(preprocessing["sequences"])}

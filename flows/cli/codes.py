@@ -162,7 +162,7 @@ def attention(
     from guidestore.flows.work.stores import opened
 
     with opened(place) as store:
-        snapshot = store.snapshot(at)
+        snapshot, cohort = store.snapshot(at), store.snapshot().first_name(cohort)
         maps = attention_of(snapshot, cohort, case, encoder=encoder, modality=modality, split=split, fold=fold)
         if format_ == "table":
             for file in draw_attention(store.snapshot(), cohort, maps, out, key):

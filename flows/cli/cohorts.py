@@ -64,7 +64,7 @@ def _layout_command(layout: type[Layout]) -> Any:
         if not info.is_required():
             defaults[field] = None if several else info.default
     annotations["replace"] = Annotated[
-        bool, typer.Option("--replace", help="These labels supersede other ones; the old stay in the history.")
+        bool, typer.Option("--replace", help="These labels and images supersede others; the old stay in the history.")
     ]
     annotations["dry_run"] = Annotated[bool, typer.Option("--dry-run", help="Say what would be added; add nothing.")]
     defaults |= {"replace": False, "dry_run": False}
@@ -143,6 +143,7 @@ def split_command(
 
     name = name or f"cv{folds}"
     with opened(store) as of_cohort:
+        cohort = of_cohort.snapshot().first_name(cohort)
         target = target or only_target(of_cohort.snapshot(), cohort)
         report = add_split(
             of_cohort,
@@ -180,6 +181,21 @@ def remove_command(
             print(f"target {target} of cohort {cohort}: {remove_target(to_change, cohort, target)} labels removed")
         else:
             print(f"cohort {cohort}: {remove_cohort(to_change, cohort)} artifacts removed")
+
+
+@app.command("rename")
+def rename_command(
+    old: Annotated[str, typer.Argument(help="Cohort.")],
+    new: Annotated[str, typer.Argument(help="What it is shown as from here on.")],
+    store: Store = STORE,
+) -> None:
+    """Show a cohort by another name. Both names find it from then on: what is stored keeps the first."""
+    from guidestore.flows.work.stores import opened
+    from guidestore.warehouse.cohorts.renaming import rename_cohort
+
+    with opened(store) as to_change:
+        first = rename_cohort(to_change, old, new)
+    print(f"cohort {first} is shown as {new}" + "; both names find it" * (new != first))
 
 
 @app.command("list")

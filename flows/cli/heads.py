@@ -43,12 +43,13 @@ def guide(
     """
     from guidestore.flows.guiding.guide import guide as run
     from guidestore.flows.results.evaluation import evaluate
+    from guidestore.flows.work.naming import with_first_name
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
     with opened(place) as store:
         if advise:
-            _advise(store.snapshot(), settings, format_)
+            _advise(store.snapshot(), with_first_name(store, settings), format_)
             return
         with progress_bars() as progress:
             report = run(store, settings, progress)
@@ -91,17 +92,22 @@ def evaluate(
     format_: Format = "table",
 ) -> None:
     """Print the table again from stored runs; trains nothing."""
+    from guidestore.embeddings.errors import NotFoundInStoreError
+    from guidestore.flows.encoding.lookups import check_cohort
     from guidestore.flows.results.evaluation import evaluate as run
     from guidestore.flows.results.selection import RunSelection
     from guidestore.flows.work.stores import opened
-    from guidestore.warehouse.runs import newest_runs
+    from guidestore.warehouse.runs import HOW_TO_GET_RUNS, all_runs, newest_runs
 
-    chosen = RunSelection(
-        cohort, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
-    )
     with opened(place) as store:
-        snapshot = store.snapshot(at)
-        ids = [trained.id for trained in newest_runs(snapshot, chosen.wants).values()]
+        snapshot, first = store.snapshot(at), store.snapshot().first_name(cohort)
+        chosen = RunSelection(
+            first, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
+        )
+        if unmet := chosen.unmet(all_runs(snapshot)):
+            check_cohort(snapshot, first)
+            raise NotFoundInStoreError(f"{unmet}; {HOW_TO_GET_RUNS}")
+        ids = [trained.id for trained in newest_runs(snapshot, chosen.wants, part).values()]
         evaluation = run(snapshot, ids, part)
     _show_evaluation(evaluation, f"{cohort}, {part} cases", format_)
 
@@ -227,6 +233,12 @@ def predict(
     slide_mpp: Annotated[
         float | None, typer.Option("--slide-mpp", help="um per level-0 pixel of slides that do not say it.")
     ] = None,
+    trust_geometry: Annotated[
+        bool,
+        typer.Option(
+            "--trust-geometry", help="Take the place that each sequence of a volume says, though it is unsure."
+        ),
+    ] = False,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Weights file of a pretrained encoder; default: the model hub.")
     ] = None,
@@ -244,6 +256,7 @@ def predict(
         "codes": codes,
         "encoder": encoder,
         "mpp": slide_mpp,
+        "trust_geometry": trust_geometry,
         "device": device,
         "weights": weights,
     }

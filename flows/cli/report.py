@@ -38,8 +38,9 @@ def report(
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    selection = RunSelection(cohort, target, split, inferior, superior, mode, guidance, decoder)
     with progress_bars() as progress, opened(place) as store:
+        first = store.snapshot().first_name(cohort)
+        selection = RunSelection(first, target, split, inferior, superior, mode, guidance, decoder)
         done = write_report(store, selection, out, at=at, progress=progress)
     for effect in done.effects:
         head = effect.head

@@ -120,7 +120,8 @@ def show(
         title += "".join(f"; {name} {value}" for name, value in same.items() if value)
     show_rows(rows, columns, format_, title=title)
     if test:
-        looks = count_looks(store.snapshot(), sweep.cohort)
+        snapshot = store.snapshot()
+        looks = count_looks(snapshot, snapshot.first_name(sweep.cohort))
         print(f"looks at test of cohort {sweep.cohort} so far: {looks}", file=sys.stderr)
 
 

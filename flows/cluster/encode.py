@@ -15,6 +15,7 @@ from guidestore.flows.encoding.encode import EncodePlan
 from guidestore.flows.encoding.lookups import only_split, split_folds
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.devices import also_on
+from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import EncodeReport, Progress, no_progress
 from guidestore.flows.work.runners import Runner
 
@@ -31,6 +32,7 @@ def encode_on_ray(
     # A worker has another working folder.
     files = {"weights": settings.weights, "key": settings.key}
     on_worker = {name: file and file.absolute() for name, file in files.items()}
+    settings = with_first_name(store, settings)
     work = EncodeOnRay(store, settings.model_copy(update=on_worker), progress)
     name = f"encode {settings.cohort}/{settings.modality}/{settings.encoder}"
     run_on_ray(name, runner, work.folds if info.is_trained else work.cases)

@@ -32,6 +32,7 @@ from guidestore.flows.encoding.lookups import all_targets, only_split, only_targ
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.devices import AUTO, CPU, devices_of, in_words, readers_for
+from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import EncodeReport, Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
@@ -51,7 +52,7 @@ class EncodePlan:
 
 def encode(store: EmbeddingStore, settings: EncodeSettings, progress: Progress = no_progress) -> EncodeReport:
     """Encodes what is missing. Raises GuidestoreError for what concerns all cases; single ones are quarantined."""
-    job = _Encode(store, settings, EncodeReport(), progress)
+    job = _Encode(store, with_first_name(store, settings), EncodeReport(), progress)
     job.run()
     job.report.snapshot = store.snapshot().version
     return job.report
@@ -59,7 +60,7 @@ def encode(store: EmbeddingStore, settings: EncodeSettings, progress: Progress =
 
 def plan_encode(store: EmbeddingStore, settings: EncodeSettings) -> EncodePlan:
     """What `encode` would do with an encoder that is not trained here. Opens no image."""
-    job = _Encode(store, settings, EncodeReport(), no_progress, plan={})
+    job = _Encode(store, with_first_name(store, settings), EncodeReport(), no_progress, plan={})
     job.run()
     return EncodePlan(job.plan or {}, job.report)
 

@@ -72,6 +72,9 @@ def import_codes(
         check_name(case_id, f"case id of {file}")
     _check_once(file, read.codes)
     snapshot = store.snapshot()
+    cohort = snapshot.first_name(cohort)
+    if trained_on.kind == "fold":
+        trained_on = replace(trained_on, cohort=snapshot.first_name(trained_on.cohort))
     before = _standing(snapshot, CodeSetName(cohort, modality, encoder), version, trained_on)
     read = _in_order(read, before, file, supersede=supersede)
     _check_targets(snapshot, cohort, read, file)

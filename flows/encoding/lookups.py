@@ -44,8 +44,9 @@ def split_folds(snapshot: Snapshot, cohort: str, split: str) -> tuple[int, ...]:
 
 def check_cohort(snapshot: Snapshot, cohort: str) -> None:
     """Raises NotFoundInStoreError where there is no such cohort."""
-    known = sorted({row for kind in ("cohorts", "cases") for row in snapshot.rows(kind)["cohort"].to_pylist()})
-    if cohort not in known:
+    firsts = {row for kind in ("cohorts", "cases") for row in snapshot.rows(kind)["cohort"].to_pylist()}
+    if cohort not in firsts:
+        known = sorted(snapshot.display_names.get(name, name) for name in firsts)
         near = difflib.get_close_matches(cohort, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise NotFoundInStoreError(f"there is no cohort {cohort!r}; {hint}there are {', '.join(known) or 'none yet'}")
@@ -65,6 +66,7 @@ def _only(names: list[str], cohort: str, what: str, snapshot: Snapshot) -> str:
 
 def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
     """What a cohort holds, counted: rows of what, name, count, detail. Raises NotFoundInStoreError."""
+    cohort = snapshot.first_name(cohort)
     check_cohort(snapshot, cohort)
     cases = set(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist())
     rows = [{"what": "cases", "name": "", "count": len(cases), "detail": ""}]

@@ -15,7 +15,14 @@ from guidestore.flows.encoding.stored_encoders import Encoders
 
 
 def encode_images(
-    encoders: Encoders, key: CodeSetKey, files: Sequence[Path], mpp: float | None, *, device: str, weights: Path | None
+    encoders: Encoders,
+    key: CodeSetKey,
+    files: Sequence[Path],
+    mpp: float | None,
+    *,
+    trust_geometry: bool,
+    device: str,
+    weights: Path | None,
 ) -> tuple[list[str], np.ndarray]:
     """Case ids and codes (n, d) of the images of new cases, as `key` has them.
 
@@ -33,7 +40,7 @@ def encode_images(
     def encoder_of(digest: str) -> Encoder:
         return encoders.build(encoders.stored(digest), device, weights)
 
-    inputs = kind.new_inputs(NewImages(files, key.modality, stored.spec.preprocessing, mpp, encoder_of))
+    inputs = kind.new_inputs(NewImages(files, key.modality, stored.spec.preprocessing, mpp, encoder_of, trust_geometry))
     # One by one, as a cohort is encoded: the codes then equal the stored ones bit for bit.
     codes = [encoder.encode(image[None] if isinstance(image, np.ndarray) else [image]) for image in inputs.values()]
     return list(inputs), np.concatenate(codes)

@@ -21,6 +21,7 @@ from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.devices import AUTO, in_words, one_device
+from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
@@ -48,7 +49,7 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
     """
     if settings.device != AUTO:
         one_device(settings.device, "heads")
-    snapshot = store.snapshot()
+    snapshot, settings = store.snapshot(), with_first_name(store, settings)
     check_cohort(snapshot, settings.cohort)
     targets = settings.targets or (only_target(snapshot, settings.cohort),)
     build_guidance(settings.guidance)  # a wrong name costs no training

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 from guidestore.embeddings.types import FoldScope
@@ -62,6 +62,14 @@ class Card(_Part):
     encoders: list[dict[str, Any]]
     """Rows of schema ``encoders``, preprocessing and config as mappings."""
     files: dict[Annotated[str, AfterValidator(_plain)], FileDigest]
+    medians: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    """What stands for a missing value of z_I, one a dimension; None: none may be missing."""
+
+    @model_validator(mode="after")
+    def _check_medians(self) -> Self:
+        if self.medians is not None and len(self.medians) != self.inferior.code_dim:
+            raise ValueError(f"{len(self.medians)} medians for codes of {self.inferior.code_dim} dimensions")
+        return self
 
 
 def read_card(folder: Path) -> Card:

@@ -19,6 +19,7 @@ import numpy as np
 
 from guidestore.embeddings.actor import versions
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.medians import fills_medians
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
@@ -29,7 +30,7 @@ from guidestore.flows.encoding.stored_encoders import StoredEncoder, StoredEncod
 from guidestore.flows.models import card as cards
 from guidestore.flows.models.card import FORMAT
 from guidestore.flows.models.exported import ENCODER, HEAD, run_onnx
-from guidestore.flows.models.predict import inferior_key
+from guidestore.flows.models.predict import inferior_key, medians_of
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.input_rows import input_row
 from guidestore.warehouse.runs import run_of
@@ -81,7 +82,7 @@ def export_model(store: EmbeddingStore, run: str, output: Path | str, *, allow_t
     trained = run_of(snapshot, store.find_run(run))
     _check_run(trained)
     with one_thread():
-        files, card = _content(snapshot, trained, run, allow_train_codes)
+        files, card = _content(store, snapshot, trained, run, allow_train_codes)
     _write(output, files | {cards.NAME: _json(card)})
     sizes = {name: len(content) for name, content in sorted(files.items())}
     return Exported(output, trained.id, sizes, tuple(card["notes"]))
@@ -103,7 +104,7 @@ def _check_run(run: Run) -> None:
 
 
 def _content(
-    snapshot: Snapshot, run: Run, asked: str, allow_train_codes: bool
+    store: EmbeddingStore, snapshot: Snapshot, run: Run, asked: str, allow_train_codes: bool
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """File name -> bytes, and the card, which names them with their digests."""
     from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes
@@ -124,6 +125,7 @@ def _content(
     notes = [TRAIN_CODES.format(names=" and ".join(with_train_codes))] if with_train_codes else []
     key = inferior_key(snapshot, run)
     files[HEAD] = head_onnx(run.row, components, key.code_dim)
+    medians_d = medians_of(store, run, key) if fills_medians(snapshot, key) else None
     codes_nd = snapshot.codes(key).codes_nd
     codes_nd = codes_nd[np.isfinite(codes_nd).all(axis=1)][:CHECKED_CODES]
     difference = np.abs(run_onnx(files[HEAD], codes_nd, HEAD) - predict_row(run.row, components, codes_nd)).max()
@@ -134,12 +136,16 @@ def _content(
     more, encoder_check, encoder_notes = _encoder_files(snapshot, encoders[0])
     files |= more
     notes += encoder_notes
+    words = (
+        [] if medians_d is None else ["A value of z_inferior that is missing: its number in `medians` of card.json."]
+    )
     card = _card(snapshot, run, key, asked) | {
         "guidance": _part(run.guidance, components.get("guidance")),
         "decoder": _part(run.decoder, components["decoder"]),
         "holds_train_codes": with_train_codes,
         "encoders": [stored.card() for stored in encoders],
-        "preprocessing": [stored.in_words() for stored in encoders],
+        "preprocessing": [stored.in_words() for stored in encoders] + words,
+        "medians": None if medians_d is None else medians_d.tolist(),
         "inputs": _inputs(encoders[0], key, ENCODER in files),
         "checked": checked | encoder_check,
         "notes": notes,

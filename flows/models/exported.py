@@ -76,6 +76,7 @@ class ExportedModel:
         codes: CaseCodes | Path | None = None,
         encoder: str = "",
         mpp: float | None = None,
+        trust_geometry: bool = False,
         device: str = AUTO,
         weights: Path | None = None,
     ) -> Prediction:
@@ -93,9 +94,18 @@ class ExportedModel:
         else:
             with one_thread():
                 new_cases, z_inferior_nd = encode_images(
-                    _FolderEncoders(self), self.key, [Path(file) for file in files], mpp, device=device, weights=weights
+                    _FolderEncoders(self),
+                    self.key,
+                    [Path(file) for file in files],
+                    mpp,
+                    device=device,
+                    weights=weights,
+                    trust_geometry=trust_geometry,
                 )
             case_ids = tuple(new_cases)
+        if self.card.medians is not None:
+            medians_d = np.array(self.card.medians, np.float32)
+            z_inferior_nd = np.where(np.isnan(z_inferior_nd), medians_d, z_inferior_nd)
         if not np.isfinite(z_inferior_nd).all():
             raise InvalidInputError("codes are not finite; leave out the cases that lack the modality")
         return Prediction(self.card.run, tuple(self.card.classes), case_ids, self.probabilities(z_inferior_nd))

@@ -53,6 +53,7 @@ def predict(
     cases: Sequence[str] = (),
     encoder: str = "",
     mpp: float | None = None,
+    trust_geometry: bool = False,
     device: str = AUTO,
     weights: Path | None = None,
 ) -> Prediction:
@@ -87,19 +88,29 @@ def predict(
     else:
         with one_thread():
             case_ids, z_inferior_nd = encode_images(
-                StoredEncoders(snapshot), key, [Path(file) for file in files], mpp, device=device, weights=weights
+                StoredEncoders(snapshot),
+                key,
+                [Path(file) for file in files],
+                mpp,
+                device=device,
+                weights=weights,
+                trust_geometry=trust_geometry,
             )
 
     if np.isnan(z_inferior_nd).any() and fills_medians(snapshot, key):
-        trained_at = store.snapshot(trained.snapshot)
-        parts = parts_of(trained_at, trained.cohort, trained.split, trained.fold)
-        z_inferior_nd = np.where(np.isnan(z_inferior_nd), train_medians(trained_at.codes(key), parts), z_inferior_nd)
+        z_inferior_nd = np.where(np.isnan(z_inferior_nd), medians_of(store, trained, key), z_inferior_nd)
     components = {}
     for role, artifact in trained.weights.items():
         tensors, kept = snapshot.weights(artifact)
         components[role] = (kept.meta["config"], tensors)
     probabilities_nk = predict_row(trained.row, components, z_inferior_nd)
     return Prediction(trained.id, trained.classes, tuple(case_ids), probabilities_nk)
+
+
+def medians_of(store: EmbeddingStore, run: Run, key: CodeSetKey) -> np.ndarray:
+    """(d,) float32 that the run was trained with where `key` had NaN. Raises InvalidInputError."""
+    trained_at = store.snapshot(run.snapshot)
+    return train_medians(trained_at.codes(key), parts_of(trained_at, run.cohort, run.split, run.fold))
 
 
 def inferior_key(snapshot: Snapshot, run: Run) -> CodeSetKey:

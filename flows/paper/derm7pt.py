@@ -20,6 +20,7 @@ from guidestore.flows.paper.report import ExperimentReport
 from guidestore.flows.paper.settings import Derm7ptSettings
 from guidestore.flows.paper.table import PaperTable
 from guidestore.flows.paper.table2 import TASKS, build_table2
+from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.warehouse.cohorts.layouts.derm7pt import SPLIT, Derm7pt
 from guidestore.warehouse.predictions import load_predictions
@@ -53,7 +54,7 @@ PRESETS = {
 
 def run_derm7pt(store: EmbeddingStore, settings: Derm7ptSettings, progress: Progress = no_progress) -> ExperimentReport:
     """Encodes and trains what is missing, and makes the table. Raises GuidestoreError for what concerns all cases."""
-    course = Course(store, progress)
+    course, settings = Course(store, progress), with_first_name(store, settings)
     course.note(_cohort(store, settings))
     tasks, untrainable = _tasks(store.snapshot(), settings.cohort)
     course.note(untrainable)

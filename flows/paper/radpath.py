@@ -22,6 +22,7 @@ from guidestore.flows.paper.settings import RadPathSettings
 from guidestore.flows.paper.table import PaperTable
 from guidestore.flows.paper.table1 import build_table1
 from guidestore.flows.results.effects import row_effects
+from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.warehouse.cohorts.layouts.radpath import SPLIT, Radpath
 from guidestore.warehouse.predictions import load_predictions
@@ -32,7 +33,7 @@ TARGET, SUPERIOR = "class", "histology"
 
 def run_radpath(store: EmbeddingStore, settings: RadPathSettings, progress: Progress = no_progress) -> ExperimentReport:
     """Encodes and trains what is missing, and makes the table. Raises GuidestoreError for what concerns all cases."""
-    course = Course(store, progress)
+    course, settings = Course(store, progress), with_first_name(store, settings)
     course.note(_cohort(store, settings))
     snapshot = store.snapshot()
     folds = split_folds(snapshot, settings.cohort, SPLIT)[: settings.splits]
@@ -55,6 +56,7 @@ def _superior(course: Course, settings: RadPathSettings, folds: tuple[int, ...])
             pretrained_on=settings.pretrained_on,
             tile_px=settings.tile_px,
             mpp=settings.mpp,
+            slide_mpp=settings.slide_mpp,
         )
     )
     of_folds = _of_folds(settings, folds, SUPERIOR, settings.superior_encoder)
@@ -118,6 +120,7 @@ def _cohort(store: EmbeddingStore, settings: RadPathSettings) -> list[str]:
         splits=settings.splits,
         seed=settings.seed,
         pseudonymize=settings.key,
+        slide_mpp=settings.slide_mpp,
     )
     report = add_files(store, settings.cohort, layout)
     return [issue.sentence for issue in report.issues]

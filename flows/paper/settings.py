@@ -41,6 +41,9 @@ class RadPathSettings(CohortSettings):
     mpp: float | None = Field(
         default=None, gt=0, description="um per pixel of the tiles; empty: the patch encoder's own."
     )
+    slide_mpp: float | None = Field(
+        default=None, gt=0, description="um per level-0 pixel of the slides; empty: what each file says."
+    )
     superior_encoder: str = Field(default="clam_sb", description="C_S: clam_sb, clam_mb, attention_pooling, …")
     inferior_encoder: str = Field(default="densenet3d", description="C_I.")
     guidance: str = Field(default="", description="G; empty: autoencoder (demo) or radpath-paper (paper).")

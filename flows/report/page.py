@@ -129,11 +129,9 @@ def _part(snapshot: Snapshot, section: Section, effects: Sequence[RowEffect], pl
 
 
 def _nothing_found(snapshot: Snapshot, selection: RunSelection) -> str:
-    known = ", ".join(sorted({f"{run.cohort}/{run.target}" for run in all_runs(snapshot)})) or "none yet"
-    return (
-        f"no run at snapshot {snapshot.version} that was scored on test is of {' '.join(selection.options())}; "
-        f"there are runs of {known}; {HOW_TO_GET_RUNS}"
-    )
+    unmet = selection.unmet(all_runs(snapshot))
+    unscored = f"no run at snapshot {snapshot.version} of {' '.join(selection.options())} was scored on test"
+    return f"{unmet or unscored}; {HOW_TO_GET_RUNS}"
 
 
 def _render(*, parts: list[_Part], summary: list[SummaryRow], made: Provenance) -> str:

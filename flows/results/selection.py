@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.types import CodeSetName
+
+
+def _value(run: Run, option: str) -> str:
+    """What a run has of an option; a code set as it is written within its cohort."""
+    value = getattr(run, option)
+    return value.within if isinstance(value, CodeSetName) else value or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,24 @@ class RunSelection:
         if "/" not in wanted:
             return wanted == stored.modality
         return CodeSetName.parse(wanted, self.cohort).means(stored)
+
+    def unmet(self, runs: Iterable[Run]) -> str:
+        """What no run is of, and what there is instead, at the first option that leaves none; '' where all are met."""
+        of_all = list(runs)
+        left, asked = [run for run in of_all if run.cohort == self.cohort], RunSelection(self.cohort)
+        if not left:
+            there = ", ".join(sorted({f"{run.cohort}/{run.target}" for run in of_all})) or "none yet"
+            return f"cohort {self.cohort} has no runs; there are runs of {there}"
+        for name, value in asdict(self).items():
+            if name == "cohort" or not value:
+                continue
+            asked = replace(asked, **{name: value})
+            having = [run for run in left if asked.wants(run)]
+            if not any(_value(run, name) for run in having):
+                there = ", ".join(sorted({_value(run, name) for run in left} - {""})) or "none"
+                return f"no run of {' '.join(asked.options())} is there; --{name} may be {there}"
+            left = having
+        return ""
 
     def options(self) -> list[str]:
         """The command line's own words for it: COHORT --target … ."""

@@ -19,7 +19,7 @@ def choices_of(snapshot: Snapshot) -> Choices:
     coded = sorted({key.name.stem.within for key in snapshot.code_sets if key.kind == "codes"})
     targets, splits = _names(snapshot, "targets", "target"), _names(snapshot, "splits", "split")
     choices = {
-        "cohort": _names(snapshot, "cohorts", "cohort"),
+        "cohort": sorted({*_names(snapshot, "cohorts", "cohort"), *snapshot.display_names.values()}),
         "modality": _names(snapshot, "images", "modality"),
         "target": targets and ["", *targets],
         "targets": targets,

@@ -43,7 +43,7 @@ def encode_missing(settings: EncodeForm) -> EncodeReport:
     """One commit per slide, or per batch of case codes."""
     wanted = asked(settings, EncodeSettings, key=key_file())
     runner = asked(settings, Runner, ray_address=ray_address())
-    with opened_store() as store:
+    with opened_store(resumes=True) as store:
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.encode import encode_on_ray  # it sets what Prefect logs, and loads Ray
 

@@ -44,9 +44,9 @@ def store_place() -> str:
     return place
 
 
-def opened_store() -> AbstractContextManager[EmbeddingStore]:
-    """The store of this process, opened; its index follows what is committed."""
-    return opened(store_place())
+def opened_store(*, resumes: bool = False) -> AbstractContextManager[EmbeddingStore]:
+    """The store of this process, opened; its index follows what is committed. resumes: see `opened`."""
+    return opened(store_place(), resumes=resumes)
 
 
 def key_file() -> Path | None:

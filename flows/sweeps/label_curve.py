@@ -15,6 +15,7 @@ from guidestore.flows.results.effects import METRIC, decoder_of_one_code, same_s
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import look_at_test, ranked_on_val, related_runs, sweep_runs
 from guidestore.flows.work.colours import CONTROL_COLOUR, OKABE_ITO, ROW_COLOURS
+from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.controls import SELF_TRAINING, SHUFFLED
 from guidestore.heads.input_rows import GUIDED_PLUS_I, I
@@ -85,6 +86,7 @@ def label_curves(
         raise InvalidInputError(
             f"sweep {sweep.name} has one label budget; give it several, as `labelled: [50, 100, all]`, and run it again"
         )
+    sweep = with_first_name(store, sweep)
     runs = sweep_runs(store, sweep)
     ranked = ranked_on_val(store.snapshot(), runs, metric)
     # The smallest budget is where guidance has most to give.

@@ -18,6 +18,7 @@ from guidestore.flows.encoding.lookups import only_split, only_target, split_fol
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
 from guidestore.flows.guiding.recipes import BaselinesRecipe, HeadRecipe, RowsRecipe, TransferRecipe
 from guidestore.flows.sweeps.file import MOST_RUNS, SweepFile
+from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
 from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, INPUT_ROWS
@@ -54,7 +55,7 @@ class SweepPlan:
 
 def plan_sweep(store: EmbeddingStore, sweep: SweepFile) -> SweepPlan:
     """What the sweep would train, and about how long that takes here. Raises GuidestoreError."""
-    snapshot = store.snapshot(sweep.at)
+    snapshot, sweep = store.snapshot(sweep.at), with_first_name(store, sweep)
     plan = SweepPlan(sweep, snapshot.version)
     first: HeadJob | None = None
     counted_fits: set[Any] = set()

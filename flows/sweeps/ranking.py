@@ -15,6 +15,7 @@ from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.results.effects import METRIC, RowEffect, decoder_of_one_code, row_effects, same_scope
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
+from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.checks import check_choice
 from guidestore.heads.input_rows import S_PLUS_I, I
@@ -51,7 +52,7 @@ def sweep_runs(store: EmbeddingStore, sweep: SweepFile) -> list[Run]:
 
     Raises GuidestoreError, and InvalidInputError where none is there.
     """
-    snapshot = store.snapshot(sweep.at)
+    snapshot, sweep = store.snapshot(sweep.at), with_first_name(store, sweep)
     plan = SweepPlan(sweep, snapshot.version)
     for _ in batches_of(snapshot, sweep, plan):
         pass
@@ -71,6 +72,7 @@ def rank_sweep(
     Raises GuidestoreError, and InvalidInputError where none is there or the metric is unknown.
     """
     check_choice(metric, "metric", tuple(drawn_metrics()))
+    sweep = with_first_name(store, sweep)
     runs = sweep_runs(store, sweep)
     ranked = ranked_on_val(store.snapshot(), runs, metric)
     if not chosen:

@@ -20,6 +20,7 @@ from guidestore.flows.sweeps.file import SweepFile, as_mapping
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.devices import AUTO, also_on, in_words, one_device
+from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.warehouse.sweeps import record_sweep
@@ -62,7 +63,7 @@ def run_sweep(
     device: where networks train. remember: as a sweep that `compare` finds by its name. Raises GuidestoreError.
     """
     train = train or partial(train_here, device=device)
-    snapshot = store.snapshot(sweep.at)
+    snapshot, sweep = store.snapshot(sweep.at), with_first_name(store, sweep)
     plan = SweepPlan(sweep, snapshot.version)
     report = SweepReport()
     # Planned at the sweep's snapshot, but what was trained since then is there.

@@ -15,6 +15,7 @@ from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare
 from guidestore.flows.results.effects import METRIC
 from guidestore.flows.sweeps.file import SweepFile, as_mapping
 from guidestore.flows.sweeps.ranking import ranked_on_val, sweep_runs
+from guidestore.flows.work.naming import with_first_name
 from guidestore.heads.significance import holm
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs
@@ -121,7 +122,7 @@ def runs_of_sweep(store: EmbeddingStore, sweep: str | SweepFile) -> list[Run]:
             known = ", ".join(sorted({known.name for known in stored})) or "none yet"
             raise NotFoundInStoreError(f"there is no sweep {sweep!r} in the store; it has {known}")
     else:
-        file = canonical_json(as_mapping(sweep))
+        file = canonical_json(as_mapping(with_first_name(store, sweep)))
         matching = [known for known in stored if known.file == file]
         if not matching:
             return sweep_runs(store, sweep)

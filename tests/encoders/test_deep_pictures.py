@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.encoders.photograph_headers import photograph_pixels
 from guidestore.encoders.photographs import PhotographSettings, load_photograph
 
 SMALL = PhotographSettings(64)
@@ -98,3 +99,17 @@ def test_black_white_and_transparent_pictures_show_nothing(tmp_path: Path, depth
     Image.new("L", (64, 64), 255).save(tmp_path / "white.jpg")
     with pytest.raises(InvalidInputError, match="is all white"):
         load_photograph(tmp_path / "white.jpg", SMALL)
+
+
+@pytest.mark.parametrize("depth", [10, 12, 16])
+def test_the_row_of_a_picture_says_its_depth_and_its_white(tmp_path: Path, depth: int):
+    tifffile.imwrite(tmp_path / "a.tif", ramp(depth), photometric="rgb")
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(ramp(depth, 1).squeeze()))
+    for path in tmp_path.iterdir():
+        pixels = photograph_pixels(path)
+        assert (pixels.bit_depth, pixels.scaling) == (depth, str(2**depth - 1))
+    imagecodecs.imwrite(tmp_path / "a.png", ramp(8).astype(np.uint8))
+    assert (photograph_pixels(tmp_path / "a.png").bit_depth, photograph_pixels(tmp_path / "a.png").scaling) == (8, None)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(ramp(16, 1).squeeze() // 40))
+    with pytest.raises(InvalidInputError, match="tell no white"):
+        photograph_pixels(tmp_path / "a.png")

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.encoders.volume_files import read_header, read_voxels
+from guidestore.encoders.input_kind import NewImages
+from guidestore.encoders.kinds.volumes import GROUPS, Volumes
+from guidestore.encoders.volume_files import read_header, read_voxels, volume_pixels
 from guidestore.encoders.volumes import VolumeSettings, load_volume
 
 SHAPE = (12, 10, 9)
@@ -246,3 +248,34 @@ def test_what_is_no_volume_says_what_it_is(tmp_path: Path):
     }.items():
         with pytest.raises(InvalidInputError, match=sentence):
             read_header(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "geometry", "note"),
+    [
+        ({}, "sform", ""),
+        ({"qform_code": 0, "sform_code": 0}, "none", "it says no place (no qform, no sform)"),
+        (moved(8), "sform", "its qform and its sform lie up to 8.0 mm apart: its sform is taken"),
+    ],
+)
+def test_a_volume_alone_without_a_sure_place_is_noted(tmp_path: Path, fields, geometry, note):
+    file = places(tmp_path, **fields)["t2"]
+    pixels, notes = volume_pixels(file)
+    assert pixels.geometry == geometry
+    assert [sentence.startswith(note) for _, sentence in notes] == [True] * bool(note)
+    assert np.array_equal(read_header(file).affine, nib.load(file).affine)
+
+
+def test_new_cases_are_trusted_where_somebody_says_so(tmp_path: Path):
+    files = [file.rename(tmp_path / f"case_{name}.nii") for name, file in places(tmp_path, **moved(8)).items()]
+    settings = VolumeSettings(("t1", "t2"), (12, 12, 12), 2.0)
+
+    def inputs(**told: bool) -> dict[str, np.ndarray]:
+        new = NewImages(files, "pair", settings.as_dict(), None, lambda digest: pytest.fail(digest), **told)
+        return Volumes().new_inputs(new)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(GROUPS, "pair", ("mri_t1", "mri_t2"))  # pyright: ignore[reportArgumentType]
+        with pytest.raises(InvalidInputError, match="two places"):
+            inputs()
+        assert inputs(trust_geometry=True)["case"].shape == (2, 12, 12, 12)

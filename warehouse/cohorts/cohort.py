@@ -100,10 +100,10 @@ def add_cohort(
 ) -> CohortReport:
     """Commits `tables` in one transaction, all or nothing.
 
-    supersede: labels that contradict the store's take their place, and cases of `unlabelled` lose theirs; the old ones
-    stay in the history. dry_run: commits nothing, and says what would be. Raises InvalidInputError on a bad name, a row
-    twice with two meanings, a label or part of an unknown case, an unknown class or part, a case in two parts of a
-    fold, or anything else that contradicts what the store has of the cohort.
+    supersede: labels and images that contradict the store's take their place, and cases of `unlabelled` lose their
+    labels; the old ones stay in the history. dry_run: commits nothing, and says what would be. Raises InvalidInputError
+    on a bad name, a row twice with two meanings, a label or part of an unknown case, an unknown class or part, a case
+    in two parts of a fold, or anything else that contradicts what the store has of the cohort.
     """
     cohort = check_name(tables.cohort, "cohort")
     snapshot = store.snapshot()
@@ -333,7 +333,7 @@ def _news(
     supersede: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows that the store lacks, and those that take the place of others: image rows under another path or of a file
-    that no code was made of, labels that `supersede`.
+    that no code was made of, labels and images that `supersede`.
 
     Raises InvalidInputError on contradictions.
     """
@@ -346,7 +346,7 @@ def _news(
         if known is None:
             new[identity] = row
         elif kind == "images":
-            moved += _moved(snapshot, row, known, in_store=identity in old)
+            moved += _moved(snapshot, row, known, in_store=identity in old, supersede=supersede)
         elif kind in ("labels", "splits"):
             said = "label" if kind == "labels" else "part"
             is_said, was_said = (_said(row), _said(known)) if kind == "labels" else (row["part"], known["part"])
@@ -363,16 +363,21 @@ def _news(
     return list(new.values()), moved
 
 
-def _moved(snapshot: Snapshot, row: dict[str, Any], known: dict[str, Any], *, in_store: bool) -> list[dict[str, Any]]:
+def _moved(
+    snapshot: Snapshot, row: dict[str, Any], known: dict[str, Any], *, in_store: bool, supersede: bool
+) -> list[dict[str, Any]]:
     name = f"image {row['image_id']} ({row['modality']}) of case {row['case_id']}"
     if not in_store:
         raise InvalidInputError(f"{name} comes twice; give each image of a case and modality its own image_id")
-    if digests_of(row) != digests_of(known) and _is_used(snapshot, known["sha256"]):
+    same = digests_of(row) == digests_of(known)
+    if not (same or supersede) and _is_used(snapshot, known["sha256"]):
         raise InvalidInputError(
             f"{name} is another file than the one in the store (sha256 {row['sha256'][:12]}, there "
-            f"{known['sha256'][:12]}); codes were made of that one, so add the new file under a new image_id"
+            f"{known['sha256'][:12]}), of which codes were made: --replace takes it instead, and the next "
+            "encode makes the codes again; or add it under an image_id of its own"
         )
-    if known["mpp_source"] == "option" and row["mpp_source"] not in GIVEN:  # said once, it need not be said again
+    # Said once of a file, it need not be said again.
+    if same and known["mpp_source"] == "option" and row["mpp_source"] not in GIVEN:
         row = {**row, "mpp": known["mpp"], "mpp_source": "option"}
     # A file that could not be read, and was copied again, is simply the file.
     return [row] if changes(row, known) else []

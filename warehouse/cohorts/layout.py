@@ -81,7 +81,8 @@ def add_layout(
     pseudonyms = Pseudonyms.load_or_create(key_file, store) if key_file else None
     name_of = pseudonyms.case if pseudonyms else itself
     snapshot = store.snapshot()
-    cases = frozenset(snapshot.rows("cases", cohort=check_name(cohort, "cohort"))["case_id"].to_pylist())
+    cohort = snapshot.first_name(check_name(cohort, "cohort"))
+    cases = frozenset(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist())
     classes: dict[str, tuple[str, ...]] = {}
     for row in snapshot.rows("targets", cohort=cohort).to_pylist():
         if row["class"]:

@@ -10,7 +10,8 @@ from guidestore.embeddings.store import EmbeddingStore
 
 def remove_cohort(store: EmbeddingStore, cohort: str) -> int:
     """Removes every artifact of the cohort, its codes and runs too; says how many. Raises NotFoundInStoreError."""
-    entries = store.snapshot().entries(cohort=cohort)
+    snapshot = store.snapshot()
+    entries = snapshot.entries(cohort=snapshot.first_name(cohort))
     if not cohort or not entries:
         raise NotFoundInStoreError(f"there is no cohort {cohort!r}; `guidestore cohort list` names those there are")
     with store.begin(f"cohort {cohort} removed") as transaction:
@@ -22,6 +23,7 @@ def remove_cohort(store: EmbeddingStore, cohort: str) -> int:
 def remove_target(store: EmbeddingStore, cohort: str, target: str) -> int:
     """Removes a target with its labels; says how many labels. Its runs stay. Raises NotFoundInStoreError."""
     snapshot = store.snapshot()
+    cohort = snapshot.first_name(cohort)
     known = sorted(set(snapshot.rows("targets", cohort=cohort)["target"].to_pylist()))
     if target not in known:
         raise NotFoundInStoreError(f"cohort {cohort} has no target {target!r}; it has {', '.join(known) or 'none'}")

@@ -3,5 +3,5 @@ CREATE OR REPLACE VIEW attention AS
 SELECT
     code_set_name(cohort, modality, encoder, encoder_digest) AS code_set,
     * EXCLUDE (artifact, added_at, removed_at)
-FROM base.attention
+FROM shown.attention
 WHERE is_live(added_at, removed_at);

@@ -13,5 +13,5 @@ SELECT
     shape[2] AS d,
     dtype,
     artifact
-FROM base.log
+FROM shown.log
 WHERE kind = 'bag' AND is_live(added_at, removed_at);

@@ -2,23 +2,23 @@
 -- modalities and coded are sorted lists, so `WHERE list_contains(coded, 'histology')` works.
 CREATE OR REPLACE VIEW cases AS
 WITH known AS (
-    SELECT cohort, case_id FROM base.cases WHERE is_live(added_at, removed_at)
+    SELECT cohort, case_id FROM shown.cases WHERE is_live(added_at, removed_at)
     UNION
-    SELECT cohort, case_id FROM base.log WHERE kind IN ('bag', 'codes') AND is_live(added_at, removed_at)
+    SELECT cohort, case_id FROM shown.log WHERE kind IN ('bag', 'codes') AND is_live(added_at, removed_at)
 ),
 imaged AS (
     SELECT cohort, case_id, list_sort(list(DISTINCT modality)) AS modalities, count(DISTINCT (image_id, modality)) AS images
-    FROM base.images WHERE is_live(added_at, removed_at) GROUP BY ALL
+    FROM shown.images WHERE is_live(added_at, removed_at) GROUP BY ALL
 ),
 coded AS (
     SELECT
         cohort, case_id, list_sort(list(DISTINCT modality)) AS coded,
         count(*) FILTER (kind = 'codes') AS codes, count(*) FILTER (kind = 'bag') AS bags
-    FROM base.log WHERE kind IN ('bag', 'codes') AND is_live(added_at, removed_at) GROUP BY ALL
+    FROM shown.log WHERE kind IN ('bag', 'codes') AND is_live(added_at, removed_at) GROUP BY ALL
 ),
 labelled AS (
     SELECT cohort, case_id, count(DISTINCT target) AS labels
-    FROM base.labels WHERE (class <> '' OR value IS NOT NULL OR time IS NOT NULL) AND is_live(added_at, removed_at) GROUP BY ALL
+    FROM shown.labels WHERE (class <> '' OR value IS NOT NULL OR time IS NOT NULL) AND is_live(added_at, removed_at) GROUP BY ALL
 )
 SELECT
     cohort,

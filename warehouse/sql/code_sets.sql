@@ -13,6 +13,6 @@ SELECT
     count(*) AS artifacts,
     trained_on,
     string_agg(DISTINCT dtype, ', ') AS dtype
-FROM base.log
+FROM shown.log
 WHERE kind IN ('bag', 'codes') AND is_live(added_at, removed_at)
 GROUP BY cohort, modality, encoder, encoder_digest, kind, trained_on;

@@ -4,4 +4,4 @@ CREATE OR REPLACE VIEW images AS
 SELECT DISTINCT
     cohort, case_id, image_id, modality, path, mpp, size, sha256,
     mpp_source, orientation, bit_depth, scaling, geometry, files
-FROM base.images WHERE is_live(added_at, removed_at);
+FROM shown.images WHERE is_live(added_at, removed_at);

@@ -2,9 +2,9 @@
 -- that of the grades of an ordinal target. kind: classes, ordinal, multilabel, or, with one row and no class, value or
 -- survival, whose unit stands in unit.
 CREATE OR REPLACE VIEW targets AS
-SELECT DISTINCT cohort, target, class_index, class, coalesce(nullif(kind, ''), 'classes') AS kind, unit FROM base.targets WHERE is_live(added_at, removed_at);
+SELECT DISTINCT cohort, target, class_index, class, coalesce(nullif(kind, ''), 'classes') AS kind, unit FROM shown.targets WHERE is_live(added_at, removed_at);
 
 -- One row per case and target that has a label (multilabel: and class). An unlabelled case has no row here and is kept
 -- all the same. By the target's kind: class; value; time, and event where it ended in one; class and value, 1 or 0.
 CREATE OR REPLACE VIEW labels AS
-SELECT DISTINCT cohort, case_id, target, class, value, time, event FROM base.labels WHERE is_live(added_at, removed_at);
+SELECT DISTINCT cohort, case_id, target, class, value, time, event FROM shown.labels WHERE is_live(added_at, removed_at);

@@ -13,17 +13,17 @@ WITH edges AS (
         encoder_digest,
         added_at,
         unnest(inputs) AS input
-    FROM base.log
+    FROM shown.log
     WHERE kind NOT IN ('commit', 'alias', 'tag') AND is_live(added_at, removed_at)
 ),
 artifacts AS (
     SELECT artifact AS input, any_value(kind) AS input_kind
-    FROM base.log
+    FROM shown.log
     WHERE kind NOT IN ('commit', 'alias', 'tag') AND is_live(added_at, removed_at)
     GROUP BY artifact
 ),
 files AS (
-    SELECT DISTINCT sha256 AS input FROM base.images WHERE is_live(added_at, removed_at)
+    SELECT DISTINCT sha256 AS input FROM shown.images WHERE is_live(added_at, removed_at)
 )
 SELECT
     e.* EXCLUDE (encoder_digest, added_at),
@@ -36,6 +36,6 @@ SELECT
     ) AS input_kind,
     coalesce(c.meta ->> '$.actor.device', '') AS device
 FROM edges e
-LEFT JOIN base.log c ON c.kind = 'commit' AND c.added_at = e.added_at
+LEFT JOIN shown.log c ON c.kind = 'commit' AND c.added_at = e.added_at
 LEFT JOIN artifacts a USING (input)
 LEFT JOIN files f USING (input);

@@ -4,12 +4,12 @@
 -- most similar pair. labels holds all labels of the neighbour, as target=class.
 CREATE OR REPLACE MACRO neighbours(of_case, in_code_set, k := 10) AS TABLE
 WITH names AS (
-    SELECT name FROM code_sets WHERE kind = 'codes' AND starts_with(name, in_code_set)
+    SELECT name FROM code_sets WHERE kind = 'codes' AND starts_with(name, shown_path(in_code_set))
 ),
 chosen AS (
     SELECT CASE
         WHEN count(*) = 0 THEN error('no set of case codes begins with ' || in_code_set || '; FROM code_sets lists them')
-        WHEN count(*) FILTER (name = in_code_set) = 1 THEN in_code_set
+        WHEN count(*) FILTER (name = shown_path(in_code_set)) = 1 THEN shown_path(in_code_set)
         WHEN count(*) > 1 THEN error(
             in_code_set || ' is the beginning of several code sets: ' || string_agg(name, ', ' ORDER BY name) || '; give more of the name'
         )

@@ -1,11 +1,11 @@
 -- Images that an encoder could not read, with the reason; those that it has read since are out of it.
 CREATE OR REPLACE VIEW quarantine AS
 SELECT DISTINCT q.* EXCLUDE (artifact, added_at, removed_at)
-FROM base.quarantine q
+FROM shown.quarantine q
 WHERE
     is_live(q.added_at, q.removed_at)
     AND NOT EXISTS (
-        FROM base.log l
+        FROM shown.log l
         WHERE
             is_live(l.added_at, l.removed_at)
             AND l.kind IN ('bag', 'codes')

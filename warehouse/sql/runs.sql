@@ -1,12 +1,12 @@
 -- One row per trained and evaluated head. row: S+I, S, I, G(I) or G(I)+I; control is '' for the real thing.
 CREATE OR REPLACE VIEW runs AS
-SELECT * EXCLUDE (artifact, added_at, removed_at) FROM base.runs WHERE is_live(added_at, removed_at);
+SELECT * EXCLUDE (artifact, added_at, removed_at) FROM shown.runs WHERE is_live(added_at, removed_at);
 
 -- One row per run, part and metric, beside all that the run was, so that this needs no join:
 --   FROM metrics WHERE metric = 'balanced_accuracy' AND part = 'test'
 CREATE OR REPLACE VIEW metrics AS
 SELECT m.part, m.metric, m.value, r.*
-FROM base.metrics m
+FROM shown.metrics m
 JOIN runs r USING (run)
 WHERE is_live(m.added_at, m.removed_at);
 
@@ -17,6 +17,6 @@ SELECT
     p.run, p.cohort, p.case_id, p.part, p.label, p.predicted, p.probabilities,
     p.value, p.low, p.high, p.level, p.risk, p.times, p.survival,
     r.target, r.split, r.fold, r.inferior, r.superior, r.mode, r.row, r.guidance, r.decoder, r.control, r.seed
-FROM base.predictions p
+FROM shown.predictions p
 JOIN runs r USING (run)
 WHERE is_live(p.added_at, p.removed_at);

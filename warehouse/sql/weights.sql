@@ -9,5 +9,5 @@ SELECT
     split,
     fold,
     trained_on
-FROM base.log
+FROM shown.log
 WHERE kind = 'weights' AND is_live(added_at, removed_at);

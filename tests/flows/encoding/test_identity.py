@@ -174,6 +174,32 @@ def test_a_pair_of_which_one_file_changed_is_another_image(tmp_path: Path):
     refused = add(tmp_path / "s", manifest)
     assert refused.returncode == 2
     assert "image a (mri_t1) of case a is another file than the one in the store" in refused.stderr
+    first = EmbeddingStore.open(tmp_path / "s").snapshot()
+    (old,) = first.entries(kind="codes")
+    assert "file of 1 image changed" in add(tmp_path / "s", manifest, "--replace").stdout
+    assert (
+        "encoded 1, there already 0"
+        in encode(tmp_path / "s", "--modality", "mri_t1", "--encoder", "first_order").stdout
+    )
+    (new,) = EmbeddingStore.open(tmp_path / "s").snapshot().entries(kind="codes")
+    assert new.supersedes == (old.artifact,)
+    assert set(new.inputs) == {sha256(tmp_path / name) for name in ("a.hdr", "a.img")}
+    other = guidestore(
+        "cohort",
+        "add",
+        "manifest",
+        "d",
+        "--images",
+        table(tmp_path / "j.csv", "b,mri_t1,b.hdr,"),
+        "--store",
+        tmp_path / "s",
+    )
+    assert other.returncode == 0, other.stderr
+    encode_d = guidestore("encode", "d", "--modality", "mri_t1", "--encoder", "first_order", "--store", tmp_path / "s")
+    assert "encoded 1," in encode_d.stdout
+    snapshot = EmbeddingStore.open(tmp_path / "s").snapshot()
+    codes = {key.cohort: snapshot.codes(key).codes_nd for key in snapshot.code_sets}
+    np.testing.assert_array_equal(codes["c"], codes["d"])  # a.img has b's values now
 
 
 def test_identical_images_of_several_cases_are_named(tmp_path: Path, pink: np.ndarray):

@@ -9,9 +9,11 @@ import re
 import shutil
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError
@@ -317,3 +319,36 @@ def test_a_foreign_graph_is_a_sentence(exported: Path, tmp_path: Path, content, 
     done = guidestore("predict", "--model", folder, "--codes", tmp_path / "codes.csv", "--encoder", "made")
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr.replace("\n", " ")
+
+
+def test_missing_values_are_filled_with_the_medians_of_train(tmp_path: Path) -> None:
+    """With or without the store: those of numpy over the train cases of the run's fold."""
+    rng, cases = np.random.default_rng(0), [f"c{i:02}" for i in range(40)]
+    codes = {name: rng.normal(np.arange(40)[:, None] % 2, 1, (40, 3)) for name in ("mri", "histology")}
+    codes["mri"][::7, 1] = np.nan
+    store = ("--store", tmp_path / "store")
+    for name, values in codes.items():
+        pd.DataFrame(values, cases, ["a", "b", "c"]).to_csv(tmp_path / f"{name}.csv", index_label="case_id")
+        told = ("--cohort", "c", "--modality", name, "--encoder", "e", "--nan", "median")
+        assert guidestore("import", tmp_path / f"{name}.csv", *told, *store).returncode == 0
+    pd.DataFrame({"y": np.arange(40) % 2}, cases).to_csv(tmp_path / "y.csv", index_label="case_id")
+    guidestore("cohort", "add", "manifest", "c", "--labels", tmp_path / "y.csv", *store)
+    guidestore("cohort", "split", "c", "--folds", 2, *store)
+    heads = ("--guidance", "ridge", "--decoder", "logistic", "--permutations", 0, "--fold", 0)
+    guidestore("guide", "c", "--inferior", "mri/e", "--superior", "histology/e", *heads, *store)
+    run = run_of(tmp_path / "store", "G(I)+I")
+    exported = export_model(EmbeddingStore.open(tmp_path / "store"), run, tmp_path / "model")
+    splits = EmbeddingStore.open(tmp_path / "store").snapshot().rows("splits").to_pylist()
+    train = [cases.index(row["case_id"]) for row in splits if (row["fold"], row["part"]) == (0, "train")]
+    medians = np.nanmedian(codes["mri"][train].astype(np.float32), axis=0)
+    missing = np.isnan(codes["mri"][:8]).any(axis=1)
+    lacking = pd.DataFrame(codes["mri"][:8], cases[:8], ["a", "b", "c"])
+    answers = []
+    for table in (lacking, lacking.fillna({"b": float(medians[1])})):
+        table.to_csv(tmp_path / "new.csv", index_label="case_id")
+        for where in ((*store, "--run", run), ("--model", exported.folder)):
+            done = guidestore("predict", *where, "--codes", tmp_path / "new.csv", "--encoder", "e", "--format", "csv")
+            answers.append(pd.read_csv(StringIO(done.stdout)))
+    assert missing.sum() == 2
+    for other in answers[1:]:
+        pd.testing.assert_frame_equal(answers[0], other, rtol=1e-9)

@@ -116,7 +116,7 @@ def test_provenance_names_what_the_page_was_made_from(store: Path, page: str) ->
 def test_faults_are_one_sentence_and_leave_no_file(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(NotFoundInStoreError, match="of skin --target BWV; there are runs of skin/DIAG, skin/PIG"):
+    with pytest.raises(NotFoundInStoreError, match="of skin --target BWV is there; --target may be DIAG, PIG;"):
         write_report(EmbeddingStore.open(store), RunSelection("skin", target="BWV"), tmp_path / "r.html")
     with pytest.raises(NotFoundInStoreError, match="there are runs of none yet"):
         write_report(EmbeddingStore.open(store), SKIN, tmp_path / "r.html", at=1)

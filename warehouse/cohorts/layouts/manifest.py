@@ -53,6 +53,7 @@ class Manifest(HidingLayout):
         given = self.images or self.labels or self.splits
         if not given:
             raise InvalidInputError(f"nothing to add to cohort {reading.cohort}: give a manifest, labels or splits")
+        rules = LabelRules.of(self.classes, self.merge, self.kind, words(self.missing))
         images = _images(self._table(self.images, "modality", "path")) if self.images else []
         cases = {row["case_id"] for row in images}
 
@@ -65,7 +66,7 @@ class Manifest(HidingLayout):
                 )
             return case_id
 
-        labels = self._labels(self.labels, reading, known) if self.labels else LabelsRead([], [], [], ())
+        labels = self._labels(self.labels, rules, reading, known) if self.labels else LabelsRead([], [], [], ())
         splits = _splits(self._table(self.splits, "split", "fold", "part"), known) if self.splits else []
         described, issues = describe_images(images, reading, self.slide_mpp)
         return CohortTables(
@@ -82,9 +83,8 @@ class Manifest(HidingLayout):
             issues=(*issues, *labels.issues),
         )
 
-    def _labels(self, file: Path, reading: Reading, known: Callable[[TableRow], str]) -> LabelsRead:
+    def _labels(self, file: Path, rules: LabelRules, reading: Reading, known: Callable[[TableRow], str]) -> LabelsRead:
         table = self._table(file)
-        rules = LabelRules.of(self.classes, self.merge, self.kind, words(self.missing))
         names = table.chosen(words(self.columns), words(self.drop), (ID_COLUMN,))
         read = read_labels(table, names, known, rules, reading.classes)
         left_out = [name for name in table.saved_indexes if name not in names]

@@ -1,0 +1,86 @@
+"""Cohorts through the command line: what would be added, grouped splits, what is taken out again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from guidestore.embeddings.store import EmbeddingStore
+from tests.commandline import Done, guidestore
+
+CASES = [f"c{i:02}" for i in range(24)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    frame = pd.DataFrame({"a": range(24), "b": [i % 5 for i in range(24)]}, CASES) / 7
+    frame.to_csv(tmp_path / "codes.csv", index_label="case_id")
+    labels = pd.DataFrame({"y": ["np"[i % 2] for i in range(24)], "z": ["uv"[i // 12] for i in range(24)]}, CASES)
+    labels.to_csv(tmp_path / "labels.csv", index_label="case_id")
+    labels.assign(y="q").to_csv(tmp_path / "other.csv", index_label="case_id")
+    pd.DataFrame({"patient": [i // 2 for i in range(24)]}, CASES).to_csv(tmp_path / "g.csv", index_label="case_id")
+    told = ("--cohort", "c", "--modality", "m", "--encoder", "e", "--store", tmp_path / "store")
+    assert guidestore("import", tmp_path / "codes.csv", *told).returncode == 0
+    return tmp_path / "store"
+
+
+def cohort(store: Path, *words: object) -> Done:
+    return guidestore("cohort", *words, "--store", store)
+
+
+def add(store: Path, table: str, *words: object) -> Done:
+    return cohort(store, "add", "manifest", "c", "--labels", store.parent / table, *words)
+
+
+def head(store: Path) -> int:
+    return EmbeddingStore.open(store).log.head
+
+
+def test_a_dry_run_says_what_would_be_and_writes_nothing(store: Path) -> None:
+    before = head(store)
+    tried = add(store, "labels.csv", "--dry-run")
+    assert tried.stdout == "cohort c: would add 2 targets (4 classes), 48 labels; nothing written\n"
+    assert head(store) == before
+    assert "2 targets (4 classes), 48 labels; snapshot" in add(store, "labels.csv").stdout
+    refused = add(store, "other.csv", "--dry-run")
+    assert (refused.returncode, "or correct the store with --replace" in refused.stderr) == (2, True)
+    changed = add(store, "other.csv", "--dry-run", "--replace")
+    assert "24 labels changed" in changed.stdout
+    assert "c00 y: n is now q" in changed.stderr
+    assert head(store) == before + 1
+    nowhere = add(store.parent / "no", "labels.csv", "--dry-run")
+    assert nowhere.returncode == 2
+    assert not (store.parent / "no").exists()
+
+
+def test_cases_of_a_group_stay_in_one_part(store: Path) -> None:
+    add(store, "labels.csv")
+    told = ("--folds", 3, "--target", "y", "--group", "patient", "--groups", store.parent / "g.csv")
+    assert "grouped by patient" in cohort(store, "split", "c", *told).stdout
+    parts: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
+    rows = EmbeddingStore.open(store).snapshot().rows("splits").to_pylist()
+    for row in rows:
+        parts[row["fold"], CASES.index(row["case_id"]) // 2].add(row["part"])
+    assert len(parts) == 36
+    assert all(len(of_patient) == 1 for of_patient in parts.values())
+    assert all("patient" in row["origin"] for row in rows)
+    wrong = cohort(store, "split", "c", "--group", "clinic", "--groups", store.parent / "g.csv", "--target", "y")
+    assert (wrong.returncode, "has no column 'clinic'" in wrong.stderr) == (2, True)
+
+
+def test_a_target_and_a_cohort_are_taken_out_and_earlier_snapshots_keep_them(store: Path) -> None:
+    add(store, "labels.csv")
+    full = head(store)
+    assert cohort(store, "remove", "c", "--target", "z", "--yes").stdout == "target z of cohort c: 24 labels removed\n"
+    assert "z" not in cohort(store, "show", "c").stdout
+    unknown = cohort(store, "remove", "c", "--target", "z", "--yes")
+    assert (unknown.returncode, "has no target 'z'; it has y" in unknown.stderr) == (3, True)
+    assert "artifacts removed" in cohort(store, "remove", "c", "--yes").stdout
+    gone = cohort(store, "show", "c")
+    assert (gone.returncode, "there is no cohort 'c'; there are none yet" in gone.stderr) == (3, True)
+    count = "SELECT count(*) FROM labels"
+    for at, labels in ((full, "48"), (full + 1, "24"), (full + 2, "0")):
+        assert guidestore("sql", count, "--at", at, "--store", store, "--format", "csv").stdout.split()[-1] == labels
