@@ -42,7 +42,7 @@ def head(store: Path) -> int:
 def test_a_dry_run_says_what_would_be_and_writes_nothing(store: Path) -> None:
     before = head(store)
     tried = add(store, "labels.csv", "--dry-run")
-    assert tried.stdout == "cohort c: would add 2 targets (4 classes), 48 labels; nothing written\n"
+    assert tried.stdout == "cohort c: would add 1 cohorts, 2 targets (4 classes), 48 labels; nothing written\n"
     assert head(store) == before
     assert "2 targets (4 classes), 48 labels; snapshot" in add(store, "labels.csv").stdout
     refused = add(store, "other.csv", "--dry-run")
