@@ -46,7 +46,7 @@ def check_cohort(snapshot: Snapshot, cohort: str) -> None:
     """Raises NotFoundInStoreError where there is no such cohort."""
     firsts = {row for kind in ("cohorts", "cases") for row in snapshot.rows(kind)["cohort"].to_pylist()}
     if cohort not in firsts:
-        known = sorted(snapshot.display_names.get(name, name) for name in firsts)
+        known = sorted(str(snapshot.display_names.get(name, name)) for name in firsts)
         near = difflib.get_close_matches(cohort, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise NotFoundInStoreError(f"there is no cohort {cohort!r}; {hint}there are {', '.join(known) or 'none yet'}")
