@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 

@@ -1,8 +1,11 @@
 """Fills a catalog from the folded log: tables with added_at and removed_at, and the views of ``sql/`` over them.
 
-Base tables, in the schema ``base``: ``log`` (one row per artifact, commit and alias move), one table per kind in
-`embeddings.rows.SCHEMAS`, and ``codes_<d>`` per width of case codes. Growing and building afresh are the same call.
-The schema ``shown`` has a view of each with the names that renamed cohorts have now; the files of ``sql/`` read those.
+A catalog is one file, or several: large ones stay as they are, and what is new comes into a part after them. The tables
+of a part are in its schema ``part``: ``log`` (one row per artifact, commit and alias move), one table per kind in
+`embeddings.rows.SCHEMAS`, ``codes_<d>`` per width of case codes, and ``removed``: what it takes from earlier parts. The
+newest part has views over all of them, in the schema ``base``, the same with cohorts as they are called now in
+``shown``, and those of ``sql/`` over these. A reader attaches the earlier ones as ``part_0``, ``part_1``, … Growing and
+building afresh are the same call.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -38,10 +41,6 @@ _VIEWS = [
 ]
 """Files of ``sql/`` in the order in which they build on each other."""
 _LOG_COLUMNS = [name for name in LOG_SCHEMA.names if name != "files"]
-_ENTRY_COLUMNS = [
-    *("cohort", "modality", "encoder", "encoder_digest", "trained_on", "split", "fold", "case_id", "image_id"),
-    "artifact",
-]
 _PATHS = ("code_set", "trained_on", "inferior", "superior")
 """Columns of texts that begin with the name of a cohort."""
 _GROUP_ROWS = 16_384
@@ -150,10 +149,11 @@ def create_views(con: duckdb.DuckDBPyConnection, earlier: int = 0) -> None:
 
 
 def _create_shown(con: duckdb.DuckDBPyConnection) -> None:
-    """Views of the base tables with cohorts as they are shown. Where none was renamed they cost nothing."""
+    """Views of those in ``base`` with cohorts as they are shown. Where none was renamed they cost nothing."""
     con.execute("CREATE SCHEMA IF NOT EXISTS shown")
     tables = con.execute(
-        "SELECT table_name, list(column_name) FROM duckdb_columns() WHERE schema_name = 'base' GROUP BY table_name"
+        "SELECT table_name, list(column_name) FROM duckdb_columns() "
+        "WHERE schema_name = 'base' AND database_name = 'filling' GROUP BY table_name"
     ).fetchall()
     for table, columns in tables:
         also = ", cohort AS first_name" if table == "cohorts" else ""
@@ -163,12 +163,26 @@ def _create_shown(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"CREATE OR REPLACE VIEW shown.{table} AS SELECT *{replaced}{also} FROM base.{table}")
 
 
-def _widths(con: duckdb.DuckDBPyConnection) -> list[int]:
-    rows = con.execute(
-        "SELECT table_name FROM duckdb_tables() "
-        "WHERE schema_name = 'base' AND regexp_matches(table_name, '^codes_\\d+$')"
-    ).fetchall()
-    return sorted(int(name.removeprefix("codes_")) for (name,) in rows)
+def _removed_later(con: duckdb.DuckDBPyConnection, parts: Sequence[str], number: int) -> str:
+    """The table of what the parts after `number` take away from it; '' where that is nothing."""
+    name = f"base.removed_from_{number}"
+    later = " UNION ALL ".join(f"FROM {part}part.removed" for part in parts[number + 1 :])
+    con.execute(
+        f"CREATE OR REPLACE TABLE {name} AS "
+        f"SELECT is_alias, artifact, min(removed_at) AS removed_at FROM ({later}) GROUP BY ALL"
+    )
+    return name if con.execute(f"SELECT count(*) FROM {name}").fetchall() != [(0,)] else ""
+
+
+def _standing_rows(table: str, part: str, removed: str) -> str:
+    """A SELECT of all rows of a table in a part, with what later ones removed."""
+    if not removed or table == "removed":
+        return f"FROM {part}part.{table}"
+    is_alias = "t.kind = 'alias'" if table == "log" else "false"
+    return (
+        "SELECT t.* REPLACE (coalesce(t.removed_at, r.removed_at) AS removed_at) "
+        f"FROM {part}part.{table} t LEFT JOIN {removed} r ON r.artifact = t.artifact AND r.is_alias = ({is_alias})"
+    )
 
 
 def _mark_removed(con: duckdb.DuckDBPyConnection, removed: pa.Table) -> None:
