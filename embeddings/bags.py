@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numcodecs import zstd  # pyright: ignore[reportAttributeAccessIssue]
 
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.records import Entry, FileRef
-from guidestore.embeddings.storage import Storage, each
+from guidestore.embeddings.storage import Storage, each, fill
 from guidestore.embeddings.types import Bag
 
 CHUNK_ROWS = 1024
@@ -92,7 +92,7 @@ def read_bag(storage: Storage, entry: Entry, rows: slice | None = None) -> Bag:
             storage, lambda folder: _read_array(storage, files, folder, rows or slice(None)), folders
         )
         layout = {name: attributes[name] for name in _ATTRIBUTES}
-        return Bag(features_nd, coords[0] if coords else None, **layout)
+        return Bag(features_nd, coords[0] if coords else None, **layout, checked=True)
     except _DamageError as error:
         raise _corrupt(entry, str(error)) from error
 
@@ -119,70 +119,114 @@ def _read_array(storage: Storage, files: Mapping[str, FileRef], folder: str, row
     codecs = [[codec["name"] for codec in sharding[key]] for key in ("codecs", "index_codecs")]
     if codecs[0] not in (_ZSTD, _PLAIN) or codecs[1] != _INDEX_CODECS:
         raise _DamageError(f"{folder}/zarr.json names other codecs than format 1 has")
-    decode = _decompress if codecs[0] == _ZSTD else _copy
-
     wanted = range(n)[rows]
     first, last = (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])) if wanted else (0, -1)
     values_nd = np.empty((last + 1 - first, d), np.dtype(metadata["data_type"]).newbyteorder("<"))
 
-    def read_shard(shard: int) -> None:
-        path = f"{folder}/c/{shard}/0"
+    def read_shard(number: int) -> None:
+        path = f"{folder}/c/{number}/0"
         if path not in files:
             raise _DamageError(f"{path} is named by no commit")
-        top = shard * shard_rows
+        top = number * shard_rows
         chunks = range(max(first - top, 0) // chunk_rows, (min(last - top, shard_rows - 1)) // chunk_rows + 1)
-        for number, raw in _chunks(storage, files[path], chunks, shard_rows // chunk_rows):
-            start = top + number * chunk_rows
-            if first <= start and start + chunk_rows <= last + 1:
-                decode(raw, values_nd[start - first : start - first + chunk_rows], path)
-            else:
-                chunk_nd = np.empty((chunk_rows, d), values_nd.dtype)
-                decode(raw, chunk_nd, path)
-                into = slice(max(start, first) - first, min(start + chunk_rows, last + 1) - first)
-                values_nd[into] = chunk_nd[max(first - start, 0) :][: into.stop - into.start]
+        pieces = [_piece(values_nd, top + chunk * chunk_rows - first, chunk_rows) for chunk in chunks]
+        shard = _Shard(storage, files[path], whole=len(chunks) == shard_rows // chunk_rows)
+        spans = _spans(shard, chunks, shard_rows // chunk_rows)
+        (_decompress_all if codecs[0] == _ZSTD else _copy_all)(shard, spans, pieces)
 
     for _ in each(storage, read_shard, range(first // shard_rows, last // shard_rows + 1), lanes=_SHARDS_AT_ONCE):
         pass
     return values_nd if wanted.step == 1 else values_nd[np.array(wanted, dtype=np.int64) - first]
 
 
-def _chunks(storage: Storage, file: FileRef, chunks: range, chunks_per_shard: int) -> list[tuple[int, memoryview]]:
-    """The encoded bytes of some chunks of a shard. The shard ends with its index: offset and size of each chunk."""
-    index_start = file.size - chunks_per_shard * 16 - 4
+class _Shard:
+    """The file of a shard. A bucket is asked once for one that is wanted whole, a disk for each part of it."""
+
+    def __init__(self, storage: Storage, file: FileRef, *, whole: bool) -> None:
+        self._storage, self.path, self.size = storage, file.path, file.size
+        self._data = storage.read(file.path) if whole and storage.lanes > 1 else None
+
+    def read(self, start: int, stop: int) -> bytes:
+        return self._storage.read(self.path, start, stop) if self._data is None else self._data[start:stop]
+
+    def read_into(self, start: int, arrays: Sequence[np.ndarray]) -> None:
+        """Fills arrays of bytes, one after the other."""
+        buffers = [memoryview(array) for array in arrays]
+        if self._data is None:
+            self._storage.read_into(self.path, start, buffers)
+        else:
+            fill(buffers, self._data[start : start + sum(map(len, buffers))], self.path)
+
+
+def _spans(shard: _Shard, chunks: range, chunks_per_shard: int) -> list[tuple[int, int]]:
+    """Offset and size of some chunks of a shard, which ends with its index of them."""
+    index_start = shard.size - chunks_per_shard * 16 - 4
     if index_start < 0:
-        raise _DamageError(f"{file.path} is shorter than its index")
-    whole = len(chunks) == chunks_per_shard or index_start < CHUNK_ROWS * 64  # small: one read is quicker than two
-    data = memoryview(storage.read(file.path) if whole else storage.read(file.path, index_start))
-    index = data[index_start:] if whole else data
-    if google_crc32c.value(bytes(index[:-4])) != int.from_bytes(index[-4:], "little"):
-        raise _DamageError(f"the index of {file.path} does not match its checksum")
+        raise _DamageError(f"{shard.path} is shorter than its index")
+    index = shard.read(index_start, shard.size)
+    if google_crc32c.value(index[:-4]) != int.from_bytes(index[-4:], "little"):
+        raise _DamageError(f"the index of {shard.path} does not match its checksum")
     spans = np.frombuffer(index[:-4], "<u8").reshape(-1, 2).tolist()
-    encoded = []
     for number in chunks:
         offset, size = spans[number]
         if offset == _NO_CHUNK or offset + size > index_start:
-            raise _DamageError(f"chunk {number} is missing from {file.path}")
-        raw = data[offset : offset + size] if whole else memoryview(storage.read(file.path, offset, offset + size))
-        encoded.append((number, raw))
-    return encoded
+            raise _DamageError(f"chunk {number} is missing from {shard.path}")
+    return [spans[number] for number in chunks]
 
 
-def _copy(raw: memoryview, into_nd: np.ndarray, path: str) -> None:
-    """Copies plain values into `into_nd`; their checksum is verified."""
-    values, checksum = raw[:-4], raw[-4:]
-    if len(values) != into_nd.nbytes:
-        raise _DamageError(f"a chunk of {path} does not hold {into_nd.nbytes} bytes")
-    if google_crc32c.value(np.frombuffer(values, np.uint8)) != int.from_bytes(checksum, "little"):
-        raise _DamageError(f"a chunk of {path} does not match its checksum")
-    into_nd.reshape(-1).view(np.uint8)[:] = values
+def _piece(values_nd: np.ndarray, start: int, chunk_rows: int) -> list[np.ndarray]:
+    """Where the rows of a chunk go that begins at row `start` of `values_nd`: rows before it, of it and after it.
+
+    What lies outside goes into arrays that nobody looks at, but the checksum.
+    """
+    before = np.empty((max(-start, 0), values_nd.shape[1]), values_nd.dtype)
+    inside = values_nd[max(start, 0) : start + chunk_rows]
+    after = np.empty((chunk_rows - len(before) - len(inside), values_nd.shape[1]), values_nd.dtype)
+    return [part.reshape(-1).view(np.uint8) for part in (before, inside, after) if len(part)]
 
 
-def _decompress(raw: memoryview, into_nd: np.ndarray, path: str) -> None:
-    """Decompresses one frame into `into_nd`; its checksum is verified."""
-    if _content_bytes(raw) != into_nd.nbytes:  # a shorter one would leave the rest as it was
-        raise _DamageError(f"a chunk of {path} does not hold {into_nd.nbytes} bytes")
+def _copy_all(shard: _Shard, spans: Sequence[tuple[int, int]], pieces: Sequence[Sequence[np.ndarray]]) -> None:
+    """Reads plain chunks straight to where they go; the checksum after each is verified."""
+    sums = np.empty((len(spans), 4), np.uint8)
+    runs: list[tuple[int, list[np.ndarray]]] = []
+    stop = -1
+    for (offset, size), parts, checksum in zip(spans, pieces, sums, strict=True):
+        if size != sum(map(len, parts)) + len(checksum):
+            raise _DamageError(f"a chunk of {shard.path} does not hold {sum(map(len, parts))} bytes")
+        if offset != stop:  # they lie one behind the other, but need not
+            runs.append((offset, []))
+        runs[-1][1].extend([*parts, checksum])
+        stop = offset + size
+    for start, arrays in runs:
+        shard.read_into(start, arrays)
+    for parts, checksum in zip(pieces, sums, strict=True):
+        value = 0
+        for part in parts:
+            value = google_crc32c.extend(value, part)
+        if value != int.from_bytes(checksum.tobytes(), "little"):
+            raise _DamageError(f"a chunk of {shard.path} does not match its checksum")
+
+
+def _decompress_all(shard: _Shard, spans: Sequence[tuple[int, int]], pieces: Sequence[Sequence[np.ndarray]]) -> None:
+    start, stop = min(offset for offset, _ in spans), max(offset + size for offset, size in spans)
+    data = memoryview(shard.read(start, stop))
+    for (offset, size), parts in zip(spans, pieces, strict=True):
+        raw = data[offset - start : offset - start + size]
+        if len(parts) == 1:
+            _decompress(raw, parts[0], shard.path)
+        else:
+            chunk = np.empty(sum(map(len, parts)), np.uint8)
+            _decompress(raw, chunk, shard.path)
+            for part, values in zip(parts, np.split(chunk, np.cumsum([len(part) for part in parts])[:-1]), strict=True):
+                part[:] = values
+
+
+def _decompress(raw: memoryview, into: np.ndarray, path: str) -> None:
+    """Decompresses one frame into `into`; its checksum is verified."""
+    if _content_bytes(raw) != into.nbytes:  # a shorter one would leave the rest as it was
+        raise _DamageError(f"a chunk of {path} does not hold {into.nbytes} bytes")
     try:
-        zstd.decompress(raw, into_nd)
+        zstd.decompress(raw, into)
     except (RuntimeError, ValueError) as error:
         raise _DamageError(f"a chunk of {path} cannot be decompressed ({error})") from error
 

@@ -26,7 +26,7 @@ from obstore.store import S3Store
 
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidNameError, StorageError
 from guidestore.embeddings.places import endpoint, local_folder, shown
-from guidestore.embeddings.storage import LocalStorage, StoredFile, discard_staging, disk_errors, each
+from guidestore.embeddings.storage import LocalStorage, StoredFile, discard_staging, disk_errors, each, fill
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -127,6 +127,9 @@ class BucketStorage:
             if _status(error.__cause__) == 416:  # begins at or behind the end
                 return b""
             raise
+
+    def read_into(self, path: str, start: int, buffers: Sequence[memoryview]) -> None:
+        fill(buffers, self.read(path, start, start + sum(map(len, buffers))), path)
 
     def size(self, path: str) -> int | None:
         if path.startswith("staging/"):

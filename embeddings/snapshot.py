@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import operator
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -179,10 +180,24 @@ class Snapshot:
 
     def bags(self, key: CodeSetKey, case_id: str) -> list[Bag]:
         """The bags of a case, one per slide, sorted by image id; verified. Raises CorruptArtifactError."""
-        entries = [entry_of(row) for row in self._code_set_rows(key).to_pylist() if row["case_id"] == case_id]
+        rows, places = self._bag_rows(key)
+        entries = [entry_of(rows.slice(place, 1).to_pylist()[0]) for place in places.get(case_id, ())]
         if not entries:
             raise NotFoundInStoreError(f"case {case_id} has no bag in {key} at snapshot {self.version}")
         return [read_bag(self.storage, entry) for entry in sorted(entries, key=lambda entry: entry.image_id)]
+
+    def _bag_rows(self, key: CodeSetKey) -> tuple[pa.Table, dict[str, list[int]]]:
+        """The rows of a set of bags, and where those of each case are: training asks for one after the other."""
+        if key not in self._bag_sets:
+            rows, places = self._code_set_rows(key), defaultdict(list)
+            for place, case_id in enumerate(rows["case_id"].to_pylist()):
+                places[case_id].append(place)
+            self._bag_sets[key] = (rows, dict(places))
+        return self._bag_sets[key]
+
+    @cached_property
+    def _bag_sets(self) -> dict[CodeSetKey, tuple[pa.Table, dict[str, list[int]]]]:
+        return {}
 
     # Rows, weights, names --------------------------------------------------------------------------------------
 

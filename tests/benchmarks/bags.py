@@ -1,120 +1,160 @@
-"""Bags: our verified zarr against CLAM-style HDF5 (one row per chunk, appended, unverified) and plain npy.
+"""One whole bag with its coordinates: our verified read against npy, npy with crc32c, and HDF5 as others lay it out.
 
-Target: a random bag is read, and all bags are scanned, at least twice as fast as from that HDF5.
-Run: python tests/benchmarks/bags.py
+CLAM's own files have chunks of 32 rows of float32, TRIDENT's of one row of float16. Bars, all in one run, of a bag of
+dense codes: at most 2 x npy with crc32c, CLAM's at least 2 x, TRIDENT's at least 10 x, in random order and as a scan.
+Run: python -m tests.benchmarks.bags
 """
 
 from __future__ import annotations
 
+import statistics
 import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import google_crc32c
 import h5py
 import numpy as np
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import Bag, CodeSetKey, EncoderSpec
-from tests.benchmarks.measuring import median_ms, show
+from tests.benchmarks.measuring import show
 
-BAGS = 20
+BAGS = 12
 ROWS, DIM = 5_000, 1_024
-REPEATS = 5
+SCANS = 3
 BATCH_ROWS = 256
-"""CLAM appends one batch of patches after the other."""
+"""Others append one batch of patches after the other."""
 
 
-def make_bags() -> list[Bag]:
+def make_bags(relu: bool) -> list[Bag]:
     rng = np.random.default_rng(0)
-    base_nd = np.maximum(rng.normal(size=(ROWS, DIM)), -0.5).astype(np.float16)
+    values_nd = rng.normal(size=(ROWS, DIM))
+    base_nd = (np.maximum(values_nd, 0) if relu else values_nd).astype(np.float16)
     coords_n2 = rng.integers(0, 80_000, (ROWS, 2), dtype=np.int32)
     return [Bag(np.roll(base_nd, 7 * i, axis=0), coords_n2, 0.5, 256, 512) for i in range(BAGS)]
 
 
-def write_hdf5(path: Path, bag: Bag, dtype: type) -> None:
-    with h5py.File(path, "w") as file:
-        features = file.create_dataset("features", (0, DIM), dtype, maxshape=(None, DIM), chunks=(1, DIM))
-        coords = file.create_dataset("coords", (0, 2), np.int32, maxshape=(None, 2), chunks=(1, 2))
-        for start in range(0, len(bag), BATCH_ROWS):
-            stop = min(start + BATCH_ROWS, len(bag))
-            features.resize(stop, axis=0)
-            coords.resize(stop, axis=0)
-            features[start:stop] = bag.features_nd[start:stop]
-            coords[start:stop] = bag.coords_n2[start:stop]
-
-
-def read_hdf5(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with h5py.File(path) as file:
-        return file["features"][:], file["coords"][:]  # pyright: ignore
-
-
+@dataclass(frozen=True)
 class Layout:
-    """One way to keep bags: `write(i)` and `read(i)`."""
+    """One way to keep bags."""
 
-    def __init__(self, name, write, read) -> None:
-        self.name, self.write, self.read = name, write, read
+    name: str
+    write: Callable[[int], object]
+    read: Callable[[int], object]
 
 
-def layouts(root: Path, bags: list[Bag]) -> list[Layout]:
-    spec = EncoderSpec("resnet50", "1", "tiles", DIM)
-    key = CodeSetKey.of("bench", "histology", spec)
-    store = EmbeddingStore.create(root / "store")
+def hdf5(root: Path, bags: list[Bag], name: str, dtype: type, chunk_rows: int | None) -> Layout:
+    folder = root / name.replace(" ", "-")
+    folder.mkdir()
+
+    def write(i: int) -> None:
+        bag = bags[i]
+        arrays = {"features": bag.features_nd.astype(dtype), "coords": np.asarray(bag.coords_n2)}
+        with h5py.File(folder / f"{i}.h5", "w") as file:
+            for key, values in arrays.items():
+                if chunk_rows is None:
+                    file.create_dataset(key, data=values)
+                    continue
+                shape = (chunk_rows, values.shape[1])
+                data = file.create_dataset(key, (0, shape[1]), values.dtype, maxshape=(None, shape[1]), chunks=shape)
+                for start in range(0, len(values), BATCH_ROWS):
+                    stop = min(start + BATCH_ROWS, len(values))
+                    data.resize(stop, axis=0)
+                    data[start:stop] = values[start:stop]
+
+    def read(i: int) -> object:
+        with h5py.File(folder / f"{i}.h5") as file:
+            return file["features"][:], file["coords"][:]  # pyright: ignore
+
+    return Layout(name, write, read)
+
+
+def npy(root: Path, bags: list[Bag], *, checked: bool) -> Layout:
+    folder = root / f"npy-{checked}"
+    folder.mkdir()
+    sums: dict[Path, int] = {}
+
+    def files(i: int) -> list[Path]:
+        return [folder / f"{i}-{name}.npy" for name in ("features", "coords")]
+
+    def write(i: int) -> None:
+        for file, values in zip(files(i), (bags[i].features_nd, bags[i].coords_n2), strict=True):
+            np.save(file, np.asarray(values))
+            sums[file] = google_crc32c.value(np.load(file).reshape(-1).view(np.uint8))
+
+    def read(i: int) -> object:
+        arrays = [np.load(file) for file in files(i)]
+        for file, values in zip(files(i), arrays, strict=True):
+            if checked and google_crc32c.value(values.reshape(-1).view(np.uint8)) != sums[file]:
+                raise SystemExit(f"{file} is damaged")
+        return arrays
+
+    return Layout("npy and crc32c" if checked else "npy", write, read)
+
+
+def guidestore(root: Path, bags: list[Bag], name: str) -> Layout:
+    key = CodeSetKey.of("bench", "histology", EncoderSpec("resnet50", "1", "tiles", DIM))
+    store = EmbeddingStore.create(root / name.replace(" ", "-"))
+    snapshots = []
 
     def write(i: int) -> None:
         with store.begin() as transaction:
             transaction.write_bag(key, f"C{i}", f"C{i}", bags[i], input_digests=[str(i)])
 
-    def opened():
-        # The log is folded once, as in training; only the bag itself is read again and again.
-        snapshot = getattr(opened, "snapshot", None) or store.snapshot()
-        opened.snapshot = snapshot  # pyright: ignore[reportFunctionMemberAccess]
-        return snapshot
+    def read(i: int) -> object:
+        if not snapshots:  # the log is read once, as in training
+            snapshots.append(store.snapshot())
+        return snapshots[0].bags(key, f"C{i}")
 
-    def hdf5(name: str, dtype: type) -> Layout:
-        folder = root / name.replace(" ", "-")
-        folder.mkdir()
-        return Layout(
-            name, lambda i: write_hdf5(folder / f"{i}.h5", bags[i], dtype), lambda i: read_hdf5(folder / f"{i}.h5")
-        )
+    return Layout(name, write, read)
 
-    npy = root / "npy"
-    npy.mkdir()
-    return [
-        hdf5("CLAM HDF5 float32", np.float32),
-        hdf5("CLAM HDF5 float16", np.float16),
-        Layout(
-            "npy float16", lambda i: np.save(npy / f"{i}.npy", bags[i].features_nd), lambda i: np.load(npy / f"{i}.npy")
-        ),
-        Layout("guidestore (verified)", write, lambda i: opened().bags(key, f"C{i}")),
-    ]
+
+def cpu_ms(action: Callable[[], object]) -> float:
+    start = time.process_time()
+    action()
+    return (time.process_time() - start) * 1e3
 
 
 def main() -> None:
-    bags = make_bags()
-    order = np.random.default_rng(1).permutation(BAGS)
+    dense, sparse = make_bags(relu=False), make_bags(relu=True)
+    order = np.random.default_rng(1).permutation(BAGS).tolist()
+    measured: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        measured: dict[str, tuple[float, float, float]] = {}
-        for layout in layouts(Path(folder), bags):
-            numbers = iter(range(BAGS))
-            written = median_ms(lambda write=layout.write, numbers=numbers: write(next(numbers)), BAGS - 1)
-            drawn = iter(np.tile(order, 3))
-            random = median_ms(lambda read=layout.read, drawn=drawn: read(int(next(drawn))), 2 * BAGS)
-            scan = median_ms(lambda read=layout.read: [read(i) for i in range(BAGS)], REPEATS)
-            measured[layout.name] = (written, random, scan)
-    base = measured["CLAM HDF5 float32"]
+        root = Path(folder)
+        layouts = [
+            npy(root, dense, checked=True),
+            npy(root, dense, checked=False),
+            hdf5(root, dense, "HDF5 of CLAM, (32, d) float32", np.float32, 32),
+            hdf5(root, dense, "HDF5 of TRIDENT, (1, d) float16", np.float16, 1),
+            hdf5(root, dense, "HDF5 contiguous float16", np.float16, None),
+            guidestore(root, dense, "guidestore, dense"),
+            guidestore(root, sparse, "guidestore, ReLU (zstd)"),
+        ]
+        for layout in layouts:
+            for i in range(BAGS):
+                layout.write(i)
+        times: dict[str, list[float]] = {layout.name: [] for layout in layouts}
+        for i in [order[0], *order]:  # layouts by turns, so that a busy moment hits all of them
+            for layout in layouts:
+                times[layout.name].append(cpu_ms(lambda layout=layout, i=i: layout.read(i)))
+        scans = {
+            layout.name: [cpu_ms(lambda layout=layout: [layout.read(i) for i in range(BAGS)]) for _ in range(SCANS)]
+            for layout in layouts
+        }
+        for name in times:
+            measured[name] = (statistics.median(times[name][1:]), statistics.median(scans[name]) / BAGS)
+    base = measured["npy and crc32c"]
+    rows = [
+        [name, *(text for own, other in zip(pair, base, strict=True) for text in (f"{own:.1f}", f"{own / other:.2f}"))]
+        for name, pair in measured.items()
+    ]
     show(
-        f"{BAGS} bags of {ROWS} x {DIM}, warm; medians; x = times as fast as CLAM HDF5 float32",
-        ["layout", "write one, ms", "x", "read a random one, ms", "x", "scan all, ms", "x"],
-        [
-            [
-                name,
-                *(
-                    text
-                    for own, other in zip(times, base, strict=True)
-                    for text in (f"{own:.1f}", f"{other / own:.1f}")
-                ),
-            ]
-            for name, times in measured.items()
-        ],
+        f"{BAGS} bags of {ROWS} x {DIM} float16 with coordinates, warm, CPU ms of one core, medians",
+        ["layout", "a random bag", "x npy and crc32c", "of a scan", "x npy and crc32c"],
+        rows,
     )
 
 
