@@ -171,7 +171,7 @@ def _spans(shard: _Shard, chunks: range, chunks_per_shard: int) -> list[tuple[in
         offset, size = spans[number]
         if offset == _NO_CHUNK or offset + size > index_start:
             raise _DamageError(f"chunk {number} is missing from {shard.path}")
-    return [spans[number] for number in chunks]
+    return [(spans[number][0], spans[number][1]) for number in chunks]
 
 
 def _piece(values_nd: np.ndarray, start: int, chunk_rows: int) -> list[np.ndarray]:
