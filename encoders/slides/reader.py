@@ -212,6 +212,11 @@ def check_stored(header: TiffHeader | None, slide: str) -> None:
             f"{slide} has {header.stored_bits} bits in a channel{bits}, of which OpenSlide takes the upper 8; scale it "
             "to 8 bits by its true depth, e.g. with vips linear and vips cast uchar"
         )
+    if header and not header.is_unsigned:
+        raise InvalidInputError(
+            f"{slide} has signed values or fractions in a channel, which OpenSlide takes for bytes; write it with "
+            "unsigned ones"
+        )
     if header and header.orientation != 1:
         raise InvalidInputError(
             f"{slide} is stored turned (TIFF orientation {header.orientation}), which OpenSlide reads wrongly; write "

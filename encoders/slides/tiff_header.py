@@ -21,6 +21,8 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 MOST_XML_CHARS = 2**24
 """Of an OME-XML that is read; some list each plane of thousands."""
 
+_UNSIGNED = (1, 4)
+"""Values of SampleFormat; 4 says that nobody knows."""
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _UM = {
     "µm": 1.0,
@@ -55,6 +57,8 @@ class TiffHeader:
     """1: upright; else the first other one of any level."""
     stored_bits: int
     """Of a channel in the file."""
+    is_unsigned: bool
+    """Whether samples are whole numbers from 0 on."""
     declared_bits: int | None
     """True bits of a channel where the file says them, see `declared_tiff_depth`."""
     tags_mpp: tuple[float, float] | None
@@ -77,6 +81,7 @@ def read_tiff_header(path: Path) -> TiffHeader | None:
             return TiffHeader(
                 next((int(value) for value in turned if value != 1), 1),
                 stored,
+                int(first.sampleformat) in _UNSIGNED,
                 declared_tiff_depth(stored, largest, first.description),
                 _tags_mpp(first),
                 _ome(first.description, (first.imagewidth, first.imagelength)),

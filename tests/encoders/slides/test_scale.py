@@ -112,6 +112,13 @@ def test_12_bits_in_16_are_never_read_as_nearly_black(tmp_path: Path):
         Slide(path)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.float32])
+def test_signed_values_and_fractions_are_never_read_as_bytes(tmp_path: Path, dtype: type):
+    path = write(tmp_path / "s.tif", mpp=0.5, pixels=(PINK.astype(np.int16) - 128).astype(dtype))
+    with pytest.raises(InvalidInputError, match=r"has signed values|32 bits in a channel|OpenSlide cannot read"):
+        Slide(path)
+
+
 def test_black_with_its_noise_and_white_have_no_tissue():
     rng = np.random.default_rng(0)
     assert not tissue_mask(rng.integers(0, 12, (300, 300, 3)).astype(np.uint8), 8.0).any()

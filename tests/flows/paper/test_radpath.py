@@ -15,6 +15,8 @@ from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.storage import LocalStorage
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.settings import EncodeSettings
+from guidestore.flows.paper.course import Course
 from guidestore.flows.paper.radpath import run_radpath
 from guidestore.flows.paper.report import ExperimentReport, write_table
 from guidestore.flows.paper.settings import RadPathSettings
@@ -146,3 +148,18 @@ def test_the_whole_table_on_a_phantom_takes_under_15_minutes(tmp_path: Path) -> 
     assert time.monotonic() - start < 15 * 60
     assert len(report.table.columns) == 5
     assert all(cell is not None and cell.n in (2, 10) for cells in report.table.rows.values() for cell in cells)
+
+
+def test_the_um_per_pixel_of_the_slides_is_passed_on(
+    done: tuple[Path, ExperimentReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[EncodeSettings] = []
+
+    def encode(self: Course, of: EncodeSettings) -> None:
+        asked.append(of)
+        raise InvalidInputError("enough")
+
+    monkeypatch.setattr(Course, "encode", encode)
+    with pytest.raises(InvalidInputError, match="enough"):
+        run_radpath(EmbeddingStore.open(done[0]), settings(slide_mpp=0.25))
+    assert (asked[0].modality, asked[0].slide_mpp, asked[0].mpp) == ("histology", 0.25, 2.0)

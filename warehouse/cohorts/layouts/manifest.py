@@ -144,7 +144,7 @@ def _mpp(row: TableRow) -> float | None:
     if not text:
         return None
     try:
-        mpp = float(text)
+        mpp = float(text.replace(",", "."))  # a comma never means thousands of um
     except ValueError:
         mpp = math.nan
     if not (math.isfinite(mpp) and mpp > 0):
