@@ -4,9 +4,6 @@ They go to the trash, where the next sweeps leave them for a day. The storage's 
 a lease on stays, however old it looks.
 """
 
-# pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions at import, so no checker sees them.
-
 from __future__ import annotations
 
 import functools
@@ -18,7 +15,7 @@ import pyarrow.compute as pc
 from guidestore.embeddings import leases, trash
 from guidestore.embeddings.checkpoints import unnamed_segments
 from guidestore.embeddings.commit_log import edited, read_entries, read_record
-from guidestore.embeddings.log_table import empty_table, fold
+from guidestore.embeddings.log_table import empty_table, files_named, fold
 from guidestore.embeddings.records import Commit, FileRef
 from guidestore.embeddings.storage import Storage, StoredFile, each
 from guidestore.embeddings.store import EmbeddingStore
@@ -108,9 +105,5 @@ def _named(storage: Storage, commits: list[Commit]) -> dict[str, FileRef]:
     """All files that commits name, but for what a purge took."""
     log = fold(empty_table(), commits, functools.partial(read_entries, storage))
     withdrawn = set(log.filter(pc.field("kind") == "tombstone")["path"].to_pylist())
-    files = [commit.add_file for commit in commits if commit.add_file]
-    for batch in log.to_batches():  # many artifacts may share a file
-        named = pc.struct_field(batch["files"].flatten(), "path").dictionary_encode()
-        first = pc.index_in(named.dictionary, named.dictionary_decode())
-        files += [FileRef.from_json(file) for file in batch["files"].flatten().take(first).to_pylist()]
-    return {file.path: file for file in files if file.path not in withdrawn}
+    files = files_named(log) | {commit.add_file.path: commit.add_file for commit in commits if commit.add_file}
+    return {path: file for path, file in files.items() if path not in withdrawn}

@@ -219,7 +219,9 @@ def _rows_of(commit: Commit) -> list[dict[str, Any]]:
 
 
 def _purged(table: pa.Table, purge: Purge, version: int) -> pa.Table:
-    gone = pc.field("artifact").isin(sorted(purge.artifacts)) & ~pc.field("kind").isin(NOT_ARTIFACTS)
+    gone = pc.field("artifact").isin(pa.array(sorted(purge.artifacts), pa.string())) & ~pc.field("kind").isin(
+        NOT_ARTIFACTS
+    )
     kept = table.filter(~gone)
     batches = [_redirected(batch, purge.redirects) for batch in kept.to_batches()]
     tombstones = [
@@ -252,13 +254,13 @@ def _redirected(batch: pa.RecordBatch, redirects: Sequence[Redirect]) -> pa.Reco
 
     at = pc.if_else(row_stays, pa.scalar(None, pa.int32()), pc.index_in(batch["path"], old))
     columns = {**dict(zip(batch.schema.names, batch.columns, strict=True))}
-    columns["path"] = replaced(batch["path"], at, new.field("path"))
+    columns["path"] = replaced(batch["path"], at, pc.struct_field(new, "path"))
     if "files" in columns:
         listed = batch["files"]
         files, rows = listed.flatten(), pc.list_parent_indices(listed)
         at = pc.if_else(row_stays.take(rows), pa.scalar(None, pa.int32()), pc.index_in(files.field("path"), old))
         stays = pc.or_(pc.is_null(at), pc.is_valid(new).take(at)).fill_null(True)
-        fields = [replaced(files.field(field.name), at, new.field(field.name)) for field in _FILE]
+        fields = [replaced(files.field(field.name), at, pc.struct_field(new, field.name)) for field in _FILE]
         kept = pa.StructArray.from_arrays(fields, fields=list(_FILE)).filter(stays)
         counts = np.bincount(rows.filter(stays).to_numpy(), minlength=len(batch))
         offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
@@ -296,3 +298,14 @@ def live_at(table: pa.Table, version: int) -> pa.Table:
     """The rows of snapshot `version`."""
     stays = pc.field("removed_at").is_null() | (pc.field("removed_at") > version)
     return table.filter((pc.field("added_at") <= version) & stays)
+
+
+def files_named(table: pa.Table) -> dict[str, FileRef]:
+    """The files that rows name, by path, once each: many artifacts may share one."""
+    found: dict[str, FileRef] = {}
+    for batch in table.select(["files"]).to_batches():
+        files = batch["files"].flatten()
+        paths = files.field("path").dictionary_encode()
+        first = pc.index_in(paths.dictionary, files.field("path"))
+        found.update((file["path"], FileRef.from_json(file)) for file in files.take(first).to_pylist())
+    return found

@@ -29,8 +29,8 @@ from guidestore.embeddings import checkpoints, trash
 from guidestore.embeddings.actor import actor
 from guidestore.embeddings.errors import CorruptArtifactError, NotFoundInStoreError
 from guidestore.embeddings.leases import Lease
-from guidestore.embeddings.log_table import NOT_ARTIFACTS, entry_of
-from guidestore.embeddings.records import Entry, FileRef, Purge, Redirect, dedupe_paths
+from guidestore.embeddings.log_table import NOT_ARTIFACTS, entry_of, files_named
+from guidestore.embeddings.records import Entry, FileRef, Purge, Redirect
 from guidestore.embeddings.retrying import until_undisturbed
 from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.snapshot import Snapshot
@@ -144,7 +144,7 @@ def _sweep_staging(store: EmbeddingStore, case: _Case) -> None:
     """What writers that died staged of the case, or a sweep moved to the trash, and what does not tell whose it is."""
     storage = store.storage
     now = storage.clock("staging")
-    named = {file.path for entry in case.entries for file in entry.files}
+    named = {file.path for file in case.files}
     discarded = [file for path, files in trash.contents(storage).items() if path not in named for file in files]
     for stored in [*storage.list("staging"), *discarded]:
         # Nobody at work needs what lies in the trash.
@@ -163,44 +163,50 @@ class _Case:
 
     cohort: str
     case_id: str
-    entries: tuple[Entry, ...]
-    """All artifacts of the cohort, and those of none, of whatever snapshot."""
+    files: tuple[FileRef, ...]
+    """Those of all artifacts of the cohort, and of none, of whatever snapshot."""
     own: tuple[Entry, ...]
     """Those that go whole: the case's, indexes of code sets that have a code of it, weights that hold one."""
+    own_files: frozenset[str]
+    """Files that hold nothing but what goes whole. Tables do not count: what their rows are is looked at."""
     withdrawn: frozenset[str]
     """Files that earlier purges of the case replaced; killed, they may have left some."""
     weights: frozenset[str]
     """Artifacts of the trained weights that saw the case, as far as the log still tells."""
+    staying: tuple[Entry, ...]
+    """Those of them that hold no code of it."""
 
     @classmethod
     def of(cls, store: EmbeddingStore, snapshot: Snapshot, cohort: str, case_id: str) -> _Case:
         check_name(cohort, "cohort")
         check_name(case_id, "case id")  # '' would be all artifacts that are of no case
-        rows = [row for row in snapshot.log.to_pylist() if row["cohort"] in (cohort, "")]
-        entries = [entry_of(row) for row in rows if row["kind"] not in NOT_ARTIFACTS]
-        own = [entry for entry in entries if (entry.cohort, entry.case_id) == (cohort, case_id)]
-        coded = {(entry.modality, entry.encoder_digest) for entry in own if entry.kind == "codes"}
-        own += [entry for entry in entries if entry.kind == "index" and (entry.modality, entry.encoder_digest) in coded]
-        tombstones = [row for row in rows if row["kind"] == "tombstone" and row["case_id"] == case_id]
-        weights = _weights_that_saw(snapshot, entries, cohort, case_id)
+        log = snapshot.log.filter(pc.field("cohort").isin([cohort, ""]))  # of millions no Python objects are made
+        rows = log.filter(~pc.field("kind").isin(NOT_ARTIFACTS))
+        is_own = (pc.field("cohort") == cohort) & (pc.field("case_id") == case_id)
+        coded = rows.filter(is_own & (pc.field("kind") == "codes")).select(["modality", "encoder_digest"])
+        for pair in coded.group_by(["modality", "encoder_digest"]).aggregate([]).to_pylist():
+            same = (pc.field("modality") == pair["modality"]) & (pc.field("encoder_digest") == pair["encoder_digest"])
+            is_own |= (pc.field("kind") == "index") & same
+        gone = pc.field("kind") == "tombstone"
+        tombstones = log.filter(gone & (pc.field("case_id") == case_id)).to_pylist()
+        trained = [entry_of(row) for row in rows.filter(pc.field("kind") == "weights").to_pylist()]
+        weights = _weights_that_saw(snapshot, trained, cohort, case_id)
         weights |= {artifact for row in tombstones for artifact in json.loads(row["meta"])["weights"]}
-        own += [entry for entry in entries if entry.artifact in weights and _holds_codes(store, entry)]
-        withdrawn = frozenset(file["path"] for row in tombstones for file in row["files"])
-        return cls(cohort, case_id, tuple(entries), tuple(own), withdrawn, frozenset(weights))
-
-    @property
-    def staying(self) -> tuple[Entry, ...]:
-        """Weights that saw the case and hold no code of it."""
-        gone = {entry.artifact for entry in self.own}
-        saw = {entry.artifact: entry for entry in self.entries if entry.artifact in self.weights - gone}
-        return tuple(saw.values())
-
-    @property
-    def own_files(self) -> set[str]:
-        """Files that hold nothing but what goes whole. Tables do not count: what their rows are is looked at."""
-        shared = {file.path for entry in self.entries if entry not in self.own for file in entry.files}
-        mine = {file.path for entry in self.own for file in entry.files}
-        return {path for path in mine - shared if not path.endswith(".parquet")}
+        saw = [entry for entry in trained if entry.artifact in weights]
+        holding = {entry.artifact for entry in saw if _holds_codes(store, entry)}
+        is_own |= pc.field("artifact").isin(pa.array(sorted(holding), pa.string()))
+        own = rows.filter(is_own)
+        shared = files_named(rows.filter(~is_own))
+        return cls(
+            cohort,
+            case_id,
+            tuple(files_named(rows).values()),
+            tuple(entry_of(row) for row in own.to_pylist()),
+            frozenset(path for path in files_named(own) if path not in shared and not path.endswith(".parquet")),
+            frozenset(file["path"] for row in tombstones for file in row["files"]),
+            frozenset(weights),
+            tuple({entry.artifact: entry for entry in saw if entry.artifact not in holding}.values()),
+        )
 
     def rows_without(self, table: pa.Table) -> pa.Table:
         """`table` without the rows of the case."""
@@ -219,7 +225,7 @@ def _redirects(store: EmbeddingStore, case: _Case, lease: Lease) -> list[Redirec
     staging = store.storage.staging()
     lease.cover([f"staging/{staging.name}"])
     try:
-        for file in dedupe_paths([file for entry in case.entries for file in entry.files]):
+        for file in case.files:
             if file.path in own_files:
                 redirects.append(Redirect(file, None))
             elif file.path.endswith(".parquet") and (redirect := _rewritten(store, file, case, staging, lease)):
