@@ -94,6 +94,13 @@ def test_parquet_reads_like_csv(data: Path):
     assert list(tables.labels) == [{"case_id": "1", "target": "stage", "class": "2"}]
 
 
+@pytest.mark.parametrize(("text", "mpp"), [("0,25", 0.25), ("NA", None), (" 0.25 ", 0.25)])
+def test_um_per_pixel_are_read_as_people_write_them(data: Path, text: str, mpp: float | None):
+    (data / "m.csv").write_text(f"case_id;modality;path;mpp\nA;mri_t1;a.nii;{text}\n")
+    (row,) = Manifest(images=data / "m.csv").read(Reading("c")).images
+    assert row["mpp"] == mpp
+
+
 def test_missing_images_are_named_and_the_rest_goes_on(store: EmbeddingStore, data: Path):
     (data / "b.nii").unlink()
     report = add_layout(store, "glioma", Manifest(images=data / "manifest.csv"))
@@ -121,6 +128,7 @@ def test_missing_images_are_named_and_the_rest_goes_on(store: EmbeddingStore, da
             r"row 3, column case_id: image A \(x\) of case A stands in row 2",
         ),
         ("case_id,modality,path,mpp\nA,x,a.nii,20x\n", r"row 2, column mpp: '20x' is no number of um per pixel"),
+        ("case_id,modality,path,MPP\nA,x,a.nii,0.5\n", "has the column 'MPP'; call it mpp"),
         ("case_id,modality,path,mpp\nA,x,a.nii,-1\n", r"row 2, column mpp: '-1' is no number"),
         ("case_id,modality,path\nA,x,\n", r"row 2, column path: case A has no usable path"),
         ("case_id,modality,path\nA,x\n", r"manifest\.csv, row 2 has 2 fields, the header has 3"),

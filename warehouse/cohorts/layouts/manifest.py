@@ -22,6 +22,8 @@ from guidestore.warehouse.cohorts.images import describe_images
 from guidestore.warehouse.cohorts.labels import LabelRules, LabelsRead, read_labels
 from guidestore.warehouse.cohorts.layout import HidingLayout, Reading, slide_mpp_field
 
+_IMAGE_COLUMNS = (ID_COLUMN, "modality", "path", "image_id", "mpp")
+
 
 class Manifest(HidingLayout):
     """A cohort from tables: images, labels and splits, each a CSV, Excel or Parquet file."""
@@ -112,6 +114,12 @@ def _name(row: TableRow, column: str, what: str) -> str:
 
 
 def _images(table: Table) -> list[dict[str, Any]]:
+    for column in table.columns:
+        name = column.casefold()
+        if column != name and name in _IMAGE_COLUMNS:  # passed over, it would say nothing
+            raise InvalidInputError(
+                f"{table.file} has the column {column!r}; call it {name}, as it is read by that name"
+            )
     folder = table.file.absolute().parent
     seen: dict[tuple[str, str, str], TableRow] = {}
     images = []
@@ -141,7 +149,7 @@ def _images(table: Table) -> list[dict[str, Any]]:
 
 def _mpp(row: TableRow) -> float | None:
     text = row.values.get("mpp", "")
-    if not text:
+    if not text or text in MISSING:
         return None
     try:
         mpp = float(text.replace(",", "."))  # a comma never means thousands of um
