@@ -15,17 +15,19 @@ _GROUP_VALUES = 1 << 24
 """A row group of 64 MB: a million codes are read a group at a time."""
 
 
-def write_codes(file: Path, codes: CaseCodes, artifacts: Sequence[str]) -> None:
-    """Writes codes with the artifact id of each row. The code column stays uncompressed: it is read hot."""
+COLUMNS = ("case_id", "image_id", "artifact", "code")
+
+
+def write_codes(file: Path, codes: CaseCodes, artifacts: Sequence[str], others: pa.Table | None = None) -> None:
+    """Writes codes with the artifact id of each row. The code column stays uncompressed: it is read hot.
+
+    others: further columns, which a later guidestore knows.
+    """
     column = pa.FixedSizeListArray.from_arrays(pa.array(codes.codes_nd.reshape(-1)), codes.codes_nd.shape[1])
-    table = pa.table(
-        {
-            "case_id": pa.array(codes.case_ids),
-            "image_id": pa.array(codes.image_ids),
-            "artifact": pa.array(artifacts),
-            "code": column,
-        }
-    )
+    ours = [pa.array(codes.case_ids), pa.array(codes.image_ids), pa.array(artifacts), column]
+    table = pa.table(ours, names=list(COLUMNS))
+    for name in others.schema.names if others is not None else ():
+        table = table.append_column(name, others[name])
     write_table(file, table, uncompressed=("code",), group_rows=max(_GROUP_VALUES // codes.codes_nd.shape[1], 1))
 
 

@@ -131,10 +131,12 @@ class Transaction:
         *,
         input_digests: Sequence[Sequence[str]],
         pixels: Sequence[Mapping[str, Any]] | None = None,
+        others: pa.Table | None = None,
     ) -> list[str]:
         """Case codes of one code set in one file. Returns their artifact ids.
 
-        `input_digests[i]` and `pixels[i]`, as in `code_artifact`, are those of row i.
+        `input_digests[i]` and `pixels[i]`, as in `code_artifact`, are those of row i, and `others` are columns that we
+        do not know and keep.
 
         Raises InvalidInputError on a width that is not the code set's, or a case with the same image twice.
         """
@@ -162,7 +164,7 @@ class Transaction:
             subset = codes if len(new) == len(codes) else _some(codes, new)  # millions are not copied
             file = self._stage("codes.parquet")
             with disk_errors("write", "case codes"):
-                write_codes(file, subset, [artifacts[i] for i in new])
+                write_codes(file, subset, [artifacts[i] for i in new], others.take(new) if others is not None else None)
             path = f"objects/codes/{key.modality}/{key.encoder}/{ULID()}.parquet"
             common = {**_code_facts(key, "", ""), "kind": "codes", "dtype": "float32", "shape": [key.code_dim]}
             columns = {

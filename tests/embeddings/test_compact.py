@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from guidestore.embeddings import compact as compaction
@@ -7,7 +9,7 @@ from guidestore.embeddings.compact import compact
 from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.store import EmbeddingStore
-from tests.embeddings.making import bag_key, commit_bag, commit_codes, make_bag, make_codes, mri_key, slide_key
+from tests.embeddings.making import bag_key, commit_bag, commit_codes, digests, make_bag, make_codes, mri_key, slide_key
 
 
 @pytest.fixture
@@ -87,3 +89,20 @@ def test_a_damaged_file_is_not_compacted(small_files):
     with pytest.raises(CorruptArtifactError, match=entry.path):
         compaction.compact(small_files, mri_key())
     assert small_files.log.refresh() == head
+
+
+def test_columns_of_a_later_guidestore_are_kept(store):
+    key = mri_key()
+    for cases, others in ((["C3", "C1"], None), (["C2", "C0"], pa.table({"quality": [0.5, None], "site": ["x", "y"]}))):
+        codes = make_codes(cases, key)
+        with store.begin() as transaction:
+            transaction.write_codes(codes, input_digests=digests(codes), others=others)
+    assert compact(store, key) == 2
+    (path,) = {entry.path for entry in store.snapshot().code_set_entries(key)}
+    rows = pq.read_table(store.storage.root / path).select(["case_id", "quality", "site"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("C0", None, "y"),
+        ("C1", None, None),
+        ("C2", 0.5, "x"),
+        ("C3", None, None),
+    ]
