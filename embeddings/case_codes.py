@@ -26,8 +26,9 @@ def write_codes(file: Path, codes: CaseCodes, artifacts: Sequence[str], others: 
     column = pa.FixedSizeListArray.from_arrays(pa.array(codes.codes_nd.reshape(-1)), codes.codes_nd.shape[1])
     ours = [pa.array(codes.case_ids), pa.array(codes.image_ids), pa.array(artifacts), column]
     table = pa.table(ours, names=list(COLUMNS))
-    for name in others.schema.names if others is not None else ():
-        table = table.append_column(name, others[name])
+    if others is not None:
+        for name in others.schema.names:
+            table = table.append_column(name, others[name])
     write_table(file, table, uncompressed=("code",), group_rows=max(_GROUP_VALUES // codes.codes_nd.shape[1], 1))
 
 
