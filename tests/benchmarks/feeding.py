@@ -28,7 +28,7 @@ from tests.benchmarks.measuring import show
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))
 SLIDE = DATA / "slides/CMU-1-Small-Region.svs"
 TILING = TilingSettings(0.5, 256)
-SLIDES, REPEATS, READERS = 8, 3, 2
+SLIDES, REPEATS, READERS = 32, 3, 2
 WRITE_S = 0.15
 
 
