@@ -82,13 +82,20 @@ class EmbeddingStore:
     def tag(self, name: str, at: int | str | None = None) -> int:
         """Gives a snapshot a fixed name and returns its number; a no-op if the tag already means that snapshot.
 
-        Raises InvalidInputError if the name is taken by another snapshot, InvalidNameError if it is no name.
+        The commit of a tag changes no snapshot, so giving it to the newest twice is one and the same. Raises
+        InvalidInputError if the name is taken by another snapshot, InvalidNameError if it is no name.
         """
         check_pointer(name, "tag")
         self.log.refresh()
         version = self.resolve(at)
+        if at is None and name in self.tags() and self._only_tags_since(self.tags()[name]):
+            return self.tags()[name]
         self.log.append(tags=[Tag(name, version)], actor=actor(), message=f"tag {name}")
         return version
+
+    def _only_tags_since(self, version: int) -> bool:
+        since = self.log.since(version)
+        return not since.removed.num_rows and set(since.added["kind"].to_pylist()) <= {"commit", "tag"}
 
     def tags(self) -> Mapping[str, int]:
         """Tag name -> snapshot number, as far as the log is known."""

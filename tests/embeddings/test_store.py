@@ -134,6 +134,19 @@ def test_tags_never_move(store):
     assert store.tags() == {"paper": 1}
 
 
+def test_the_same_tag_of_the_newest_snapshot_again_is_a_no_op_until_something_comes(store):
+    commit_codes(store, make_codes(["case-1"], mri_key()))
+    first = store.tag("v1")
+    head = store.log.head
+    store.tag("other")
+    assert store.tag("v1") == first  # as after a kill between the commit and its word
+    assert store.log.head == head + 1
+    commit_codes(store, make_codes(["case-2"], mri_key()))
+    with pytest.raises(InvalidInputError, match="already names snapshot 1"):
+        store.tag("v1")
+    assert store.tag("v1", first) == first
+
+
 def test_of_two_processes_that_give_a_tag_the_first_wins(store, root):
     commit_codes(store, make_codes(["C1"], mri_key()))
     other = EmbeddingStore.open(root)

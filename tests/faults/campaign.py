@@ -40,7 +40,9 @@ from tests.report_store import make_store, write
 MOST_KILLS = 4
 """Of a cycle."""
 LEFT = {"orphan"}
-"""What fsck may find after a kill; of a purge also what it has still to delete."""
+"""What fsck may find after a kill."""
+LEFT_OF = {"purge": {"unfinished purge"}, "gc": {"extra"}}
+"""And of a command that has not ended: what it has still to delete."""
 ROWS = ("cohorts", "targets", "cases", "labels", "splits", "images", "runs", "metrics", "predictions", "quarantine")
 OF_THE_MOMENT = ("created_at", "at", "snapshot", "versions")
 SWEEP = """
@@ -222,11 +224,11 @@ def _files(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
 
 
-def defects_of(store: Path, commits: dict[str, str], *, purging: bool, ended: bool) -> list[str]:
-    """What is wrong with a store whose writer was killed, or has ended."""
+def defects_of(store: Path, commits: dict[str, str], killed: str = "") -> list[str]:
+    """What is wrong with a store in which the command `killed` was killed; '': in which all have ended."""
     now = _files(store / "commits")
     defects = [f"{name} changed or is lost" for name, digest in commits.items() if now.get(name) != digest]
-    allowed = LEFT | ({"unfinished purge"} if purging and not ended else set())
+    allowed = LEFT | LEFT_OF.get(killed, set())
     try:
         findings = fsck(EmbeddingStore.open(store).storage).findings
         defects += [f"fsck: {finding}" for finding in findings if finding.problem not in allowed]
@@ -248,7 +250,7 @@ def cycle(name: str, base: Path, inputs: Path, work: Path, seconds: float, wante
         if code != -signal.SIGKILL:
             break
         result.kills += 1
-        result.defects += defects_of(store, commits, purging=name == "purge", ended=False)
+        result.defects += defects_of(store, commits, killed=name)
         commits = _files(store / "commits")
         code, _ = run(["sql", "SELECT count(*) FROM code_sets", "--store", str(store)], log)
         result.defects += [f"sql ended with {code}"] if code else []
@@ -258,7 +260,7 @@ def cycle(name: str, base: Path, inputs: Path, work: Path, seconds: float, wante
         result.defects.append(f"run again it ended with {code}: {said[-400:]}")
     if "Traceback" in said or "a bug of guidestore" in said:
         result.defects.append(f"traceback: {said[-600:]}")
-    result.defects += defects_of(store, commits, purging=name == "purge", ended=True)
+    result.defects += defects_of(store, commits)
     content = content_of(store)
     differs = [key for key in content.keys() | wanted.keys() if content.get(key) != wanted.get(key)]
     result.defects += [f"the content differs from that of an uninterrupted run in {differs}"] if differs else []
