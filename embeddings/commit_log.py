@@ -24,7 +24,13 @@ import pyarrow.parquet as pq
 
 from guidestore.embeddings import checkpoints, heads, trash
 from guidestore.embeddings.checkpoints import Manifest, Segment
-from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError, InvalidInputError, StorageError
+from guidestore.embeddings.errors import (
+    CommitConflictError,
+    CorruptArtifactError,
+    InvalidInputError,
+    StorageError,
+    WithdrawnCaseError,
+)
 from guidestore.embeddings.heads import Marker, lost_end
 from guidestore.embeddings.log_table import (
     ENTRY_SCHEMA,
@@ -421,12 +427,12 @@ class CommitLog:
             )
 
     def refuse_withdrawn(self, read: Read) -> None:
-        """Raises CommitConflictError where a case was purged, as far as the log is known, since it was `read`."""
+        """Raises WithdrawnCaseError where a case was purged, as far as the log is known, since it was `read`."""
         if read.at == self.head:
             return
         held = sorted({cohort for cohort, case_id in self._withdrawn_since(read.at) if read.holds(cohort, case_id)})
         if held:
-            raise CommitConflictError(
+            raise WithdrawnCaseError(
                 f"a case of cohort {', '.join(held)} was purged meanwhile, and this was made with it: run the command "
                 "again"
             )

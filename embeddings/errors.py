@@ -55,6 +55,10 @@ class CommitConflictError(GuidestoreError):
     exit_code = 6
 
 
+class WithdrawnCaseError(CommitConflictError):
+    """A case was purged after what is to be committed was read, and the commit holds something of it."""
+
+
 class StorageError(GuidestoreError):
     """The disk or bucket under the store refused: full, read-only, unreachable. The store itself stays whole."""
 

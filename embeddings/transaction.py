@@ -20,7 +20,7 @@ from guidestore.embeddings.bags import write_bag
 from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.case_codes import write_codes
 from guidestore.embeddings.commit_log import CommitLog, Read
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, WithdrawnCaseError
 from guidestore.embeddings.leases import Lease
 from guidestore.embeddings.log_table import entries_of
 from guidestore.embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
@@ -355,18 +355,30 @@ class Transaction:
             self._lease.cover([path for _, path, _ in self._staged])
         for _ in each(self._storage, lambda item: self._publish(item[0], item[1]), self._staged, lanes=4):
             pass
-        self._staged = []
-        version = self._log.append(
-            add=entries,
-            add_many=pa.concat_tables(many) if many else None,
-            remove=self._removals,
-            aliases=self._aliases,
-            read=read,
-            actor=actor(self._device),
-            message=self._message,
-        )
+        published, self._staged = [path for _, path, _ in self._staged], []
+        try:
+            version = self._log.append(
+                add=entries,
+                add_many=pa.concat_tables(many) if many else None,
+                remove=self._removals,
+                aliases=self._aliases,
+                read=read,
+                actor=actor(self._device),
+                message=self._message,
+            )
+        except WithdrawnCaseError:
+            self._take_back(published)
+            raise
         self._confirm(version, entries, many)
         return Snapshot(self._storage, version, self._log.head, self._log.table)
+
+    def _take_back(self, published: Sequence[str]) -> None:
+        """Deletes files that hold a withdrawn case and are in no commit: the purge could not know of them."""
+        named = set(self._log.table()["path"].to_pylist())  # weights of another writer may be the same file
+        for path in published:
+            if path not in named:
+                for file in [stored.path for stored in self._storage.list(path)] or [path]:
+                    self._storage.delete(file)
 
     def _confirm(self, version: int, entries: Sequence[Entry], many: Sequence[pa.Table]) -> None:
         """Sees that the files of what is ours are there, and gives up the lease."""

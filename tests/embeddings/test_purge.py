@@ -240,6 +240,31 @@ def test_what_was_read_before_a_purge_cannot_bring_the_case_back(store, root, wr
     assert not (root / "staging").exists() or not list((root / "staging").rglob("*.*"))
 
 
+@pytest.mark.parametrize("write", [_rows, _codes, _bag, _trained])
+def test_what_was_published_as_the_purge_came_is_taken_back(store, root, write, monkeypatch):
+    commit_codes(store, make_codes(["case-1", "case-2"], mri_key()))
+    late = make_codes(["case-1", "case-3"], mri_key(), seed=9)
+    other = EmbeddingStore.open(root)
+    real = LocalStorage.publish
+
+    def publish(self, staged, path):
+        real(self, staged, path)
+        if self is other.storage:
+            monkeypatch.undo()
+            purge(store, "glioma", "case-1")
+
+    slow = other.begin()
+    slow.__enter__()
+    write(slow, late)
+    monkeypatch.setattr(LocalStorage, "publish", publish)
+    with pytest.raises(CommitConflictError, match="a case of cohort glioma was purged meanwhile"):
+        slow.__exit__(None, None, None)
+    assert holders(store, "case-1", [bytes_of(late, "case-1")]) == []
+    named = {file["path"] for files in store.snapshot().log["files"].to_pylist() for file in files}
+    assert set(files_of(root, "objects")) <= named
+    assert fsck(store.storage).findings == ()
+
+
 def test_what_holds_other_cases_alone_is_committed_after_a_purge(store, root):
     commit_codes(store, make_codes(["case-1", "case-2"], mri_key()))
     other = EmbeddingStore.open(root)
