@@ -82,6 +82,16 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a purge was prepared on: a file committed since that holds the case would stay."""
+
+    at: int
+    """The head of the log when it was prepared."""
+    misses: Callable[[pa.Table], bool]
+    """Whether it misses something in these rows of the log (schema `LOG_SCHEMA`), added since."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogSince:
     """What the log says beyond a commit."""
 
@@ -322,7 +332,7 @@ class CommitLog:
         aliases: Sequence[AliasMove] = (),
         tags: Sequence[Tag] = (),
         purge: Sequence[Purge] = (),
-        purge_seen_at: int | None = None,
+        prepared: Prepared | None = None,
         read: Read | None = None,
         aliases_seen_at: int | None = None,
         actor: Mapping[str, Any],
@@ -332,10 +342,10 @@ class CommitLog:
 
         Adds commute: where another writer took the number, the next is tried; an artifact that exists already is left
         out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
-        CommitConflictError if something to remove is not there (any more), or if others changed the cohort of a purge
-        since `purge_seen_at`, the commit that it was prepared on, or withdrew a case that the commit holds since it was
-        `read`, or moved one of these aliases since `aliases_seen_at`; InvalidInputError if a tag names another snapshot
-        already; StorageError if the disk refuses.
+        CommitConflictError if something to remove is not there (any more), or if a purge misses what others committed
+        since it was `prepared`, or if others withdrew a case that the commit holds since it was `read`, or moved one of
+        these aliases since `aliases_seen_at`; InvalidInputError if a tag names another snapshot already; StorageError
+        if the disk refuses.
         """
         wanted = {entry.artifact: entry for entry in add}
         many = add_many if add_many is not None else ENTRY_SCHEMA.empty_table()
@@ -351,8 +361,13 @@ class CommitLog:
                         f"artifact {removal.artifact[:12]} no longer lies at {removal.path}: another process changed "
                         "it; run the command again"
                     )
-            if purge_seen_at is not None and purge_seen_at != self.head:
-                self._refuse_unseen({item.cohort for item in purge}, purge_seen_at)
+            if prepared and prepared.at != self.head:
+                if prepared.misses(self.since(prepared.at).added):
+                    named = ", ".join(sorted({item.cohort for item in purge}))
+                    raise CommitConflictError(
+                        f"another process changed cohort {named} during the purge; run the command again"
+                    )
+                prepared = replace(prepared, at=self.head)
             if read:
                 self.refuse_withdrawn(read)
             if aliases_seen_at is not None and aliases_seen_at != self.head:
@@ -416,15 +431,6 @@ class CommitLog:
         file = FileRef(f"objects/entries/{digest}.parquet", len(data), digest)
         self._storage.create(file.path, data)
         return file
-
-    def _refuse_unseen(self, cohorts: set[str], seen_at: int) -> None:
-        """A file committed since then may hold the case, and the purge would leave it there."""
-        late = self.since(seen_at).added.select(["kind", "cohort"]).to_pylist()
-        changes = (row for row in late if row["kind"] == "tombstone" or row["kind"] not in NOT_ARTIFACTS)
-        if any(row["cohort"] in {*cohorts, ""} for row in changes):
-            raise CommitConflictError(
-                f"another process changed cohort {', '.join(sorted(cohorts))} during the purge; run the command again"
-            )
 
     def refuse_withdrawn(self, read: Read) -> None:
         """Raises WithdrawnCaseError where a case was purged, as far as the log is known, since it was `read`."""

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from ulid import ULID
 
 from guidestore.embeddings import checkpoints, trash
 from guidestore.embeddings.actor import actor
+from guidestore.embeddings.commit_log import Prepared
 from guidestore.embeddings.errors import CorruptArtifactError, NotFoundInStoreError
 from guidestore.embeddings.leases import Lease
 from guidestore.embeddings.log_table import NOT_ARTIFACTS, entry_of, files_named
@@ -89,14 +91,15 @@ def purge(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     hold codes. Raises InvalidNameError for what is no name, CommitConflictError where other processes keep changing
     the cohort.
     """
+    free: set[str] = set()  # files without the case, which stay so: attempts after the first are short
     # What others committed meanwhile may hold the case: then it looks again.
-    return until_undisturbed(store, lambda: _attempt(store, cohort, case_id))
+    return until_undisturbed(store, lambda: _attempt(store, cohort, case_id, free))
 
 
-def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
+def _attempt(store: EmbeddingStore, cohort: str, case_id: str, free: set[str]) -> PurgeReport:
     lease = Lease(store.storage)
     try:
-        report = _leased(store, cohort, case_id, lease)
+        report = _leased(store, cohort, case_id, free, lease)
     except BaseException:
         lease.give_up()
         raise
@@ -104,11 +107,11 @@ def _attempt(store: EmbeddingStore, cohort: str, case_id: str) -> PurgeReport:
     return report
 
 
-def _leased(store: EmbeddingStore, cohort: str, case_id: str, lease: Lease) -> PurgeReport:
+def _leased(store: EmbeddingStore, cohort: str, case_id: str, free: set[str], lease: Lease) -> PurgeReport:
     snapshot = store.snapshot()
     cohort = snapshot.first_name(cohort)
     case = _Case.of(store, snapshot, cohort, case_id)
-    redirects = _redirects(store, case, lease)
+    redirects = _redirects(store, case, free, lease)
     if not (case.own or redirects or case.withdrawn):
         raise _unknown(cohort, case_id)
     artifacts = tuple(dict.fromkeys(entry.artifact for entry in case.own))
@@ -116,7 +119,7 @@ def _leased(store: EmbeddingStore, cohort: str, case_id: str, lease: Lease) -> P
         item = Purge(cohort, case_id, artifacts, tuple(redirects), tuple(sorted(case.weights)))
         version = store.log.append(
             purge=[item],
-            purge_seen_at=snapshot.version,
+            prepared=Prepared(snapshot.version, partial(_misses, store, case)),
             actor=actor(),
             message=f"purge of a case of cohort {cohort}",
         )
@@ -218,8 +221,25 @@ class _Case:
         return table.filter(~gone | gone.is_null())
 
 
-def _redirects(store: EmbeddingStore, case: _Case, lease: Lease) -> list[Redirect]:
-    """Of every file that holds the case: to one without it, already published, or to none."""
+def _misses(store: EmbeddingStore, case: _Case, added: pa.Table) -> bool:
+    """Whether rows that the log got since hold something of the case, or may."""
+    late = added.filter(pc.field("cohort").isin([case.cohort, ""])).to_pylist()
+    tables: dict[str, FileRef] = {}
+    for row in late:
+        if row["kind"] in ("tombstone", "weights", "index") or row["case_id"] == case.case_id:
+            return True
+        if row["kind"] not in (*NOT_ARTIFACTS, "bag"):  # a bag is of one case
+            tables |= {file["path"]: FileRef(**file) for file in row["files"]}
+    return any(not path.endswith(".parquet") or _holds(store, file, case) for path, file in tables.items())
+
+
+def _holds(store: EmbeddingStore, file: FileRef, case: _Case) -> bool:
+    table = read_table(store.storage, file)
+    return case.rows_without(table).num_rows < table.num_rows
+
+
+def _redirects(store: EmbeddingStore, case: _Case, free: set[str], lease: Lease) -> list[Redirect]:
+    """Of every file that holds the case: to one without it, already published, or to none. `free` gets the others."""
     redirects = []
     own_files = case.own_files
     staging = store.storage.staging()
@@ -228,8 +248,11 @@ def _redirects(store: EmbeddingStore, case: _Case, lease: Lease) -> list[Redirec
         for file in case.files:
             if file.path in own_files:
                 redirects.append(Redirect(file, None))
-            elif file.path.endswith(".parquet") and (redirect := _rewritten(store, file, case, staging, lease)):
-                redirects.append(redirect)
+            elif file.path.endswith(".parquet") and file.path not in free:
+                if redirect := _rewritten(store, file, case, staging, lease):
+                    redirects.append(redirect)
+                else:
+                    free.add(file.path)
     finally:
         discard_staging(staging)
     return redirects

@@ -414,12 +414,22 @@ def test_a_case_of_the_same_id_in_another_cohort_stays(store):
     assert fsck(store.storage).findings == ()
 
 
+def commit_labels(store, cohort, *cases):
+    rows = [{"cohort": cohort, "case_id": case, "target": "grade", "class": "G"} for case in cases]
+    with store.begin("labels") as transaction:
+        transaction.write_rows("labels", rows, cohort=cohort)
+
+
 def test_what_others_commit_during_a_purge_is_purged_too(store, monkeypatch):
     for i, cases in enumerate((["case-1", "case-2"], ["case-3"])):
         commit_codes(store, make_codes(cases, mri_key(), seed=i))
     other = EmbeddingStore.open(store.storage.root)
     real = CommitLog.append
-    late = {"compaction": lambda: compact(other, mri_key()), "bag": lambda: commit_bag(other, make_bag(3), "case-1")}
+    late = {
+        "compaction": lambda: compact(other, mri_key()),
+        "bag": lambda: commit_bag(other, make_bag(3), "case-1"),
+        "labels": lambda: commit_labels(other, "glioma", "case-2", "case-1"),
+    }
 
     def append(self, **arguments):
         if self is store.log and late:
@@ -433,6 +443,7 @@ def test_what_others_commit_during_a_purge_is_purged_too(store, monkeypatch):
     codes = make_codes(["case-1", "case-2"], mri_key(), seed=0)
     assert holders(store, "case-1", [bytes_of(codes, "case-1")]) == []
     assert store.snapshot().codes(mri_key()).case_ids == ("case-2", "case-3")
+    assert store.snapshot().rows("labels")["case_id"].to_pylist() == ["case-2"]
     report = fsck(store.storage)
     assert {finding.problem for finding in report.findings} <= {"orphan"}
 
@@ -445,7 +456,7 @@ def test_a_purge_under_endless_changes_gives_up_and_says_so(store, monkeypatch):
 
     def append(self, **arguments):
         if self is store.log:
-            commit_codes(other, make_codes([f"D{next(count)}"], mri_key()))
+            commit_bag(other, make_bag(3), "case-1", f"slide-{next(count)}")
         return real(self, **arguments)
 
     monkeypatch.setattr(CommitLog, "append", append)
@@ -454,7 +465,8 @@ def test_a_purge_under_endless_changes_gives_up_and_says_so(store, monkeypatch):
     assert {"case-1", "case-2"} <= set(store.snapshot().codes(mri_key()).case_ids)
 
 
-def test_commits_to_other_cohorts_do_not_hold_a_purge_up(store, monkeypatch):
+@pytest.mark.parametrize("cohort", ["derm", "glioma"])
+def test_commits_of_other_cases_do_not_hold_a_purge_up(store, monkeypatch, cohort):
     commit_codes(store, make_codes(["case-1", "case-2"], mri_key()))
     other = EmbeddingStore.open(store.storage.root)
     real = CommitLog.append
@@ -462,12 +474,15 @@ def test_commits_to_other_cohorts_do_not_hold_a_purge_up(store, monkeypatch):
 
     def append(self, **arguments):
         if self is store.log:
-            commit_codes(other, make_codes([f"D{next(count)}"], mri_key("derm")))
+            commit_codes(other, make_codes([f"D{next(count)}"], mri_key(cohort)))
+            commit_bag(other, make_bag(3), "D0", f"slide-{next(count)}")
+            commit_labels(other, cohort, f"D{next(count)}")
         return real(self, **arguments)
 
     monkeypatch.setattr(CommitLog, "append", append)
     assert purge(store, "glioma", "case-1").artifacts == 1
-    assert next(count) == 1
+    assert next(count) == 3
+    assert set(store.snapshot().codes(mri_key()).case_ids) == {"case-2", *(["D0"] if cohort == "glioma" else [])}
 
 
 def test_a_compaction_that_began_before_a_purge_cannot_bring_the_case_back(store):
