@@ -96,12 +96,18 @@ def _of_values(
 
     alpha: the last channel is one; multiplied: the others are, with it.
     """
+    depth = true_depth(values_hwc[..., : values_hwc.shape[2] - alpha], what, declared)
+    picture = eight_bits(values_hwc, depth, alpha=alpha, multiplied=multiplied)
+    return picture, depth
+
+
+def eight_bits(values_hwc: np.ndarray, depth: int, *, alpha: bool = False, multiplied: bool = False) -> Image.Image:
+    """The picture of mode L, RGB or, with alpha, RGBA of values below 2 ** depth."""
     colours = values_hwc.shape[2] - alpha
-    depth = true_depth(values_hwc[..., :colours], what, declared)
     eight = to_8_bits(np.ascontiguousarray(values_hwc[..., :colours]), depth)
     if not alpha:
-        return Image.fromarray(eight[..., 0] if colours == 1 else eight), depth
+        return Image.fromarray(eight[..., 0] if colours == 1 else eight)
     opacity = values_hwc[..., -1:]
-    opacity = to_8_bits(opacity, depth if int(opacity.max()) < 2**depth else 16)
+    opacity = to_8_bits(opacity, depth if int(opacity.max(initial=0)) < 2**depth else 16)
     rgba = np.concatenate([eight.repeat(3, axis=2) if colours == 1 else eight, opacity], axis=2)
-    return (Image.fromarray(rgba, "RGBa").convert("RGBA") if multiplied else Image.fromarray(rgba)), depth
+    return Image.fromarray(rgba, "RGBa").convert("RGBA") if multiplied else Image.fromarray(rgba)

@@ -25,24 +25,38 @@ def true_depth(values: np.ndarray, what: str, declared: int | None = None) -> in
     one of DEPTHS. what: is named in errors, as `photograph a.png`. Raises InvalidInputError where a value is larger
     than is declared, and where the depth cannot be known.
     """
-    counts = np.bincount(np.asarray(values, np.uint16).ravel(), minlength=1)
-    largest = int(np.flatnonzero(counts).max(initial=0))
+    return depth_of_counts(np.bincount(np.asarray(values, np.uint16).ravel(), minlength=1), what, declared)
+
+
+def depth_of_counts(counts: np.ndarray, what: str, declared: int | None = None) -> int:
+    """`true_depth` of a picture in which value v occurs counts[v] times."""
+    found = np.flatnonzero(counts)
+    largest = int(found.max(initial=0))
     if declared:
-        if largest >> declared:
-            raise InvalidInputError(
-                f"{what} says that it has {declared} bits and holds {largest}; write it again with its true depth"
-            )
+        check_depth(largest, declared, what)
         return declared
     bits = largest.bit_length()
     depth = 16 if bits in (0, 15) else bits  # all 0 is black at any depth
     bright = int(np.searchsorted(np.cumsum(counts), 0.999 * counts.sum()))
-    if depth not in DEPTHS or (largest and bright < 2**depth // NEARLY_BLACK):
+    # White with next to nothing in the upper half below it is what fills the place around a scan, whatever its depth.
+    white, half = 2**depth - 1, 2 ** (depth - 1)
+    shown = counts[1:white].sum()
+    alone = largest == white and shown > 0 and counts[half:white].sum() < shown / 200
+    if depth not in DEPTHS or alone or (largest and bright < 2**depth // NEARLY_BLACK):
         raise InvalidInputError(
-            f"{what} holds values from {int(np.flatnonzero(counts)[0])} to {largest} in more than 8 bits (999 of 1,000 "
-            f"up to {bright}), which tell no white; save it with 8 bits, or let it say its depth (sBIT of PNG, "
-            "MaxSampleValue of TIFF, SignificantBits of OME-XML)"
+            f"{what} holds values from {int(found[0])} to {largest} in more than 8 bits (999 of 1,000 up to {bright}"
+            f"{f', few from {half} to {white - 1}' if alone else ''}), which tell no white; save it with 8 bits, or "
+            "let it say its depth (sBIT of PNG, MaxSampleValue of TIFF, SignificantBits of OME-XML)"
         )
     return depth
+
+
+def check_depth(largest: int, declared: int, what: str) -> None:
+    """Raises InvalidInputError where `largest` needs more bits than a file declares."""
+    if largest >> declared:
+        raise InvalidInputError(
+            f"{what} says that it has {declared} bits and holds {largest}; write it again with its true depth"
+        )
 
 
 def to_8_bits(values: np.ndarray, depth: int) -> np.ndarray:
@@ -63,8 +77,8 @@ def declared_tiff_depth(
         return bits_per_sample
     text = description.encode("utf-8", "replace") if isinstance(description, str) else description
     said = _SIGNIFICANT_BITS.search(text)
-    if said:
-        return int(said[1]) if 8 <= int(said[1]) <= bits_per_sample else None
+    if said and 8 <= int(said[1]) < bits_per_sample:  # all of them is what writers say that do not know
+        return int(said[1])
     # 2 ** bits - 1 is a white; another MaxSampleValue is the largest value of the picture, all of 16 bits a default.
     white = max_sample_value or 0
     return white.bit_length() if 255 <= white < 65535 and not white & (white + 1) else None

@@ -25,5 +25,5 @@ def examine(path: Path, modality: str, given: PixelRecipe) -> Examined:
         kind = kind_of([CaseImage("", "", (ImageFile(modality, path, (), given),))], KINDS)
         pixels, notes = kind.examine(path, given)
     except InvalidInputError as error:
-        return Examined(files, given, ((REFUSED, str(error).replace(str(path), "it")),))
+        return Examined(files, given, ((REFUSED, str(error).replace(f"slide {path}", "it").replace(str(path), "it")),))
     return Examined(files, pixels, tuple(notes))

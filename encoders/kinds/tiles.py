@@ -81,19 +81,24 @@ def _is_scan(path: Path) -> bool:
         return True
     import openslide
 
+    from guidestore.encoders.slides.levels import properties_of
     from guidestore.encoders.slides.scale import GIVEN_MPP, Scale
     from guidestore.encoders.slides.tiff_header import read_tiff_header
 
     maker = openslide.OpenSlide.detect_format(path)
-    if maker != "generic-tiff":
-        return maker is not None
-    try:
-        with openslide.OpenSlide(path) as slide:
-            mpp = Scale.of(slide.properties, read_tiff_header(path)).mpp
-            # Resolution tags of a photograph are those of a print.
-            return slide.level_count > 1 or (mpp is not None and mpp <= GIVEN_MPP[1])
-    except openslide.OpenSlideError:
+    header = read_tiff_header(path)
+    if maker not in (None, "generic-tiff"):
         return True
+    if maker is None and not (header and header.stored_bits > 8):
+        return False
+    try:
+        properties = properties_of(path, header)
+    except InvalidInputError:
+        return True
+    mpp = Scale.of(properties, header).mpp
+    levels = int(properties.get("openslide.level-count", 1))
+    # Resolution tags of a photograph are those of a print.
+    return max(levels, header.levels if header else 1) > 1 or (mpp is not None and mpp <= GIVEN_MPP[1])
 
 
 class SlideSource:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import openslide
@@ -74,6 +74,43 @@ class NotDecodedError(Exception):
     """OpenSlide is to say what is there."""
 
 
+class TiledLevel(Protocol):
+    """A level of a slide in tiles (or strips) that can be decoded one by one, row by row from the upper left."""
+
+    @property
+    def width_px(self) -> int: ...
+    @property
+    def height_px(self) -> int: ...
+    @property
+    def tile_width_px(self) -> int: ...
+    @property
+    def tile_height_px(self) -> int: ...
+    def tile(self, number: int) -> Rgb:
+        """Of the size of a tile, or cut off at the level's right and lower edge."""
+        ...
+
+
+def laid_out(level: TiledLevel, tiles: DecodedTiles, x: int, y: int, width_px: int, height_px: int) -> Rgb:
+    """The region whose corner lies at (x, y) of the level; white outside of it. Raises what `level.tile` does."""
+    region_hwc = np.full((height_px, width_px, 3), 255, np.uint8)
+    tile_width, tile_height = level.tile_width_px, level.tile_height_px
+    columns = -(-level.width_px // tile_width)
+    left, top = max(x, 0), max(y, 0)
+    right, bottom = min(x + width_px, level.width_px), min(y + height_px, level.height_px)
+    for row in range(top // tile_height, -(-bottom // tile_height)):
+        for column in range(left // tile_width, -(-right // tile_width)):
+            number = row * columns + column
+            tile_hwc = tiles.get(level, number)
+            if tile_hwc is None:
+                tile_hwc = level.tile(number)
+                tiles.put(level, number, tile_hwc)
+            x0, y0 = column * tile_width, row * tile_height
+            part = tile_hwc[max(top, y0) - y0 : bottom - y0, max(left, x0) - x0 : right - x0]
+            to_y, to_x = max(top, y0) - y, max(left, x0) - x
+            region_hwc[to_y : to_y + part.shape[0], to_x : to_x + part.shape[1]] = part
+    return region_hwc
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Level:
     """A tiled page: where its tiles lie in the file, and what makes each a JPEG file of its own."""
@@ -128,28 +165,10 @@ class DirectReader:
         page = self._levels.get(level)
         if page is None or not self._equals_openslide(level, page):
             return None
-        region_hwc = np.full((height_px, width_px, 3), 255, np.uint8)
-        left, top = max(x, 0), max(y, 0)
-        right, bottom = min(x + width_px, page.width_px), min(y + height_px, page.height_px)
         try:
-            for row in range(top // page.tile_height_px, -(-bottom // page.tile_height_px)):
-                for column in range(left // page.tile_width_px, -(-right // page.tile_width_px)):
-                    tile_hwc = self._tile(page, row * page.columns + column)
-                    x0, y0 = column * page.tile_width_px, row * page.tile_height_px
-                    here = slice(max(top, y0) - y0, bottom - y0), slice(max(left, x0) - x0, right - x0)
-                    part = tile_hwc[here]
-                    to_y, to_x = max(top, y0) - y, max(left, x0) - x
-                    region_hwc[to_y : to_y + part.shape[0], to_x : to_x + part.shape[1]] = part
+            return laid_out(page, self._tiles, x, y, width_px, height_px)
         except NotDecodedError:
             return None
-        return region_hwc
-
-    def _tile(self, page: _Level, number: int) -> Rgb:
-        tile_hwc = self._tiles.get(page, number)
-        if tile_hwc is None:
-            tile_hwc = page.tile(number)
-            self._tiles.put(page, number, tile_hwc)
-        return tile_hwc
 
     def _equals_openslide(self, level: int, page: _Level) -> bool:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Reads a slide through OpenSlide: its size, its um per pixel, and any region at any downsample."""
+"""Reads a slide through OpenSlide, a deep one through tifffile: its size, um per pixel, any region at any scale."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import openslide
 from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.encoders.checks import reason
-from guidestore.encoders.image_files import TO_NIFTI, is_dicom
-from guidestore.encoders.slides.direct import DecodedTiles, DirectReader
+from guidestore.encoders.slides.direct import DecodedTiles
+from guidestore.encoders.slides.levels import open_levels
 from guidestore.encoders.slides.scale import Scale
-from guidestore.encoders.slides.tiff_header import TiffHeader, read_tiff_header
+from guidestore.encoders.slides.tiff_header import read_tiff_header
 
 SAME_SCALE = 1.01
 """A level whose downsample exceeds the wanted one by up to 1 % still serves (2048 -> 511 px levels are 4.008)."""
@@ -34,30 +32,26 @@ class Slide:
     where the slide says it, else None; level_downsamples, one per level, from 1.
 
     mpp: overrides what the file says (um per pixel). tiles: decoded ones, shared with other slides. Raises
-    InvalidInputError for a file that OpenSlide cannot read, one that is stored turned, and for a slide that has no
-    plausible mpp (`Scale.checked`) while none is given.
+    InvalidInputError for a file that cannot be read, or not rightly (`levels.check_stored`), and for a slide that has
+    no plausible mpp (`Scale.checked`) while none is given.
     """
 
     def __init__(self, path: str | Path, mpp: float | None = None, tiles: DecodedTiles | None = None) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise InvalidInputError(f"there is no slide file {self.path}; correct the path in the manifest")
-        self._slide = open_slide(self.path, str(self.path))
+        header = read_tiff_header(self.path)
+        self._levels = open_levels(self.path, header, tiles or DecodedTiles())
         self._is_closed = False
+        scale = Scale.of(self._levels.properties, header, mpp)
+        self.magnification = scale.power
         try:
-            if tiles is not None:
-                self._slide.set_cache(tiles.openslide)
-            self.width_px, self.height_px = self._slide.dimensions
-            self.level_downsamples = tuple(float(value) for value in self._slide.level_downsamples)
-            header = read_tiff_header(self.path)
-            check_stored(header, f"slide {self.path}")
-            scale = Scale.of(self._slide.properties, header, mpp)
-            self.magnification = scale.power
             self.mpp = scale.checked(f"slide {self.path}")
         except InvalidInputError:
-            self._slide.close()
+            self.close()
             raise
-        self._direct = DirectReader(self.path, self._slide, tiles or DecodedTiles())
+        self.width_px, self.height_px = self._levels.dimensions
+        self.level_downsamples = self._levels.level_downsamples
 
     def read(self, x_level0: float, y_level0: float, width_px: int, height_px: int, downsample: float) -> np.ndarray:
         """The region of width_px x height_px output pixels at `downsample` of level 0: (height, width, 3) uint8 RGB.
@@ -100,20 +94,8 @@ class Slide:
         if anchor is not None and scale != int(scale):
             x0, y0 = _floor(anchor[0] / scale), _floor(anchor[1] / scale)
         size = max(window.x1 for window in windows) - x0, max(window.y1 for window in windows) - y0
-        raw_hwc = self._direct.read(level, x0, y0, *size)
-        if raw_hwc is None:
-            raw_hwc = self._read_openslide(level, scale, x0, y0, size)
+        raw_hwc = self._levels.read(level, x0, y0, *size)
         return [window.cut(raw_hwc, x0, y0, width_px, height_px) for window in windows]
-
-    def _read_openslide(self, level: int, scale: float, x0: int, y0: int, size: tuple[int, int]) -> np.ndarray:
-        try:
-            rgba = self._slide.read_region((round(x0 * scale), round(y0 * scale)), level, size)
-        except openslide.OpenSlideError as error:
-            raise InvalidInputError(
-                f"slide {self.path} cannot be decoded at x {round(x0 * scale)}, y {round(y0 * scale)} "
-                f"({reason(error)}); the file is damaged or truncated, so copy it again"
-            ) from error
-        return np.asarray(_on_white(rgba))
 
     def level_pixels_per_pixel(self, downsample: float) -> float:
         """Pixels that `read` takes from its level, along an edge, for one output pixel at `downsample`."""
@@ -126,8 +108,7 @@ class Slide:
         """May be called again."""
         if not self._is_closed:
             self._is_closed = True
-            self._direct.close()
-            self._slide.close()
+            self._levels.close()
 
     def __enter__(self) -> Self:
         return self
@@ -168,57 +149,9 @@ class _Window:
         return np.asarray(region.resize((width_px, height_px), Image.Resampling.BILINEAR, box=box))
 
 
-def _on_white(rgba: Image.Image) -> Image.Image:
-    """`rgba` as RGB; what is transparent (outside the slide, never scanned) becomes white."""
-    if rgba.getchannel("A").getextrema() == (255, 255):  # The usual case, without compositing.
-        return rgba.convert("RGB")
-    rgb = Image.new("RGB", rgba.size, "white")
-    rgb.paste(rgba, mask=rgba)
-    return rgb
-
-
 def _floor(value: float) -> int:
     return math.floor(value + 1e-6)
 
 
 def _ceil(value: float) -> int:
     return math.ceil(value - 1e-6)
-
-
-def open_slide(path: Path, name: str) -> openslide.OpenSlide:
-    """Raises InvalidInputError, in which the slide is called `name`, for what OpenSlide cannot read."""
-    try:
-        return openslide.OpenSlide(path)
-    except openslide.OpenSlideError as error:
-        if path.is_file() and is_dicom(path):
-            raise InvalidInputError(
-                f"OpenSlide cannot read {name}, which is DICOM and no whole slide ({reason(error)}); {TO_NIFTI}"
-            ) from error
-        raise InvalidInputError(
-            f"OpenSlide cannot read {name} ({reason(error)}); the file is damaged or of a format it does not know, so "
-            "copy it again or convert it to a tiled pyramidal TIFF"
-        ) from error
-
-
-def check_stored(header: TiffHeader | None, slide: str) -> None:
-    """Raises InvalidInputError for a TIFF that OpenSlide would read wrongly.
-
-    One that is stored turned, of which it turns every tile about itself; and one of more than 8 bits, of which it takes
-    the upper 8: 12 bits in 16 would be nearly black.
-    """
-    if header and header.stored_bits > 8:
-        bits = f" ({header.declared_bits} of them used)" if header.declared_bits else ""
-        raise InvalidInputError(
-            f"{slide} has {header.stored_bits} bits in a channel{bits}, of which OpenSlide takes the upper 8; scale it "
-            "to 8 bits by its true depth, e.g. with vips linear and vips cast uchar"
-        )
-    if header and not header.is_unsigned:
-        raise InvalidInputError(
-            f"{slide} has signed values or fractions in a channel, which OpenSlide takes for bytes; write it with "
-            "unsigned ones"
-        )
-    if header and header.orientation != 1:
-        raise InvalidInputError(
-            f"{slide} is stored turned (TIFF orientation {header.orientation}), which OpenSlide reads wrongly; write "
-            "it upright, e.g. with vips autorot IN OUT.tif[tile,pyramid,compression=jpeg]"
-        )

@@ -47,6 +47,8 @@ class OmeXml:
     """um per pixel along x and y."""
     power: float | None
     """Nominal magnification of the objective."""
+    planes: int = 1
+    """Pictures of the image: channels, focal planes and times; the samples of RGB are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class TiffHeader:
     tags_mpp: tuple[float, float] | None
     """um per pixel by the resolution tags."""
     ome: OmeXml | None
+    levels: int = 1
+    """The first page, and those that say that they are it reduced."""
 
 
 def read_tiff_header(path: Path) -> TiffHeader | None:
@@ -74,17 +78,18 @@ def read_tiff_header(path: Path) -> TiffHeader | None:
     try:
         with tifffile.TiffFile(path) as tiff:
             first: Any = tiff.pages.first
-            tiled: list[Any] = [page for page in _pages(tiff) if page.is_tiled] or [first]
+            pages = list(_pages(tiff))
+            tiled: list[Any] = [page for page in pages if page.is_tiled] or [first]
             turned = (page.tags.valueof("Orientation", 1) for page in tiled)
-            stored, largest = int(first.bitspersample), first.tags.valueof("MaxSampleValue")
-            largest = max(largest) if isinstance(largest, tuple) else largest
+            stored = int(first.bitspersample)
             return TiffHeader(
                 next((int(value) for value in turned if value != 1), 1),
                 stored,
                 int(first.sampleformat) in _UNSIGNED,
-                declared_tiff_depth(stored, largest, first.description),
+                declared_tiff_depth(stored, _largest(first), first.description),
                 _tags_mpp(first),
-                _ome(first.description, (first.imagewidth, first.imagelength)),
+                _ome(first.description, (first.imagewidth, first.imagelength), int(first.samplesperpixel)),
+                1 + sum(page.is_tiled and page.is_reduced for page in pages[1:]) + len(first.subifds or ()),
             )
     # tifffile raises what its parts do on a broken file, each in its own way: OpenSlide judges that file.
     except Exception:
@@ -94,6 +99,16 @@ def read_tiff_header(path: Path) -> TiffHeader | None:
 def _pages(tiff: Any) -> Iterator[Any]:
     for page in tiff.pages:
         yield page.aspage()
+
+
+def _largest(page: Any) -> int | None:
+    """MaxSampleValue, or SMaxSampleValue, of any channel."""
+    for name in ("MaxSampleValue", "SMaxSampleValue"):
+        said = page.tags.valueof(name)
+        values = said if isinstance(said, tuple) else (said,)
+        if values and all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+            return int(max(values))
+    return None
 
 
 def _tags_mpp(page: Any) -> tuple[float, float] | None:
@@ -107,7 +122,7 @@ def _tags_mpp(page: Any) -> tuple[float, float] | None:
     return values[0], values[1]
 
 
-def _ome(text: str, size_px: tuple[int, int]) -> OmeXml | None:
+def _ome(text: str, size_px: tuple[int, int], samples: int) -> OmeXml | None:
     # A document type may define entities that grow without end; OME-XML has none.
     if "<OME" not in text[:4096] and ":OME" not in text[:4096]:
         return None
@@ -124,7 +139,12 @@ def _ome(text: str, size_px: tuple[int, int]) -> OmeXml | None:
         return None
     image, pixels = (own or planes)[0]
     x, y = (_um(pixels, axis) for axis in "XY")
-    return OmeXml((x, y or x) if x else None, _power(root, image))
+    return OmeXml((x, y or x) if x else None, _power(root, image), _planes(pixels, samples))
+
+
+def _planes(pixels: ElementTree.Element, samples: int) -> int:
+    count = math.prod(number(pixels.get(f"Size{axis}")) or 1 for axis in "CZT")
+    return max(int(count / max(samples, 1)), 1)
 
 
 def _texts(size_px: tuple[int, int]) -> tuple[str, str]:

@@ -88,7 +88,7 @@ def test_without_the_decoder_openslide_reads(test_data, monkeypatch):
         fast = slide.read(300, 400, 256, 256, 1.7)
     monkeypatch.setattr(direct, "_decode_jpeg", lambda: None)
     with Slide(test_data / REAL) as slide:
-        assert not slide._direct._levels
+        assert not slide._levels._direct._levels
         assert np.array_equal(slide.read(300, 400, 256, 256, 1.7), fast)
 
 

@@ -106,16 +106,10 @@ def test_a_turned_tiff_is_refused(tmp_path: Path, orientation: int):
     assert slide_pixels(path, PixelRecipe())[0].orientation == str(orientation)
 
 
-def test_12_bits_in_16_are_never_read_as_nearly_black(tmp_path: Path):
-    path = write(tmp_path / "s.tif", mpp=0.5, pixels=PINK.astype(np.uint16) * 16)
-    with pytest.raises(InvalidInputError, match="16 bits in a channel, of which OpenSlide takes the upper 8"):
-        Slide(path)
-
-
 @pytest.mark.parametrize("dtype", [np.int8, np.float32])
 def test_signed_values_and_fractions_are_never_read_as_bytes(tmp_path: Path, dtype: type):
     path = write(tmp_path / "s.tif", mpp=0.5, pixels=(PINK.astype(np.int16) - 128).astype(dtype))
-    with pytest.raises(InvalidInputError, match=r"has signed values|32 bits in a channel|OpenSlide cannot read"):
+    with pytest.raises(InvalidInputError, match="has signed values or fractions"):
         Slide(path)
 
 
