@@ -15,6 +15,10 @@ from guidestore.flows.work.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+    from guidestore.flows.results.effects import RowEffect
+    from guidestore.flows.results.evaluation import EvaluatedBlock, Evaluation
 
 Format = Literal["table", "csv", "json", "parquet"]
 MAX_TABLE_ROWS = 200
@@ -123,56 +127,53 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def paper_table(evaluation: Any, title: str) -> None:
-    """Prints an `Evaluation` in the paper's form, and what each guided row gained."""
+def paper_table(evaluation: Evaluation, title: str) -> None:
+    """Prints the tables of an `Evaluation` in the paper's form, and what each guided row gained."""
+    console = _console(140)
+    console.print(printable(title), highlight=False)
+    for of_block in evaluation.blocks:
+        console.print(f"\n{printable(of_block.block.title)}", highlight=False)
+        console.print(_rows_table(of_block))
+        if of_block.effects:
+            console.print(_effects_table(of_block.effects))
+    for note in evaluation.notes:
+        console.print(f"  {printable(note)}", highlight=False)
+
+
+def _rows_table(of_block: EvaluatedBlock) -> Table:
     from rich.table import Table
 
     from guidestore.heads.metrics import drawn_metrics
 
     metrics = drawn_metrics()
-    several = len({row.target for row in evaluation.rows}) > 1
-    places = ("target", "mode", "input") if several else ("mode", "input")
-    table = Table(title=printable(title), title_justify="left")
-    for name in (*places, *(metric.short for metric in metrics.values()), "runs"):
-        table.add_column(name, justify="left" if name in places else "right", no_wrap=True)
-    before = None
-    for row in evaluation.rows:
-        if before and (row.target, row.mode) != (before.target, before.mode):
-            table.add_section()
-        first = before is None or (row.target, row.mode) != (before.target, before.mode)
-        target = (printable(row.target) if first else "",) if several else ()
+    table = Table()
+    for name in ("input", *(metric.short for metric in metrics.values()), "runs"):
+        table.add_column(name, justify="left" if name == "input" else "right", no_wrap=name != "input")
+    for row in of_block.rows:
         scores = (_spread(row.mean[name], row.sd[name]) for name in metrics)
-        table.add_row(*target, row.mode if first else "", row.label, *scores, str(row.n))
-        before = row
-    console = _console(140)
-    console.print(table)
-    if evaluation.effects:
-        console.print(_effects_table(evaluation.effects, several))
-    for note in evaluation.notes:
-        console.print(f"  {printable(note)}", highlight=False)
+        table.add_row(printable(row.label), *scores, str(row.n))
+    return table
 
 
-def _effects_table(effects: Sequence[Any], several: bool) -> Any:
+def _effects_table(effects: Sequence[RowEffect]) -> Table:
     from rich.table import Table
 
     from guidestore.flows.results.effects import spread
 
     table = Table(title="Is it guidance?", title_justify="left")
-    places = ("target", "mode", "input") if several else ("mode", "input")
     taught = any(of_head.effect and of_head.effect.gain_over_self_training for of_head in effects)
     over = ("gain over I", "gain over shuffled pairs", *(["gain over self-training"] if taught else []))
-    for name in (*places, *over, "gap closed", "verdict"):
-        left = name in (*places, "verdict")
+    for name in ("input", *over, "gap closed", "verdict"):
+        left = name in ("input", "verdict")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdict")
     for of_head in effects:
-        target = (printable(of_head.head.target),) if several else ()
         effect = of_head.effect
         known = (
             (effect.gain_over_i, effect.gain_over_shuffled, effect.gain_over_self_training) if effect else [None] * 3
         )
         gains = [spread(gain) for gain in known[: len(over)]]
         closed = spread(effect.gap_closed, ".0%") if effect else "–"
-        table.add_row(*target, of_head.head.mode, of_head.head.row, *gains, closed, of_head.verdict)
+        table.add_row(of_head.head.row, *gains, closed, of_head.verdict)
     return table
 
 

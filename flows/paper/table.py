@@ -179,7 +179,7 @@ def _cell(row: TableRow, measures: Sequence[str], runs: int, published: Numbers 
 
 
 def _check_cell(cell: str, runs: Sequence[Run]) -> None:
-    for what in ("target", "split", "inferior", "superior", "guidance", "decoder"):
+    for what in ("target", "split", "inferior", "superior", "guidance", "decoder", "labelled"):
         names = sorted({str(getattr(run.head, what) or "") for run in runs})
         if len(names) > 1:
             raise InvalidInputError(f"{cell}: the runs are of the {what}s {' and '.join(names)}; choose those of one")

@@ -46,7 +46,7 @@ def bars_of(section: Section) -> Bars:
         return Bars(Markup(), (), (f"No intervals: {error}.",))
     rows, notes = [], []
     for table_row in tabulate(section.runs, section.scores):
-        runs = [run.run for run in section.of_row(table_row.row, table_row.control)]
+        runs = [run.run for run in section.of(table_row.runs)]
         if not runs:
             notes.append(f"{table_row.label} has no test predictions.")
             continue

@@ -22,7 +22,8 @@ from guidestore.flows.report.guided_codes import foretell, guided_pairs_of
 from guidestore.flows.report.provenance import Provenance, provenance_of
 from guidestore.flows.report.sections import Section, sections_of
 from guidestore.flows.report.tables import Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
-from guidestore.flows.results.effects import RowEffect, row_effects
+from guidestore.flows.results.blocks import block_effects
+from guidestore.flows.results.effects import RowEffect
 from guidestore.flows.results.selection import RunSelection
 from guidestore.flows.work.colours import ROW_COLOURS
 from guidestore.flows.work.reporting import Progress, counted, no_progress
@@ -85,11 +86,12 @@ def write_report(
         raise NotFoundInStoreError(_nothing_found(snapshot, selection))
     runs = load_runs(snapshot, [run.id for run in newest.values()])
     with one_thread():
-        sections = sections_of(runs, load_scores(snapshot, runs), load_predictions(snapshot, runs))
-        effects = {section.number: row_effects(section.runs, section.predictions) for section in sections}
+        predictions = load_predictions(snapshot, runs)
+        sections = sections_of(runs, load_scores(snapshot, runs), predictions)
+        effects = block_effects([section.block for section in sections], predictions)
         places = Places()
         parts = [
-            _part(snapshot, section, effects[section.number], places)
+            _part(snapshot, section, effects[section.block.number], places)
             for section in counted(sections, len(sections), "report", progress)
         ]
         page = _render(
@@ -97,8 +99,8 @@ def write_report(
         )
     data = page.encode()
     _write(out, data)
-    told = tuple(effect for section in sections for effect in effects[section.number])
-    return Report(out, len(data), snapshot.version, len(sections), len(runs), told)
+    told = {effect.head: effect for section in sections for effect in effects[section.block.number]}
+    return Report(out, len(data), snapshot.version, len(sections), len(runs), tuple(told.values()))
 
 
 def _part(snapshot: Snapshot, section: Section, effects: Sequence[RowEffect], places: Places) -> _Part:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from guidestore.embeddings.runs import Head
 from guidestore.flows.report.sections import Section
 from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import TableRow, tabulate
@@ -110,20 +111,20 @@ def p_text(p: float) -> str:
 
 
 def summary_of(sections: Sequence[Section], effects: Mapping[int, Sequence[RowEffect]]) -> list[SummaryRow]:
-    """All guided rows; `effects` by number of section. Holm corrects over those whose gain could be told."""
-    told = {
-        f"{section.number}/{effect.head.row}": effect.effect.p_helps
-        for section in sections
-        for effect in effects[section.number]
-        if effect.effect
-    }
+    """All guided rows, each in the first section that has it; `effects` by number of its block. Holm corrects over
+    those whose gain could be told."""
+    first: dict[Head, tuple[Section, RowEffect]] = {}
+    for section in sections:
+        for effect in effects[section.block.number]:
+            first.setdefault(effect.head, (section, effect))
+    told = {str(number): effect.effect.p_helps for number, (_, effect) in enumerate(first.values()) if effect.effect}
     corrected = holm(told) if told else {}
     rows = []
-    for section in sections:
+    for number, (section, effect) in enumerate(first.values()):
         table = tabulate(section.runs, section.scores)
-        means = {row.row: row.mean[BALANCED_ACCURACY.name] for row in table if not row.control}
-        for effect in effects[section.number]:
-            p = corrected.get(f"{section.number}/{effect.head.row}")
-            inferior, guided = (_number(means.get(row, math.nan)) for row in (I, effect.head.row))
-            rows.append(SummaryRow(section, inferior, guided, gain_of(effect), NOTHING if p is None else p_text(p)))
+        inferior = next((row for row in table if row.row == I and not row.control), None)
+        guided = next((row for row in table if row.head == effect.head), None)
+        of_i, of_guided = (_number(row.mean[BALANCED_ACCURACY.name] if row else math.nan) for row in (inferior, guided))
+        p = corrected.get(str(number))
+        rows.append(SummaryRow(section, of_i, of_guided, gain_of(effect), NOTHING if p is None else p_text(p)))
     return rows

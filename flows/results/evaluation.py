@@ -1,18 +1,20 @@
-"""Stored runs -> the paper's table: five input rows and the control, mean ± sd, and whether the gains are real."""
+"""Stored runs -> the paper's tables: input rows and controls, mean ± sd, and whether the gains are real."""
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from guidestore.embeddings.runs import Part, Run
+from guidestore.embeddings.runs import Head, Part, Run
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.flows.results.effects import RowEffect, row_effects
+from guidestore.flows.results.blocks import Block, block_effects, blocks_of
+from guidestore.flows.results.effects import RowEffect
 from guidestore.heads.controls import CONTROLS
-from guidestore.heads.input_rows import INPUT_ROWS
+from guidestore.heads.input_rows import INPUT_ROWS, TABLE_ROWS
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import Scores, load_runs, load_scores
@@ -20,46 +22,85 @@ from guidestore.warehouse.runs import Scores, load_runs, load_scores
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One input row of one target and mode: mean and sd of each metric over folds and seeds (and permutations of a
-    control)."""
+    """One input row of a table: mean and sd of each metric over folds and seeds (and permutations of a control)."""
 
-    target: str
-    mode: str
-    row: str
-    control: str
-    n: int
+    head: Head
+    """Of permutation -1: a control counts over all of its own."""
+    label: str
+    """As tables print it; with its models where the table has several heads of the row."""
+    runs: tuple[str, ...]
+    """Ids of the runs that it is over: those that diverged are left out."""
     mean: dict[str, float]
     sd: dict[str, float]
 
     @property
-    def label(self) -> str:
-        return CONTROLS[self.control].title.format(row=self.row) if self.control else self.row
+    def target(self) -> str:
+        return self.head.target
+
+    @property
+    def mode(self) -> str:
+        return self.head.mode
+
+    @property
+    def row(self) -> str:
+        return self.head.row
+
+    @property
+    def control(self) -> str:
+        return self.head.control
+
+    @property
+    def n(self) -> int:
+        return len(self.runs)
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The table, what each guided row gained, and what a reader must know about them."""
+class EvaluatedBlock:
+    """One table, and what each of its guided rows gained."""
 
+    block: Block
     rows: tuple[TableRow, ...]
     effects: tuple[RowEffect, ...]
-    notes: tuple[str, ...]
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """Flat rows for CSV, JSON and Parquet; the columns of the effect are None in rows without guidance."""
-        effects = {(effect.head.target, effect.head.mode, effect.head.row): effect for effect in self.effects}
+        """Flat rows; the columns of the effect are None in rows without guidance."""
+        effects = {effect.head: effect for effect in self.effects}
         blank = dict.fromkeys(EFFECT_COLUMNS)
         flat = []
         for row in self.rows:
-            effect = effects.get((row.target, row.mode, row.row)) if not row.control else None
+            effect = effects.get(row.head)
             values = {
                 f"{name}_{kind}": stats[name]
                 for name in row.mean
                 for kind, stats in (("mean", row.mean), ("sd", row.sd))
             }
-            names = {"target": row.target, "mode": row.mode, "row": row.row, "control": row.control, "n": row.n}
+            own = {"row": row.row, "control": row.control, "row_decoder": row.head.decoder, "n": row.n}
             shown = {name: effect.as_row()[name] for name in EFFECT_COLUMNS} if effect else blank
-            flat.append({**names, **values, **shown})
+            flat.append({"block": self.block.number, **self.block.keys(), **own, **values, **shown})
         return flat
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The tables, and what a reader must know about them."""
+
+    blocks: tuple[EvaluatedBlock, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> tuple[TableRow, ...]:
+        """Of all blocks, each once."""
+        return tuple({row.head: row for block in self.blocks for row in block.rows}.values())
+
+    @property
+    def effects(self) -> tuple[RowEffect, ...]:
+        """Of all blocks, each once."""
+        return tuple({effect.head: effect for block in self.blocks for effect in block.effects}.values())
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Flat rows for CSV, JSON and Parquet, block by block: `block`, `guidance`, `decoder`, `fusion`, … say of which
+        table a row is, `row_decoder` what it was itself read with (as published a stored classifier)."""
+        return [row for block in self.blocks for row in block.as_rows()]
 
 
 EFFECT_COLUMNS = (
@@ -73,42 +114,59 @@ EFFECT_COLUMNS = (
 
 
 def evaluate(snapshot: Snapshot, ids: Iterable[str], part: Part = "test") -> Evaluation:
-    """The table over the runs with these ids, from their stored metrics and predictions on `part`.
+    """The tables over the runs with these ids, from their stored metrics and predictions on `part`.
 
     Raises NotFoundInStoreError without runs.
     """
     runs = load_runs(snapshot, ids)
-    rows = tabulate(runs, load_scores(snapshot, runs, part))
-    order = [(row.target, row.mode, row.row) for row in rows]
-    effects = row_effects(runs, load_predictions(snapshot, runs, part))
-    effects.sort(key=lambda effect: order.index((effect.head.target, effect.head.mode, effect.head.row)))
-    return Evaluation(rows, tuple(effects), tuple(_notes(runs, effects)))
+    scores, predictions = load_scores(snapshot, runs, part), load_predictions(snapshot, runs, part)
+    blocks = blocks_of(runs)
+    effects = block_effects(blocks, predictions)
+    told = tuple(
+        EvaluatedBlock(block, tabulate(block.runs, scores), tuple(_in_order(effects[block.number]))) for block in blocks
+    )
+    return Evaluation(told, tuple(_notes(runs, [effect for block in told for effect in block.effects])))
+
+
+def _in_order(effects: Iterable[RowEffect]) -> list[RowEffect]:
+    """In the order of tables."""
+    return sorted(effects, key=lambda effect: TABLE_ROWS.index(effect.head.row))
 
 
 def tabulate(runs: Iterable[Run], scores: Scores) -> tuple[TableRow, ...]:
-    """The table of these runs; those that diverged make a row, but do not count in it."""
-    groups: dict[tuple[str, str, str, str], list[Run]] = {}
+    """The table of these runs; those that diverged make a row, but do not count in it. Heads are never averaged."""
+    heads: dict[Head, list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.target, run.mode, run.row, run.control), []).append(run)
-    targets = dict.fromkeys(target for target, *_ in groups)
-    in_order = (
-        (target, mode, row, control)
-        for target in targets
-        for mode in ("as-published", "matched")
-        for row in INPUT_ROWS
-        for control in ("", *CONTROLS)
+        heads.setdefault(replace(run.head, permutation=-1), []).append(run)
+    targets = list(dict.fromkeys(head.target for head in heads))
+    rows, controls = list(INPUT_ROWS), ["", *CONTROLS]
+    in_order = sorted(
+        (head for head in heads if head.row in rows and head.control in controls),
+        key=lambda head: (
+            targets.index(head.target),
+            head.mode != "as-published",
+            rows.index(head.row),
+            controls.index(head.control),
+        ),
     )
-    return tuple(_table_row(names, groups[names], scores) for names in in_order if names in groups)
+    names = Counter(map(_label, in_order))
+    return tuple(_table_row(head, _label(head, names[_label(head)] > 1), heads[head], scores) for head in in_order)
 
 
-def _table_row(names: tuple[str, str, str, str], runs: Sequence[Run], scores: Scores) -> TableRow:
-    good = [run for run in runs if run.status == "ok"]
+def _label(head: Head, with_models: bool = False) -> str:
+    label = CONTROLS[head.control].title.format(row=head.row) if head.control else head.row
+    models = ", ".join(filter(None, (head.guidance, head.decoder)))
+    return f"{label} ({models})" if with_models else label
+
+
+def _table_row(head: Head, label: str, runs: Sequence[Run], scores: Scores) -> TableRow:
+    good = tuple(run.id for run in runs if run.status == "ok")
     mean, sd = {}, {}
     for metric in drawn_metrics():
-        values = [scores[run.id, metric] for run in good if (run.id, metric) in scores]
+        values = [scores[run, metric] for run in good if (run, metric) in scores]
         mean[metric] = statistics.fmean(values) if values else math.nan
         sd[metric] = statistics.stdev(values) if len(values) > 1 else math.nan
-    return TableRow(*names, len(good), mean, sd)
+    return TableRow(head, label, good, mean, sd)
 
 
 def _notes(runs: Sequence[Run], effects: Sequence[RowEffect]) -> list[str]:
@@ -120,14 +178,6 @@ def _notes(runs: Sequence[Run], effects: Sequence[RowEffect]) -> list[str]:
             "gap closed = gain over I / (S+I − I); – where the interval of S+I − I includes 0",
         ]
         notes += dict.fromkeys(effect.note for effect in effects if effect.note)
-    guidance = {run.guidance for run in runs} - {""}
-    decoders = {run.decoder for run in runs} - {"", "linear"}
-    budgets = {run.labelled for run in runs}
-    if max(map(len, (guidance, decoders, budgets))) > 1:
-        notes.append(
-            f"each row is a mean over {len(guidance)} guidance models, {len(decoders)} decoders and {len(budgets)} "
-            "label budgets; name one with --guidance and --decoder, or use `guidestore sweep show`"
-        )
     if any(run.of_unknown_encoders for run in runs):
         notes.append("what the encoders were trained on is unknown (imported codes)")
     diverged = sum(run.diverged for run in runs)

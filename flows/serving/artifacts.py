@@ -70,10 +70,8 @@ def _show_png(key: str, data: bytes, description: str) -> None:
 
 def result_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     """The paper's rows, with the gains and the verdict of the guided ones, ready to print."""
-    effects = {(effect.head.mode, effect.head.row): effect for effect in evaluation.effects}
-    return [
-        result_row(row, None if row.control else effects.get((row.mode, row.row)), row.label) for row in evaluation.rows
-    ]
+    effects = {effect.head: effect for effect in evaluation.effects}
+    return [result_row(row, effects.get(row.head), row.label) for row in evaluation.rows]
 
 
 def result_row(row: TableRow, decided: RowEffect | None, label: str) -> dict[str, str]:

@@ -270,25 +270,6 @@ def make_run(
     )
 
 
-def test_each_g_and_decoder_has_its_section_with_the_rows_that_it_is_held_against() -> None:
-    shared = [make_run("S+I"), make_run("I", decoder="linear"), make_run("S", decoder="linear")]
-    ridge = [make_run("G(I)", "ridge", "linear"), make_run("G(I)+I", "ridge")]
-    other = [make_run("G(I)", "autoencoder", "linear"), make_run("G(I)+I", "autoencoder")]
-    logistic = [make_run("S+I", decoder="logistic"), make_run("G(I)+I", "ridge", "logistic")]
-    found = sections_of([*shared, *ridge, *other, *logistic], {}, {})
-    assert [(one.guidance, one.decoder) for one in found] == [
-        ("ridge", "mlp"), ("autoencoder", "mlp"), ("ridge", "logistic"),
-    ]  # fmt: skip
-    runs = [{run.id for run in one.runs} for one in found]
-    plain_rows = {run.id for run in shared}
-    assert runs[0] == plain_rows | {run.id for run in ridge}
-    assert runs[1] == plain_rows | {run.id for run in other}
-    assert runs[2] == {shared[1].id, shared[2].id, ridge[0].id, *(run.id for run in logistic)}
-    matched = make_run("I", mode="matched")
-    elsewhere = make_run("I", inferior="other/e@1")
-    assert len(sections_of([*shared, matched, elsewhere], {}, {})) == 3
-
-
 def test_calibration_by_hand() -> None:
     # Bin .5 to .6: two predictions at .55, one right. Bin .9 to 1: two at 1, both right.
     found = calibrated("I", np.array([0.55, 0.55, 1.0, 1.0 + 1e-16]), np.array([True, False, True, True]))
