@@ -77,9 +77,9 @@ class Run:
     """'' for a row without G."""
     decoder: str = ""
     control: str = ""
-    """'' for the real thing; shuffled, noise, repeated, self-training."""
+    """'' for the real thing; shuffled, within class, self, own, label again, noise, repeated."""
     permutation: int = -1
-    """Of a control on shuffled pairs; -1 otherwise."""
+    """Of a control; -1 otherwise."""
     seed: int = 0
     status: str = "ok"
     """ok or diverged."""
@@ -153,7 +153,8 @@ class Run:
             device=settings.get("device", ""),
             weights=json.loads(row["weights"] or "{}"),
             versions=_versions(row["versions"] or "{}"),
-            **{name: row[name] for name in _PLAIN},
+            **{name: row[name] for name in _PLAIN if name != "control"},
+            control="own" if row["control"] == "self-training" else row["control"],  # as runs had it up to 0.1
         )
 
     def as_row(self) -> dict[str, Any]:

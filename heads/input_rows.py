@@ -25,7 +25,17 @@ import numpy as np
 from guidestore.embeddings.errors import unknown_name
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.checks import check_choice, check_number
-from guidestore.heads.controls import CONTROLS, NOISE, REPEATED, SELF_TRAINING, SHUFFLED
+from guidestore.heads.controls import (
+    CONTROLS,
+    DECIDING,
+    LABEL_AGAIN,
+    NOISE,
+    OWN,
+    REPEATED,
+    SELF,
+    SHUFFLED,
+    WITHIN_CLASS,
+)
 
 S_PLUS_I = "S+I"
 S = "S"
@@ -103,18 +113,23 @@ class InputRow:
         return "both modalities" if self.needs_inferior else "z_S"
 
 
+OF_G = (SHUFFLED, WITHIN_CLASS, SELF)
+"""What every row that reads G(z_I) must beat."""
+OF_TEACHER = (SHUFFLED, WITHIN_CLASS, OWN)
+"""What every row that a teacher on z_S teaches must beat."""
+
 INPUT_ROWS: dict[str, InputRow] = {
     row.name: row
     for row in (
         InputRow(S_PLUS_I, ("z_S", "z_I"), "rows"),
         InputRow(S, ("z_S",), "rows", stored="d_s"),
         InputRow(I, ("z_I",), "rows", stored="d_i"),
-        InputRow(GUIDED, ("G(z_I)",), "rows", decoders_of=(S,), controls=(SHUFFLED,)),
-        InputRow(GUIDED_PLUS_I, ("G(z_I)", "z_I"), "rows", controls=(SHUFFLED, NOISE, REPEATED)),
-        InputRow(KD, ("z_I",), "baselines", controls=(SHUFFLED,)),
-        InputRow(GD, ("z_I",), "baselines", controls=(SHUFFLED,)),
-        InputRow(ENSEMBLE, ("z_I", "G(z_I)"), "baselines", decoders_of=(I, S), averaged=True, controls=(SHUFFLED,)),
-        InputRow(TAUGHT, ("z_I",), "transfer", controls=(SHUFFLED, SELF_TRAINING)),
+        InputRow(GUIDED, ("G(z_I)",), "rows", decoders_of=(S,), controls=(*OF_G, LABEL_AGAIN)),
+        InputRow(GUIDED_PLUS_I, ("G(z_I)", "z_I"), "rows", controls=(*OF_G, LABEL_AGAIN, NOISE, REPEATED)),
+        InputRow(KD, ("z_I",), "baselines", controls=OF_TEACHER),
+        InputRow(GD, ("z_I",), "baselines", controls=OF_TEACHER),
+        InputRow(ENSEMBLE, ("z_I", "G(z_I)"), "baselines", decoders_of=(I, S), averaged=True, controls=OF_G),
+        InputRow(TAUGHT, ("z_I",), "transfer", controls=OF_TEACHER),
     )
 }
 """By name, in the order of tables. KD(I): a student on z_I imitates a teacher on z_S; GD(I): generalized distillation;
@@ -142,32 +157,47 @@ class Arm(NamedTuple):
     control: str = ""
     """'' for the true pairs."""
     permutation: int = -1
-    """Of the shuffled pairs, from 0; 0 for what stands in for G; -1 for true pairs and self-training."""
+    """Of a control, from 0: which order of the pairs, or which code; -1 for true pairs."""
 
 
 def arms_of(
-    rows: Sequence[str] = ALL_ROWS, permutations: int = 5, controls: Sequence[str] = (SHUFFLED,)
+    rows: Sequence[str] = ALL_ROWS,
+    permutations: int = 5,
+    controls: Sequence[str] = DECIDING,
+    *,
+    mode: str = "matched",
+    through_labels: bool = False,
 ) -> tuple[Arm, ...]:
-    """The `rows`, then each permutation of the shuffled-pairs control of those that have it, then what else stands in
-    for G(z_I) in them. Raises InvalidInputError for a row or a control that there is not."""
+    """The `rows`, then their controls among `controls`: each permutation of the shuffled pairs, then the others.
+
+    permutations: of the shuffled pairs; with 0 what decides a verdict is left out altogether, since there is none
+    without them. through_labels: G learns from labels, so the label alone is a control of it. Raises InvalidInputError
+    for a row or a control that there is not.
+    """
     check_number(permutations, "permutations", 0, integer=True)
     for row in rows:
         input_row(row)
-    known = tuple(name for name, control in CONTROLS.items() if control.permuted or control.stand_in)
     for control in controls:
-        check_choice(control, "control", known)
-    permuted = [control for control in controls if CONTROLS[control].permuted]
-    shuffled = [
-        Arm(row, control, permutation)
-        for control in permuted
-        for permutation in range(permutations)
-        for row in rows
-        if control in INPUT_ROWS[row].controls
-    ]
-    others = [
-        Arm(row, control, 0)
-        for control in controls
-        for row in rows
-        if control not in permuted and control in INPUT_ROWS[row].controls
-    ]
-    return (*(Arm(row) for row in rows), *shuffled, *others)
+        check_choice(control, "control", tuple(CONTROLS))
+    arms = [Arm(row) for row in rows]
+    for name in controls:
+        control = CONTROLS[name]
+        runs = permutations if not control.runs or (control.explains and not permutations) else control.runs
+        held = [row for row in rows if name in controls_of(row, mode=mode, through_labels=through_labels)]
+        arms += [Arm(row, name, permutation) for permutation in range(runs) for row in held]
+    return tuple(arms)
+
+
+def controls_of(row: str, *, mode: str, through_labels: bool) -> tuple[str, ...]:
+    """The controls that a row has in a mode, with a G that learns from labels or not.
+
+    A stored D_S reads no other code than z_S, so as-published nothing replaces z_S where it decides, or where G learns
+    through it.
+    """
+    of, stored_d_s = INPUT_ROWS[row], mode == "as-published"
+    reads_stored = of.has_g and stored_d_s and (through_labels or bool(of.decoders_of))
+    return tuple(
+        name
+        for name in of.controls
+        if not (reads_stored and CONTROLS[name].replaces) and (through_labels or name != LABEL_AGAIN)
+    )

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from guidestore.heads.choice import Choice
+from guidestore.heads.controls import DECIDING
+from guidestore.heads.fitting import needs_decoder
 from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, TAUGHT, Arm, Mode, arms_of
-from guidestore.heads.registry import CONCATENATION
-from guidestore.heads.transfer.train import TRANSFER_ROWS, transfer_arms
+from guidestore.heads.registry import CONCATENATION, build_guidance
+from guidestore.heads.transfer.train import TRANSFER_ROWS
 
 SIDE_BY_SIDE = Choice.of(CONCATENATION)
 ANY_G = Choice.of("ridge")
@@ -25,7 +27,7 @@ class RowsRecipe:
     decoder: Choice
     permutations: int
     """Shuffled-pairs controls of each row that has them."""
-    controls: tuple[str, ...] = ("shuffled",)
+    controls: tuple[str, ...] = DECIDING
     fusion: Choice = SIDE_BY_SIDE
     """How S+I and G(I)+I combine their two codes."""
     cross_fit: int = 0
@@ -34,7 +36,8 @@ class RowsRecipe:
     @property
     def arms(self) -> tuple[Arm, ...]:
         """The heads, in the order of tables, controls last."""
-        return arms_of(ALL_ROWS, self.permutations, self.controls)
+        through = needs_decoder(build_guidance(self.guidance.name, **self.guidance.params))
+        return arms_of(ALL_ROWS, self.permutations, self.controls, mode=self.mode, through_labels=through)
 
     def of(self, arm: Arm) -> dict[str, Any]:
         """What decides the head of an arm, as JSON: models that it does not use are left out."""
@@ -49,7 +52,7 @@ class RowsRecipe:
 
 @dataclass(frozen=True, slots=True)
 class BaselinesRecipe:
-    """Rows of heads.baselines and their shuffled-pairs controls."""
+    """Rows of heads.baselines and their controls."""
 
     rows: tuple[str, ...]
     mode: Mode
@@ -62,7 +65,7 @@ class BaselinesRecipe:
     @property
     def arms(self) -> tuple[Arm, ...]:
         """As of `RowsRecipe`."""
-        return arms_of(self.rows, self.permutations)
+        return arms_of(self.rows, self.permutations, mode=self.mode)
 
     def of(self, arm: Arm) -> dict[str, Any]:
         """As of `RowsRecipe`."""
@@ -89,7 +92,7 @@ class TransferRecipe:
     @property
     def arms(self) -> tuple[Arm, ...]:
         """As of `RowsRecipe`."""
-        return transfer_arms(TRANSFER_ROWS, self.permutations)
+        return arms_of(TRANSFER_ROWS, self.permutations)
 
     def of(self, arm: Arm) -> dict[str, Any]:
         """As of `RowsRecipe`."""

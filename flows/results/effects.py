@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Head, Run, RunPredictions
-from guidestore.heads.controls import SELF_TRAINING, SHUFFLED
+from guidestore.heads.controls import OWN, SHUFFLED
 from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, I
 from guidestore.heads.metrics import BALANCED_ACCURACY
 from guidestore.heads.significance import (
@@ -164,7 +164,7 @@ class _Group:
         return {
             "guided": [run.id for run in own if not run.control],
             "shuffled": [run.id for run in own if run.control == SHUFFLED],
-            "self_training": [run.id for run in own if run.control == SELF_TRAINING],
+            "self_training": [run.id for run in own if run.control == OWN],
             "inferior": self._reference(I),
             "s_plus_i": self._reference(S_PLUS_I),
         }

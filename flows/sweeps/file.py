@@ -112,8 +112,13 @@ class SweepFile(BaseModel):
     )
     decoder: Models = Field(default=(Model(name="mlp"),), min_length=1, description="Decoders D_c.")
     seeds: Annotated[Numbers, Field(min_length=1)] = (0,)
-    controls: Annotated[tuple[Literal["shuffled", "noise", "repeated"], ...], BeforeValidator(_listed)] = Field(
-        default=("shuffled",), description="What stands in for G: pairs shuffled, noise, or z_I repeated."
+    controls: Annotated[
+        tuple[Literal["shuffled", "within class", "self", "label again", "noise", "repeated"], ...],
+        BeforeValidator(_listed),
+    ] = Field(
+        default=("shuffled", "within class", "self", "label again"),
+        description="What G is held against; a verdict needs the first three, and the fourth for a G that learns from "
+        "labels. noise and repeated stand in for G(z_I).",
     )
     cross_fit: int = Field(default=0, ge=0, description="Folds of G for the train cases of G(I)+I; 0: none.")
     permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls of each guided row.")

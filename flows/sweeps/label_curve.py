@@ -17,7 +17,7 @@ from guidestore.flows.sweeps.ranking import look_at_test, ranked_on_val, related
 from guidestore.flows.work.colours import CONTROL_COLOUR, OKABE_ITO, ROW_COLOURS
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
-from guidestore.heads.controls import SELF_TRAINING, SHUFFLED
+from guidestore.heads.controls import OWN, SHUFFLED
 from guidestore.heads.input_rows import GUIDED_PLUS_I, I
 from guidestore.heads.significance import Interval, draw_metrics, interval_of, on_common_cases
 from guidestore.warehouse.predictions import load_predictions
@@ -26,7 +26,7 @@ _LINES = {
     "guided": (ROW_COLOURS[GUIDED_PLUS_I], "-", "o"),
     "I": (ROW_COLOURS[I], "-", "s"),
     "shuffled pairs": (CONTROL_COLOUR, "--", "^"),
-    "self-training": (OKABE_ITO["purple"], ":", "v"),
+    "teacher on I": (OKABE_ITO["purple"], ":", "v"),
 }
 """Line -> colour, style and marker."""
 _ACROSS = 2
@@ -37,7 +37,7 @@ class Point:
     """One line at one label budget."""
 
     line: str
-    """guided, I, shuffled pairs or self-training."""
+    """guided, I, shuffled pairs or a teacher on I."""
     labelled: LabelBudget
     n_labels: float
     """Labelled train cases that row I saw, a mean over folds."""
@@ -144,7 +144,7 @@ def _lines(head: Head, members: Sequence[Run]) -> dict[str, list[Run]]:
         "guided": [run for run in own if not run.control],
         "I": [run for run in plain if run.decoder == decoder_of_one_code(head.decoder)] or plain,
         "shuffled pairs": [run for run in own if run.control == SHUFFLED],
-        "self-training": [run for run in own if run.control == SELF_TRAINING],
+        "teacher on I": [run for run in own if run.control == OWN],
     }
 
 

@@ -21,12 +21,15 @@ from guidestore.flows.sweeps.file import MOST_RUNS, SweepFile
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
-from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, INPUT_ROWS
+from guidestore.heads.controls import CONTROLS, DECIDING
+from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, INPUT_ROWS, arms_of
 
 JOBS_AT_ONCE = 64
 """Of a batch: what is trained and committed together. More saves little on a CPU, and a kill loses more."""
 STUDENT_JOBS = 8
 """As how many jobs of input rows a job of label transfer counts: its nested cross-validation is long."""
+MOST_ARMS = len(arms_of(permutations=0)) + 2 * sum(CONTROLS[name].runs for name in DECIDING)
+"""Runs of one head beside its shuffled pairs, at most."""
 TIMED_EPOCHS = 4
 """Of each model that has epochs, to estimate a sweep's time."""
 
@@ -140,10 +143,10 @@ class _Grid:
         per_mode = len(self.guidance) * len(self.fusions) * len(self.decoders)
         per_mode += len(sweep.baselines) * len(self.decoders) * max(1, len(self.guidance))
         heads = cells * len(self.targets) * (len(sweep.modes) * per_mode + len(self.students))
-        runs = heads * (5 + 2 * sweep.permutations)
-        if runs > MOST_RUNS:
+        of_head = MOST_ARMS + 2 * sweep.permutations
+        if heads * of_head > MOST_RUNS:
             raise InvalidInputError(
-                f"sweep {sweep.name} asks for {heads:,} heads with {5 + 2 * sweep.permutations} runs each; the most is "
+                f"sweep {sweep.name} asks for {heads:,} heads with {of_head} runs each; the most is "
                 f"{MOST_RUNS:,} runs, so take values out of the grid"
             )
 
@@ -274,7 +277,7 @@ def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:
     for arm, run in job.ids.items():
         row = INPUT_ROWS[arm.row]
         if row.has_g:
-            yield "guidance", recipe.guidance, ("guidance", codes, recipe.guidance, arm.permutation)
+            yield "guidance", recipe.guidance, ("guidance", codes, recipe.guidance, *arm[1:])
         if row.trains_decoder(recipe.mode):
             yield "decoder", recipe.decoder, run
 

@@ -16,13 +16,14 @@ import numpy as np
 
 from guidestore.heads.baselines.student import Lesson, check_student, teach
 from guidestore.heads.checks import check_number
-from guidestore.heads.controls import SHUFFLED, shuffle_pairs
+from guidestore.heads.controls import OWN, in_control_order
 from guidestore.heads.decoders.mlp import Mlp
 from guidestore.heads.errors import DivergedError
-from guidestore.heads.input_rows import KD, Arm, S
+from guidestore.heads.input_rows import KD, Arm, S, arms_of
 from guidestore.heads.networks import softmax
 from guidestore.heads.protocol import FrozenDecoder
 from guidestore.heads.registry import build_decoder, load_decoder
+from guidestore.heads.replaced_codes import replaced
 from guidestore.heads.rows.job import RowsJob
 from guidestore.heads.rows.train import train_rows
 from guidestore.heads.trained import TrainedHead
@@ -45,38 +46,44 @@ class DistillationSettings:
 def distil(
     jobs: Sequence[RowsJob], rows: Sequence[str], *, permutations: int, settings: DistillationSettings, device: str
 ) -> list[list[TrainedHead]]:
-    """Per job: each of the `rows` (KD, GD), then each permutation of the control whose teacher saw shuffled pairs.
+    """Per job: each of the `rows` (KD, GD), then their controls.
 
-    The teacher is the decoder of row S (matched) or the stored D_S (as-published); the student an mlp as the job's
-    decoder says. Of the job's arms nothing is read.
+    The teacher is the decoder of row S (matched) or the stored D_S (as-published), that of the control `own` the same
+    on z_I; the student an mlp as the job's decoder says. Of the job's arms nothing is read.
     """
     for job in jobs:
         check_student(build_decoder(job.decoder.name, target=job.paired.target, **job.decoder.params))
-    teachers = [heads[0] for heads in train_rows([replace(job, arms=(Arm(S),)) for job in jobs], device=device)]
-    plan = [(row, permutation) for permutation in range(-1, permutations) for row in rows]
+    of_inferior = [
+        replace(job, paired=replaced(job.paired, OWN, 0, seed=job.seed), d_s=job.d_i) if permutations else job
+        for job in jobs
+    ]
+    shown = [replace(job, arms=(Arm(S),)) for job in (*jobs, *(of_inferior if permutations else ()))]
+    teachers = [heads[0] for heads in train_rows(shown, device=device)]
+    plan = arms_of(rows, permutations)
+    asked: list[tuple[RowsJob, Arm, TrainedHead]] = []
+    for number, job in enumerate(jobs):
+        for arm in plan:
+            own = arm.control == OWN
+            asked.append((of_inferior[number] if own else job, arm, teachers[number + own * len(jobs)]))
     lessons = [
-        _lesson(job, row, permutation, load_decoder(*teacher.components["decoder"]), settings)
-        for job, teacher in zip(jobs, teachers, strict=True)
+        _lesson(job, arm, load_decoder(*teacher.components["decoder"]), settings)
+        for job, arm, teacher in asked
         if teacher.status == "ok"
-        for row, permutation in plan
     ]
     taught = iter(zip(lessons, teach(lessons, device=device), strict=True))
-    results: list[list[TrainedHead]] = []
-    for job, teacher in zip(jobs, teachers, strict=True):
-        heads: list[TrainedHead] = []
-        for row, permutation in plan:
-            head = TrainedHead(
-                *(row, job.mode, "", str(job.decoder), SHUFFLED if permutation >= 0 else "", permutation, job.seed),
-                n_pairs=len(job.paired.rows("train", job.paired.is_pair)),
-            )
-            if teacher.status == "diverged":
-                heads.append(head.diverged(teacher.message))
-                continue
-            lesson, student = next(taught)
-            head = replace(head, n_train=len(lesson.labels))
-            heads.append(head.diverged(student) if isinstance(student, DivergedError) else _taught(head, job, *student))
-        results.append(heads)
-    return results
+    heads: list[TrainedHead] = []
+    for job, arm, teacher in asked:
+        head = TrainedHead(
+            *(arm.row, job.mode, "", str(job.decoder), arm.control, arm.permutation, job.seed),
+            n_pairs=len(job.paired.rows("train", job.paired.is_pair)),
+        )
+        if teacher.status == "diverged":
+            heads.append(head.diverged(teacher.message))
+            continue
+        lesson, student = next(taught)
+        head = replace(head, n_train=len(lesson.labels))
+        heads.append(head.diverged(student) if isinstance(student, DivergedError) else _taught(head, job, *student))
+    return [heads[first : first + len(plan)] for first in range(0, len(heads), len(plan))]
 
 
 def _taught(head: TrainedHead, job: RowsJob, decoder: Mlp, facts: dict[str, float]) -> TrainedHead:
@@ -88,14 +95,14 @@ def _taught(head: TrainedHead, job: RowsJob, decoder: Mlp, facts: dict[str, floa
     ).predicting(job.paired, job.paired.has_inferior, lambda rows_n: decoder.predict_proba(z_inferior_nd[rows_n]))
 
 
-def _lesson(job: RowsJob, row: str, permutation: int, teacher: FrozenDecoder, settings: DistillationSettings) -> Lesson:
+def _lesson(job: RowsJob, arm: Arm, teacher: FrozenDecoder, settings: DistillationSettings) -> Lesson:
     paired, k = job.paired, len(job.paired.classes)
     pairs = paired.rows("train", paired.is_pair)
     train = paired.rows("train", paired.has_inferior, paired.has_label | paired.has_superior)
     val = paired.rows("val", paired.has_inferior, paired.has_label)
-    superior_nd = paired.superior_nd[pairs]
-    if permutation >= 0:
-        superior_nd = shuffle_pairs(superior_nd, seed=job.seed, permutation=permutation)
+    superior_nd = in_control_order(
+        arm.control, paired.superior_nd[pairs], paired.labels[pairs], seed=job.seed, permutation=arm.permutation
+    )
     soft_nk = np.full((len(paired), k), 1.0 / k)
     if len(pairs):
         log_p = np.log(np.maximum(teacher.predict_proba(superior_nd), 1e-12))
@@ -108,7 +115,7 @@ def _lesson(job: RowsJob, row: str, permutation: int, teacher: FrozenDecoder, se
         hard_n=known * np.where(seen, 1.0 - settings.imitation, 1.0),
         soft_n=seen * settings.imitation,
         soft_nk=soft_nk[train],
-        temperature=settings.temperature if row == KD else 1.0,
+        temperature=settings.temperature if arm.row == KD else 1.0,
         x_val_nd=paired.inferior_nd[val],
         labels_val=paired.labels[val],
         seed=job.seed,

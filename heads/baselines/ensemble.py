@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from guidestore.heads.input_rows import ENSEMBLE, GUIDED, I, arms_of
+from guidestore.heads.input_rows import ENSEMBLE, GUIDED, INPUT_ROWS, I, arms_of
 from guidestore.heads.rows.job import RowsJob
 from guidestore.heads.rows.train import train_rows
 from guidestore.heads.trained import TrainedHead
 
 
 def ensemble(jobs: Sequence[RowsJob], *, permutations: int, device: str) -> list[list[TrainedHead]]:
-    """Per job: E(I), then each permutation of the control whose G saw shuffled pairs. Of the job's arms nothing is
-    read."""
-    trained = train_rows([replace(job, arms=arms_of((I, GUIDED), permutations)) for job in jobs], device=device)
+    """Per job: E(I), then its controls. Of the job's arms nothing is read."""
+    controls = INPUT_ROWS[ENSEMBLE].controls
+    asked = [replace(job, arms=arms_of((I, GUIDED), permutations, controls, mode=job.mode)) for job in jobs]
+    trained = train_rows(asked, device=device)
     return [
         [_averaged(job, inferior, guided) for guided in more]
         for job, (inferior, *more) in zip(jobs, trained, strict=True)

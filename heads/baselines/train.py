@@ -8,7 +8,7 @@ from guidestore.embeddings.errors import unknown_name
 from guidestore.heads.baselines.distillation import DistillationSettings, distil
 from guidestore.heads.baselines.ensemble import ensemble
 from guidestore.heads.checks import check_number
-from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, GD, KD
+from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, GD, KD, Arm, arms_of
 from guidestore.heads.rows.job import RowsJob
 from guidestore.heads.trained import TrainedHead
 
@@ -21,7 +21,7 @@ def train_baselines(
     settings: DistillationSettings | None = None,
     device: str = "cpu",
 ) -> list[list[TrainedHead]]:
-    """Per job: the `baselines` in the order of BASELINE_ROWS, then each permutation of their shuffled-pairs controls.
+    """Per job: the `baselines` in the order of BASELINE_ROWS, then their controls.
 
     KD(I) and GD(I) read the job's decoder, which must be an mlp; E(I) its guidance too. The job's arms are not read.
     Train, val and test as in heads.rows.train.train_rows. Raises InvalidInputError.
@@ -39,4 +39,8 @@ def train_baselines(
     if ENSEMBLE in baselines:
         averaged = ensemble(jobs, permutations=permutations, device=device)
         results = [own + more for own, more in zip(results, averaged, strict=True)]
-    return [sorted(own, key=lambda head: head.permutation) for own in results]
+    places = {
+        arm: place
+        for place, arm in enumerate(arms_of([row for row in BASELINE_ROWS if row in baselines], permutations))
+    }
+    return [sorted(own, key=lambda head: places[Arm(head.row, head.control, head.permutation)]) for own in results]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from guidestore.heads.controls import CONTROLS, SHUFFLED, shuffle_pairs
+from guidestore.heads.controls import CONTROLS, in_control_order
 from guidestore.heads.cross_fitting import left_out_with
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.fitting import fit_guidance
@@ -66,12 +66,12 @@ def _ask(
     z_inferior_nd = codes.rows_of(job.paired.inferior_nd, pairs)
     z_superior_nd = codes.rows_of(job.paired.superior_nd, pairs)
     folds = range(job.cross_fit) if any(INPUT_ROWS[row].cross_fits for row in job.guided_rows) else ()
-    whole = (id(z_inferior_nd), id(z_superior_nd), job.guidance, job.seed, permutation, id(teacher))
+    whole = (id(z_inferior_nd), id(z_superior_nd), job.guidance, job.seed, *variant, id(teacher))
     keys: list[Hashable] = [whole, *((*whole, job.cross_fit, fold) for fold in folds)]
     if all(key in problems for key in keys):
         return keys
-    if control == SHUFFLED:
-        z_superior_nd = shuffle_pairs(z_superior_nd, seed=job.seed, permutation=permutation)
+    labels_n = job.paired.labels[pairs]
+    z_superior_nd = in_control_order(control, z_superior_nd, labels_n, seed=job.seed, permutation=permutation)
     fold_n = left_out_with(pairs, pairs, job.cross_fit, seed=job.seed)
     kept = [(z_inferior_nd, z_superior_nd)]
     kept += [(z_inferior_nd[fold_n != fold], z_superior_nd[fold_n != fold]) for fold in folds]

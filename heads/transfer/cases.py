@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads.controls import shuffle_pairs
+from guidestore.heads.controls import in_control_order
 from guidestore.heads.input_rows import S_PLUS_I, I
 from guidestore.heads.transfer.inner_cv import Split, inner_splits
 from guidestore.heads.transfer.preparation import Preparation
@@ -38,10 +38,12 @@ class Cases:
         splits = inner_splits(paired, seed=seed)
         return cls(paired, seed, of_inferior, of_superior, inferior_nr, superior_nr, splits)
 
-    def shuffled(self, permutation: int) -> Cases:
-        """z_S of all train pairs permuted, labelled or not; superior-only cases keep theirs."""
+    def permuted(self, control: str, permutation: int) -> Cases:
+        """z_S of all train pairs in the order of a control, labelled or not; superior-only cases keep theirs."""
         superior_nr, pairs = self.superior_nr.copy(), self.pairs
-        superior_nr[pairs] = shuffle_pairs(superior_nr[pairs], seed=self.seed, permutation=permutation)
+        superior_nr[pairs] = in_control_order(
+            control, superior_nr[pairs], self.paired.labels[pairs], seed=self.seed, permutation=permutation
+        )
         return replace(self, superior_nr=superior_nr)
 
     @property

@@ -27,7 +27,7 @@ class Teacher:
     """What was chosen; `scores` fits it, on whichever labelled cases it may see."""
 
     reads: str
-    """Input row: S or S+I; I for self-training."""
+    """Input row: S or S+I; I for the control `own`."""
     family: Student
     place: int
     """Of its regularisation on the family's path."""

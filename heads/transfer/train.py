@@ -13,9 +13,9 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.checks import check_flag, check_number, check_seed
 from guidestore.heads.choice import Choice
-from guidestore.heads.controls import CONTROLS, SELF_TRAINING, SHUFFLED, shuffle_pairs
+from guidestore.heads.controls import CONTROLS, OWN, in_control_order
 from guidestore.heads.errors import DivergedError
-from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, TAUGHT, Arm, I, S, input_row
+from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, TAUGHT, Arm, I, S, arms_of, input_row
 from guidestore.heads.protocol import GuidanceModel
 from guidestore.heads.registry import build_guidance, build_student
 from guidestore.heads.trained import Component, TrainedHead
@@ -52,7 +52,7 @@ def train_transfer(
     noisy_labels: bool = False,
     rows: Sequence[str] = TRANSFER_ROWS,
 ) -> list[list[TrainedHead]]:
-    """Per job: the `rows`, each with the same student family; then of T(I) the shuffled controls and self-training.
+    """Per job: the `rows`, each with the same student family; then the controls of T(I).
 
     S+I, S and I are the student on that input, on all labelled train cases that have it. T(I) reads z_I alone, and
     learns the teacher's scores on the unlabelled train pairs too. Everything is chosen by inner cross-validation of the
@@ -86,15 +86,6 @@ def train_transfer(
     for job in jobs:
         _check(job, rows)
     return [_Transfer(job, asked).heads(rows, permutations) for job in jobs]
-
-
-def transfer_arms(rows: Sequence[str], permutations: int) -> tuple[Arm, ...]:
-    """The `rows`, then the controls of T(I) where it is among them: each permutation, then self-training."""
-    arms = [Arm(row) for row in rows]
-    for control in INPUT_ROWS[TAUGHT].controls if TAUGHT in rows else ():
-        numbers = range(permutations) if CONTROLS[control].permuted else (-1,)
-        arms += [Arm(TAUGHT, control, permutation) for permutation in numbers]
-    return tuple(arms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +158,7 @@ class _Transfer:
         self.cases = Cases.of(job.paired, seed=self.seed)
 
     def heads(self, rows: Sequence[str], permutations: int) -> list[TrainedHead]:
-        return [self.head(arm) for arm in transfer_arms(rows, permutations)]
+        return [self.head(arm) for arm in arms_of(rows, permutations)]
 
     @cached_property
     def teacher(self) -> Teacher | None:
@@ -181,7 +172,7 @@ class _Transfer:
 
     @cached_property
     def inferior_teacher(self) -> Teacher | None:
-        """On z_I: that of self-training."""
+        """On z_I: that of the control `own`."""
         return choose_teacher(self.cases, (I,))
 
     @cached_property
@@ -208,9 +199,9 @@ class _Transfer:
 
     def taught(self, control: str, permutation: int) -> _Fitted:
         """T(I): the student taught by the teacher where the gate is open, else by labels alone."""
-        cases = self.cases.shuffled(permutation) if control == SHUFFLED else self.cases
-        teacher = self.inferior_teacher if control == SELF_TRAINING else self.teacher
-        if control == SHUFFLED and self.gate:
+        cases, teacher = self.cases, self.inferior_teacher if control == OWN else self.teacher
+        if control and CONTROLS[control].orders and self.gate:
+            cases = cases.permuted(control, permutation)
             teacher = choose_teacher(cases, (S, S_PLUS_I))
         facts = {
             "gate": float(self.gate),
@@ -222,8 +213,8 @@ class _Transfer:
         }
         if teacher:
             facts |= {"teacher_reads_both": float(teacher.reads == S_PLUS_I), "teacher_sharpness": teacher.sharpness}
-        g = self.asked.guidance if control != SELF_TRAINING else None
-        model = self.fit_guidance(g, permutation) if g else None
+        g = self.asked.guidance if control != OWN else None
+        model = self.fit_guidance(g, control, permutation) if g else None
         if model is None and not self.gate:
             return _Fitted(self.own[1], None, facts)
         preparation, x_nr = cases.of_inferior, cases.inferior_nr
@@ -236,12 +227,11 @@ class _Transfer:
         facts |= {"weight": chosen.weight, "lambda": chosen.lam, "unlabelled_pairs": float(n_taught)}
         return _Fitted(self.decoder(lesson, chosen, preparation), model, facts)
 
-    def fit_guidance(self, asked: Choice, permutation: int) -> GuidanceModel:
-        """G on the train pairs, shuffled where permutation >= 0."""
+    def fit_guidance(self, asked: Choice, control: str, permutation: int) -> GuidanceModel:
+        """G on the train pairs, in the order of the control."""
         pairs = self.cases.pairs
-        z_superior_nd = self.paired.superior_nd[pairs]
-        if permutation >= 0:
-            z_superior_nd = shuffle_pairs(z_superior_nd, seed=self.seed, permutation=permutation)
+        z_superior_nd, labels_n = self.paired.superior_nd[pairs], self.paired.labels[pairs]
+        z_superior_nd = in_control_order(control, z_superior_nd, labels_n, seed=self.seed, permutation=permutation)
         model = build_guidance(asked.name, **asked.params)
         return model.fit(self.paired.inferior_nd[pairs], z_superior_nd, seed=self.seed)
 

@@ -33,7 +33,7 @@ def measure(asked: dict[str, str], split: int) -> tuple[float, ...]:
     few, every = (TransferJob(digits(split, pairs=1050, labelled=n), split) for n in (50, None))
     found = accuracies(train_transfer([few], **asked, permutations=1, rows=("I", "T(I)"))[0])
     ceiling = accuracies(train_transfer([every], student=asked["student"], permutations=0, rows=("I",))[0])
-    places = (("T(I)", ""), ("I", ""), ("T(I)", "shuffled"), ("T(I)", "self-training"))
+    places = (("T(I)", ""), ("I", ""), ("T(I)", "shuffled"), ("T(I)", "own"))
     return (*(found[place] for place in places), ceiling["I", ""])
 
 

@@ -28,7 +28,10 @@ def heads():
 def test_rows_come_in_order_and_predict_the_cases_with_z_i(heads):
     paired = make_paired()
     assert [(h.row, h.control, h.permutation) for h in heads] == [
-        *((row, "", -1) for row in BASELINE_ROWS), *((row, "shuffled", 0) for row in BASELINE_ROWS),
+        *((row, "", -1) for row in BASELINE_ROWS),
+        *((row, control, 0) for control in ("shuffled", "within class") for row in BASELINE_ROWS),
+        ("E(I)", "self", 0), ("E(I)", "self", 1),
+        ("KD(I)", "own", 0), ("GD(I)", "own", 0),
     ]  # fmt: skip
     shown = np.isin(paired.parts, ("val", "test")) & paired.has_inferior
     train = paired.parts == "train"
@@ -49,10 +52,10 @@ def test_rows_come_in_order_and_predict_the_cases_with_z_i(heads):
 
 def test_the_ensemble_is_the_mean_of_its_members(heads):
     rows = train_one(make_paired(), mode="matched", rows=("I", "G(I)"), permutations=1, **OPTIONS)
-    of = {(head.row, head.permutation): head.probabilities for head in rows}
+    of = {(head.row, head.control, head.permutation): head.probabilities for head in rows}
     for head in heads:
-        if head.row == "E(I)":
-            expected = (of["I", -1] + of["G(I)", head.permutation]) / 2
+        if head.row == "E(I)" and head.control in ("", "shuffled"):
+            expected = (of["I", "", -1] + of["G(I)", head.control, head.permutation]) / 2
             np.testing.assert_allclose(head.probabilities, expected, atol=1e-9)
 
 
@@ -79,8 +82,9 @@ def test_unlabelled_pairs_teach_where_labels_are_few():
     (inferior,) = train_one(few, mode="matched", rows=("I",), **options)
     for row in ("KD(I)", "GD(I)"):
         settings = DistillationSettings(temperature=2.0, imitation=0.8)
-        true, shuffled = train_baselines([job], baselines=(row,), permutations=1, settings=settings)[0]
-        others = (shuffled.metrics["test"]["auroc"], inferior.metrics["test"]["auroc"])
+        true, *controls = train_baselines([job], baselines=(row,), permutations=1, settings=settings)[0]
+        assert [head.control for head in controls] == ["shuffled", "within class", "own"]
+        others = [head.metrics["test"]["auroc"] for head in (inferior, *controls) if head.control != "within class"]
         assert true.metrics["test"]["auroc"] > max(others) + 0.05
 
 

@@ -59,7 +59,7 @@ def test_a_teacher_on_kar_helps_where_labels_are_few():
         paired = digits(split, pairs=450, labelled=50)
         per_seed.append(accuracies(train_transfer([TransferJob(paired, split)], student="ridge", permutations=1)[0]))
     mean = {place: np.mean([by_row[place] for by_row in per_seed]) for place in per_seed[0]}
-    others = (mean["I", ""], mean["T(I)", "shuffled"], mean["T(I)", "self-training"])
+    others = (mean["I", ""], mean["T(I)", "shuffled"], mean["T(I)", "own"])
     assert mean["T(I)", ""] > max(others) + 0.04
 
 
@@ -75,9 +75,7 @@ def verdict(heads_of_split: list[list[TrainedHead]]) -> str:
             runs.setdefault((head.row, head.control), []).append(made)
     drawn = draw_metrics([run for of_row in runs.values() for run in of_row], metrics=("balanced_accuracy",))
     rows = {place: [run.run for run in of_row] for place, of_row in runs.items()}
-    row = GuidedRow(
-        rows["T(I)", ""], rows["I", ""], rows["T(I)", "shuffled"], rows["T(I)", "self-training"], rows["S+I", ""]
-    )
+    row = GuidedRow(rows["T(I)", ""], rows["I", ""], rows["T(I)", "shuffled"], rows["T(I)", "own"], rows["S+I", ""])
     return guidance_effect(drawn, "balanced_accuracy", row).verdict
 
 
@@ -90,7 +88,7 @@ def test_fifty_labels_and_a_thousand_unlabelled_pairs_gain_eight_points_over_the
     per_seed = [accuracies(heads) for heads in trained]
     mean = {place: np.mean([by_row[place] for by_row in per_seed]) for place in per_seed[0]}
     print({" ".join(place).strip(): round(float(value), 3) for place, value in mean.items()})
-    others = (mean["I", ""], mean["T(I)", "shuffled"], mean["T(I)", "self-training"])
+    others = (mean["I", ""], mean["T(I)", "shuffled"], mean["T(I)", "own"])
     assert mean["T(I)", ""] >= max(others) + 0.08
     assert verdict(trained) == "guidance helps"
 

@@ -85,7 +85,7 @@ def test_the_verdict_is_the_known_one(guided: float, shuffled: float, verdict: s
 
 @pytest.mark.parametrize(("self_training", "verdict"), [(0.6, "guidance helps"), (0.9, "self-training, not guidance")])
 def test_what_an_inferior_teacher_gains_too_is_not_guidance(self_training: float, verdict: str) -> None:
-    shares = {("I", ""): 0.6, ("S+I", ""): 0.95, ("T(I)", ""): 0.9, ("T(I)", "self-training"): self_training}
+    shares = {("I", ""): 0.6, ("S+I", ""): 0.95, ("T(I)", ""): 0.9, ("T(I)", "own"): self_training}
     made = [(make_run(row, control, seed), share) for (row, control), share in shares.items() for seed in (0, 1)]
     made += [(make_run("T(I)", "shuffled", seed, p), 0.6) for seed in (0, 1) for p in range(3)]
     runs, predictions = [run for run, _ in made], {run.id: says(run, share) for run, share in made}
