@@ -28,6 +28,15 @@ def check_columns(file: Path, columns: int) -> None:
         )
 
 
+def check_list(file: Path, values: int) -> None:
+    """Raises InvalidInputError where a row holds a list of more than MOST_COLUMNS."""
+    if values > MOST_COLUMNS:
+        raise InvalidInputError(
+            f"{file} holds lists of {values:,} values in a row, and at most {MOST_COLUMNS:,} are read; a code is one "
+            "vector of a case, so give it a row for each"
+        )
+
+
 def check_fits(file: Path, size: int) -> None:
     """Raises InvalidInputError where `size` bytes are more than half of this machine's memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -22,7 +22,8 @@ import pyarrow.compute
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.dialect import kind_of, sniff
-from guidestore.embeddings.interchange.limits import check_columns, check_fits, reason_of
+from guidestore.embeddings.interchange.limits import check_columns, check_fits, check_list, reason_of
+from guidestore.embeddings.interchange.parquet_size import parquet_size
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unseen by type checkers
 
@@ -46,6 +47,8 @@ _POINT = r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"
 _COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
 _THOUSANDS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 _BATCH_CELLS = 1_000_000
+_MOST_LOOKED_AT = 2000
+"""Columns of row groups whose headers are read one by one: 0.1 ms each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +293,7 @@ def read_table(
             table = _read_csv(file, id_column)
         else:
             raise InvalidInputError(f"{file} is a {kind} file and no table; give CSV, Excel or Parquet")
-    except (OSError, UnicodeError, csv.Error, ValueError, pa.ArrowException) as error:
+    except (OSError, EOFError, UnicodeError, csv.Error, ValueError, pa.ArrowException) as error:
         raise InvalidInputError(
             f"{file} cannot be read as a table ({reason_of(error)}); save it as UTF-8 CSV or as Parquet"
         ) from error
@@ -362,16 +365,73 @@ def _read_parquet(file: Path) -> Table:
         meta = parquet.metadata
         check_columns(file, meta.num_columns)
         # Of its columns a row group is not asked: on some damaged footers pyarrow ends the process then.
-        size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-        check_fits(file, max(size, 8 * meta.num_rows * meta.num_columns))
+        groups = [meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)]
+        check_fits(file, max(sum(groups), 8 * meta.num_rows * meta.num_columns))
         schema = parquet.schema_arrow
-        _check_once(file, schema.names)
-        data = parquet.read()
+    _check_once(file, schema.names)
+    # Flat columns have a value a row each: where there are thousands of them, that bounds them well enough.
+    if any(map(pa.types.is_nested, schema.types)) or meta.num_columns * len(groups) <= _MOST_LOOKED_AT:
+        size = parquet_size(file)
+        check_fits(file, size.decoded_bytes)
+        check_list(file, size.values_per_row)
+    data = _read_columns(file, schema)
     indexes = {name for name in schema.names if _SAVED_INDEX.match(name)} | _pandas_indexes(schema)
     names = [name or f"Unnamed: {i}" for i, name in enumerate(schema.names)]
     data = data.rename_columns(names)
     saved = tuple(name for name, before in zip(names, schema.names, strict=True) if before in indexes)
     return Table(file, data, np.arange(1, data.num_rows + 1), saved)
+
+
+def _read_columns(file: Path, schema: pa.Schema) -> pa.Table:
+    """All columns; those that are neither numbers nor text, nor lists of numbers, without their values.
+
+    A text that a dictionary holds once may stand in every row: its size is known before it is copied there. Raises
+    InvalidInputError where that does not fit.
+    """
+    import pyarrow.parquet as pq
+
+    read = [field.name for field in schema if _is_readable(field.type)]
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    data = pa.table({})
+    with pq.ParquetFile(file, memory_map=False, page_checksum_verification=True, read_dictionary=texts) as parquet:
+        rows = parquet.metadata.num_rows
+        if read:
+            data = parquet.read(None if len(read) == len(schema) else read)
+    check_fits(file, data.nbytes + sum(_spread_bytes(column) for column in data.columns))
+    columns = [
+        data[field.name].cast(field.type)
+        if field.name in texts
+        else data[field.name]
+        if field.name in read
+        else pa.chunked_array([pa.nulls(rows, field.type)])
+        for field in schema
+    ]
+    return pa.table(columns, names=schema.names)
+
+
+def _is_readable(kind: pa.DataType) -> bool:
+    if pa.types.is_nested(kind):
+        return all(
+            _is_readable(part) and not pa.types.is_string(part) and not pa.types.is_large_string(part)
+            for part in (kind.field(i).type for i in range(kind.num_fields))
+        )
+    return not (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
+def _spread_bytes(column: pa.ChunkedArray) -> int:
+    """Bytes of the texts of a dictionary once each stands in its rows."""
+    if not pa.types.is_dictionary(column.type):
+        return 0
+    total = 0
+    for chunk in column.chunks:
+        if pa.types.is_string(chunk.dictionary.type) or pa.types.is_large_string(chunk.dictionary.type):
+            total += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices).cast(pa.int64())).as_py() or 0
+    return total
 
 
 def _pandas_indexes(schema: pa.Schema) -> set[str]:
