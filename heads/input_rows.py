@@ -10,8 +10,8 @@
 
 These five are the paper's. Where a row has two codes, its decoder reads them side by side, or combined by a fusion
 (heads.fusion). Comparing C_I with D_c mixes two changes (guidance, and another decoder); `matched` changes one at a
-time. Beside them stand the baselines KD(I), GD(I) and E(I) (heads.baselines) and label transfer, T(I)
-(heads.transfer).
+time. Beside them stand the references R(I), decoders of z_I alone that a gain must exceed too (heads.references), the
+baselines KD(I), GD(I) and E(I) (heads.baselines) and label transfer, T(I) (heads.transfer).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ KD = "KD(I)"
 GD = "GD(I)"
 ENSEMBLE = "E(I)"
 TAUGHT = "T(I)"
+REFERENCE = "R(I)"
 
 Mode = Literal["as-published", "matched"]
 Code = Literal["z_S", "z_I", "G(z_I)"]
@@ -59,8 +60,8 @@ class InputRow:
     """As runs, tables and options have it."""
     reads: tuple[Code, ...]
     """What its decoder reads, from left to right."""
-    trainer: Literal["rows", "baselines", "transfer"]
-    """Which of heads.rows, heads.baselines and heads.transfer trains it."""
+    trainer: Literal["rows", "references", "baselines", "transfer"]
+    """Which of heads.rows, heads.references, heads.baselines and heads.transfer trains it."""
     stored: Literal["", "d_i", "d_s"] = ""
     """The stored classifier that it is in mode as-published."""
     decoders_of: tuple[str, ...] = ()
@@ -124,6 +125,7 @@ INPUT_ROWS: dict[str, InputRow] = {
         InputRow(S_PLUS_I, ("z_S", "z_I"), "rows"),
         InputRow(S, ("z_S",), "rows", stored="d_s"),
         InputRow(I, ("z_I",), "rows", stored="d_i"),
+        InputRow(REFERENCE, ("z_I",), "references"),
         InputRow(GUIDED, ("G(z_I)",), "rows", decoders_of=(S,), controls=(*OF_G, LABEL_AGAIN)),
         InputRow(GUIDED_PLUS_I, ("G(z_I)", "z_I"), "rows", controls=(*OF_G, LABEL_AGAIN, NOISE, REPEATED)),
         InputRow(KD, ("z_I",), "baselines", controls=OF_TEACHER),

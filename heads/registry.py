@@ -49,11 +49,12 @@ _STORED_DECODERS: Registry[type[FrozenDecoder]] = Registry(
         "linear": "guidestore.heads.decoders.common.linear:Linear",
         _CALIBRATED: "guidestore.heads.decoders.common.calibrated:Calibrated",
         "fused": "guidestore.heads.fusion.common.fused:FusedDecoder",
+        "smoother": "guidestore.heads.kernels.decoder:Smoother",
     }
     | {f"{name}-student": "guidestore.heads.transfer.decoder:StudentDecoder" for name in STUDENTS.names()},
 )
-"""Decoders that are loaded by these names, never asked for by them: given weights, what goes around other decoders, and
-students, which heads.transfer fits."""
+"""Decoders that are loaded by these names, never asked for by them: given weights, what goes around other decoders, the
+smoothers of heads.kernels, and students, which heads.transfer fits."""
 
 
 # Presets -------------------------------------------------------------------------------------------------------------

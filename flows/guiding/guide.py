@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import pair
@@ -16,7 +17,7 @@ from guidestore.embeddings.types import CodeSetKey, PairedCodes
 from guidestore.flows.encoding.lookups import check_cohort, only_split, only_target, split_folds
 from guidestore.flows.guiding.commit import commit_heads
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
-from guidestore.flows.guiding.recipes import RowsRecipe
+from guidestore.flows.guiding.recipes import HeadRecipe, RowsRecipe, references
 from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.ahead import read_ahead
@@ -26,6 +27,9 @@ from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
 from guidestore.heads.registry import build_decoder, build_guidance
+
+if TYPE_CHECKING:  # torch loads with it
+    from guidestore.heads.trained import TrainedHead
 
 
 @dataclass
@@ -44,8 +48,9 @@ class GuideReport:
 def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = no_progress) -> GuideReport:
     """Trains and evaluates what the store does not have yet, one commit per fold, seed, mode and target.
 
-    The targets and modes of a fold and seed are trained together, because they share every G, and two such batches at a
-    time, each on one core. Raises GuidestoreError: unknown names, leakage between folds, too few cases.
+    The references for row I are trained beside it, with mode matched. The targets and modes of a fold and seed are
+    trained together, because they share every G, and two such batches at a time, each on one core. Raises
+    GuidestoreError: unknown names, leakage between folds, too few cases.
     """
     if settings.device != AUTO:
         one_device(settings.device, "heads")
@@ -93,12 +98,22 @@ def _train(
         for jobs, trained in counted(read_ahead(train, batches), most, what, progress):
             if isinstance(trained, InvalidInputError):
                 raise trained
-            for job, heads in zip(jobs, trained, strict=True):
-                paired = job.paired
-                fold = f"{paired.cohort}/{paired.split}/{paired.fold}"
-                message = f"heads of {paired.target} on {fold}, {job.recipe.mode}, seed {job.recipe.seed}"
-                with store.begin(message, device=report.device, read_at=snapshot.read_at) as transaction:
-                    report.trained += commit_heads(transaction, job, heads, device=report.device)
+            for what_of, members in _together(jobs, trained).items():
+                with store.begin(f"heads of {what_of}", device=report.device, read_at=snapshot.read_at) as transaction:
+                    for job, heads in members:
+                        report.trained += commit_heads(transaction, job, heads, device=report.device)
+
+
+def _together(
+    jobs: Sequence[HeadJob], trained: Sequence[list[TrainedHead]]
+) -> dict[str, list[tuple[HeadJob, list[TrainedHead]]]]:
+    """Jobs with their heads by the commit that they make, in words."""
+    commits: dict[str, list[tuple[HeadJob, list[TrainedHead]]]] = {}
+    for job, heads in zip(jobs, trained, strict=True):
+        paired, recipe = job.paired, job.recipe
+        fold = f"{paired.cohort}/{paired.split}/{paired.fold}"
+        commits.setdefault(f"{paired.target} on {fold}, {recipe.mode}, seed {recipe.seed}", []).append((job, heads))
+    return commits
 
 
 def _pair(snapshot: Snapshot, settings: GuideSettings, target: str, split: str, fold: int) -> PairedCodes:
@@ -140,8 +155,10 @@ def _planned(
     taken: set[str] = set()
     jobs = []
     for paired in of_targets:
-        for mode in settings.modes:
-            recipe = RowsRecipe(mode, seed, guidance, decoder, settings.permutations)
+        recipes: list[HeadRecipe] = [
+            RowsRecipe(mode, seed, guidance, decoder, settings.permutations) for mode in settings.modes
+        ]
+        for recipe in [*recipes, *references(seed)]:
             ids, job = plan_heads(snapshot, paired, recipe, have=snapshot.artifacts, taken=taken)
             report.runs += ids
             report.existing += len(ids) - (len(job.ids) if job else 0)

@@ -14,7 +14,13 @@ from guidestore.embeddings.recipe import rows_artifact, weights_artifact
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import CodeSetKey, PairedCodes
 from guidestore.flows.guiding.identity import IMPLEMENTATION, paired_digest
-from guidestore.flows.guiding.recipes import BaselinesRecipe, HeadRecipe, RowsRecipe, TransferRecipe
+from guidestore.flows.guiding.recipes import (
+    BaselinesRecipe,
+    HeadRecipe,
+    ReferenceRecipe,
+    RowsRecipe,
+    TransferRecipe,
+)
 from guidestore.heads.input_rows import Arm
 
 if TYPE_CHECKING:  # torch loads with them
@@ -89,11 +95,14 @@ def _kind(job: HeadJob) -> Any:
             return rows, permutations
         case TransferRecipe():
             return replace(job.recipe, seed=0), _transfer_rows(job)
+        case ReferenceRecipe():
+            return ReferenceRecipe
 
 
 def _train(jobs: Sequence[HeadJob], device: str) -> list[list[TrainedHead]]:
     """Of jobs of one kind."""
     from guidestore.heads.baselines.train import train_baselines
+    from guidestore.heads.references.train import ReferenceJob, train_references
     from guidestore.heads.rows.train import train_rows
 
     match jobs[0].recipe:
@@ -104,6 +113,8 @@ def _train(jobs: Sequence[HeadJob], device: str) -> list[list[TrainedHead]]:
             return train_baselines(asked, baselines=rows, permutations=permutations, device=device)
         case TransferRecipe():
             return _train_transfer(jobs, jobs[0].recipe)
+        case ReferenceRecipe():
+            return train_references([ReferenceJob(job.paired, job.recipe.seed, _decoder_name(job)) for job in jobs])
 
 
 def _rows_job(job: HeadJob, arms: tuple[Arm, ...] = ()) -> RowsJob:
@@ -111,10 +122,15 @@ def _rows_job(job: HeadJob, arms: tuple[Arm, ...] = ()) -> RowsJob:
     from guidestore.heads.rows.job import RowsJob
 
     recipe = job.recipe
-    assert not isinstance(recipe, TransferRecipe)  # noqa: S101  (of its caller)
+    assert isinstance(recipe, RowsRecipe | BaselinesRecipe)  # noqa: S101  (of its caller)
     joined = {"fusion": recipe.fusion, "cross_fit": recipe.cross_fit} if isinstance(recipe, RowsRecipe) else {}
     models: dict[str, Any] = {"guidance": recipe.guidance, "decoder": recipe.decoder, **joined, **job.stored}
     return RowsJob(job.paired, recipe.mode, recipe.seed, arms=arms, **models)
+
+
+def _decoder_name(job: HeadJob) -> str:
+    assert isinstance(job.recipe, ReferenceRecipe)  # noqa: S101  (of its caller)
+    return job.recipe.decoder
 
 
 def _train_transfer(jobs: Sequence[HeadJob], recipe: TransferRecipe) -> list[list[TrainedHead]]:

@@ -9,7 +9,8 @@ from typing import Any
 from guidestore.heads.choice import Choice
 from guidestore.heads.controls import DECIDING
 from guidestore.heads.fitting import needs_decoder
-from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, TAUGHT, Arm, Mode, arms_of
+from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, REFERENCE, TAUGHT, Arm, Mode, arms_of
+from guidestore.heads.references.train import REFERENCES
 from guidestore.heads.registry import CONCATENATION, build_guidance
 from guidestore.heads.transfer.train import TRANSFER_ROWS
 
@@ -102,7 +103,35 @@ class TransferRecipe:
         return recipe
 
 
-type HeadRecipe = RowsRecipe | BaselinesRecipe | TransferRecipe
+@dataclass(frozen=True, slots=True)
+class ReferenceRecipe:
+    """One of the references for row I; the same for every guidance model."""
+
+    seed: int
+    decoder: str
+    """A name of heads.references.train.REFERENCES."""
+
+    @property
+    def mode(self) -> Mode:
+        """Its decoder is trained anew."""
+        return "matched"
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """As of `RowsRecipe`."""
+        return (Arm(REFERENCE),)
+
+    def of(self, arm: Arm) -> dict[str, Any]:
+        """As of `RowsRecipe`."""
+        return {"seed": self.seed, "decoder": self.decoder}
+
+
+def references(seed: int) -> list[ReferenceRecipe]:
+    """All of them."""
+    return [ReferenceRecipe(seed, name) for name in REFERENCES]
+
+
+type HeadRecipe = RowsRecipe | BaselinesRecipe | TransferRecipe | ReferenceRecipe
 
 
 def _of_models(recipe: RowsRecipe | BaselinesRecipe, arm: Arm) -> dict[str, Any]:

@@ -16,7 +16,14 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
-from guidestore.flows.guiding.recipes import BaselinesRecipe, HeadRecipe, RowsRecipe, TransferRecipe
+from guidestore.flows.guiding.recipes import (
+    BaselinesRecipe,
+    HeadRecipe,
+    ReferenceRecipe,
+    RowsRecipe,
+    TransferRecipe,
+    references,
+)
 from guidestore.flows.sweeps.file import MOST_RUNS, SweepFile
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.threads import one_thread
@@ -72,6 +79,8 @@ def plan_sweep(store: EmbeddingStore, sweep: SweepFile) -> SweepPlan:
                 of_any_seed = replace(job.recipe, seed=0)
                 timed, count = students.get(of_any_seed, (job, 0))
                 students[of_any_seed] = (timed, count + len(job.ids))
+                continue
+            if isinstance(job.recipe, ReferenceRecipe):  # all six of a training set take less than one network
                 continue
             first = first or job
             for kind, choice, key in _fits(job):
@@ -209,6 +218,7 @@ class _Grid:
             self._missing((codes, budget, recipe) for codes, budget in shown for recipe in self._rows(guidance, seed))
             for guidance in self.guidance
         ]
+        groups.append(self._missing((codes, budget, recipe) for codes, budget in shown for recipe in references(seed)))
         groups.append(
             self._missing(
                 (codes, budget, recipe) for codes, budget in shown for recipe in self._baselines(codes.target, seed)
@@ -271,7 +281,7 @@ def _student(choice: Choice) -> tuple[Choice, Choice | None]:
 def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:
     """(guidance or decoder, which, what makes it distinct) of the fits that a job needs; label transfer apart."""
     recipe, paired = job.recipe, job.paired
-    if isinstance(recipe, TransferRecipe):
+    if isinstance(recipe, TransferRecipe | ReferenceRecipe):
         return
     codes = (paired.fold, str(paired.inferior_key), str(paired.superior_key), recipe.seed)
     for arm, run in job.ids.items():

@@ -18,7 +18,7 @@ from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.checks import check_choice
-from guidestore.heads.input_rows import S_PLUS_I, I
+from guidestore.heads.input_rows import REFERENCE, S_PLUS_I, I
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs
@@ -135,6 +135,8 @@ def _belongs(run: Run, effect: RowEffect) -> bool:
     if not same_scope(run.head, head):
         return False
     if (run.row, run.guidance, run.decoder) == (head.row, head.guidance, head.decoder):
+        return True
+    if run.row == REFERENCE:
         return True
     if run.control or run.row not in (I, S_PLUS_I):
         return False

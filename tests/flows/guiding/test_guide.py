@@ -18,6 +18,7 @@ from guidestore.flows.encoding.import_codes import import_codes
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.results.evaluation import evaluate, tabulate
+from guidestore.heads.references.train import REFERENCES
 from guidestore.warehouse.runs import newest_runs
 from tests.flows.conftest import GUIDE, Phantom
 
@@ -27,7 +28,9 @@ def test_every_row_and_control_is_there_with_predictions_of_val_and_test(encoded
     runs = snapshot.rows("runs").to_pylist()
     assert {run["run"] for run in runs} == set(encoded.runs)
     plain = sorted((run["mode"], run["row"]) for run in runs if not run["control"])
-    assert plain == sorted((m, r) for m in ("as-published", "matched") for r in ("S+I", "S", "I", "G(I)", "G(I)+I"))
+    of_rows = [(m, r) for m in ("as-published", "matched") for r in ("S+I", "S", "I", "G(I)", "G(I)+I")]
+    assert plain == sorted([*of_rows, *[("matched", "R(I)")] * len(REFERENCES)])
+    assert {run["decoder"] for run in runs if run["row"] == "R(I)"} == set(REFERENCES)
     assert sum(run["control"] == "shuffled" for run in runs) == 4
     parts = parts_of(snapshot, "phantom", "cv2", 0)
     expected = {case for case, part in parts.items() if part in ("val", "test")}
@@ -66,7 +69,7 @@ def test_another_seed_is_another_run(phantom: Phantom) -> None:
         phantom.opened,
         GuideSettings(cohort="phantom", **{**GUIDE, "permutations": 0, "modes": ("matched",)}, seeds=(7,)),
     )
-    assert report.trained == 5
+    assert report.trained == 5 + len(REFERENCES)
     assert not set(report.runs) & set(phantom.runs)
 
 

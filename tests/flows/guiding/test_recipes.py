@@ -9,7 +9,7 @@ import pytest
 
 from guidestore.embeddings.canonical import sha256_of
 from guidestore.flows.guiding.jobs import run_id
-from guidestore.flows.guiding.recipes import BaselinesRecipe, HeadRecipe, RowsRecipe, TransferRecipe
+from guidestore.flows.guiding.recipes import BaselinesRecipe, HeadRecipe, RowsRecipe, TransferRecipe, references
 from guidestore.heads.choice import Choice
 
 DATA = "0" * 64
@@ -66,3 +66,8 @@ def test_label_transfer_reads_a_g_in_row_t_alone() -> None:
         ("T(I)", "within class", 0),
         ("T(I)", "own", 0),
     ]
+
+
+def test_references_have_an_id_for_each_decoder_and_seed() -> None:
+    runs = [run_id(DATA, recipe, arm) for seed in (0, 1) for recipe in references(seed) for arm in recipe.arms]
+    assert len(set(runs)) == 12

@@ -23,6 +23,7 @@ from guidestore.flows.sweeps.plan import plan_sweep
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import run_sweep
 from guidestore.flows.work.stores import opened
+from guidestore.heads.references.train import REFERENCES
 from guidestore.warehouse.indexer import build_index
 from tests.commandline import guidestore
 from tests.heads.counting import CountedRidge, offer_counted
@@ -40,8 +41,12 @@ GRID = {
     "labelled": [20, "all"],
     "permutations": 1,
 }
-PLANNED = 2 * 2 * 2 * (2 * 3 + 2 * 2 * (2 + 2))
-"""Targets x budgets x seeds x (decoders x rows without G + G x decoders x guided rows and their control)."""
+R = len(REFERENCES)
+"""Of each target, budget and seed."""
+G = 1 + 1 + 1 + 2
+"""Runs of a guided row: true pairs, shuffled ones, those within their class, and two codes made of z_I."""
+PLANNED = 2 * 2 * 2 * (R + 2 * 3 + 2 * 2 * 2 * G)
+"""Targets x budgets x seeds x (references + decoders x rows without G + G x decoders x guided rows)."""
 
 
 @pytest.fixture
@@ -60,9 +65,9 @@ def stored_runs(root: Path) -> list[dict]:
 def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
     plan = plan_sweep(EmbeddingStore.open(store), sweep())
     assert (len(plan.runs), plan.missing) == (PLANNED, PLANNED)
-    # G sees pairs, not labels, so budgets and targets share it: G x seeds x (true, shuffled).
-    assert plan.guidance_fits == 2 * 2 * 2
-    assert plan.decoder_fits == 2 * 2 * 2 * (2 * 3 + 2 * 2 * 2)
+    # G sees pairs, not labels, so budgets and targets share it: G x seeds x (true pairs and controls).
+    assert plan.guidance_fits == 2 * 2 * G
+    assert plan.decoder_fits == 2 * 2 * 2 * (2 * 3 + 2 * 2 * G)
     assert plan.seconds > 0
     report = run_sweep(EmbeddingStore.open(store), sweep())
     assert (report.trained, report.existing, report.diverged) == (PLANNED, 0, 0)
@@ -71,7 +76,7 @@ def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
     assert {json.loads(run["settings"])["labelled"] for run in runs} == {20, "all"}
     assert {run["n_train"] for run in runs if json.loads(run["settings"])["labelled"] == 20} == {20}
     g = {json.loads(run["weights"])["guidance"] for run in runs if "G(" in run["row"]}
-    assert len(g) == 2 * 2 * 2
+    assert len(g) == 2 * 2 * G
     again = run_sweep(EmbeddingStore.open(store), sweep())
     assert (again.trained, again.existing) == (0, PLANNED)
     assert plan_sweep(EmbeddingStore.open(store), sweep()).missing == 0
@@ -94,8 +99,8 @@ def test_what_another_command_trained_is_not_trained_again(store: Path) -> None:
     )  # fmt: skip
     assert plan_sweep(EmbeddingStore.open(store), grid).missing == 0
     wider = sweep(targets="PIG", guidance="ridge", decoder="logistic", labelled="all", seeds=[0, 1])
-    assert plan_sweep(EmbeddingStore.open(store), wider).missing == 7
-    assert run_sweep(EmbeddingStore.open(store), wider).trained == 7
+    assert plan_sweep(EmbeddingStore.open(store), wider).missing == R + 3 + 2 * G
+    assert run_sweep(EmbeddingStore.open(store), wider).trained == R + 3 + 2 * G
 
 
 def test_yesterdays_sweep_on_new_codes_reuses_what_did_not_change(store: Path) -> None:
@@ -109,8 +114,10 @@ def test_yesterdays_sweep_on_new_codes_reuses_what_did_not_change(store: Path) -
         corrected = transaction.write_rows("labels", rows, cohort="skin")
         for entry in opened_store.snapshot().entries(kind="rows:labels", cohort="skin"):
             transaction.replace(entry, by=corrected)
-    assert plan_sweep(EmbeddingStore.open(store), grid).missing == 7
-    assert plan_sweep(EmbeddingStore.open(store), grid.model_copy(update={"targets": ("DIAG",)})).missing == 7
+    assert plan_sweep(EmbeddingStore.open(store), grid).missing == R + 3 + 2 * G
+    assert (
+        plan_sweep(EmbeddingStore.open(store), grid.model_copy(update={"targets": ("DIAG",)})).missing == R + 3 + 2 * G
+    )
     before = EmbeddingStore.open(store).snapshot().version - 1
     assert plan_sweep(EmbeddingStore.open(store), grid.model_copy(update={"at": before})).missing == 0
 
@@ -120,11 +127,12 @@ def test_the_commands_plan_run_show_and_count_looks(store: Path, tmp_path: Path)
     text = json.dumps({**GRID, "targets": ["PIG"], "guidance": ["ridge"], "labelled": ["all"]})
     file.write_text(text)  # JSON is YAML
     options = ("--store", store)
+    n_runs = 2 * (R + 2 * 3 + 2 * 2 * G)
     (planned,) = json.loads(guidestore("sweep", "plan", file, *options, "--format", "json").stdout)
-    assert (planned["runs"], planned["to train"], planned["distinct G"]) == (2 * (2 * 3 + 8), 28, 4)
+    assert (planned["runs"], planned["to train"], planned["distinct G"]) == (n_runs, n_runs, 2 * G)
     done = guidestore("sweep", "run", file, *options)
     assert done.returncode == 0, done.stderr
-    assert "28 trained, 0 there already, 0 diverged" in done.stdout
+    assert f"{n_runs} trained, 0 there already, 0 diverged" in done.stdout
     shown = json.loads(guidestore("sweep", "show", file, *options, "--format", "json").stdout)
     assert len(shown) == 4
     assert shown[0]["val_low"] <= shown[0]["val"] <= shown[0]["val_high"]
@@ -173,25 +181,25 @@ def test_a_head_that_diverges_is_marked_and_harms_no_other(store: Path) -> None:
     wild = {"name": "autoencoder", "hidden": [[8]], "standardise": False, "epochs": 20, "learning_rate": [0.01, 1e6]}
     mixed = sweep(targets="PIG", guidance=[wild], decoder="logistic", labelled="all", seeds=0)
     report = run_sweep(EmbeddingStore.open(store), mixed)
-    assert report.diverged == 4
+    assert report.diverged == 2 * G
     runs = stored_runs(store)
     assert {run["guidance"] for run in runs if run["status"] == "diverged"} == {
         "autoencoder(epochs=20, hidden=8, learning_rate=1e+06, standardise=False)"
     }
-    assert sum(run["status"] == "ok" for run in runs) == 3 + 4
+    assert sum(run["status"] == "ok" for run in runs) == R + 3 + 2 * G
     assert len(rank_sweep(EmbeddingStore.open(store), mixed)) == 2
 
 
 def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> None:
-    """T(I) with shuffled pairs and self-training, at two budgets; run again, nothing is trained."""
+    """T(I) with its controls, at two budgets; run again, nothing is trained."""
     taught = sweep(targets="PIG", guidance=[], students=["ridge"], seeds=0, labelled=[12, "all"], permutations=2)
     report = run_sweep(EmbeddingStore.open(store), taught)
-    assert report.trained == 2 * (4 + 2 + 1)
+    assert report.trained == 2 * (R + 4 + 2 + 1 + 1)
     assert run_sweep(EmbeddingStore.open(store), taught).trained == 0
     runs = stored_runs(store)
     assert {(run["row"], run["control"]) for run in runs} == {
-        *((row, "") for row in ("S+I", "S", "I", "T(I)")),
-        *(("T(I)", control) for control in ("shuffled", "self-training")),
+        *((row, "") for row in ("S+I", "S", "I", "R(I)", "T(I)")),
+        *(("T(I)", control) for control in ("shuffled", "within class", "own")),
     }
     ranked = rank_sweep(EmbeddingStore.open(store), taught)
     assert [ranked_head.effect.head.row for ranked_head in ranked] == ["T(I)", "T(I)"]
@@ -235,13 +243,14 @@ def test_test_is_scored_for_the_chosen_and_what_they_are_compared_with(store: Pa
         ("I", "", ""),
         ("S+I", "", ""),
         (best.row, "", best.guidance),
-        (best.row, "shuffled", best.guidance),
+        ("R(I)", "", ""),
+        *((best.row, control, best.guidance) for control in ("shuffled", "within class", "self")),
     }
-    assert len(scored) == 2 * 4
+    assert len(scored) == 2 * (R + 2 + G)
     shown = guidestore(
         "sql", "SELECT count(DISTINCT run) AS n FROM metrics WHERE part = 'test'", "--store", store, "--format", "json"
     )
-    assert json.loads(shown.stdout) == [{"n": 8}]
+    assert json.loads(shown.stdout) == [{"n": len(scored)}]
     head = EmbeddingStore.open(store).snapshot().version
     rank_sweep(EmbeddingStore.open(store), grid, chosen=1)  # a look more, but nothing to score
     assert EmbeddingStore.open(store).snapshot().version == head + 1
@@ -276,12 +285,12 @@ def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> Non
         baselines=["KD(I)", "GD(I)", "E(I)"], students={"name": "ridge", "guidance": "linear"},
     )  # fmt: skip
     alone = sweep(targets="PIG", guidance=[], students="ridge", labelled="all", seeds=0)
-    assert plan_sweep(EmbeddingStore.open(store), alone).missing == 6
-    assert run_sweep(EmbeddingStore.open(store), alone).trained == 6
+    assert plan_sweep(EmbeddingStore.open(store), alone).missing == R + 7
+    assert run_sweep(EmbeddingStore.open(store), alone).trained == R + 7
     report = run_sweep(EmbeddingStore.open(store), grid)
-    assert report.existing == 3  # S+I, S and I of the student are the same without G
-    # Per decoder: rows, guided ones shuffled, E(I); of the mlp KD(I) and GD(I) too; the student's own rows.
-    assert report.trained == 2 * (5 + 2 + 2) + 4 + 3
+    assert report.existing == R + 3  # the references; S+I, S and I of the student are the same without G
+    # Per decoder: rows, E(I), all with their controls; of the mlp KD(I) and GD(I) too; T(I).
+    assert report.trained == 2 * (3 + 2 * G + G) + 2 * 4 + 4
     assert report.notes == ["KD(I) and GD(I) distil into an mlp, so they are left out with decoder logistic"]
     assert run_sweep(EmbeddingStore.open(store), grid).trained == 0
     ranked = rank_sweep(EmbeddingStore.open(store), grid, chosen=100)
@@ -289,7 +298,7 @@ def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> Non
     assert heads >= {("KD(I)", ""), ("GD(I)", ""), ("E(I)", "ridge"), ("T(I)", "label_transfer(guidance=linear)")}
     assert all(ranked_head.test and ranked_head.test.effect for ranked_head in ranked)
     plan = plan_sweep(EmbeddingStore.open(store), grid.model_copy(update={"seeds": (5,)}))
-    assert plan.student_fits == 6
+    assert plan.student_fits == 7
     assert plan.seconds > 0
     with pytest.raises(InvalidInputError, match=r"did you mean 'KD\(I\)'"):
         plan_sweep(EmbeddingStore.open(store), sweep(baselines="KD(i)"))
@@ -302,8 +311,8 @@ def test_fusions_are_a_part_of_the_grid(store: Path) -> None:
         fusion=["concatenation", "late", {"name": "gated", "epochs": 20}],
     )  # fmt: skip
     report = run_sweep(EmbeddingStore.open(store), grid)
-    # Per decoder: S, I, G(I) and its control; of each fusion S+I, G(I)+I and its control.
-    assert report.trained == 2 * (4 + 3 * 3)
+    # Per decoder: S, I, G(I) and its controls; of each fusion S+I, G(I)+I and its controls.
+    assert report.trained == R + 2 * (2 + G + 3 * (1 + G))
     assert run_sweep(EmbeddingStore.open(store), grid).trained == 0
     decoders = {run["decoder"] for run in stored_runs(store) if run["row"] == "G(I)+I"}
     assert {"logistic", "logistic, fusion=late", "prototype, fusion=gated(epochs=20)"} <= decoders
@@ -320,10 +329,10 @@ def test_each_guidance_is_fitted_once_for_all_decoders_targets_and_budgets(
     offer_counted(monkeypatch)
     three_decoders = sweep(guidance="counted_ridge", decoder=["logistic", "prototype", "knn"], seeds=[0, 1])
     plan = plan_sweep(EmbeddingStore.open(store), three_decoders)
-    assert plan.guidance_fits == 2 * 2  # seeds x (true, shuffled)
+    assert plan.guidance_fits == 2 * G  # seeds x (true pairs and controls)
     CountedRidge.fits.clear()  # a plan times a fit or two
     run_sweep(EmbeddingStore.open(store), three_decoders)
-    assert len(CountedRidge.fits) == 4
+    assert len(CountedRidge.fits) == 2 * G
 
 
 def test_a_curve_shows_what_labels_buy(store: Path, tmp_path: Path) -> None:
@@ -339,10 +348,10 @@ def test_a_curve_shows_what_labels_buy(store: Path, tmp_path: Path) -> None:
     assert drawn.read_text().count('<g id="axes_') == 3  # a panel each for G(I), G(I)+I and T(I)
     rows = json.loads(done.stdout)
     taught = [row for row in rows if row["row"] == "T(I)"]
-    lines = {"guided", "I", "shuffled pairs", "self-training", "I, all labels"}
+    lines = {"guided", "I", "shuffled pairs", "teacher on I", "I, all labels"}
     assert {row["line"] for row in taught} == lines
     assert {row["labels"] for row in taught if row["line"] == "I"} == {8.0, 16.0, 36.0}
-    assert {row["line"] for row in rows if row["row"] == "G(I)"} == lines - {"self-training"}
+    assert {row["line"] for row in rows if row["row"] == "G(I)"} == lines - {"teacher on I"}
     assert all(row["low"] <= row["balanced_accuracy"] <= row["high"] for row in rows)
     assert set().union(*parts_of(store, "predictions").values()) == {"val"}
     done = guidestore("sweep", "curve", file, "--output", drawn, "--test", "--heads", 1, "--store", store)
@@ -405,7 +414,7 @@ def test_killed_it_trains_only_what_is_missing(store: Path, tmp_path: Path) -> N
     process.send_signal(signal.SIGKILL)
     process.communicate()
     survived = len(stored_runs(store))
-    total = 12 * 2 * 7
+    total = 12 * 2 * (R + 3 + 2 * G)
     assert 0 < survived <= total
     report = run_sweep(EmbeddingStore.open(store), sweep(**{**grid, "name": "s"}))
     assert report.trained == total - survived
