@@ -335,10 +335,12 @@ class CommitLog:
         prepared: Prepared | None = None,
         read: Read | None = None,
         aliases_seen_at: int | None = None,
+        cover: Callable[[Sequence[str]], None] = lambda paths: None,
         actor: Mapping[str, Any],
         message: str = "",
     ) -> int:
         """Appends one commit and returns its version. add_many: further entries, as a table (schema `ENTRY_SCHEMA`).
+        cover: takes the path of a file of entries into the lease of the writer.
 
         Adds commute: where another writer took the number, the next is tried; an artifact that exists already is left
         out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
@@ -394,7 +396,7 @@ class CommitLog:
                 purge=tuple(purge),
             )
             if len(commit.add) + len(many) > INLINE_ENTRIES:
-                file = self._write_entries(pa.concat_tables([entries_table(commit.add), many]))
+                file = self._write_entries(pa.concat_tables([entries_table(commit.add), many]), cover)
                 commit = replace(commit, add=(), add_file=file, _digest=[])
             else:
                 commit = replace(commit, add=(*commit.add, *map(entry_of, many.to_pylist())), _digest=[])
@@ -423,12 +425,13 @@ class CommitLog:
                 )
         return [tag for tag in tags if tag.name not in given]
 
-    def _write_entries(self, entries: pa.Table) -> FileRef:
+    def _write_entries(self, entries: pa.Table, cover: Callable[[Sequence[str]], None]) -> FileRef:
         sink = pa.BufferOutputStream()
         pq.write_table(entries, sink, compression="zstd", store_schema=False)
         data = sink.getvalue().to_pybytes()
         digest = hashlib.sha256(data).hexdigest()
         file = FileRef(f"objects/entries/{digest}.parquet", len(data), digest)
+        cover([file.path])
         self._storage.create(file.path, data)
         return file
 

@@ -147,8 +147,16 @@ def _sweep_staging(store: EmbeddingStore, case: _Case) -> None:
     """What writers that died staged of the case, or a sweep moved to the trash, and what does not tell whose it is."""
     storage = store.storage
     now = storage.clock("staging")
-    named = {file.path for file in case.files}
-    discarded = [file for path, files in trash.contents(storage).items() if path not in named for file in files]
+    contents = trash.contents(storage)
+    store.log.refresh()
+    rows = store.log.table().filter(~pc.field("kind").isin(NOT_ARTIFACTS))
+    named = files_named(rows)  # a sweep by a wrong clock took what may still come back
+    discarded = [
+        file
+        for path, files in contents.items()
+        if path not in named and not path.startswith("objects/entries/")  # ids alone, as commits have them
+        for file in files
+    ]
     for stored in [*storage.list("staging"), *discarded]:
         # Nobody at work needs what lies in the trash.
         mine = stored in discarded or now - stored.modified_at > _LEFT_BEHIND_SECONDS

@@ -363,6 +363,7 @@ class Transaction:
                 remove=self._removals,
                 aliases=self._aliases,
                 read=read,
+                cover=self._lease.cover,
                 actor=actor(self._device),
                 message=self._message,
             )

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from guidestore.embeddings import gc, leases, trash
+from guidestore.embeddings import commit_log, gc, leases, trash
 from guidestore.embeddings.errors import CorruptArtifactError, StorageError
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.gc import collect
@@ -45,6 +45,25 @@ def test_a_sweep_leaves_what_is_staged_and_what_is_published(store, root, monkey
     assert store.snapshot().codes(mri_key()).codes_nd.tobytes() == codes.codes_nd.tobytes()
     assert files_of(root, "leases") == {}
     assert fsck(store.storage).findings == ()
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_sweep_leaves_the_entries_of_a_large_commit(store, root, monkeypatch, second):
+    real = LocalStorage.create
+    firsts = [lambda: commit_codes(EmbeddingStore.open(root), make_codes(["C1"], mri_key(), seed=9))] * second
+
+    def sweep_first(self, path, data):
+        if path.startswith("commits/") and self is store.storage:
+            assert swept(root) == []
+            if firsts:
+                firsts.pop()()
+        return real(self, path, data)
+
+    monkeypatch.setattr(LocalStorage, "create", sweep_first)
+    monkeypatch.setattr(commit_log, "INLINE_ENTRIES", 1)
+    commit_codes(store, make_codes(["C1", "C2", "C3"], mri_key()))
+    assert store.snapshot().codes(mri_key()).case_ids == ("C1", "C2", "C3")
+    assert {finding.problem for finding in fsck(store.storage).findings} == ({"orphan"} if second else set())
 
 
 def test_what_an_aborted_writer_staged_needs_no_lease(store, root):

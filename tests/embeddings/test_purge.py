@@ -541,3 +541,15 @@ def test_what_a_sweep_moved_to_the_trash_of_the_case_goes_too(full):
     (root / "trash/01/bag.bin").write_bytes(b"of whom?")
     purge(full, "glioma", "case-1")
     assert list(files_of(root, "trash")) == ["trash/01/b/left.parquet"]
+
+
+def test_what_a_wrong_sweep_took_of_other_cohorts_can_still_come_back(full):
+    commit_codes(full, make_codes(["case-7"], mri_key("derm")))
+    root = full.storage.root
+    (path,) = {entry.path for entry in full.snapshot().entries(kind="codes", cohort="derm")}
+    taken = root / "trash/01" / path
+    taken.parent.mkdir(parents=True)
+    shutil.move(root / path, taken)
+    purge(full, "glioma", "case-1")
+    collect(full, dry_run=False)
+    assert full.snapshot().codes(mri_key("derm")).case_ids == ("case-7",)

@@ -81,7 +81,7 @@ def _pieces(store: Path, inputs: Path) -> None:
     for start in range(1, 61, 12):
         piece = inputs / f"piece{start}.csv"
         piece.write_text("\n".join([lines[0], *lines[start : start + 12]]) + "\n")
-        _ends_well(_import(piece, "third"), store)
+        ends_well(_import(piece, "third"), store)
 
 
 def _orphans(store: Path, inputs: Path) -> None:
@@ -142,11 +142,11 @@ def make_base(folder: Path) -> tuple[Path, Path]:
     opened = EmbeddingStore.open(store)
     add_files(opened, "phantom", Radpath(source=folder / "images", splits=0))
     encode(opened, EncodeSettings(cohort="phantom", modality="mri_t1", encoder="first_order"))
-    _ends_well(["index"], store)
+    ends_well(["index"], store)
     return store, inputs
 
 
-def _ends_well(arguments: list[str], store: Path) -> float:
+def ends_well(arguments: list[str], store: Path) -> float:
     """Seconds that it took."""
     with tempfile.NamedTemporaryFile() as log:
         code, seconds = run([*arguments, "--store", str(store)], Path(log.name))
@@ -220,13 +220,13 @@ def _digest(lines) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
-def _files(folder: Path) -> dict[str, str]:
+def digests_of(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
 
 
 def defects_of(store: Path, commits: dict[str, str], killed: str = "") -> list[str]:
     """What is wrong with a store in which the command `killed` was killed; '': in which all have ended."""
-    now = _files(store / "commits")
+    now = digests_of(store / "commits")
     defects = [f"{name} changed or is lost" for name, digest in commits.items() if now.get(name) != digest]
     allowed = LEFT | LEFT_OF.get(killed, set())
     try:
@@ -244,14 +244,14 @@ def cycle(name: str, base: Path, inputs: Path, work: Path, seconds: float, wante
     shutil.copytree(base, store)  # keeps the times of its files
     log.unlink(missing_ok=True)
     arguments = [*COMMANDS[name].arguments(inputs), "--store", str(store)]
-    commits = _files(store / "commits")
+    commits = digests_of(store / "commits")
     for _ in range(rng.randint(1, MOST_KILLS)):
         code, _ = run(arguments, log, rng.uniform(0, seconds * 1.1))
         if code != -signal.SIGKILL:
             break
         result.kills += 1
         result.defects += defects_of(store, commits, killed=name)
-        commits = _files(store / "commits")
+        commits = digests_of(store / "commits")
         code, _ = run(["sql", "SELECT count(*) FROM code_sets", "--store", str(store)], log)
         result.defects += [f"sql ended with {code}"] if code else []
     code, _ = run(arguments, log)
@@ -283,7 +283,7 @@ def campaign(folder: Path, kills: int, names: list[str], seed: int, *, resume: b
         COMMANDS[name].prepare(prepared[name], inputs)
         after = folder / "made" / f"after-{name}"
         shutil.copytree(prepared[name], after)
-        seconds[name] = _ends_well(COMMANDS[name].arguments(inputs), after)
+        seconds[name] = ends_well(COMMANDS[name].arguments(inputs), after)
         wanted[name] = content_of(after)
         shutil.rmtree(after)
     rng = random.Random(seed + len(cycles))
