@@ -134,11 +134,13 @@ def _unreadable(storage: Storage, version: int, detail: str) -> Finding:
 
 
 def _markers(files: Sequence[StoredFile], commits: dict[int, Commit]) -> Iterable[Finding]:
-    paths = [file.path for file in files if file.path.startswith("heads/")]
-    markers = [marker for marker in map(Marker.of, paths) if marker]
-    for path in paths:
+    sizes = {file.path: file.size for file in files if file.path.startswith("heads/")}
+    markers = [marker for marker in map(Marker.of, sizes) if marker]
+    for path, size in sizes.items():
         if not Marker.of(path) and not checkpoints.is_receipt(path):
             yield Finding("extra", path, "", "no head marker; delete it")
+        elif size:
+            yield Finding("damaged", path, "", "a marker is an empty file: its name is all that it says; empty it")
     for marker in markers:
         commit = commits.get(marker.version)
         if commit and commit.sha256 != marker.sha256:
