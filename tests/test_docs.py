@@ -32,7 +32,7 @@ def commands() -> str:
 
 def table_rows(text: str) -> dict[str, float]:
     """Input row -> mean balanced accuracy of a printed table."""
-    found = re.findall(r"│\s*(?:\S+)?\s*│ ([^│]+?)\s*│\s*([\d.]+) ±", text)
+    found = re.findall(r"^│ ([^│]+?)\s*│\s*([\d.]+) ±", text, re.MULTILINE)
     return {row: float(value) for row, value in found}
 
 
