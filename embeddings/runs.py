@@ -17,6 +17,7 @@ import numpy as np
 
 from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.training_notes import training_note
 from guidestore.embeddings.types import CodeSetName, FoldScope
 
 Part = Literal["test", "val"]
@@ -130,6 +131,11 @@ class Run:
     @property
     def diverged(self) -> bool:
         return self.status == "diverged"
+
+    @property
+    def note(self) -> str:
+        """What its training warns of; '' for nothing."""
+        return training_note(message=self.message, classes=len(self.classes), facts=self.training)
 
     @property
     def of_unknown_encoders(self) -> bool:

@@ -30,9 +30,10 @@ from guidestore.embeddings.rows import RUN_KINDS, SCHEMAS
 from guidestore.embeddings.storage import Storage
 from guidestore.embeddings.tables import conformed
 from guidestore.warehouse.entry_files import ENTRY_COLUMNS, EntryFiles
+from guidestore.warehouse.run_columns import DERIVED, with_derived
 
 _SQL = Path(__file__).parent / "sql"
-_LAYOUT = 4
+_LAYOUT = 5
 """Raise it when the base tables change; changes of the SQL files count by themselves."""
 _VIEWS = [
     *("live", "cohorts", "cases", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes", "runs"),
@@ -83,7 +84,8 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
     _create(con, "part.log", log)
     _create(con, "part.removed", pa.schema([("is_alias", pa.bool_()), *_STAMPED[::2]]))
     for kind, schema in SCHEMAS.items():
-        _create(con, f"part.{kind}", pa.schema([*schema, *_STAMPED]))
+        derived = DERIVED if kind == "runs" else ()
+        _create(con, f"part.{kind}", pa.schema([*schema, *derived, *_STAMPED]))
 
 
 def _create(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> None:
@@ -232,8 +234,9 @@ def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, new:
     # A file of runs may hold one that another writer committed first, so runs are joined by their id too.
     match = "run" if entry_kind == "run" else None
     for rows in files.joined(storage, match, lambda table: conformed(table, SCHEMAS[kind]), counted=kind == "runs"):
-        con.register("rows", rows.select([*names, "artifact", "added_at", "removed_at"]))
-        con.execute(f"INSERT INTO part.{kind} FROM rows")
+        rows = rows.select([*names, "artifact", "added_at", "removed_at"])
+        con.register("rows", with_derived(rows) if kind == "runs" else rows)
+        con.execute(f"INSERT INTO part.{kind} BY NAME FROM rows")
         con.unregister("rows")
 
 

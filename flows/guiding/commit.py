@@ -101,9 +101,20 @@ def _of_head(head: TrainedHead, recipe: HeadRecipe) -> dict[str, Any]:
         "status": head.status,
         "n_train": head.n_train,
         "best_epoch": int(head.facts.get("decoder_best_epoch", -1)),
-        "training": {name: float(value) for name, value in head.facts.items() if math.isfinite(value)},
+        "training": {name: float(value) for name, value in _facts(head).items() if math.isfinite(value)},
         "message": head.message,
     }
+
+
+def _facts(head: TrainedHead) -> dict[str, float]:
+    """What its fits found, and what tells whether it learned anything: micro F1 and the largest class's share."""
+    facts = dict(head.facts)
+    for part, metrics in head.metrics.items():
+        labels = head.labels[(head.parts == part) & (head.labels >= 0)]
+        facts[f"{part}_majority"] = np.bincount(labels).max() / len(labels)
+        if "f1_micro" in metrics:
+            facts[f"{part}_f1_micro"] = metrics["f1_micro"]
+    return facts
 
 
 def metric_rows(run: str, metrics: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Head, Run
 from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import EFFECT_COLUMNS, TableRow, tabulate
+from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.controls import CONTROLS, SHUFFLED
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.warehouse.runs import Scores
@@ -216,6 +217,7 @@ def run_notes(runs: Sequence[Run]) -> list[str]:
     ]
     if any(run.of_unknown_encoders for run in runs):
         notes.append("what the encoders were trained on is unknown (imported codes)")
+    notes += training_warnings(runs)
     diverged = sum(run.diverged for run in runs)
     if diverged:
         notes.append(

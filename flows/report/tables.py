@@ -10,6 +10,7 @@ from guidestore.embeddings.runs import Head
 from guidestore.flows.report.sections import Section
 from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import TableRow, tabulate
+from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.input_rows import I
 from guidestore.heads.metrics import BALANCED_ACCURACY, drawn_metrics
 from guidestore.heads.significance import holm
@@ -78,6 +79,7 @@ def _notes(section: Section) -> list[str]:
     ]
     if any(run.of_unknown_encoders for run in section.runs):
         notes.append("What the encoders were trained on is unknown (imported codes).")
+    notes += [f"{warning[:1].upper()}{warning[1:]}." for warning in training_warnings(section.runs)]
     diverged = sum(run.diverged for run in section.runs)
     if diverged:
         notes.append(f"{count(diverged, 'run')} diverged and left out; lower the learning rate, or standardise.")

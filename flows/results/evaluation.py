@@ -13,6 +13,7 @@ from guidestore.embeddings.runs import Head, Part, Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.flows.results.blocks import Block, block_effects, blocks_of
 from guidestore.flows.results.effects import RowEffect
+from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.input_rows import INPUT_ROWS, TABLE_ROWS
 from guidestore.heads.metrics import drawn_metrics
@@ -180,6 +181,7 @@ def _notes(runs: Sequence[Run], effects: Sequence[RowEffect]) -> list[str]:
         notes += dict.fromkeys(effect.note for effect in effects if effect.note)
     if any(run.of_unknown_encoders for run in runs):
         notes.append("what the encoders were trained on is unknown (imported codes)")
+    notes += training_warnings(runs)
     diverged = sum(run.diverged for run in runs)
     if diverged:
         notes.append(f"{diverged} runs diverged and are left out; lower the learning rate or standardise")

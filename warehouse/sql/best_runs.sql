@@ -5,7 +5,7 @@ CREATE OR REPLACE MACRO best_runs(of_target, of_metric := 'balanced_accuracy') A
 SELECT
     row_number() OVER (ORDER BY value DESC NULLS LAST, run) AS rank,
     value AS val_score,
-    run, cohort, inferior, superior, mode, "row", guidance, decoder, control, split, fold, seed
+    run, cohort, inferior, superior, mode, "row", guidance, decoder, fusion, control, labelled, split, fold, seed, note
 FROM metrics
 WHERE target = of_target AND metric = of_metric AND part = 'val'
 ORDER BY rank;

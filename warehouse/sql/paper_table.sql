@@ -19,11 +19,13 @@ SELECT
     "row",
     guidance,
     decoder,
+    fusion,
     control,
+    labelled,
     count(*) AS runs,
     avg(value) AS mean,
     stddev_samp(value) AS sd,
     string_agg(DISTINCT trained_on, ', ' ORDER BY trained_on) AS trained_on
 FROM scores
-GROUP BY cohort, target, split, inferior, superior, mode, "row", guidance, decoder, control
-ORDER BY cohort, target, split, inferior, superior, mode, min(position) NULLS LAST, control, guidance, decoder;
+GROUP BY cohort, target, split, inferior, superior, mode, "row", guidance, decoder, fusion, control, labelled
+ORDER BY cohort, target, split, inferior, superior, mode, min(position) NULLS LAST, control, guidance, decoder, labelled;

@@ -1,4 +1,7 @@
--- One row per trained and evaluated head. row: S+I, S, I, G(I) or G(I)+I; control is '' for the real thing.
+-- One row per trained and evaluated head. row: S+I, S, I, G(I), G(I)+I, …; control is '' for the real thing. labelled:
+-- how many labels of train it was shown, or all; fusion: of its two codes, '' for side by side; note: what its training
+-- warns of (a best epoch of 1 to 4, a val loss at chance, micro F1 well below the largest class), '' for nothing:
+--   FROM runs WHERE note <> '' AND control = ''
 CREATE OR REPLACE VIEW runs AS
 SELECT * EXCLUDE (artifact, added_at, removed_at) FROM shown.runs WHERE is_live(added_at, removed_at);
 
@@ -16,7 +19,7 @@ CREATE OR REPLACE VIEW predictions AS
 SELECT
     p.run, p.cohort, p.case_id, p.part, p.label, p.predicted, p.probabilities,
     p.value, p.low, p.high, p.level, p.risk, p.times, p.survival,
-    r.target, r.split, r.fold, r.inferior, r.superior, r.mode, r.row, r.guidance, r.decoder, r.control, r.seed
+    r.target, r.split, r.fold, r.inferior, r.superior, r.mode, r.row, r.guidance, r.decoder, r.fusion, r.control, r.labelled, r.seed
 FROM shown.predictions p
 JOIN runs r USING (run)
 WHERE is_live(p.added_at, p.removed_at);
