@@ -53,9 +53,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_tour_prints_the_table_it_shows(printed: str) -> None:
     shown, got = table_rows(tour()), table_rows(printed)
-    assert set(shown) == {
-        "S+I", "S", "I", "G(I)", "G(I), shuffled pairs", "G(I)+I", "G(I)+I, shuffled pairs",
-    }  # fmt: skip
+    assert {"S+I", "S", "I", "G(I)", "G(I), shuffled pairs", "G(I)+I", "G(I)+I, shuffled pairs"} <= set(shown)
     # Another processor may round a logistic fit differently.
     assert got == pytest.approx(shown, abs=0.01)
 

@@ -26,7 +26,7 @@ class TableRow:
     """One input row of a table: mean and sd of each metric over folds and seeds (and permutations of a control)."""
 
     head: Head
-    """Of permutation -1: a control counts over all of its own."""
+    """Of permutation -1 where a control counts over all of its own, else which of its kinds it is."""
     label: str
     """As tables print it; with its models where the table has several heads of the row."""
     runs: tuple[str, ...]
@@ -75,7 +75,8 @@ class EvaluatedBlock:
                 for name in row.mean
                 for kind, stats in (("mean", row.mean), ("sd", row.sd))
             }
-            own = {"row": row.row, "control": row.control, "row_decoder": row.head.decoder, "n": row.n}
+            own = {"row": row.row, "control": row.control, "label": row.label, "row_decoder": row.head.decoder}
+            own["n"] = row.n
             shown = {name: effect.as_row()[name] for name in EFFECT_COLUMNS} if effect else blank
             flat.append({"block": self.block.number, **self.block.keys(), **own, **values, **shown})
         return flat
@@ -138,7 +139,7 @@ def tabulate(runs: Iterable[Run], scores: Scores) -> tuple[TableRow, ...]:
     """The table of these runs; those that diverged make a row, but do not count in it. Heads are never averaged."""
     heads: dict[Head, list[Run]] = {}
     for run in runs:
-        heads.setdefault(replace(run.head, permutation=-1), []).append(run)
+        heads.setdefault(_over_permutations(run.head), []).append(run)
     targets = list(dict.fromkeys(head.target for head in heads))
     rows, controls = list(INPUT_ROWS), ["", *CONTROLS]
     in_order = sorted(
@@ -148,14 +149,26 @@ def tabulate(runs: Iterable[Run], scores: Scores) -> tuple[TableRow, ...]:
             head.mode != "as-published",
             rows.index(head.row),
             controls.index(head.control),
+            head.permutation,
         ),
     )
     names = Counter(map(_label, in_order))
     return tuple(_table_row(head, _label(head, names[_label(head)] > 1), heads[head], scores) for head in in_order)
 
 
+def _over_permutations(head: Head) -> Head:
+    """What the permutations of a control share; where a control's runs are of different kinds, each is its own."""
+    control = CONTROLS.get(head.control)
+    return head if control and control.kinds else replace(head, permutation=-1)
+
+
 def _label(head: Head, with_models: bool = False) -> str:
-    label = CONTROLS[head.control].title.format(row=head.row) if head.control else head.row
+    label = head.row
+    if head.control:
+        control = CONTROLS[head.control]
+        label = control.title.format(row=head.row)
+        if 0 <= head.permutation < len(control.kinds):
+            label += f": {control.kinds[head.permutation]}"
     models = ", ".join(filter(None, (head.guidance, head.decoder)))
     return f"{label} ({models})" if with_models else label
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -23,13 +24,13 @@ TOLD = replace(
 
 
 @pytest.mark.parametrize("view", ["runs", "metrics"])
-def test_labels_fusion_device_and_note_are_columns(store: EmbeddingStore, view: str) -> None:
+def test_labels_fusion_device_and_note_are_columns(store: EmbeddingStore, root: Path, view: str) -> None:
     metrics = [{"run": run.id, "part": "val", "metric": "auroc", "value": 0.5} for run in (PLAIN, TOLD)]
     with store.begin("runs") as transaction:
         transaction.write_runs([PLAIN, TOLD], metrics, [], inputs={PLAIN.id: [], TOLD.id: []})
     build_index(store)
     sql = f"SELECT run, labelled, fusion, device, note, decoder FROM {view} ORDER BY run"
-    rows = query(store.root, sql).table.to_pylist()
+    rows = query(root, sql).table.to_pylist()
     assert [tuple(row.values()) for row in rows] == [
         (PLAIN.id, "all", "", "", "", "mlp"),
         (TOLD.id, "50", "gated", "cuda", TOLD.note, "mlp, fusion=gated"),
