@@ -76,9 +76,8 @@ class EvaluatedBlock:
                 for kind, stats in (("mean", row.mean), ("sd", row.sd))
             }
             own = {"row": row.row, "control": row.control, "label": row.label, "row_decoder": row.head.decoder}
-            own["n"] = row.n
             shown = {name: effect.as_row()[name] for name in EFFECT_COLUMNS} if effect else blank
-            flat.append({"block": self.block.number, **self.block.keys(), **own, **values, **shown})
+            flat.append({"block": self.block.number, **self.block.keys(), **own, "n": row.n, **values, **shown})
         return flat
 
 
