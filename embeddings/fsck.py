@@ -17,6 +17,7 @@ from guidestore.embeddings.opening import FORMAT_BYTES, UnknownRevisionError, ch
 from guidestore.embeddings.records import FileRef, Removal
 from guidestore.embeddings.storage import Storage, StoredFile, each
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.words import count_of
 
 _FORMAT = FORMAT_BYTES.decode().strip()
 _FOLDERS = (
@@ -151,5 +152,5 @@ def drop_damaged(store: EmbeddingStore, report: FsckReport) -> int:
         Removal(entry.artifact, entry.path) for entry in entries if any(file.path in broken for file in entry.files)
     ]
     if gone:
-        store.log.append(remove=gone, actor=actor(), message=f"{len(gone)} damaged artifacts dropped")
+        store.log.append(remove=gone, actor=actor(), message=f"{count_of(len(gone), 'damaged artifact')} dropped")
     return len(gone)

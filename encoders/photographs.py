@@ -28,7 +28,8 @@ MAX_PIXELS_PER_BYTE = 2000
 
 DARK = 8
 """Of 255: what a picture holds that is all black, and by how much another falls short of white."""
-
+SAME = 1
+"""Of 255: what the pixels of a picture of one colour differ by, by rounding."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -74,8 +75,8 @@ def load_photograph(path: str | Path, settings: PhotographSettings = DEFAULT_SET
 
     Raises InvalidInputError naming the file where it is missing, no regular file, empty, truncated, broken, no image,
     larger than Pillow allows (a decompression bomb) or than its bytes can hold, of values that have no fixed white,
-    with an edge below MIN_EDGE_PX, and where the square is all black, all white or transparent. A JPEG that is damaged
-    within may decode to a damaged picture: its format has no checksum.
+    with an edge below MIN_EDGE_PX, and where the square is all black, all white, of one colour or transparent. A JPEG
+    that is damaged within may decode to a damaged picture: its format has no checksum.
     """
     path = Path(path)
     size = check_regular(path, "photograph")
@@ -149,6 +150,8 @@ def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
 
 def _check_shows(pixels_hwc: np.ndarray, path: Path) -> None:
     colour = "black" if pixels_hwc.max() <= DARK else "white" if pixels_hwc.min() >= 255 - DARK else ""
+    if not colour and np.ptp(pixels_hwc, axis=(0, 1)).max() <= SAME:
+        colour = f"of one colour ({', '.join(map(str, pixels_hwc[0, 0]))})"
     if colour:
         raise InvalidInputError(f"photograph {path} is all {colour}, so it shows nothing; use the original")
 

@@ -24,6 +24,7 @@ from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError, 
 from guidestore.embeddings.heads import lost_end
 from guidestore.embeddings.opening import opened_storage, storage_at
 from guidestore.embeddings.places import shown
+from guidestore.embeddings.words import count_of
 
 if TYPE_CHECKING:
     from guidestore.embeddings.storage import Storage
@@ -91,7 +92,7 @@ class QueryResult:
         """A sentence for the user, '' where the index is up to date."""
         if not self.commits_behind:
             return ""
-        commits = "1 commit" if self.commits_behind == 1 else f"{self.commits_behind} commits"
+        commits = count_of(self.commits_behind, "commit")
         return f"the index ends at snapshot {self.index_version}, {commits} behind the store; run `guidestore index`"
 
 

@@ -19,6 +19,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.tables import read_verified
 from guidestore.embeddings.types import CodeSetKey
+from guidestore.embeddings.words import count_of
 
 VERSION = 1
 """Of the build; raise it when the same codes would give another index."""
@@ -60,7 +61,7 @@ def _built(
     note: Callable[[str], None],
 ) -> Entry:
     """Builds and commits the index; the entry that counts: another process may have been first."""
-    note(f"building the index of {count:,} codes of {key}, once")
+    note(f"building the index of {count_of(count, 'code')} of {key}, once")
     built = build(snapshot.codes(key).codes_nd, recipe["metric"])
     described = {name: value for name, value in asdict(built).items() if name != "data"}
     with store.begin(f"index of {key}", read_at=snapshot.read_at) as transaction:

@@ -25,6 +25,7 @@ from guidestore.embeddings.interchange.table import (
     read_table,
 )
 from guidestore.embeddings.types import CaseCodes
+from guidestore.embeddings.words import count_of
 
 type NaNPolicy = Literal["refuse", "drop-column", "median"]
 NAN_POLICIES: tuple[str, ...] = get_args(NaNPolicy.__value__)
@@ -83,7 +84,8 @@ def read_codes(file: Path, *, ids: Path | None = None, how: CodeColumns | None =
         read = _from_table(read_table(file, (how.id_column,), id_column=how.id_column), how)
     if len(read.ids) != len(read.values_nd):
         raise InvalidInputError(
-            f"{file}: {len(read.values_nd)} codes for {len(read.ids)} case ids; rows and ids must agree"
+            f"{file}: {count_of(len(read.values_nd), 'code')} for {count_of(len(read.ids), 'case id')}; rows and ids "
+            "must agree"
         )
     if not read.ids:
         raise InvalidInputError(f"{file} holds no codes; give a row per case")
@@ -245,7 +247,8 @@ def _without_missing(file: Path, read: _Raw, policy: NaNPolicy) -> _Raw:
     kept = ~empty
     if empty.any():
         notes.append(
-            f"{_these(read, empty)} {'is' if empty.sum() == 1 else 'are'} empty for all {n} cases, and left out"
+            f"{_these(read, empty)} {'is' if empty.sum() == 1 else 'are'} empty for all {count_of(n, 'case')}, and "
+            "left out"
         )
     some = lacks.any(axis=0) & ~empty
     rows = lacks[:, kept].any(axis=1)
@@ -254,12 +257,12 @@ def _without_missing(file: Path, read: _Raw, policy: NaNPolicy) -> _Raw:
     counts = lacks.sum(axis=0)
     named = ", ".join(f"{read.columns[d]} {counts[d]}" for d in np.flatnonzero(some)[:5])
     where = f"{named}{', …' if some.sum() > 5 else ''}"
-    told = f"{some.sum()} of {kept.sum()} code columns lack values (column and cases: {where})"
+    told = f"{some.sum()} of {count_of(int(kept.sum()), 'code column')} lack values (column and cases: {where})"
     if policy == "refuse":
         example = read.ids[int(np.argmax(rows))]
         raise InvalidInputError(
-            f"{file}: {told}, in {rows.sum()} of {n} cases (such as {example}); --nan drop-column leaves the columns "
-            "out, --nan median fills in the median of the train cases, or take the cases out"
+            f"{file}: {told}, in {rows.sum()} of {count_of(n, 'case')} (such as {example}); --nan drop-column leaves "
+            "the columns out, --nan median fills in the median of the train cases, or take the cases out"
         )
     if policy == "drop-column":
         if not (kept & ~some).any():

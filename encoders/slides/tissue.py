@@ -16,6 +16,9 @@ MIN_OBJECT_UM2 = 10_000.0
 DARK = 24
 """Of 255. A slide on which nothing is brighter was scanned without light: the noise of black is saturated colour."""
 
+SAME = 1
+"""Of 255: what the pixels of a slide of one colour differ by, by rounding."""
+
 SMOOTHING_SD_UM = 8.0
 """Closes the pale gaps between cells, which are tissue too."""
 
@@ -23,7 +26,8 @@ SMOOTHING_SD_UM = 8.0
 def tissue_mask(thumbnail_hwc: np.ndarray, mpp: float) -> np.ndarray:
     """(h, w) bool, true on tissue, of a thumbnail (h, w, 3) uint8 RGB of `mpp` um per pixel."""
     brightest_hw, darkest_hw = thumbnail_hwc.max(axis=-1), thumbnail_hwc.min(axis=-1)
-    if np.percentile(brightest_hw, 99.9) < DARK:
+    # Nor is one of one colour: it is a placeholder, or was never scanned.
+    if np.percentile(brightest_hw, 99.9) < DARK or np.ptp(thumbnail_hwc, axis=(0, 1)).max() <= SAME:
         return np.zeros(brightest_hw.shape, bool)
     # float32 throughout: a slide's thumbnail has millions of pixels, and skimage's rgb2hsv needs 100 bytes for each.
     saturation_hw = np.divide(brightest_hw - darkest_hw, np.maximum(brightest_hw, 1), dtype=np.float32)

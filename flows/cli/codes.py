@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Key, Split, Store
 
@@ -78,7 +79,11 @@ def import_command(
             supersede=replace,
         )
     known = report.codes - report.new
-    print(f"{report.code_set}: {report.codes} codes of {report.code_set.code_dim} dimensions, {report.new} new", end="")
+    print(
+        f"{report.code_set}: {count_of(report.codes, 'code')} of {count_of(report.code_set.code_dim, 'dimension')}, "
+        f"{report.new} new",
+        end="",
+    )
     print(f", {report.replaced} of them replace others" if report.replaced else "", end="")
     print(f", {known} were there" if known else "")
     first, last = report.columns[0], report.columns[-1]

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.options import STORE, Format, Store, Target
 
 if TYPE_CHECKING:
@@ -103,11 +104,14 @@ def _to_fill(store: str, *, dry_run: bool) -> Iterator[EmbeddingStore]:
 
 def _show(report: CohortReport, *, dry_run: bool = False) -> None:
     named = {
-        "targets": f"{report.targets} target{'s' * (report.targets != 1)} ({report.added.get('targets', 0)} classes)"
+        "splits": count_of(report.splits, "split"),
+        "targets": f"{count_of(report.targets, 'target')} ({count_of(report.added.get('targets', 0), 'class')})",
     }
-    counts = {kind: named.get(kind, f"{count} {kind}") for kind, count in report.added.items() if count}
-    changed = [f"{len(rows)} {kind} changed" for kind, rows in report.changed.items()]
-    changed += [f"{what} of {count} image{'s'[: count > 1]} changed" for what, count in report.images_changed.items()]
+    counts = {
+        kind: named.get(kind, count_of(count, kind.removesuffix("s"))) for kind, count in report.added.items() if count
+    }
+    changed = [f"{count_of(len(rows), kind.removesuffix('s'))} changed" for kind, rows in report.changed.items()]
+    changed += [f"{what} of {count_of(count, 'image')} changed" for what, count in report.images_changed.items()]
     added = ", ".join([*counts.values(), *changed]) or "nothing new"
     would = "would add " if dry_run else ""
     print(
@@ -178,9 +182,10 @@ def remove_command(
         typer.confirm(f"Remove {what} from the newest snapshot?", abort=True)
     with opened(store) as to_change:
         if target:
-            print(f"target {target} of cohort {cohort}: {remove_target(to_change, cohort, target)} labels removed")
+            labels = remove_target(to_change, cohort, target)
+            print(f"target {target} of cohort {cohort}: {count_of(labels, 'label')} removed")
         else:
-            print(f"cohort {cohort}: {remove_cohort(to_change, cohort)} artifacts removed")
+            print(f"cohort {cohort}: {count_of(remove_cohort(to_change, cohort), 'artifact')} removed")
 
 
 @app.command("rename")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import typer
 
 from guidestore.embeddings.errors import GuidestoreError
+from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.options import STORE, Store
 
 app = typer.Typer()
@@ -146,7 +147,7 @@ def _store(root: str) -> str:
 
     code_sets = len(EmbeddingStore.open(root).snapshot().code_sets)
     behind = lag(root)
-    index = f"is {behind} commits behind: run `guidestore index`" if behind else "is up to date"
+    index = f"is {count_of(behind, 'commit')} behind: run `guidestore index`" if behind else "is up to date"
     name, commits = Path(root).absolute().name, head(root)
     format_ = f"format {FORMAT} revision {REVISION}"
-    return f"{name}, {format_}, {commits} commits, {code_sets} code sets; its index {index}"
+    return f"{name}, {format_}, {count_of(commits, 'commit')}, {count_of(code_sets, 'code set')}; its index {index}"

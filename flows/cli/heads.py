@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Store
 
@@ -183,7 +184,7 @@ def _show_rest(notes: Sequence[str], changed: list[dict[str, Any]], format_: str
     if changed:
         shown = changed[:MOST_CHANGED]
         first = f", the first {MOST_CHANGED}" if len(changed) > MOST_CHANGED else ""
-        show_rows(shown, list(shown[0]), format_, title=f"{len(changed)} predictions changed{first}")
+        show_rows(shown, list(shown[0]), format_, title=f"{count_of(len(changed), 'prediction')} changed{first}")
 
 
 def _compare_runs(store: EmbeddingStore, a: str, b: str, part: Part, at: str | None, format_: str) -> None:
@@ -195,7 +196,7 @@ def _compare_runs(store: EmbeddingStore, a: str, b: str, part: Part, at: str | N
     if format_ != "table":
         show_rows(rows, list(rows[0]), format_)
         return
-    print(f"a: {comparison.names[0]}\nb: {comparison.names[1]}\n{comparison.n_cases} {part} cases")
+    print(f"a: {comparison.names[0]}\nb: {comparison.names[1]}\n{count_of(comparison.n_cases, f'{part} case')}")
     show_rows(rows, list(rows[0]), format_)
     test = comparison.mcnemar
     kind = "exact" if test.exact else "chi-squared"
@@ -203,7 +204,7 @@ def _compare_runs(store: EmbeddingStore, a: str, b: str, part: Part, at: str | N
     for note in comparison.notes:
         print(note)
     if changed:
-        show_rows(changed, list(changed[0]), format_, title=f"{len(changed)} cases changed")
+        show_rows(changed, list(changed[0]), format_, title=f"{count_of(len(changed), 'case')} changed")
 
 
 def _compare_snapshots(store: EmbeddingStore, a: str, b: str, part: Part, format_: str) -> None:

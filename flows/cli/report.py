@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.options import STORE, At, Store
 
 app = typer.Typer()
@@ -45,4 +46,4 @@ def report(
     for effect in done.effects:
         head = effect.head
         print(f"{head.target}, {head.row} ({head.guidance}, {head.decoder}, {head.mode}): {effect.verdict}")
-    print(f"written: {done.file} ({done.size / 1e6:.1f} MB, {done.runs} runs, snapshot {done.snapshot})")
+    print(f"written: {done.file} ({done.size / 1e6:.1f} MB, {count_of(done.runs, 'run')}, snapshot {done.snapshot})")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.options import STORE, At, Format, Key, Store
 
 if TYPE_CHECKING:
@@ -112,13 +113,15 @@ def fsck_command(
     if rows or format_ != "table":
         show_rows(rows, ("problem", "path", "case", "detail"), format_)
     print(f"head {report.head or 'none yet'}", file=sys.stderr)
-    verdict = "clean" if report.clean else f"{sum(not f.harmless for f in report.findings)} problems"
+    verdict = "clean" if report.clean else count_of(sum(not f.harmless for f in report.findings), "problem")
     print(
-        f"{report.commits} commits, {report.files} files, {report.bytes / 1e6:.1f} MB read: {verdict}", file=sys.stderr
+        f"{count_of(report.commits, 'commit')}, {count_of(report.files, 'file')}, {report.bytes / 1e6:.1f} MB read: "
+        f"{verdict}",
+        file=sys.stderr,
     )
     if drop:
         with opened(place) as store:
-            print(f"{drop_damaged(store, report)} damaged artifacts dropped", file=sys.stderr)
+            print(f"{count_of(drop_damaged(store, report), 'damaged artifact')} dropped", file=sys.stderr)
     if not report.clean:
         raise typer.Exit(4)
 
@@ -140,13 +143,14 @@ def gc_command(
     moves, deletes = ("would move", "would delete") if dry_run else ("moved", "deleted")
     for file in sweep.swept:
         verb, where = (moves, " to the trash") if file.path.startswith("objects/") else (deletes, "")
-        print(f"{verb} {file.path}{where} ({file.size} bytes)")
+        print(f"{verb} {file.path}{where} ({count_of(file.size, 'byte')})")
     for file in sweep.emptied:
-        print(f"{deletes} {file.path} ({file.size} bytes)")
+        print(f"{deletes} {file.path} ({count_of(file.size, 'byte')})")
     for path in sweep.restored:
         print(f"moved {path} back from the trash")
     print(
-        f"{len(sweep.swept)} orphans, {sweep.bytes / 1e6:.1f} MB; {len(sweep.kept)} stay, young or of writers at work",
+        f"{count_of(len(sweep.swept), 'orphan')}, {sweep.bytes / 1e6:.1f} MB; {len(sweep.kept)} stay, young or of "
+        "writers at work",
         file=sys.stderr,
     )
 
@@ -171,7 +175,10 @@ def purge_command(
         if not yes:
             _confirm(plan_purge(store, cohort, case))
         report = purge(store, cohort, case)
-    print(f"case {case}: {report.artifacts} artifacts gone, {report.rewritten} shared files rewritten")
+    print(
+        f"case {case}: {count_of(report.artifacts, 'artifact')} gone, "
+        f"{count_of(report.rewritten, 'shared file')} rewritten"
+    )
     if store.storage.keeps_versions():
         print(
             f"note: the bucket keeps versions, so old ones of the case's files are still in it: delete the noncurrent "
@@ -202,7 +209,7 @@ def _forget(case: str) -> None:
 def _confirm(plan: PurgePlan) -> None:
     """Shows what will go and has the case id typed. Raises typer.Abort."""
     parts = [f"{count} {kind}" for kind, count in plan.artifacts.items()]
-    parts += ["its rows (labels, splits, images)", f"its predictions of {plan.runs} runs"]
+    parts += ["its rows (labels, splits, images)", f"its predictions of {count_of(plan.runs, 'run')}"]
     print(f"case {plan.case_id} of cohort {plan.cohort}, in every snapshot: {', '.join(parts)}", file=sys.stderr)
     if plan.weights:
         print(f"{len(plan.weights)} trained weights that saw it stay, and will be named", file=sys.stderr)
@@ -221,4 +228,4 @@ def compact_command(place: Store = STORE) -> None:
         for key in store.snapshot().code_sets:
             joined = compact(store, key)
             if joined:
-                print(f"{key}: {joined} files joined")
+                print(f"{key}: {count_of(joined, 'file')} joined")

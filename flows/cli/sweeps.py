@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, Format, Store
 
@@ -112,7 +113,7 @@ def show(
         ranked = rank_sweep(store, sweep, metric=metric, chosen=test, progress=progress)
     rows = [of_head.as_row() for of_head in ranked[:top]]
     columns = list(rows[0])
-    title = f"{len(ranked)} guided heads, {metric} on val"
+    title = f"{count_of(len(ranked), 'guided head')}, {metric} on val"
     if format_ == "table":  # what all have in common stands above
         same = {name: rows[0][name] for name in COMMON if len({str(of_head.as_row()[name]) for of_head in ranked}) == 1}
         empty = [name for name in columns if all(row.get(name) is None for row in rows)]

@@ -18,6 +18,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.transaction import Transaction
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
+from guidestore.embeddings.words import count_of
 from guidestore.encoders.sources import Item
 from guidestore.flows.encoding.stored_encoders import StoredEncoder
 from guidestore.flows.work.reporting import EncodeReport
@@ -106,7 +107,7 @@ class CodeBatch:
                 tuple(item.image_id for item in items),
                 self._key,
             )
-            message = f"{self._key}: {len(items)} codes"
+            message = f"{self._key}: {count_of(len(items), 'code')}"
             with self._store.begin(message, device=self._device, read_at=self._read_at) as transaction:
                 register_encoder(transaction, self._spec, self._config)
                 artifacts = transaction.write_codes(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from guidestore.embeddings.alike import alike_ids
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.codes import CodeColumns, CodesRead, read_codes
 from guidestore.embeddings.leaks import labels_by_target, target_among
@@ -26,6 +27,7 @@ from guidestore.embeddings.types import (
     FoldScope,
     check_name,
 )
+from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.committing import register_encoder
 from guidestore.flows.encoding.stored_encoders import IMPORTED
 
@@ -92,6 +94,7 @@ def import_codes(
             transaction.write_rows("cohorts", [row], cohort=cohort)
         known = set(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist())
         new_cases = sorted(set(keyed.case_ids) - known)
+        alike = alike_ids(new_cases, known)
         if new_cases:
             transaction.write_rows(
                 "cases", [{"cohort": cohort, "case_id": case_id} for case_id in new_cases], cohort=cohort
@@ -102,7 +105,8 @@ def import_codes(
         for entry in old:
             transaction.replace(entry, by=by_case[entry.case_id])
     new = sum(artifact not in snapshot.artifacts for artifact in artifacts)
-    return ImportReport(key, len(keyed), new, len(old), read.columns, read.notes, store.snapshot().version)
+    notes = (*read.notes, *[alike][: bool(alike)])
+    return ImportReport(key, len(keyed), new, len(old), read.columns, notes, store.snapshot().version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +205,14 @@ def _superseded(before: _Standing, codes: CaseCodes, digests: Sequence[str], *, 
         cases = sorted({entry.case_id for entry in others or before.entries})
         differ = "with other values" if same_set else "read of other columns, or with another --nan,"
         raise InvalidInputError(
-            f"{before.key} has codes {differ} for {len(cases)} cases (such as {cases[0]}): --replace supersedes them "
-            "(the old ones stay in the history), --encoder-version V keeps these beside them as another code set, or "
-            "leave it as it is"
+            f"{before.key} has codes {differ} for {count_of(len(cases), 'case')} (such as {cases[0]}): --replace "
+            "supersedes them (the old ones stay in the history), --encoder-version V keeps these beside them as "
+            "another code set, or leave it as it is"
         )
     if not same_set and len(others) < len(before.entries):
         left = next(entry.case_id for entry in before.entries if entry.case_id not in new)
         raise InvalidInputError(
-            f"{before.key} has codes of other columns for {len(before.entries) - len(others)} cases that the file "
-            f"lacks (such as {left}); replace all cases at once, or name another --encoder-version"
+            f"{before.key} has codes of other columns for {count_of(len(before.entries) - len(others), 'case')} that "
+            f"the file lacks (such as {left}); replace all cases at once, or name another --encoder-version"
         )
     return others

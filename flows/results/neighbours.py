@@ -14,6 +14,7 @@ from guidestore.embeddings.pairing import class_targets, labels_of, parts_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import FoldScope, check_name
+from guidestore.embeddings.words import count_of
 
 _OWN = ("rank", "case_id", "image_id", "of_image", "similarity", "distance", "part")
 
@@ -105,7 +106,7 @@ def _notes(index: CodeIndex, nearest: Sequence[Neighbour], k: int) -> list[str]:
             "when it was built; --exact compares all"
         )
     if index.not_finite:
-        notes.append(f"{index.not_finite:,} codes hold NaN or infinity and are left out")
+        notes.append(f"{count_of(index.not_finite, 'code')} with NaN or infinity left out")
     if len(nearest) < k:
         notes.append(f"{k:,} were asked for, and {index.key} has {len(nearest):,} other cases")
     return notes

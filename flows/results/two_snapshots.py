@@ -9,6 +9,7 @@ from typing import Any
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.words import count_of
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups
 from guidestore.flows.results.effects import METRIC
 from guidestore.warehouse.predictions import load_predictions
@@ -92,9 +93,9 @@ def compare_snapshots(
     notes = []
     for name, alone in ((a, of_a.keys() - of_b.keys()), (b, of_b.keys() - of_a.keys())):
         if alone:
-            notes.append(f"{len(alone)} heads are in snapshot {name} alone")
+            notes.append(f"in snapshot {name} alone: {count_of(len(alone), 'head')}")
     if len(both) > len(pairs):
-        notes.append(f"{len(both) - len(pairs)} heads are the same runs in both")
+        notes.append(f"the same in both: {count_of(len(both) - len(pairs), 'head')}")
     if not pairs:
         raise InvalidInputError(
             f"no head was trained anew between snapshots {a} and {b} ({'; '.join(notes) or 'they hold no runs'}); "

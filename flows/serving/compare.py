@@ -7,6 +7,7 @@ from typing import Literal
 from prefect import flow
 from pydantic import Field
 
+from guidestore.embeddings.words import count_of
 from guidestore.flows.engine.running import HOUR, one_sentence, step
 from guidestore.flows.results.two_runs import compare_runs
 from guidestore.flows.results.two_snapshots import compare_snapshots, names_snapshots
@@ -59,7 +60,8 @@ def of_runs(settings: CompareForm) -> None:
     """Per metric the gain with its interval, and how many predictions changed."""
     with opened_store() as store:
         comparison = compare_runs(store, settings.a, settings.b, part=settings.part)
-    names = f"a: {comparison.names[0]}; b: {comparison.names[1]}; {comparison.n_cases} {settings.part} cases."
+    cases = count_of(comparison.n_cases, f"{settings.part} case")
+    names = f"a: {comparison.names[0]}; b: {comparison.names[1]}; {cases}."
     test = comparison.mcnemar
     mcnemar = f"McNemar: only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}."
     show_table("compare-runs", comparison.as_rows(), f"{names} {mcnemar} {'. '.join(comparison.notes)}.")
@@ -69,5 +71,5 @@ def of_runs(settings: CompareForm) -> None:
 def _tell_changed(settings: CompareForm, count: int) -> None:
     """How many predictions changed, and who names them: what is known of a case stays in the store."""
     names = f"guidestore compare {settings.a} {settings.b} --part {settings.part}"
-    text = f"{count} predictions changed. To see which, in a terminal:\n\n```\n{names}\n```\n"
-    show_markdown("compare-changed-cases", text, f"{count} predictions changed.")
+    text = f"{count_of(count, 'prediction')} changed. To see which, in a terminal:\n\n```\n{names}\n```\n"
+    show_markdown("compare-changed-cases", text, f"{count_of(count, 'prediction')} changed.")

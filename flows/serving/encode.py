@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
+from guidestore.embeddings.words import count_of
 from guidestore.encoders.registry import encoder_infos
 from guidestore.flows.encoding.encode import encode as encode_images
 from guidestore.flows.encoding.settings import EncodeSettings
@@ -32,7 +33,7 @@ def encode(settings: EncodeForm) -> None:
     """Encodes what the store lacks. A case that cannot be read goes into quarantine, and the others go on."""
     report = encode_missing(settings)
     rows = [{"code set": str(key), "kind": key.kind, "dimensions": key.code_dim} for key in report.code_sets]
-    counts = f"{report.encoded} encoded, {report.existing} there already, {report.images_read} images read"
+    counts = f"{report.encoded} encoded, {report.existing} there already, {count_of(report.images_read, 'image')} read"
     show_table("encode-code-sets", rows, f"{counts}; snapshot {report.snapshot}.")
     if report.failed:
         show_quarantine("encode-quarantine", report.failed)

@@ -6,6 +6,7 @@ from prefect import flow, get_run_logger
 from pydantic import Field
 
 from guidestore.embeddings.types import check_name
+from guidestore.embeddings.words import count_of
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_table
 from guidestore.flows.serving.forms import Device, asked, form_of, opened_store, ray_address
@@ -64,5 +65,5 @@ def rank(wanted: SweepFile, report: SweepReport) -> None:
         ranked = [of_head.as_row() for of_head in rank_sweep(store, wanted, progress=shown())]
     columns = [name for name in ranked[0] if any(row.get(name) is not None for row in ranked)] if ranked else []
     rows = [{name: row.get(name) for name in columns} for row in ranked]
-    counts = f"{report.trained} runs trained, {report.existing} there already, {report.diverged} diverged"
-    show_table("sweep-ranking", rows, f"{len(rows)} guided heads, balanced accuracy on val. {counts}.")
+    counts = f"{count_of(report.trained, 'run')} trained, {report.existing} there already, {report.diverged} diverged"
+    show_table("sweep-ranking", rows, f"{count_of(len(rows), 'guided head')}, balanced accuracy on val. {counts}.")

@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.fsck import FsckReport, fsck
 from guidestore.embeddings.opening import storage_at
+from guidestore.embeddings.words import count_of
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_table
 from guidestore.flows.serving.forms import store_place
@@ -18,7 +19,7 @@ def verify() -> None:
     """Reads every byte of the store and names what is not as it was committed. Changes nothing; fails on damage."""
     report = read_all()
     rows = [{"problem": f.problem, "path": f.path, "case": f.case_id, "detail": f.detail} for f in report.findings]
-    read = f"{report.commits} commits, {report.files} files, {report.bytes / 1e6:.1f} MB read"
+    read = f"{count_of(report.commits, 'commit')}, {count_of(report.files, 'file')}, {report.bytes / 1e6:.1f} MB read"
     show_table("verify-findings", rows, f"{read}: {'clean' if report.clean else 'damaged'}.")
     if not report.clean:
         problems = [finding for finding in report.findings if not finding.harmless]

@@ -287,13 +287,13 @@ def test_the_commands_add_both(root: Path, release: Path, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert (
         done.stdout
-        == "cohort skin: 1 cohorts, 8 targets (24 classes), 4 cases, 32 labels, 4 splits, 8 images; snapshot 1\n"
+        == "cohort skin: 1 cohort, 8 targets (24 classes), 4 cases, 32 labels, 1 split, 8 images; snapshot 1\n"
     )
     assert "note: 6 targets with one class in train" in done.stderr
     options = ("--images", tmp_path / "drawn", "--cases", 20, "--store", root)
     done = guidestore("cohort", "add", "derm7pt-phantom", "drawn", *options)
     assert (
-        "cohort drawn: 1 cohorts, 8 targets (24 classes), 19 cases, 152 labels, 19 splits, 38 images; snapshot 2"
+        "cohort drawn: 1 cohort, 8 targets (24 classes), 19 cases, 152 labels, 1 split, 38 images; snapshot 2"
         in done.stdout
     )
     done = guidestore("cohort", "add", "derm7pt", "other", "--source", tmp_path, "--store", root)

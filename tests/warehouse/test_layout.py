@@ -55,7 +55,7 @@ def test_an_installed_distribution_brings_a_layout_and_its_command(tmp_path: Pat
                     "--prefixes", "p", "--prefixes", "q", "--least", "3", "--store", "{tmp_path / "store"}"]
         main()
     """
-    assert python(dedent(code), tmp_path).split("\n") == ["False", "cohort x: 1 cohorts, 4 cases; snapshot 1"]
+    assert python(dedent(code), tmp_path).split("\n") == ["False", "cohort x: 1 cohort, 4 cases; snapshot 1"]
     snapshot = EmbeddingStore.open(tmp_path / "store").snapshot()
     assert snapshot.rows("cases")["case_id"].to_pylist() == ["pA", "pB", "qA", "qB"]
     assert snapshot.rows("cohorts")["source"].to_pylist() == ["3"]

@@ -119,7 +119,7 @@ def test_a_group_stays_together_and_the_split_says_so() -> None:
     assert set(tests) == set(labels)
     assert set(tests.values()) == {1}
     assert all("grouped by patient (40 groups)" in row["origin"] for row in rows)
-    with pytest.raises(InvalidInputError, match=r"1 cases have no patient .such as P000."):
+    with pytest.raises(InvalidInputError, match=r"1 case without patient .such as P000."):
         draw_splits(ids, labels, name="g", folds=4, seed=3, groups={**groups, "P000": ""}, grouped_by="patient")
     with pytest.raises(InvalidInputError, match="class a has 20 groups of patient, too few for 20 folds"):
         draw_splits(ids, labels, name="g", folds=20, seed=3, groups=groups, grouped_by="patient")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from guidestore.embeddings.alike import alike_ids
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.leaks import labels_by_target, target_among
 from guidestore.embeddings.pixels import GIVEN
@@ -84,6 +85,8 @@ class CohortReport:
     issues: tuple[CohortIssue, ...] = field(default=())
     targets: int = 0
     """Targets among the new rows, each of which has a row per class."""
+    splits: int = 0
+    """Splits among the new rows, each of which has a row per case and fold."""
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What superseded what, by kind: a phrase for each row."""
     images_changed: Mapping[str, int] = field(default_factory=dict)
@@ -105,7 +108,7 @@ def add_cohort(
     on a bad name, a row twice with two meanings, a label or part of an unknown case, an unknown class or part, a case
     in two parts of a fold, or anything else that contradicts what the store has of the cohort.
     """
-    cohort = check_name(tables.cohort, "cohort")
+    cohort, issues = check_name(tables.cohort, "cohort"), tables.issues
     snapshot = store.snapshot()
     given = {kind: _rows_of(tables, kind) for kind in COHORT_KINDS}
     given["cases"] = _all_cases(given)
@@ -137,9 +140,11 @@ def add_cohort(
     if "labels" in whole and not _has_runs(snapshot, cohort):
         whole |= _without_unused_classes([*labels, *new["labels"]], standing, given, new)
     added = {kind: len(rows) for kind, rows in new.items()}
-    n_targets = len({row["target"] for row in new["targets"]})
+    if alike := alike_ids((row["case_id"] for row in new["cases"]), (row["case_id"] for row in standing["cases"])):
+        issues = (*issues, CohortIssue("alike ids", alike, ()))
+    counts = len({row["target"] for row in new["targets"]}), len({row["split"] for row in new["splits"]})
     if dry_run or not (any(new.values()) or whole):
-        return CohortReport(cohort, added, snapshot.version, tables.issues, n_targets, changed, images_changed)
+        return CohortReport(cohort, added, snapshot.version, issues, *counts, changed, images_changed)
     with store.begin(message or f"cohort {cohort}", read_at=snapshot.read_at) as transaction:
         for kind in COHORT_KINDS:
             rows = whole.get(kind, []) + new[kind]
@@ -152,7 +157,7 @@ def add_cohort(
     if transaction.snapshot is None:
         raise RuntimeError("a transaction without an error leaves a snapshot")
     version = transaction.snapshot.version
-    return CohortReport(cohort, added, version, tables.issues, n_targets, changed, images_changed)
+    return CohortReport(cohort, added, version, issues, *counts, changed, images_changed)
 
 
 def _without_labels(labels: list[dict[str, Any]], unlabelled: list[dict[str, Any]]) -> list[dict[str, Any]]:

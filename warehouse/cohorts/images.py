@@ -12,6 +12,7 @@ from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pixels import Examined, PixelRecipe
+from guidestore.embeddings.words import count_of
 from guidestore.warehouse.cohorts.cohort import CohortIssue
 from guidestore.warehouse.cohorts.image_rows import digests_of
 from guidestore.warehouse.cohorts.reading import Reading
@@ -80,7 +81,7 @@ def same_images(rows: Iterable[Mapping[str, Any]]) -> list[CohortIssue]:
 
 
 def _noted(kind: str, said: Sequence[tuple[str, str]]) -> CohortIssue:
-    count = "1 image" if len(said) == 1 else f"{len(said)} images"
+    count = count_of(len(said), "image")
     shown = "; ".join(f"{where}: {sentence}" for where, sentence in said[:_SHOWN])
     more = f"; … and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
     return CohortIssue(kind, f"{kind}, {count}: {shown}{more}", tuple(where for where, _ in said))

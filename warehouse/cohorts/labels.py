@@ -14,11 +14,14 @@ from typing import Any
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import MISSING, Table, TableRow, listed
 from guidestore.embeddings.types import check_name
+from guidestore.embeddings.words import count_of
 from guidestore.warehouse.cohorts.cohort import CohortIssue
 
 KINDS = ("classes", "value")
 MOST_CLASSES = 50
 """More are measurements, or ids, unless somebody says that they are classes."""
+FEWEST_CLASSES = 10
+"""From which on there must be two cases to a class: fewer cases are a trial."""
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?\Z")
 _ALL = ""
 
@@ -115,7 +118,7 @@ def read_labels(
             labels = said.once(texts)
             if name in rules.classes:
                 _check_classes(table, name, texts, rules.classes[name])
-            classes = rules.classes.get(name) or _classes(table, name, texts, rules)
+            classes = rules.classes.get(name) or _classes(table, name, labels, rules, standing.get(name, ()))
             read.labels.extend({"case_id": case, "target": name, "class": text} for case, text in labels.items())
             read.targets.extend(
                 {"target": name, "class_index": index, "class": text} for index, text in enumerate(classes)
@@ -195,9 +198,14 @@ def _merged(
     return [becomes.get(text, text) if text is not None else None for text in texts], issues
 
 
-def _classes(table: Table, name: str, texts: Sequence[str | None], rules: LabelRules) -> list[str]:
-    """In order. Raises InvalidInputError where they look like measurements."""
-    names = {text for text in texts if text is not None}
+def _classes(
+    table: Table, name: str, labels: Mapping[str, str], rules: LabelRules, standing: Sequence[str]
+) -> list[str]:
+    """In order. Raises InvalidInputError where they look like measurements, or like ids.
+
+    labels: case_id -> its label. standing: the classes that the store has.
+    """
+    names = set(labels.values())
     if rules.kind(name) != "classes":
         hint = (
             f"--kind {name}=value stores it as a measurement, --kind {name}=classes takes every word for a class, and "
@@ -205,6 +213,13 @@ def _classes(table: Table, name: str, texts: Sequence[str | None], rules: LabelR
         )
         if len(names) > MOST_CLASSES:
             raise InvalidInputError(f"{table.file.name}, column {name} has {len(names):,} different labels; {hint}")
+        new = names.difference(standing)
+        if len(new) >= FEWEST_CLASSES and 2 * len(new) > len(labels):
+            raise InvalidInputError(
+                f"{table.file.name}, column {name} has {len(new):,} different labels of "
+                f"{count_of(len(labels), 'case')}, so that most cases are a class of their own; if it holds ids, "
+                f"--id-column {name} says so; {hint}"
+            )
         if names and all(_NUMBER.match(text) for text in names):
             fractions = sorted(text for text in names if not float(text.replace(",", ".")).is_integer())
             if fractions:

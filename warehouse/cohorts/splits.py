@@ -8,6 +8,7 @@ from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import check_name
+from guidestore.embeddings.words import count_of
 
 
 def draw_splits(
@@ -39,8 +40,8 @@ def draw_splits(
     rare = [label for label, count in sorted(counts.items()) if count < folds]
     if rare:
         raise InvalidInputError(
-            f"split {name}: class {rare[0]} has {counts[rare[0]]} cases, too few for {folds} folds; draw fewer folds "
-            "or merge classes"
+            f"split {name}: class {rare[0]} has {count_of(counts[rare[0]], 'case')}, too few for {folds} folds; draw "
+            "fewer folds or merge classes"
         )
     origin = _origin(f"stratified {folds} folds, val fraction {val_fraction} of the rest", seed, len(ids))
     rows = []
@@ -69,7 +70,8 @@ def _draw_grouped(
     without = [case_id for case_id in (*ids, *unlabelled) if not groups.get(case_id)]
     if without:
         raise InvalidInputError(
-            f"split {name}: {len(without)} cases have no {grouped_by} (such as {without[0]}); give each case its group"
+            f"split {name}: {count_of(len(without), 'case')} without {grouped_by} (such as {without[0]}); give "
+            "each case its group"
         )
     if folds < 2 or not 0 < val_fraction < 1:
         raise InvalidInputError(f"split {name}: draw at least 2 folds, and a val_fraction between 0 and 1")
@@ -79,11 +81,11 @@ def _draw_grouped(
     for label, its_groups in sorted(of_class.items()):
         if len(its_groups) < folds + 1:
             raise InvalidInputError(
-                f"split {name}: class {label} has {len(its_groups)} groups of {grouped_by}, too few for {folds} folds "
-                "and a val part; draw fewer folds or merge classes"
+                f"split {name}: class {label} has {count_of(len(its_groups), 'group')} of {grouped_by}, too few for "
+                f"{folds} folds and a val part; draw fewer folds or merge classes"
             )
     of_case = [groups[case_id] for case_id in ids]
-    method = f"stratified {folds} folds grouped by {grouped_by} ({len(set(of_case))} groups)"
+    method = f"stratified {folds} folds grouped by {grouped_by} ({count_of(len(set(of_case)), 'group')})"
     origin = _origin(f"{method}, val fraction {val_fraction} of the rest", seed, len(ids))
     rows = []
     try:
@@ -212,4 +214,4 @@ def _rows(
 def _origin(method: str, seed: int | str, labelled: int) -> str:
     import sklearn
 
-    return f"drawn: {method}, seed {seed}, {labelled} labelled cases, scikit-learn {sklearn.__version__}"
+    return f"drawn: {method}, seed {seed}, {count_of(labelled, 'labelled case')}, scikit-learn {sklearn.__version__}"

@@ -191,7 +191,7 @@ def test_ids_and_rows_must_agree(tmp_path: Path):
     with pytest.raises(InvalidInputError, match="has no case ids: give --ids"):
         read_codes(file)
     (tmp_path / "ids.txt").write_text("A\n")
-    with pytest.raises(InvalidInputError, match="20 codes for 1 case ids"):
+    with pytest.raises(InvalidInputError, match="20 codes for 1 case id;"):
         read_codes(file, ids=tmp_path / "ids.txt")
     (tmp_path / "ids.txt").write_text("A\n\nnan\n")
     with pytest.raises(InvalidInputError, match="the id of row 2 is 'nan'"):

@@ -117,7 +117,8 @@ def test_black_with_its_noise_and_white_have_no_tissue():
     rng = np.random.default_rng(0)
     assert not tissue_mask(rng.integers(0, 12, (300, 300, 3)).astype(np.uint8), 8.0).any()
     assert not tissue_mask(rng.integers(244, 256, (300, 300, 3)).astype(np.uint8), 8.0).any()
-    assert tissue_mask(PINK, 8.0).any()
+    assert not tissue_mask(PINK, 8.0).any()  # every pixel the same
+    assert tissue_mask(PINK - rng.integers(0, 9, PINK.shape).astype(np.uint8), 8.0).any()
 
 
 def test_a_dicom_scan_is_named_with_the_way_to_nifti(tmp_path: Path):

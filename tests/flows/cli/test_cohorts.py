@@ -42,7 +42,7 @@ def head(store: Path) -> int:
 def test_a_dry_run_says_what_would_be_and_writes_nothing(store: Path) -> None:
     before = head(store)
     tried = add(store, "labels.csv", "--dry-run")
-    assert tried.stdout == "cohort c: would add 1 cohorts, 2 targets (4 classes), 48 labels; nothing written\n"
+    assert tried.stdout == "cohort c: would add 1 cohort, 2 targets (4 classes), 48 labels; nothing written\n"
     assert head(store) == before
     assert "2 targets (4 classes), 48 labels; snapshot" in add(store, "labels.csv").stdout
     refused = add(store, "other.csv", "--dry-run")
@@ -84,3 +84,23 @@ def test_a_target_and_a_cohort_are_taken_out_and_earlier_snapshots_keep_them(sto
     count = "SELECT count(*) FROM labels"
     for at, labels in ((full, "48"), (full + 1, "24"), (full + 2, "0")):
         assert guidestore("sql", count, "--at", at, "--store", store, "--format", "csv").stdout.split()[-1] == labels
+
+
+def test_ids_that_look_like_one_are_named(store: Path) -> None:
+    pd.DataFrame({"a": [0.5, 1.5]}, ["C00", "c01"]).to_csv(store.parent / "upper.csv", index_label="case_id")
+    told = ("--cohort", "c", "--modality", "n", "--encoder", "e", "--store", store)
+    done = guidestore("import", store.parent / "upper.csv", *told)
+    assert done.returncode == 0
+    assert "note: 1 group of cases whose ids differ in upper and lower case" in done.stderr
+    assert "'C00' and 'c00'" in done.stderr
+
+
+@pytest.mark.parametrize("labels", [[f"x{i}" for i in range(24)], [20 + i * 7 % 15 for i in range(24)]])
+def test_a_class_for_nearly_each_case_is_refused(store: Path, labels: list[object]) -> None:
+    pd.DataFrame({"age": labels}, CASES).to_csv(store.parent / "age.csv", index_label="case_id")
+    refused = add(store, "age.csv")
+    assert refused.returncode == 2
+    assert f"column age has {len(set(labels))} different labels of 24 cases" in refused.stderr
+    assert "--kind age=value" in refused.stderr
+    assert "--id-column age" in refused.stderr
+    assert add(store, "age.csv", "--kind", "age=classes").returncode == 0

@@ -104,7 +104,7 @@ ROWS = [
     Odd(WORDS, (BASE, (*LABELS, "lab_NA.csv"), (*LABELS, "lab.csv")), 0, "3 labels", grades(GBM=30, LGG=30)),
     *(
         Odd(AGAIN, (BASE, (*IMPORT, name)), 2, f"{cases}: --replace supersedes them", same_codes("base.csv"))
-        for name, cases in (("fixed1.csv", "1 cases (such as P005)"), ("fixedall.csv", "60 cases (such as P000)"))
+        for name, cases in (("fixed1.csv", "1 case (such as P005)"), ("fixedall.csv", "60 cases (such as P000)"))
     ),
     Odd(AGAIN, (BASE, (*IMPORT, "fixed1.csv", "--replace")), 0, "1 of them replace others", same_codes("fixed1.csv")),
     Odd(AGAIN, (BASE, (*IMPORT, "fixedall.csv", "--replace")), 0, "60 of them", same_codes("fixedall.csv")),

@@ -44,7 +44,7 @@ def test_corrected_codes_are_refused_and_supersede_when_asked(store: EmbeddingSt
     mended = FRAME.copy()
     mended.loc["P005", "b"] = 7.5
     with pytest.raises(
-        InvalidInputError, match=r"other values for 1 cases .such as P005.: --replace .*--encoder-version"
+        InvalidInputError, match=r"other values for 1 case .such as P005.: --replace .*--encoder-version"
     ):
         bring(store, mended)
     report = bring(store, mended, supersede=True)

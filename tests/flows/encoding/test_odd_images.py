@@ -156,19 +156,22 @@ def test_each_file_is_what_its_content_is(tmp_path: Path) -> None:
         "heic": tmp_path / "a.jpg",
         "volume": tmp_path / "volume.nii",
         "black": tmp_path / "black.png",
+        "grey": tmp_path / "grey.png",
     }
     with Image.open(files["wrong"]) as image:
         image.save(files["tiled"], tile=(32, 32), tiffinfo={322: 32, 323: 32}, compression="tiff_deflate")
     files["heic"].write_bytes(struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"heic") + bytes(400))
     nib.Nifti1Image(np.ones((9, 9, 9), np.int16), np.eye(4)).to_filename(files["volume"])
     Image.new("RGB", (64, 64)).save(files["black"])
+    Image.new("L", (64, 64), 128).save(files["grey"])
     done = encode(tmp_path / "store", write_manifest(tmp_path, files, "clinical"), "clinical", "colour_texture")
     assert done.returncode == 8, done.stderr
     reasons = quarantine(tmp_path / "store")
-    assert reasons.keys() == {"heic", "volume", "black"}
+    assert reasons.keys() == {"heic", "volume", "black", "grey"}
     assert "pip install pillow-heif" in reasons["heic"]
     assert "is a NIfTI file, and is no image that Pillow knows" in reasons["volume"]
     assert "is all black" in reasons["black"]
+    assert "is all of one colour (128, 128, 128)" in reasons["grey"]
     made = codes(tmp_path / "store")
     assert made.keys() == {"jfif", "JPE", "none", "wrong", "tiled"}
     assert np.array_equal(made["wrong"], made["tiled"])  # the same pixels

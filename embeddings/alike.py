@@ -1,0 +1,32 @@
+"""Ids that a reader would take for one, and that are two: A1 and a1, é in one character and in two, 7 and 007."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+
+from guidestore.embeddings.words import count_of
+
+_SHOWN = 5
+
+
+def alike_ids(new: Iterable[str], known: Iterable[str]) -> str:
+    """A sentence that names the groups of alike ids with one of `new` in them; '' where there is none."""
+    fresh = set(new)
+    groups: defaultdict[str, set[str]] = defaultdict(set)
+    for case_id in fresh | set(known):
+        groups[_plain(case_id)].add(case_id)
+    several = sorted(sorted(group) for group in groups.values() if len(group) > 1 and group & fresh)
+    if not several:
+        return ""
+    shown = "; ".join(" and ".join(map(repr, group)) for group in several[:_SHOWN]) + "; …" * (len(several) > _SHOWN)
+    return (
+        f"{count_of(len(several), 'group')} of cases whose ids differ in upper and lower case, leading zeros or the "
+        f"form of characters alone: {shown}; they are cases apart, so write an id alike in all tables if they are one"
+    )
+
+
+def _plain(case_id: str) -> str:
+    plain = unicodedata.normalize("NFKC", case_id).casefold()
+    return plain.lstrip("0") or "0" if plain.isdecimal() else plain
