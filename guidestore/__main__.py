@@ -1,6 +1,6 @@
 """`python -m guidestore`: the command line."""
 
-from guidestore.flows.cli.main import main
+from guidestore.flows.cli.process import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.measuring import show
+from tests.benchmarks.measuring import cost, show
 
 SCRIPTS = {
     "commit": """
@@ -35,21 +34,6 @@ import sys
 from guidestore.embeddings.store import EmbeddingStore
 root, count, dim = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 """
-
-
-def cost(command: list[str]) -> tuple[float, int]:
-    """CPU seconds and peak MB of a command. Started by a small process: a fork inherits the peak of its parent."""
-    small = (
-        "import os, resource, sys; "
-        "code = os.spawnvp(os.P_WAIT, sys.argv[1], sys.argv[1:]); "
-        "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
-        "print('\\n', used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, code)"
-    )
-    done = subprocess.run([sys.executable, "-S", "-c", small, *command], capture_output=True, text=True, check=True)
-    seconds, peak_mb, code = done.stdout.splitlines()[-1].split()
-    if code != "0":
-        raise SystemExit(f"{' '.join(command)} ended with {code}: {done.stdout}{done.stderr}")
-    return float(seconds), int(peak_mb)
 
 
 def measure(root: Path, count: int, dim: int) -> dict[str, tuple[float, int]]:

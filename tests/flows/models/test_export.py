@@ -238,6 +238,21 @@ def exported(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+def test_codes_are_predicted_from_without_a_framework(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "codes.csv").write_text("case_id,c0,c1,c2,c3,c4\nx,1,2,3,4,5\n")
+    code = (
+        "import atexit, sys\n"
+        "from guidestore.flows.cli.main import main\n"
+        "heavy = {'torch', 'monai', 'prefect', 'ray', 'timm', 'sklearn', 'onnx', 'onnxscript', 'zarr', 'duckdb'}\n"
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules))))\n"
+        "main()"
+    )
+    words = ("predict", "--model", exported, "--codes", tmp_path / "codes.csv", "--encoder", "made", "--format", "csv")
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [

@@ -1,0 +1,33 @@
+"""The command line as a process of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from typing import NoReturn
+
+from guidestore.flows.cli.main import main
+
+
+def run() -> NoReturn:
+    """`main`, and an end without Python's own: taking apart what torch's exporter made took 2.5 s of 12.
+
+    What libraries asked to be called at the end is called, and output flushed. Where threads are still at work, Python
+    waits for them and ends as ever.
+    """
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # the disk is full, or the reader of our pipe is gone
+        code = code or 1
+    os._exit(code)
