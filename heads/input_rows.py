@@ -11,7 +11,8 @@
 These five are the paper's. Where a row has two codes, its decoder reads them side by side, or combined by a fusion
 (heads.fusion). Comparing C_I with D_c mixes two changes (guidance, and another decoder); `matched` changes one at a
 time. Beside them stand the references R(I), decoders of z_I alone that a gain must exceed too (heads.references), the
-baselines KD(I), GD(I) and E(I) (heads.baselines) and label transfer, T(I) (heads.transfer).
+baselines KD(I), GD(I) and E(I) (heads.baselines), label transfer, T(I) (heads.transfer), and margins, M(I)
+(heads.margins).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ GD = "GD(I)"
 ENSEMBLE = "E(I)"
 TAUGHT = "T(I)"
 REFERENCE = "R(I)"
+MARGINS = "M(I)"
 
 Mode = Literal["as-published", "matched"]
 Code = Literal["z_S", "z_I", "G(z_I)"]
@@ -60,8 +62,8 @@ class InputRow:
     """As runs, tables and options have it."""
     reads: tuple[Code, ...]
     """What its decoder reads, from left to right."""
-    trainer: Literal["rows", "references", "baselines", "transfer"]
-    """Which of heads.rows, heads.references, heads.baselines and heads.transfer trains it."""
+    trainer: Literal["rows", "references", "baselines", "transfer", "margins"]
+    """Which package of heads trains it."""
     stored: Literal["", "d_i", "d_s"] = ""
     """The stored classifier that it is in mode as-published."""
     decoders_of: tuple[str, ...] = ()
@@ -132,10 +134,12 @@ INPUT_ROWS: dict[str, InputRow] = {
         InputRow(GD, ("z_I",), "baselines", controls=OF_TEACHER),
         InputRow(ENSEMBLE, ("z_I", "G(z_I)"), "baselines", decoders_of=(I, S), averaged=True, controls=OF_G),
         InputRow(TAUGHT, ("z_I",), "transfer", controls=OF_TEACHER),
+        InputRow(MARGINS, ("z_I",), "margins", controls=OF_TEACHER),
     )
 }
 """By name, in the order of tables. KD(I): a student on z_I imitates a teacher on z_S; GD(I): generalized distillation;
-E(I): decision-level ensemble; T(I): taught by z_S, whose student may be a D_c, which reads G(z_I) too. (G(I) has no
+E(I): decision-level ensemble; T(I): taught by z_S, whose student may be a D_c, which reads G(z_I) too; M(I): a student
+that regresses the scores of a teacher on z_S, averaged with plain I. (G(I) has no
 stand-ins for G among its controls, because the decoder of row S knows nothing of noise.)"""
 
 ALL_ROWS = tuple(name for name, row in INPUT_ROWS.items() if row.trainer == "rows")

@@ -17,7 +17,7 @@ from guidestore.embeddings.types import CodeSetKey, PairedCodes
 from guidestore.flows.encoding.lookups import check_cohort, only_split, only_target, split_folds
 from guidestore.flows.guiding.commit import commit_heads
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
-from guidestore.flows.guiding.recipes import HeadRecipe, RowsRecipe, references
+from guidestore.flows.guiding.recipes import SCHEMES, HeadRecipe, RowsRecipe, check_guidance, references
 from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.ahead import read_ahead
@@ -26,7 +26,7 @@ from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
-from guidestore.heads.registry import build_decoder, build_guidance
+from guidestore.heads.registry import build_decoder
 
 if TYPE_CHECKING:  # torch loads with it
     from guidestore.heads.trained import TrainedHead
@@ -57,7 +57,7 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
     snapshot, settings = store.snapshot(), with_first_name(store, settings)
     check_cohort(snapshot, settings.cohort)
     targets = settings.targets or (only_target(snapshot, settings.cohort),)
-    build_guidance(settings.guidance)  # a wrong name costs no training
+    check_guidance(Choice.of(settings.guidance))  # a wrong name costs no training
     for target in targets:
         build_decoder(settings.decoder, target=target)
     split = settings.split or only_split(snapshot, settings.cohort)
@@ -158,6 +158,8 @@ def _planned(
         recipes: list[HeadRecipe] = [
             RowsRecipe(mode, seed, guidance, decoder, settings.permutations) for mode in settings.modes
         ]
+        if guidance.name in SCHEMES:
+            recipes = [SCHEMES[guidance.name](seed, settings.permutations)]
         for recipe in [*recipes, *references(seed)]:
             ids, job = plan_heads(snapshot, paired, recipe, have=snapshot.artifacts, taken=taken)
             report.runs += ids

@@ -17,6 +17,7 @@ from guidestore.flows.guiding.identity import IMPLEMENTATION, paired_digest
 from guidestore.flows.guiding.recipes import (
     BaselinesRecipe,
     HeadRecipe,
+    MarginsRecipe,
     ReferenceRecipe,
     RowsRecipe,
     TransferRecipe,
@@ -95,13 +96,14 @@ def _kind(job: HeadJob) -> Any:
             return rows, permutations
         case TransferRecipe():
             return replace(job.recipe, seed=0), _transfer_rows(job)
-        case ReferenceRecipe():
-            return ReferenceRecipe
+        case ReferenceRecipe() | MarginsRecipe():
+            return type(job.recipe)
 
 
 def _train(jobs: Sequence[HeadJob], device: str) -> list[list[TrainedHead]]:
     """Of jobs of one kind."""
     from guidestore.heads.baselines.train import train_baselines
+    from guidestore.heads.margins.train import MarginsJob, train_margins
     from guidestore.heads.references.train import ReferenceJob, train_references
     from guidestore.heads.rows.train import train_rows
 
@@ -113,6 +115,8 @@ def _train(jobs: Sequence[HeadJob], device: str) -> list[list[TrainedHead]]:
             return train_baselines(asked, baselines=rows, permutations=permutations, device=device)
         case TransferRecipe():
             return _train_transfer(jobs, jobs[0].recipe)
+        case MarginsRecipe(permutations=permutations):
+            return train_margins([MarginsJob(job.paired, job.recipe.seed, permutations) for job in jobs])
         case ReferenceRecipe():
             return train_references([ReferenceJob(job.paired, job.recipe.seed, _decoder_name(job)) for job in jobs])
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.heads.choice import Choice
 from guidestore.heads.controls import DECIDING
 from guidestore.heads.fitting import needs_decoder
 from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, REFERENCE, TAUGHT, Arm, Mode, arms_of
+from guidestore.heads.margins.train import DECODER, MARGIN_ROWS, MARGINS_GUIDANCE
 from guidestore.heads.references.train import REFERENCES
-from guidestore.heads.registry import CONCATENATION, build_guidance
+from guidestore.heads.registry import CONCATENATION, build_guidance, guidance_names
 from guidestore.heads.transfer.train import TRANSFER_ROWS
 
 SIDE_BY_SIDE = Choice.of(CONCATENATION)
@@ -131,7 +134,49 @@ def references(seed: int) -> list[ReferenceRecipe]:
     return [ReferenceRecipe(seed, name) for name in REFERENCES]
 
 
-type HeadRecipe = RowsRecipe | BaselinesRecipe | TransferRecipe | ReferenceRecipe
+@dataclass(frozen=True, slots=True)
+class MarginsRecipe:
+    """Margins: its references, row M(I) and its controls, which are trained together."""
+
+    seed: int
+    permutations: int
+
+    @property
+    def mode(self) -> Mode:
+        """Every row is a smoother."""
+        return "matched"
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """As of `RowsRecipe`."""
+        return arms_of(MARGIN_ROWS, self.permutations)
+
+    def of(self, arm: Arm) -> dict[str, Any]:
+        """As of `RowsRecipe`."""
+        return {"seed": self.seed, "decoder": DECODER}
+
+
+type HeadRecipe = RowsRecipe | BaselinesRecipe | TransferRecipe | ReferenceRecipe | MarginsRecipe
+
+SCHEMES: Mapping[str, type[MarginsRecipe]] = {MARGINS_GUIDANCE: MarginsRecipe}
+"""Guidance that is no G but a recipe of its own, by the name that stands where that of a G does."""
+
+
+def check_guidance(guidance: Choice) -> None:
+    """Raises InvalidInputError where there is no such G or scheme, or it has no such parameter."""
+    if guidance.name in SCHEMES:
+        if guidance.params:
+            named = ", ".join(guidance.params)
+            raise InvalidInputError(f"guidance {guidance.name} has no parameter {named}; leave it out")
+    elif guidance.name not in guidance_names():
+        raise unknown_name("guidance", guidance.name, every_guidance())
+    else:
+        build_guidance(guidance.name, **guidance.params)
+
+
+def every_guidance() -> tuple[str, ...]:
+    """Names that may stand where guidance is asked for."""
+    return (*guidance_names(), *SCHEMES)
 
 
 def _of_models(recipe: RowsRecipe | BaselinesRecipe, arm: Arm) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.comparison import GroupComparison, MetricGain, compare_groups, split_and_fold
 from guidestore.flows.results.effects import METRIC, row_effects, spread
-from guidestore.heads.input_rows import GUIDED_PLUS_I
+from guidestore.heads.input_rows import GUIDED_PLUS_I, INPUT_ROWS, I, input_row
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import Interval
 from guidestore.warehouse.predictions import load_predictions
@@ -81,9 +81,10 @@ def champion_of(store: EmbeddingStore, alias: str) -> Champion | None:
     return Champion(id_, tuple(ids.values()), named.head.name)
 
 
-def contest(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
-    """Lets the head G(I)+I among `runs` (ids) contest an alias, and moves the alias where it has won.
+def contest(store: EmbeddingStore, alias: str, runs: Sequence[str], row: str = "") -> Decision:
+    """Lets the head of a row among `runs` (ids) contest an alias, and moves the alias where it has won.
 
+    row: any that needs z_I alone; '' for the guided one: G(I)+I where it is there, else the only other one, else I.
     Without a champion the new head becomes it, unless guidance hurts it on val. Otherwise the interval of its gain in
     balanced accuracy over the champion, a paired bootstrap over the val cases of the folds that both have, must lie
     above 0. Where another head took the alias meanwhile, it is decided again, against that one. Raises
@@ -92,7 +93,7 @@ def contest(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
     tries = 0
     while True:
         seen_at = store.snapshot().version
-        decision = decide(store, alias, runs)
+        decision = decide(store, alias, runs, row)
         if not decision.moved:
             return decision
         try:
@@ -105,11 +106,11 @@ def contest(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
         return decision
 
 
-def decide(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
+def decide(store: EmbeddingStore, alias: str, runs: Sequence[str], row: str = "") -> Decision:
     """What `contest` would do; moves nothing."""
     snapshot = store.snapshot()
     trained = load_runs(snapshot, runs)
-    new = _challenger(snapshot, trained)
+    new = _challenger(snapshot, trained, row)
     chosen = _best_of_first_fold(snapshot, new).id
     before = champion_of(store, alias)
     if before is None:
@@ -144,7 +145,7 @@ def decide(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
 
 def _first(snapshot: Snapshot, alias: str, trained: Sequence[Run], new: Run, chosen: str) -> Decision:
     effects = row_effects(trained, load_predictions(snapshot, trained, "val"))
-    verdict = next((effect.verdict for effect in effects if effect.head.row == GUIDED_PLUS_I), "–")
+    verdict = next((effect.verdict for effect in effects if effect.head == new.head), "–")
     if verdict == "hurts":
         sentence = f"{alias} names no run yet, and still does not: on val, guidance hurts {new.head.name}"
         return Decision(alias, False, sentence, chosen)
@@ -152,21 +153,34 @@ def _first(snapshot: Snapshot, alias: str, trained: Sequence[Run], new: Run, cho
     return Decision(alias, True, sentence, chosen)
 
 
-def _challenger(snapshot: Snapshot, trained: Sequence[Run]) -> list[Run]:
-    """The runs of the one head G(I)+I, with val predictions."""
-    runs = [run for run in trained if run.row == GUIDED_PLUS_I and not run.control and run.status == "ok"]
+def _challenger(snapshot: Snapshot, trained: Sequence[Run], row: str) -> list[Run]:
+    """The runs of the one head of that row, with val predictions."""
+    row = row or _guided_row(trained)
+    if input_row(row).needs_superior:
+        raise InvalidInputError(f"row {row} needs the superior image, which a new case has not; let another contest")
+    runs = [run for run in trained if run.row == row and not run.control and run.status == "ok"]
     heads = {run.head for run in runs}
     if not heads:
-        raise InvalidInputError(f"there is no {GUIDED_PLUS_I} among the runs that has not diverged: nothing to promote")
+        raise InvalidInputError(f"there is no {row} among the runs that has not diverged: nothing to promote")
     if len(heads) > 1:
-        raise InvalidInputError(f"the runs hold {len(heads)} heads {GUIDED_PLUS_I}; let one at a time contest an alias")
+        raise InvalidInputError(f"the runs hold {len(heads)} heads {row}; let one at a time contest an alias")
     scored = load_predictions(snapshot, runs, "val")
     if not scored:
         raise InvalidInputError(
-            f"no run of {GUIDED_PLUS_I} has 2 labelled val cases or more, and a champion is chosen on val; give the "
+            f"no run of {row} has 2 labelled val cases or more, and a champion is chosen on val; give the "
             "split a val part"
         )
     return [run for run in runs if run.id in scored]
+
+
+def _guided_row(trained: Sequence[Run]) -> str:
+    """G(I)+I where it is there, else the only other guided row, else I. Raises InvalidInputError for several."""
+    guided = [row for row, of in INPUT_ROWS.items() if of.controls and any(run.row == row for run in trained)]
+    if not guided:
+        return I
+    if GUIDED_PLUS_I not in guided and len(guided) > 1:
+        raise InvalidInputError(f"the runs hold the rows {' and '.join(guided)}; say which contests the alias")
+    return GUIDED_PLUS_I if GUIDED_PLUS_I in guided else guided[0]
 
 
 def _best_of_first_fold(snapshot: Snapshot, runs: Sequence[Run]) -> Run:

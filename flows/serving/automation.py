@@ -15,6 +15,7 @@ from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetName
+from guidestore.flows.guiding.recipes import SCHEMES
 from guidestore.flows.results.champion import champion_of
 from guidestore.flows.serving.choices import defaults_of
 from guidestore.flows.serving.retrain import RetrainForm
@@ -60,6 +61,8 @@ def _of_champion(store: EmbeddingStore) -> dict[str, Any] | None:
         "seeds": sorted({run.seed for run in runs}),
         "alias": ALIAS,
     }
+    if run.guidance in SCHEMES:  # its rows have a decoder of their own
+        del given["decoder"]
     if run.mode != "matched" or run.labelled != "all" or not _in_form(given):
         return None  # a sweep's, with parameters of its own
     permutations = _permutations(snapshot, run)
@@ -69,7 +72,7 @@ def _of_champion(store: EmbeddingStore) -> dict[str, Any] | None:
 def _in_form(given: dict[str, Any]) -> bool:
     """Whether the drop-downs of the form have this G and this D_c: it has no field for their parameters."""
     for name in ("guidance", "decoder"):
-        if given[name] not in RetrainForm.model_json_schema()["properties"][name]["enum"]:
+        if name in given and given[name] not in RetrainForm.model_json_schema()["properties"][name]["enum"]:
             return False
     return True
 

@@ -11,6 +11,7 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import check_name
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.guiding.guide import guide
+from guidestore.flows.guiding.recipes import every_guidance
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.results import champion
 from guidestore.flows.results.champion import Champion, Decision
@@ -27,8 +28,8 @@ from guidestore.flows.serving.artifacts import (
 from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store
 from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.reporting import Progress
-from guidestore.heads.input_rows import GUIDED_PLUS_I
-from guidestore.heads.registry import decoder_names, guidance_names
+from guidestore.heads.input_rows import GUIDED_PLUS_I, INPUT_ROWS, REFERENCE
+from guidestore.heads.registry import decoder_names
 
 
 class RetrainForm(form_of(GuideSettings, without=("targets", "modes"))):
@@ -36,11 +37,16 @@ class RetrainForm(form_of(GuideSettings, without=("targets", "modes"))):
 
     target: str = Field(default="", description="What to classify; empty: the cohort's only target.")
     snapshot: str = Field(default="", description="Snapshot number, tag or alias to train on; empty: the newest.")
-    guidance: str = one_of(guidance_names(), "G: a guidance model or preset.", default="ridge")
+    guidance: str = one_of(every_guidance(), "G: a guidance model or preset; or margins.", default="ridge")
     decoder: str = one_of(decoder_names(), "D_c: a decoder or preset.", default="logistic")
     alias: str = Field(
         default="champion",
         description="Moves to the new head where that is better on val than the head it names; empty: moves nothing.",
+    )
+    row: str = one_of(
+        ("", *(name for name, row in INPUT_ROWS.items() if not row.needs_superior and name != REFERENCE)),
+        "Whose head contests the alias; empty: the guided row's.",
+        default="",
     )
     device: Device = AUTO
 
@@ -67,7 +73,7 @@ def retrain(settings: RetrainForm) -> None:
         check_name(settings.alias, "alias")
     trained = train_heads(settings)
     evaluation = read_table(trained.runs)
-    decision = contest_alias(settings.alias, trained.runs) if settings.alias else None
+    decision = contest_alias(settings.alias, trained.runs, settings.row) if settings.alias else None
     show_result(settings, trained, evaluation, decision)
 
 
@@ -110,10 +116,10 @@ def read_table(runs: tuple[str, ...]) -> Evaluation:
 
 
 @step("contest alias")
-def contest_alias(alias: str, runs: tuple[str, ...]) -> Decision:
+def contest_alias(alias: str, runs: tuple[str, ...], row: str) -> Decision:
     """Moves the alias, or says why not."""
     with opened_store() as store:
-        decision = champion.contest(store, alias, runs)
+        decision = champion.contest(store, alias, runs, row)
     get_run_logger().info("%s", decision.sentence)
     return decision
 
@@ -146,7 +152,8 @@ def _champion_row(before: Champion) -> dict[str, str]:
 
 def _summary(settings: RetrainForm, trained: Trained, rows: list[dict[str, str]], decision: Decision | None) -> str:
     run = decision.run if decision else trained.runs[0]
-    guided = next((row for row in rows if row["input"] == GUIDED_PLUS_I), {})
+    decided = [row for row in rows if row["verdict"]]
+    guided = next((row for row in decided if row["input"] == GUIDED_PLUS_I), decided[0] if decided else {})
     lines = [
         f"Is it guidance? By the test cases: **{guided.get('verdict') or '–'}**.\n",
         f"{decision.sentence}.\n" if decision else "",

@@ -17,11 +17,14 @@ from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
 from guidestore.flows.guiding.recipes import (
+    SCHEMES,
     BaselinesRecipe,
     HeadRecipe,
+    MarginsRecipe,
     ReferenceRecipe,
     RowsRecipe,
     TransferRecipe,
+    check_guidance,
     references,
 )
 from guidestore.flows.sweeps.file import MOST_RUNS, SweepFile
@@ -31,10 +34,13 @@ from guidestore.heads.choice import Choice
 from guidestore.heads.controls import CONTROLS, DECIDING
 from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, INPUT_ROWS, arms_of
 
+type Taught = TransferRecipe | MarginsRecipe
+TAUGHT_RECIPES = (TransferRecipe, MarginsRecipe)
+"""Those whose fits cannot be told apart: a job is timed as a whole."""
 JOBS_AT_ONCE = 64
 """Of a batch: what is trained and committed together. More saves little on a CPU, and a kill loses more."""
 STUDENT_JOBS = 8
-"""As how many jobs of input rows a job of label transfer counts: its nested cross-validation is long."""
+"""As how many jobs of input rows one of these counts: its nested cross-validation is long."""
 MOST_ARMS = len(arms_of(permutations=0)) + 2 * sum(CONTROLS[name].runs for name in DECIDING)
 """Runs of one head beside its shuffled pairs, at most."""
 TIMED_EPOCHS = 4
@@ -55,7 +61,7 @@ class SweepPlan:
     """Distinct G to train, shuffled ones too."""
     decoder_fits: int = 0
     student_fits: int = 0
-    """Of label transfer, each with what it needs to choose its teacher and itself."""
+    """Of label transfer and margins, each with what it needs to choose its teacher and itself."""
     batches: int = 0
     notes: list[str] = field(default_factory=list)
     """What does not fit in the training sets, each once."""
@@ -70,12 +76,12 @@ def plan_sweep(store: EmbeddingStore, sweep: SweepFile) -> SweepPlan:
     first: HeadJob | None = None
     counted_fits: set[Any] = set()
     fits: dict[tuple[str, Choice], int] = {}
-    students: dict[TransferRecipe, tuple[HeadJob, int]] = {}
+    students: dict[Taught, tuple[HeadJob, int]] = {}
     for jobs in batches_of(snapshot, sweep, plan):
         plan.batches += 1
         for job in jobs:
             plan.missing += len(job.ids)
-            if isinstance(job.recipe, TransferRecipe):
+            if isinstance(job.recipe, TAUGHT_RECIPES):
                 of_any_seed = replace(job.recipe, seed=0)
                 timed, count = students.get(of_any_seed, (job, 0))
                 students[of_any_seed] = (timed, count + len(job.ids))
@@ -118,7 +124,7 @@ def _packed(groups: Iterable[Sequence[HeadJob]]) -> Iterator[list[HeadJob]]:
     for group in groups:
         for first in range(0, len(group), 4 * JOBS_AT_ONCE):
             part = group[first : first + 4 * JOBS_AT_ONCE]
-            weight = sum(STUDENT_JOBS if isinstance(job.recipe, TransferRecipe) else 1 for job in part)
+            weight = sum(STUDENT_JOBS if isinstance(job.recipe, TAUGHT_RECIPES) else 1 for job in part)
             if batch and load + weight > JOBS_AT_ONCE:
                 yield batch
                 batch, load = [], 0
@@ -165,7 +171,7 @@ class _Grid:
         for target, choice in itertools.product(self.targets, self.decoders):
             build_decoder(choice.name, target=target, **choice.params)
         for choice in self.guidance:
-            build_guidance(choice.name, **choice.params)
+            check_guidance(choice)
         for choice in self.fusions:
             build_fusion(choice.name, **choice.params)
         for student, guidance in self.students:
@@ -229,8 +235,11 @@ class _Grid:
             groups += [self._missing([(codes, budget, transfer)]) for codes, budget in shown]
         return [group for group in groups if group]
 
-    def _rows(self, guidance: Choice, seed: int) -> Iterator[RowsRecipe]:
+    def _rows(self, guidance: Choice, seed: int) -> Iterator[HeadRecipe]:
         sweep = self.sweep
+        if guidance.name in SCHEMES:
+            yield SCHEMES[guidance.name](seed, sweep.permutations)
+            return
         for mode, fusion, decoder in itertools.product(sweep.modes, self.fusions, self.decoders):
             yield RowsRecipe(
                 mode, seed, guidance, decoder, sweep.permutations, sweep.controls, fusion, cross_fit=sweep.cross_fit
@@ -253,7 +262,7 @@ class _Grid:
                 else:
                     yield BaselinesRecipe(distilled, mode, seed, decoder, permutations)
             if ENSEMBLE in self.sweep.baselines:
-                for guidance in self.guidance:
+                for guidance in (choice for choice in self.guidance if choice.name not in SCHEMES):
                     yield BaselinesRecipe((ENSEMBLE,), mode, seed, decoder, permutations, guidance)
 
     def _missing(self, asked: Iterable[tuple[PairedCodes, LabelBudget, HeadRecipe]]) -> list[HeadJob]:
@@ -279,9 +288,9 @@ def _student(choice: Choice) -> tuple[Choice, Choice | None]:
 
 
 def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:
-    """(guidance or decoder, which, what makes it distinct) of the fits that a job needs; label transfer apart."""
+    """(guidance or decoder, which, what makes it distinct) of the fits that a job needs, if they can be told apart."""
     recipe, paired = job.recipe, job.paired
-    if isinstance(recipe, TransferRecipe | ReferenceRecipe):
+    if not isinstance(recipe, RowsRecipe | BaselinesRecipe):
         return
     codes = (paired.fold, str(paired.inferior_key), str(paired.superior_key), recipe.seed)
     for arm, run in job.ids.items():
@@ -293,8 +302,8 @@ def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:
 
 
 def _student_seconds(job: HeadJob) -> float:
-    """Of one of the runs of a job of label transfer: the job is run without shuffled controls."""
-    assert isinstance(job.recipe, TransferRecipe)  # noqa: S101  (of its caller)
+    """Of one of the runs of such a job: it is run without controls."""
+    assert isinstance(job.recipe, TAUGHT_RECIPES)  # noqa: S101  (of its caller)
     small = replace(job, recipe=replace(job.recipe, permutations=0))
     trained: list[Any] = []
     taken = _seconds(lambda: trained.extend(train_jobs([small], test=False)[0]))

@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 
 from guidestore.embeddings.canonical import sha256_of
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.guiding.jobs import run_id
-from guidestore.flows.guiding.recipes import BaselinesRecipe, HeadRecipe, RowsRecipe, TransferRecipe, references
+from guidestore.flows.guiding.recipes import (
+    BaselinesRecipe,
+    HeadRecipe,
+    MarginsRecipe,
+    RowsRecipe,
+    TransferRecipe,
+    check_guidance,
+    references,
+)
 from guidestore.heads.choice import Choice
 
 DATA = "0" * 64
@@ -66,6 +75,19 @@ def test_label_transfer_reads_a_g_in_row_t_alone() -> None:
         ("T(I)", "within class", 0),
         ("T(I)", "own", 0),
     ]
+
+
+def test_margins_have_their_own_rows_and_a_scheme_takes_no_parameters() -> None:
+    assert [*ids(MarginsRecipe(0, permutations=1))] == [
+        *((row, "", -1) for row in ("S+I", "S", "I", "M(I)")),
+        *(("M(I)", control, 0) for control in ("shuffled", "within class", "own")),
+    ]
+    for name in ("margins", "ridge"):
+        check_guidance(Choice.of(name))
+    with pytest.raises(InvalidInputError, match="guidance margins has no parameter depth; leave it out"):
+        check_guidance(Choice.of("margins", {"depth": 2}))
+    with pytest.raises(InvalidInputError, match="did you mean 'margins'"):
+        check_guidance(Choice.of("margin"))
 
 
 def test_references_have_an_id_for_each_decoder_and_seed() -> None:

@@ -38,6 +38,28 @@ def run_of(root: Path, row: str, *, mode: str = "matched", control: str = "") ->
     return next(r["run"] for r in runs if (r["row"], r["mode"], r["control"]) == (row, mode, control))
 
 
+def test_margins_travel_and_those_that_hold_codes_are_asked_about(tmp_path: Path) -> None:
+    from tests.report_store import make_store
+
+    root = make_store(tmp_path, targets=())
+    common = {"cohort": "skin", "targets": ("PIG",), "inferior": "clinical/made", "superior": "dermoscopy/made"}
+    store = EmbeddingStore.open(root)
+    guide(store, GuideSettings(**common, guidance="margins", permutations=0))  # pyright: ignore[reportArgumentType]
+    runs = {run["row"] + run["decoder"]: run["run"] for run in store.snapshot().rows("runs").to_pylist()}
+    key = store.snapshot().code_set("skin/clinical/made")
+    codes = store.snapshot().codes(key)
+    for name in ("M(I)kernel ridge", "R(I)reference, linear ridge, by loss"):
+        run = runs[name]
+        exported = export_model(store, run, tmp_path / name[:4], allow_train_codes=True)
+        said = ExportedModel.open(exported.folder).predict(
+            codes=CaseCodes(codes.case_ids[:5], codes.codes_nd[:5], key=key), encoder=""
+        )
+        stored = predict(store, run, cases=codes.case_ids[:5])
+        np.testing.assert_allclose(said.probabilities, stored.probabilities, atol=1e-9)
+    with pytest.raises(InvalidInputError, match=r"smoother hold codes of the train cases.*--allow-train-codes"):
+        export_model(store, runs["R(I)reference, RBF ridge, by loss"], tmp_path / "refused")
+
+
 def run_readme(folder: Path, **arrays: np.ndarray) -> np.ndarray:
     """(n, k) what the README's lines print in a fresh process that cannot import guidestore."""
     for name, array in arrays.items():

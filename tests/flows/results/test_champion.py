@@ -161,9 +161,23 @@ def test_heads_of_other_seeds_can_be_compared(store: EmbeddingStore) -> None:
     assert decide(store, "champion", train(store, "pls", 0.95, seeds=(7,))).moved
 
 
+def test_any_row_that_needs_z_i_alone_can_be_champion(store: EmbeddingStore) -> None:
+    """The guided row contests unless another is named; a guided one of several kinds must be named."""
+    margins, plain = train(store, "margins", 0.9, row="M(I)"), train(store, "", 0.6, row="I")
+    assert contest(store, "champion", [*margins, *plain]).run == margins[0]
+    assert not contest(store, "champion", [*margins, *plain], row="I").moved
+    assert contest(store, "plain", [*margins, *plain], row="I").run == plain[0]
+    assert contest(store, "alone", plain).run == plain[0]
+    with pytest.raises(InvalidInputError, match="row S needs the superior image"):
+        contest(store, "champion", train(store, "", 0.9, row="S"), row="S")
+    taught = train(store, "label_transfer", 0.8, row="T(I)")
+    with pytest.raises(InvalidInputError, match=r"hold the rows T\(I\) and M\(I\); say which contests the alias"):
+        contest(store, "champion", [*margins, *taught])
+
+
 def test_what_cannot_contest_is_said(store: EmbeddingStore) -> None:
     with pytest.raises(InvalidInputError, match="nothing to promote"):
-        decide(store, "champion", train(store, "", 0.6, row="I"))
+        decide(store, "champion", train(store, "", 0.6, row="S"))
     with pytest.raises(InvalidInputError, match="one at a time"):
         decide(store, "champion", train(store, "ridge", 0.6) + train(store, "pls", 0.6))
     store.move_alias("nightly")
@@ -179,8 +193,8 @@ def test_of_heads_that_contest_at_once_the_best_stays(store: EmbeddingStore, mon
     together = threading.Barrier(2)
     tries: dict[str, int] = {}
 
-    def decided(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
-        decision = decide(store, alias, runs)
+    def decided(store: EmbeddingStore, alias: str, runs: Sequence[str], row: str) -> Decision:
+        decision = decide(store, alias, runs, row)
         tries[runs[0]] = tries.get(runs[0], 0) + 1
         if tries[runs[0]] == 1:
             assert decision.moved
@@ -202,8 +216,8 @@ def test_who_loses_every_race_is_told(store: EmbeddingStore, monkeypatch: pytest
     others = contest(store, "champion", train(store, "ridge", 0.5)).run
     other = EmbeddingStore.open(store.storage.root)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def overtaken(store: EmbeddingStore, alias: str, runs: Sequence[str]) -> Decision:
-        decision = decide(store, alias, runs)
+    def overtaken(store: EmbeddingStore, alias: str, runs: Sequence[str], row: str) -> Decision:
+        decision = decide(store, alias, runs, row)
         other.move_alias("champion", artifact=others)
         return decision
 

@@ -1,0 +1,125 @@
+"""One training set as teacher and students read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.checks import check_seed
+from guidestore.heads.input_rows import INPUT_ROWS, MARGINS, S_PLUS_I, I, S
+from guidestore.heads.kernels.preparation import Preparation
+from guidestore.heads.kernels.scoring import label_targets
+from guidestore.heads.kernels.smoother import Decompositions
+from guidestore.heads.transfer.inner_cv import Split, draw_folds
+
+FEWEST = 2
+"""Cases that a smoother is fitted on, and labelled pairs that are held out over all folds, at least."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What an input row reads: S+I, S or I."""
+
+    preparation: Preparation
+    codes_nd: np.ndarray
+    """(N, d) prepared; NaN where a case lacks it."""
+    raw_nd: np.ndarray
+    """(N, d) as they came."""
+    has: np.ndarray
+    """(N,) bool."""
+    labelled: np.ndarray
+    """Rows of the labelled train cases that have it."""
+
+    def decompositions(self, seed: int) -> Decompositions:
+        """None made yet: they are large, and so are kept as long as one fold needs them."""
+        return Decompositions(self.codes_nd, seed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cases:
+    """All N rows of the paired codes."""
+
+    paired: PairedCodes
+    seed: int
+    sources: Mapping[str, Source]
+    """By input row: S+I, S, I."""
+    targets_nk: np.ndarray
+    """(N, k) of the labels, heads.kernels.scoring.label_targets; 0 where there is none, or it may not be seen."""
+    pairs: np.ndarray
+    """Rows of the train pairs, labelled or not, ascending."""
+    labelled_pairs: np.ndarray
+    """(p,) bool: which of them have a label."""
+    splits: list[Split]
+    """Of the labelled train cases."""
+
+    @classmethod
+    def of(cls, paired: PairedCodes, *, seed: int) -> Cases:
+        """Raises InvalidInputError where nothing could be taught: too few pairs or labels, or constant codes."""
+        check_seed(seed)
+        if len(paired.classes) < 2:
+            raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
+        _check(paired)
+        train = paired.parts == "train"
+        of_i, of_s = (
+            Preparation.fit(codes_nd[train & has], f"{name} of {paired.cohort}")
+            for name, codes_nd, has in (
+                ("z_I", paired.inferior_nd, paired.has_inferior),
+                ("z_S", paired.superior_nd, paired.has_superior),
+            )
+        )
+        both = Preparation.side_by_side(of_s, of_i)
+        raw = {
+            S: paired.superior_nd,
+            I: paired.inferior_nd,
+            S_PLUS_I: np.hstack([paired.superior_nd, paired.inferior_nd]),
+        }
+        sources = {}
+        for row, preparation in ((S_PLUS_I, both), (S, of_s), (I, of_i)):
+            has = INPUT_ROWS[row].has(paired)
+            labelled = paired.rows("train", paired.has_label, has)
+            sources[row] = Source(preparation, preparation.apply(raw[row]), raw[row], has, labelled)
+        shown = paired.rows("train", paired.has_label)
+        targets_nk = np.zeros((len(paired), len(paired.classes)))
+        targets_nk[shown] = label_targets(paired.labels[shown], len(paired.classes))
+        pairs = paired.rows("train", paired.is_pair)
+        splits = draw_folds(paired, shown, seed=[seed, 0])
+        cases = cls(paired, int(seed), sources, targets_nk, pairs, paired.has_label[pairs], splits)
+        if any(len(cases.fitted_in(split, row)) < FEWEST for split in splits for row in sources):
+            raise InvalidInputError(
+                f"{_where(paired)}: {len(shown)} labelled train cases are too few to hold some out; label more"
+            )
+        return cases
+
+    def fitted_in(self, split: Split, row: str) -> np.ndarray:
+        """The labelled cases that a smoother on that input row is fitted on in this fold."""
+        return split.fit_n[self.sources[row].has[split.fit_n]]
+
+    def held_in(self, split: Split, row: str) -> np.ndarray:
+        """Those of the held-out cases that it can read."""
+        return split.held_n[self.sources[row].has[split.held_n]]
+
+
+def _where(paired: PairedCodes) -> str:
+    return f"{paired.cohort}/{paired.split}/{paired.fold}"
+
+
+def _check(paired: PairedCodes) -> None:
+    """Every class has a labelled case of each modality and of both, and there are pairs."""
+    if len(paired.rows("train", paired.is_pair)) < FEWEST:
+        raise InvalidInputError(
+            f"{_where(paired)} has fewer than {FEWEST} train pairs, so nothing can be taught; "
+            + paired.why_unpaired("materialize both modalities")
+        )
+    for row in (I, S, S_PLUS_I):
+        of = INPUT_ROWS[row]
+        seen = set(paired.labels[paired.rows("train", paired.has_label, of.has(paired))].tolist())
+        missing = [name for c, name in enumerate(paired.classes) if c not in seen]
+        if missing:
+            raise InvalidInputError(
+                f"{_where(paired)}: no train case with {of.needs} is labelled {' or '.join(missing)} for "
+                f"{paired.target}, which row {MARGINS} needs; label one, or leave the class out"
+            )
