@@ -25,14 +25,7 @@ class Smoother:
     name: ClassVar[str] = "smoother"
 
     def __init__(self, preparation: Preparation, weights: Weights, temperature: float) -> None:
-        # Laid out as the store keeps them, so that a loaded one adds up in the same order.
-        as_kept = Weights(
-            np.ascontiguousarray(weights.linear_dc.T).T,
-            np.ascontiguousarray(weights.constant_c),
-            weights.landmarks_ld.astype(np.float32).astype(np.float64),
-            np.ascontiguousarray(weights.dual_lc),
-        )
-        self._preparation, self._weights, self._temperature = preparation, as_kept, temperature
+        self._preparation, self._weights, self._temperature = preparation, weights.as_kept(), temperature
 
     @property
     def config(self) -> dict[str, Any]:
@@ -49,15 +42,8 @@ class Smoother:
         return softmax(check_finite_predictions(scores_nk / self._temperature, self.name))
 
     def tensors(self) -> dict[str, np.ndarray]:
-        of = self._weights
-        tensors = self._preparation.tensors() | {
-            "weight": np.ascontiguousarray(of.linear_dc.T),
-            "bias": of.constant_c,
-            "temperature": np.array([self._temperature]),
-        }
-        if self.keeps_train_codes:
-            tensors |= {"train": of.landmarks_ld.astype(np.float32), "dual": np.ascontiguousarray(of.dual_lc)}
-        return tensors
+        temperature = {"temperature": np.array([self._temperature])}
+        return self._preparation.tensors() | weights_to_tensors(self._weights) | temperature
 
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
@@ -67,22 +53,39 @@ class Smoother:
                 f"gamma {GAMMA}; load it by the version that wrote it"
             )
         preparation = Preparation.from_tensors(tensors, cls.name)
-        d = len(preparation.mean)
-        weight_kd = take_tensor(tensors, "weight", (None, d), cls.name)
-        k = len(weight_kd)
-        landmarks_ld, dual_lk = np.zeros((0, d)), np.zeros((0, k))
-        if "train" in tensors:
-            landmarks_ld = take_tensor(tensors, "train", (None, d), cls.name).astype(np.float64)
-            dual_lk = take_tensor(tensors, "dual", (len(landmarks_ld), k), cls.name)
-        weights = Weights(weight_kd.T, take_tensor(tensors, "bias", (k,), cls.name), landmarks_ld, dual_lk)
+        weights = weights_from_tensors(tensors, len(preparation.mean), cls.name)
         (temperature,) = take_tensor(tensors, "temperature", (1,), cls.name)
         if not temperature > 0:
             raise InvalidInputError(f"{cls.name}: the temperature is {temperature:g}, but it must be above 0")
         return cls(preparation, weights, float(temperature))
 
     def onnx(self, x: Value) -> Value:
-        of, z = self._weights, self._preparation.onnx(x)
-        scores = z @ np.ascontiguousarray(of.linear_dc) + of.constant_c
-        if self.keeps_train_codes:
-            scores = scores + (squared_distances(z, of.landmarks_ld) * -GAMMA).exp() @ np.ascontiguousarray(of.dual_lc)
-        return (scores / self._temperature).softmax()
+        return (weights_onnx(self._weights, self._preparation.onnx(x)) / self._temperature).softmax()
+
+
+def weights_to_tensors(weights: Weights) -> dict[str, np.ndarray]:
+    """{weight, bias}, and with landmarks {train, dual}."""
+    tensors = {"weight": np.ascontiguousarray(weights.linear_dc.T), "bias": weights.constant_c}
+    if len(weights.landmarks_ld):
+        tensors |= {"train": weights.landmarks_ld.astype(np.float32), "dual": weights.dual_lc}
+    return tensors
+
+
+def weights_from_tensors(tensors: Mapping[str, np.ndarray], code_dim: int, what: str) -> Weights:
+    """The inverse of `weights_to_tensors`. Raises InvalidInputError."""
+    weight_cd = take_tensor(tensors, "weight", (None, code_dim), what)
+    c = len(weight_cd)
+    landmarks_ld, dual_lc = np.zeros((0, code_dim)), np.zeros((0, c))
+    if "train" in tensors:
+        landmarks_ld = take_tensor(tensors, "train", (None, code_dim), what).astype(np.float64)
+        dual_lc = take_tensor(tensors, "dual", (len(landmarks_ld), c), what)
+    return Weights(weight_cd.T, take_tensor(tensors, "bias", (c,), what), landmarks_ld, dual_lc)
+
+
+def weights_onnx(weights: Weights, z: Value) -> Value:
+    """What a smoother says of prepared codes, as a graph."""
+    scores = z @ np.ascontiguousarray(weights.linear_dc) + weights.constant_c
+    if not len(weights.landmarks_ld):
+        return scores
+    squares = squared_distances(z, weights.landmarks_ld)
+    return scores + (squares * -GAMMA).exp() @ np.ascontiguousarray(weights.dual_lc)

@@ -71,6 +71,15 @@ class Weights:
             scores_nc = scores_nc + rbf(z_nd, self.landmarks_ld) @ self.dual_lc
         return scores_nc[:n]
 
+    def as_kept(self) -> Weights:
+        """Laid out and rounded as the store keeps it, so that what is loaded adds up in the same order."""
+        return Weights(
+            np.ascontiguousarray(self.linear_dc.T).T,
+            np.ascontiguousarray(self.constant_c),
+            self.landmarks_ld.astype(np.float32).astype(np.float64),
+            np.ascontiguousarray(self.dual_lc),
+        )
+
     def scaled(self, factor: float) -> Weights:
         """`factor` times this."""
         return Weights(self.linear_dc * factor, self.constant_c * factor, self.landmarks_ld, self.dual_lc * factor)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from guidestore.heads.input_rows import I, S
+from guidestore.heads.kernels.cases import Cases
 from guidestore.heads.kernels.selection import Fold, HeldOut, held_out
 from guidestore.heads.kernels.smoother import KERNELS
-from guidestore.heads.margins.cases import Cases
 from guidestore.heads.margins.lessons import Lesson
 from guidestore.heads.margins.teacher import Teacher
 
@@ -49,7 +49,7 @@ def cross_validate(
             reads: teacher.scores(cases, codes[reads], cases.fitted_in(split, reads), cases.pairs)
             for reads, teacher in teachers.items()
         }
-        taught = np.stack([lesson.given(scores) for lesson in lessons], axis=1)  # (p, lessons, k)
+        taught = np.stack([lesson.given(scores) for lesson in lessons], axis=1)
         at = {name: np.searchsorted(cases.pairs, of) for name, of in (("fit", fit_pairs), ("held", held_pairs))}
         plain = {
             row: held_out(codes[row], [_labels(cases, cases.fitted_in(split, row), cases.held_in(split, row))])

@@ -9,7 +9,7 @@ import numpy as np
 
 from guidestore.heads.controls import OWN, in_control_order
 from guidestore.heads.input_rows import Arm, I, S
-from guidestore.heads.margins.cases import Cases
+from guidestore.heads.kernels.cases import Cases
 
 
 @dataclass(frozen=True, slots=True, eq=False)

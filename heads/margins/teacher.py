@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from guidestore.heads.kernels.cases import Cases
 from guidestore.heads.kernels.smoother import ALPHAS, KERNELS, Decompositions, Kernel
-from guidestore.heads.margins.cases import Cases
 
 
 @dataclass(frozen=True, slots=True)

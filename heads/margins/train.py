@@ -10,10 +10,10 @@ import numpy as np
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.input_rows import MARGINS, S_PLUS_I, Arm, I, S, arms_of
 from guidestore.heads.kernels.calibration import calibrated
+from guidestore.heads.kernels.cases import Cases
 from guidestore.heads.kernels.scoring import score
 from guidestore.heads.kernels.selection import Chosen, by_error
 from guidestore.heads.kernels.smoother import KERNELS, Weights
-from guidestore.heads.margins.cases import Cases
 from guidestore.heads.margins.folds import CrossValidation, cross_validate
 from guidestore.heads.margins.lessons import Lesson
 from guidestore.heads.margins.teacher import choose_teacher
@@ -50,7 +50,7 @@ def train_margins(jobs: Sequence[MarginsJob]) -> list[list[TrainedHead]]:
 
     All input is checked before anything is trained. Raises InvalidInputError.
     """
-    every = [Cases.of(job.paired, seed=job.seed) for job in jobs]
+    every = [Cases.of(job.paired, MARGINS, seed=job.seed) for job in jobs]
     return [
         _Margins(cases, arms_of(MARGIN_ROWS, job.permutations)).heads() for job, cases in zip(jobs, every, strict=True)
     ]

@@ -9,7 +9,7 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads.margins.cases import Cases
+from guidestore.heads.kernels.cases import Cases
 from guidestore.heads.margins.teacher import choose_teacher
 from guidestore.heads.margins.train import MarginsJob, train_margins
 from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes
@@ -85,7 +85,7 @@ def test_unlabelled_pairs_teach_too() -> None:
 def test_no_case_teaches_itself() -> None:
     """The teacher's score of a case does not depend on that case's label, in the leave-one-out scores exactly."""
     paired = weak(3)
-    cases = Cases.of(paired, seed=0)
+    cases = Cases.of(paired, "M(I)", seed=0)
     rows, source = cases.pairs, cases.sources["S"]
     teacher = choose_teacher(cases, source.decompositions(0), "S")
     scores = teacher.scores(cases, source.decompositions(0), rows, rows)

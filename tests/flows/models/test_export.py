@@ -55,7 +55,7 @@ def test_margins_travel_and_those_that_hold_codes_are_asked_about(tmp_path: Path
             codes=CaseCodes(codes.case_ids[:5], codes.codes_nd[:5], key=key), encoder=""
         )
         stored = predict(store, run, cases=codes.case_ids[:5])
-        np.testing.assert_allclose(said.probabilities, stored.probabilities, atol=1e-9)
+        np.testing.assert_allclose(said.probabilities_nk, stored.probabilities_nk, atol=1e-9)
     with pytest.raises(InvalidInputError, match=r"smoother hold codes of the train cases.*--allow-train-codes"):
         export_model(store, runs["R(I)reference, RBF ridge, by loss"], tmp_path / "refused")
 

@@ -1,4 +1,4 @@
-"""One training set as teacher and students read it."""
+"""One training set as smoothers of several input rows read it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.checks import check_seed
-from guidestore.heads.input_rows import INPUT_ROWS, MARGINS, S_PLUS_I, I, S
+from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, I, S
 from guidestore.heads.kernels.preparation import Preparation
 from guidestore.heads.kernels.scoring import label_targets
 from guidestore.heads.kernels.smoother import Decompositions
@@ -57,12 +57,12 @@ class Cases:
     """Of the labelled train cases."""
 
     @classmethod
-    def of(cls, paired: PairedCodes, *, seed: int) -> Cases:
-        """Raises InvalidInputError where nothing could be taught: too few pairs or labels, or constant codes."""
+    def of(cls, paired: PairedCodes, row: str, *, seed: int) -> Cases:
+        """For guided row `row`. Raises InvalidInputError where there are too few pairs or labels, or constant codes."""
         check_seed(seed)
         if len(paired.classes) < 2:
             raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
-        _check(paired)
+        _check(paired, row)
         train = paired.parts == "train"
         of_i, of_s = (
             Preparation.fit(codes_nd[train & has], f"{name} of {paired.cohort}")
@@ -78,17 +78,17 @@ class Cases:
             S_PLUS_I: np.hstack([paired.superior_nd, paired.inferior_nd]),
         }
         sources = {}
-        for row, preparation in ((S_PLUS_I, both), (S, of_s), (I, of_i)):
-            has = INPUT_ROWS[row].has(paired)
+        for of, preparation in ((S_PLUS_I, both), (S, of_s), (I, of_i)):
+            has = INPUT_ROWS[of].has(paired)
             labelled = paired.rows("train", paired.has_label, has)
-            sources[row] = Source(preparation, preparation.apply(raw[row]), raw[row], has, labelled)
+            sources[of] = Source(preparation, preparation.apply(raw[of]), raw[of], has, labelled)
         shown = paired.rows("train", paired.has_label)
         targets_nk = np.zeros((len(paired), len(paired.classes)))
         targets_nk[shown] = label_targets(paired.labels[shown], len(paired.classes))
         pairs = paired.rows("train", paired.is_pair)
         splits = draw_folds(paired, shown, seed=[seed, 0])
         cases = cls(paired, int(seed), sources, targets_nk, pairs, paired.has_label[pairs], splits)
-        if any(len(cases.fitted_in(split, row)) < FEWEST for split in splits for row in sources):
+        if any(len(cases.fitted_in(split, of)) < FEWEST for split in splits for of in sources):
             raise InvalidInputError(
                 f"{_where(paired)}: {len(shown)} labelled train cases are too few to hold some out; label more"
             )
@@ -107,7 +107,7 @@ def _where(paired: PairedCodes) -> str:
     return f"{paired.cohort}/{paired.split}/{paired.fold}"
 
 
-def _check(paired: PairedCodes) -> None:
+def _check(paired: PairedCodes, guided: str) -> None:
     """Every class has a labelled case of each modality and of both, and there are pairs."""
     if len(paired.rows("train", paired.is_pair)) < FEWEST:
         raise InvalidInputError(
@@ -121,5 +121,5 @@ def _check(paired: PairedCodes) -> None:
         if missing:
             raise InvalidInputError(
                 f"{_where(paired)}: no train case with {of.needs} is labelled {' or '.join(missing)} for "
-                f"{paired.target}, which row {MARGINS} needs; label one, or leave the class out"
+                f"{paired.target}, which row {guided} needs; label one, or leave the class out"
             )
