@@ -112,7 +112,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("attention", pa.list_(pa.float32())),
         ]
     ),
-    # One row whenever somebody looks at test for runs that were chosen on val.
+    # One row per run whenever somebody is shown test results of a set of runs that nobody saw together before.
     "looks": pa.schema(
         [("cohort", _TEXT), ("target", _TEXT), ("run", _TEXT), ("part", _TEXT), ("why", _TEXT), ("at", _TEXT)]
     ),

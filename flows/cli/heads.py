@@ -92,15 +92,16 @@ def evaluate(
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
-    """Print the table again from stored runs; trains nothing."""
+    """Print the tables again from stored runs; trains nothing. The store counts the look at test."""
     from guidestore.embeddings.errors import NotFoundInStoreError
     from guidestore.flows.encoding.lookups import check_cohort
     from guidestore.flows.results.evaluation import evaluate as run
+    from guidestore.flows.results.looks import count_look
     from guidestore.flows.results.selection import RunSelection
     from guidestore.flows.work.stores import opened
     from guidestore.warehouse.runs import HOW_TO_GET_RUNS, all_runs, newest_runs
 
-    with opened(place) as store:
+    with opened(place, adds=False) as store:
         snapshot, first = store.snapshot(at), store.snapshot().first_name(cohort)
         chosen = RunSelection(
             first, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
@@ -108,9 +109,12 @@ def evaluate(
         if unmet := chosen.unmet(all_runs(snapshot)):
             check_cohort(snapshot, first)
             raise NotFoundInStoreError(f"{unmet}; {HOW_TO_GET_RUNS}")
-        ids = [trained.id for trained in newest_runs(snapshot, chosen.wants, part).values()]
-        evaluation = run(snapshot, ids, part)
+        runs = list(newest_runs(snapshot, chosen.wants, part).values())
+        uncounted = count_look(store, runs, "evaluate") if part == "test" else ""
+        evaluation = run(snapshot, [trained.id for trained in runs], part)
     _show_evaluation(evaluation, f"{cohort}, {part} cases", format_)
+    if uncounted:
+        print(f"note: {uncounted}", file=sys.stderr)
 
 
 def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
@@ -153,7 +157,7 @@ def compare(
 
     sweeps = [read_sweep(Path(name)) if name.endswith((".yaml", ".yml")) else name for name in (a, b)]
     names = [name for name in sweeps if isinstance(name, str)]
-    with opened(place) as store:
+    with opened(place, adds=False) as store:
         if len(names) < 2 or names_sweeps(store, *names):
             _compare_sweeps(store, sweeps, part or "val", format_)
         elif names_snapshots(store, a, b):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,11 +40,13 @@ def report(
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    with progress_bars() as progress, opened(place) as store:
+    with progress_bars() as progress, opened(place, adds=False) as store:
         first = store.snapshot().first_name(cohort)
         selection = RunSelection(first, target, split, inferior, superior, mode, guidance, decoder)
         done = write_report(store, selection, out, at=at, progress=progress)
     for effect in done.effects:
         head = effect.head
         print(f"{head.target}, {head.row} ({head.guidance}, {head.decoder}, {head.mode}): {effect.verdict}")
+    if done.uncounted:
+        print(f"note: {done.uncounted}", file=sys.stderr)
     print(f"written: {done.file} ({done.size / 1e6:.1f} MB, {count_of(done.runs, 'run')}, snapshot {done.snapshot})")

@@ -103,8 +103,9 @@ def show(
     Test is not looked at unless --test says for how many; then the store counts the looks.
     """
     from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.results.looks import count_looks
     from guidestore.flows.sweeps.file import read_sweep
-    from guidestore.flows.sweeps.ranking import count_looks, rank_sweep
+    from guidestore.flows.sweeps.ranking import rank_sweep
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 

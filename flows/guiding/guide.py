@@ -20,6 +20,7 @@ from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
 from guidestore.flows.guiding.recipes import SCHEMES, HeadRecipe, RowsRecipe, check_guidance, references
 from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.results.looks import count_look
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.devices import AUTO, in_words, one_device
 from guidestore.flows.work.naming import with_first_name
@@ -27,6 +28,7 @@ from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
 from guidestore.heads.registry import build_decoder
+from guidestore.warehouse.runs import load_runs
 
 if TYPE_CHECKING:  # torch loads with it
     from guidestore.heads.trained import TrainedHead
@@ -45,12 +47,16 @@ class GuideReport:
     snapshot: int = 0
 
 
-def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = no_progress) -> GuideReport:
+def guide(
+    store: EmbeddingStore, settings: GuideSettings, progress: Progress = no_progress, *, looks: bool = True
+) -> GuideReport:
     """Trains and evaluates what the store does not have yet, one commit per fold, seed, mode and target.
 
     The references for row I are trained beside it, with mode matched. The targets and modes of a fold and seed are
     trained together, because they share every G, and two such batches at a time, each on one core. Raises
     GuidestoreError: unknown names, leakage between folds, too few cases.
+
+    looks: whether it counts a look at test of its runs; False where the caller counts one for several calls.
     """
     if settings.device != AUTO:
         one_device(settings.device, "heads")
@@ -77,6 +83,8 @@ def guide(store: EmbeddingStore, settings: GuideSettings, progress: Progress = n
         _train(store, settings, snapshot, chain([first], missing), len(folds) * len(settings.seeds), report, progress)
     if report.existing:  # a sweep may have trained them, and left test alone
         score_test(store, report.runs, progress)
+    if looks and (refused := count_look(store, load_runs(store.snapshot(), report.runs), "guide")):
+        report.notes.append(refused)
     report.snapshot = store.snapshot().version
     return report
 

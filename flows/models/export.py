@@ -254,7 +254,7 @@ def _card(snapshot: Snapshot, run: Run, key: CodeSetKey, asked: str) -> dict[str
         **{name: getattr(run, name) for name in ("split", "fold", "row", "mode", "seed", "n_train", "snapshot")},
         "exported_at_snapshot": snapshot.version,
         "metrics": metrics,
-        "test": {"scored": scored, "looks_after_choosing_on_val": looks},
+        "test": {"scored": scored, "looks": looks},
         "facts": dict(run.training),
         "labelled": run.labelled,
         "trained_at": run.created_at,

@@ -13,7 +13,9 @@ from guidestore.flows.guiding.guide import GuideReport, guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.paper.report import ExperimentReport
 from guidestore.flows.paper.table import PaperTable
+from guidestore.flows.results.looks import count_look
 from guidestore.flows.work.reporting import EncodeReport, Progress
+from guidestore.warehouse.runs import load_runs
 
 
 @dataclass
@@ -37,13 +39,15 @@ class Course:
         return report
 
     def guide(self, settings: GuideSettings) -> None:
-        report = guide(self.store, settings, self.progress)
+        report = guide(self.store, settings, self.progress, looks=False)
         self.guides.append(report)
         self.note(report.notes)
 
     def report(self, table: Callable[[Snapshot, list[str]], PaperTable]) -> ExperimentReport:
         """What it leaves. table: (snapshot, ids of all runs) -> the paper's table."""
         runs = [run for report in self.guides for run in report.runs]
+        refused = count_look(self.store, load_runs(self.store.snapshot(), runs), "experiment") if runs else ""
+        self.note([refused] if refused else [])
         snapshot = self.store.snapshot()
         return ExperimentReport(
             table(snapshot, runs),

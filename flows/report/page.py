@@ -24,6 +24,7 @@ from guidestore.flows.report.sections import Section, sections_of
 from guidestore.flows.report.tables import Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
 from guidestore.flows.results.blocks import block_effects
 from guidestore.flows.results.effects import RowEffect
+from guidestore.flows.results.looks import count_look
 from guidestore.flows.results.selection import RunSelection
 from guidestore.flows.work.colours import ROW_COLOURS
 from guidestore.flows.work.reporting import Progress, counted, no_progress
@@ -46,6 +47,8 @@ class Report:
     sections: int
     runs: int
     effects: tuple[RowEffect, ...]
+    uncounted: str
+    """Why this look at test was not counted; '' where it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ def write_report(
     if not newest:
         raise NotFoundInStoreError(_nothing_found(snapshot, selection))
     runs = load_runs(snapshot, [run.id for run in newest.values()])
+    uncounted = count_look(store, runs, "report")
+    snapshot = store.snapshot(at)  # that of the look, so that the same call again gives the same bytes
     with one_thread():
         predictions = load_predictions(snapshot, runs)
         sections = sections_of(runs, load_scores(snapshot, runs), predictions)
@@ -100,7 +105,7 @@ def write_report(
     data = page.encode()
     _write(out, data)
     told = {effect.head: effect for section in sections for effect in effects[section.block.number]}
-    return Report(out, len(data), snapshot.version, len(sections), len(runs), tuple(told.values()))
+    return Report(out, len(data), snapshot.version, len(sections), len(runs), tuple(told.values()), uncounted)
 
 
 def _part(snapshot: Snapshot, section: Section, effects: Sequence[RowEffect], places: Places) -> _Part:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from guidestore.embeddings.runs import Head, LabelBudget, Run, RunPredictions
 from guidestore.flows.results.effects import RowEffect, decoder_of_one_code, row_effects
-from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I
+from guidestore.heads.input_rows import INPUT_ROWS, REFERENCE, S_PLUS_I
 
 FUSION = ", fusion="
 """Between the name of a decoder and that of the fusion of its two codes."""
@@ -87,6 +87,7 @@ def blocks_of(runs: Iterable[Run]) -> list[Block]:
     scopes: dict[Scope, list[Run]] = {}
     for run in runs:
         scopes.setdefault(_scope(run), []).append(run)
+    scopes = _with_references(scopes)
     targets = list(dict.fromkeys(scope.target for scope in scopes))
     blocks: list[Block] = []
     # As published comes first; `sorted` keeps the rest in the order of training.
@@ -115,6 +116,20 @@ def block_effects(
 def _scope(run: Run) -> Scope:
     inferior, superior = (name.stem.within if name else "" for name in (run.inferior, run.superior))
     return Scope(run.cohort, run.target, run.mode, run.split, inferior, superior, run.labelled, run.classes)
+
+
+def _with_references(scopes: Mapping[Scope, list[Run]]) -> dict[Scope, list[Run]]:
+    """References for row I stand in every mode; alone they are a scope only where there is nothing else."""
+    of_any_mode: dict[Scope, list[Run]] = {}
+    for scope, runs in scopes.items():
+        references = [run for run in runs if run.row == REFERENCE]
+        of_any_mode.setdefault(scope._replace(mode=""), []).extend(references)
+    kept = {}
+    for scope, runs in scopes.items():
+        own = [run for run in runs if run.row != REFERENCE]
+        if own:
+            kept[scope] = own + of_any_mode[scope._replace(mode="")]
+    return kept or dict(scopes)
 
 
 def is_guided(head: Head) -> bool:
@@ -155,7 +170,9 @@ def _of_models(members: Sequence[Run], guidance: str, decoder: str) -> list[Run]
     chosen = []
     for run in members:
         row = INPUT_ROWS.get(run.row)
-        if row is not None and row.controls:
+        if run.row == REFERENCE:
+            fits = True
+        elif row is not None and row.controls:
             fits = _joins(run.head, guidance, decoder)
         else:
             best = next((name for name in names if (run.row, name) in there), run.decoder)

@@ -9,6 +9,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Part, Run
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups
+from guidestore.flows.results.looks import count_look
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import McNemar, mcnemar
 from guidestore.warehouse.predictions import load_predictions
@@ -72,6 +73,8 @@ def compare_runs(
     # What makes them a pair is the cases, whatever split or seed they come from.
     comparison = compare_groups([of_a], [of_b], tuple(drawn_metrics()), lambda run: ("pair",))
     notes = []
+    if part == "test" and (refused := count_look(store, (first, second), "compare")):
+        notes.append(refused)
     left_out = max(len(of_a), len(of_b)) - len(common)
     if left_out:
         notes.append(f"{left_out} cases that only one of them predicts are left out")

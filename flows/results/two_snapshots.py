@@ -12,6 +12,7 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.words import count_of
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups
 from guidestore.flows.results.effects import METRIC
+from guidestore.flows.results.looks import count_look
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import newest_runs
 
@@ -109,6 +110,9 @@ def compare_snapshots(
             groups.setdefault(replace(after.head, permutation=-1), []).append((before, after))
     if not groups:
         raise InvalidInputError(f"none of the {len(pairs)} changed heads has labelled {part} predictions to compare")
+    compared = [run for members in groups.values() for pair in members for run in pair]
+    if part == "test" and (refused := count_look(store, compared, "compare")):
+        notes.append(refused)
     heads = tuple(_compared(head, members, predictions, metric) for head, members in groups.items())
     notes.append(f"{metric} on {part} cases; 95 % intervals and p over the cases that both have, heads as trained")
     return SnapshotComparison((at_a.version, at_b.version), heads, tuple(notes))

@@ -16,6 +16,7 @@ from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.results import champion
 from guidestore.flows.results.champion import Champion, Decision
 from guidestore.flows.results.evaluation import Evaluation, evaluate
+from guidestore.flows.results.looks import count_look
 from guidestore.flows.serving.artifacts import (
     as_markdown,
     bars,
@@ -30,6 +31,7 @@ from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.reporting import Progress
 from guidestore.heads.input_rows import GUIDED_PLUS_I, INPUT_ROWS, REFERENCE
 from guidestore.heads.registry import decoder_names
+from guidestore.warehouse.runs import load_runs
 
 
 class RetrainForm(form_of(GuideSettings, without=("targets", "modes"))):
@@ -105,6 +107,7 @@ def _at_snapshot(store: EmbeddingStore, settings: RetrainForm, progress: Progres
     sweep = asked(settings, SweepFile, name="retrain", at=settings.snapshot, targets=targets)
     report = run_sweep(store, sweep, progress, device=settings.device, remember=False)
     score_test(store, report.runs, progress)
+    count_look(store, load_runs(store.snapshot(), report.runs), "retrain")
     return Trained(tuple(report.runs), report.trained, report.existing, tuple(report.notes), store.snapshot().version)
 
 
@@ -146,6 +149,7 @@ def show_result(settings: RetrainForm, trained: Trained, evaluation: Evaluation,
 def _champion_row(before: Champion) -> dict[str, str]:
     """The row of the champion before, on test, for the eye alone: it decides nothing."""
     with opened_store() as store:
+        count_look(store, load_runs(store.snapshot(), before.runs), "retrain")
         evaluation = evaluate(store.snapshot(), before.runs)
     return result_row(evaluation.rows[0], None, f"champion before: {before.name}")
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, StorageError
 from guidestore.embeddings.runs import Part, Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.results.effects import METRIC, RowEffect, decoder_of_one_code, row_effects, same_scope
+from guidestore.flows.results.looks import count_look
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.naming import with_first_name
@@ -97,19 +97,14 @@ def look_at_test(
     why: str,
     progress: Progress = no_progress,
 ) -> list[Run]:
-    """Counts a look at test for these heads, and scores them and what they are compared with; all of these runs."""
+    """Counts a look at test for these heads (once for the same runs), and scores them and what they are compared with;
+    all of these runs."""
     looked_at = related_runs(runs, heads)
     chosen = {ranked.effect.head for ranked in heads}
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    why = f"{why} of sweep {sweep.name}"
-    looks = [
-        {"cohort": sweep.cohort, "target": run.target, "run": run.id, "part": "test", "why": why, "at": now}
-        for run in looked_at
-        if run.head in chosen
-    ]
     # Counted first: a look that is interrupted was one.
-    with store.begin(f"a look at test for {len(heads)} heads of sweep {sweep.name}") as transaction:
-        transaction.write_rows("looks", looks, cohort=sweep.cohort)
+    told = [run for run in looked_at if run.head in chosen]
+    if refused := count_look(store, looked_at, f"{why} of sweep {sweep.name}", told=told):
+        raise StorageError(refused)
     score_test(store, [run.id for run in looked_at], progress)
     return looked_at
 
@@ -117,12 +112,6 @@ def look_at_test(
 def related_runs(runs: Iterable[Run], heads: Sequence[Ranked]) -> list[Run]:
     """The runs of these heads, of their controls, and of what they are compared with."""
     return [run for run in runs if any(_belongs(run, ranked.effect) for ranked in heads)]
-
-
-def count_looks(snapshot: Snapshot, cohort: str) -> int:
-    """How often somebody has looked at test of the cohort for runs that were chosen on val."""
-    looks = snapshot.rows("looks", cohort=cohort)
-    return len(set(zip(looks["why"].to_pylist(), looks["at"].to_pylist(), strict=True)))
 
 
 def _effects(snapshot: Snapshot, runs: Sequence[Run], metric: str, part: Part) -> list[RowEffect]:

@@ -13,6 +13,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups, split_and_fold
 from guidestore.flows.results.effects import METRIC
+from guidestore.flows.results.looks import count_look
 from guidestore.flows.sweeps.file import SweepFile, as_mapping
 from guidestore.flows.sweeps.ranking import ranked_on_val, sweep_runs
 from guidestore.flows.work.naming import with_first_name
@@ -158,6 +159,9 @@ def compare_sweeps(
     compared = [
         _compared(snapshot, question, of_a[question], of_b[question], names, part, metric) for question in shared
     ]
+    if part == "test":
+        shown = [run for question in shared for chosen in (of_a[question], of_b[question]) for run in chosen.runs]
+        notes += filter(None, [count_look(store, shown, "compare")])
     notes.append(
         f"of each sweep the guided head that is best on val; {metric} on {part} cases, 95 % intervals over them"
     )

@@ -1,4 +1,4 @@
--- Who looked at test after choosing on val: one row per run and look.
+-- Who looked at test: one row per look and run that it was about. The same runs again are no new look.
 CREATE OR REPLACE VIEW looks AS
 SELECT * EXCLUDE (artifact, added_at, removed_at)
 FROM shown.looks

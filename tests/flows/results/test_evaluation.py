@@ -165,7 +165,7 @@ def test_evaluate_has_a_block_for_each_pair_g_and_decoder(several: Path) -> None
             scores[run.id, "balanced_accuracy"]
             for run in runs
             if (run.target, run.row, run.control, run.decoder)
-            == tuple(row[n] for n in ("target", "row", "control", "decoder"))
+            == tuple(row[n] for n in ("target", "row", "control", "row_decoder"))
             and run.superior is not None
             and run.superior.within.startswith(row["superior"])
             and run.guidance in ("", row["guidance"])
