@@ -38,8 +38,16 @@ def read_sheet(file: Path) -> tuple[list[str], list[Any], list[int], tuple[str, 
         # By their bytes: openpyxl goes by the suffix of a name.
         values_book = load_workbook(BytesIO(content), read_only=True, data_only=True)
         formulas_book = load_workbook(BytesIO(content), read_only=True, data_only=False)
-    except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, zipfile.BadZipFile) as error:
+        return _first_sheet(file, values_book, formulas_book)
+    except (InvalidInputError, MemoryError):
+        raise
+    except Exception as error:  # a damaged workbook raises what openpyxl and its parser happen to
         raise ValueError(f"no readable workbook: {error}") from error
+
+
+def _first_sheet(
+    file: Path, values_book: Any, formulas_book: Any
+) -> tuple[list[str], list[Any], list[int], tuple[str, ...]]:
     values, formulas = values_book.worksheets[0], formulas_book.worksheets[0]
     others = [sheet.title for sheet in values_book.worksheets[1:]]
     notes = (f"of {file.name} the first sheet, {values.title}, is read, not {', '.join(others)}",) if others else ()

@@ -121,9 +121,9 @@ def encode(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < most_mb * 1024
     snapshot = EmbeddingStore.open(folder / "store").snapshot()
     (key,) = snapshot.code_sets
-    read = snapshot.codes(key)
-    assert np.isfinite(read.codes_nd).all()
-    outcome: dict[str, Any] = dict.fromkeys(read.case_ids)
+    if key.kind == "codes":
+        assert np.isfinite(snapshot.codes(key).codes_nd).all()
+    outcome: dict[str, Any] = dict.fromkeys(entry.case_id for entry in snapshot.code_set_entries(key))
     outcome |= {row["case_id"]: row["reason"] for row in snapshot.rows("quarantine").to_pylist()}
     assert outcome.keys() == contents.keys()
     assert outcome["good"] is None

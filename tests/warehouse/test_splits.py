@@ -94,7 +94,10 @@ def test_folds_that_stand_are_kept():
             lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(1, 2, 3), folds=[0], seed=0),
             r"1 \+ 2 \+ 3 are 6, but 100 cases have a label",
         ),
-        (lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(98, 1, 1), folds=[0], seed=0), "choose other sizes"),
+        (
+            lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(98, 1, 1), folds=[0], seed=0),
+            "1 cannot be set apart by class; choose another size",
+        ),
     ],
 )
 def test_draws_that_cannot_be_give_a_sentence(call, sentence: str):

@@ -196,7 +196,8 @@ def _divide(rows: Any, classes: list[str], size: float | int, seed: int, name: s
         )
     except ValueError as error:
         raise InvalidInputError(
-            f"split {name}: {str(error).splitlines()[0].rstrip('.')}; choose other sizes or merge classes"
+            f"split {name}: of {count_of(len(rows), 'case')} of {count_of(len(set(classes)), 'class')}, {size:g} "
+            "cannot be set apart by class; choose another size (--val), draw fewer folds, or merge classes"
         ) from error
     return list(first), list(second)
 

@@ -190,7 +190,7 @@ def test_other_doors(door: str, tmp_path_factory: pytest.TempPathFactory) -> Non
         "--images": "case_id,modality,path,mpp\n" + "".join(f"{case},mri_t1,{case}.nii,0.5\n" for case in IDS),
         "--ids": "case_id\n" + "\n".join(IDS) + "\n",
         "sweep": "name: s\ncohort: c\ntargets: [grade]\ninferior: [m/e]\nsuperior: [m/e]\nsplit: s\nfolds: [0]\n"
-        "guidance: [ridge]\ndecoders: [logistic]\nseeds: [0]\n",
+        "guidance: [ridge]\ndecoder: [logistic]\nseeds: [0]\n",
         "predict": of_csv().decode(),
     }
 
