@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.records import open_sealed_json, sealed_json
+from guidestore.embeddings.storage import LocalStorage
 
 INDEX_FOLDER = "index"
 _NAME = "CURRENT"
@@ -50,19 +52,24 @@ class Current:
 
 def read_current(folder: Path) -> Current | None:
     """What CURRENT says, None if there is no index yet. Raises CorruptArtifactError where it is damaged."""
-    try:
-        data = (folder / _NAME).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    storage = LocalStorage(folder)
+    if storage.size(_NAME) is None:
         return None
     shown = f"{INDEX_FOLDER}/{_NAME}"
     try:
-        body = open_sealed_json(data, shown)
+        body = open_sealed_json(storage.read(_NAME), shown)
         parts = tuple(CatalogFile(**part) for part in body.pop("parts"))
         return Current(parts, previous=tuple(body.pop("previous")), **body)
     except (CorruptArtifactError, TypeError, KeyError) as error:
         raise CorruptArtifactError(
             f"{shown} is damaged; the index is disposable: build it again with `guidestore index`"
         ) from error
+
+
+def discard_folder(path: Path) -> None:
+    """Removes what has taken the place of a file of the index: all of it can be built again."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
 
 
 def swap_current(folder: Path, current: Current) -> None:
@@ -72,6 +79,7 @@ def swap_current(folder: Path, current: Current) -> None:
         file.write(sealed_json(asdict(current)))
         file.flush()
         os.fsync(file.fileno())
+    discard_folder(folder / _NAME)
     temporary.rename(folder / _NAME)
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -22,7 +22,14 @@ import pyarrow.compute as pc
 from ulid import ULID
 
 from guidestore.embeddings.commit_log import LogSince, read_record
-from guidestore.embeddings.current import INDEX_FOLDER, CatalogFile, Current, read_current, swap_current
+from guidestore.embeddings.current import (
+    INDEX_FOLDER,
+    CatalogFile,
+    Current,
+    discard_folder,
+    read_current,
+    swap_current,
+)
 from guidestore.embeddings.errors import CorruptArtifactError, StorageError
 from guidestore.embeddings.heads import lost_end
 from guidestore.embeddings.storage import disk_errors
@@ -219,6 +226,7 @@ def _publish(
         kept = {*previous, *(part.name for part in parts)}
         for catalog in folder.glob("catalog-*"):
             if catalog.name not in kept:
+                discard_folder(catalog)
                 catalog.unlink(missing_ok=True)
         return current
 
@@ -242,6 +250,7 @@ def _link(folder: Path, temporary: Path, version: int, standing: Current | None)
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One publisher at a time. The kernel frees the lock of a killed process, so it never sticks."""
+    discard_folder(folder / "LOCK")
     with (folder / "LOCK").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
