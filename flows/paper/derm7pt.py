@@ -46,7 +46,7 @@ class Preset:
 
 PRESETS = {
     # Codes without training: the whole experiment in minutes on two cores.
-    "demo": Preset("colour_texture", "demo", "autoencoder", "mlp", "matched"),
+    "demo": Preset("colour_texture", "demo", "autoencoder", "demo", "matched"),
     "paper": Preset("inception_multitask", "paper", "derm7pt-paper", "derm7pt-paper", "as-published"),
     "released": Preset("inception_multitask", "paper", "derm7pt-released", "derm7pt-released", "as-published"),
 }

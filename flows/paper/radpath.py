@@ -82,7 +82,7 @@ def _guide_by(
                 folds=(fold,),
                 seeds=(settings.seed,),
                 guidance=settings.guidance or ("autoencoder" if small else "radpath-paper"),
-                decoder=settings.decoder or ("mlp" if small else "radpath-paper"),
+                decoder=settings.decoder or ("demo" if small else "radpath-paper"),
                 modes=(settings.mode,),
                 permutations=settings.permutations,
                 device=settings.device,

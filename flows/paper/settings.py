@@ -47,7 +47,7 @@ class RadPathSettings(CohortSettings):
     superior_encoder: str = Field(default="clam_sb", description="C_S: clam_sb, clam_mb, attention_pooling, …")
     inferior_encoder: str = Field(default="densenet3d", description="C_I.")
     guidance: str = Field(default="", description="G; empty: autoencoder (demo) or radpath-paper (paper).")
-    decoder: str = Field(default="", description="D_c; empty: mlp (demo) or radpath-paper (paper).")
+    decoder: str = Field(default="", description="D_c; empty: demo (demo: mlp at a low rate) or radpath-paper (paper).")
     mode: Literal["as-published", "matched"] = Field(
         default="as-published", description="as-published: rows R and P are the trained classifiers themselves."
     )

@@ -19,6 +19,7 @@ from guidestore.flows.report.confusion import Confusion, confusions_of
 from guidestore.flows.report.figures import css_colour
 from guidestore.flows.report.guidance import GuidanceTable, guidance_table, reliability_of
 from guidestore.flows.report.guided_codes import foretell, guided_pairs_of
+from guidestore.flows.report.methods import Methods, methods_of
 from guidestore.flows.report.provenance import Provenance, provenance_of
 from guidestore.flows.report.sections import Section, sections_of
 from guidestore.flows.report.tables import Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
@@ -99,12 +100,16 @@ def write_report(
             _part(snapshot, section, effects[section.block.number], places)
             for section in counted(sections, len(sections), "report", progress)
         ]
+        told = {effect.head: effect for section in sections for effect in effects[section.block.number]}
+        made = provenance_of(store, snapshot, selection, runs)
         page = _render(
-            parts=parts, summary=summary_of(sections, effects), made=provenance_of(store, snapshot, selection, runs)
+            parts=parts,
+            summary=summary_of(sections, effects),
+            methods=methods_of(snapshot, made, runs, list(told.values())),
+            made=made,
         )
     data = page.encode()
     _write(out, data)
-    told = {effect.head: effect for section in sections for effect in effects[section.block.number]}
     return Report(out, len(data), snapshot.version, len(sections), len(runs), tuple(told.values()), uncounted)
 
 
@@ -141,7 +146,7 @@ def _nothing_found(snapshot: Snapshot, selection: RunSelection) -> str:
     return f"{unmet or unscored}; {HOW_TO_GET_RUNS}"
 
 
-def _render(*, parts: list[_Part], summary: list[SummaryRow], made: Provenance) -> str:
+def _render(*, parts: list[_Part], summary: list[SummaryRow], methods: Methods, made: Provenance) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -155,6 +160,7 @@ def _render(*, parts: list[_Part], summary: list[SummaryRow], made: Provenance) 
     return environment.get_template("template.html").render(
         parts=parts,
         summary=summary,
+        methods=methods,
         made=made,
         style=style,
         metric_names=[metric.title for metric in drawn_metrics().values()],

@@ -22,7 +22,7 @@ from guidestore.heads.networks import (
     softmax,
 )
 from guidestore.heads.onnx_graph.graph import Value, layered, standardised
-from guidestore.heads.presets import derm7pt, radpath
+from guidestore.heads.presets import demo, derm7pt, radpath
 from guidestore.heads.presets.preset import Preset
 from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.scaling import Standardiser
@@ -191,5 +191,5 @@ class Mlp(Model[_State]):
         return (logits.relu() if self.settings.relu_dropout_on_logits else logits).softmax()
 
 
-PRESETS: dict[str, Preset] = radpath.DECODERS | derm7pt.DECODERS
-"""D_c as published, and as released."""
+PRESETS: dict[str, Preset] = radpath.DECODERS | derm7pt.DECODERS | demo.DECODERS
+"""D_c as published, as released, and that of the experiments' preset demo."""

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
         (
             build_decoder,
             "logstic",
-            "did you mean 'logistic'. choose one of derm7pt-paper, derm7pt-released, knn, linear_svm, logistic, "
+            "did you mean 'logistic'. choose one of demo, derm7pt-paper, derm7pt-released, knn, linear_svm, logistic, "
             "mlp, prototype, radpath-paper, radpath-released, random_forest, xgboost",
         ),
         (build_decoder, "zzz", "'zzz' is unknown: choose one of"),
