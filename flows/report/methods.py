@@ -126,7 +126,7 @@ def _facts(snapshot: Snapshot, made: Provenance, runs: Sequence[Run], effects: S
         outcome=f"The outcome was {'; '.join(outcome)}.",
         classes="; ".join(classes),
         predictors=f"Images were represented by stored codes: {'; '.join(origins)}.",
-        missing=f"Of the cases, {'; '.join(missing) or NOTHING}; a row uses the cases that have the codes which it reads.",
+        missing=f"Of the cases, {'; '.join(missing) or NOTHING}; a row uses the cases that have the codes it reads.",
         models=f"Guidance models: {lines['guidance models']}; decoders: {lines['decoders']}; modes: {lines['modes']}; "
         f"seeds: {lines['seeds']}"
         + (f"; label budgets: {', '.join(budgets)}" if budgets else "")
