@@ -1,8 +1,8 @@
 """The decoder of the experiments' preset demo: one that learns on a few hundred cases of wide, weak codes.
 
 Measured on made codes of 413 train, 203 val and 395 test cases (16 to 256 dimensions, rare classes) and on noisy views
-of digits, three seeds each, against the defaults of `mlp`: the best epoch is 50 to 340 of 500, not 6 to 33, and AUROC .752
-against .742, .754 against .747, .764 against .766, .594 against .579.
+of digits, three seeds each, against the defaults of `mlp`: the best epoch is 50 to 340 of 500, not 6 to 33, and AUROC
+.752 against .742, .754 against .747, .764 against .766, .594 against .579.
 """
 
 from __future__ import annotations
