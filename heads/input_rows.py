@@ -11,8 +11,8 @@
 These five are the paper's. Where a row has two codes, its decoder reads them side by side, or combined by a fusion
 (heads.fusion). Comparing C_I with D_c mixes two changes (guidance, and another decoder); `matched` changes one at a
 time. Beside them stand the references R(I), decoders of z_I alone that a gain must exceed too (heads.references), the
-baselines KD(I), GD(I) and E(I) (heads.baselines), label transfer, T(I) (heads.transfer), and margins, M(I)
-(heads.margins).
+baselines KD(I), GD(I) and E(I) (heads.baselines), label transfer, T(I) (heads.transfer), margins, M(I)
+(heads.margins), and plug, P(I) (heads.plug).
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ ENSEMBLE = "E(I)"
 TAUGHT = "T(I)"
 REFERENCE = "R(I)"
 MARGINS = "M(I)"
+PLUG = "P(I)"
 
 Mode = Literal["as-published", "matched"]
 Code = Literal["z_S", "z_I", "G(z_I)"]
@@ -62,7 +63,7 @@ class InputRow:
     """As runs, tables and options have it."""
     reads: tuple[Code, ...]
     """What its decoder reads, from left to right."""
-    trainer: Literal["rows", "references", "baselines", "transfer", "margins"]
+    trainer: Literal["rows", "references", "baselines", "transfer", "margins", "plug"]
     """Which package of heads trains it."""
     stored: Literal["", "d_i", "d_s"] = ""
     """The stored classifier that it is in mode as-published."""
@@ -135,12 +136,13 @@ INPUT_ROWS: dict[str, InputRow] = {
         InputRow(ENSEMBLE, ("z_I", "G(z_I)"), "baselines", decoders_of=(I, S), averaged=True, controls=OF_G),
         InputRow(TAUGHT, ("z_I",), "transfer", controls=OF_TEACHER),
         InputRow(MARGINS, ("z_I",), "margins", controls=OF_TEACHER),
+        InputRow(PLUG, ("G(z_I)", "z_I"), "plug", decoders_of=(S_PLUS_I,), controls=OF_G),
     )
 }
 """By name, in the order of tables. KD(I): a student on z_I imitates a teacher on z_S; GD(I): generalized distillation;
 E(I): decision-level ensemble; T(I): taught by z_S, whose student may be a D_c, which reads G(z_I) too; M(I): a student
-that regresses the scores of a teacher on z_S, averaged with plain I. (G(I) has no
-stand-ins for G among its controls, because the decoder of row S knows nothing of noise.)"""
+that regresses the scores of a teacher on z_S, averaged with plain I; P(I): a decoder of S+I of its own, frozen, on
+[G(z_I), z_I]. (G(I) has no stand-ins for G among its controls, because the decoder of row S knows nothing of noise.)"""
 
 ALL_ROWS = tuple(name for name, row in INPUT_ROWS.items() if row.trainer == "rows")
 """The paper's, in its order: those that heads.rows trains."""

@@ -33,10 +33,13 @@ DECODERS: Registry[type[Decoder]] = Registry(
 FUSIONS: Registry[type[Fusion]] = Registry("fusion", "", one_per_file("guidestore.heads.fusion"))
 STUDENTS: Registry[type[Student]] = Registry("student", "", one_per_file("guidestore.heads.transfer.students"))
 
-STAND_INS: Registry[type[GuidanceModel]] = Registry(
-    "control", "", {control.name: control.stand_in for control in CONTROLS.values() if control.stand_in}
+_STORED_GUIDANCE: Registry[type[GuidanceModel]] = Registry(
+    "guidance model",
+    "",
+    {control.name: control.stand_in for control in CONTROLS.values() if control.stand_in}
+    | {"smoother": "guidestore.heads.plug.guidance:SmootherGuidance"},
 )
-"""Stored as guidance models, never asked for as one."""
+"""Stored as guidance models, never asked for as one: stand-ins, and the G of heads.plug."""
 
 CONCATENATION = "concatenation"
 """The fusion that is none: a decoder reads the two codes side by side."""
@@ -183,7 +186,7 @@ def build_student(name: str, **params: Any) -> Student:
 
 def build_stand_in(control: str) -> GuidanceModel:
     """What stands in for G in that control, unfitted."""
-    return STAND_INS.load(control)()
+    return _STORED_GUIDANCE.load(control)()
 
 
 # Fitted --------------------------------------------------------------------------------------------------------------
@@ -192,7 +195,7 @@ def build_stand_in(control: str) -> GuidanceModel:
 def load_guidance(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> GuidanceModel:
     """The fitted guidance model again, from what `config` and `tensors()` gave. Raises InvalidInputError."""
     name: Any = config.get("name")
-    return (STAND_INS if name in STAND_INS else GUIDANCE).load(name).from_tensors(config, tensors)
+    return (_STORED_GUIDANCE if name in _STORED_GUIDANCE else GUIDANCE).load(name).from_tensors(config, tensors)
 
 
 def load_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> FrozenDecoder:

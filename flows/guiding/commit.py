@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -73,9 +74,10 @@ def _write_weights(transaction: Transaction, paired: PairedCodes, run: str, head
     weights = {}
     for role, (config, tensors) in head.components.items():
         recipe = {"of": run, "role": role}
-        if role == "guidance":  # one G serves both guided rows, in every mode and for every target
+        if role == "guidance":  # one G serves both guided rows, every mode, and each target where it is the same
             recipe = {
                 "pairs": pairs_digest(paired),
+                "tensors": _digest(tensors),
                 "config": config,
                 "seed": head.seed,
                 "control": head.control,
@@ -86,6 +88,15 @@ def _write_weights(transaction: Transaction, paired: PairedCodes, run: str, head
             role, config["name"], config=config, tensors=tensors, recipe=recipe, **_scope(paired)
         )
     return weights
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """Of the numbers: a G that learns from labels, or a control by class, is another for each target."""
+    content = hashlib.sha256()
+    for name, array in sorted(tensors.items()):
+        content.update(f"{name} {array.dtype} {array.shape}".encode())
+        content.update(np.ascontiguousarray(array))
+    return content.hexdigest()
 
 
 def _of_head(head: TrainedHead, recipe: HeadRecipe) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from guidestore.flows.guiding.recipes import (
     BaselinesRecipe,
     HeadRecipe,
     MarginsRecipe,
+    PlugRecipe,
     ReferenceRecipe,
     RowsRecipe,
     TransferRecipe,
@@ -96,7 +97,7 @@ def _kind(job: HeadJob) -> Any:
             return rows, permutations
         case TransferRecipe():
             return replace(job.recipe, seed=0), _transfer_rows(job)
-        case ReferenceRecipe() | MarginsRecipe():
+        case ReferenceRecipe() | MarginsRecipe() | PlugRecipe():
             return type(job.recipe)
 
 
@@ -104,6 +105,7 @@ def _train(jobs: Sequence[HeadJob], device: str) -> list[list[TrainedHead]]:
     """Of jobs of one kind."""
     from guidestore.heads.baselines.train import train_baselines
     from guidestore.heads.margins.train import MarginsJob, train_margins
+    from guidestore.heads.plug.train import PlugJob, train_plug
     from guidestore.heads.references.train import ReferenceJob, train_references
     from guidestore.heads.rows.train import train_rows
 
@@ -117,6 +119,8 @@ def _train(jobs: Sequence[HeadJob], device: str) -> list[list[TrainedHead]]:
             return _train_transfer(jobs, jobs[0].recipe)
         case MarginsRecipe(permutations=permutations):
             return train_margins([MarginsJob(job.paired, job.recipe.seed, permutations) for job in jobs])
+        case PlugRecipe(permutations=permutations):
+            return train_plug([PlugJob(job.paired, job.recipe.seed, permutations) for job in jobs])
         case ReferenceRecipe():
             return train_references([ReferenceJob(job.paired, job.recipe.seed, _decoder_name(job)) for job in jobs])
 

@@ -11,8 +11,9 @@ from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.heads.choice import Choice
 from guidestore.heads.controls import DECIDING
 from guidestore.heads.fitting import needs_decoder
-from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, REFERENCE, TAUGHT, Arm, Mode, arms_of
+from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, PLUG, REFERENCE, TAUGHT, Arm, Mode, arms_of
 from guidestore.heads.margins.train import DECODER, MARGIN_ROWS, MARGINS_GUIDANCE
+from guidestore.heads.plug.train import PLUG_DECODER, PLUG_GUIDANCE, PLUG_ROWS
 from guidestore.heads.references.train import REFERENCES
 from guidestore.heads.registry import CONCATENATION, build_guidance, guidance_names
 from guidestore.heads.transfer.train import TRANSFER_ROWS
@@ -156,9 +157,31 @@ class MarginsRecipe:
         return {"seed": self.seed, "decoder": DECODER}
 
 
-type HeadRecipe = RowsRecipe | BaselinesRecipe | TransferRecipe | ReferenceRecipe | MarginsRecipe
+@dataclass(frozen=True, slots=True)
+class PlugRecipe:
+    """Plug: its references, row P(I) and its controls, which are trained together."""
 
-SCHEMES: Mapping[str, type[MarginsRecipe]] = {MARGINS_GUIDANCE: MarginsRecipe}
+    seed: int
+    permutations: int
+
+    @property
+    def mode(self) -> Mode:
+        """Every row has a decoder of its own."""
+        return "matched"
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """As of `RowsRecipe`."""
+        return arms_of(PLUG_ROWS, self.permutations)
+
+    def of(self, arm: Arm) -> dict[str, Any]:
+        """As of `RowsRecipe`; S+I, S and I are those of margins."""
+        return {"seed": self.seed, "decoder": PLUG_DECODER if arm.row == PLUG else DECODER}
+
+
+type HeadRecipe = RowsRecipe | BaselinesRecipe | TransferRecipe | ReferenceRecipe | MarginsRecipe | PlugRecipe
+
+SCHEMES: Mapping[str, type[MarginsRecipe | PlugRecipe]] = {MARGINS_GUIDANCE: MarginsRecipe, PLUG_GUIDANCE: PlugRecipe}
 """Guidance that is no G but a recipe of its own, by the name that stands where that of a G does."""
 
 

@@ -39,7 +39,7 @@ class RetrainForm(form_of(GuideSettings, without=("targets", "modes"))):
 
     target: str = Field(default="", description="What to classify; empty: the cohort's only target.")
     snapshot: str = Field(default="", description="Snapshot number, tag or alias to train on; empty: the newest.")
-    guidance: str = one_of(every_guidance(), "G: a guidance model or preset; or margins.", default="ridge")
+    guidance: str = one_of(every_guidance(), "G: a guidance model or preset; or margins, plug.", default="ridge")
     decoder: str = one_of(decoder_names(), "D_c: a decoder or preset.", default="logistic")
     alias: str = Field(
         default="champion",

@@ -21,6 +21,7 @@ from guidestore.flows.guiding.recipes import (
     BaselinesRecipe,
     HeadRecipe,
     MarginsRecipe,
+    PlugRecipe,
     ReferenceRecipe,
     RowsRecipe,
     TransferRecipe,
@@ -34,8 +35,8 @@ from guidestore.heads.choice import Choice
 from guidestore.heads.controls import CONTROLS, DECIDING
 from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, INPUT_ROWS, arms_of
 
-type Taught = TransferRecipe | MarginsRecipe
-TAUGHT_RECIPES = (TransferRecipe, MarginsRecipe)
+type Taught = TransferRecipe | MarginsRecipe | PlugRecipe
+TAUGHT_RECIPES = (TransferRecipe, MarginsRecipe, PlugRecipe)
 """Those whose fits cannot be told apart: a job is timed as a whole."""
 JOBS_AT_ONCE = 64
 """Of a batch: what is trained and committed together. More saves little on a CPU, and a kill loses more."""
@@ -61,7 +62,7 @@ class SweepPlan:
     """Distinct G to train, shuffled ones too."""
     decoder_fits: int = 0
     student_fits: int = 0
-    """Of label transfer and margins, each with what it needs to choose its teacher and itself."""
+    """Of label transfer, margins and plug, each with what it needs to choose its teacher and itself."""
     batches: int = 0
     notes: list[str] = field(default_factory=list)
     """What does not fit in the training sets, each once."""

@@ -145,7 +145,10 @@ class Decomposition:
 
     def predictions(self, targets_nc: np.ndarray, features_mr: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
         """(a, m, c) of rows with these features, for each alpha."""
-        onto_rc = self.features_nr.T @ targets_nc
+        return self.shrunk_predictions(self.features_nr.T @ targets_nc, features_mr, alphas)
+
+    def shrunk_predictions(self, onto_rc: np.ndarray, features_mr: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
+        """`predictions`, of targets that are given as their (r, c) sums with the features."""
         return np.stack([(features_mr * self._shrunk(alpha)) @ onto_rc for alpha in alphas])
 
     def left_out(self, targets_nc: np.ndarray, alphas: Sequence[float]) -> np.ndarray:

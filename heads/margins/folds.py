@@ -49,7 +49,9 @@ def cross_validate(
             reads: teacher.scores(cases, codes[reads], cases.fitted_in(split, reads), cases.pairs)
             for reads, teacher in teachers.items()
         }
-        taught = np.stack([lesson.given(scores) for lesson in lessons], axis=1)
+        taught = np.zeros((len(cases.pairs), 0, k))
+        if lessons:
+            taught = np.stack([lesson.given(scores) for lesson in lessons], axis=1)
         at = {name: np.searchsorted(cases.pairs, of) for name, of in (("fit", fit_pairs), ("held", held_pairs))}
         plain = {
             row: held_out(codes[row], [_labels(cases, cases.fitted_in(split, row), cases.held_in(split, row))])

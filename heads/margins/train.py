@@ -56,6 +56,11 @@ def train_margins(jobs: Sequence[MarginsJob]) -> list[list[TrainedHead]]:
     ]
 
 
+def plain_heads(cases: Cases) -> list[TrainedHead]:
+    """Rows S+I, S and I alone."""
+    return _Margins(cases, [Arm(S_PLUS_I), Arm(S), Arm(I)]).heads()
+
+
 class _Margins:
     """One job."""
 

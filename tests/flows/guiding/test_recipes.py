@@ -14,6 +14,7 @@ from guidestore.flows.guiding.recipes import (
     BaselinesRecipe,
     HeadRecipe,
     MarginsRecipe,
+    PlugRecipe,
     RowsRecipe,
     TransferRecipe,
     check_guidance,
@@ -82,7 +83,11 @@ def test_margins_have_their_own_rows_and_a_scheme_takes_no_parameters() -> None:
         *((row, "", -1) for row in ("S+I", "S", "I", "M(I)")),
         *(("M(I)", control, 0) for control in ("shuffled", "within class", "own")),
     ]
-    for name in ("margins", "ridge"):
+    plain = {arm: run for arm, run in ids(MarginsRecipe(0, 1)).items() if arm[0] != "M(I)"}
+    plugged = ids(PlugRecipe(0, 1))
+    assert {arm for arm, run in plugged.items() if plain.get(arm) == run} == {*plain}  # both share them
+    assert {arm[0] for arm in plugged} == {"S+I", "S", "I", "P(I)"}
+    for name in ("margins", "plug", "ridge"):
         check_guidance(Choice.of(name))
     with pytest.raises(InvalidInputError, match="guidance margins has no parameter depth; leave it out"):
         check_guidance(Choice.of("margins", {"depth": 2}))

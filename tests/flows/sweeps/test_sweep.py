@@ -304,15 +304,15 @@ def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> Non
         plan_sweep(EmbeddingStore.open(store), sweep(baselines="KD(i)"))
 
 
-def test_margins_stand_beside_other_guidance(store: Path) -> None:
-    grid = sweep(targets="PIG", guidance=["ridge", "margins"], decoder="logistic", labelled="all", seeds=0)
+def test_margins_and_plug_stand_beside_other_guidance(store: Path) -> None:
+    grid = sweep(targets="PIG", guidance=["ridge", "margins", "plug"], decoder="logistic", labelled="all", seeds=0)
     plan = plan_sweep(EmbeddingStore.open(store), grid)
-    of_margins = 4 + 3  # S+I, S, I and M(I); its controls
-    assert (plan.missing, plan.student_fits) == (R + 3 + 2 * G + of_margins, of_margins)
+    taught = 3 + 4 + 5  # S+I, S and I, which both share; M(I) and P(I), each with its controls
+    assert (plan.missing, plan.student_fits) == (R + 3 + 2 * G + taught, taught)
     assert plan.seconds > 0
     assert run_sweep(EmbeddingStore.open(store), grid).trained == plan.missing
     ranked = rank_sweep(EmbeddingStore.open(store), grid, chosen=100)
-    assert {ranked_head.effect.head.row for ranked_head in ranked} == {"G(I)", "G(I)+I", "M(I)"}
+    assert {ranked_head.effect.head.row for ranked_head in ranked} == {"G(I)", "G(I)+I", "M(I)", "P(I)"}
     heads = {run["row"]: run for run in stored_runs(store) if run["guidance"] == "margins" and not run["control"]}
     assert heads["M(I)"]["decoder"] == "kernel ridge"
     again = plan_sweep(EmbeddingStore.open(store), sweep(guidance="margins", targets="PIG", labelled="all", seeds=0))

@@ -1,0 +1,116 @@
+"""Trains plug on paired codes: row P(I), its references S+I, S and I, and its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.decoders.common.temperature import fit_temperature
+from guidestore.heads.input_rows import PLUG, S_PLUS_I, Arm, I, S, arms_of
+from guidestore.heads.kernels.calibration import FEWEST
+from guidestore.heads.kernels.cases import Cases
+from guidestore.heads.kernels.decoder import Smoother
+from guidestore.heads.kernels.preparation import Preparation
+from guidestore.heads.kernels.scoring import score
+from guidestore.heads.kernels.smoother import KERNELS, Weights
+from guidestore.heads.margins.train import plain_heads
+from guidestore.heads.plug.choice import Chosen, choose, errors_in, fit_block, said_in
+from guidestore.heads.plug.guidance import SmootherGuidance
+from guidestore.heads.plug.superior import Superior
+from guidestore.heads.trained import TrainedHead
+
+PLUG_GUIDANCE = "plug"
+"""The guidance of row P(I), as runs and options name it."""
+PLUG_DECODER = "block ridge"
+"""Its decoder, as runs name it."""
+PLUG_ROWS = (S_PLUS_I, S, I, PLUG)
+"""In the order of tables."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlugJob:
+    """One training set under one seed."""
+
+    paired: PairedCodes
+    seed: int
+    permutations: int
+    """Of the shuffled control."""
+
+
+def train_plug(jobs: Sequence[PlugJob]) -> list[list[TrainedHead]]:
+    """Per job the PLUG_ROWS, then the controls of P(I).
+
+    S+I, S and I are those of heads.margins. The decoder of P(I) is a ridge on the labels' scores with a penalty for
+    each block, fitted on the labelled pairs' true z_S; G a smoother on all train pairs. Both are chosen by squared
+    error in inner cross-validation, in which neither has seen the cases that [G(z_I), z_I] is read of. Val serves the
+    temperature alone, where there is one; val and test are predicted once.
+
+    All input is checked before anything is trained. Raises InvalidInputError.
+    """
+    every = [Cases.of(job.paired, PLUG, seed=job.seed) for job in jobs]
+    return [_heads(cases, job.permutations) for job, cases in zip(jobs, every, strict=True)]
+
+
+def _heads(cases: Cases, permutations: int) -> list[TrainedHead]:
+    arms = [arm for arm in arms_of(PLUG_ROWS, permutations) if arm.row == PLUG]
+    superiors = [Superior.of(cases, arm) for arm in arms]
+    errors = [np.zeros(1) for _ in arms]
+    for split in cases.splits:
+        codes = cases.sources[I].decompositions(cases.seed)
+        errors = [so_far + errors_in(cases, split, s, codes) for so_far, s in zip(errors, superiors, strict=True)]
+    chosen = [choose(of_arm) for of_arm in errors]
+    held: list[list[np.ndarray]] = [[] for _ in arms]
+    for split in cases.splits:
+        codes = cases.sources[I].decompositions(cases.seed)
+        for said, superior, of_arm in zip(held, superiors, chosen, strict=True):
+            said.append(said_in(cases, split, superior, codes, of_arm))
+    guided = [
+        _head(cases, arm, superior, of_arm, np.concatenate(said))
+        for arm, superior, of_arm, said in zip(arms, superiors, chosen, held, strict=True)
+    ]
+    return plain_heads(cases) + guided
+
+
+def _head(cases: Cases, arm: Arm, superior: Superior, chosen: Chosen, held_mk: np.ndarray) -> TrainedHead:
+    """P(I) or a control, predicted. held_mk: what was said of the labelled pairs as they were held out."""
+    paired, inferior = cases.paired, cases.sources[I]
+    of_g = inferior.decompositions(cases.seed).of(chosen.kernel, cases.pairs)
+    to_s = of_g.weights(superior.codes_nd[cases.pairs], chosen.alpha)
+    model = SmootherGuidance.of(inferior.preparation, to_s, superior.preparation)
+    both, own = cases.sources[S_PLUS_I].labelled, inferior.labelled
+    (block,) = fit_block(cases, superior, chosen.share, [chosen.penalty], both, own)
+    preparation = Preparation.side_by_side(superior.preparation, inferior.preparation)
+    # Side by side, both codes are scaled down to a common norm of 1.
+    weights_dk = np.vstack([block.of_s, block.of_i]) * 2**0.5
+    none = np.zeros((0, len(weights_dk))), np.zeros((0, held_mk.shape[1]))
+    weights = Weights(weights_dk, block.constant, *none)
+
+    def read(rows_n: np.ndarray) -> np.ndarray:
+        z_i_nd = paired.inferior_nd[rows_n]
+        return np.hstack([model.predict(z_i_nd), z_i_nd])
+
+    held_n = np.concatenate([cases.held_in(split, S_PLUS_I) for split in cases.splits])
+    facts = {
+        "guidance_alpha": chosen.alpha,
+        "guidance_rbf": float(chosen.kernel == KERNELS[1]),
+        "decoder_share_of_s": chosen.share,
+        "decoder_alpha": chosen.penalty,
+        "decoder_inner_score": score(paired.labels[held_n], held_mk),
+    }
+    val = paired.rows("val", paired.has_label, paired.has_inferior)
+    labels_n = paired.labels[held_n]
+    if len(val) >= FEWEST:
+        held_mk, labels_n = weights(preparation.apply(read(val))), paired.labels[val]
+    decoder = Smoother(preparation, weights, fit_temperature(held_mk, labels_n))
+    components = {"guidance": (model.config, model.tensors()), "decoder": (decoder.config, decoder.tensors())}
+    head = TrainedHead(
+        *(PLUG, "matched", PLUG_GUIDANCE, PLUG_DECODER, arm.control, arm.permutation, cases.seed),
+        components=components,
+        facts=facts,
+        n_pairs=len(cases.pairs),
+        n_train=len(both if chosen.share else own),
+    )
+    return head.predicting(paired, paired.has_inferior, lambda rows_n: decoder.predict_proba(read(rows_n)))
