@@ -1,4 +1,4 @@
-"""Tells tissue from glass on a thumbnail: colour saturation above Otsu's threshold, specks removed."""
+"""Tells tissue from glass on a thumbnail: saturation, or of grey slides darkness, above Otsu's threshold; no specks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def tissue_mask(thumbnail_hwc: np.ndarray, mpp: float) -> np.ndarray:
     if np.percentile(brightest_hw, 99.9) < DARK or np.ptp(thumbnail_hwc, axis=(0, 1)).max() <= SAME:
         return np.zeros(brightest_hw.shape, bool)
     # float32 throughout: a slide's thumbnail has millions of pixels, and skimage's rgb2hsv needs 100 bytes for each.
-    saturation_hw = np.divide(brightest_hw - darkest_hw, np.maximum(brightest_hw, 1), dtype=np.float32)
+    if (brightest_hw == darkest_hw).all():  # A grey slide: by how much it is darker than glass.
+        glass = max(float(np.percentile(brightest_hw, 99)), 1.0)
+        saturation_hw = np.clip(1 - brightest_hw.astype(np.float32) / glass, 0, 1)
+    else:
+        saturation_hw = np.divide(brightest_hw - darkest_hw, np.maximum(brightest_hw, 1), dtype=np.float32)
     saturation_hw = gaussian(saturation_hw, sigma=SMOOTHING_SD_UM / mpp)
     threshold = float(np.clip(threshold_otsu(saturation_hw), *SATURATION_BOUNDS))
     return remove_small_objects(saturation_hw > threshold, max_size=int(MIN_OBJECT_UM2 / mpp**2))

@@ -105,7 +105,8 @@ def _to_fill(store: str, *, dry_run: bool) -> Iterator[EmbeddingStore]:
 def _show(report: CohortReport, *, dry_run: bool = False) -> None:
     named = {
         "splits": count_of(report.splits, "split"),
-        "targets": f"{count_of(report.targets, 'target')} ({count_of(report.added.get('targets', 0), 'class')})",
+        "targets": count_of(report.targets, "target")
+        + (f" ({count_of(report.classes, 'class')})" if report.classes else ""),
     }
     counts = {
         kind: named.get(kind, count_of(count, kind.removesuffix("s"))) for kind, count in report.added.items() if count

@@ -85,6 +85,8 @@ class CohortReport:
     issues: tuple[CohortIssue, ...] = field(default=())
     targets: int = 0
     """Targets among the new rows, each of which has a row per class."""
+    classes: int = 0
+    """Classes of these targets; measurements have none."""
     splits: int = 0
     """Splits among the new rows, each of which has a row per case and fold."""
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -142,7 +144,10 @@ def add_cohort(
     added = {kind: len(rows) for kind, rows in new.items()}
     if alike := alike_ids((row["case_id"] for row in new["cases"]), (row["case_id"] for row in standing["cases"])):
         issues = (*issues, CohortIssue("alike ids", alike, ()))
-    counts = len({row["target"] for row in new["targets"]}), len({row["split"] for row in new["splits"]})
+    if standing["cohorts"]:
+        added["cohorts"] = 0  # another source of it
+    classes = sum(row["class"] not in (None, "") for row in new["targets"])
+    counts = len({row["target"] for row in new["targets"]}), classes, len({row["split"] for row in new["splits"]})
     if dry_run or not (any(new.values()) or whole):
         return CohortReport(cohort, added, snapshot.version, issues, *counts, changed, images_changed)
     with store.begin(message or f"cohort {cohort}", read_at=snapshot.read_at) as transaction:

@@ -217,7 +217,10 @@ def test_a_deep_pyramid_or_one_with_a_scale_is_a_slide_and_others_are_photograph
 def test_12_bits_give_the_codes_of_8_through_the_command_line(tmp_path: Path, picture: np.ndarray):
     write(tmp_path / "deep.tif", picture, levels=2)
     write(tmp_path / "eight.tif", in_8_bits(picture), levels=2)
-    rows = [f"{case},histology,{case}.tif" for case in ("deep", "eight")]
+    write(tmp_path / "grey.tif", picture[..., 0], levels=2)
+    write(tmp_path / "grey8.tif", in_8_bits(picture[..., 0])[..., 0], levels=2)
+    cases = ("deep", "eight", "grey", "grey8")
+    rows = [f"{case},histology,{case}.tif" for case in cases]
     (tmp_path / "images.csv").write_text("\n".join(["case_id,modality,path", *rows]))
     place = ("--store", tmp_path / "store")
     guidestore("cohort", "add", "manifest", "c", "--images", tmp_path / "images.csv", *place)
@@ -225,9 +228,10 @@ def test_12_bits_give_the_codes_of_8_through_the_command_line(tmp_path: Path, pi
     assert done.returncode == 0, done.stderr
     snapshot = EmbeddingStore.open(tmp_path / "store").snapshot()
     (key,) = snapshot.code_sets
-    (deep,), (eight,) = (snapshot.bags(key, case) for case in ("deep", "eight"))
-    assert len(deep.features_nd) > 10
-    assert np.array_equal(deep.features_nd, eight.features_nd)
-    assert np.array_equal(deep.coords_n2, eight.coords_n2)
+    for case, same in (("deep", "eight"), ("grey", "grey8")):
+        (deep,), (eight,) = (snapshot.bags(key, name) for name in (case, same))
+        assert len(deep.features_nd) > 10
+        assert np.array_equal(deep.features_nd, eight.features_nd)
+        assert np.array_equal(deep.coords_n2, eight.coords_n2)
     said = {row["case_id"]: (row["bit_depth"], row["scaling"]) for row in snapshot.rows("images").to_pylist()}
-    assert said == {"deep": (12, "4095"), "eight": (8, None)}
+    assert said == {"deep": (12, "4095"), "eight": (8, None), "grey": (12, "4095"), "grey8": (8, None)}

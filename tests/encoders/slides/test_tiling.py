@@ -122,3 +122,13 @@ def test_a_large_slide_without_a_pyramid_is_refused(tmp_path, half_pink, monkeyp
         lay_tiles(slide, TilingSettings())
     with Slide(write_tiff(tmp_path / "s.tiff", half_pink, levels=2)) as slide:
         assert len(lay_tiles(slide, TilingSettings()).coords_n2) == 4
+
+
+def test_tissue_of_a_grey_slide_is_what_is_darker_than_glass():
+    grey = np.full((200, 200), 240.0) + np.random.default_rng(0).normal(0, 3, (200, 200))
+    grey[60:140, 40:120] -= 110
+    mask = tissue_mask(np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2), 8.0)
+    assert mask[64:136, 44:116].all()
+    assert not mask[:50].any()
+    assert not mask[:, 130:].any()
+    assert not tissue_mask(np.repeat(grey[:40].astype(np.uint8)[..., None], 3, axis=2), 8.0).any()

@@ -42,7 +42,7 @@ def head(store: Path) -> int:
 def test_a_dry_run_says_what_would_be_and_writes_nothing(store: Path) -> None:
     before = head(store)
     tried = add(store, "labels.csv", "--dry-run")
-    assert tried.stdout == "cohort c: would add 1 cohort, 2 targets (4 classes), 48 labels; nothing written\n"
+    assert tried.stdout == "cohort c: would add 2 targets (4 classes), 48 labels; nothing written\n"
     assert head(store) == before
     assert "2 targets (4 classes), 48 labels; snapshot" in add(store, "labels.csv").stdout
     refused = add(store, "other.csv", "--dry-run")
@@ -104,3 +104,9 @@ def test_a_class_for_nearly_each_case_is_refused(store: Path, labels: list[objec
     assert "--kind age=value" in refused.stderr
     assert "--id-column age" in refused.stderr
     assert add(store, "age.csv", "--kind", "age=classes").returncode == 0
+
+
+def test_a_measurement_has_no_classes_and_another_table_is_no_cohort(store: Path) -> None:
+    pd.DataFrame({"age": range(30, 54)}, CASES).to_csv(store.parent / "age.csv", index_label="case_id")
+    added = add(store, "age.csv", "--kind", "age=value")
+    assert added.stdout.startswith("cohort c: 1 target, 24 labels; snapshot")
