@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from guidestore.embeddings.tables import write_table
+from guidestore.embeddings import scratch
+from guidestore.embeddings.tables import write_pieces
 from guidestore.embeddings.types import CaseCodes
 
 _GROUP_VALUES = 1 << 24
@@ -23,13 +24,24 @@ def write_codes(file: Path, codes: CaseCodes, artifacts: Sequence[str], others: 
 
     others: further columns, which a later guidestore knows.
     """
-    column = pa.FixedSizeListArray.from_arrays(pa.array(codes.codes_nd.reshape(-1)), codes.codes_nd.shape[1])
-    ours = [pa.array(codes.case_ids), pa.array(codes.image_ids), pa.array(artifacts), column]
-    table = pa.table(ours, names=list(COLUMNS))
+    width = codes.codes_nd.shape[1]
+    pieces = (
+        _piece(codes, artifacts, others, *block)
+        for block in scratch.blocks(codes.codes_nd, _GROUP_VALUES // width or 1)
+    )
+    write_pieces(file, pieces, uncompressed=("code",))
+
+
+def _piece(
+    codes: CaseCodes, artifacts: Sequence[str], others: pa.Table | None, rows: slice, block_nd: np.ndarray
+) -> pa.Table:
+    column = pa.FixedSizeListArray.from_arrays(pa.array(np.asarray(block_nd).reshape(-1)), block_nd.shape[1])
+    ours = [pa.array(values[rows], pa.string()) for values in (codes.case_ids, codes.image_ids, artifacts)]
+    table = pa.table([*ours, column], names=list(COLUMNS))
     if others is not None:
         for name in others.schema.names:
-            table = table.append_column(name, others[name])
-    write_table(file, table, uncompressed=("code",), group_rows=max(_GROUP_VALUES // codes.codes_nd.shape[1], 1))
+            table = table.append_column(name, others[name].slice(rows.start, table.num_rows))
+    return table
 
 
 def code_matrix(table: pa.Table) -> np.ndarray:

@@ -239,7 +239,7 @@ class CommitLog:
             self._live.update((entry.artifact, entry.path) for entry in commit.add)
             if commit.add_file:
                 rows = read_entries(self._storage, commit.add_file, ["artifact", "path"])
-                self._live.update(zip(rows["artifact"].to_pylist(), rows["path"].to_pylist(), strict=True))
+                self._live.update(_paths(rows))
 
     def table(self) -> pa.Table:
         """The folded log at `head` (schema `LOG_SCHEMA`). Snapshots of other threads may ask for it."""
@@ -320,7 +320,7 @@ class CommitLog:
         if self._live is None:
             rows = self._columns([*KEYS, "removed_at"])
             there = rows.filter(pc.field("removed_at").is_null() & ~pc.field("kind").isin(NOT_ARTIFACTS))
-            self._live = dict(zip(there["artifact"].to_pylist(), there["path"].to_pylist(), strict=True))
+            self._live = dict(_paths(there))
         return self._live
 
     def append(
@@ -480,6 +480,15 @@ class CommitLog:
             heads.sweep(self._storage, self.head)
         except StorageError:
             return  # the commit stands; the next multiple of EVERY_COMMITS tries again
+
+
+def _paths(rows: pa.Table) -> Iterator[tuple[str, str]]:
+    """(artifact, path) of rows; of a path that many have there is one copy."""
+    for piece in rows.select(["artifact", "path"]).to_batches():
+        paths = pc.dictionary_encode(piece["path"])
+        known = paths.dictionary.to_pylist()
+        for artifact, place in zip(piece["artifact"].to_pylist(), paths.indices.to_pylist(), strict=True):
+            yield artifact, known[place]
 
 
 def _hole(version: int) -> CorruptArtifactError:

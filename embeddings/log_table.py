@@ -83,13 +83,22 @@ def entries_table(entries: Iterable[Entry]) -> pa.Table:
 def entries_of(columns: Mapping[str, Sequence[Any]], common: Mapping[str, Any]) -> pa.Table:
     """A table of entries (schema `ENTRY_SCHEMA`) that differ in `columns` and are alike in `common`."""
     count = len(columns["artifact"])
-    arrays = [
-        pa.array(columns[field.name], field.type)
-        if field.name in columns
-        else pa.repeat(pa.scalar(common.get(field.name, _BLANK[field.name]), field.type), count)
-        for field in ENTRY_SCHEMA
-    ]
-    return pa.table(arrays, schema=ENTRY_SCHEMA)
+    alike = pa.table(
+        [
+            pa.repeat(pa.scalar(common.get(f.name, _BLANK[f.name]), f.type), min(count, _LARGE_CHUNK))
+            for f in ENTRY_SCHEMA
+        ],
+        schema=ENTRY_SCHEMA,
+    )
+    pieces: list[pa.Table] = []
+    for start in range(0, count, _LARGE_CHUNK):  # all hold one copy of what is alike: 400 bytes a row
+        piece = alike.slice(0, count - start)
+        for name, values in columns.items():
+            place = ENTRY_SCHEMA.get_field_index(name)
+            own = pa.array(values[start : start + _LARGE_CHUNK], ENTRY_SCHEMA.field(place).type)
+            piece = piece.set_column(place, ENTRY_SCHEMA.field(place), own)
+        pieces.append(piece)
+    return pa.concat_tables(pieces) if pieces else alike
 
 
 def _fields_of(entry: Entry) -> dict[str, Any]:

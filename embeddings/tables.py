@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,20 +22,26 @@ _THREADS_FROM_BYTES = 16_000_000
 """Below, starting threads costs more than they save."""
 
 
-def write_table(
-    file: Path, table: pa.Table, *, uncompressed: Sequence[str] = (), group_rows: int | None = None
-) -> None:
+def write_table(file: Path, table: pa.Table, *, uncompressed: Sequence[str] = ()) -> None:
     """Writes `table` to the new `file`."""
-    compression = {_leaf(field): "NONE" if field.name in uncompressed else "ZSTD" for field in table.schema}
-    pq.write_table(
-        table,
+    write_pieces(file, [table], uncompressed=uncompressed)
+
+
+def write_pieces(file: Path, pieces: Iterable[pa.Table], *, uncompressed: Sequence[str] = ()) -> None:
+    """Writes tables of one schema, one at least, to the new `file`; each begins a row group."""
+    rest = iter(pieces)
+    first = next(rest)
+    compression = {_leaf(field): "NONE" if field.name in uncompressed else "ZSTD" for field in first.schema}
+    with pq.ParquetWriter(
         file,
+        first.schema,
         compression=compression,  # pyright: ignore[reportArgumentType]
-        use_dictionary=[name for name in table.schema.names if name not in uncompressed],  # pyright: ignore[reportArgumentType]
+        use_dictionary=[name for name in first.schema.names if name not in uncompressed],  # pyright: ignore[reportArgumentType]
         write_page_checksum=True,
-        row_group_size=group_rows,
         store_schema=True,
-    )
+    ) as writer:
+        for piece in itertools.chain([first], rest):
+            writer.write_table(piece)
 
 
 def _leaf(field: pa.Field) -> str:

@@ -349,7 +349,8 @@ class Transaction:
         many = []
         for staged, common, columns in self._many:
             files = [_file_ref(staged, common["path"]).as_json()]
-            supersedes = [self._superseded.get(artifact, []) for artifact in columns["artifact"]]
+            none: list[str] = []
+            supersedes = [self._superseded.get(artifact, none) for artifact in columns["artifact"]]
             many.append(entries_of(columns | {"supersedes": supersedes}, common | {"files": files}))
         if self._staged:
             self._lease.cover([path for _, path, _ in self._staged])
@@ -388,7 +389,9 @@ class Transaction:
         files = [file for entry in mine for file in entry.files]
         is_mine = [live.get(entry.artifact) == entry.path for entry in entries]
         for table in many:
-            there = [live.get(artifact) == table["path"][0].as_py() for artifact in table["artifact"].to_pylist()]
+            path = table["path"][0].as_py()
+            ids = (artifact for chunk in table["artifact"].chunks for artifact in chunk.to_pylist())
+            there = [live.get(artifact) == path for artifact in ids]
             files += [FileRef(**file) for file in table["files"][0].as_py()] if any(there) else []
             is_mine += there
         confirm(self._storage, version, files)

@@ -12,6 +12,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.index.exact import ExactIndex
+from guidestore.embeddings.index.flat import has_faiss
 from guidestore.embeddings.index.metric import Metric, check_metric, prepared
 from guidestore.embeddings.index.protocol import Index
 from guidestore.embeddings.index.stored import stored_index
@@ -147,8 +148,9 @@ def open_index(
     """The index of a set of case codes, as a key or a name (`Snapshot.code_set`).
 
     Up to EXACT_UP_TO codes, or with `exact`, all are compared and nothing is stored. Beyond, the first call builds an
-    approximate index, says so to `note`, and commits it; its measured recall is in `meta`. Raises InvalidInputError on
-    bags, NotFoundInStoreError, AmbiguousNameError, CorruptArtifactError.
+    approximate index, says so to `note`, and commits it; its measured recall is in `meta`. Without faiss
+    all are compared, by torch. Raises InvalidInputError on bags, NotFoundInStoreError, AmbiguousNameError,
+    CorruptArtifactError.
     """
     check_metric(metric)
     key = code_set if isinstance(code_set, CodeSetKey) else snapshot.code_set(code_set)
@@ -163,7 +165,11 @@ def open_index(
     if not rows.num_rows:
         raise NotFoundInStoreError(f"no codes of {key} at snapshot {snapshot.version}")
     rows = rows.sort_by([(name, "ascending") for name in rows.column_names])  # the order of `Snapshot.codes`
-    if exact or rows.num_rows <= EXACT_UP_TO:
+    compared = exact or rows.num_rows <= EXACT_UP_TO
+    if not compared and not has_faiss():
+        note(f"faiss is not installed, so each question compares all {rows.num_rows:,} codes")
+        compared = True
+    if compared:
         index, meta = ExactIndex(snapshot.codes(key).codes_nd, metric), None
     else:
         index, meta = stored_index(snapshot, key, rows["artifact"].to_pylist(), metric, note)

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from guidestore.embeddings import scratch
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.limits import check_columns, check_fits, reason_of
 
@@ -64,7 +65,14 @@ def _array(file: Path, handle: IO[bytes], size: int) -> np.ndarray:
     if len(shape) == 2:
         check_columns(file, shape[1])
     check_fits(file, count * dtype.itemsize)
-    values = np.frombuffer(handle.read(held), dtype=dtype, count=count)
+    values = scratch.empty((count,), dtype)
+    for _, block in scratch.blocks(values):
+        left = memoryview(block.view(np.uint8))
+        while left:
+            got = handle.readinto(left)  # pyright: ignore[reportAttributeAccessIssue]
+            if not got:
+                raise EOFError("it ends before its values do")
+            left = left[got:]
     return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
 

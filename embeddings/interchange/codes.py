@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 import pyarrow as pa
 
+from guidestore.embeddings import scratch
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.arrays import read_npy, read_npz
 from guidestore.embeddings.interchange.dialect import kind_of
@@ -31,6 +32,7 @@ type NaNPolicy = Literal["refuse", "drop-column", "median"]
 NAN_POLICIES: tuple[str, ...] = get_args(NaNPolicy.__value__)
 FEWEST_ROWS = 5
 """Below it a column counts up by chance."""
+_BLOCK_ROWS = 4096
 _GAPS = 4
 """A row number that lacks more than three of four rows is none."""
 
@@ -91,15 +93,28 @@ def read_codes(file: Path, *, ids: Path | None = None, how: CodeColumns | None =
         raise InvalidInputError(f"{file} holds no codes; give a row per case")
     read = _without_missing(file, read, how.nan)
     _check_row_numbers(file, read)
-    with np.errstate(over="ignore"):
-        codes_nd = np.ascontiguousarray(read.values_nd, dtype=np.float32)
-    over = np.isinf(codes_nd) & np.isfinite(read.values_nd)
-    if over.any():
-        raise InvalidInputError(
-            f"{file}, {_column(read, int(over.any(axis=0).argmax()))}: {_shown_value(read, over)} is more than float32 "
-            "holds; scale the column"
-        )
-    return CodesRead(CaseCodes(read.ids, codes_nd), read.columns, read.is_named, read.notes)
+    return CodesRead(CaseCodes(read.ids, _as_float32(file, read)), read.columns, read.is_named, read.notes)
+
+
+def _as_float32(file: Path, read: _Raw) -> np.ndarray:
+    """(n, d). Raises InvalidInputError on a number that float32 does not hold."""
+    values_nd = read.values_nd
+    if values_nd.dtype == np.float32 and values_nd.flags.c_contiguous:
+        return values_nd
+    codes_nd = scratch.empty(values_nd.shape, np.float32)
+    for (place, block), (_, given) in zip(
+        scratch.blocks(codes_nd, _BLOCK_ROWS), scratch.blocks(values_nd, _BLOCK_ROWS), strict=True
+    ):
+        with np.errstate(over="ignore"):
+            block[:] = given
+        over = np.isinf(block) & np.isfinite(given)
+        if over.any():
+            row, d = np.argwhere(over)[0]
+            raise InvalidInputError(
+                f"{file}, {_column(read, int(over.any(axis=0).argmax()))}: {given[row, d]:g} (case "
+                f"{read.ids[place.start + row]}) is more than float32 holds; scale the column"
+            )
+    return codes_nd
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,32 +175,43 @@ def _from_table(table: Table, how: CodeColumns) -> _Raw:
 
 def _lists(table: Table, name: str) -> np.ndarray:
     """(n, d) of a column of lists."""
-    values = table.data[name]
-    kind, where = values.type, f"{table.file.name}, column {name}"
+    kind, where = table.data.schema.field(name).type, f"{table.file.name}, column {name}"
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         raise InvalidInputError(f"{where} is {kind}; a column of codes is a list of numbers, all of one length")
-    lengths = [None if item is None else len(item) for item in values.to_pylist()] if values.null_count else None
-    if lengths is not None:
-        raise InvalidInputError(f"{table.where(lengths.index(None), name)} has no code; take the row out")
-    if pa.types.is_fixed_size_list(kind):
-        widths = {kind.list_size}
-    else:
-        widths = set(pc.unique(pc.list_value_length(values)).to_pylist())
+    codes_nd, at, widths = np.empty((len(table), 0)), 0, set[int]()
+    for values in table.lists(name):
+        if values.null_count:
+            raise InvalidInputError(
+                f"{table.where(at + pc.index(values.is_null(), True).as_py(), name)} has no code; take the row out"
+            )
+        widths |= set(pc.unique(pc.list_value_length(values)).to_pylist())
+        if len(widths) == 1:
+            (width,) = widths
+            check_columns(table.file, width)
+            try:
+                flat = values.flatten().cast(pa.float32() if _is_short(kind.value_type) else pa.float64())
+            except pa.ArrowInvalid as error:
+                raise InvalidInputError(f"{where}: {error}; scale the codes") from error
+            if not at:
+                codes_nd = scratch.empty((len(table), width), flat.type.to_pandas_dtype())
+            codes_nd[at : at + len(values)] = flat.to_numpy(zero_copy_only=False).reshape(-1, width)
+        at += len(values)
+        scratch.release(codes_nd)
     if len(widths) != 1:
         raise InvalidInputError(f"{where}: codes have {len(widths)} different lengths; all must have one")
-    (width,) = widths
-    check_columns(table.file, width)
-    flat = pa.chunked_array([chunk.flatten() for chunk in values.chunks], kind.value_type)
-    try:
-        return flat.cast(pa.float64()).to_numpy().reshape(len(table), width)
-    except pa.ArrowInvalid as error:
-        raise InvalidInputError(f"{where}: {error}; scale the codes") from error
+    return codes_nd
+
+
+def _is_short(kind: pa.DataType) -> bool:
+    return pa.types.is_float32(kind) or pa.types.is_float16(kind)
 
 
 def _matrix(file: Path, codes_nd: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """An array of codes, and its columns' numbers."""
-    if codes_nd.dtype.kind in "iu" and codes_nd.size and max(int(codes_nd.max()), -int(codes_nd.min())) > LARGEST_WHOLE:
+    if codes_nd.dtype.kind in "iu" and any(
+        max(int(block.max()), -int(block.min())) > LARGEST_WHOLE for _, block in scratch.blocks(codes_nd) if block.size
+    ):
         raise InvalidInputError(
             f"{file}: codes have whole numbers beyond 2^53, which a float does not hold; scale them"
         )
@@ -218,9 +244,9 @@ def _checked_ids(file: Path, ids: Sequence[str]) -> tuple[str, ...]:
 
 def _without_missing(file: Path, read: _Raw, policy: NaNPolicy) -> _Raw:
     """Without columns that are empty, and as `policy` says about others. Raises InvalidInputError."""
-    lacks = ~np.isfinite(read.values_nd)
-    if not lacks.any():
+    if all(np.isfinite(block).all() for _, block in scratch.blocks(read.values_nd)):
         return read
+    lacks = ~np.isfinite(read.values_nd)
     infinite = np.isinf(read.values_nd)
     if infinite.any():
         told = (
@@ -286,7 +312,9 @@ def _check_row_numbers(file: Path, read: _Raw) -> None:
     if n < FEWEST_ROWS:
         return
     with np.errstate(invalid="ignore", over="ignore"):
-        spans = values_nd.max(axis=0).astype(np.float64) - values_nd.min(axis=0)
+        bounds = [(block.min(axis=0), block.max(axis=0)) for _, block in scratch.blocks(values_nd)]
+        lowest, highest = (np.stack(ends) for ends in zip(*bounds, strict=True))
+        spans = highest.max(axis=0).astype(np.float64) - lowest.min(axis=0)
     for d in np.flatnonzero((spans >= n - 1) & (spans < _GAPS * n)).tolist():
         column = values_nd[:, d].astype(np.float64)
         steps = np.diff(column)
@@ -314,8 +342,3 @@ def _columns(names: Sequence[str]) -> str:
 
 def _first_case(read: _Raw, mask: np.ndarray) -> str:
     return read.ids[int(np.argwhere(mask)[0][0])]
-
-
-def _shown_value(read: _Raw, mask: np.ndarray) -> str:
-    row, d = np.argwhere(mask)[0]
-    return f"{read.values_nd[row, d]:g} (case {read.ids[row]})"

@@ -47,6 +47,8 @@ _POINT = r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"
 _COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
 _THOUSANDS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 _BATCH_CELLS = 1_000_000
+_LIST_ROWS = 2048
+_BUFFER_BYTES = 1 << 20
 _MOST_LOOKED_AT = 2000
 """Columns of row groups whose headers are read one by one: 0.1 ms each."""
 
@@ -123,6 +125,27 @@ class Table:
                 f"{self.file.name}, column {column}: {values.type} is neither text nor a number; take it out"
             )
         return [_text(value) for value in values.to_pylist()]
+
+    def lists(self, column: str) -> Iterator[pa.Array]:
+        """A column of lists from the Parquet file, some rows at a time: `data` has them without values.
+
+        Raises InvalidInputError where it cannot be read.
+        """
+        import pyarrow.parquet as pq
+
+        place = self.columns.index(column)
+        try:
+            with pq.ParquetFile(
+                self.file, memory_map=False, page_checksum_verification=True, buffer_size=_BUFFER_BYTES
+            ) as parquet:
+                name = parquet.schema_arrow.names[place]
+                for group in range(parquet.num_row_groups):
+                    for batch in parquet.iter_batches(_LIST_ROWS, [group], [name], use_threads=False):
+                        yield batch.column(0)
+        except (OSError, EOFError, ValueError, pa.ArrowException) as error:
+            raise InvalidInputError(
+                f"{self.file} cannot be read as a table ({reason_of(error)}); save it as UTF-8 CSV or as Parquet"
+            ) from error
 
     def __iter__(self) -> Iterator[TableRow]:
         return iter(self.rows)
@@ -383,7 +406,7 @@ def _read_parquet(file: Path) -> Table:
 
 
 def _read_columns(file: Path, schema: pa.Schema) -> pa.Table:
-    """All columns; those that are neither numbers nor text, nor lists of numbers, without their values.
+    """All columns; those that are neither numbers nor text without their values. See `Table.lists`.
 
     A text that a dictionary holds once may stand in every row: its size is known before it is copied there. Raises
     InvalidInputError where that does not fit.
@@ -403,24 +426,25 @@ def _read_columns(file: Path, schema: pa.Schema) -> pa.Table:
         if field.name in texts
         else data[field.name]
         if field.name in read
-        else pa.chunked_array([pa.nulls(rows, field.type)])
+        else _unread(field.type, rows)
         for field in schema
     ]
     return pa.table(columns, names=schema.names)
 
 
 def _is_readable(kind: pa.DataType) -> bool:
-    if pa.types.is_nested(kind):
-        return all(
-            _is_readable(part) and not pa.types.is_string(part) and not pa.types.is_large_string(part)
-            for part in (kind.field(i).type for i in range(kind.num_fields))
-        )
     return not (
-        pa.types.is_binary(kind)
+        pa.types.is_nested(kind)
+        or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
         or pa.types.is_fixed_size_binary(kind)
         or pa.types.is_binary_view(kind)
     )
+
+
+def _unread(kind: pa.DataType, rows: int) -> pa.ChunkedArray:
+    """A column without its values; of lists of one length as one of any, for nulls of the former take their room."""
+    return pa.chunked_array([pa.nulls(rows, pa.list_(kind.value_type) if pa.types.is_fixed_size_list(kind) else kind)])
 
 
 def _spread_bytes(column: pa.ChunkedArray) -> int:

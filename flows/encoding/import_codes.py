@@ -16,6 +16,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.codes import CodeColumns, CodesRead, read_codes
 from guidestore.embeddings.leaks import labels_by_target, target_among
 from guidestore.embeddings.records import Entry
+from guidestore.embeddings.scratch import blocks, empty
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import (
@@ -86,7 +87,9 @@ def import_codes(
     spec = EncoderSpec(encoder, version, "codes", len(read.columns), "", preprocessing, trained_on)
     key = CodeSetKey.of(cohort, modality, spec)
     keyed = CaseCodes(read.codes.case_ids, read.codes.codes_nd, key=key)
-    digests = [[hashlib.sha256(np.ascontiguousarray(row)).hexdigest()] for row in keyed.codes_nd]
+    digests = [
+        [hashlib.sha256(np.ascontiguousarray(row)).hexdigest()] for _, block in blocks(keyed.codes_nd) for row in block
+    ]
     old = _superseded(before, keyed, [digest for (digest,) in digests], supersede=supersede)
     with store.begin(f"import of {key}", read_at=snapshot.read_at) as transaction:
         if not snapshot.rows("cohorts", cohort=cohort).num_rows:
@@ -163,7 +166,10 @@ def _in_order(read: CodesRead, before: _Standing, file: Path, *, supersede: bool
         )
     place = {name: d for d, name in enumerate(read.columns)}
     order = [place[name] for name in before.columns]
-    codes = replace(read.codes, codes_nd=np.ascontiguousarray(read.codes.codes_nd[:, order]))
+    codes_nd = empty(read.codes.codes_nd.shape, np.float32)
+    for place, block in blocks(read.codes.codes_nd):
+        codes_nd[place] = block[:, order]
+    codes = replace(read.codes, codes_nd=codes_nd)
     note = f"the columns of {file.name} were put in the order of the codes in the store"
     return replace(read, codes=codes, columns=before.columns, notes=(*read.notes, note))
 

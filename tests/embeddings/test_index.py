@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from guidestore.embeddings.errors import (
 )
 from guidestore.embeddings.fsck import drop_damaged, fsck
 from guidestore.embeddings.gc import collect
-from guidestore.embeddings.index import nearest, neighbours, open_index, stored
+from guidestore.embeddings.index import flat, nearest, neighbours, open_index, stored
 from guidestore.embeddings.index.exact import ExactIndex
 from guidestore.embeddings.index.faiss_index import FaissIndex, build
+from guidestore.embeddings.index.metric import prepared
 from guidestore.embeddings.purge import purge
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes
@@ -77,6 +79,46 @@ def test_neighbours_are_those_of_a_comparison_by_hand(store, metric, images):
         assert [one.case_id for one in found] == [name for name, _ in expected]
         assert [one.value for one in found] == pytest.approx([value for _, value in expected], abs=1e-5)
         assert index_entries(store) == []
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_without_faiss_torch_finds_the_same(monkeypatch, metric):
+    """Equal codes and codes that are not finite among them."""
+    codes_nd = np.random.default_rng(0).normal(size=(3000, 16)).astype(np.float32)
+    codes_nd[7], codes_nd[2000:2100] = np.nan, codes_nd[100:200]
+    queries_md = prepared(np.random.default_rng(1).normal(size=(40, 16)).astype(np.float32), metric)
+    by_faiss = ExactIndex(codes_nd, metric)
+    wanted, rows = by_faiss.search(queries_md, 25)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr(flat, "_SCORES_AT_ONCE", 3000 * 7)
+    by_torch = ExactIndex(codes_nd, metric)
+    found, places = by_torch.search(queries_md, 25)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_array_equal(places, rows)
+    np.testing.assert_array_equal(by_torch.codes(), by_faiss.codes())
+    assert by_torch.code(7) is None
+    np.testing.assert_array_equal(by_torch.code(8), by_faiss.code(8))
+
+
+def test_far_from_zero_squares_do_not_cancel(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    codes_nd = np.random.default_rng(0).normal(1000, 1, (3000, 16)).astype(np.float32)
+    queries_md = codes_nd[:40] + np.float32(0.25)
+    found, places = ExactIndex(codes_nd, "euclidean").search(queries_md, 10)
+    wanted = np.linalg.norm(queries_md[:, None].astype(np.float64) - codes_nd, axis=2)
+    np.testing.assert_array_equal(places, wanted.argsort(axis=1, kind="stable")[:, :10])
+    np.testing.assert_allclose(found, np.sort(wanted, axis=1)[:, :10], rtol=1e-6)
+
+
+def test_without_faiss_a_large_set_is_compared_and_said_so(store, small_limit, monkeypatch):
+    codes = commit_clustered(store, 200)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    said: list[str] = []
+    index = open_index(store.snapshot(), mri_key(dim=8), note=said.append)
+    assert said == ["faiss is not installed, so each question compares all 200 codes"]
+    expected = [name for name, _ in brute(codes, "case-0000", "cosine")[:5]]
+    assert [one.case_id for one in index.of_case("case-0000", 5)] == expected
+    assert (index.meta, index_entries(store)) == (None, [])
 
 
 @pytest.mark.parametrize("metric", METRICS)
