@@ -295,10 +295,19 @@ def _judged(block: bytes, path: Path, header_file: Path) -> VolumeHeader:
         )
     _check_bytes(path, data, shape, stored, offset)
     mm = _UNIT_MM.get(_unit(header), 1.0)
-    affine, qform, sform = (np.diag([mm, mm, mm, 1.0]) @ one for one in _affines(raw, header, block, path))
+    affine, qform, sform = (_in_mm(one, mm) for one in _affines(raw, header, block, path))
     judged = VolumeHeader(path, data, shape, stored, offset, slope or 1.0, inter or 0.0, affine, qform, sform)
     _check_affine(judged, _unit(header))
     return judged
+
+
+def _in_mm(affine: np.ndarray, mm: float) -> np.ndarray:
+    """Of an affine in units of `mm`, to the digits that float32 holds: .002 m is 2 mm, not 2.0000001, at which a common
+    grid would lie beside the voxels and not on them."""
+    if mm == 1:
+        return affine
+    scaled = np.array([float(f"{value:.7g}") for value in (affine[:3] * mm).ravel()]).reshape(3, 4)
+    return np.concatenate([scaled, affine[3:]])
 
 
 def _shape(header: Any, path: Path) -> tuple[int, int, int]:

@@ -97,6 +97,14 @@ def test_units_become_mm(tmp_path: Path, unit: int, factor: float):
     assert np.allclose(load_volume({"t1": file}, SETTINGS), load_volume({"t1": other}, SETTINGS), atol=1e-4)
 
 
+def test_metres_lie_on_the_same_grid_as_mm(tmp_path: Path):
+    """.002 is no float32: a grid that lies 1e-7 beside the voxels has other voxels above 0."""
+    in_m = nifti(tmp_path / "m.nii.gz", voxels(), np.diag([0.002, 0.002, 0.003, 1]), xyzt_units=1)
+    in_mm = nifti(tmp_path / "mm.nii.gz", voxels(), np.diag([2.0, 2, 3, 1]))
+    assert np.array_equal(read_header(in_m).affine, read_header(in_mm).affine)
+    assert np.array_equal(load_volume({"t1": in_m}, SETTINGS), load_volume({"t1": in_mm}, SETTINGS))
+
+
 def test_a_file_is_read_to_its_end(tmp_path: Path):
     whole = nifti(tmp_path / "a.nii.gz", voxels()).read_bytes()
     (crc, length) = struct.unpack("<II", whole[-8:])
