@@ -29,7 +29,6 @@ from guidestore.embeddings.errors import (
     CorruptArtifactError,
     InvalidInputError,
     StorageError,
-    WithdrawnCaseError,
 )
 from guidestore.embeddings.heads import Marker, lost_end
 from guidestore.embeddings.log_table import (
@@ -44,6 +43,7 @@ from guidestore.embeddings.log_table import (
     removals,
     with_rows,
 )
+from guidestore.embeddings.premises import Premise
 from guidestore.embeddings.records import AliasMove, Commit, Entry, FileRef, Purge, Removal, Tag
 from guidestore.embeddings.storage import Storage, each
 from guidestore.embeddings.tables import conformed, read_table
@@ -69,26 +69,6 @@ def version_of(path: str) -> int | None:
     """The number in the name of a commit, None where `path` is none."""
     named = _COMMIT.fullmatch(path)
     return int(named[1]) if named else None
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What a commit was made from: a case that was withdrawn since must not come back by it."""
-
-    at: int
-    """The head of the log when it was read."""
-    holds: Callable[[str, str], bool]
-    """Whether the commit may hold something of (cohort, case id)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a purge was prepared on: a file committed since that holds the case would stay."""
-
-    at: int
-    """The head of the log when it was prepared."""
-    misses: Callable[[pa.Table], bool]
-    """Whether it misses something in these rows of the log (schema `LOG_SCHEMA`), added since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,9 +312,7 @@ class CommitLog:
         aliases: Sequence[AliasMove] = (),
         tags: Sequence[Tag] = (),
         purge: Sequence[Purge] = (),
-        prepared: Prepared | None = None,
-        read: Read | None = None,
-        aliases_seen_at: int | None = None,
+        premise: Premise | None = None,
         cover: Callable[[Sequence[str]], None] = lambda paths: None,
         actor: Mapping[str, Any],
         message: str = "",
@@ -344,10 +322,8 @@ class CommitLog:
 
         Adds commute: where another writer took the number, the next is tried; an artifact that exists already is left
         out (the first wins), and if nothing remains no commit is made and the head is returned. Raises
-        CommitConflictError if something to remove is not there (any more), or if a purge misses what others committed
-        since it was `prepared`, or if others withdrew a case that the commit holds since it was `read`, or moved one of
-        these aliases since `aliases_seen_at`; InvalidInputError if a tag names another snapshot already; StorageError
-        if the disk refuses.
+        CommitConflictError if something to remove is not there (any more), or others' commits contradict the `premise`;
+        InvalidInputError if a tag names another snapshot already; StorageError if the disk refuses.
         """
         wanted = {entry.artifact: entry for entry in add}
         many = add_many if add_many is not None else ENTRY_SCHEMA.empty_table()
@@ -357,23 +333,9 @@ class CommitLog:
         self.refuse_holes()
         while True:
             live = self.live() if wanted or len(many) or remove else {}  # a tag need not know what there is
-            for removal in remove:
-                if live.get(removal.artifact) != removal.path:
-                    raise CommitConflictError(
-                        f"artifact {removal.artifact[:12]} no longer lies at {removal.path}: another process changed "
-                        "it; run the command again"
-                    )
-            if prepared and prepared.at != self.head:
-                if prepared.misses(self.since(prepared.at).added):
-                    named = ", ".join(sorted({item.cohort for item in purge}))
-                    raise CommitConflictError(
-                        f"another process changed cohort {named} during the purge; run the command again"
-                    )
-                prepared = replace(prepared, at=self.head)
-            if read:
-                self.refuse_withdrawn(read)
-            if aliases_seen_at is not None and aliases_seen_at != self.head:
-                self._refuse_moved({move.name for move in aliases}, aliases_seen_at)
+            _refuse_missing(remove, live)
+            if premise:
+                premise.check(self)
             replaced = {removal.artifact for removal in remove}
             wanted = {key: entry for key, entry in wanted.items() if key not in live or key in replaced}
             new = [key not in live or key in replaced for key in many["artifact"].to_pylist()]
@@ -381,32 +343,26 @@ class CommitLog:
             tags = self._new_tags(tags)
             if not (wanted or len(many) or remove or aliases or tags or purge):
                 return self.head
-            commit = Commit(
-                version=self.head + 1,
-                commit_uuid=commit_uuid,
-                parent=self.head,
-                parent_sha256=self._head_sha256,
-                created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-                actor=actor,
-                message=message,
-                add=tuple(wanted.values()),
-                remove=tuple(remove),
-                aliases=tuple(aliases),
-                tags=tuple(tags),
-                purge=tuple(purge),
+            commit = self._with_entries(
+                Commit(
+                    version=self.head + 1,
+                    commit_uuid=commit_uuid,
+                    parent=self.head,
+                    parent_sha256=self._head_sha256,
+                    created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+                    actor=actor,
+                    message=message,
+                    add=tuple(wanted.values()),
+                    remove=tuple(remove),
+                    aliases=tuple(aliases),
+                    tags=tuple(tags),
+                    purge=tuple(purge),
+                ),
+                many,
+                cover,
             )
-            if len(commit.add) + len(many) > INLINE_ENTRIES:
-                file = self._write_entries(pa.concat_tables([entries_table(commit.add), many]), cover)
-                commit = replace(commit, add=(), add_file=file, _digest=[])
-            else:
-                commit = replace(commit, add=(*commit.add, *map(entry_of, many.to_pylist())), _digest=[])
             if self._create(commit):
-                self._accept(commit)
-                trash.confirm(self._storage, commit.version, [commit.add_file] if commit.add_file else [])
-                heads.mark(self._storage, Marker(commit.version, commit.sha256))
-                if commit.version % checkpoints.EVERY_COMMITS == 0:
-                    self.checkpoint()
-                return commit.version
+                return self._made(commit)
             if self.refresh() < commit.version:  # a disk of another machine may show it late
                 stalled += 1
                 if stalled > _STALLED_AT_MOST:
@@ -414,6 +370,22 @@ class CommitLog:
                         f"{path_of(commit.version)} cannot be made, for something there is no file; delete it"
                     )
                 time.sleep(_STALLED_S)
+
+    def _with_entries(self, commit: Commit, many: pa.Table, cover: Callable[[Sequence[str]], None]) -> Commit:
+        """`commit` with `many` more entries, in a file of their own where they are too many for JSON."""
+        if len(commit.add) + len(many) > INLINE_ENTRIES:
+            file = self._write_entries(pa.concat_tables([entries_table(commit.add), many]), cover)
+            return replace(commit, add=(), add_file=file, _digest=[])
+        return replace(commit, add=(*commit.add, *map(entry_of, many.to_pylist())), _digest=[]) if len(many) else commit
+
+    def _made(self, commit: Commit) -> int:
+        """What follows a commit of ours that stands; its version."""
+        self._accept(commit)
+        trash.confirm(self._storage, commit.version, [commit.add_file] if commit.add_file else [])
+        heads.mark(self._storage, Marker(commit.version, commit.sha256))
+        if commit.version % checkpoints.EVERY_COMMITS == 0:
+            self.checkpoint()
+        return commit.version
 
     def _new_tags(self, tags: Sequence[Tag]) -> list[Tag]:
         """Those of `tags` that are not given yet."""
@@ -435,31 +407,16 @@ class CommitLog:
         self._storage.create(file.path, data)
         return file
 
-    def refuse_withdrawn(self, read: Read) -> None:
-        """Raises WithdrawnCaseError where a case was purged, as far as the log is known, since it was `read`."""
-        if read.at == self.head:
-            return
-        held = sorted({cohort for cohort, case_id in self._withdrawn_since(read.at) if read.holds(cohort, case_id)})
-        if held:
-            raise WithdrawnCaseError(
-                f"a case of cohort {', '.join(held)} was purged meanwhile, and this was made with it: run the command "
-                "again"
-            )
+    def added_since(self, version: int) -> pa.Table:
+        """Rows that later commits added (schema `LOG_SCHEMA`)."""
+        return self.since(version).added
 
-    def _withdrawn_since(self, since: int) -> set[tuple[str, str]]:
+    def withdrawn_since(self, version: int) -> set[tuple[str, str]]:
         """(cohort, case id) of what later commits purged."""
-        if since >= self._opened_at:  # no fold of the log for that
-            return {named for version, named in self._withdrawn if version > since}
-        gone = self.since(since).added.filter(pc.field("kind") == "tombstone")
+        if version >= self._opened_at:  # no fold of the log for that
+            return {named for at, named in self._withdrawn if at > version}
+        gone = self.added_since(version).filter(pc.field("kind") == "tombstone")
         return set(zip(gone["cohort"].to_pylist(), gone["case_id"].to_pylist(), strict=True))
-
-    def _refuse_moved(self, aliases: set[str], since: int) -> None:
-        """Where an alias goes was decided by what it named then."""
-        later = self.since(since).added.filter(pc.field("kind") == "alias")
-        if moved := aliases & set(later["artifact"].to_pylist()):
-            raise CommitConflictError(
-                f"alias {', '.join(sorted(moved))} was moved by another process meanwhile; decide again"
-            )
 
     def _create(self, commit: Commit) -> bool:
         try:
@@ -489,6 +446,15 @@ def _paths(rows: pa.Table) -> Iterator[tuple[str, str]]:
         known = paths.dictionary.to_pylist()
         for artifact, place in zip(piece["artifact"].to_pylist(), paths.indices.to_pylist(), strict=True):
             yield artifact, known[place]
+
+
+def _refuse_missing(remove: Sequence[Removal], live: Mapping[str, str]) -> None:
+    for removal in remove:
+        if live.get(removal.artifact) != removal.path:
+            raise CommitConflictError(
+                f"artifact {removal.artifact[:12]} no longer lies at {removal.path}: another process changed it; run "
+                "the command again"
+            )
 
 
 def _hole(version: int) -> CorruptArtifactError:

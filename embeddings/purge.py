@@ -28,10 +28,10 @@ from ulid import ULID
 
 from guidestore.embeddings import checkpoints, trash
 from guidestore.embeddings.actor import actor
-from guidestore.embeddings.commit_log import Prepared
 from guidestore.embeddings.errors import CorruptArtifactError, NotFoundInStoreError
 from guidestore.embeddings.leases import Lease
 from guidestore.embeddings.log_table import NOT_ARTIFACTS, entry_of, files_named
+from guidestore.embeddings.premises import Prepared
 from guidestore.embeddings.records import Entry, FileRef, Purge, Redirect
 from guidestore.embeddings.retrying import until_undisturbed
 from guidestore.embeddings.rows import SCHEMAS
@@ -119,7 +119,7 @@ def _leased(store: EmbeddingStore, cohort: str, case_id: str, free: set[str], le
         item = Purge(cohort, case_id, artifacts, tuple(redirects), tuple(sorted(case.weights)))
         version = store.log.append(
             purge=[item],
-            prepared=Prepared(snapshot.version, partial(_misses, store, case)),
+            premise=Prepared(snapshot.version, cohort, partial(_misses, store, case)),
             actor=actor(),
             message=f"purge of a case of cohort {cohort}",
         )

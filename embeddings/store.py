@@ -11,6 +11,7 @@ from guidestore.embeddings.current import INDEX_FOLDER, read_current
 from guidestore.embeddings.errors import AmbiguousNameError, CorruptArtifactError, NotFoundInStoreError
 from guidestore.embeddings.heads import lost_end
 from guidestore.embeddings.opening import new_storage, opened_storage
+from guidestore.embeddings.premises import AliasSeen
 from guidestore.embeddings.records import AliasMove, Entry, Tag
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import Storage
@@ -113,7 +114,8 @@ class EmbeddingStore:
         if artifact and not snapshot.select(artifact=artifact).num_rows:
             raise NotFoundInStoreError(f"snapshot {snapshot.version} has no artifact {artifact}")
         move = AliasMove(name, snapshot.version, artifact)
-        self.log.append(aliases=[move], aliases_seen_at=seen_at, actor=actor(), message=f"alias {name}")
+        premise = None if seen_at is None else AliasSeen(seen_at, name)
+        self.log.append(aliases=[move], premise=premise, actor=actor(), message=f"alias {name}")
         return self.snapshot()
 
     def find_run(self, name: str, at: int | str | None = None) -> Entry:

@@ -19,10 +19,11 @@ from guidestore.embeddings.actor import actor
 from guidestore.embeddings.bags import write_bag
 from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.case_codes import write_codes
-from guidestore.embeddings.commit_log import CommitLog, Read
+from guidestore.embeddings.commit_log import CommitLog
 from guidestore.embeddings.errors import InvalidInputError, WithdrawnCaseError
 from guidestore.embeddings.leases import Lease
 from guidestore.embeddings.log_table import entries_of
+from guidestore.embeddings.premises import Read
 from guidestore.embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
 from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal
 from guidestore.embeddings.rows import RUN_KINDS, as_rows
@@ -337,7 +338,7 @@ class Transaction:
     def _commit(self) -> Snapshot:
         read = Read(self._read_at or 0, lambda cohort, case: any(holds(cohort, case) for holds in self._holders))
         self._log.refresh()
-        self._log.refuse_withdrawn(read)  # before all else: the purge took what was staged of the case
+        read.check(self._log)  # before all else: the purge took what was staged of the case
         entries: list[Entry] = []
         for staged, path, fields in self._staged:
             refs = _tree_refs(staged, path) if fields else ()
@@ -363,7 +364,7 @@ class Transaction:
                 add_many=pa.concat_tables(many) if many else None,
                 remove=self._removals,
                 aliases=self._aliases,
-                read=read,
+                premise=read,
                 cover=self._lease.cover,
                 actor=actor(self._device),
                 message=self._message,
