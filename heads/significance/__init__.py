@@ -9,7 +9,15 @@ scipy and statsmodels load inside the functions that use them.
 
 from guidestore.heads.significance.bootstrap import DrawnMetrics, draw_metrics
 from guidestore.heads.significance.comparison import Comparison, compare
-from guidestore.heads.significance.guidance_effect import VERDICTS, GuidanceEffect, GuidedRow, Verdict, guidance_effect
+from guidestore.heads.significance.guidance_effect import (
+    MARGIN,
+    VERDICTS,
+    Gain,
+    GuidanceEffect,
+    GuidedRow,
+    Rival,
+    guidance_effect,
+)
 from guidestore.heads.significance.intervals import Interval, interval_of
 from guidestore.heads.significance.mcnemar import McNemar, mcnemar, median_p
 from guidestore.heads.significance.multiplicity import holm
@@ -17,15 +25,17 @@ from guidestore.heads.significance.predictions import on_common_cases
 from guidestore.heads.significance.training_luck import TrainingLuck
 
 __all__ = [
+    "MARGIN",
     "VERDICTS",
     "Comparison",
     "DrawnMetrics",
+    "Gain",
     "GuidanceEffect",
     "GuidedRow",
     "Interval",
     "McNemar",
+    "Rival",
     "TrainingLuck",
-    "Verdict",
     "compare",
     "draw_metrics",
     "guidance_effect",

@@ -42,6 +42,10 @@ class DrawnMetrics:
     """Metric -> (1 + draws, r) float64; row 0 is the metric itself. NaN where undefined."""
     draws: int
     seed: int
+    n_cases: tuple[int, ...] = ()
+    """(r,): cases of each run."""
+    n_all: int = 0
+    """Different cases of all runs."""
 
     def interval(self, run: str, metric: str) -> Interval:
         """The metric of one run with its interval. Raises InvalidInputError."""
@@ -108,7 +112,11 @@ def draw_metrics(
             assert metric.drawn is not None  # noqa: S101  (see drawn_metrics)
             values[metric.name][:, columns] = metric.drawn(counts, labels_n, probabilities_rnk)
     by_id = {run.run: column for column, run in enumerate(runs)}
-    return DrawnMetrics(by_id, tuple(run.unit for run in runs), tuple(test_sets.tolist()), values, draws, seed)
+    return DrawnMetrics(
+        *(by_id, tuple(run.unit for run in runs), tuple(test_sets.tolist()), values, draws, seed),
+        n_cases=tuple(len(run) for run in runs),
+        n_all=len(column_of),
+    )
 
 
 def draw_counts(n_cases: int, draws: int, seed: int) -> np.ndarray:

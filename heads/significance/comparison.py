@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.significance.bootstrap import DrawnMetrics
-from guidestore.heads.significance.intervals import Interval, interval_of, p_value_of
+from guidestore.heads.significance.intervals import CONFIDENCE, Interval, interval_of, p_value_of
 from guidestore.heads.significance.training_luck import TrainingLuck
 
+BOOTSTRAP = "paired bootstrap"
+OVER_FOLDS = "corrected t over folds"
+MIN_FOLDS = 3
+"""Of two folds the spread has one degree of freedom, and its interval is as wide as the metric."""
 ROUNDING = 1e-12
 """Far above what float64 sums of metrics lose, far below any difference that cases can make."""
 
@@ -29,6 +34,13 @@ class Comparison:
     """Of the draws."""
     luck: TrainingLuck | None = None
     """What the interval covers beside the draw of the cases; None: nothing."""
+    method: str = BOOTSTRAP
+    """How interval and p were made."""
+
+    @property
+    def p_above(self) -> float:
+        """One-sided p of a not being above b."""
+        return self.p_value / 2 if self.gain.value > 0 else 1 - self.p_value / 2
 
 
 def compare(
@@ -48,7 +60,37 @@ def compare(
         rng = np.random.default_rng([drawn.seed, 1])
         gains[1:] += luck.sd * rng.standard_t(luck.degrees, drawn.draws)
     what = f"the difference of {metric}"
-    return Comparison(metric, interval_of(gains, what), p_value_of(gains), drawn.draws, drawn.seed, luck)
+    degrees = luck.degrees if luck is not None and luck.sd > 0 else None
+    return Comparison(metric, interval_of(gains, what), p_value_of(gains, degrees), drawn.draws, drawn.seed, luck)
+
+
+def wider_over_folds(
+    comparison: Comparison, drawn: DrawnMetrics, row: Sequence[str], other: Sequence[str]
+) -> Comparison:
+    """`comparison` of two rows, or, where each was trained once per fold, the corrected resampled t over three folds or
+    more, if that is wider: then luck in training shows in the folds alone.
+
+    t = mean / sqrt((1/k + n_test/n_train) variance), k - 1 degrees of freedom. (Nadeau & Bengio, Machine Learning 52,
+    2003.)
+    """
+    from scipy.stats import t
+
+    units = drawn.tested_on(row)
+    if len(set(units.values())) < len(units) or len(units) < MIN_FOLDS:
+        return comparison
+    gains, sizes = [], []
+    for unit in units:
+        sides = [[run for run in side if drawn.units[drawn.runs[run]] == unit] for side in (row, other)]
+        gains.append(drawn.row(comparison.metric, sides[0])[0] - drawn.row(comparison.metric, sides[1])[0])
+        sizes.append(drawn.n_cases[drawn.runs[sides[0][0]]])
+    k, spread, value = len(gains), float(np.std(gains, ddof=1)), comparison.gain.value
+    share = min(1.0, float(np.mean(sizes)) / max(1.0, drawn.n_all - float(np.mean(sizes))))
+    error = math.sqrt(1 / k + share) * spread
+    half = float(t.ppf(0.5 + CONFIDENCE / 2, k - 1)) * error
+    if not error or 2 * half <= comparison.gain.high - comparison.gain.low:
+        return comparison
+    p = float(2 * t.sf(abs(value) / error, k - 1))
+    return replace(comparison, gain=Interval(value, value - half, value + half), p_value=p, method=OVER_FOLDS)
 
 
 def check_same_units(drawn: DrawnMetrics, row: Sequence[str], other: Sequence[str]) -> None:

@@ -1,37 +1,78 @@
-"""Is it real? What a guided row gains over I and over its controls, and the verdict in words.
+"""Is it real? What a guided row gains over I, over the references for I and over its controls, and the verdict in words.
 
-The verdict, in this order:
+The verdict, in this order; *above* means that the interval of a gain lies wholly above 0:
 
 | verdict | where |
 |---|---|
 | `hurts` | the interval of the gain over I lies wholly below 0 |
-| `no effect` | the interval of the gain over I includes 0: this test set cannot tell it from none |
-| `capacity, not guidance` | above I, but the interval of the gain over shuffled pairs is not wholly above 0 |
-| `self-training, not guidance` | above I and shuffled pairs, but not wholly above self-training, where that was run |
-| `guidance helps` | the intervals of all these gains lie wholly above 0 |
+| `no effect` | it lies within ±.02 (`margin`) and includes 0 |
+| `S holds nothing beyond I` | not above I and every control, and S - I and S+I - I are surely below .02 |
+| `cannot tell` | the interval of the gain over I includes 0 and reaches beyond ±.02: too few test cases |
+| what a control explains (heads.controls) | above I, not above that control: `capacity, not guidance` (shuffled), `I alone, re-expressed` (self), `label, not guidance` (within class, label again), `self-training, not guidance` (own) |
+| `row I is under-trained` | above I, not above some reference for I: a better model of z_I alone explains the gain |
+| `S not shown to exceed I` | above all these, but neither S nor S+I is above I (one-sided, 95 %) |
+| `control NAME not run` | above all that was run, but that control was not |
+| `guidance helps` | above I, every reference and every control, and S or S+I is above I |
 
-Every interval is two-sided, 95 %. No correction is needed within a row: `guidance helps` asks for all gains at once (an
-intersection-union test), so its error is at most that of one of them. Over several tasks or rows a caller corrects
-`p_helps` with `heads.significance.holm`. Give the control several permutations: with a single run on each test set
-luck in training stays unknown, and `guidance helps` is then said too easily.
-"""
+Every interval is two-sided, 95 %, and covers cases and luck in training (training_luck.py): the estimand is the expected
+gain over row I on new cases and with new seeds of this training set. No correction is needed within a row: `guidance
+helps` asks for all gains at once (an intersection-union test), so its error is at most that of one of them and its p is
+the largest. Over several targets or rows a caller corrects `p_helps` with `heads.significance.holm`. Controls with one
+run borrow the luck of the shuffled permutations: with a single permutation on each test set it stays unknown, and
+`guidance helps` is then said too easily.
+"""  # noqa: E501  (a row of the table)
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.heads.checks import check_number
+from guidestore.heads.controls import CONTROLS, SHUFFLED
 from guidestore.heads.significance.bootstrap import DrawnMetrics
-from guidestore.heads.significance.comparison import Comparison, check_same_units, compare
+from guidestore.heads.significance.comparison import Comparison, check_same_units, compare, wider_over_folds
 from guidestore.heads.significance.intervals import Interval, interval_of
-from guidestore.heads.significance.training_luck import training_luck
+from guidestore.heads.significance.training_luck import (
+    TrainingLuck,
+    luck_against_control,
+    luck_over_seeds,
+    spread_of_runs,
+)
 
-Verdict = Literal["guidance helps", "capacity, not guidance", "self-training, not guidance", "no effect", "hurts"]
-VERDICTS: tuple[str, ...] = get_args(Verdict)
+HELPS, HURTS, NO_EFFECT, CANNOT_TELL = "guidance helps", "hurts", "no effect", "cannot tell"
+NOTHING_BEYOND, NOT_SHOWN = "S holds nothing beyond I", "S not shown to exceed I"
+UNDER_TRAINED = "row I is under-trained"
+NOT_RUN = "control {} not run"
+
+VERDICTS = (
+    *(HELPS, *dict.fromkeys(control.explains for control in CONTROLS.values() if control.explains)),
+    *(UNDER_TRAINED, NOTHING_BEYOND, NOT_SHOWN, HURTS, CANNOT_TELL, NO_EFFECT),
+)
+"""All that there are, but for `control NAME not run`."""
+
+MARGIN = 0.02
+"""The smallest gain that counts as an effect, where nothing else is asked."""
+ONE_SIDED = 0.05
+"""S or S+I must beat I at this level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """What a guided row must beat beside row I."""
+
+    name: str
+    """A control, with its kind where it has several (``self, random features``); or the decoder of a reference."""
+    runs: Sequence[str]
+    """Ids."""
+
+    @property
+    def control(self) -> str:
+        """The name in heads.controls; '' of a reference."""
+        name = self.name.partition(",")[0]
+        return name if name in CONTROLS else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +82,29 @@ class GuidedRow:
     guided: Sequence[str]
     inferior: Sequence[str]
     """Row I."""
-    shuffled: Sequence[str]
-    """The same head with G (or the teacher) on shuffled pairs; several permutations count with their mean."""
-    self_training: Sequence[str] = ()
-    """The same student with an I-teacher; empty where no labels are transferred."""
+    controls: Sequence[Rival]
+    """Shuffled pairs among them; several permutations count with their mean."""
+    references: Sequence[Rival] = ()
+    """Other models of z_I alone."""
+    superior: Sequence[str] = ()
+    """Row S; empty where it was not trained on these units and cases."""
     s_plus_i: Sequence[str] = ()
-    """Row S+I; empty where it was not trained."""
+    """Row S+I; as S."""
+    lacking: Sequence[str] = ()
+    """Controls that the row should have and that were not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Over one rival."""
+
+    rival: Rival
+    over: Comparison
+
+    @property
+    def explains(self) -> str:
+        """The verdict where the gain is not above 0."""
+        return CONTROLS[self.rival.control].explains if self.rival.control else UNDER_TRAINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +112,74 @@ class GuidanceEffect:
     """What tables print beside every guided row."""
 
     gain_over_i: Comparison
-    gain_over_shuffled: Comparison
-    """Covers luck in training too, where the control has several runs on the same cases (`luck` is not None)."""
-    gain_over_self_training: Comparison | None
-    """None where no labels are transferred. Covers the same luck, as an upper bound: here is one teacher each."""
+    over_controls: tuple[Gain, ...]
+    over_references: tuple[Gain, ...]
+    superior_gain: Comparison | None
+    """S minus I; None without S."""
     gap: Comparison | None
     """S+I minus I; None without S+I."""
     gap_closed: Interval | None
     """(guided - I) / (S+I - I); None, printed as –, without S+I or where the interval of S+I - I includes 0."""
-    verdict: Verdict
+    p_superior: float
+    """One-sided p of neither S nor S+I being above I; 1 where neither was trained."""
+    verdict: str
+    """One of VERDICTS, or `control NAME not run`."""
+
+    def over(self, control: str) -> Comparison | None:
+        """The gain over a control, of several kinds over the nearest; None where it was not run."""
+        gains = [gain.over for gain in self.over_controls if gain.rival.control == control]
+        return min(gains, key=lambda over: over.gain.value, default=None)
+
+    @property
+    def gain_over_shuffled(self) -> Comparison:
+        """Covers luck in training, where the control has several runs on the same cases (`luck` is not None)."""
+        found = self.over(SHUFFLED)
+        assert found is not None  # noqa: S101  (guidance_effect asks for it)
+        return found
+
+    @property
+    def nearest_control(self) -> Gain:
+        """The control that comes closest to the row, or passes it."""
+        return min(self.over_controls, key=lambda gain: gain.over.gain.value)
+
+    @property
+    def nearest_reference(self) -> Gain | None:
+        """The best of the references for I."""
+        return min(self.over_references, key=lambda gain: gain.over.gain.value, default=None)
 
     @property
     def p_helps(self) -> float:
-        """p of `guidance helps`, <= .05 exactly where that is the verdict: the largest p of its gains, 1 for a loss."""
-        gains = [self.gain_over_i, self.gain_over_shuffled, self.gain_over_self_training]
-        return max(_p_above(comparison) for comparison in gains if comparison is not None)
+        """p of `guidance helps`, <= .05 exactly where all gains lie above 0 and S or S+I above I: the largest p of all
+        of them, 1 for a loss or where a control was not run."""
+        if self.verdict.startswith(NOT_RUN.partition("{")[0]):
+            return 1.0
+        gains = [self.gain_over_i, *(gain.over for gain in (*self.over_controls, *self.over_references))]
+        return max(self.p_superior, *map(_p_above, gains))
 
 
-def guidance_effect(drawn: DrawnMetrics, metric: str, row: GuidedRow) -> GuidanceEffect:
+def guidance_effect(drawn: DrawnMetrics, metric: str, row: GuidedRow, *, margin: float = MARGIN) -> GuidanceEffect:
     """Gains, share of the gap and verdict of one guided row in one metric of `heads.significance.draw_metrics`.
 
     Raises InvalidInputError where a run was not drawn, rows differ in units or cases, or the shuffled control lacks.
     """
-    if not row.shuffled:
+    check_number(margin, "margin", 0)
+    shuffled = [run for rival in row.controls if rival.control == SHUFFLED for run in rival.runs]
+    if not shuffled:
         raise InvalidInputError(
             f"the guided row of run {row.guided[0] if row.guided else '–'} has no shuffled control, so its gain cannot "
             "be told from capacity; train it with permutations"
         )
-    over_i = compare(drawn, metric, row.guided, row.inferior)
-    check_same_units(drawn, row.guided, row.shuffled)
-    luck = training_luck(drawn, metric, row.shuffled)
-    over_shuffled = compare(drawn, metric, row.guided, row.shuffled, luck=luck)
-    over_self = compare(drawn, metric, row.guided, row.self_training, luck=luck) if row.self_training else None
-    gap = compare(drawn, metric, row.s_plus_i, row.inferior) if row.s_plus_i else None
+    check_same_units(drawn, row.guided, row.inferior)
+    check_same_units(drawn, row.guided, shuffled)
+    one = spread_of_runs(drawn, metric, shuffled)
+    over_i = _over_untaught(drawn, metric, row.guided, row.inferior, one)
+    controls = [
+        Gain(rival, compare(drawn, metric, row.guided, rival.runs, luck=luck_against_control(one, rival.runs)))
+        for rival in row.controls
+    ]
+    references = [Gain(rival, _over_untaught(drawn, metric, row.guided, rival.runs, one)) for rival in row.references]
+    superior = _over_untaught(drawn, metric, row.superior, row.inferior, one) if row.superior else None
+    gap = _over_untaught(drawn, metric, row.s_plus_i, row.inferior, one) if row.s_plus_i else None
     closed = None
     if gap is not None and not gap.gain.includes_zero:
         check_same_units(drawn, row.guided, row.s_plus_i)
@@ -94,21 +187,52 @@ def guidance_effect(drawn: DrawnMetrics, metric: str, row: GuidedRow) -> Guidanc
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = (drawn.row(metric, row.guided) - inferior) / (drawn.row(metric, row.s_plus_i) - inferior)
         closed = interval_of(shares, f"the share of the gap in {metric}")
-    verdict = decide(over_i.gain, over_shuffled.gain, over_self.gain if over_self else None)
-    return GuidanceEffect(over_i, over_shuffled, over_self, gap, closed, verdict)
+    known = [comparison for comparison in (superior, gap) if comparison is not None]
+    p_superior = min((comparison.p_above for comparison in known), default=1.0)
+    verdict = decide(
+        over_i.gain,
+        [*controls, *references],
+        beyond=[comparison.gain for comparison in known],
+        superior_exceeds=p_superior <= ONE_SIDED,
+        lacking=row.lacking,
+        margin=margin,
+    )
+    return GuidanceEffect(over_i, tuple(controls), tuple(references), superior, gap, closed, p_superior, verdict)
 
 
-def decide(over_i: Interval, over_shuffled: Interval, over_self_training: Interval | None) -> Verdict:
-    """The verdict by the table above."""
+def decide(
+    over_i: Interval,
+    gains: Sequence[Gain],
+    *,
+    beyond: Sequence[Interval],
+    superior_exceeds: bool,
+    lacking: Sequence[str] = (),
+    margin: float = MARGIN,
+) -> str:
+    """The verdict by the table above. beyond: S - I and S+I - I, as far as they are known."""
     if over_i.below_zero:
-        return "hurts"
+        return HURTS
+    if over_i.includes_zero and over_i.within(margin):
+        return NO_EFFECT
+    # In the order of the controls, references last.
+    explained = next((gain.explains for gain in gains if not gain.over.gain.above_zero), "")
+    if (over_i.includes_zero or explained) and beyond and all(known.high < margin for known in beyond):
+        return NOTHING_BEYOND
     if over_i.includes_zero:
-        return "no effect"
-    if not over_shuffled.above_zero:
-        return "capacity, not guidance"
-    if over_self_training is not None and not over_self_training.above_zero:
-        return "self-training, not guidance"
-    return "guidance helps"
+        return CANNOT_TELL
+    if explained:
+        return explained
+    if not superior_exceeds:
+        return NOT_SHOWN
+    return NOT_RUN.format(lacking[0]) if lacking else HELPS
+
+
+def _over_untaught(
+    drawn: DrawnMetrics, metric: str, row: Sequence[str], other: Sequence[str], one: TrainingLuck | None
+) -> Comparison:
+    """Over a row that no pairing has a part in: luck over seeds, or over folds where each was trained once."""
+    luck = luck_over_seeds(drawn, metric, row, other, one)
+    return wider_over_folds(compare(drawn, metric, row, other, luck=luck), drawn, row, other)
 
 
 def _p_above(comparison: Comparison) -> float:

@@ -1,10 +1,11 @@
-"""How far luck in training alone moves a head that learns from pairs: the spread of the shuffled control.
+"""How far luck in training alone moves a row: the spread of heads that differ in nothing else.
 
 Drawing cases says nothing about it: of several pairings that carry nothing, one will have led to the better head, and a
-large test set then shows that surely. But the true pairing is one more such pairing if pairs do not matter, so the
-permutations of the control measure its luck. In simulated cohorts that are trained anew, drawing cases alone said
-`guidance helps` of guidance that could not help too often (tests/heads/test_significance_simulated.py asserts that it
-no longer does).
+large test set then shows that surely. Two spreads tell it. The permutations of the shuffled control: the true pairing
+is one more such pairing if pairs do not matter, so their spread is that of one head under a pairing drawn at random.
+And the seeds of a row, or of the difference of two rows trained with the same seeds, where there are several.
+(tests/heads/test_significance_simulated.py: drawing cases alone says `guidance helps` of guidance that cannot help too
+often; tests/evidence has the rates.)
 """
 
 from __future__ import annotations
@@ -20,29 +21,62 @@ from guidestore.heads.significance.bootstrap import DrawnMetrics
 
 @dataclass(frozen=True, slots=True)
 class TrainingLuck:
-    """Of the difference of one pairing's row and the mean of the control's."""
+    """Of a difference of two rows."""
 
     sd: float
-    """In units of the metric; 0 where the control's runs differ no more than drawing cases explains."""
+    """In units of the metric; 0 where runs differ no more than drawing cases explains."""
     degrees: int
     """Degrees of freedom of the estimate."""
 
 
-def training_luck(drawn: DrawnMetrics, metric: str, control: Sequence[str]) -> TrainingLuck | None:
-    """From the spread of a control's runs (permutations and seeds) on the same cases; None where there are no two.
+def spread_of_runs(drawn: DrawnMetrics, metric: str, control: Sequence[str]) -> TrainingLuck | None:
+    """Of one run of a control: from its permutations and seeds on the same cases; None where there are no two.
 
     The variance between runs, less the part that their finite cases explain (its bootstrap estimate), pooled over test
-    sets, times 1 + 1 / runs. It is not divided by the seeds or folds of the guided row: their pairing is one and the
-    same.
+    sets.
     """
-    by_test_set: dict[int, list[str]] = {}
+    by_test_set: dict[int, list[np.ndarray]] = {}
     for run in control:
-        by_test_set.setdefault(drawn.test_sets[drawn.runs[run]], []).append(run)
-    excess, degrees = 0.0, len(control) - len(by_test_set)
+        column = drawn.runs[run]
+        by_test_set.setdefault(drawn.test_sets[column], []).append(drawn.values[metric][:, column])
+    return _excess(list(by_test_set.values()))
+
+
+def luck_against_control(one: TrainingLuck | None, control: Sequence[str]) -> TrainingLuck | None:
+    """Of a guided row minus the mean of a control's runs, from the spread of one run.
+
+    It is not divided by the seeds or folds of the guided row: their pairing is one and the same.
+    """
+    return None if one is None else TrainingLuck(one.sd * math.sqrt(1 + 1 / len(control)), one.degrees)
+
+
+def luck_over_seeds(
+    drawn: DrawnMetrics, metric: str, row: Sequence[str], other: Sequence[str], one: TrainingLuck | None
+) -> TrainingLuck | None:
+    """Of a row minus one without guidance, both trained anew with every seed.
+
+    From the spread of their difference over the seeds of each test set, divided by the number of units; where no test
+    set has two seeds, borrowed from `one`, the spread of one run of the shuffled control, for either side; None where
+    that is not known either.
+    """
+    differences: dict[int, list[np.ndarray]] = {}
+    units = drawn.tested_on(row)
+    for unit, test_set in units.items():
+        sides = [[run for run in side if drawn.units[drawn.runs[run]] == unit] for side in (row, other)]
+        differences.setdefault(test_set, []).append(drawn.row(metric, sides[0]) - drawn.row(metric, sides[1]))
+    own = _excess(list(differences.values()))
+    if own is not None:
+        return TrainingLuck(own.sd / math.sqrt(len(units)), own.degrees)
+    return None if one is None else TrainingLuck(one.sd * math.sqrt(2 / len(units)), one.degrees)
+
+
+def _excess(groups: Sequence[Sequence[np.ndarray]]) -> TrainingLuck | None:
+    """Spread within groups of (1 + draws,) figures, row 0 the figure itself, beyond what drawing cases explains."""
+    excess, degrees = 0.0, sum(len(group) - 1 for group in groups)
     if degrees == 0:
         return None
-    for runs in by_test_set.values():
-        values = drawn.values[metric][:, [drawn.runs[run] for run in runs]]
+    for group in groups:
+        values = np.stack(group, axis=1)
         from_mean = values - values.mean(axis=1, keepdims=True)
         excess += float((from_mean[0] ** 2 - np.nanvar(from_mean[1:], axis=0)).sum())
-    return TrainingLuck(math.sqrt(max(0.0, excess / degrees) * (1 + 1 / len(control))), degrees)
+    return TrainingLuck(math.sqrt(max(0.0, excess / degrees)), degrees)
