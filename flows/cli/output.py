@@ -161,19 +161,20 @@ def _effects_table(effects: Sequence[RowEffect]) -> Table:
     from guidestore.flows.results.effects import spread
 
     table = Table(title="Is it guidance?", title_justify="left")
-    taught = any(of_head.effect and of_head.effect.gain_over_self_training for of_head in effects)
-    over = ("gain over I", "gain over shuffled pairs", *(["gain over self-training"] if taught else []))
-    for name in ("input", *over, "gap closed", "verdict"):
+    for name in ("input", "verdict", "gain over I", "nearest control", "best reference", "gap closed"):
         left = name in ("input", "verdict")
-        table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdict")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
     for of_head in effects:
         effect = of_head.effect
-        known = (
-            (effect.gain_over_i, effect.gain_over_shuffled, effect.gain_over_self_training) if effect else [None] * 3
+        if effect is None:
+            table.add_row(of_head.head.row, of_head.verdict, *["–"] * 4)
+            continue
+        nearest, reference = (
+            f"{gain.rival.name}\n{spread(gain.over)}" if gain else "–"
+            for gain in (effect.nearest_control, effect.nearest_reference)
         )
-        gains = [spread(gain) for gain in known[: len(over)]]
-        closed = spread(effect.gap_closed, ".0%") if effect else "–"
-        table.add_row(of_head.head.row, *gains, closed, of_head.verdict)
+        closed = spread(effect.gap_closed, ".0%")
+        table.add_row(of_head.head.row, of_head.verdict, spread(effect.gain_over_i), nearest, reference, closed)
     return table
 
 

@@ -93,8 +93,8 @@ def show(
         typer.Option("--test", min=0, help="Score this many of the best on val on test. Each look at it is counted."),
     ] = 0,
     metric: Annotated[
-        str, typer.Option("--metric", help="What to rank by: balanced_accuracy, f1_micro, auroc, …")
-    ] = "balanced_accuracy",
+        str, typer.Option("--metric", help="What to rank by: auroc (the default), balanced_accuracy, f1_micro, …")
+    ] = "",
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
@@ -114,7 +114,7 @@ def show(
         ranked = rank_sweep(store, sweep, metric=metric, chosen=test, progress=progress)
     rows = [of_head.as_row() for of_head in ranked[:top]]
     columns = list(rows[0])
-    title = f"{count_of(len(ranked), 'guided head')}, {metric} on val"
+    title = f"{count_of(len(ranked), 'guided head')}, {ranked[0].effect.metric} on val"
     if format_ == "table":  # what all have in common stands above
         same = {name: rows[0][name] for name in COMMON if len({str(of_head.as_row()[name]) for of_head in ranked}) == 1}
         empty = [name for name in columns if all(row.get(name) is None for row in rows)]
@@ -136,8 +136,8 @@ def curve(
         bool, typer.Option("--test", help="Score on test instead of val what is drawn. The look at it is counted.")
     ] = False,
     metric: Annotated[
-        str, typer.Option("--metric", help="What to draw: balanced_accuracy, f1_micro, auroc, …")
-    ] = "balanced_accuracy",
+        str, typer.Option("--metric", help="What to draw: auroc (the default), balanced_accuracy, f1_micro, …")
+    ] = "",
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
@@ -152,5 +152,10 @@ def curve(
         curves = label_curves(store, read_sweep(file), metric=metric, heads=heads, test=test, progress=progress)
     draw_curves(curves, output)
     rows = [row for of_head in curves for row in of_head.as_rows()]
-    show_rows(rows, list(rows[0]), format_, title=f"{metric} on {'test' if test else 'val'}, 95 % intervals over cases")
+    show_rows(
+        rows,
+        list(rows[0]),
+        format_,
+        title=f"{curves[0].metric} on {'test' if test else 'val'}, 95 % intervals over cases",
+    )
     print(f"drawn to {output}", file=sys.stderr)

@@ -24,6 +24,7 @@ from guidestore.flows.paper.table1 import build_table1
 from guidestore.flows.results.effects import row_effects
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
+from guidestore.heads.metrics import BALANCED_ACCURACY
 from guidestore.warehouse.cohorts.layouts.radpath import SPLIT, Radpath
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs, load_scores
@@ -140,6 +141,6 @@ def _inputs(snapshot: Snapshot, settings: RadPathSettings) -> tuple[list[str], l
 
 def _table(cohort: str, snapshot: Snapshot, runs: list[str]) -> PaperTable:
     trained = load_runs(snapshot, runs)
-    effects = row_effects(trained, load_predictions(snapshot, trained))
+    effects = row_effects(trained, load_predictions(snapshot, trained), metrics=(BALANCED_ACCURACY.name,))
     layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
     return build_table1(trained, load_scores(snapshot, trained), effects, cohort=cohort, layout=layouts[0])

@@ -393,7 +393,9 @@ def _gains(table: PaperTable) -> SideTable:
                 "column": titles[column],
                 "measure": drawn_metrics()[of_cell.metric].title,
                 f"gain over {table.form.rows['I']}": spread(effect and effect.gain_over_i),
-                "over shuffled pairs": spread(effect and effect.gain_over_shuffled),
+                "nearest control": f"{effect.nearest_control.rival.name}: {spread(effect.nearest_control.over)}"
+                if effect
+                else NOTHING,
                 "gap closed": spread(effect and effect.gap_closed, ".0%"),
                 "verdict": of_cell.verdict,
             }

@@ -12,7 +12,8 @@ from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import TableRow, tabulate
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.input_rows import I
-from guidestore.heads.metrics import BALANCED_ACCURACY, drawn_metrics
+from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.significance import Gain as SurelyGained
 from guidestore.heads.significance import holm
 
 NOTHING = "–"
@@ -31,9 +32,13 @@ class Gain:
     """One guided row as the tables print it."""
 
     row: str
+    metric: str
+    """Its title."""
     over_i: str
-    over_shuffled: str
-    over_self_training: str
+    nearest: str
+    """The nearest control and the gain over it."""
+    reference: str
+    """The best reference for I and the gain over it."""
     gap_closed: str
     p: str
     """p of `guidance helps`."""
@@ -47,8 +52,9 @@ class SummaryRow:
 
     section: Section
     inferior: str
-    """Mean balanced accuracy of row I, and of the guided row."""
+    """Mean of row I in the metric of the gain, and of the guided row."""
     guided: str
+    metric: str
     gain: Gain
     p_holm: str
     """p of `guidance helps` over all rows of the table (Holm)."""
@@ -98,14 +104,19 @@ def gain_of(effect: RowEffect) -> Gain:
     gains = effect.effect
     return Gain(
         effect.head.row,
+        drawn_metrics()[effect.metric].title,
         spread(gains and gains.gain_over_i),
-        spread(gains and gains.gain_over_shuffled),
-        spread(gains and gains.gain_over_self_training),
+        _over(gains.nearest_control if gains else None),
+        _over(gains.nearest_reference if gains else None),
         spread(gains and gains.gap_closed, "+.0%"),
         p_text(gains.p_helps) if gains else NOTHING,
         effect.verdict,
         effect.note,
     )
+
+
+def _over(gain: SurelyGained | None) -> str:
+    return f"{gain.rival.name}: {spread(gain.over)}" if gain else NOTHING
 
 
 def p_text(p: float) -> str:
@@ -126,7 +137,7 @@ def summary_of(sections: Sequence[Section], effects: Mapping[int, Sequence[RowEf
         table = tabulate(section.runs, section.scores)
         inferior = next((row for row in table if row.row == I and not row.control), None)
         guided = next((row for row in table if row.head == effect.head), None)
-        of_i, of_guided = (_number(row.mean[BALANCED_ACCURACY.name] if row else math.nan) for row in (inferior, guided))
-        p = corrected.get(str(number))
-        rows.append(SummaryRow(section, of_i, of_guided, gain_of(effect), NOTHING if p is None else p_text(p)))
+        of_i, of_guided = (_number(row.mean[effect.metric] if row else math.nan) for row in (inferior, guided))
+        p, gain = corrected.get(str(number)), gain_of(effect)
+        rows.append(SummaryRow(section, of_i, of_guided, gain.metric, gain, NOTHING if p is None else p_text(p)))
     return rows

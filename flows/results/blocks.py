@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from guidestore.embeddings.runs import Head, LabelBudget, Run, RunPredictions
-from guidestore.flows.results.effects import RowEffect, decoder_of_one_code, row_effects
+from guidestore.flows.results.effects import RowEffect, decoder_of_one_code, is_guided, row_effects
 from guidestore.heads.input_rows import INPUT_ROWS, REFERENCE, S_PLUS_I
 
 FUSION = ", fusion="
@@ -130,12 +130,6 @@ def _with_references(scopes: Mapping[Scope, list[Run]]) -> dict[Scope, list[Run]
         if own:
             kept[scope] = own + of_any_mode[scope._replace(mode="")]
     return kept or dict(scopes)
-
-
-def is_guided(head: Head) -> bool:
-    """Whether a head is one that a verdict is given of."""
-    row = INPUT_ROWS.get(head.row)
-    return row is not None and bool(row.controls) and not head.control
 
 
 def _models(members: Sequence[Run]) -> list[tuple[str, str]]:

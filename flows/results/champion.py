@@ -15,7 +15,7 @@ from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.comparison import GroupComparison, MetricGain, compare_groups, split_and_fold
-from guidestore.flows.results.effects import METRIC, row_effects, spread
+from guidestore.flows.results.effects import INSTEAD, main_metric, row_effects, spread
 from guidestore.heads.input_rows import GUIDED_PLUS_I, INPUT_ROWS, I, input_row
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import Interval
@@ -86,7 +86,7 @@ def contest(store: EmbeddingStore, alias: str, runs: Sequence[str], row: str = "
 
     row: any that needs z_I alone; '' for the guided one: G(I)+I where it is there, else the only other one, else I.
     Without a champion the new head becomes it, unless guidance hurts it on val. Otherwise the interval of its gain in
-    balanced accuracy over the champion, a paired bootstrap over the val cases of the folds that both have, must lie
+    the main metric over the champion, a paired bootstrap over the val cases of the folds that both have, must lie
     above 0. Where another head took the alias meanwhile, it is decided again, against that one. Raises
     InvalidInputError where `runs` hold no such head, or several, and CommitConflictError after `TRIES` such times.
     """
@@ -132,7 +132,7 @@ def decide(store: EmbeddingStore, alias: str, runs: Sequence[str], row: str = ""
     except InvalidInputError as error:
         return Decision(alias, False, f"{stays}the two cannot be compared: {error}", chosen, before)
     gain = comparison.gains[0].gain
-    said = f"{METRIC.replace('_', ' ')} {spread(gain)} on {comparison.n_cases} val cases"
+    said = f"{drawn_metrics()[comparison.gains[0].metric].title} {spread(gain)} on {comparison.n_cases} val cases"
     if not gain.above_zero:
         why = "is worse" if gain.below_zero else "cannot be told from it"
         sentence = f"{stays}the new head {why} ({said}; the 95 % interval must lie above 0)"
@@ -186,8 +186,10 @@ def _guided_row(trained: Sequence[Run]) -> str:
 def _best_of_first_fold(snapshot: Snapshot, runs: Sequence[Run]) -> Run:
     """Of the lowest fold the run that is best on val; of equals the lowest seed."""
     scores = load_scores(snapshot, runs, "val")
+    metric = main_metric(load_predictions(snapshot, runs, "val").values())
+    metric = metric if all((run.id, metric) in scores for run in runs) else INSTEAD
     fold = min(run.fold for run in runs)
-    return min((run for run in runs if run.fold == fold), key=lambda run: (-scores[run.id, METRIC], run.seed))
+    return min((run for run in runs if run.fold == fold), key=lambda run: (-scores[run.id, metric], run.seed))
 
 
 def _compared(snapshot: Snapshot, old: Sequence[Run], new: Sequence[Run]) -> GroupComparison:
@@ -201,4 +203,6 @@ def _compared(snapshot: Snapshot, old: Sequence[Run], new: Sequence[Run]) -> Gro
             raise InvalidInputError(f"the {name} has no val predictions")
         sides.append(predictions.values())
     champion, challenger = sides
-    return compare_groups(champion, challenger, tuple(drawn_metrics()), split_and_fold)
+    first = main_metric([*champion, *challenger])
+    metrics = dict.fromkeys((first, *drawn_metrics()))
+    return compare_groups(champion, challenger, tuple(metrics), split_and_fold)

@@ -6,26 +6,48 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Head, Run, RunPredictions
-from guidestore.heads.controls import OWN, SHUFFLED
-from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, I
-from guidestore.heads.metrics import BALANCED_ACCURACY
+from guidestore.heads.controls import CONTROLS, DECIDING, SHUFFLED
+from guidestore.heads.input_rows import INPUT_ROWS, REFERENCE, S_PLUS_I, I, S, controls_of
+from guidestore.heads.metrics import AUROC, BALANCED_ACCURACY
+from guidestore.heads.rows.job import LEARNS_LABELS
 from guidestore.heads.significance import (
+    MARGIN,
     Comparison,
     GuidanceEffect,
     GuidedRow,
     Interval,
+    Rival,
     draw_metrics,
     guidance_effect,
     interval_of,
     on_common_cases,
 )
+from guidestore.heads.significance.comparison import OVER_FOLDS
 
-METRIC = BALANCED_ACCURACY.name
-"""In which verdicts are given, and champions chosen, where nothing else is asked."""
+METRIC = AUROC.name
+"""The main metric: in which verdicts are given, heads ranked and champions chosen, where nothing else is asked."""
+INSTEAD = BALANCED_ACCURACY.name
+"""The main metric where some test set lacks a class, so that AUROC is not defined."""
+INSTEAD_OF_AUROC = "a test set lacks a class, so balanced accuracy decides, not AUROC"
+GAINS = ("gain_over_i", "gain_over_reference", *(f"gain_over_{name.replace(' ', '_')}" for name in DECIDING))
+"""Columns of gains; each has its ends beside it."""
+
+
+def is_guided(head: Head) -> bool:
+    """Whether a head is one that a verdict is given of."""
+    row = INPUT_ROWS.get(head.row)
+    return row is not None and bool(row.controls) and not head.control
+
+
+def main_metric(predictions: Iterable[RunPredictions]) -> str:
+    """AUROC, or balanced accuracy where the cases of some run lack a class."""
+    complete = all(len(np.unique(run.labels)) == run.n_classes for run in predictions)
+    return METRIC if complete else INSTEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +74,18 @@ class RowEffect:
     def as_row(self) -> dict[str, Any]:
         """Flat, for CSV, JSON and Parquet: gains with the ends of their 95 % intervals, and the verdict."""
         effect = self.effect
-        gains = {
-            "gain_over_i": effect and effect.gain_over_i,
-            "gain_over_shuffled": effect and effect.gain_over_shuffled,
-            "gain_over_self_training": effect and effect.gain_over_self_training,
-        }
+        nearest, reference = (effect.nearest_control, effect.nearest_reference) if effect else (None, None)
+        over = [effect.over(name) for name in DECIDING] if effect else [None] * len(DECIDING)
+        gains = (effect and effect.gain_over_i, reference and reference.over, *over)
         flat: dict[str, Any] = {}
-        for name, comparison in gains.items():
+        for name, comparison in zip(GAINS, gains, strict=True):
             flat |= _ends(name, comparison.gain if comparison else None)
+        flat["nearest_control"] = nearest.rival.name if nearest else None
+        flat["nearest_reference"] = reference.rival.name if reference else None
+        flat |= _ends("superior_gain", effect.superior_gain.gain if effect and effect.superior_gain else None)
         flat |= _ends("gap_closed", effect.gap_closed if effect else None)
+        flat["smallest_gain_shown"] = effect.gain_over_i.gain.smallest_shown if effect else None
+        flat["interval_by"] = effect.gain_over_i.method if effect else None
         head = self.head
         return {
             "target": head.target,
@@ -94,14 +119,19 @@ def spread(interval: Interval | Comparison | None, form: str = "+.3f") -> str:
 
 
 def row_effects(
-    runs: Iterable[Run], predictions: Mapping[str, RunPredictions], *, metrics: Sequence[str] = (METRIC,)
+    runs: Iterable[Run],
+    predictions: Mapping[str, RunPredictions],
+    *,
+    metrics: Sequence[str] = (),
+    margin: float = MARGIN,
 ) -> list[RowEffect]:
     """The effects of all guided heads among `runs`, in their order.
 
-    A head is held against runs of its target, split, mode, code sets and label budget. Only runs with predictions
-    count, and of them the units (split, fold, seed) that the guided row, row I, the shuffled control and, where it was
-    run, self-training all have. S+I joins where it has these units and cases too: otherwise the gap stays open. The
-    cases of one head are drawn once for all its rows.
+    metrics: of heads.metrics, each gives an effect of every head; (): the main metric, AUROC, or balanced accuracy
+    where that is not defined. margin: the smallest gain that counts. A head is held against runs of its target, split,
+    mode, code sets and label budget. Only runs with predictions count, and of them the units (split, fold, seed) that
+    the guided row, row I, and all references and controls that were run have. S and S+I join where they have these
+    units and cases too: otherwise the gap stays open. The cases of one head are drawn once for all its rows.
     """
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
@@ -110,10 +140,14 @@ def row_effects(
     effects = []
     with threadpool_limits(1):
         for members in groups.values():
-            heads = dict.fromkeys(run.head for run in members if INPUT_ROWS[run.row].controls and not run.control)
+            heads = dict.fromkeys(
+                run.head
+                for run in members
+                if run.row in INPUT_ROWS and INPUT_ROWS[run.row].controls and not run.control
+            )
             for head in heads:
                 group = _Group(head, members, predictions)
-                effects += [group.effect_in(metric) for metric in metrics]
+                effects += [group.effect_in(metric, margin) for metric in metrics or ("",)]
     return effects
 
 
@@ -135,43 +169,62 @@ class _Group:
     members: Sequence[Run]
     """All runs of its scope that have predictions."""
     predictions: Mapping[str, RunPredictions]
-    runs: dict[str, list[str]] = field(init=False)
-    """Part of `GuidedRow` -> ids, in the units that all needed parts have."""
-    units: set[Any] = field(init=False)
+    row: GuidedRow | None = field(init=False)
+    """In the units that all needed parts have; None where there are none."""
+    n_units: int = 0
     note: str = ""
     """What is missing."""
 
     def __post_init__(self) -> None:
-        every = self._parts()
-        needed = ("guided", "shuffled", "inferior", *(["self_training"] if every["self_training"] else []))
-        self.units = set.intersection(*({self.predictions[run].unit for run in every[part]} for part in needed))
-        if not self.units:
-            missing = {"shuffled": "shuffled control", "inferior": "row I"}
-            lacks = (words for part, words in missing.items() if not every[part])
-            lack = next(lacks, "fold and seed in common with them")
-            self.note = f"{self.head.row} has no {lack}, so its gain cannot be told from capacity"
-        self.runs = {
-            part: [run for run in ids if self.predictions[run].unit in self.units] for part, ids in every.items()
-        }
-        if self.runs["s_plus_i"] and not self._covers_guided(self.runs["s_plus_i"]):
-            self.note = f"gap open: {S_PLUS_I} was not tested on all folds, seeds and cases of {self.head.row}"
-            self.runs["s_plus_i"] = []
-        self.common = on_common_cases([self.predictions[run] for ids in self.runs.values() for run in ids])
-
-    def _parts(self) -> dict[str, list[str]]:
         models = (self.head.row, self.head.guidance, self.head.decoder)
         own = [run for run in self.members if (run.row, run.guidance, run.decoder) == models]
-        return {
-            "guided": [run.id for run in own if not run.control],
-            "shuffled": [run.id for run in own if run.control == SHUFFLED],
-            "self_training": [run.id for run in own if run.control == OWN],
-            "inferior": self._reference(I),
-            "s_plus_i": self._reference(S_PLUS_I),
-        }
+        guided, inferior = [run.id for run in own if not run.control], self._reference(I)
+        controls = _controls(own)
+        references: dict[str, list[str]] = {}
+        for run in self.members:
+            if run.row == REFERENCE:
+                references.setdefault(run.decoder, []).append(run.id)
+        needed = [guided, inferior, *controls.values(), *references.values()]
+        units = set.intersection(*({self.predictions[run].unit for run in ids} for ids in needed))
+        shuffled = SHUFFLED in controls
+        if not units or not shuffled:
+            lack = "no shuffled control" if not shuffled else "no fold and seed in common with what it is held against"
+            lack = "no row I" if not inferior else lack
+            self.note = f"{self.head.row} has {lack}, so its gain cannot be told from capacity"
+            self.row, self.common = None, []
+            return
+
+        def within(ids: Iterable[str]) -> list[str]:
+            return [run for run in ids if self.predictions[run].unit in units]
+
+        guided = within(guided)
+        superior, both = (self._covering(within(self._reference(row)), guided) for row in (S, S_PLUS_I))
+        if not both and self._reference(S_PLUS_I):
+            self.note = f"gap open: {S_PLUS_I} was not tested on all folds, seeds and cases of {self.head.row}"
+        self.row = GuidedRow(
+            *(guided, within(inferior)),
+            controls=[Rival(name, within(ids)) for name, ids in controls.items()],
+            references=[Rival(name, within(ids)) for name, ids in references.items()],
+            superior=superior,
+            s_plus_i=both,
+            lacking=self._lacking(own, bool(references)),
+        )
+        self.n_units = len(units)
+        row = self.row
+        parts = (guided, row.inferior, superior, both, *(rival.runs for rival in (*row.controls, *row.references)))
+        self.common = on_common_cases([self.predictions[run] for ids in parts for run in ids])
+
+    def _lacking(self, own: Sequence[Run], has_references: bool) -> list[str]:
+        """What a verdict needs and was not run."""
+        through_labels = any(LEARNS_LABELS in run.training for run in own)
+        due = controls_of(self.head.row, mode=self.head.mode, through_labels=through_labels)
+        run = {run.control for run in own}
+        lacking = [name for name in due if name in DECIDING and name not in run]
+        return lacking if has_references or REFERENCE not in INPUT_ROWS else [*lacking, REFERENCE]
 
     def _reference(self, row: str) -> list[str]:
-        """Runs of row I or S+I: of the same decoder where there are such. As published, I is the stored classifier, and
-        G(I) reads with that of S: then all there are."""
+        """Runs of row I, S or S+I: of the same decoder where there are such. As published, I is the stored classifier,
+        and G(I) reads with that of S: then all there are."""
         runs = [run for run in self.members if run.row == row and not run.control]
         for decoder in (self.head.decoder, decoder_of_one_code(self.head.decoder)):
             of_decoder = [run.id for run in runs if run.decoder == decoder]
@@ -179,25 +232,41 @@ class _Group:
                 return of_decoder
         return [run.id for run in runs]
 
-    def _covers_guided(self, ids: Sequence[str]) -> bool:
-        """Whether these runs have all units of the guided row, each with its cases."""
+    def _covering(self, ids: Sequence[str], guided: Sequence[str]) -> list[str]:
+        """These runs, if they have all units of the guided row, each with its cases; else none."""
         have = {run.unit: set(run.case_ids) for run in map(self.predictions.__getitem__, ids)}
-        guided = map(self.predictions.__getitem__, self.runs["guided"])
-        return all(set(run.case_ids) <= have.get(run.unit, set()) for run in guided)
+        covers = all(set(run.case_ids) <= have.get(run.unit, set()) for run in map(self.predictions.get, guided) if run)
+        return list(ids) if covers else []
 
-    def effect_in(self, metric: str) -> RowEffect:
-        if not self.units:
-            return RowEffect(self.head, metric, 0, 0, None, self.note)
+    def effect_in(self, metric: str, margin: float) -> RowEffect:
+        """metric: '' for the main one."""
+        if self.row is None:
+            return RowEffect(self.head, metric or METRIC, 0, 0, None, self.note)
+        asked, metric = metric, metric or main_metric(self.common)
         n_cases = len({case for run in self.common for case in run.case_ids})
         try:
             drawn = draw_metrics(self.common, metrics=(metric,))
-            effect = guidance_effect(drawn, metric, GuidedRow(**self.runs))
+            effect = guidance_effect(drawn, metric, self.row, margin=margin)
+            score = interval_of(drawn.row(metric, self.row.guided), f"{metric} of {self.head.row}")
         except InvalidInputError as error:  # a class without test cases: the metric is not defined
-            return RowEffect(self.head, metric, n_cases, len(self.units), None, str(error))
+            return RowEffect(self.head, metric, n_cases, self.n_units, None, str(error))
         luck = "" if effect.gain_over_shuffled.luck else "one permutation: luck in training is not covered"
-        note = "; ".join(filter(None, (self.note, luck)))
-        score = interval_of(drawn.row(metric, self.runs["guided"]), f"{metric} of {self.head.row}")
-        return RowEffect(self.head, metric, n_cases, len(self.units), effect, note, score)
+        by = effect.gain_over_i.method
+        folds = f"gain over I by {by}, which is wider than the bootstrap" if by == OVER_FOLDS else ""
+        instead = "" if asked or metric == METRIC else INSTEAD_OF_AUROC
+        note = "; ".join(filter(None, (self.note, luck, folds, instead)))
+        return RowEffect(self.head, metric, n_cases, self.n_units, effect, note, score)
+
+
+def _controls(own: Sequence[Run]) -> dict[str, list[str]]:
+    """Control, with its kind where it has several -> runs; of those that decide, in the order of tables."""
+    found: dict[str, list[str]] = {}
+    for run in sorted(own, key=lambda run: run.permutation):
+        if run.control in DECIDING:
+            kinds = CONTROLS[run.control].kinds
+            name = f"{run.control}, {kinds[run.permutation]}" if 0 <= run.permutation < len(kinds) else run.control
+            found.setdefault(name, []).append(run.id)
+    return dict(sorted(found.items(), key=lambda item: DECIDING.index(item[0].partition(",")[0])))
 
 
 def decoder_of_one_code(decoder: str) -> str:

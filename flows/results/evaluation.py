@@ -12,7 +12,7 @@ from typing import Any
 from guidestore.embeddings.runs import Head, Part, Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.flows.results.blocks import Block, block_effects, blocks_of
-from guidestore.flows.results.effects import RowEffect
+from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.input_rows import INPUT_ROWS, TABLE_ROWS
@@ -105,12 +105,10 @@ class Evaluation:
 
 
 EFFECT_COLUMNS = (
-    *(
-        f"{gain}{end}"
-        for gain in ("gain_over_i", "gain_over_shuffled", "gain_over_self_training", "gap_closed")
-        for end in ("", "_low", "_high")
-    ),
-    "verdict",
+    "metric",
+    "n_cases",
+    *(f"{gain}{end}" for gain in (*GAINS, "superior_gain", "gap_closed") for end in ("", "_low", "_high")),
+    *("nearest_control", "nearest_reference", "smallest_gain_shown", "interval_by", "p_helps", "verdict"),
 )
 
 
@@ -182,14 +180,22 @@ def _table_row(head: Head, label: str, runs: Sequence[Run], scores: Scores) -> T
     return TableRow(head, label, good, mean, sd)
 
 
+def _title(metric: str) -> str:
+    return drawn_metrics()[metric].title
+
+
 def _notes(runs: Sequence[Run], effects: Sequence[RowEffect]) -> list[str]:
     folds, seeds = {run.fold for run in runs}, {run.seed for run in runs}
     notes = [f"mean ± sd over {len(folds)} folds x {len(seeds)} seeds; the control also over its permutations"]
     if effects:
         notes += [
-            "gains in balanced accuracy, 95 % intervals over cases (over shuffled pairs: over luck in training too)",
+            f"gains in {' and '.join(dict.fromkeys(_title(effect.metric) for effect in effects))}, 95 % intervals over "
+            "cases and luck in training",
             "gap closed = gain over I / (S+I − I); – where the interval of S+I − I includes 0",
         ]
+        shown = [of_head.effect.gain_over_i.gain.smallest_shown for of_head in effects if of_head.effect]
+        if shown:
+            notes.append(f"smallest gain over I that these cases show (power 80 %): {min(shown):.3f}")
         notes += dict.fromkeys(effect.note for effect in effects if effect.note)
     if any(run.of_unknown_encoders for run in runs):
         notes.append("what the encoders were trained on is unknown (imported codes)")

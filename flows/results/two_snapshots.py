@@ -11,8 +11,9 @@ from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.words import count_of
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups
-from guidestore.flows.results.effects import METRIC
+from guidestore.flows.results.effects import main_metric
 from guidestore.flows.results.looks import count_look
+from guidestore.heads.controls import CONTROLS
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import newest_runs
 
@@ -38,7 +39,7 @@ class HeadComparison:
         return {
             "target": head.target,
             "mode": head.mode,
-            "row": head.row + (f", {head.control} pairs" if head.control else ""),
+            "row": CONTROLS[head.control].title.format(row=head.row) if head.control else head.row,
             "inferior": head.inferior.within if head.inferior else "",
             "superior": head.superior.within if head.superior else "",
             "guidance": head.guidance,
@@ -79,7 +80,7 @@ def names_snapshots(store: EmbeddingStore, *names: str) -> bool:
 
 
 def compare_snapshots(
-    store: EmbeddingStore, a: int | str, b: int | str, *, part: Part = "test", metric: str = METRIC
+    store: EmbeddingStore, a: int | str, b: int | str, *, part: Part = "test", metric: str = ""
 ) -> SnapshotComparison:
     """Compares the newest run of each head, fold and seed at snapshot `b` with that at snapshot `a`.
 
@@ -113,6 +114,7 @@ def compare_snapshots(
     compared = [run for members in groups.values() for pair in members for run in pair]
     if part == "test" and (refused := count_look(store, compared, "compare")):
         notes.append(refused)
+    metric = metric or main_metric(predictions.values())
     heads = tuple(_compared(head, members, predictions, metric) for head, members in groups.items())
     notes.append(f"{metric} on {part} cases; 95 % intervals and p over the cases that both have, heads as trained")
     return SnapshotComparison((at_a.version, at_b.version), heads, tuple(notes))

@@ -17,10 +17,11 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 
 from guidestore.flows.paper.figures import draw
 from guidestore.flows.paper.table import PaperTable
-from guidestore.flows.results.effects import METRIC, RowEffect, spread
+from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import Evaluation, TableRow
 from guidestore.flows.work.colours import CONTROL_COLOUR, ROW_COLOURS
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import BALANCED_ACCURACY, drawn_metrics
+from guidestore.heads.significance import GuidanceEffect
 
 MOST_ROWS = 500
 """A page shows no more; SQL gives all."""
@@ -74,6 +75,10 @@ def result_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     return [result_row(row, effects.get(row.head), row.label) for row in evaluation.rows]
 
 
+def _nearest(effect: GuidanceEffect | None) -> str:
+    return f"{effect.nearest_control.rival.name}: {spread(effect.nearest_control.over)}" if effect else ""
+
+
 def result_row(row: TableRow, decided: RowEffect | None, label: str) -> dict[str, str]:
     """One row of that table."""
     scores = {metric.short: _mean_sd(row.mean[name], row.sd[name]) for name, metric in drawn_metrics().items()}
@@ -83,7 +88,7 @@ def result_row(row: TableRow, decided: RowEffect | None, label: str) -> dict[str
         **scores,
         "runs": str(row.n),
         "gain over I": spread(effect.gain_over_i) if effect else "",
-        "gain over shuffled pairs": spread(effect.gain_over_shuffled) if effect else "",
+        "nearest control": _nearest(effect),
         "gap closed": (spread(effect.gap_closed, ".0%") if effect else ""),
         "verdict": decided.verdict if decided else "",
     }
@@ -93,7 +98,7 @@ def bars(evaluation: Evaluation, title: str) -> Any:
     """A matplotlib figure: balanced accuracy of each row, mean ± sd over folds and seeds."""
     from matplotlib.figure import Figure
 
-    metric = METRIC
+    metric = BALANCED_ACCURACY.name
     figure = Figure(figsize=(7.0, 0.9 + 0.38 * len(evaluation.rows)), layout="constrained")
     panel = figure.subplots()
     for line, row in enumerate(evaluation.rows):

@@ -11,7 +11,7 @@ from typing import Any
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Head, LabelBudget, Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.results.effects import METRIC, decoder_of_one_code, same_scope
+from guidestore.flows.results.effects import decoder_of_one_code, main_metric, same_scope
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import look_at_test, ranked_on_val, related_runs, sweep_runs
 from guidestore.flows.work.colours import CONTROL_COLOUR, OKABE_ITO, ROW_COLOURS
@@ -73,12 +73,13 @@ def label_curves(
     store: EmbeddingStore,
     sweep: SweepFile,
     *,
-    metric: str = METRIC,
+    metric: str = "",
     heads: int = 4,
     test: bool = False,
     progress: Progress = no_progress,
 ) -> list[LabelCurve]:
-    """The curves of the `heads` heads that are best on val at their smallest budget. test: on test, which is counted.
+    """The curves of the `heads` heads that are best on val at their smallest budget. metric: "" for the main. test: on
+    test, which is counted.
 
     Raises GuidestoreError, and InvalidInputError for a sweep of one label budget.
     """
@@ -107,7 +108,7 @@ def label_curves(
     for chosen in best:
         of_head = [head for head in budgets if replace(head, labelled=smallest) == chosen]
         of_head.sort(key=lambda head: float("inf") if head.labelled == "all" else float(head.labelled))
-        curves.append(_curve(of_head, with_predictions, predictions, metric, part))
+        curves.append(_curve(of_head, with_predictions, predictions, metric or main_metric(predictions.values()), part))
     return curves
 
 

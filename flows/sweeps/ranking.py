@@ -11,14 +11,14 @@ from guidestore.embeddings.runs import Part, Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.guiding.scoring import score_test
-from guidestore.flows.results.effects import METRIC, RowEffect, decoder_of_one_code, row_effects, same_scope
+from guidestore.flows.results.effects import GAINS, RowEffect, decoder_of_one_code, row_effects, same_scope
 from guidestore.flows.results.looks import count_look
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.checks import check_choice
-from guidestore.heads.input_rows import REFERENCE, S_PLUS_I, I
+from guidestore.heads.input_rows import REFERENCE, S_PLUS_I, I, S
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs
@@ -38,9 +38,8 @@ class Ranked:
         head, score, gains = self.effect.head, self.effect.score, self.effect.as_row()
         row = {name: gains[name] for name in ("target", "mode", "row", "guidance", "decoder", "inferior", "superior")}
         row |= {"labelled": head.labelled, "val": score and score.value, "val_low": score and score.low}
-        row |= {"val_high": score and score.high, "gain_over_i": gains["gain_over_i"]}
-        row |= {"gain_over_shuffled": gains["gain_over_shuffled"]}
-        row |= {"gain_over_self_training": gains["gain_over_self_training"], "verdict": self.effect.verdict}
+        row |= {"val_high": score and score.high, "metric": self.effect.metric, "verdict": self.effect.verdict}
+        row |= {name: gains[name] for name in (*GAINS, "nearest_control")}
         if self.test:
             row |= {"test": self.test.score and self.test.score.value}
             row |= {"test_gain_over_i": self.test.as_row()["gain_over_i"], "test_verdict": self.test.verdict}
@@ -64,14 +63,15 @@ def sweep_runs(store: EmbeddingStore, sweep: SweepFile) -> list[Run]:
 
 
 def rank_sweep(
-    store: EmbeddingStore, sweep: SweepFile, *, metric: str = METRIC, chosen: int = 0, progress: Progress = no_progress
+    store: EmbeddingStore, sweep: SweepFile, *, metric: str = "", chosen: int = 0, progress: Progress = no_progress
 ) -> list[Ranked]:
     """The guided heads of the sweep that are there, best on val first. The first `chosen`, with row I, S+I and the
-    controls that they are compared with, are scored on test, and that look is counted.
+    controls that they are compared with, are scored on test, and that look is counted. metric: '' for the main one.
 
     Raises GuidestoreError, and InvalidInputError where none is there or the metric is unknown.
     """
-    check_choice(metric, "metric", tuple(drawn_metrics()))
+    if metric:
+        check_choice(metric, "metric", tuple(drawn_metrics()))
     sweep = with_first_name(store, sweep)
     runs = sweep_runs(store, sweep)
     ranked = ranked_on_val(store.snapshot(), runs, metric)
@@ -83,7 +83,7 @@ def rank_sweep(
     return [replace(ranked_head, test=on_test.get(ranked_head.effect.head)) for ranked_head in best] + ranked[chosen:]
 
 
-def ranked_on_val(snapshot: Snapshot, runs: Sequence[Run], metric: str = METRIC) -> list[Ranked]:
+def ranked_on_val(snapshot: Snapshot, runs: Sequence[Run], metric: str = "") -> list[Ranked]:
     """The guided heads among these runs, best on val first; those without a score last."""
     effects = _effects(snapshot, runs, metric, "val")
     return [Ranked(e) for e in sorted(effects, key=lambda effect: -effect.score.value if effect.score else 1.0)]
@@ -115,7 +115,7 @@ def related_runs(runs: Iterable[Run], heads: Sequence[Ranked]) -> list[Run]:
 
 
 def _effects(snapshot: Snapshot, runs: Sequence[Run], metric: str, part: Part) -> list[RowEffect]:
-    return row_effects(runs, load_predictions(snapshot, runs, part), metrics=(metric,))
+    return row_effects(runs, load_predictions(snapshot, runs, part), metrics=(metric,) if metric else ())
 
 
 def _belongs(run: Run, effect: RowEffect) -> bool:
@@ -125,8 +125,10 @@ def _belongs(run: Run, effect: RowEffect) -> bool:
         return False
     if (run.row, run.guidance, run.decoder) == (head.row, head.guidance, head.decoder):
         return True
-    if run.row == REFERENCE:
-        return True
-    if run.control or run.row not in (I, S_PLUS_I):
+    if run.control or run.row not in (I, S, S_PLUS_I, REFERENCE):
         return False
-    return run.decoder in (head.decoder, decoder_of_one_code(head.decoder)) or head.mode == "as-published"
+    return (
+        run.row == REFERENCE
+        or run.decoder in (head.decoder, decoder_of_one_code(head.decoder))
+        or head.mode == "as-published"
+    )

@@ -12,7 +12,7 @@ from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups, split_and_fold
-from guidestore.flows.results.effects import METRIC
+from guidestore.flows.results.effects import main_metric
 from guidestore.flows.results.looks import count_look
 from guidestore.flows.sweeps.file import SweepFile, as_mapping
 from guidestore.flows.sweeps.ranking import ranked_on_val, sweep_runs
@@ -131,7 +131,7 @@ def runs_of_sweep(store: EmbeddingStore, sweep: str | SweepFile) -> list[Run]:
 
 
 def compare_sweeps(
-    store: EmbeddingStore, a: str | SweepFile, b: str | SweepFile, *, part: Part = "val", metric: str = METRIC
+    store: EmbeddingStore, a: str | SweepFile, b: str | SweepFile, *, part: Part = "val", metric: str = ""
 ) -> SweepComparison:
     """Compares, question by question, the guided heads that sweeps `a` and `b` (names, or files) have best on val.
 
@@ -160,10 +160,12 @@ def compare_sweeps(
         _compared(snapshot, question, of_a[question], of_b[question], names, part, metric) for question in shared
     ]
     if part == "test":
-        shown = [run for question in shared for chosen in (of_a[question], of_b[question]) for run in chosen.runs]
-        notes += filter(None, [count_look(store, shown, "compare")])
+        chosen_runs = [run for question in shared for chosen in (of_a[question], of_b[question]) for run in chosen.runs]
+        notes += filter(None, [count_look(store, chosen_runs, "compare")])
+    shown = sorted({of_question.gain.metric for of_question in compared})
     notes.append(
-        f"of each sweep the guided head that is best on val; {metric} on {part} cases, 95 % intervals over them"
+        f"of each sweep the guided head that is best on val; {' and '.join(shown)} on {part} cases, 95 % intervals "
+        "over them"
     )
     if part == "val":
         notes.append("val chose both heads, so it flatters both; part test says what is left")
@@ -192,7 +194,8 @@ def _compared(
     of_a, of_b = (_predictions(snapshot, chosen, name, part) for chosen, name in zip((a, b), names, strict=True))
     if not {run.fold for run in a.runs} & {run.fold for run in b.runs}:
         raise InvalidInputError(f"for {question} sweeps {names[0]} and {names[1]} have no fold in common")
-    comparison = compare_groups(of_a, of_b, (metric,), split_and_fold)
+    metrics = (metric or main_metric([*of_a, *of_b]),)
+    comparison = compare_groups(of_a, of_b, metrics, split_and_fold)
     changed = tuple(comparison.changed(a.runs[0].classes))
     return ChosenHeads(question, a, b, comparison.gains[0], comparison.n_cases, changed)
 

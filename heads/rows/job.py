@@ -17,6 +17,8 @@ from guidestore.heads.registry import CONCATENATION, build_decoder, build_fusion
 
 TRUE_PAIRS = ("", -1)
 """Control and permutation of the real thing."""
+LEARNS_LABELS = "guidance_learns_labels"
+"""The fact of a head whose G was trained through D_S, so that the label alone is a control of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,13 +14,10 @@ from guidestore.heads.replaced_codes import replaced
 from guidestore.heads.rows.checking import check_job
 from guidestore.heads.rows.decoders import DecoderFits, Decoders
 from guidestore.heads.rows.guidance import Guided, Variant, fit_all
-from guidestore.heads.rows.job import RowsJob
+from guidestore.heads.rows.job import LEARNS_LABELS, RowsJob
 from guidestore.heads.rows.reading import read
 from guidestore.heads.shared_codes import SharedCodes
 from guidestore.heads.trained import Component, TrainedHead
-
-LEARNS_LABELS = "guidance_learns_labels"
-"""The fact of a head whose G was trained through D_S, so that the label alone is a control of it."""
 
 
 def train_rows(jobs: Sequence[RowsJob], *, device: str = "cpu") -> list[list[TrainedHead]]:

@@ -73,7 +73,7 @@ def luck_over_seeds(
 def _excess(groups: Sequence[Sequence[np.ndarray]]) -> TrainingLuck | None:
     """Spread within groups of (1 + draws,) figures, row 0 the figure itself, beyond what drawing cases explains."""
     excess, degrees = 0.0, sum(len(group) - 1 for group in groups)
-    if degrees == 0:
+    if degrees == 0 or any(np.isnan(values[0]) for group in groups for values in group):
         return None
     for group in groups:
         values = np.stack(group, axis=1)

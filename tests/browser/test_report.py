@@ -88,7 +88,7 @@ def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_s
             assert of_head is not None
             gains = [
                 spread(of_head.gain_over_i),
-                spread(of_head.gain_over_shuffled),
+                f"{of_head.nearest_control.rival.name}: {spread(of_head.nearest_control.over)}",
                 spread(of_head.gap_closed, "+.0%"),
             ]
             expected.append([effect.head.row, *gains, effect.verdict])

@@ -13,6 +13,7 @@ from guidestore.heads.input_rows import Arm, arms_of
 from guidestore.heads.prediction import predict_row
 from guidestore.heads.registry import load_decoder
 from guidestore.heads.replaced_codes import replaced
+from guidestore.heads.rows.job import LEARNS_LABELS
 from tests.heads.test_input_rows import make_paired
 from tests.heads.training import job_of, train_one
 
@@ -128,7 +129,7 @@ def test_a_g_that_learns_from_labels_is_held_against_the_label_alone(paired):
     options = {**RIDGE, "decoder": "mlp", "guidance": "task_aware"}
     small = {"decoder_params": {"epochs": 3}, "guidance_params": {"epochs": 3}}
     arms = arms_of(("G(I)", "G(I)+I"), 1, ("label again",), through_labels=True)
-    from guidestore.heads.rows.train import LEARNS_LABELS, train_rows
+    from guidestore.heads.rows.train import train_rows
 
     (heads,) = train_rows([replace(job_of(paired, **options, **small), arms=arms)])
     assert [(head.row, head.control, head.status) for head in heads] == [

@@ -27,9 +27,11 @@ import pytest
 from scipy.stats import binomtest
 
 from guidestore.embeddings.runs import RunPredictions
+from guidestore.heads.controls import CONTROLS
 from guidestore.heads.significance import (
     GuidanceEffect,
     GuidedRow,
+    Rival,
     compare,
     draw_metrics,
     guidance_effect,
@@ -67,7 +69,12 @@ class Rows:
         self.rows.setdefault(row, []).append(run)
 
     def effect(self) -> GuidanceEffect:
-        return guidance_effect(draw_metrics(self.runs, metrics=[BA], draws=DRAWS), BA, GuidedRow(**self.rows))
+        noise = np.random.default_rng(0).normal(size=(len(self.labels), CLASSES))
+        for seed in dict.fromkeys(run.unit[2] for run in self.runs):  # S knows: the gains alone decide
+            self.add("s_plus_i", int(seed), np.eye(CLASSES)[self.labels] + 0.2 * noise)
+        controls = [Rival(name, runs) for name, runs in self.rows.items() if name in CONTROLS]
+        row = GuidedRow(self.rows["guided"], self.rows["inferior"], controls, s_plus_i=self.rows["s_plus_i"])
+        return guidance_effect(draw_metrics(self.runs, metrics=[BA], draws=DRAWS), BA, row)
 
 
 def capacity_cohort(rng: np.random.Generator) -> GuidanceEffect:
@@ -111,11 +118,16 @@ def transfer_cohort(rng: np.random.Generator, superior: str) -> GuidanceEffect:
         return apply(student, z_i[test])
 
     rows = Rows(labels[test])
-    rows.add("inferior", 0, apply(ridge(z_i[:n_labelled], one_hot), z_i[test]))
-    rows.add("guided", 0, student_of(z_s))
-    rows.add("self_training", 0, student_of(z_i))
-    for _ in range(PERMUTATIONS):
-        rows.add("shuffled", 0, student_of(rng.permutation(z_s)))
+    fixed = {
+        "inferior": apply(ridge(z_i[:n_labelled], one_hot), z_i[test]),
+        "guided": student_of(z_s),
+        "own": student_of(z_i),
+    }
+    for seed in range(3):  # which a ridge does not depend on; the pairs are shuffled anew
+        for row, scores in fixed.items():
+            rows.add(row, seed, scores)
+        for _ in range(2):
+            rows.add("shuffled", seed, student_of(rng.permutation(z_s)))
     return rows.effect()
 
 
@@ -134,7 +146,7 @@ def simulate(cohort: str, n_cohorts: int) -> tuple[Counter[str], np.ndarray]:
     for _ in range(n_cohorts):
         effect = COHORTS[cohort](rng)
         verdicts[effect.verdict] += 1
-        over_self = effect.gain_over_self_training
+        over_self = effect.over("own")
         gains.append(
             [
                 effect.gain_over_i.gain.value,

@@ -11,7 +11,7 @@ import pytest
 from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.label_budget import hide_labels
-from guidestore.heads.significance import GuidedRow, draw_metrics, guidance_effect
+from guidestore.heads.significance import GuidedRow, Rival, draw_metrics, guidance_effect
 from guidestore.heads.trained import TrainedHead
 from guidestore.heads.transfer.train import TransferJob, train_transfer
 
@@ -75,7 +75,8 @@ def verdict(heads_of_split: list[list[TrainedHead]]) -> str:
             runs.setdefault((head.row, head.control), []).append(made)
     drawn = draw_metrics([run for of_row in runs.values() for run in of_row], metrics=("balanced_accuracy",))
     rows = {place: [run.run for run in of_row] for place, of_row in runs.items()}
-    row = GuidedRow(rows["T(I)", ""], rows["I", ""], rows["T(I)", "shuffled"], rows["T(I)", "own"], rows["S+I", ""])
+    controls = [Rival(control, runs) for (name, control), runs in rows.items() if name == "T(I)" and control]
+    row = GuidedRow(rows["T(I)", ""], rows["I", ""], controls, s_plus_i=rows["S+I", ""])
     return guidance_effect(drawn, "balanced_accuracy", row).verdict
 
 

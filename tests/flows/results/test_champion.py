@@ -125,7 +125,7 @@ def test_a_better_head_takes_over_and_an_equal_one_does_not(store: EmbeddingStor
     assert better.gain is not None
     assert better.gain.above_zero
     assert store.find_run("champion").artifact == better.run
-    assert better.as_rows()[0]["metric"] == "balanced_accuracy"
+    assert better.as_rows()[0]["metric"] == "auroc"
     worse = contest(store, "champion", train(store, "linear", 0.5))
     assert not worse.moved
     assert "is worse" in worse.sentence

@@ -55,7 +55,10 @@ def made(
     shares = {"I": inferior, "S+I": both, "G(I)+I": guided}
     runs = [(make_run(row, seed=seed), share) for row, share in shares.items() for seed in (0, 1)]
     runs += [
-        (make_run("G(I)+I", "shuffled", seed, permutation), shuffled) for seed in (0, 1) for permutation in range(3)
+        (make_run("G(I)+I", control, seed, permutation), shuffled)
+        for control, n in (("shuffled", 3), ("within class", 1), ("self", 2))
+        for seed in (0, 1)
+        for permutation in range(n)
     ]
     return [run for run, _ in runs], {run.id: says(run, share) for run, share in runs}
 
@@ -65,7 +68,7 @@ def made(
     [
         (0.9, 0.6, "guidance helps"),
         (0.9, 0.9, "capacity, not guidance"),
-        (0.6, 0.6, "no effect"),
+        (0.6, 0.6, "cannot tell"),
         (0.3, 0.6, "hurts"),
     ],
 )
@@ -81,6 +84,66 @@ def test_the_verdict_is_the_known_one(guided: float, shuffled: float, verdict: s
     flat = found.as_row()
     assert flat["gain_over_i_low"] < flat["gain_over_i"] < flat["gain_over_i_high"]
     assert flat["verdict"] == verdict
+    assert flat["metric"] == "auroc"
+    for control in ("shuffled", "within_class", "self"):
+        assert flat[f"gain_over_{control}"] == pytest.approx(guided - shuffled, abs=0.04)
+    assert flat["gain_over_own"] is None
+    assert flat["nearest_control"].partition(",")[0] in ("shuffled", "within class", "self")
+
+
+def test_what_was_not_run_is_said_and_no_help() -> None:
+    runs, predictions = made(0.9, 0.6)
+    for control in ("within class", "self"):
+        (found,) = row_effects([run for run in runs if run.control != control], predictions)
+        assert found.verdict == f"control {control} not run"
+    (found,) = row_effects([run for run in runs if run.row != "S+I"], predictions)
+    assert found.verdict == "S not shown to exceed I"
+
+
+def test_each_kind_of_code_made_of_i_is_a_control_of_its_own() -> None:
+    """Their mean would be passed: one of them reaches the row."""
+    runs, predictions = made(0.9, 0.6)
+    for run in runs:
+        if (run.control, run.permutation) == ("self", 1):
+            predictions[run.id] = says(run, 0.9)
+    (found,) = row_effects(runs, predictions)
+    assert found.verdict == "I alone, re-expressed"
+    assert found.effect is not None
+    assert found.effect.nearest_control.rival.name == "self, random features"
+
+
+def test_a_better_model_of_i_explains_the_gain() -> None:
+    runs, predictions = made(0.9, 0.6)
+    for decoder, share in (("ridge by loss", 0.7), ("ridge by score", 0.9)):
+        for seed in (0, 1):
+            run = replace(make_run("R(I)", seed=seed), decoder=decoder, id=f"R {decoder} {seed}")
+            runs.append(run)
+            predictions[run.id] = says(run, share)
+    (found,) = row_effects(runs, predictions)
+    assert found.verdict == "row I is under-trained"
+    assert found.as_row()["nearest_reference"] == "ridge by score"
+
+
+def test_no_effect_is_said_only_inside_the_margin() -> None:
+    runs, predictions = made(0.6, 0.6)
+    for run in runs:  # the very same predictions
+        if run.row in ("I", "G(I)+I"):
+            predictions[run.id] = replace(says(replace(run, row="I", permutation=0), 0.6), run=run.id)
+    (found,) = row_effects(runs, predictions)
+    assert found.verdict == "no effect"
+    runs, predictions = made(0.6, 0.6)
+    (found,) = row_effects(runs, predictions, margin=0.2)
+    assert found.verdict == "no effect"
+
+
+def test_where_a_test_set_lacks_a_class_balanced_accuracy_decides() -> None:
+    runs, predictions = made(0.9, 0.6)
+    for run, known in predictions.items():
+        both = np.pad(known.probabilities, ((0, 0), (0, 1)))
+        predictions[run] = replace(known, probabilities=both)
+    (found,) = row_effects(runs, predictions)
+    assert (found.metric, found.verdict) == ("balanced_accuracy", "guidance helps")
+    assert "lacks a class" in found.note
 
 
 @pytest.mark.parametrize(("self_training", "verdict"), [(0.6, "guidance helps"), (0.9, "self-training, not guidance")])
@@ -88,13 +151,13 @@ def test_what_an_inferior_teacher_gains_too_is_not_guidance(self_training: float
     shares = {("I", ""): 0.6, ("S+I", ""): 0.95, ("T(I)", ""): 0.9, ("T(I)", "own"): self_training}
     made = [(make_run(row, control, seed), share) for (row, control), share in shares.items() for seed in (0, 1)]
     made += [(make_run("T(I)", "shuffled", seed, p), 0.6) for seed in (0, 1) for p in range(3)]
+    made += [(make_run("T(I)", "within class", seed, 0), 0.6) for seed in (0, 1)]
     runs, predictions = [run for run, _ in made], {run.id: says(run, share) for run, share in made}
     (found,) = row_effects(runs, predictions)
     assert (found.head.row, found.verdict, found.n_units) == ("T(I)", verdict, 2)
     assert found.effect is not None
-    assert found.effect.gain_over_self_training is not None
-    assert found.as_row()["gain_over_self_training"] == pytest.approx(0.9 - self_training, abs=0.03)
-    gone = {f.id for f in runs if f.control == "self-training" and f.seed == 1}
+    assert found.as_row()["gain_over_own"] == pytest.approx(0.9 - self_training, abs=0.03)
+    gone = {f.id for f in runs if f.control == "own" and f.seed == 1}
     (found,) = row_effects(runs, {run: p for run, p in predictions.items() if run not in gone})
     assert found.n_units == 1
 
@@ -149,8 +212,8 @@ def test_rows_of_other_targets_and_decoders_keep_to_themselves() -> None:
     found = row_effects([*runs, *others], every)
     assert [(e.head.target, e.head.decoder, e.verdict) for e in found] == [
         ("t", "mlp", "guidance helps"),
-        ("t", "logistic", "no effect"),
-        ("u", "mlp", "no effect"),
+        ("t", "logistic", "cannot tell"),
+        ("u", "mlp", "cannot tell"),
     ]
 
 
@@ -184,7 +247,7 @@ def test_the_table_of_stored_runs_carries_them(encoded: Phantom) -> None:
     runs = all_runs(snapshot)
     again = row_effects(runs, load_predictions(snapshot, runs))
     assert {effect.as_row()["gain_over_i"] for effect in again} == {e.as_row()["gain_over_i"] for e in found.effects}
-    means = {(row.mode, row.row, row.control): row.mean["balanced_accuracy"] for row in found.rows}
+    means = {(row.mode, row.row, row.control): row.mean["auroc"] for row in found.rows}
     for effect in found.effects:
         assert effect.effect is not None
         gain = means[effect.head.mode, effect.head.row, ""] - means[effect.head.mode, "I", ""]

@@ -203,9 +203,7 @@ def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> 
     }
     ranked = rank_sweep(EmbeddingStore.open(store), taught)
     assert [ranked_head.effect.head.row for ranked_head in ranked] == ["T(I)", "T(I)"]
-    assert all(
-        ranked_head.effect.effect and ranked_head.effect.effect.gain_over_self_training for ranked_head in ranked
-    )
+    assert all(ranked_head.effect.effect and ranked_head.effect.effect.over("own") for ranked_head in ranked)
     with pytest.raises(InvalidInputError, match="asks for 0 heads: it has neither guidance"):
         plan_sweep(EmbeddingStore.open(store), sweep(guidance=[], students=[]))
     with pytest.raises(InvalidInputError, match="did you mean 'ridge'"):
