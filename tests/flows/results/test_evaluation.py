@@ -19,7 +19,6 @@ from guidestore.embeddings.types import CodeSetName
 from guidestore.flows.report import write_report
 from guidestore.flows.results.blocks import blocks_of
 from guidestore.flows.results.selection import RunSelection
-from guidestore.heads.controls import CONTROLS
 from guidestore.warehouse.runs import all_runs, load_scores
 from tests.commandline import guidestore
 
