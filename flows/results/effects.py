@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -136,17 +136,16 @@ def row_effects(
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.id in predictions:
-            groups.setdefault(_scope(run.head), []).append(run)
+            # References for row I are trained anew in every mode.
+            scope = _scope(run.head) if run.row != REFERENCE else (REFERENCE, *_scope(replace(run.head, mode="")))
+            groups.setdefault(scope, []).append(run)
     effects = []
     with threadpool_limits(1):
         for members in groups.values():
-            heads = dict.fromkeys(
-                run.head
-                for run in members
-                if run.row in INPUT_ROWS and INPUT_ROWS[run.row].controls and not run.control
-            )
+            heads = dict.fromkeys(run.head for run in members if is_guided(run.head))
             for head in heads:
-                group = _Group(head, members, predictions)
+                of_any_mode = groups.get((REFERENCE, *_scope(replace(head, mode=""))), [])
+                group = _Group(head, [*members, *of_any_mode], predictions)
                 effects += [group.effect_in(metric, margin) for metric in metrics or ("",)]
     return effects
 

@@ -52,7 +52,7 @@ def says(run: Run, right: float, cases: range = range(N)) -> RunPredictions:
 def made(
     guided: float, shuffled: float, inferior: float = 0.6, both: float = 0.95
 ) -> tuple[list[Run], dict[str, RunPredictions]]:
-    shares = {"I": inferior, "S+I": both, "G(I)+I": guided}
+    shares = {"I": inferior, "R(I)": inferior, "S+I": both, "G(I)+I": guided}
     runs = [(make_run(row, seed=seed), share) for row, share in shares.items() for seed in (0, 1)]
     runs += [
         (make_run("G(I)+I", control, seed, permutation), shuffled)
@@ -98,6 +98,8 @@ def test_what_was_not_run_is_said_and_no_help() -> None:
         assert found.verdict == f"control {control} not run"
     (found,) = row_effects([run for run in runs if run.row != "S+I"], predictions)
     assert found.verdict == "S not shown to exceed I"
+    (found,) = row_effects([run for run in runs if run.row != "R(I)"], predictions)
+    assert found.verdict == "control R(I) not run"
 
 
 def test_each_kind_of_code_made_of_i_is_a_control_of_its_own() -> None:
@@ -148,7 +150,7 @@ def test_where_a_test_set_lacks_a_class_balanced_accuracy_decides() -> None:
 
 @pytest.mark.parametrize(("self_training", "verdict"), [(0.6, "guidance helps"), (0.9, "self-training, not guidance")])
 def test_what_an_inferior_teacher_gains_too_is_not_guidance(self_training: float, verdict: str) -> None:
-    shares = {("I", ""): 0.6, ("S+I", ""): 0.95, ("T(I)", ""): 0.9, ("T(I)", "own"): self_training}
+    shares = {("I", ""): 0.6, ("R(I)", ""): 0.6, ("S+I", ""): 0.95, ("T(I)", ""): 0.9, ("T(I)", "own"): self_training}
     made = [(make_run(row, control, seed), share) for (row, control), share in shares.items() for seed in (0, 1)]
     made += [(make_run("T(I)", "shuffled", seed, p), 0.6) for seed in (0, 1) for p in range(3)]
     made += [(make_run("T(I)", "within class", seed, 0), 0.6) for seed in (0, 1)]

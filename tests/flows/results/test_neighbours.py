@@ -196,4 +196,4 @@ def test_what_has_no_answer_is_said_in_one_sentence(shared, arguments, case, cod
 def test_codes_with_nan_are_left_out_and_counted(shared: Path) -> None:
     done = ask(shared, "-k", "200", "--format", "json", code_set="skin/clinical/holes")
     assert "lesion-007" not in {row["case_id"] for row in rows_of(done)}
-    assert "1 codes hold NaN or infinity and are left out" in done.stderr
+    assert "1 code with NaN or infinity left out" in done.stderr

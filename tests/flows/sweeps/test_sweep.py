@@ -239,12 +239,13 @@ def test_test_is_scored_for_the_chosen_and_what_they_are_compared_with(store: Pa
     kept = {(facts[run]["row"], facts[run]["control"], facts[run]["guidance"]) for run in scored}
     assert kept == {
         ("I", "", ""),
+        ("S", "", ""),
         ("S+I", "", ""),
         (best.row, "", best.guidance),
         ("R(I)", "", ""),
         *((best.row, control, best.guidance) for control in ("shuffled", "within class", "self")),
     }
-    assert len(scored) == 2 * (R + 2 + G)
+    assert len(scored) == 2 * (R + 3 + G)
     shown = guidestore(
         "sql", "SELECT count(DISTINCT run) AS n FROM metrics WHERE part = 'test'", "--store", store, "--format", "json"
     )
@@ -365,7 +366,7 @@ def test_a_curve_shows_what_labels_buy(store: Path, tmp_path: Path) -> None:
     assert {row["line"] for row in taught} == lines
     assert {row["labels"] for row in taught if row["line"] == "I"} == {8.0, 16.0, 36.0}
     assert {row["line"] for row in rows if row["row"] == "G(I)"} == lines - {"teacher on I"}
-    assert all(row["low"] <= row["balanced_accuracy"] <= row["high"] for row in rows)
+    assert all(row["low"] <= row["auroc"] <= row["high"] for row in rows)
     assert set().union(*parts_of(store, "predictions").values()) == {"val"}
     done = guidestore("sweep", "curve", file, "--output", drawn, "--test", "--heads", 1, "--store", store)
     assert done.returncode == 0, done.stderr
