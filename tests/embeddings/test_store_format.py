@@ -340,14 +340,17 @@ def test_we_read_the_old_store(old, checkpointed):
         assert digest == expected["coords_int32_sha256"]
         assert (bag.mpp, bag.tile_size_px, bag.tile_size_level0_px, bag.magnification) == (0.5, 256, 512, None)
     for kind, rows in EXPECTED["rows"].items():
-        assert snapshot.rows(kind).to_pylist() == rows, kind
+        read = snapshot.rows(kind).to_pylist()
+        later = {name: None for name in SCHEMAS[kind].names if name not in rows[0]}  # columns
+        assert read == [{**row, **later} for row in rows], kind
     for kind in SCHEMAS.keys() - EXPECTED["rows"].keys():  # kinds that came later
         assert snapshot.rows(kind).num_rows == 0
     assert EXPECTED["rows"].keys() <= SCHEMAS.keys()
     tensors, entry = snapshot.weights(snapshot.entries(kind="weights")[0].artifact)
     assert {name: values.tolist() for name, values in tensors.items()} == EXPECTED["weights"]
     assert entry.meta["name"] == "ridge"
-    assert old.snapshot(15).rows("labels").to_pylist() == EXPECTED["labels_at_15"]
+    (label,), (wanted,) = old.snapshot(15).rows("labels").to_pylist(), EXPECTED["labels_at_15"]
+    assert label.items() >= wanted.items()
     assert old.tags() == EXPECTED["tags"]
     for at, aliases in ((None, "aliases"), (12, "aliases_at_12"), (13, "aliases_at_13")):
         assert {name: list(where) for name, where in old.snapshot(at).aliases.items()} == EXPECTED[aliases]
