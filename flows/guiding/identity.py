@@ -12,7 +12,7 @@ import numpy as np
 from guidestore.embeddings.canonical import sha256_of
 from guidestore.embeddings.types import CodeSetKey, PairedCodes
 
-IMPLEMENTATION = "2"
+IMPLEMENTATION = "3"
 """Part of every run's recipe; bump it when a change of `heads` changes results, so that stored runs are not reused."""
 
 

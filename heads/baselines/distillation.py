@@ -15,17 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from guidestore.heads.baselines.student import Lesson, check_student, teach
+from guidestore.heads.baselines.teacher import Teacher, train_teachers
 from guidestore.heads.checks import check_number
 from guidestore.heads.controls import OWN, in_control_order
 from guidestore.heads.decoders.mlp import Mlp
 from guidestore.heads.errors import DivergedError
-from guidestore.heads.input_rows import KD, Arm, S, arms_of
+from guidestore.heads.input_rows import KD, Arm, arms_of
 from guidestore.heads.networks import softmax
-from guidestore.heads.protocol import FrozenDecoder
-from guidestore.heads.registry import build_decoder, load_decoder
+from guidestore.heads.registry import build_decoder
 from guidestore.heads.replaced_codes import replaced
 from guidestore.heads.rows.job import RowsJob
-from guidestore.heads.rows.train import train_rows
 from guidestore.heads.trained import TrainedHead
 
 
@@ -48,8 +47,9 @@ def distil(
 ) -> list[list[TrainedHead]]:
     """Per job: each of the `rows` (KD, GD), then their controls.
 
-    The teacher is the decoder of row S (matched) or the stored D_S (as-published), that of the control `own` the same
-    on z_I; the student an mlp as the job's decoder says. Of the job's arms nothing is read.
+    The teacher is the decoder of row S (matched; cross-fitted, heads.baselines.teacher) or the stored D_S
+    (as-published), that of the control `own` the same on z_I; the student an mlp as the job's decoder says. Of the
+    job's arms nothing is read.
     """
     for job in jobs:
         check_student(build_decoder(job.decoder.name, target=job.paired.target, **job.decoder.params))
@@ -57,19 +57,14 @@ def distil(
         replace(job, paired=replaced(job.paired, OWN, 0, seed=job.seed), d_s=job.d_i) if permutations else job
         for job in jobs
     ]
-    shown = [replace(job, arms=(Arm(S),)) for job in (*jobs, *(of_inferior if permutations else ()))]
-    teachers = [heads[0] for heads in train_rows(shown, device=device)]
+    teachers = train_teachers([*jobs, *(of_inferior if permutations else ())], device=device)
     plan = arms_of(rows, permutations)
-    asked: list[tuple[RowsJob, Arm, TrainedHead]] = []
+    asked: list[tuple[RowsJob, Arm, Teacher]] = []
     for number, job in enumerate(jobs):
         for arm in plan:
             own = arm.control == OWN
             asked.append((of_inferior[number] if own else job, arm, teachers[number + own * len(jobs)]))
-    lessons = [
-        _lesson(job, arm, load_decoder(*teacher.components["decoder"]), settings)
-        for job, arm, teacher in asked
-        if teacher.status == "ok"
-    ]
+    lessons = [_lesson(job, arm, teacher, settings) for job, arm, teacher in asked if not teacher.diverged]
     taught = iter(zip(lessons, teach(lessons, device=device), strict=True))
     heads: list[TrainedHead] = []
     for job, arm, teacher in asked:
@@ -77,11 +72,12 @@ def distil(
             *(arm.row, job.mode, "", str(job.decoder), arm.control, arm.permutation, job.seed),
             n_pairs=len(job.paired.rows("train", job.paired.is_pair)),
         )
-        if teacher.status == "diverged":
-            heads.append(head.diverged(teacher.message))
+        if teacher.diverged:
+            heads.append(head.diverged(teacher.diverged))
             continue
         lesson, student = next(taught)
-        head = replace(head, n_train=len(lesson.labels))
+        # Of how many folds the teachers were: 0, the stored D_S, has seen the labels of the cases that it teaches.
+        head = replace(head, n_train=len(lesson.labels), facts={"guidance_cross_fit": float(len(teacher.without_fold))})
         heads.append(head.diverged(student) if isinstance(student, DivergedError) else _taught(head, job, *student))
     return [heads[first : first + len(plan)] for first in range(0, len(heads), len(plan))]
 
@@ -91,21 +87,21 @@ def _taught(head: TrainedHead, job: RowsJob, decoder: Mlp, facts: dict[str, floa
     return replace(
         head,
         components={"decoder": (decoder.config, decoder.tensors())},
-        facts={f"decoder_{name}": value for name, value in facts.items()},
+        facts={**head.facts, **{f"decoder_{name}": value for name, value in facts.items()}},
     ).predicting(job.paired, job.paired.has_inferior, lambda rows_n: decoder.predict_proba(z_inferior_nd[rows_n]))
 
 
-def _lesson(job: RowsJob, arm: Arm, teacher: FrozenDecoder, settings: DistillationSettings) -> Lesson:
+def _lesson(job: RowsJob, arm: Arm, teacher: Teacher, settings: DistillationSettings) -> Lesson:
     paired, k = job.paired, len(job.paired.classes)
     pairs = paired.rows("train", paired.is_pair)
     train = paired.rows("train", paired.has_inferior, paired.has_label | paired.has_superior)
     val = paired.rows("val", paired.has_inferior, paired.has_label)
-    superior_nd = in_control_order(
-        arm.control, paired.superior_nd[pairs], paired.labels[pairs], seed=job.seed, permutation=arm.permutation
-    )
     soft_nk = np.full((len(paired), k), 1.0 / k)
     if len(pairs):
-        log_p = np.log(np.maximum(teacher.predict_proba(superior_nd), 1e-12))
+        log_p = np.log(np.maximum(teacher.says(paired, pairs), 1e-12))
+        if arm.control:
+            order = {"labels_n": paired.labels[pairs], "seed": job.seed, "permutation": arm.permutation}
+            log_p = in_control_order(arm.control, log_p, **order)
         soft_nk[pairs] = softmax(log_p / settings.temperature)
     known, seen = paired.has_label[train], paired.is_pair[train]
     return Lesson(

@@ -9,6 +9,7 @@ import numpy as np
 
 from guidestore.heads.checks import check_number
 from guidestore.heads.guidance.common.affine import Affine
+from guidestore.heads.presets.preset import Preset
 from guidestore.heads.scaling import CONSTANT_SHARE
 
 
@@ -37,3 +38,7 @@ class Linear(Affine):
     def solve(self, x_nd: np.ndarray, y_nd: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         weight_nd, _, rank, _ = np.linalg.lstsq(x_nd, y_nd, rcond=self.settings.resolution)
         return weight_nd, {"rank": float(rank)}
+
+
+PRESETS: dict[str, Preset] = {"lupts": Preset("linear")}
+"""The G of LuPTS, whose D_S is the decoder least_squares (heads.decoders.least_squares)."""

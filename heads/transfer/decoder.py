@@ -26,6 +26,11 @@ class StudentDecoder:
         """What the choice found: inner_cv, regularisation; {} on loaded objects."""
 
     @property
+    def keeps_train_codes(self) -> bool:
+        """Whether the family keeps landmarks."""
+        return "train" in self._tensors
+
+    @property
     def config(self) -> dict[str, Any]:
         return self.student.config
 

@@ -13,7 +13,7 @@ from guidestore.heads.transfer.inner_cv import balanced_accuracy, draw_folds, sh
 from guidestore.heads.transfer.students.common.protocol import Student
 from guidestore.heads.transfer.targets import one_hot
 
-TEACHERS = ("ridge", "logistic")
+TEACHERS = ("ridge", "logistic", "kernel")
 """Families among which the teacher is chosen: what a few tens of labels can fit."""
 SHARPNESS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Powers of the scores among which that of the least log loss on held-out cases is chosen. A ridge on 50 labels gives

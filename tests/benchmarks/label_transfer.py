@@ -21,6 +21,7 @@ BAR = 0.08
 STUDENTS: dict[str, dict[str, str]] = {
     "ridge": {"student": "ridge"},
     "logistic": {"student": "logistic"},
+    "kernel": {"student": "kernel"},
     "random_forest": {"student": "random_forest"},
     "mlp": {"student": "mlp"},
     "D_c": {"student": "mlp", "guidance": "ridge"},

@@ -9,10 +9,12 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.baselines.distillation import DistillationSettings
+from guidestore.heads.baselines.teacher import train_teachers
 from guidestore.heads.baselines.train import train_baselines
 from guidestore.heads.input_rows import BASELINE_ROWS
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.prediction import predict_row
+from guidestore.heads.registry import load_decoder
 from tests.heads.test_input_rows import make_paired
 from tests.heads.training import job_of, train_one
 
@@ -86,6 +88,27 @@ def test_unlabelled_pairs_teach_where_labels_are_few():
         assert [head.control for head in controls] == ["shuffled", "within class", "own"]
         others = [head.metrics["test"]["auroc"] for head in (inferior, *controls) if head.control != "within class"]
         assert true.metrics["test"]["auroc"] > max(others) + 0.05
+
+
+def test_no_teacher_has_seen_the_label_of_a_case_that_it_teaches():
+    """In mode matched; as-published the stored D_S teaches, and the run says that it is of no folds."""
+    paired = make_paired(masks=False)
+    options = OPTIONS | {"decoder": "logistic", "decoder_params": {"Cs": (1.0,)}}
+    job = job_of(paired, mode="matched", **options)
+    (teacher,) = train_teachers([job], device="cpu")
+    rows = paired.rows("train", paired.has_label, paired.has_superior)
+    assert sorted(np.concatenate([fold for fold, _ in teacher.without_fold])) == rows.tolist()
+    for fold, decoder in teacher.without_fold:
+        hidden = dataclasses.replace(paired, labels=np.where(np.isin(np.arange(len(paired)), fold), -1, paired.labels))
+        (alone,) = train_one(hidden, mode="matched", rows=("S",), permutations=0, **options)
+        (config, tensors) = alone.components["decoder"]
+        said = load_decoder(config, tensors).predict_proba(paired.superior_nd[fold])
+        np.testing.assert_array_equal(teacher.says(paired, fold), said)
+        np.testing.assert_array_equal(decoder.predict_proba(paired.superior_nd[fold]), said)
+
+
+def test_distilled_runs_say_of_how_many_folds_their_teachers_were(heads):
+    assert {h.facts["guidance_cross_fit"] for h in heads if h.row in ("KD(I)", "GD(I)")} == {5.0}
 
 
 def test_refusals_are_sentences():

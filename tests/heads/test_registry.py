@@ -28,14 +28,14 @@ ROOT = Path(__file__).parents[2]
             build_guidance,
             "autoencodr",
             "did you mean 'autoencoder'. choose one of autoencoder, cca, contrastive, derm7pt-paper, "
-            "derm7pt-released, kernel_ridge, linear, pls, radpath-paper, residual_mlp, retrieval, ridge, task_aware, "
-            "variational",
+            "derm7pt-released, kernel_ridge, linear, lupts, pls, radpath-paper, residual_mlp, retrieval, ridge, "
+            "task_aware, variational",
         ),
         (
             build_decoder,
             "logstic",
-            "did you mean 'logistic'. choose one of demo, derm7pt-paper, derm7pt-released, knn, linear_svm, logistic, "
-            "mlp, prototype, radpath-paper, radpath-released, random_forest, xgboost",
+            "did you mean 'logistic'. choose one of demo, derm7pt-paper, derm7pt-released, knn, least_squares, "
+            "linear_svm, logistic, mlp, prototype, radpath-paper, radpath-released, random_forest, xgboost",
         ),
         (build_decoder, "zzz", "'zzz' is unknown: choose one of"),
     ],

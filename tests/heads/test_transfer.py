@@ -24,7 +24,7 @@ from guidestore.heads.transfer.train import TransferJob, train_transfer
 
 SMALL: dict[str, dict[str, Any]] = {
     "ridge": {}, "logistic": {"alphas": (0.01,)}, "random_forest": {"trees": 5, "min_leaves": (3,)},
-    "mlp": {"hidden_units": 16, "steps": (20,)},
+    "mlp": {"hidden_units": 16, "steps": (20,)}, "kernel": {"landmarks": 20},
 }  # fmt: skip
 
 

@@ -81,6 +81,14 @@ def verdict(heads_of_split: list[list[TrainedHead]]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("student", ["ridge", "logistic", "kernel"])
+def test_every_student_of_fifty_labels_reaches_what_was_measured(student):
+    jobs = [TransferJob(digits(split, pairs=1050, labelled=50), split) for split in range(10)]
+    heads = train_transfer(jobs, student=student, permutations=0, rows=("T(I)",))
+    assert np.mean([accuracies(of_split)["T(I)", ""] for of_split in heads]) >= 0.725
+
+
+@pytest.mark.slow
 def test_fifty_labels_and_a_thousand_unlabelled_pairs_gain_eight_points_over_the_best_control():
     trained = []
     for split in range(10):

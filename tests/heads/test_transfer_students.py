@@ -13,7 +13,9 @@ from guidestore.heads.transfer.decoder import StudentDecoder
 from guidestore.heads.transfer.preparation import CLIP_SD, MAX_DIMS, Preparation
 from guidestore.heads.transfer.targets import balanced, one_hot, to_probabilities
 
-SMALL: dict[str, dict[str, int]] = {"random_forest": {"trees": 20}, "mlp": {"hidden_units": 16}}
+SMALL: dict[str, dict[str, int]] = {
+    "random_forest": {"trees": 20}, "mlp": {"hidden_units": 16}, "kernel": {"landmarks": 40},
+}  # fmt: skip
 SEEDLESS = {"ridge", "logistic"}
 FAMILIES = [pytest.param(name, SMALL.get(name, {}), name not in SEEDLESS, id=name) for name in STUDENTS.names()]
 """Every name, parameters that keep it small, whether its seed matters."""
