@@ -324,6 +324,7 @@ class TestDecoders:
             "prototype": {"temperatures": (1.0,)},
             "random_forest": {"min_leaves": (2,)},
             "xgboost": {"rounds": 1},
+            "least_squares": {},
         }
         one_choice = params | single.get(name, {"epochs": 1}) | {"calibration": "none"}
         first, second = (fit_decoder(name, one_choice, val_seed=seed).tensors() for seed in (1, 2))
