@@ -15,9 +15,12 @@ def alike_ids(new: Iterable[str], known: Iterable[str]) -> str:
     """A sentence that names the groups of alike ids with one of `new` in them; '' where there is none."""
     fresh = set(new)
     groups: defaultdict[str, set[str]] = defaultdict(set)
-    for case_id in fresh | set(known):
+    for case_id in fresh:
         groups[_plain(case_id)].add(case_id)
-    several = sorted(sorted(group) for group in groups.values() if len(group) > 1 and group & fresh)
+    for case_id in known:  # of a million, few are like one of `new`
+        if (plain := _plain(case_id)) in groups:
+            groups[plain].add(case_id)
+    several = sorted(sorted(group) for group in groups.values() if len(group) > 1)
     if not several:
         return ""
     shown = "; ".join(" and ".join(map(repr, group)) for group in several[:_SHOWN]) + "; …" * (len(several) > _SHOWN)

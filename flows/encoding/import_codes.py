@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from guidestore.embeddings.alike import alike_ids
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.codes import CodeColumns, CodesRead, read_codes
 from guidestore.embeddings.leaks import labels_by_target, target_among
+from guidestore.embeddings.log_table import empty_table, entry_of
 from guidestore.embeddings.records import Entry
 from guidestore.embeddings.scratch import blocks, empty
 from guidestore.embeddings.snapshot import Snapshot
@@ -117,7 +120,8 @@ class _Standing:
     """What the store has under the name that codes are imported by."""
 
     key: CodeSetKey | None = None
-    entries: tuple[Entry, ...] = ()
+    rows: pa.Table = field(default_factory=empty_table)
+    """Of the log (schema `LOG_SCHEMA`): a million of them are no million objects."""
     columns: tuple[str, ...] = ()
 
 
@@ -128,7 +132,10 @@ def _standing(snapshot: Snapshot, name: CodeSetName, version: str, trained_on: F
         if row is None or not name.means(key.name) or key.trained_on != trained_on:
             continue
         if row["input_kind"] == IMPORTED and row["version"] == version:
-            return _Standing(key, tuple(snapshot.code_set_entries(key)), imported_columns(row))
+            rows = snapshot.select(
+                kind="codes", cohort=key.cohort, modality=key.modality, encoder_digest=key.encoder_digest
+            )
+            return _Standing(key, rows, imported_columns(row))
     return _Standing()
 
 
@@ -202,23 +209,23 @@ def _superseded(before: _Standing, codes: CaseCodes, digests: Sequence[str], *, 
         return []
     new = dict(zip(codes.case_ids, digests, strict=True))
     same_set = before.key == codes.key
-    others = [entry for entry in before.entries if entry.case_id in new]
-    if same_set:
-        others = [entry for entry in others if entry.inputs != (new[entry.case_id],)]
+    rows = before.rows.filter(pc.field("case_id").isin(list(new)))
+    cases, inputs = rows["case_id"].to_pylist(), rows["inputs"].to_pylist()
+    others = [i for i, case_id in enumerate(cases) if not same_set or inputs[i] != [new[case_id]]]
     if not others and same_set:
         return []
     if not supersede:
-        cases = sorted({entry.case_id for entry in others or before.entries})
+        named = sorted({cases[i] for i in others} or set(before.rows["case_id"].to_pylist()))
         differ = "with other values" if same_set else "read of other columns, or with another --nan,"
         raise InvalidInputError(
-            f"{before.key} has codes {differ} for {count_of(len(cases), 'case')} (such as {cases[0]}): --replace "
+            f"{before.key} has codes {differ} for {count_of(len(named), 'case')} (such as {named[0]}): --replace "
             "supersedes them (the old ones stay in the history), --encoder-version V keeps these beside them as "
             "another code set, or leave it as it is"
         )
-    if not same_set and len(others) < len(before.entries):
-        left = next(entry.case_id for entry in before.entries if entry.case_id not in new)
+    if not same_set and len(others) < len(before.rows):
+        left = next(case_id for case_id in before.rows["case_id"].to_pylist() if case_id not in new)
         raise InvalidInputError(
-            f"{before.key} has codes of other columns for {count_of(len(before.entries) - len(others), 'case')} that "
+            f"{before.key} has codes of other columns for {count_of(len(before.rows) - len(others), 'case')} that "
             f"the file lacks (such as {left}); replace all cases at once, or name another --encoder-version"
         )
-    return others
+    return [entry_of(row) for row in rows.take(others).to_pylist()]
