@@ -234,9 +234,10 @@ def _misses(store: EmbeddingStore, case: _Case, added: pa.Table) -> bool:
     late = added.filter(pc.field("cohort").isin([case.cohort, ""])).to_pylist()
     tables: dict[str, FileRef] = {}
     for row in late:
-        if row["kind"] in ("tombstone", "weights", "index") or row["case_id"] == case.case_id:
+        ours = row["cohort"] == case.cohort
+        if ours and (row["kind"] in ("tombstone", "weights", "index") or row["case_id"] == case.case_id):
             return True
-        if row["kind"] not in (*NOT_ARTIFACTS, "bag"):  # a bag is of one case
+        if row["kind"] not in (*NOT_ARTIFACTS, "bag", "weights", "index"):  # a bag is of one case
             tables |= {file["path"]: FileRef(**file) for file in row["files"]}
     return any(not path.endswith(".parquet") or _holds(store, file, case) for path, file in tables.items())
 
