@@ -1,7 +1,6 @@
 """One commit of many case codes: what each command then costs, CPU and peak memory, against one of a hundredth.
 
-Bars for 1,000,000 x 256: open 1 s, tag 2 s, index 30 s, sql 1 s, 64 more codes indexed in 2 s, peak 2 GB; for 1,024 an
-index in 120 s, peak 3 GB.
+An import brings the index along. Bars for 1,000,000 x 256: open 1 s, tag 2 s, sql 1 s, peak 2 GB; for 1,024 peak 3 GB.
 Run: python -m tests.benchmarks.large_import [--codes 100000] [--dim 256] [--folder /dev/shm] (a million: 5 GB)
 """
 
@@ -59,14 +58,12 @@ def measure(root: Path, count: int, dim: int) -> dict[str, tuple[float, int]]:
         "open": script("open", count),
         "list code sets": script("list code sets", count),
         "tag": command("tag", "paper"),
-        "index": command("index"),
         "sql, count": command("sql", "SELECT count(*) FROM codes"),
         "sql, a case": command("sql", "SELECT code FROM codes WHERE case_id = 'case-000000007'"),
     }
     script("files", 64)
     return costs | {
         "import 64 more": command("import", *npy),
-        "index them": command("index"),
         "tag, indexed": command("tag", "later"),
     }
 
