@@ -52,10 +52,17 @@ def guide(
         if advise:
             _advise(store.snapshot(), with_first_name(store, settings), format_)
             return
+        said: list[str] = []
+
+        def say(note: str) -> None:
+            said.append(note)
+            print(f"note: {note}", file=sys.stderr, flush=True)
+
         with progress_bars() as progress:
-            report = run(store, settings, progress)
+            report = run(store, settings, progress, say=say)
     for note in report.notes:
-        print(f"note: {note}", file=sys.stderr)
+        if note not in said:
+            print(f"note: {note}", file=sys.stderr)
     title = f"{settings.cohort}: {settings.inferior} guided by {settings.superior}, test cases"
     with opened(place) as store:
         evaluation = evaluate(store.snapshot(), report.runs)

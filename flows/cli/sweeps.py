@@ -67,16 +67,17 @@ def run(
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
+    def say(note: str) -> None:
+        print(f"note: {note}", file=sys.stderr, flush=True)
+
     sweep = read_sweep(file)
     with opened(place) as store, progress_bars() as progress:
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.sweep import sweep_on_ray
 
-            report = sweep_on_ray(store, sweep, runner, progress, device=device)
+            report = sweep_on_ray(store, sweep, runner, progress, device=device, say=say)
         else:
-            report = run_sweep(store, sweep, progress, device=device)
-    for note in report.notes:
-        print(f"note: {note}", file=sys.stderr)
+            report = run_sweep(store, sweep, progress, device=device, say=say)
     on = f"; on {report.device}" if report.device else ""
     print(
         f"runs: {report.trained} trained, {report.existing} there already, {report.diverged} diverged; snapshot "

@@ -13,16 +13,23 @@ from guidestore.flows.cluster.tasks import heads_task
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.run import Batch, Commit, SweepReport, run_sweep
 from guidestore.flows.work.devices import AUTO
-from guidestore.flows.work.reporting import Progress, no_progress
+from guidestore.flows.work.reporting import Progress, Say, no_progress, say_nothing
 from guidestore.flows.work.runners import Runner
 
 
 def sweep_on_ray(
-    store: EmbeddingStore, sweep: SweepFile, runner: Runner, progress: Progress = no_progress, *, device: str = AUTO
+    store: EmbeddingStore,
+    sweep: SweepFile,
+    runner: Runner,
+    progress: Progress = no_progress,
+    *,
+    device: str = AUTO,
+    say: Say = say_nothing,
 ) -> SweepReport:
     """`run_sweep` on a cluster. Raises GuidestoreError."""
     prepare_ray(runner, device)
-    return run_sweep(store, sweep, progress, device=device, train=partial(train_on_ray, device=device, runner=runner))
+    train = partial(train_on_ray, device=device, runner=runner)
+    return run_sweep(store, sweep, progress, device=device, train=train, say=say)
 
 
 def train_on_ray(

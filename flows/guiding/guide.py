@@ -24,9 +24,10 @@ from guidestore.flows.results.looks import count_look
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.devices import AUTO, in_words, one_device
 from guidestore.flows.work.naming import with_first_name
-from guidestore.flows.work.reporting import Progress, counted, no_progress
+from guidestore.flows.work.reporting import Progress, Say, counted, no_progress, say_nothing
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
+from guidestore.heads.redundancy import redundancy
 from guidestore.heads.registry import build_decoder
 from guidestore.warehouse.runs import load_runs
 
@@ -48,7 +49,12 @@ class GuideReport:
 
 
 def guide(
-    store: EmbeddingStore, settings: GuideSettings, progress: Progress = no_progress, *, looks: bool = True
+    store: EmbeddingStore,
+    settings: GuideSettings,
+    progress: Progress = no_progress,
+    *,
+    looks: bool = True,
+    say: Say = say_nothing,
 ) -> GuideReport:
     """Trains and evaluates what the store does not have yet, one commit per fold, seed, mode and target.
 
@@ -56,7 +62,8 @@ def guide(
     trained together, because they share every G, and two such batches at a time, each on one core. Raises
     GuidestoreError: unknown names, leakage between folds, too few cases.
 
-    looks: whether it counts a look at test of its runs; False where the caller counts one for several calls.
+    looks: whether it counts a look at test of its runs; False where the caller counts one for several calls. say: is
+    told, before anything is trained on them, that codes cannot guide (heads.redundancy); the notes have it too.
     """
     if settings.device != AUTO:
         one_device(settings.device, "heads")
@@ -69,10 +76,16 @@ def guide(
     split = settings.split or only_split(snapshot, settings.cohort)
     folds = settings.folds or split_folds(snapshot, settings.cohort, split)
     report = GuideReport()
+    asked_of: set[tuple[CodeSetKey | None, ...]] = set()
 
     def batches() -> Iterator[list[HeadJob]]:
         for fold in folds:
             paired = [_pair(snapshot, settings, target, split, fold) for target in targets]
+            keys = (paired[0].inferior_key, paired[0].superior_key)
+            if keys not in asked_of and (told := redundancy(paired[0])):
+                report.notes.append(told)
+                say(told)
+            asked_of.add(keys)
             for of_target in paired:
                 _note_issues(report, snapshot, of_target)
             for seed in settings.seeds:

@@ -13,7 +13,7 @@ from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.runs import LabelBudget
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.embeddings.types import PairedCodes
+from guidestore.embeddings.types import CodeSetKey, PairedCodes
 from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
 from guidestore.flows.guiding.recipes import (
@@ -34,6 +34,7 @@ from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
 from guidestore.heads.controls import CONTROLS, DECIDING
 from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, INPUT_ROWS, arms_of
+from guidestore.heads.redundancy import redundancy
 
 type Taught = TransferRecipe | MarginsRecipe | PlugRecipe
 TAUGHT_RECIPES = (TransferRecipe, MarginsRecipe, PlugRecipe)
@@ -146,6 +147,8 @@ class _Grid:
         self.guidance, self.fusions, self.decoders = (sweep.choices(k) for k in ("guidance", "fusion", "decoder"))
         self.students = [_student(choice) for choice in sweep.choices("students")]
         self.taken: set[str] = set()
+        self.asked_of: set[tuple[CodeSetKey | None, ...]] = set()
+        """Code sets whose redundancy is known."""
         self._check_size()
         self._check_names()
 
@@ -210,6 +213,10 @@ class _Grid:
                 f"{cohort}/{self.split}/{fold}: {lacking} of {len(train)} train cases with {inferior} have no code of "
                 f"{superior}; G learns from the {len(train) - lacking} pairs, decoders on z_I from all labelled cases"
             )
+        keys = (paired.inferior_key, paired.superior_key)
+        if keys not in self.asked_of:
+            self.asked_of.add(keys)
+            sentences += filter(None, [redundancy(paired)])
         notes += [sentence for sentence in dict.fromkeys(sentences) if sentence not in notes]
         return paired
 

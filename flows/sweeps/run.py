@@ -21,7 +21,7 @@ from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.devices import AUTO, also_on, in_words, one_device
 from guidestore.flows.work.naming import with_first_name
-from guidestore.flows.work.reporting import Progress, counted, no_progress
+from guidestore.flows.work.reporting import Progress, Say, counted, no_progress, say_nothing
 from guidestore.flows.work.threads import one_thread
 from guidestore.warehouse.sweeps import record_sweep
 
@@ -57,10 +57,12 @@ def run_sweep(
     device: str = AUTO,
     train: Train | None = None,
     remember: bool = True,
+    say: Say = say_nothing,
 ) -> SweepReport:
     """Trains what the store lacks of the sweep: two batches at a time, or as `train` does.
 
-    device: where networks train. remember: as a sweep that `compare` finds by its name. Raises GuidestoreError.
+    device: where networks train. remember: as a sweep that `compare` finds by its name. say: is told the notes
+    of the plan before anything is trained. Raises GuidestoreError.
     """
     train = train or partial(train_here, device=device)
     snapshot, sweep = store.snapshot(sweep.at), with_first_name(store, sweep)
@@ -69,6 +71,8 @@ def run_sweep(
     # Planned at the sweep's snapshot, but what was trained since then is there.
     batches = list(batches_of(snapshot, sweep, plan, have=store.snapshot().artifacts))
     report.notes = plan.notes
+    for note in plan.notes:
+        say(note)
     report.runs, report.existing = plan.runs, len(plan.runs) - sum(len(job.ids) for jobs in batches for job in jobs)
 
     def commit(jobs: list[HeadJob], trained: list[list[TrainedHead]], device: str) -> None:

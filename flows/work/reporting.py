@@ -15,6 +15,14 @@ def no_progress(what: str, done: int, total: int) -> None:
     """For callers that want none."""
 
 
+Say = Callable[[str], None]
+"""Called with a sentence that is to be read before the work is done."""
+
+
+def say_nothing(sentence: str) -> None:
+    """For callers that read the notes of the report."""
+
+
 def counted[T](items: Iterable[T], total: int, what: str, progress: Progress) -> Iterator[T]:
     """The items, told to `progress` as they go by."""
     for done, item in enumerate(items):
