@@ -1,0 +1,114 @@
+"""How often is a verdict wrong? Simulated cohorts of known truth through the heads and verdicts that users get.
+
+    python -m tests.evidence --cohorts 500 [--heads closed-form|networks] [--file docs/evidence.jsonl]
+
+Each cohort is trained and judged as `guide` and `evaluate` do it, in the main metric, with one seed and five shuffled
+permutations. What is in the file already is not done again, so a run that was stopped goes on. Printed per row and kind
+of cohort: how often `guidance helps` was said, with its Clopper-Pearson interval, and the mean gains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+
+from guidestore.flows.work.threads import one_thread
+from tests.evidence.cohorts import KINDS, NULLS, cohort
+from tests.evidence.verdicts import closed_form, networks, verdicts
+
+HEADS = {"closed-form": closed_form, "networks": networks}
+SIZES = (60, 165, 400, 1_000)
+FILE = Path(__file__).parents[2] / "docs" / "evidence.jsonl"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """One cohort."""
+
+    number: int
+    kind: str
+    n_train: int
+    heads: str
+
+
+def judged(cell: Cell) -> list[dict[str, object]]:
+    """The lines of the file of one cohort."""
+    with one_thread():
+        said = verdicts(cohort(cell.kind, cell.n_train, cell.number), HEADS[cell.heads](0))
+    return [{**asdict(cell), **asdict(row)} for row in said]
+
+
+def known(file: Path) -> list[dict[str, object]]:
+    """The lines so far; a last one that was cut is left out."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def missing(file: Path, cells: list[Cell]) -> Iterator[Cell]:
+    """Those that are not in the file."""
+    done = {(line["number"], line["kind"], line["n_train"], line["heads"]) for line in known(file)}
+    return (cell for cell in cells if (cell.number, cell.kind, cell.n_train, cell.heads) not in done)
+
+
+def table(lines: list[dict[str, object]]) -> str:
+    """A Markdown table of how often each row of each kind of cohort was said to be helped."""
+    from scipy.stats import binomtest
+
+    groups: dict[tuple[str, str, str, int], list[dict[str, object]]] = {}
+    for line in lines:
+        key = (str(line["heads"]), str(line["kind"]), str(line["row"]), int(str(line["n_train"])))
+        groups.setdefault(key, []).append(line)
+    kinds = list(KINDS)
+    told = [
+        "| heads | cohort | row | n | cohorts | helps | 95 % interval | gain over I | over the nearest | most often |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key in sorted(groups, key=lambda key: (key[0], kinds.index(key[1]), key[2], key[3])):
+        of_cell = groups[key]
+        words = Counter(str(line["verdict"]) for line in of_cell)
+        helped = binomtest(words["guidance helps"], len(of_cell))
+        ends = helped.proportion_ci()
+        gains = [fmean(float(str(line[name])) for line in of_cell) for name in ("gain_over_i", "gain_over_nearest")]
+        said = f"{helped.statistic:.3f} | {ends.low:.3f} to {ends.high:.3f} | {gains[0]:+.3f} | {gains[1]:+.3f}"
+        heads, kind, row, n = key
+        told.append(f"| {heads} | {kind} | {row} | {n} | {len(of_cell)} | {said} | {words.most_common(1)[0][0]} |")
+    return "\n".join(told)
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--cohorts", type=int, default=20, help="of each kind and size; 0: print what is there")
+    asked.add_argument("--heads", choices=tuple(HEADS), default="closed-form")
+    asked.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="train cases")
+    asked.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS))
+    asked.add_argument("--file", type=Path, default=FILE)
+    asked.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options = asked.parse_args()
+    cells = [
+        Cell(number, kind, n, options.heads)
+        for number in range(options.cohorts)
+        for n in options.sizes
+        for kind in options.kinds
+    ]
+    todo = list(missing(options.file, cells))
+    with ProcessPoolExecutor(options.workers) as pool, options.file.open("a", encoding="utf-8") as file:
+        waiting = [pool.submit(judged, cell) for cell in todo]
+        for number, done in enumerate(as_completed(waiting), 1):
+            file.write("".join(json.dumps(line) + "\n" for line in done.result()))
+            file.flush()
+            if number % 50 == 0:
+                print(f"{number} of {len(todo)} cohorts", flush=True)
+    print(table(known(options.file)))
+    false = [line for line in known(options.file) if line["kind"] in NULLS and line["verdict"] == "guidance helps"]
+    print(f"\n`guidance helps` was said of {len(false)} rows of cohorts where none can")
+
+
+if __name__ == "__main__":
+    main()

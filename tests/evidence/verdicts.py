@@ -1,0 +1,99 @@
+"""The heads and verdicts of one simulated cohort: by the recipes and code of `guide` and `evaluate`, no store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from guidestore.embeddings.runs import Run, RunPredictions
+from guidestore.embeddings.types import CodeSetName, PairedCodes
+from guidestore.flows.guiding.jobs import HeadJob, train_jobs
+from guidestore.flows.guiding.recipes import (
+    HeadRecipe,
+    MarginsRecipe,
+    PlugRecipe,
+    RowsRecipe,
+    TransferRecipe,
+    references,
+)
+from guidestore.flows.results.effects import row_effects
+from guidestore.heads.choice import Choice
+from guidestore.heads.input_rows import Arm
+from guidestore.heads.trained import TrainedHead
+
+PERMUTATIONS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Of one guided row of one cohort."""
+
+    row: str
+    verdict: str
+    gain_over_i: float
+    gain_over_nearest: float
+    """Of controls and references."""
+
+
+def closed_form(seed: int) -> list[HeadRecipe]:
+    """G(I) and G(I)+I by ridge and logistic regression, T(I) by ridge, M(I) and P(I)."""
+    return [
+        RowsRecipe("matched", seed, Choice.of("ridge"), Choice.of("logistic"), PERMUTATIONS),
+        TransferRecipe(seed, Choice.of("ridge"), False, PERMUTATIONS),
+        MarginsRecipe(seed, PERMUTATIONS),
+        PlugRecipe(seed, PERMUTATIONS),
+        *references(seed),
+    ]
+
+
+def networks(seed: int) -> list[HeadRecipe]:
+    """G(I) and G(I)+I by networks, as `guide` has them where nothing is asked."""
+    return [
+        RowsRecipe("matched", seed, Choice.of("autoencoder"), Choice.of("mlp"), PERMUTATIONS),
+        *references(seed),
+    ]
+
+
+def verdicts(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> list[Said]:
+    """On test, in the main metric."""
+    jobs = [HeadJob(paired, recipe, {arm: _id(recipe, arm) for arm in recipe.arms}) for recipe in recipes]
+    runs: dict[str, Run] = {}
+    predictions: dict[str, RunPredictions] = {}
+    for job, heads in zip(jobs, train_jobs(jobs), strict=True):
+        for head in heads:
+            run = _run(paired, job, head)
+            runs[run.id] = run
+            test = head.parts == "test"
+            if head.status == "ok":
+                ids = tuple(case for case, kept in zip(head.case_ids, test, strict=True) if kept)
+                predictions[run.id] = RunPredictions(run.id, run.unit, ids, head.labels[test], head.probabilities[test])
+    said = []
+    for found in row_effects(runs.values(), predictions):
+        gains = [np.nan, np.nan]
+        if found.effect:
+            rivals = (*found.effect.over_controls, *found.effect.over_references)
+            gains = [found.effect.gain_over_i.gain.value, min(gain.over.gain.value for gain in rivals)]
+        said.append(Said(found.head.row, found.verdict, *map(float, gains)))
+    return said
+
+
+def _id(recipe: HeadRecipe, arm: Arm) -> str:
+    return f"{type(recipe).__name__}/{recipe.of(arm)}/{arm}"
+
+
+def _run(paired: PairedCodes, job: HeadJob, head: TrainedHead) -> Run:
+    arm = Arm(head.row, head.control, head.permutation)
+    names = [CodeSetName(paired.cohort, modality, "drawn", "0" * 12) for modality in ("inferior", "superior")]
+    return Run(
+        *(job.ids[arm], paired.cohort, paired.target, paired.split, paired.fold, head.row, *names),
+        guidance=head.guidance,
+        decoder=head.decoder,
+        control=head.control,
+        permutation=head.permutation,
+        seed=head.seed,
+        status=head.status,
+        classes=paired.classes,
+        training={name: float(value) for name, value in head.facts.items()},
+    )
