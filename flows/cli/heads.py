@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+Metric = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        help="In which gains and verdicts are given; choose it before you look. Default: auroc, or "
+        "balanced_accuracy where a test set lacks a class.",
+    ),
+]
+SmallestEffect = Annotated[
+    float, typer.Option("--smallest-effect", min=0, help="The smallest gain that counts as one: no effect lies within.")
+]
 MOST_CHANGED = 100
 """Changed cases that `compare` prints, of sweeps and snapshots."""
 
@@ -34,6 +45,8 @@ def guide(
     advise: Annotated[
         bool, typer.Option("--advise", help="Train nothing: say whether guidance can be expected to help, and which.")
     ] = False,
+    metric: Metric = "",
+    smallest_effect: SmallestEffect = 0.02,
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
@@ -65,7 +78,7 @@ def guide(
             print(f"note: {note}", file=sys.stderr)
     title = f"{settings.cohort}: {settings.inferior} guided by {settings.superior}, test cases"
     with opened(place) as store:
-        evaluation = evaluate(store.snapshot(), report.runs)
+        evaluation = evaluate(store.snapshot(), report.runs, metric=metric, margin=smallest_effect)
     _show_evaluation(evaluation, title, format_)
     print(
         f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}"
@@ -95,6 +108,8 @@ def evaluate(
     guidance: Annotated[str, typer.Option("--guidance", help="Only this G (rows without G stay).")] = "",
     decoder: Annotated[str, typer.Option("--decoder", help="Only this decoder.")] = "",
     part: Annotated[Literal["test", "val"], typer.Option("--part", help="Which cases.")] = "test",
+    metric: Metric = "",
+    smallest_effect: SmallestEffect = 0.02,
     at: At = None,
     place: Store = STORE,
     format_: Format = "table",
@@ -118,7 +133,7 @@ def evaluate(
             raise NotFoundInStoreError(f"{unmet}; {HOW_TO_GET_RUNS}")
         runs = list(newest_runs(snapshot, chosen.wants, part).values())
         uncounted = count_look(store, runs, "evaluate") if part == "test" else ""
-        evaluation = run(snapshot, [trained.id for trained in runs], part)
+        evaluation = run(snapshot, [trained.id for trained in runs], part, metric=metric, margin=smallest_effect)
     _show_evaluation(evaluation, f"{cohort}, {part} cases", format_)
     if uncounted:
         print(f"note: {uncounted}", file=sys.stderr)

@@ -88,6 +88,7 @@ def guide(
             asked_of.add(keys)
             for of_target in paired:
                 _note_issues(report, snapshot, of_target)
+                _note_metric(report, of_target)
             for seed in settings.seeds:
                 yield _planned(snapshot, settings, paired, seed, report)
 
@@ -156,6 +157,18 @@ def _note_issues(report: GuideReport, snapshot: Snapshot, paired: PairedCodes) -
             if made_by.trained_on.kind == "unknown":
                 sentences.append(f"what the encoder of {made_by.modality}/{made_by.encoder} was trained on is unknown")
     report.notes += [sentence for sentence in dict.fromkeys(sentences) if sentence not in report.notes]
+
+
+def _note_metric(report: GuideReport, paired: PairedCodes) -> None:
+    """Said before anything is trained."""
+    test = paired.labels[paired.rows("test", paired.has_label, paired.has_inferior)]
+    lacking = [name for number, name in enumerate(paired.classes) if number not in test]
+    if lacking:
+        where = f"{paired.cohort}/{paired.split}/{paired.fold}"
+        report.notes.append(
+            f"test of {where} has no case of {', '.join(lacking)} for {paired.target}: AUROC is not defined there, so "
+            "balanced accuracy decides"
+        )
 
 
 def _encoders_behind(snapshot: Snapshot, key: CodeSetKey | None) -> list[CodeSetKey]:

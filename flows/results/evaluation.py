@@ -14,9 +14,11 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.flows.results.blocks import Block, block_effects, blocks_of
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.training_warnings import training_warnings
+from guidestore.heads.checks import check_choice
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.input_rows import INPUT_ROWS, TABLE_ROWS
 from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.significance import MARGIN
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import Scores, load_runs, load_scores
 
@@ -112,15 +114,20 @@ EFFECT_COLUMNS = (
 )
 
 
-def evaluate(snapshot: Snapshot, ids: Iterable[str], part: Part = "test") -> Evaluation:
+def evaluate(
+    snapshot: Snapshot, ids: Iterable[str], part: Part = "test", *, metric: str = "", margin: float = MARGIN
+) -> Evaluation:
     """The tables over the runs with these ids, from their stored metrics and predictions on `part`.
 
-    Raises NotFoundInStoreError without runs.
+    metric: in which gains and verdicts are given; '' for the main one. margin: the smallest gain that counts. Raises
+    NotFoundInStoreError without runs, InvalidInputError for a metric that there is not.
     """
+    if metric:
+        check_choice(metric, "metric", tuple(drawn_metrics()))
     runs = load_runs(snapshot, ids)
     scores, predictions = load_scores(snapshot, runs, part), load_predictions(snapshot, runs, part)
     blocks = blocks_of(runs)
-    effects = block_effects(blocks, predictions)
+    effects = block_effects(blocks, predictions, metrics=(metric,) if metric else (), margin=margin)
     told = tuple(
         EvaluatedBlock(block, tabulate(block.runs, scores), tuple(_in_order(effects[block.number]))) for block in blocks
     )
