@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from guidestore.embeddings.runs import Head, Run, RunPredictions, Unit
+from guidestore.heads.input_rows import REFERENCE
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.seven_point import (
     MAX_SCORE,
@@ -47,8 +48,8 @@ def melanoma_runs(runs: Iterable[Run], predictions: Mapping[str, RunPredictions]
     heads: dict[tuple[Head, Unit], dict[str, Run]] = {}
     for run in runs:
         if run.id in predictions and run.target in (*POINTS, DIAGNOSIS):
-            # The decoder's name may differ: a preset per task.
-            over_tasks = replace(run.head, target="", decoder="")
+            # The decoder's name may differ: a preset per task. Those of references tell them apart.
+            over_tasks = replace(run.head, target="", decoder=run.decoder if run.row == REFERENCE else "")
             heads.setdefault((over_tasks, run.unit), {})[run.target] = run
     derived, derived_predictions, scores = [], {}, {}
     for by_target in heads.values():

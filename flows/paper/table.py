@@ -20,6 +20,7 @@ from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import EFFECT_COLUMNS, TableRow, tabulate
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.controls import CONTROLS, SHUFFLED
+from guidestore.heads.input_rows import ALL_ROWS, REFERENCE
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.warehouse.runs import Scores
 
@@ -51,7 +52,7 @@ class Form:
     name: str
     """Table 1."""
     rows: Mapping[str, str]
-    """Input row -> its name in the paper, in the paper's order."""
+    """Input row -> its name in the paper, in the paper's order; then rows of ours, shown where they have runs."""
     published: Mapping[tuple[str, str], Numbers]
     """(row's name, column's key) -> what the paper has for the column's measures."""
     unpublished: str = NOTHING
@@ -127,7 +128,7 @@ def fill(
     *,
     cohort: str,
 ) -> PaperTable:
-    """The table over `runs`, all of one mode, and their scores.
+    """The table over `runs`, all of one mode but for references, and their scores.
 
     column_of: the key of a head's column; None for a head of row S that counts in every column. effects: of the same
     runs, one per column and guided row. Diverged runs are counted and left out. Raises InvalidInputError for runs of
@@ -137,14 +138,16 @@ def fill(
     strange = sorted({run.cohort for run in runs} - {cohort})
     if strange:
         raise InvalidInputError(f"a table of cohort {cohort} cannot hold runs of {', '.join(strange)}; leave them out")
-    modes = sorted({run.mode for run in runs})
+    modes = sorted({run.mode for run in runs if run.row != REFERENCE})
     if len(modes) > 1:
         raise InvalidInputError(f"these runs are of the modes {' and '.join(modes)}; make a table of one of them")
     by_column = []
     for column in columns:
         chosen = [run for run in runs if column_of(run.head) in (column.key, None)]
         by_column.append(_column(form, column, chosen, scores))
-    names = [*form.rows.values()]
+    of_paper = [form.rows[row] for row in ALL_ROWS]
+    ours = [name for name in form.rows.values() if name not in of_paper]
+    names = of_paper + [name for name in ours if any(name in column for column in by_column)]
     if any(form.control in column for column in by_column):
         names.append(form.control)
     rows = {name: tuple(column.get(name) for column in by_column) for name in names}

@@ -52,7 +52,12 @@ PUBLISHED_MCNEMAR = {
 }
 """Supplementary Table 2: task -> p of G(C)+C against C, n = 392."""
 
-FORM = Form("Table 2", {"S+I": "D+C", "S": "D", "I": "C", "G(I)": "G(C)", "G(I)+I": "G(C)+C"}, PUBLISHED, "n/a")
+FORM = Form(
+    "Table 2",
+    {"S+I": "D+C", "S": "D", "I": "C", "G(I)": "G(C)", "G(I)+I": "G(C)+C", "M(I)": "M(C)", "P(I)": "P(C)"},
+    PUBLISHED,
+    "n/a",
+)
 
 
 def build_table2(

@@ -304,7 +304,9 @@ def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:
     for arm, run in job.ids.items():
         row = INPUT_ROWS[arm.row]
         if row.has_g:
-            yield "guidance", recipe.guidance, ("guidance", codes, recipe.guidance, *arm[1:])
+            by_class = bool(arm.control) and CONTROLS[arm.control].orders == "class"
+            of_labels = paired.labels.tobytes() if by_class else b""
+            yield "guidance", recipe.guidance, ("guidance", codes, recipe.guidance, *arm[1:], of_labels)
         if row.trains_decoder(recipe.mode):
             yield "decoder", recipe.decoder, run
 

@@ -66,11 +66,13 @@ def _ask(
     z_inferior_nd = codes.rows_of(job.paired.inferior_nd, pairs)
     z_superior_nd = codes.rows_of(job.paired.superior_nd, pairs)
     folds = range(job.cross_fit) if any(INPUT_ROWS[row].cross_fits for row in job.guided_rows) else ()
-    whole = (id(z_inferior_nd), id(z_superior_nd), job.guidance, job.seed, *variant, id(teacher))
+    labels_n = job.paired.labels[pairs]
+    by_class = bool(control) and CONTROLS[control].orders == "class"
+    of_labels = labels_n.tobytes() if by_class else b""  # their order is another for each target and budget
+    whole = (id(z_inferior_nd), id(z_superior_nd), job.guidance, job.seed, *variant, of_labels, id(teacher))
     keys: list[Hashable] = [whole, *((*whole, job.cross_fit, fold) for fold in folds)]
     if all(key in problems for key in keys):
         return keys
-    labels_n = job.paired.labels[pairs]
     z_superior_nd = in_control_order(control, z_superior_nd, labels_n, seed=job.seed, permutation=permutation)
     fold_n = left_out_with(pairs, pairs, job.cross_fit, seed=job.seed)
     kept = [(z_inferior_nd, z_superior_nd)]

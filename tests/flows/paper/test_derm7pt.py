@@ -20,6 +20,7 @@ from guidestore.flows.paper.report import ExperimentReport
 from guidestore.flows.paper.settings import Derm7ptSettings
 from guidestore.flows.paper.table import as_rows
 from guidestore.flows.paper.table2 import TASKS
+from guidestore.heads.references.train import REFERENCES
 from guidestore.warehouse.cohorts.layouts.derm7pt_phantom import generate_derm7pt_phantom
 from tests.commandline import guidestore
 
@@ -47,7 +48,8 @@ def done(folder: Path) -> tuple[Path, ExperimentReport]:
 def test_it_encodes_trains_and_evaluates_all_of_it(done: tuple[Path, ExperimentReport]) -> None:
     root, report = done
     assert (report.encoded, report.images_read, report.failed) == (2 * 79, 2 * 79, {})  # one case is no pair
-    assert report.trained == len(report.runs) == 8 * 2 * (5 + 2)
+    # Per task and seed: S+I, S and I, two guided rows with four controls each, and the references.
+    assert report.trained == len(report.runs) == 8 * 2 * (3 + 2 * 5 + len(REFERENCES))
     table = report.table
     assert [column.key for column in table.columns][:8] == list(TASKS)
     for name in ("D+C", "D", "C", "G(C)", "G(C)+C", "G(C)+C, shuffled pairs"):
@@ -61,7 +63,9 @@ def test_it_encodes_trains_and_evaluates_all_of_it(done: tuple[Path, ExperimentR
     assert fsck(LocalStorage(root)).clean
     rows = EmbeddingStore.open(root).snapshot().rows("runs").to_pylist()
     g = {json.loads(row["weights"])["guidance"] for row in rows if row["row"] == "G(I)+I"}
-    assert len(g) == 2 * 2  # a seed and permutation has one G for all eight tasks
+    # All eight tasks of a seed share the G of true and shuffled pairs and of codes made of z_I; the order within the
+    # classes is each task's own.
+    assert len(g) == 2 * (4 + 8)
 
 
 def test_run_again_it_reads_and_trains_nothing(done: tuple[Path, ExperimentReport], tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ def stored_runs(root: Path) -> list[dict]:
 def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
     plan = plan_sweep(EmbeddingStore.open(store), sweep())
     assert (len(plan.runs), plan.missing) == (PLANNED, PLANNED)
-    # G sees pairs, not labels, so budgets and targets share it: G x seeds x (true pairs and controls).
-    assert plan.guidance_fits == 2 * 2 * G
+    # G sees pairs, not labels, so budgets and targets share it, but for the order within classes: G x seeds x runs.
+    assert plan.guidance_fits == 2 * 2 * (G - 1 + 2 * 2)
     assert plan.decoder_fits == 2 * 2 * 2 * (2 * 3 + 2 * 2 * G)
     assert plan.seconds > 0
     report = run_sweep(EmbeddingStore.open(store), sweep())
@@ -76,7 +76,7 @@ def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
     assert {json.loads(run["settings"])["labelled"] for run in runs} == {20, "all"}
     assert {run["n_train"] for run in runs if json.loads(run["settings"])["labelled"] == 20} == {20}
     g = {json.loads(run["weights"])["guidance"] for run in runs if "G(" in run["row"]}
-    assert len(g) == 2 * 2 * G
+    assert len(g) == 2 * 2 * (G - 1 + 2 * 2)
     again = run_sweep(EmbeddingStore.open(store), sweep())
     assert (again.trained, again.existing) == (0, PLANNED)
     assert plan_sweep(EmbeddingStore.open(store), sweep()).missing == 0
@@ -343,10 +343,11 @@ def test_each_guidance_is_fitted_once_for_all_decoders_targets_and_budgets(
     offer_counted(monkeypatch)
     three_decoders = sweep(guidance="counted_ridge", decoder=["logistic", "prototype", "knn"], seeds=[0, 1])
     plan = plan_sweep(EmbeddingStore.open(store), three_decoders)
-    assert plan.guidance_fits == 2 * G  # seeds x (true pairs and controls)
+    each = G - 1 + 2 * 2  # true pairs and controls; the order within classes is that of a target and budget
+    assert plan.guidance_fits == 2 * each
     CountedRidge.fits.clear()  # a plan times a fit or two
     run_sweep(EmbeddingStore.open(store), three_decoders)
-    assert len(CountedRidge.fits) == 2 * G
+    assert len(CountedRidge.fits) == 2 * each
 
 
 def test_a_curve_shows_what_labels_buy(store: Path, tmp_path: Path) -> None:
