@@ -108,6 +108,15 @@ def evaluate(
     guidance: Annotated[str, typer.Option("--guidance", help="Only this G (rows without G stay).")] = "",
     decoder: Annotated[str, typer.Option("--decoder", help="Only this decoder.")] = "",
     part: Annotated[Literal["test", "val"], typer.Option("--part", help="Which cases.")] = "test",
+    pool_targets: Annotated[
+        bool, typer.Option("--pool-targets", help="The mean gain over all targets, cases drawn jointly; one verdict.")
+    ] = False,
+    on: Annotated[
+        str, typer.Option("--on", help="Another cohort, whose codes of the same encoders the frozen heads read.")
+    ] = "",
+    by: Annotated[
+        str, typer.Option("--by", help="Gains in each class of this other target (site, sex, …); no verdict.")
+    ] = "",
     metric: Metric = "",
     smallest_effect: SmallestEffect = 0.02,
     at: At = None,
@@ -115,28 +124,17 @@ def evaluate(
     format_: Format = "table",
 ) -> None:
     """Print the tables again from stored runs; trains nothing. The store counts the look at test."""
-    from guidestore.embeddings.errors import NotFoundInStoreError
-    from guidestore.flows.encoding.lookups import check_cohort
-    from guidestore.flows.results.evaluation import evaluate as run
-    from guidestore.flows.results.looks import count_look
+    from guidestore.flows.cli.evaluation import Asked, show_evaluation
     from guidestore.flows.results.selection import RunSelection
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
-    from guidestore.warehouse.runs import HOW_TO_GET_RUNS, all_runs, newest_runs
 
-    with opened(place, adds=False) as store:
-        snapshot, first = store.snapshot(at), store.snapshot().first_name(cohort)
-        chosen = RunSelection(
-            first, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
-        )
-        if unmet := chosen.unmet(all_runs(snapshot)):
-            check_cohort(snapshot, first)
-            raise NotFoundInStoreError(f"{unmet}; {HOW_TO_GET_RUNS}")
-        runs = list(newest_runs(snapshot, chosen.wants, part).values())
-        uncounted = count_look(store, runs, "evaluate") if part == "test" else ""
-        evaluation = run(snapshot, [trained.id for trained in runs], part, metric=metric, margin=smallest_effect)
-    _show_evaluation(evaluation, f"{cohort}, {part} cases", format_)
-    if uncounted:
-        print(f"note: {uncounted}", file=sys.stderr)
+    selection = RunSelection(
+        cohort, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
+    )
+    asked = Asked(part, pool_targets, on, by, metric, smallest_effect, at, format_)
+    with opened(place, adds=False) as store, progress_bars() as progress:
+        show_evaluation(store, selection, asked, progress)
 
 
 def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from guidestore.flows.results.effects import RowEffect
     from guidestore.flows.results.evaluation import EvaluatedBlock, Evaluation
+    from guidestore.flows.results.families import Family
 
 Format = Literal["table", "csv", "json", "parquet"]
 MAX_TABLE_ROWS = 200
@@ -135,7 +136,7 @@ def paper_table(evaluation: Evaluation, title: str) -> None:
         console.print(f"\n{printable(of_block.block.title)}", highlight=False)
         console.print(_rows_table(of_block))
         if of_block.effects:
-            console.print(_effects_table(of_block.effects))
+            console.print(_effects_table(of_block.effects, evaluation.family))
     for note in evaluation.notes:
         console.print(f"  {printable(note)}", highlight=False)
 
@@ -155,26 +156,27 @@ def _rows_table(of_block: EvaluatedBlock) -> Table:
     return table
 
 
-def _effects_table(effects: Sequence[RowEffect]) -> Table:
+def _effects_table(effects: Sequence[RowEffect], family: Family) -> Table:
     from rich.table import Table
 
     from guidestore.flows.results.effects import spread
 
     table = Table(title="Is it guidance?", title_justify="left")
-    for name in ("input", "verdict", "gain over I", "nearest control", "best reference", "gap closed"):
+    for name in ("input", "verdict", "gain over I", "nearest control", "best reference", "gap closed", "p, Holm"):
         left = name in ("input", "verdict")
         table.add_column(name, justify="left" if left else "right", overflow="fold")
     for of_head in effects:
         effect = of_head.effect
         if effect is None:
-            table.add_row(of_head.head.row, of_head.verdict, *["–"] * 4)
+            table.add_row(of_head.head.row, of_head.verdict, *["–"] * 5)
             continue
         nearest, reference = (
             f"{gain.rival.name}\n{spread(gain.over)}" if gain else "–"
             for gain in (effect.nearest_control, effect.nearest_reference)
         )
         closed = spread(effect.gap_closed, ".0%")
-        table.add_row(of_head.head.row, of_head.verdict, spread(effect.gain_over_i), nearest, reference, closed)
+        p = f"{family.p_values[of_head.head]:.3f}"
+        table.add_row(of_head.head.row, of_head.verdict, spread(effect.gain_over_i), nearest, reference, closed, p)
     return table
 
 

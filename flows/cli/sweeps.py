@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, Format, Store
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from guidestore.flows.work.runners import Runner
 
 app = typer.Typer(help="A grid of heads on stored codes, from one YAML file.", no_args_is_help=True)
-
-COMMON = ("target", "mode", "row", "guidance", "decoder", "inferior", "superior", "labelled")
-"""Columns of the ranking that need no column of their own where they do not differ."""
 
 File = Annotated[Path, typer.Argument(help="The sweep: a YAML file.")]
 
@@ -88,10 +84,12 @@ def run(
 @app.command()
 def show(
     file: File,
-    top: Annotated[int, typer.Option("--top", min=1, help="How many heads to print.")] = 20,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many heads of each target to print.")] = 20,
     test: Annotated[
         int,
-        typer.Option("--test", min=0, help="Score this many of the best on val on test. Each look at it is counted."),
+        typer.Option(
+            "--test", min=0, help="Score this many of the best on val, of each target, on test. The look is counted."
+        ),
     ] = 0,
     metric: Annotated[
         str, typer.Option("--metric", help="What to rank by: auroc (the default), balanced_accuracy, f1_micro, …")
@@ -99,11 +97,12 @@ def show(
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
-    """Rank a sweep's guided heads on val, with intervals and the verdict of each against its controls.
+    """Rank a sweep's guided heads on val, target by target: scores beside I, S and S+I, gains over I and every control.
 
     Test is not looked at unless --test says for how many; then the store counts the looks.
     """
     from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.cli.ranking_table import ranking_table
     from guidestore.flows.results.looks import count_looks
     from guidestore.flows.sweeps.file import read_sweep
     from guidestore.flows.sweeps.ranking import rank_sweep
@@ -113,15 +112,14 @@ def show(
     sweep = read_sweep(file)
     with progress_bars() as progress, opened(place) as store:
         ranked = rank_sweep(store, sweep, metric=metric, chosen=test, progress=progress)
-    rows = [of_head.as_row() for of_head in ranked[:top]]
-    columns = list(rows[0])
-    title = f"{count_of(len(ranked), 'guided head')}, {ranked[0].effect.metric} on val"
-    if format_ == "table":  # what all have in common stands above
-        same = {name: rows[0][name] for name in COMMON if len({str(of_head.as_row()[name]) for of_head in ranked}) == 1}
-        empty = [name for name in columns if all(row.get(name) is None for row in rows)]
-        columns = [name for name in columns if name not in same and name not in empty]
-        title += "".join(f"; {name} {value}" for name, value in same.items() if value)
-    show_rows(rows, columns, format_, title=title)
+    targets = list(dict.fromkeys(of_head.effect.head.target for of_head in ranked))
+    shown = [[one for one in ranked if one.effect.head.target == target][:top] for target in targets]
+    if format_ == "table":
+        for target, heads in zip(targets, shown, strict=True):
+            ranking_table(target, sum(one.effect.head.target == target for one in ranked), heads)
+    else:
+        rows = [of_head.as_row() for heads in shown for of_head in heads]
+        show_rows(rows, list(max(rows, key=len)), format_)
     if test:
         snapshot = store.snapshot()
         looks = count_looks(snapshot, snapshot.first_name(sweep.cohort))

@@ -18,6 +18,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Head, Run
 from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import EFFECT_COLUMNS, TableRow, tabulate
+from guidestore.flows.results.families import Family, family_of
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.controls import CONTROLS, SHUFFLED
 from guidestore.heads.input_rows import ALL_ROWS, REFERENCE
@@ -107,6 +108,11 @@ class PaperTable:
     """(row's name, column's key) -> what the guided row gained there."""
     notes: tuple[str, ...]
     more: tuple[SideTable, ...] = ()
+
+    @property
+    def family(self) -> Family:
+        """Of all guided rows in all columns."""
+        return family_of(self.effects.values())
 
     @property
     def below(self) -> tuple[SideTable, ...]:
@@ -274,6 +280,7 @@ def as_rows(table: PaperTable) -> list[dict[str, Any]]:
     `unit` is that of means, deviations and published values: share (of 1), or percent in the rows Δ %.
     """
     measures = tuple(dict.fromkeys(measure for column in table.columns for measure in column.measures))
+    family = table.family
     flat = []
     for name, cells in table.rows.items():
         for column, cell in zip(table.columns, cells, strict=True):
@@ -297,7 +304,8 @@ def as_rows(table: PaperTable) -> list[dict[str, Any]]:
                 row[f"{measure}_published"] = _finite(known[index]) if known and index is not None else None
             effect = table.effects.get((name, column.key))
             shown = effect.as_row() if effect else {}
-            flat.append({**row, **{name: shown.get(name) for name in EFFECT_COLUMNS}})
+            p_holm = family.p_values.get(effect.head) if effect else None
+            flat.append({**row, **{name: shown.get(name) for name in EFFECT_COLUMNS}, "p_holm": p_holm})
     return flat
 
 
@@ -386,7 +394,7 @@ def _text(value: Any) -> str:
 
 
 def _gains(table: PaperTable) -> SideTable:
-    titles = {column.key: column.title for column in table.columns}
+    titles, family = {column.key: column.title for column in table.columns}, table.family
     rows = []
     for (row, column), of_cell in table.effects.items():
         effect = of_cell.effect
@@ -400,10 +408,12 @@ def _gains(table: PaperTable) -> SideTable:
                 if effect
                 else NOTHING,
                 "gap closed": spread(effect and effect.gap_closed, ".0%"),
+                "p, Holm": family.p_values.get(of_cell.head),
                 "verdict": of_cell.verdict,
             }
         )
-    return SideTable("gains", "Is it guidance? Gains with 95 % intervals", tuple(rows))
+    title = "Is it guidance? Gains with 95 % intervals"
+    return SideTable("gains", f"{title}; {family.sentence}" if family.sentence else title, tuple(rows))
 
 
 def show(table: PaperTable) -> None:

@@ -13,8 +13,9 @@ from guidestore.embeddings.runs import Run, RunPredictions, Unit
 from guidestore.flows.paper.melanoma import AT_THRESHOLD, DIRECT, SCORE, melanoma_runs
 from guidestore.flows.paper.table import Column, Form, PaperTable, SideTable, delta_note, fill, heads_note, run_notes
 from guidestore.flows.results.effects import RowEffect, row_effects
+from guidestore.flows.results.families import family_of
 from guidestore.heads.input_rows import GUIDED_PLUS_I, I
-from guidestore.heads.significance import holm, mcnemar, median_p, on_common_cases
+from guidestore.heads.significance import mcnemar, median_p, on_common_cases
 from guidestore.warehouse.runs import Scores
 
 TASKS = ("DIAG", "PN", "BWV", "VS", "PIG", "STR", "DaG", "RS")
@@ -105,13 +106,8 @@ def _notes(cohort: str, layout: str) -> list[str]:
 
 
 def _tests(runs: Sequence[Run], predictions: Mapping[str, RunPredictions], effects: Sequence[RowEffect]) -> SideTable:
-    """Supplementary Table 2: G(C)+C against C, a test per seed; and the p of the verdict over all tasks."""
-    p_helps = {
-        effect.head.target: effect.effect.p_helps
-        for effect in effects
-        if effect.head.row == GUIDED_PLUS_I and effect.head.target in TASKS and effect.effect
-    }
-    helps = holm(p_helps) if p_helps else {}
+    """Supplementary Table 2: G(C)+C against C, a test per seed; and p of the verdict over the whole table."""
+    helps = {head.target: p for head, p in family_of(effects).p_values.items() if head.row == GUIDED_PLUS_I}
     rows = []
     for task in TASKS:
         by_row: dict[str, dict[Unit, RunPredictions]] = {I: {}, GUIDED_PLUS_I: {}}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 
+from guidestore.embeddings.runs import RunPredictions
 from guidestore.flows.report.figures import drawing, inline_svg
 from guidestore.flows.report.sections import Section
 from guidestore.flows.work.colours import INK, ROW_COLOURS
@@ -45,9 +47,14 @@ def calibrations_of(section: Section) -> list[Calibrated]:
     rows = []
     for row, runs in ((row, section.of_row(row)) for row in _STYLES):
         if runs:
-            confidence_n = np.concatenate([run.probabilities.max(axis=1) for run in runs])
-            rows.append(calibrated(row, confidence_n, np.concatenate([run.correct for run in runs])))
+            rows.append(calibrated_runs(row, runs))
     return rows
+
+
+def calibrated_runs(row: str, runs: Sequence[RunPredictions]) -> Calibrated:
+    """Of the predictions of these runs together."""
+    confidence_n = np.concatenate([run.probabilities.max(axis=1) for run in runs])
+    return calibrated(row, confidence_n, np.concatenate([run.correct for run in runs]))
 
 
 def calibrated(row: str, confidence_n: np.ndarray, correct_n: np.ndarray) -> Calibrated:

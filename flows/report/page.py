@@ -25,6 +25,7 @@ from guidestore.flows.report.sections import Section, sections_of
 from guidestore.flows.report.tables import Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
 from guidestore.flows.results.blocks import block_effects
 from guidestore.flows.results.effects import RowEffect
+from guidestore.flows.results.families import family_of
 from guidestore.flows.results.looks import count_look
 from guidestore.flows.results.selection import RunSelection
 from guidestore.flows.work.colours import ROW_COLOURS
@@ -105,6 +106,7 @@ def write_report(
         page = _render(
             parts=parts,
             summary=summary_of(sections, effects),
+            family=family_of(told.values()).sentence,
             methods=methods_of(snapshot, made, runs, list(told.values())),
             made=made,
         )
@@ -146,7 +148,7 @@ def _nothing_found(snapshot: Snapshot, selection: RunSelection) -> str:
     return f"{unmet or unscored}; {HOW_TO_GET_RUNS}"
 
 
-def _render(*, parts: list[_Part], summary: list[SummaryRow], methods: Methods, made: Provenance) -> str:
+def _render(*, parts: list[_Part], summary: list[SummaryRow], family: str, methods: Methods, made: Provenance) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -160,6 +162,7 @@ def _render(*, parts: list[_Part], summary: list[SummaryRow], methods: Methods, 
     return environment.get_template("template.html").render(
         parts=parts,
         summary=summary,
+        family=family,
         methods=methods,
         made=made,
         style=style,

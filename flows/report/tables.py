@@ -10,11 +10,11 @@ from guidestore.embeddings.runs import Head
 from guidestore.flows.report.sections import Section
 from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import TableRow, tabulate
+from guidestore.flows.results.families import family_of
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.input_rows import I
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import Gain as SurelyGained
-from guidestore.heads.significance import holm
 
 NOTHING = "–"
 
@@ -130,14 +130,13 @@ def summary_of(sections: Sequence[Section], effects: Mapping[int, Sequence[RowEf
     for section in sections:
         for effect in effects[section.block.number]:
             first.setdefault(effect.head, (section, effect))
-    told = {str(number): effect.effect.p_helps for number, (_, effect) in enumerate(first.values()) if effect.effect}
-    corrected = holm(told) if told else {}
+    family = family_of(effect for _, effect in first.values())
     rows = []
-    for number, (section, effect) in enumerate(first.values()):
+    for section, effect in first.values():
         table = tabulate(section.runs, section.scores)
         inferior = next((row for row in table if row.row == I and not row.control), None)
         guided = next((row for row in table if row.head == effect.head), None)
         of_i, of_guided = (_number(row.mean[effect.metric] if row else math.nan) for row in (inferior, guided))
-        p, gain = corrected.get(str(number)), gain_of(effect)
+        p, gain = family.p_values.get(effect.head), gain_of(effect)
         rows.append(SummaryRow(section, of_i, of_guided, gain.metric, gain, NOTHING if p is None else p_text(p)))
     return rows

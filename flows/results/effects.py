@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Head, Run, RunPredictions
+from guidestore.flows.results.gates import CLOSED, gate_note, is_closed
 from guidestore.heads.controls import CONTROLS, DECIDING, SHUFFLED
 from guidestore.heads.input_rows import INPUT_ROWS, REFERENCE, S_PLUS_I, I, S, controls_of
 from guidestore.heads.metrics import AUROC, BALANCED_ACCURACY
@@ -66,10 +67,12 @@ class RowEffect:
     note: str = ""
     score: Interval | None = None
     """The metric of the guided row itself, its mean over units."""
+    told: str = "–"
+    """In place of a verdict where there is no effect."""
 
     @property
     def verdict(self) -> str:
-        return self.effect.verdict if self.effect else "–"
+        return self.effect.verdict if self.effect else self.told
 
     def as_row(self) -> dict[str, Any]:
         """Flat, for CSV, JSON and Parquet: gains with the ends of their 95 % intervals, and the verdict."""
@@ -79,11 +82,11 @@ class RowEffect:
         gains = (effect and effect.gain_over_i, reference and reference.over, *over)
         flat: dict[str, Any] = {}
         for name, comparison in zip(GAINS, gains, strict=True):
-            flat |= _ends(name, comparison.gain if comparison else None)
+            flat |= ends_of(name, comparison.gain if comparison else None)
         flat["nearest_control"] = nearest.rival.name if nearest else None
         flat["nearest_reference"] = reference.rival.name if reference else None
-        flat |= _ends("superior_gain", effect.superior_gain.gain if effect and effect.superior_gain else None)
-        flat |= _ends("gap_closed", effect.gap_closed if effect else None)
+        flat |= ends_of("superior_gain", effect.superior_gain.gain if effect and effect.superior_gain else None)
+        flat |= ends_of("gap_closed", effect.gap_closed if effect else None)
         flat["smallest_gain_shown"] = effect.gain_over_i.gain.smallest_shown if effect else None
         flat["interval_by"] = effect.gain_over_i.method if effect else None
         head = self.head
@@ -104,7 +107,8 @@ class RowEffect:
         }
 
 
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+def ends_of(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """A figure and the ends of its interval as three columns."""
     values = (interval.value, interval.low, interval.high) if interval else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
@@ -133,21 +137,26 @@ def row_effects(
     the guided row, row I, and all references and controls that were run have. S and S+I join where they have these
     units and cases too: otherwise the gap stays open. The cases of one head are drawn once for all its rows.
     """
+    with threadpool_limits(1):
+        return [
+            group.effect_in(metric, margin)
+            for group in comparison_groups(runs, predictions)
+            for metric in metrics or ("",)
+        ]
+
+
+def comparison_groups(runs: Iterable[Run], predictions: Mapping[str, RunPredictions]) -> Iterator[ComparisonGroup]:
+    """Each guided head among `runs` that have predictions, with what it is held against."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.id in predictions:
             # References for row I are trained anew in every mode.
             scope = _scope(run.head) if run.row != REFERENCE else (REFERENCE, *_scope(replace(run.head, mode="")))
             groups.setdefault(scope, []).append(run)
-    effects = []
-    with threadpool_limits(1):
-        for members in groups.values():
-            heads = dict.fromkeys(run.head for run in members if is_guided(run.head))
-            for head in heads:
-                of_any_mode = groups.get((REFERENCE, *_scope(replace(head, mode=""))), [])
-                group = _Group(head, [*members, *of_any_mode], predictions)
-                effects += [group.effect_in(metric, margin) for metric in metrics or ("",)]
-    return effects
+    for members in groups.values():
+        for head in dict.fromkeys(run.head for run in members if is_guided(run.head)):
+            of_any_mode = groups.get((REFERENCE, *_scope(replace(head, mode=""))), [])
+            yield ComparisonGroup(head, [*members, *of_any_mode], predictions)
 
 
 def _scope(head: Head) -> tuple[Any, ...]:
@@ -161,7 +170,7 @@ def same_scope(head: Head, other: Head) -> bool:
 
 
 @dataclass
-class _Group:
+class ComparisonGroup:
     """A guided head and what it is held against, cut to the units and cases that can be compared."""
 
     head: Head
@@ -170,6 +179,8 @@ class _Group:
     predictions: Mapping[str, RunPredictions]
     row: GuidedRow | None = field(init=False)
     """In the units that all needed parts have; None where there are none."""
+    common: list[RunPredictions] = field(init=False)
+    """Of all runs of `row`, on the cases that those of a unit have in common."""
     n_units: int = 0
     note: str = ""
     """What is missing."""
@@ -249,11 +260,14 @@ class _Group:
             score = interval_of(drawn.row(metric, self.row.guided), f"{metric} of {self.head.row}")
         except InvalidInputError as error:  # a class without test cases: the metric is not defined
             return RowEffect(self.head, metric, n_cases, self.n_units, None, str(error))
+        guided = [run for run in self.members if run.id in self.row.guided]
+        if guided and all(map(is_closed, guided)):
+            return RowEffect(self.head, metric, n_cases, self.n_units, None, self.note, score, told=CLOSED)
         luck = "" if effect.gain_over_shuffled.luck else "one permutation: luck in training is not covered"
         by = effect.gain_over_i.method
         folds = f"gain over I by {by}, which is wider than the bootstrap" if by == OVER_FOLDS else ""
         instead = "" if asked or metric == METRIC else INSTEAD_OF_AUROC
-        note = "; ".join(filter(None, (self.note, luck, folds, instead)))
+        note = "; ".join(filter(None, (self.note, gate_note(guided), luck, folds, instead)))
         return RowEffect(self.head, metric, n_cases, self.n_units, effect, note, score)
 
 

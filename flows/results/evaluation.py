@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from guidestore.embeddings.runs import Head, Part, Run
+from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.flows.results.blocks import Block, block_effects, blocks_of
 from guidestore.flows.results.effects import GAINS, RowEffect
+from guidestore.flows.results.families import Family, family_of
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.checks import check_choice
 from guidestore.heads.controls import CONTROLS
@@ -65,7 +66,7 @@ class EvaluatedBlock:
     rows: tuple[TableRow, ...]
     effects: tuple[RowEffect, ...]
 
-    def as_rows(self) -> list[dict[str, Any]]:
+    def as_rows(self, family: Family) -> list[dict[str, Any]]:
         """Flat rows; the columns of the effect are None in rows without guidance."""
         effects = {effect.head: effect for effect in self.effects}
         blank = dict.fromkeys(EFFECT_COLUMNS)
@@ -79,6 +80,7 @@ class EvaluatedBlock:
             }
             own = {"row": row.row, "control": row.control, "label": row.label, "row_decoder": row.head.decoder}
             shown = {name: effect.as_row()[name] for name in EFFECT_COLUMNS} if effect else blank
+            shown |= {"p_holm": family.p_values.get(row.head) if effect else None}
             flat.append({"block": self.block.number, **self.block.keys(), **own, "n": row.n, **values, **shown})
         return flat
 
@@ -88,6 +90,8 @@ class Evaluation:
     """The tables, and what a reader must know about them."""
 
     blocks: tuple[EvaluatedBlock, ...]
+    family: Family
+    """Of all guided rows."""
     notes: tuple[str, ...]
 
     @property
@@ -103,7 +107,7 @@ class Evaluation:
     def as_rows(self) -> list[dict[str, Any]]:
         """Flat rows for CSV, JSON and Parquet, block by block: `block`, `guidance`, `decoder`, `fusion`, … say of which
         table a row is, `row_decoder` what it was itself read with (as published a stored classifier)."""
-        return [row for block in self.blocks for row in block.as_rows()]
+        return [row for block in self.blocks for row in block.as_rows(self.family)]
 
 
 EFFECT_COLUMNS = (
@@ -122,16 +126,31 @@ def evaluate(
     metric: in which gains and verdicts are given; '' for the main one. margin: the smallest gain that counts. Raises
     NotFoundInStoreError without runs, InvalidInputError for a metric that there is not.
     """
-    if metric:
-        check_choice(metric, "metric", tuple(drawn_metrics()))
     runs = load_runs(snapshot, ids)
     scores, predictions = load_scores(snapshot, runs, part), load_predictions(snapshot, runs, part)
+    return evaluation_of(runs, scores, predictions, metric=metric, margin=margin)
+
+
+def evaluation_of(
+    runs: Sequence[Run],
+    scores: Scores,
+    predictions: Mapping[str, RunPredictions],
+    *,
+    metric: str = "",
+    margin: float = MARGIN,
+) -> Evaluation:
+    """The tables over these runs, from their scores and predictions on one part; otherwise as `evaluate`."""
+    if metric:
+        check_choice(metric, "metric", tuple(drawn_metrics()))
     blocks = blocks_of(runs)
     effects = block_effects(blocks, predictions, metrics=(metric,) if metric else (), margin=margin)
     told = tuple(
         EvaluatedBlock(block, tabulate(block.runs, scores), tuple(_in_order(effects[block.number]))) for block in blocks
     )
-    return Evaluation(told, tuple(_notes(runs, [effect for block in told for effect in block.effects])))
+    every = [effect for block in told for effect in block.effects]
+    family = family_of(every)
+    notes = [*_notes(runs, every), *filter(None, [family.sentence])]
+    return Evaluation(told, family, tuple(notes))
 
 
 def _in_order(effects: Iterable[RowEffect]) -> list[RowEffect]:

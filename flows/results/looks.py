@@ -15,10 +15,13 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 
 
-def count_look(store: EmbeddingStore, runs: Iterable[Run], why: str, *, told: Iterable[Run] | None = None) -> str:
+def count_look(
+    store: EmbeddingStore, runs: Iterable[Run], why: str, *, told: Iterable[Run] | None = None, on: str = ""
+) -> str:
     """Counts a look at test of these runs, all of one cohort, unless the same set was looked at before.
 
-    told: those that the look is about, which get a row each; None: all but the controls. '' or, where the store cannot
+    told: those that the look is about, which get a row each; None: all but the controls. on: the cohort whose cases
+    were shown, where it is not that of the runs. '' or, where the store cannot
     be written, a sentence that says it was not counted.
     """
     looked = sorted({run.id: run for run in runs}.values(), key=lambda run: run.id)
@@ -26,11 +29,11 @@ def count_look(store: EmbeddingStore, runs: Iterable[Run], why: str, *, told: It
         return ""
     about = [run for run in looked if not run.control] if told is None else told
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    cohort = looked[0].cohort
+    cohort = on or looked[0].cohort
     rows = [
         {"cohort": cohort, "target": run.target, "run": run.id, "part": "test", "why": why, "at": now} for run in about
     ]
-    recipe = {"looked at": [run.id for run in looked], "part": "test"}
+    recipe = {"looked at": [run.id for run in looked], "part": "test"} | ({"on": on} if on else {})
     try:
         with store.begin(f"a look at test: {why}") as transaction:
             transaction.write_rows("looks", rows, cohort=cohort, recipe=recipe)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, StorageError
-from guidestore.embeddings.runs import Part, Run
+from guidestore.embeddings.runs import Head, Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.guiding.scoring import score_test
-from guidestore.flows.results.effects import GAINS, RowEffect, decoder_of_one_code, row_effects, same_scope
+from guidestore.flows.results.baselines import CEILING, baseline_scores
+from guidestore.flows.results.effects import (
+    GAINS,
+    RowEffect,
+    decoder_of_one_code,
+    ends_of,
+    row_effects,
+    same_scope,
+)
+from guidestore.flows.results.families import family_of
 from guidestore.flows.results.looks import count_look
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
@@ -20,8 +29,11 @@ from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.checks import check_choice
 from guidestore.heads.input_rows import REFERENCE, S_PLUS_I, I, S
 from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.significance import Interval
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs
+
+BASELINES = (I, S, S_PLUS_I, CEILING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +42,41 @@ class Ranked:
 
     effect: RowEffect
     """On val."""
+    seeds: int
+    """Of its runs."""
+    baselines: Mapping[str, Interval]
+    """I, S, S+I and the ceiling on val, as far as they are known."""
     test: RowEffect | None = None
     """None unless it was chosen, and looked at."""
+    test_baselines: Mapping[str, Interval] = field(default_factory=dict)
+    p_holm: float | None = None
+    """p of `guidance helps` on test, over all heads that were looked at."""
+
+    @property
+    def caution(self) -> str:
+        """What the verdict on val is."""
+        one = "; of one seed, so luck in training is not covered" if self.seeds == 1 else ""
+        return f"on val, which chose it{one}"
 
     def as_row(self) -> dict[str, Any]:
-        """Flat, for tables, CSV and Parquet."""
-        head, score, gains = self.effect.head, self.effect.score, self.effect.as_row()
-        row = {name: gains[name] for name in ("target", "mode", "row", "guidance", "decoder", "inferior", "superior")}
-        row |= {"labelled": head.labelled, "val": score and score.value, "val_low": score and score.low}
-        row |= {"val_high": score and score.high, "metric": self.effect.metric, "verdict": self.effect.verdict}
-        row |= {name: gains[name] for name in (*GAINS, "nearest_control")}
+        """Flat, for tables, CSV and Parquet: scores and gains with the ends of their 95 % intervals."""
+        head, known = self.effect.head, self.effect.as_row()
+        row = {name: known[name] for name in ("target", "mode", "row", "guidance", "decoder", "inferior", "superior")}
+        row |= {"labelled": head.labelled, "metric": self.effect.metric}
+        row |= _side("val", "", self.effect, self.baselines) | {"verdict_is": self.caution}
         if self.test:
-            row |= {"test": self.test.score and self.test.score.value}
-            row |= {"test_gain_over_i": self.test.as_row()["gain_over_i"], "test_verdict": self.test.verdict}
+            row |= _side("test", "test_", self.test, self.test_baselines) | {"test_p_holm": self.p_holm}
         return row
+
+
+def _side(score: str, prefix: str, effect: RowEffect, baselines: Mapping[str, Interval]) -> dict[str, Any]:
+    """The columns of one part."""
+    known = effect.as_row()
+    row = ends_of(score, effect.score)
+    for name in BASELINES:
+        row |= ends_of(f"{prefix}{name}", baselines.get(name))
+    row |= {f"{prefix}{gain}{end}": known[f"{gain}{end}"] for gain in GAINS for end in ("", "_low", "_high")}
+    return row | {f"{prefix}{name}": known[name] for name in ("nearest_control", "verdict", "note")}
 
 
 def sweep_runs(store: EmbeddingStore, sweep: SweepFile) -> list[Run]:
@@ -65,8 +98,9 @@ def sweep_runs(store: EmbeddingStore, sweep: SweepFile) -> list[Run]:
 def rank_sweep(
     store: EmbeddingStore, sweep: SweepFile, *, metric: str = "", chosen: int = 0, progress: Progress = no_progress
 ) -> list[Ranked]:
-    """The guided heads of the sweep that are there, best on val first. The first `chosen`, with row I, S+I and the
-    controls that they are compared with, are scored on test, and that look is counted. metric: '' for the main one.
+    """The guided heads of the sweep that are there, target by target, best on val first. The first `chosen` of each,
+    with row I, S, S+I and the controls that they are compared with, are scored on test, and that look is counted.
+    metric: '' for the main one.
 
     Raises GuidestoreError, and InvalidInputError where none is there or the metric is unknown.
     """
@@ -75,18 +109,48 @@ def rank_sweep(
     sweep = with_first_name(store, sweep)
     runs = sweep_runs(store, sweep)
     ranked = ranked_on_val(store.snapshot(), runs, metric)
-    if not chosen:
-        return ranked
-    best = ranked[:chosen]
-    looked_at = look_at_test(store, sweep, runs, best, f"the best {len(best)} on val", progress)
-    on_test = {effect.head: effect for effect in _effects(store.snapshot(), looked_at, metric, "test")}
-    return [replace(ranked_head, test=on_test.get(ranked_head.effect.head)) for ranked_head in best] + ranked[chosen:]
+    targets = dict.fromkeys(of_head.effect.head.target for of_head in ranked)
+    of_target = {target: [one for one in ranked if one.effect.head.target == target] for target in targets}
+    best = [of_head for heads in of_target.values() for of_head in heads[:chosen]]
+    if best:
+        looked_at = look_at_test(store, sweep, runs, best, f"the best {chosen} on val of each target", progress)
+        tested = _on_test(store.snapshot(), looked_at, best, metric)
+        of_target = {target: [*tested[target], *heads[chosen:]] for target, heads in of_target.items()}
+    return [of_head for heads in of_target.values() for of_head in heads]
+
+
+def _on_test(
+    snapshot: Snapshot, looked_at: Sequence[Run], best: Sequence[Ranked], metric: str
+) -> dict[str, list[Ranked]]:
+    """Target -> the heads that were chosen, with what test says of them. They are the family of Holm's correction."""
+    predictions = load_predictions(snapshot, looked_at, "test")
+    effects = {effect.head: effect for effect in _effects(looked_at, predictions, metric)}
+    chosen = [effects[one.effect.head] for one in best if one.effect.head in effects]
+    family = family_of(chosen)
+    tested: dict[str, list[Ranked]] = {}
+    drawn: dict[Any, Interval] = {}
+    for one in best:
+        effect = effects.get(one.effect.head)
+        if effect is not None:
+            beside = baseline_scores(effect.head, looked_at, predictions, effect.metric, drawn)
+            one = replace(one, test=effect, test_baselines=beside, p_holm=family.p_values.get(effect.head))
+        tested.setdefault(one.effect.head.target, []).append(one)
+    return tested
 
 
 def ranked_on_val(snapshot: Snapshot, runs: Sequence[Run], metric: str = "") -> list[Ranked]:
     """The guided heads among these runs, best on val first; those without a score last."""
-    effects = _effects(snapshot, runs, metric, "val")
-    return [Ranked(e) for e in sorted(effects, key=lambda effect: -effect.score.value if effect.score else 1.0)]
+    predictions = load_predictions(snapshot, runs, "val")
+    effects = sorted(_effects(runs, predictions, metric), key=lambda effect: -effect.score.value if effect.score else 1)
+    seeds: dict[Head, set[int]] = {}
+    for run in runs:
+        seeds.setdefault(run.head, set()).add(run.seed)
+    drawn: dict[Any, Interval] = {}
+    ranked = []
+    for effect in effects:
+        beside = baseline_scores(effect.head, runs, predictions, effect.metric, drawn)
+        ranked.append(Ranked(effect, len(seeds[effect.head]), beside))
+    return ranked
 
 
 def look_at_test(
@@ -114,8 +178,8 @@ def related_runs(runs: Iterable[Run], heads: Sequence[Ranked]) -> list[Run]:
     return [run for run in runs if any(_belongs(run, ranked.effect) for ranked in heads)]
 
 
-def _effects(snapshot: Snapshot, runs: Sequence[Run], metric: str, part: Part) -> list[RowEffect]:
-    return row_effects(runs, load_predictions(snapshot, runs, part), metrics=(metric,) if metric else ())
+def _effects(runs: Sequence[Run], predictions: Mapping[str, RunPredictions], metric: str) -> list[RowEffect]:
+    return row_effects(runs, predictions, metrics=(metric,) if metric else ())
 
 
 def _belongs(run: Run, effect: RowEffect) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ class ChosenHead:
     head: Head
     runs: tuple[Run, ...]
     rank: int
-    """Among all guided heads of the sweep; 1 is the best."""
+    """Among the guided heads of the sweep for its target; 1 is the best."""
 
     @property
     def name(self) -> str:
@@ -174,11 +175,13 @@ def compare_sweeps(
 
 def _chosen(snapshot: Snapshot, runs: Sequence[Run], metric: str) -> dict[Question, ChosenHead]:
     best: dict[Question, ChosenHead] = {}
-    for rank, ranked in enumerate(ranked_on_val(snapshot, runs, metric), 1):
+    seen: Counter[str] = Counter()
+    for ranked in ranked_on_val(snapshot, runs, metric):
         head = ranked.effect.head
+        seen[head.target] += 1
         if ranked.effect.score is not None:
             own = tuple(run for run in runs if run.head == head)
-            best.setdefault(Question(head.cohort, head.target, head.split), ChosenHead(head, own, rank))
+            best.setdefault(Question(head.cohort, head.target, head.split), ChosenHead(head, own, seen[head.target]))
     return best
 
 

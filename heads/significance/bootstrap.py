@@ -10,7 +10,7 @@ What follows holds for the heads as they were trained. Luck in training is `head
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,13 +80,18 @@ class DrawnMetrics:
 
 
 def draw_metrics(
-    runs: Sequence[RunPredictions], *, metrics: Sequence[str] | None = None, draws: int = DRAWS, seed: int = 0
+    runs: Sequence[RunPredictions],
+    *,
+    metrics: Sequence[str] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    drawn_from: Iterable[str] = (),
 ) -> DrawnMetrics:
     """Metrics of all `runs` of one cohort and target, on their cases and under `draws` shared draws of the cases.
 
-    metrics: names of heads.metrics.drawn_metrics; None: all of them. The draws depend on the set of all case ids,
-    `draws` and `seed` alone. Raises InvalidInputError where a run occurs twice, a case has two labels, or the number of
-    classes differs.
+    metrics: names of heads.metrics.drawn_metrics; None: all of them. drawn_from: cases beside those of the runs, so
+    that other targets of them are drawn jointly. The draws depend on the set of all case ids, `draws` and `seed` alone.
+    Raises InvalidInputError where a run occurs twice, a case has two labels, or the number of classes differs.
     """
     check_number(draws, "draws", MIN_DRAWS, integer=True)
     known = drawn_metrics()
@@ -99,7 +104,7 @@ def draw_metrics(
     for column, run in enumerate(runs):
         groups.setdefault(run.case_ids, []).append(column)
     labels = _labels_by_case(runs)
-    column_of = {case_id: column for column, case_id in enumerate(sorted(labels))}
+    column_of = {case_id: column for column, case_id in enumerate(sorted({*labels, *drawn_from}))}
     counts_bn = draw_counts(len(column_of), draws, seed)
     values = {metric.name: np.empty((1 + draws, len(runs))) for metric in asked}
     test_sets = np.empty(len(runs), dtype=np.int64)
