@@ -1,0 +1,138 @@
+"""Frozen heads on another cohort: its codes of the same encoders, no fit, and what that cohort says of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.medians import filled, fills_medians
+from guidestore.embeddings.pairing import join, labels_of
+from guidestore.embeddings.runs import Run, RunPredictions
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName, PairedCodes
+from guidestore.flows.models.predict import medians_of
+from guidestore.flows.work.reporting import Progress, counted, no_progress
+from guidestore.flows.work.threads import one_thread
+from guidestore.heads.input_rows import input_row
+from guidestore.heads.metrics import evaluate
+from guidestore.heads.prediction import predict_row
+from guidestore.warehouse.runs import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class OnCohort:
+    """What runs say of the labelled cases of a cohort that they were not trained on."""
+
+    runs: tuple[Run, ...]
+    """Those that could predict there."""
+    scores: Scores
+    predictions: Mapping[str, RunPredictions]
+    notes: tuple[str, ...]
+
+
+def predict_cohort(
+    store: EmbeddingStore, runs: Iterable[Run], cohort: str, progress: Progress = no_progress
+) -> OnCohort:
+    """Predicts all labelled cases of `cohort` by these runs of another one, from its codes of their encoders.
+
+    Rows that need a code set which the cohort lacks are left out, and so are runs that diverged. Raises
+    NotFoundInStoreError where the cohort lacks the target or the codes of all, InvalidInputError where it is that of
+    the runs or has other classes.
+    """
+    snapshot = store.snapshot()
+    cases = _Cases(store, snapshot, cohort)
+    kept, scores, predictions, notes = [], {}, {}, {}
+    with one_thread():
+        runs = [run for run in runs if not run.diverged]
+        for run in counted(runs, len(runs), f"predicting {cohort}", progress):
+            if run.cohort == cohort:
+                raise InvalidInputError(f"run {run.id[:12]} was trained on cohort {cohort}; name another cohort")
+            paired = cases.read_by(run)
+            notes |= dict.fromkeys(issue.sentence for issue in paired.issues if issue.kind != "without superior")
+            usable = input_row(run.row).has(paired) & (paired.labels >= 0)
+            if usable.sum() < 2:
+                notes[f"row {run.row} has fewer than 2 labelled cases of {cohort} with its codes, and is left out"] = (
+                    None
+                )
+                continue
+            rows = np.flatnonzero(usable)
+            codes = (paired.inferior_nd[rows], paired.superior_nd[rows])
+            probabilities_nk = predict_row(run.row, _components(snapshot, run), *codes)
+            labels = paired.labels[rows]
+            case_ids = tuple(paired.case_ids[row] for row in rows)
+            predictions[run.id] = RunPredictions(run.id, run.unit, case_ids, labels, probabilities_nk)
+            values = evaluate(labels, probabilities_nk, run.classes)
+            scores |= {(run.id, metric): value for metric, value in values.items()}
+            kept.append(run)
+    if not kept:
+        raise NotFoundInStoreError(f"no run can predict cohort {cohort}: {'; '.join(notes) or 'there are none'}")
+    return OnCohort(tuple(kept), scores, predictions, tuple(notes))
+
+
+class _Cases:
+    """The cases of a cohort as heads read them, all of its parts."""
+
+    def __init__(self, store: EmbeddingStore, snapshot: Snapshot, cohort: str) -> None:
+        self._store, self._snapshot, self._cohort = store, snapshot, cohort
+        self._known: dict[Any, PairedCodes] = {}
+        self._parts = dict.fromkeys(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist(), "test")
+        if not self._parts:
+            raise NotFoundInStoreError(f"there is no cohort {cohort!r} with cases; add it with `guidestore cohort add`")
+
+    def read_by(self, run: Run) -> PairedCodes:
+        """Codes of the encoders of a run, and labels of its target, whose classes must be those that the run knows."""
+        asked = (run.target, run.classes, run.inferior, run.superior, run.split, run.fold)
+        if asked not in self._known:
+            _, labels = labels_of(self._snapshot, self._cohort, run.target)
+            strange = sorted({*labels.values()} - {*run.classes})
+            if strange:
+                raise InvalidInputError(
+                    f"cohort {self._cohort} has the class {strange[0]!r} of {run.target}, which the heads do not know "
+                    f"({', '.join(run.classes)}); mend its labels, or evaluate heads of the same classes"
+                )
+            self._known[asked] = join(
+                self._codes(run, run.inferior, needed=True),
+                self._codes(run, run.superior, needed=False),
+                parts=self._parts,
+                labels=labels,
+                classes=run.classes,
+                cohort=self._cohort,
+                split="every case",
+                fold=0,
+                target=run.target,
+                snapshot=self._snapshot.version,
+            )
+        return self._known[asked]
+
+    def _codes(self, run: Run, name: CodeSetName | None, *, needed: bool) -> CaseCodes:
+        """The cohort's codes of that encoder, with what is missing filled in as the run was trained; none where it has
+        none and they are not needed."""
+        found = [key for key in self._snapshot.code_sets if name and self._is_of(key, name)]
+        if found and name:
+            codes = self._snapshot.codes(found[0])
+            if np.isnan(codes.codes_nd).any() and fills_medians(self._snapshot, found[0]):
+                codes = filled(codes, medians_of(self._store, run, self._snapshot.code_set(name)))
+            return codes
+        if needed and name:
+            raise NotFoundInStoreError(
+                f"cohort {self._cohort} has no codes of {name.within}, which the heads read; encode or import them "
+                "with that encoder"
+            )
+        return CaseCodes((), np.zeros((0, 1), np.float32))
+
+    def _is_of(self, key: CodeSetKey, name: CodeSetName) -> bool:
+        same = (key.cohort, key.modality, key.encoder, key.kind) == (self._cohort, name.modality, name.encoder, "codes")
+        return same and key.encoder_digest.startswith(name.digest)
+
+
+def _components(snapshot: Snapshot, run: Run) -> dict[str, Any]:
+    components = {}
+    for role, artifact in run.weights.items():
+        tensors, entry = snapshot.weights(artifact)
+        components[role] = (entry.meta["config"], tensors)
+    return components
