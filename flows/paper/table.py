@@ -236,7 +236,8 @@ def run_notes(runs: Sequence[Run]) -> list[str]:
 
 
 def heads_note(runs: Sequence[Run], form: Form) -> str:
-    """Which encoders, guidance and decoders the runs have."""
+    """Which encoders, guidance and decoders the runs of its rows have."""
+    runs = [run for run in runs if run.row in form.rows]
 
     def encoders(side: str) -> str:
         """Their names where that says it, otherwise MODALITY/NAME."""

