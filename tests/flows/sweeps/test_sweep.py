@@ -82,8 +82,10 @@ def test_it_trains_what_is_planned_once_and_ranks_on_val(store: Path) -> None:
     assert plan_sweep(EmbeddingStore.open(store), sweep()).missing == 0
     ranked = rank_sweep(EmbeddingStore.open(store), sweep())
     assert len(ranked) == 2 * 2 * 2 * 2 * 2  # targets, budgets, G, decoders, guided rows
-    scores = [ranked_head.effect.score.value for ranked_head in ranked if ranked_head.effect.score]
-    assert scores == sorted(scores, reverse=True)
+    for target in ("DIAG", "PIG"):
+        of_target = [one.effect for one in ranked if one.effect.head.target == target]
+        scores = [effect.score.value for effect in of_target if effect.score]
+        assert scores == sorted(scores, reverse=True)
     assert all(ranked_head.test is None for ranked_head in ranked)
     assert fsck(LocalStorage(store)).clean
 
@@ -147,7 +149,13 @@ def test_the_commands_plan_run_show_and_count_looks(store: Path, tmp_path: Path)
     asked = guidestore("sql", "SELECT count(*) AS n FROM looks", *options, "--format", "csv")
     assert asked.stdout.split() == ["n", str(2 + 4)]  # a row per run: two seeds of one head, then of two
     table = guidestore("sweep", "show", file, *options).stdout
-    assert "target PIG; mode matched" in table.replace("\n", " ")
+    assert "PIG: 4 guided heads, auroc, 95 % intervals; mode matched" in " ".join(table.split())
+    for name in ("I", "S", "S+I"):
+        assert shown[0][f"{name}_low"] <= shown[0][name] <= shown[0][f"{name}_high"]
+    assert shown[0]["verdict_is"] == "on val, which chose it"
+    assert {"gain_over_shuffled_low", "gain_over_within_class_high", "gain_over_self"} <= set(shown[0])
+    assert best[0]["test_I_low"] <= best[0]["test_I"] <= best[0]["test_I_high"]
+    assert best[0]["test_p_holm"] is not None
 
 
 @pytest.mark.parametrize(
