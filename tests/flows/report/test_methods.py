@@ -28,7 +28,7 @@ def test_what_the_store_knows_is_said(report_store: Path) -> None:
     assert "The outcome was PIG (absent, present)." in told
     assert "Guidance models: ridge; decoders: logistic" in told
     items = {item.number: item.says for item in methods.checklist}
-    assert len(items) == len(methods.checklist) == 51
+    assert len(items) == len(methods.checklist) == 52
     assert items["17"] == OPEN
     counts = snapshot.rows("labels", cohort="skin").to_pylist()
     present = sum(row["target"] == "PIG" and row["class"] == "present" for row in counts)
