@@ -19,8 +19,8 @@ from guidestore.flows.paper.report import write_table
 from guidestore.flows.paper.table import as_rows, to_markdown
 from guidestore.flows.paper.table2 import FORM, PUBLISHED_MCNEMAR, TASKS, build_table2
 from guidestore.heads.metrics import evaluate
-from guidestore.heads.significance import VERDICTS
 from guidestore.heads.seven_point import POINTS
+from guidestore.heads.significance import VERDICTS
 from guidestore.warehouse.cohorts.layouts.derm7pt import CLASSES
 
 N = 120
