@@ -17,7 +17,7 @@ from guidestore.flows.results.families import Family, family_of
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.checks import check_choice
 from guidestore.heads.controls import CONTROLS
-from guidestore.heads.input_rows import INPUT_ROWS, TABLE_ROWS
+from guidestore.heads.input_rows import GD, INPUT_ROWS, KD, TABLE_ROWS
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import MARGIN
 from guidestore.warehouse.predictions import load_predictions
@@ -225,8 +225,30 @@ def _notes(runs: Sequence[Run], effects: Sequence[RowEffect]) -> list[str]:
         notes += dict.fromkeys(effect.note for effect in effects if effect.note)
     if any(run.of_unknown_encoders for run in runs):
         notes.append("what the encoders were trained on is unknown (imported codes)")
+    notes += teacher_notes(runs)
     notes += training_warnings(runs)
     diverged = sum(run.diverged for run in runs)
     if diverged:
         notes.append(f"{diverged} runs diverged and are left out; lower the learning rate or standardise")
     return notes
+
+
+def teacher_notes(runs: Sequence[Run]) -> list[str]:
+    """Where a teacher was not allowed to teach, and where it taught what it had seen the label of."""
+    sentences = []
+    gated = [run for run in runs if not run.control and "guidance_gate" in run.training]
+    for target, row in dict.fromkeys((run.target, run.row) for run in gated):
+        of_row = [run for run in gated if (run.target, run.row) == (target, row)]
+        closed = sum(not run.training["guidance_gate"] for run in of_row)
+        if closed:
+            sentences.append(
+                f"{target}, {row}: the teacher was not allowed to teach in {closed} of {len(of_row)} runs, which are "
+                "therefore I"
+            )
+    in_sample = [row for row in (KD, GD) if any(run.row == row and run.mode == "as-published" for run in runs)]
+    if in_sample:
+        sentences.append(
+            f"{' and '.join(in_sample)} as-published: taught in-sample, by a stored D_S that has seen the labels of "
+            "the cases it teaches; in mode matched teachers are cross-fitted"
+        )
+    return sentences

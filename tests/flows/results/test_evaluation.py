@@ -18,6 +18,7 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetName
 from guidestore.flows.report import write_report
 from guidestore.flows.results.blocks import blocks_of
+from guidestore.flows.results.evaluation import teacher_notes
 from guidestore.flows.results.selection import RunSelection
 from guidestore.warehouse.runs import all_runs, load_scores
 from tests.commandline import guidestore
@@ -195,3 +196,15 @@ def test_the_report_has_the_figures_of_evaluate(several: Path, tmp_path: Path) -
             ends = (float(row[f"gain_over_i{end}"]) for end in ("", "_low", "_high"))
             value, low, high = (f"{end:+.3f}" for end in ends)
             assert re.search(rf"{re.escape(f'{label} {value} [{low}, {high}]')}.{{0,200}}? {row['verdict']}", told)
+
+
+def test_a_closed_gate_and_a_teacher_that_saw_the_labels_are_said_in_words() -> None:
+    def run(row: str, fold: int, **more: object) -> Run:
+        return Run(f"{row}{fold}{len(more)}", "skin", "PIG", "cv", fold, row, **more)  # pyright: ignore
+
+    gates = [run("M(I)", fold, training={"guidance_gate": float(fold > 0)}) for fold in range(3)]
+    (closed,) = teacher_notes(gates)
+    assert closed == "PIG, M(I): the teacher was not allowed to teach in 1 of 3 runs, which are therefore I"
+    assert teacher_notes(gates[1:]) == []
+    (in_sample,) = teacher_notes([run("KD(I)", 0, mode="as-published"), run("GD(I)", 0)])
+    assert in_sample.startswith("KD(I) as-published: taught in-sample")
