@@ -131,7 +131,7 @@ def test_two_snapshots_are_compared_head_by_head(phantom: Phantom) -> None:
     rows = {row["row"]: row for row in found.as_rows()}
     controls = ("shuffled pairs", "pairs shuffled within class", "S made of I")
     guided = {f"{row}, {control}" for row in ("G(I)", "G(I)+I") for control in controls}
-    assert rows.keys() == {"S+I", "S", "I", "G(I)", "G(I)+I"} | guided
+    assert rows.keys() == {"S+I", "S", "I", "R(I)", "G(I)", "G(I)+I"} | guided
     assert rows["S"]["gain"] == 0
     assert rows["I"]["b"] < rows["I"]["a"]
     for row in found.as_rows():
