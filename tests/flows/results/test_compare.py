@@ -141,7 +141,7 @@ def test_two_snapshots_are_compared_head_by_head(phantom: Phantom) -> None:
     assert changed
     assert all(case["a says"] != case["b says"] for case in changed)
     assert not any(case["row"] == "S" for case in found.changed_rows())
-    assert any("same runs in both" in note for note in found.notes)
+    assert any("the same in both" in note for note in found.notes)
     done = guidestore("compare", "before", middle, "--store", phantom.store)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     done = guidestore("compare", middle, store.snapshot().version, "--store", phantom.store, "--format", "json")
