@@ -43,8 +43,11 @@ MOST_CHANGED = 100
 def guide(
     settings: GuideSettings,
     advise: Annotated[
-        bool, typer.Option("--advise", help="Train nothing: say whether guidance can be expected to help, and which.")
+        bool, typer.Option("--advise", help="Train nothing: foretell which guided row gains, how much, and say how.")
     ] = False,
+    labelled: Annotated[
+        int | None, typer.Option("--labelled", min=1, help="With --advise: what would so many labels give?")
+    ] = None,
     metric: Metric = "",
     smallest_effect: SmallestEffect = 0.02,
     place: Store = STORE,
@@ -55,15 +58,18 @@ def guide(
     The five input rows are S+I, S, I, G(I) and G(I)+I. The control trains G on shuffled pairs: where it gains as much
     as the real G, the gain is capacity, not guidance.
     """
+    from guidestore.embeddings.errors import InvalidInputError
     from guidestore.flows.guiding.guide import guide as run
     from guidestore.flows.results.evaluation import evaluate
     from guidestore.flows.work.naming import with_first_name
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
+    if labelled is not None and not advise:
+        raise InvalidInputError("--labelled is a question to --advise; to train with fewer labels, run a sweep")
     with opened(place) as store:
         if advise:
-            _advise(store.snapshot(), with_first_name(store, settings), format_)
+            _advise(store.snapshot(), with_first_name(store, settings), labelled, format_)
             return
         said: list[str] = []
 
@@ -87,16 +93,18 @@ def guide(
     )
 
 
-def _advise(snapshot: Snapshot, settings: GuideSettings, format_: str) -> None:
+def _advise(snapshot: Snapshot, settings: GuideSettings, labelled: int | None, format_: str) -> None:
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.guiding.advise import advise
 
-    rows = advise(snapshot, settings)
+    rows = advise(snapshot, settings, labelled=labelled)
+    for redundant in dict.fromkeys(row["redundant"] for row in rows if row["redundant"]):
+        print(f"note: {redundant}", file=sys.stderr)
     if format_ != "table":
         show_rows(rows, list(rows[0]), format_)
         return
     for row in rows:
-        print(f"{row['target']}, fold {row['fold']}: {row['advice']}")
+        print(f"{row['target']}: {row['advice']}" + (f"\n  {row['command']}" if row["command"] else ""))
 
 
 @app.command()

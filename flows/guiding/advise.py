@@ -1,30 +1,80 @@
-"""Can guidance be expected to help on a training set, and which kind? Asked before anything is trained."""
+"""Can guidance be expected to help on a cohort, which row, and by which command? Asked before anything is trained."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
+from guidestore.flows.guiding.recipes import MARGINS_GUIDANCE, PLUG_GUIDANCE
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.threads import one_thread
+from guidestore.heads.advice.advise import Advice
+from guidestore.heads.advice.advise import advise as foretell
+from guidestore.heads.input_rows import GUIDED_PLUS_I, MARGINS, PLUG, TAUGHT, S
+
+MODELS: Mapping[str, Mapping[str, str]] = {
+    MARGINS: {"guidance": MARGINS_GUIDANCE},
+    PLUG: {"guidance": PLUG_GUIDANCE},
+    GUIDED_PLUS_I: {"guidance": "ridge", "decoder": "logistic"},
+    TAUGHT: {"students": "kernel"},
+}
+"""What trains each row that may be advised, as `guide` and sweeps name it."""
 
 
-def advise(snapshot: Snapshot, settings: GuideSettings) -> list[dict[str, Any]]:
-    """Per target, on the first of the folds: the facts that decide, and `advice`, two sentences.
+def advise(snapshot: Snapshot, settings: GuideSettings, *, labelled: int | None = None) -> list[dict[str, Any]]:
+    """Per target, over all folds that are asked for: the facts that decide, `advice` in sentences, and `command`.
 
-    Looks at train cases alone. Raises GuidestoreError.
+    labelled: a label budget. Looks at train cases alone. Raises GuidestoreError.
     """
-    from guidestore.heads.transfer.advise import advise as look
-
     split = settings.split or only_split(snapshot, settings.cohort)
-    fold = (settings.folds or split_folds(snapshot, settings.cohort, split))[0]
+    folds = settings.folds or split_folds(snapshot, settings.cohort, split)
     rows = []
     with one_thread():
         for target in settings.targets or (only_target(snapshot, settings.cohort),):
             names = {"inferior": settings.inferior, "superior": settings.superior}
-            advice = look(pair(snapshot, cohort=settings.cohort, target=target, **names, split=split, fold=fold))
-            rows.append({"target": target, "fold": fold, **asdict(advice), "advice": " ".join(advice.sentences)})
+            paired = [
+                pair(snapshot, cohort=settings.cohort, target=target, **names, split=split, fold=fold) for fold in folds
+            ]
+            advice = foretell(paired, labelled=labelled)
+            rows.append({"target": target, "folds": len(folds), **_facts(advice)})
+            rows[-1]["command"] = _command(settings, target, split, advice.row, labelled) if advice.row else ""
     return rows
+
+
+def _facts(advice: Advice) -> dict[str, Any]:
+    """In the order of columns."""
+    counts = ("n_labelled", "n_pairs", "n_unlabelled_pairs", "n_archive", "n_test", "redundant")
+    facts: dict[str, Any] = {name: getattr(advice, name) for name in counts}
+    facts |= {f"auroc_{name}": advice.areas.get(row) for name, row in (("i", "I"), ("s", S), ("s_plus_i", "S+I"))}
+    for name in ("s_over_i", "s_plus_i_over_s", "gain"):
+        interval = getattr(advice, name)
+        facts |= {f"{name}{end}": getattr(interval, field) if interval else None for end, field in _ENDS}
+    facts |= {name: getattr(advice, name) for name in ("mediates", "saturated", "doubted")}
+    facts |= {name: getattr(advice, name) for name in ("row", "candidate", "nearest", "smallest_shown")}
+    return facts | {"advice": " ".join(advice.sentences)}
+
+
+_ENDS = (("", "value"), ("_low", "low"), ("_high", "high"))
+
+
+def _command(settings: GuideSettings, target: str, split: str, row: str, labelled: int | None) -> str:
+    """`guide`, or a sweep where that has what guide has not: students, and label budgets."""
+    models, folds = MODELS[row], settings.folds
+    given = {"cohort": settings.cohort, "inferior": settings.inferior, "superior": settings.superior}
+    if labelled is None and "guidance" in models:
+        words = ["guidestore", "guide", settings.cohort, "--inferior", settings.inferior]
+        words += ["--superior", settings.superior, "--target", target, "--split", split]
+        words += [word for fold in folds for word in ("--fold", str(fold))]
+        return shlex.join([*words, *(word for name, model in models.items() for word in (f"--{name}", model))])
+    grid = {"name": "advised", **given, "targets": target, "split": split, "guidance": [], **models}
+    grid |= {"folds": list(folds)} if folds else {}
+    grid |= {"labelled": labelled} if labelled is not None else {}
+    return (
+        f"echo {shlex.quote(json.dumps(grid, ensure_ascii=False))} > advised.yaml && guidestore sweep run advised.yaml "
+        "&& guidestore sweep show advised.yaml"
+    )

@@ -15,7 +15,6 @@ from guidestore.heads.metrics import evaluate
 from guidestore.heads.prediction import predict_row
 from guidestore.heads.registry import STUDENTS, build_student
 from guidestore.heads.trained import TrainedHead
-from guidestore.heads.transfer.advise import Advice, advise
 from guidestore.heads.transfer.cases import Cases
 from guidestore.heads.transfer.inner_cv import draw_folds, inner_splits
 from guidestore.heads.transfer.lesson import Lesson
@@ -327,41 +326,3 @@ def test_refuses_before_training(paired, change, options, sentence):
             [TransferJob(dataclasses.replace(paired, **change), given.pop("seed"))],
             **given,
         )
-
-
-class TestAdvice:
-    @pytest.mark.parametrize(
-        ("change", "kind", "sentence"),
-        [
-            ({}, "label transfer", "Expect label transfer to help: a teacher"),
-            ({"archive": 60}, "superior archive", "in its best regime"),
-            ({"labelled": 180}, "clean or noisy labels", "if these labels are clean"),
-            ({"superior": 0.1, "inferior": 1.0}, "none", "does not beat the inferior one by 0.02"),
-            ({"labelled": 3}, "unknown", "label at least two cases of every class"),
-        ],
-    )
-    def test_says_which_kind_in_two_sentences(self, change, kind, sentence):
-        advice = advise(made(**change))
-        assert advice.kind == kind
-        assert len(advice.sentences) == 2
-        assert sentence in advice.sentences[1]
-        assert all(text.endswith(".") for text in advice.sentences)
-
-    def test_counts_and_scores_are_those_of_train(self, paired):
-        advice = advise(made(archive=60))
-        assert (advice.n_labelled, advice.n_pairs, advice.n_unlabelled_pairs, advice.n_archive) == (30, 180, 150, 60)
-        heads = transfer(made(archive=60))
-        for row, score in (("I", advice.inferior_cv), ("S", advice.superior_cv), ("S+I", advice.both_cv)):
-            assert of(heads, row).facts["decoder_inner_cv"] == score
-        assert advice.sentences[0].startswith(
-            "Train has 30 labelled cases with the inferior modality, 180 pairs of which 150 without a label, and 60 "
-            "labelled cases with the superior modality alone; balanced accuracy in inner cross-validation: I 0."
-        )
-
-    def test_without_pairs_nothing_can_help(self, paired):
-        apart = dataclasses.replace(paired, has_superior=paired.parts != "train")
-        with pytest.raises(InvalidInputError, match="no train case has a usable superior code; materialize it"):
-            advise(apart)
-        advice = Advice(30, 0, 0, 100, 0.6, 0.9, None)
-        assert advice.kind == "none"
-        assert "without pairs" in advice.sentences[1]

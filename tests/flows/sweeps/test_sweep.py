@@ -411,17 +411,6 @@ def test_a_superior_modality_that_many_lack_is_said(store: Path) -> None:
     assert report.trained
 
 
-def test_advice_is_two_sentences_and_trains_nothing(store: Path) -> None:
-    command = ("guide", "skin", "--inferior", "clinical/made", "--superior", "dermoscopy/made", "--target", "PIG")
-    done = guidestore(*command, "--advise", "--store", store)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("PIG, fold 0: ")
-    (row,) = json.loads(guidestore(*command, "--advise", "--store", store, "--format", "json").stdout)
-    assert (row["n_labelled"], row["n_pairs"], row["n_unlabelled_pairs"]) == (36, 36, 0)
-    assert row["advice"] in done.stdout
-    assert not stored_runs(store)
-
-
 def test_killed_it_trains_only_what_is_missing(store: Path, tmp_path: Path) -> None:
     """kill -9 after the first commit; then all is there once."""
     file = tmp_path / "s.yaml"
