@@ -29,6 +29,7 @@ from guidestore.heads.significance import (
     on_common_cases,
 )
 from guidestore.heads.significance.comparison import OVER_FOLDS
+from guidestore.heads.significance.training_luck import MIN_FOLDS
 
 METRIC = AUROC.name
 """The main metric: in which verdicts are given, heads ranked and champions chosen, where nothing else is asked."""
@@ -218,6 +219,7 @@ class ComparisonGroup:
             superior=superior,
             s_plus_i=both,
             lacking=self._lacking(own, bool(references)),
+            lends_luck="z_I" in INPUT_ROWS[self.head.row].reads,
         )
         self.n_units = len(units)
         row = self.row
@@ -264,6 +266,8 @@ class ComparisonGroup:
         if guided and all(map(is_closed, guided)):
             return RowEffect(self.head, metric, n_cases, self.n_units, None, self.note, score, told=CLOSED)
         luck = "" if effect.gain_over_shuffled.luck else "one permutation: luck in training is not covered"
+        if not luck and effect.gain_over_i.luck is None and self.n_units < MIN_FOLDS:
+            luck = "one seed: the gain over I does not cover luck in training"
         by = effect.gain_over_i.method
         folds = f"gain over I by {by}, which is wider than the bootstrap" if by == OVER_FOLDS else ""
         instead = "" if asked or metric == METRIC else INSTEAD_OF_AUROC

@@ -11,12 +11,10 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.significance.bootstrap import DrawnMetrics
 from guidestore.heads.significance.intervals import CONFIDENCE, Interval, interval_of, p_value_of
-from guidestore.heads.significance.training_luck import TrainingLuck
+from guidestore.heads.significance.training_luck import MIN_FOLDS, TrainingLuck
 
 BOOTSTRAP = "paired bootstrap"
 OVER_FOLDS = "corrected t over folds"
-MIN_FOLDS = 3
-"""Of two folds the spread has one degree of freedom, and its interval is as wide as the metric."""
 ROUNDING = 1e-12
 """Far above what float64 sums of metrics lose, far below any difference that cases can make."""
 

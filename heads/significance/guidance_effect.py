@@ -92,6 +92,9 @@ class GuidedRow:
     """Row S+I; as S."""
     lacking: Sequence[str] = ()
     """Controls that the row should have and that were not run."""
+    lends_luck: bool = True
+    """Whether the spread of its shuffled permutations tells how far training moves row I too: a decoder that reads z_I
+    under shuffled pairs is much like row I, D_S on a shuffled G(z_I) alone is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +175,18 @@ def guidance_effect(drawn: DrawnMetrics, metric: str, row: GuidedRow, *, margin:
     check_same_units(drawn, row.guided, row.inferior)
     check_same_units(drawn, row.guided, shuffled)
     one = spread_of_runs(drawn, metric, shuffled)
-    over_i = _over_untaught(drawn, metric, row.guided, row.inferior, one)
+    lent = one if row.lends_luck else None
+    over_i = _over_untaught(drawn, metric, row.guided, row.inferior, lent)
     controls = [
-        Gain(rival, compare(drawn, metric, row.guided, rival.runs, luck=luck_against_control(one, rival.runs)))
+        Gain(
+            rival,
+            compare(drawn, metric, row.guided, rival.runs, luck=luck_against_control(one, rival.runs)),
+        )
         for rival in row.controls
     ]
-    references = [Gain(rival, _over_untaught(drawn, metric, row.guided, rival.runs, one)) for rival in row.references]
-    superior = _over_untaught(drawn, metric, row.superior, row.inferior, one) if row.superior else None
-    gap = _over_untaught(drawn, metric, row.s_plus_i, row.inferior, one) if row.s_plus_i else None
+    references = [Gain(rival, _over_untaught(drawn, metric, row.guided, rival.runs, lent)) for rival in row.references]
+    superior = _over_untaught(drawn, metric, row.superior, row.inferior, lent) if row.superior else None
+    gap = _over_untaught(drawn, metric, row.s_plus_i, row.inferior, lent) if row.s_plus_i else None
     closed = None
     if gap is not None and not gap.gain.includes_zero:
         check_same_units(drawn, row.guided, row.s_plus_i)
