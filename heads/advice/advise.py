@@ -16,6 +16,7 @@ from guidestore.heads.advice.fold import REFERENCE, Arm, Fold
 from guidestore.heads.checks import check_seed
 from guidestore.heads.decoders.common.temperature import fit_temperature
 from guidestore.heads.input_rows import GUIDED_PLUS_I, MARGINS, PLUG, S_PLUS_I, TAUGHT, I, S
+from guidestore.heads.label_budget import hide_labels
 from guidestore.heads.networks import softmax
 from guidestore.heads.redundancy import redundancy
 from guidestore.heads.significance.intervals import Interval
@@ -25,6 +26,9 @@ SATURATED = 0.95
 """AUROC of S from which on no margin was worth its while on real cohorts: it says what the label says."""
 MARGIN = 0.02
 """By which S or S+I must be expected to beat I."""
+STAND_IN_ERROR = 0.008
+"""Standard deviation over kinds of simulated cohorts of the mean foretold gain less the true one: what is foretold from
+are linear stand-ins for rows, controls and references (tests/evidence/test_advice.py)."""
 MANY_DOUBTED = 0.1
 """Share of labels."""
 CANDIDATES = (MARGINS, PLUG, TAUGHT, GUIDED_PLUS_I)
@@ -35,7 +39,7 @@ class Advice:
     """What was foretold of one target; areas are AUROC in inner cross-validation of the train cases."""
 
     n_labelled: int
-    """Labelled cases that have z_I; the label budget where one was asked for."""
+    """Labelled cases that have z_I, within the label budget where one was asked for."""
     n_pairs: int
     n_unlabelled_pairs: int
     n_archive: int
@@ -119,7 +123,11 @@ class Advice:
         shown = f"{shown}{self.smallest_shown:.3f} at least" if self.smallest_shown is not None else ""
         if self.row:
             return f"Try {self.row}: expect {gain}{shown}."
-        why = " since z_S is z_I again" if self.redundant else ""
+        why = ""
+        if self.redundant:
+            why = " since z_S is z_I again"
+        elif max(self.areas[S], self.areas[S_PLUS_I]) < self.areas[I] + MARGIN:
+            why = f" since neither S nor S+I is expected to exceed I by {MARGIN:g}"
         return f"Expect no guidance to help{why}: {self.candidate} comes closest, with {gain}{shown}."
 
 
@@ -150,13 +158,12 @@ def advise(folds: Sequence[PairedCodes], *, labelled: int | None = None, seed: i
     foretold = None
     if all(_is_enough(of) for of in sets):
         foretold = _Foretold.of([training_set(of, labelled, seed=seed) for of in sets], seed)
-    of, tested = sets[0], _tested(folds)
-    shown = of.has_label if labelled is None else np.zeros(len(of), dtype=bool)
+    of, tested = hide_labels(sets[0], labelled, seed=seed), _tested(folds)
     counts = {
-        "n_labelled": int((of.has_label & of.has_inferior).sum()) if labelled is None else labelled,
+        "n_labelled": int((of.has_label & of.has_inferior).sum()),
         "n_pairs": int(of.is_pair.sum()),
-        "n_unlabelled_pairs": int((of.is_pair & ~shown).sum()) - (labelled or 0),
-        "n_archive": int((shown & of.has_superior & ~of.has_inferior).sum()),
+        "n_unlabelled_pairs": int((of.is_pair & ~of.has_label).sum()),
+        "n_archive": int((of.has_label & of.has_superior & ~of.has_inferior).sum()),
         "n_test": tested,
         "redundant": told,
     }
@@ -175,7 +182,7 @@ def advise(folds: Sequence[PairedCodes], *, labelled: int | None = None, seed: i
         s_plus_i_over_s=_interval(foretold.gain((S_PLUS_I, ""), (S, ""))),
         doubted=foretold.doubted,
         row=row if wanted else "",
-        gain=_interval(gain),
+        gain=_interval(Gain(gain.value, float(np.hypot(gain.error, STAND_IN_ERROR)))),
         candidate=row,
         nearest=nearest,
         smallest_shown=smallest * (n_held / tested) ** 0.5 if tested else None,

@@ -22,6 +22,7 @@ lose the same, and a decomposition of 2,000 cases costs 20 ms and not a second."
 ENOUGH_HELD = 300
 """Inner cross-validation is repeated, four times at most, until so many cases were held out."""
 MOST_REPEATS = 4
+FEWEST = 2
 SELVES = (f"{SELF}, principal directions", f"{SELF}, random features")
 STAND_INS = (SHUFFLED, WITHIN_CLASS, *SELVES)
 """What controls put in place of z_S."""
@@ -68,7 +69,8 @@ def _rows_of(paired: PairedCodes, keep: np.ndarray) -> PairedCodes:
 def training_set(paired: PairedCodes, labelled: int | None, *, seed: int) -> TrainingSet:
     """Of train cases, with `labelled` labels shown in each fold (None: all that are not held out).
 
-    Raises InvalidInputError where there are fewer labels than that beside those that are held out, or constant codes.
+    Raises InvalidInputError where there are fewer labels than that beside those that are held out, fewer than two
+    labelled pairs in a fold, or constant codes.
     """
     shown = paired.rows("train", paired.has_label)
     n_held = int(paired.is_pair[shown].sum())
@@ -76,6 +78,11 @@ def training_set(paired: PairedCodes, labelled: int | None, *, seed: int) -> Tra
     repeats = [draw_folds(paired, shown, seed=[seed, r]) for r in range(n_repeats)]
     if labelled is not None:
         repeats = [[_within_budget(paired, split, labelled, seed) for split in splits] for splits in repeats]
+    if any(paired.is_pair[split.fit_n].sum() < FEWEST for splits in repeats for split in splits):
+        raise InvalidInputError(
+            f"{paired.cohort}: a fold of inner cross-validation has fewer than {FEWEST} labelled pairs to learn from; "
+            "label more pairs, or ask for a larger budget"
+        )
     of_i, of_s = (
         _small(codes_nd, has, f"{name} of {paired.cohort}")
         for name, codes_nd, has in (

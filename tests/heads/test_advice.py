@@ -132,6 +132,9 @@ def test_a_budget_shows_so_many_labels_and_asks_of_all() -> None:
     advice = advise([weak(0, labelled=200)], labelled=30)
     assert (advice.n_labelled, advice.n_unlabelled_pairs) == (30, 170)
     assert advice.areas["I"] < advise([weak(0, labelled=200)]).areas["I"]
+    archive = dataclasses.replace(paired, has_inferior=np.arange(len(paired)) % 40 < 2)
+    with pytest.raises(InvalidInputError, match="fewer than 2 labelled pairs to learn from; label more"):
+        advise([archive], labelled=2)
     with pytest.raises(InvalidInputError, match="170 labels are asked for, but inner cross-validation leaves 160"):
         advise([weak(0, labelled=200)], labelled=170)
 
