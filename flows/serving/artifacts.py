@@ -20,6 +20,7 @@ from guidestore.flows.paper.table import PaperTable
 from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import Evaluation, TableRow
 from guidestore.flows.work.colours import CONTROL_COLOUR, ROW_COLOURS
+from guidestore.heads.input_rows import REFERENCE
 from guidestore.heads.metrics import BALANCED_ACCURACY, drawn_metrics
 from guidestore.heads.significance import GuidanceEffect
 
@@ -70,9 +71,13 @@ def _show_png(key: str, data: bytes, description: str) -> None:
 
 
 def result_rows(evaluation: Evaluation) -> list[dict[str, str]]:
-    """The paper's rows, with the gains and the verdict of the guided ones, ready to print."""
+    """The rows of a table, with the gains and the verdict of the guided ones, which come first."""
     effects = {effect.head: effect for effect in evaluation.effects}
-    return [result_row(row, effects.get(row.head), row.label) for row in evaluation.rows]
+    # The answer first: a page shows ten rows.
+    ordered = sorted(
+        evaluation.rows, key=lambda row: (row.head not in effects, bool(row.control), row.row == REFERENCE)
+    )
+    return [result_row(row, effects.get(row.head), row.label) for row in ordered]
 
 
 def _nearest(effect: GuidanceEffect | None) -> str:

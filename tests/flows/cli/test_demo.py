@@ -44,7 +44,9 @@ def test_slides_tell_the_class_better_than_mri(demo: tuple[Path, str, Path]) -> 
     for mode in ("as-published", "matched"):
         assert rows[mode, "S", ""] > rows[mode, "I", ""] + 0.1
         assert rows[mode, "I", ""] > 1 / 3
-    assert len(rows) == 14
+    controls = {"shuffled", "within class", "self"}
+    for row in ("G(I)", "G(I)+I"):
+        assert {control for mode, of, control in rows if (mode, of) == ("matched", row)} == {"", *controls}
 
 
 def test_a_second_run_reads_no_image_and_says_so(demo: tuple[Path, str, Path]) -> None:

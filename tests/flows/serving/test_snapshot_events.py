@@ -114,7 +114,7 @@ def test_new_codes_are_announced_and_retrained_on(report_store: Path, tmp_path: 
         assert served.end_of(run["id"])["type"] == "COMPLETED", served.log(run["id"])
         assert run["parameters"]["settings"]["snapshot"] == str(numbers[-1])
         until(lambda: "Finished in state" in served.log(run["id"]))
-        assert "images read: 0; heads trained: 15, there already: 0" in served.log(run["id"])
+        assert re.search(r"images read: 0; heads trained: [1-9]\d*, there already: 0", served.log(run["id"]))
         champion = EmbeddingStore.open(store).find_run("champion").artifact
         (fact,) = [
             one for one in EmbeddingStore.open(store).snapshot().rows("runs").to_pylist() if one["run"] == champion
