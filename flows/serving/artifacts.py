@@ -142,5 +142,5 @@ def _mean_sd(mean: float, sd: float) -> str:
 def _plain(value: Any) -> Any:
     """What JSON has."""
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        return round(value, 4) if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
