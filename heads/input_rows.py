@@ -87,7 +87,7 @@ class InputRow:
     @property
     def fuses(self) -> bool:
         """Whether its decoder reads two codes, which a fusion may combine."""
-        return not self.averaged and len(self.reads) > 1
+        return not self.averaged and not self.decoders_of and len(self.reads) > 1
 
     @property
     def cross_fits(self) -> bool:

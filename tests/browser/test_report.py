@@ -61,7 +61,7 @@ def cells(table) -> list[list[str]]:
 def test_it_opens_offline_under_its_headings(context: BrowserContext, report_file: Path) -> None:
     page = opened(context, report_file)
     assert page.locator("h1").all_inner_texts() == ["Is it guidance? Cohort skin"]
-    assert page.locator("h2").all_inner_texts() == ["At a glance", *CLASSES, "Provenance"]
+    assert page.locator("h2").all_inner_texts() == ["At a glance", *CLASSES, "Methods", "Provenance"]
     for target in CLASSES:
         assert section_of(page, target).locator("h3").all_inner_texts() == [
             "Input rows",
@@ -88,12 +88,15 @@ def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_s
             assert of_head is not None
             gains = [
                 spread(of_head.gain_over_i),
-                f"{of_head.nearest_control.rival.name}: {spread(of_head.nearest_control.over)}",
+                *(
+                    f"{gain.rival.name}: {spread(gain.over)}" if gain else "–"
+                    for gain in (of_head.nearest_control, of_head.nearest_reference)
+                ),
                 spread(of_head.gap_closed, "+.0%"),
             ]
             expected.append([effect.head.row, *gains, effect.verdict])
         shown = cells(section_of(page, target).locator("table.gains"))
-        assert [[*row[:4], row[5]] for row in shown] == expected
+        assert [[*row[:5], row[-1]] for row in shown] == expected
     summary = page.locator("#summary tbody tr .verdict").all_inner_texts()
     assert summary == [effect.verdict for target in CLASSES for effect in effects if effect.head.target == target]
 
@@ -104,7 +107,7 @@ def test_tables_are_those_of_evaluate(context: BrowserContext, report_store: Pat
         done = guidestore("evaluate", "skin", "--target", target, "--store", report_store, "--format", "json")
         expected = [
             [
-                f"{row['row']}, shuffled pairs" if row["control"] else row["row"],
+                row["label"],
                 *(f"{row[f'{metric}_mean']:.3f} ± {row[f'{metric}_sd']:.3f}" for metric in drawn_metrics()),
                 str(row["n"]),
             ]
@@ -125,7 +128,8 @@ def test_figures_are_seen_and_told(context: BrowserContext, report_file: Path) -
             assert min(box["width"], box["height"]) > 100
             assert len(figure.get_attribute("aria-label") or "") > 20
         bars = section.locator("figure.bars svg .bar").all()
-        assert len(bars) == 3 * 7  # three metrics of five rows and two controls
+        # Three metrics of five rows, six references and the four controls of either guided row.
+        assert len(bars) == 3 * (5 + 6 + 2 * 4)
         for bar in bars:
             assert bar.is_visible()
             box = bar.bounding_box()

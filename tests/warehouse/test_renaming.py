@@ -29,7 +29,7 @@ def renamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert guidestore("import", folder / f"{name}.csv", *told, *at).returncode == 0
     assert guidestore("cohort", "rename", "first", "second", *at).stdout.endswith("second; both names find it\n")
     assert "1 target" in guidestore("cohort", "add", "manifest", "second", "--labels", folder / "y.csv", *at).stdout
-    assert "48 splits" in guidestore("cohort", "split", "second", "--folds", 2, *at).stdout
+    assert "1 split;" in guidestore("cohort", "split", "second", "--folds", 2, *at).stdout
     return folder
 
 
@@ -40,8 +40,8 @@ def guide(folder: Path, cohort: str) -> str:
 
 
 def test_commands_find_it_by_both_names_and_recipes_keep_the_first(renamed: Path):
-    assert "runs: 7 trained" in guide(renamed, "second")
-    assert "runs: 0 trained, 7 there already" in guide(renamed, "first")
+    assert "runs: 19 trained" in guide(renamed, "second")  # five rows, four controls of two, six references
+    assert "runs: 0 trained, 19 there already" in guide(renamed, "first")
     snapshot = EmbeddingStore.open(renamed / "store").snapshot()
     assert {entry.cohort for entry in snapshot.entries()} <= {"first", ""}
     at = ("--store", renamed / "store", "--format", "csv")

@@ -1,7 +1,7 @@
 -- One row per trained and evaluated head. row: S+I, S, I, G(I), G(I)+I, …; control is '' for the real thing. labelled:
 -- how many labels of train it was shown, or all; fusion: of its two codes, '' for side by side; note: what its training
 -- warns of (a best epoch of 1 to 4, a val loss at chance, micro F1 well below the largest class), '' for nothing:
---   FROM runs WHERE note <> '' AND control = ''
+--   SELECT row, guidance, decoder, note FROM runs WHERE control = ''
 CREATE OR REPLACE VIEW runs AS
 SELECT * EXCLUDE (artifact, added_at, removed_at) FROM shown.runs WHERE is_live(added_at, removed_at);
 
