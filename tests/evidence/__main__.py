@@ -75,11 +75,17 @@ def table(lines: list[dict[str, object]]) -> str:
         words = Counter(str(line["verdict"]) for line in of_cell)
         helped = binomtest(words["guidance helps"], len(of_cell))
         ends = helped.proportion_ci()
-        gains = [fmean(float(str(line[name])) for line in of_cell) for name in ("gain_over_i", "gain_over_nearest")]
-        said = f"{helped.statistic:.3f} | {ends.low:.3f} to {ends.high:.3f} | {gains[0]:+.3f} | {gains[1]:+.3f}"
+        gains = " | ".join(_mean(of_cell, name) for name in ("gain_over_i", "gain_over_nearest"))
+        said = f"{helped.statistic:.3f} | {ends.low:.3f} to {ends.high:.3f} | {gains}"
         heads, kind, row, n = key
         told.append(f"| {heads} | {kind} | {row} | {n} | {len(of_cell)} | {said} | {words.most_common(1)[0][0]} |")
     return "\n".join(told)
+
+
+def _mean(lines: list[dict[str, object]], name: str) -> str:
+    """Over the cohorts where the teacher was allowed to teach."""
+    values = [float(str(line[name])) for line in lines if line[name] is not None]
+    return f"{fmean(values):+.3f}" if values else "–"
 
 
 def main() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.types import CodeSetName, PairedCodes
 from guidestore.flows.guiding.jobs import HeadJob, train_jobs
@@ -32,8 +30,9 @@ class Said:
 
     row: str
     verdict: str
-    gain_over_i: float
-    gain_over_nearest: float
+    gain_over_i: float | None
+    """None where no gain could be told: the teacher was not allowed to teach."""
+    gain_over_nearest: float | None
     """Of controls and references."""
 
 
@@ -71,11 +70,11 @@ def verdicts(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> list[Said]:
                 predictions[run.id] = RunPredictions(run.id, run.unit, ids, head.labels[test], head.probabilities[test])
     said = []
     for found in row_effects(runs.values(), predictions):
-        gains = [np.nan, np.nan]
+        gains: list[float | None] = [None, None]
         if found.effect:
             rivals = (*found.effect.over_controls, *found.effect.over_references)
             gains = [found.effect.gain_over_i.gain.value, min(gain.over.gain.value for gain in rivals)]
-        said.append(Said(found.head.row, found.verdict, *map(float, gains)))
+        said.append(Said(found.head.row, found.verdict, *gains))
     return said
 
 
