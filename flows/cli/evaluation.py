@@ -14,14 +14,12 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.cli.output import paper_table, show_rows
 from guidestore.flows.encoding.lookups import check_cohort
 from guidestore.flows.results.effects import GAINS, RowEffect
-from guidestore.flows.results.evaluation import Evaluation, evaluation_of
+from guidestore.flows.results.evaluation import Evaluation, check_judging, evaluation_of
 from guidestore.flows.results.looks import count_look
 from guidestore.flows.results.pooled import pooled_effects
 from guidestore.flows.results.selection import RunSelection
 from guidestore.flows.results.subgroups import subgroup_gains
 from guidestore.flows.work.reporting import Progress
-from guidestore.heads.checks import check_choice
-from guidestore.heads.metrics import drawn_metrics
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import HOW_TO_GET_RUNS, Scores, all_runs, load_runs, load_scores, newest_runs
 
@@ -46,8 +44,7 @@ def show_evaluation(store: EmbeddingStore, selection: RunSelection, asked: Asked
     """Prints it. Raises NotFoundInStoreError where no run is selected, InvalidInputError for what cannot be joined."""
     if asked.pool_targets and asked.by:
         raise InvalidInputError("--pool-targets is one answer over targets and --by one for each subgroup; give one")
-    if asked.metric:
-        check_choice(asked.metric, "metric", tuple(drawn_metrics()))
+    check_judging(asked.metric, asked.smallest_effect)
     snapshot, newest = store.snapshot(asked.at), store.snapshot()
     named, cohort, notes = selection.cohort, newest.first_name(selection.cohort), []
     runs = _selected(snapshot, replace(selection, cohort=cohort), asked.part)

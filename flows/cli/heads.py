@@ -60,13 +60,14 @@ def guide(
     """
     from guidestore.embeddings.errors import InvalidInputError
     from guidestore.flows.guiding.guide import guide as run
-    from guidestore.flows.results.evaluation import evaluate
+    from guidestore.flows.results.evaluation import check_judging, evaluate
     from guidestore.flows.work.naming import with_first_name
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
     if labelled is not None and not advise:
         raise InvalidInputError("--labelled is a question to --advise; to train with fewer labels, run a sweep")
+    check_judging(metric, smallest_effect)
     with opened(place) as store:
         if advise:
             _advise(store.snapshot(), with_first_name(store, settings), labelled, format_)

@@ -15,7 +15,7 @@ from guidestore.flows.results.blocks import Block, block_effects, blocks_of
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.families import Family, family_of
 from guidestore.flows.results.training_warnings import training_warnings
-from guidestore.heads.checks import check_choice
+from guidestore.heads.checks import check_choice, check_number
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.input_rows import GD, INPUT_ROWS, KD, TABLE_ROWS
 from guidestore.heads.metrics import drawn_metrics
@@ -131,6 +131,14 @@ def evaluate(
     return evaluation_of(runs, scores, predictions, metric=metric, margin=margin)
 
 
+def check_judging(metric: str, margin: float) -> None:
+    """In what, and from which gain on, verdicts are given; to be asked before anything is trained or looked at. Raises
+    InvalidInputError."""
+    if metric:
+        check_choice(metric, "metric", tuple(drawn_metrics()))
+    check_number(margin, "smallest effect", 0)
+
+
 def evaluation_of(
     runs: Sequence[Run],
     scores: Scores,
@@ -140,8 +148,7 @@ def evaluation_of(
     margin: float = MARGIN,
 ) -> Evaluation:
     """The tables over these runs, from their scores and predictions on one part; otherwise as `evaluate`."""
-    if metric:
-        check_choice(metric, "metric", tuple(drawn_metrics()))
+    check_judging(metric, margin)
     blocks = blocks_of(runs)
     effects = block_effects(blocks, predictions, metrics=(metric,) if metric else (), margin=margin)
     told = tuple(

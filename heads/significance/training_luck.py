@@ -50,7 +50,7 @@ def luck_against_control(one: TrainingLuck | None, control: Sequence[str]) -> Tr
 
     It is not divided by the seeds or folds of the guided row: their pairing is one and the same. A control that does
     not permute borrows it, whatever the spread of its own runs: theirs is of seeds alone, and a z_S that holds nothing
-    still is one draw of many (simulated: without, `guidance helps` is said of 9 % of cohorts whose z_S is a noisy z_I).
+    still is one draw of many.
     """
     return None if one is None else TrainingLuck(one.sd * math.sqrt(1 + 1 / len(control)), one.degrees)
 

@@ -208,3 +208,20 @@ def test_a_closed_gate_and_a_teacher_that_saw_the_labels_are_said_in_words() -> 
     assert teacher_notes(gates[1:]) == []
     (in_sample,) = teacher_notes([run("KD(I)", 0, mode="as-published"), run("GD(I)", 0)])
     assert in_sample.startswith("KD(I) as-published: taught in-sample")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--metric", "aurok"), "metric 'aurok' is unknown: did you mean 'auroc'"),
+        (("--smallest-effect", "nan"), "smallest effect is nan; it must be a number of at least 0"),
+    ],
+)
+def test_how_verdicts_are_asked_for_is_checked_first(several: Path, options: tuple[str, ...], sentence: str) -> None:
+    """Before a look at test is counted or a head is trained."""
+    before = EmbeddingStore.open(several).snapshot().version
+    pair = ("--inferior", "clinical/made", "--superior", "dermoscopy/made")
+    for command in (("evaluate", "skin"), ("guide", "skin", *pair, "--guidance", "cca", "--decoder", "logistic")):
+        done = guidestore(*command, *options, "--store", several)
+        assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+    assert EmbeddingStore.open(several).snapshot().version == before
