@@ -94,9 +94,9 @@ def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_s
                 ),
                 spread(of_head.gap_closed, "+.0%"),
             ]
-            expected.append([effect.head.row, *gains, effect.verdict])
+            expected.append([effect.head.row, effect.verdict, *gains])
         shown = cells(section_of(page, target).locator("table.gains"))
-        assert [[*row[:5], row[-1]] for row in shown] == expected
+        assert [row[:6] for row in shown] == expected
     summary = page.locator("#summary tbody tr .verdict").all_inner_texts()
     assert summary == [effect.verdict for target in CLASSES for effect in effects if effect.head.target == target]
 
