@@ -7,7 +7,7 @@ width in pixels, (d h w in `volumes_bcdhw`) depth, height and width of a volume 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Literal
 
@@ -255,6 +255,44 @@ class Bag:
     def tile_size_um(self) -> float | None:
         """Edge of a tile in um; None where the source did not say its mpp or tile size."""
         return self.tile_size_level0_px * self.mpp if self.mpp and self.tile_size_level0_px else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagStream:
+    """A bag that is written as it is read, so that memory holds some rows of it: as `Bag` in all else."""
+
+    shape: tuple[int, int]
+    """(n, d)."""
+    dtype: np.dtype
+    """float16 or float32."""
+    blocks: Iterable[np.ndarray]
+    """The n rows in order, (some, d) of `dtype` each; read once, each block before the next."""
+    coords_n2: np.ndarray | None
+    mpp: float | None = None
+    tile_size_px: int = 0
+    tile_size_level0_px: int = 0
+    magnification: float | None = None
+
+    @classmethod
+    def of(cls, bag: Bag) -> BagStream:
+        n, d = bag.features_nd.shape
+        layout = (bag.mpp, bag.tile_size_px, bag.tile_size_level0_px, bag.magnification)
+        return cls((n, d), bag.features_nd.dtype, [bag.features_nd], bag.coords_n2, *layout)
+
+    def checked(self) -> Iterator[np.ndarray]:
+        """The blocks. Raises InvalidInputError where one is not finite, of another type or width, or rows lack."""
+        rows = 0
+        for block in self.blocks:
+            Bag(block, None)
+            if block.dtype != self.dtype or block.shape[1] != self.shape[1]:
+                raise InvalidInputError(
+                    f"bag features are {block.dtype} (…, {block.shape[1]}) from row {rows} on, and {self.dtype} "
+                    f"(…, {self.shape[1]}) before"
+                )
+            rows += len(block)
+            yield block
+        if rows != self.shape[0]:
+            raise InvalidInputError(f"bag features end after {rows} of {self.shape[0]} rows")
 
 
 def _all_finite(values_nd: np.ndarray) -> bool:
