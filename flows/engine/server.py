@@ -1,13 +1,17 @@
 """The Prefect server that `guidestore serve` starts, in a process of its own: API and UI on one address.
 
-Run as `python -m guidestore.flows.engine.server HOST PORT [EXTRA…]`. It ends when its parent does. Who may ask it what:
-`gate`. PREFECT_SERVER_API_AUTH_STRING is what people give in a browser in place of the token.
+Run by `running_server` as `python -m guidestore.flows.engine.server HOST PORT SOCKETS [EXTRA…]`. It ends when its parent
+does. Who may ask it what: `gate`. PREFECT_SERVER_API_AUTH_STRING is what people give in a browser in place of the token.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +21,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
+from guidestore.flows.engine.gate import Access, Application, Gate, Message, Receive, Send, names_of
 from guidestore.flows.engine.processes import die_with_parent
 
 START_SECONDS = 120.0
@@ -33,12 +38,17 @@ def running_server(
     extras: of `browsers.Extra`. In a session of its own, so that the terminal's Ctrl-C reaches it after the runs that
     report to it.
     """
-    _check_free(host, port)
+    listening = _listening(host, port)
+    sockets = [one.fileno() for one in listening]
     process = subprocess.Popen(
-        [sys.executable, "-m", "guidestore.flows.engine.server", host, str(port), *extras],
+        [sys.executable, "-m", "guidestore.flows.engine.server", host, str(port), ",".join(map(str, sockets)), *extras],
         env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        pass_fds=sockets,
         start_new_session=True,
     )
+    for one in listening:  # the server alone has them, so that nobody is kept waiting once it ended
+        one.close()
     try:
         yield process
     finally:
@@ -48,10 +58,15 @@ def running_server(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdout:
+            process.stdout.close()
 
 
 def wait_until_ready(api_url: str, process: subprocess.Popen[bytes] | None) -> None:
-    """Returns once the API answers. Raises InvalidInputError where a server that is not ours does not."""
+    """Returns once the API answers.
+
+    Raises GuidestoreError where our server (`process`) ended, InvalidInputError where another does not answer.
+    """
     import httpx
 
     stop_at = time.monotonic() + (START_SECONDS if process else STOP_SECONDS)
@@ -63,7 +78,12 @@ def wait_until_ready(api_url: str, process: subprocess.Popen[bytes] | None) -> N
         except httpx.HTTPError as error:
             said = str(error) or type(error).__name__
         if process is not None and process.poll() is not None:
-            raise GuidestoreError(f"the Prefect server ended with code {process.returncode}; its output above says why")
+            why = process.stdout.read().decode().strip() if process.stdout else ""
+            raise GuidestoreError(
+                f"the Prefect server cannot start ({why}): mend that, or set PREFECT_API_URL to use one that runs already"
+                if why
+                else f"the Prefect server ended with code {process.returncode}; its output above says why"
+            )
         if time.monotonic() > stop_at:
             raise InvalidInputError(
                 f"no Prefect server answers at {api_url} ({said}); start it, or unset PREFECT_API_URL"
@@ -71,23 +91,62 @@ def wait_until_ready(api_url: str, process: subprocess.Popen[bytes] | None) -> N
         time.sleep(0.1)
 
 
-def _check_free(host: str, port: int) -> None:
-    import socket
+def _listening(host: str, port: int) -> list[socket.socket]:
+    """Sockets on the addresses of `host`. Raises InvalidInputError.
 
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InvalidInputError(
-                f"{host}:{port} cannot be listened on ({error.strerror}); give another --port, or set PREFECT_API_URL "
-                "to use a Prefect server that runs already"
-            ) from error
+    Made before the server loads, which takes seconds in which the port might go to another.
+    """
+    found: list[socket.socket] = []
+    try:
+        places = {place[4]: place[0] for place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        for number, (address, family) in enumerate(places.items(), 1):
+            try:
+                found.append(_bound(family, address))
+            except OSError as error:
+                # By its name this machine may have addresses, as of IPv6, that nothing can be bound to.
+                if error.errno != errno.EADDRNOTAVAIL or (number == len(places) and not found):
+                    raise
+    except OSError as error:
+        for one in found:
+            one.close()
+        raise InvalidInputError(
+            f"{host}:{port} cannot be listened on ({error.strerror}); give another --port, or set PREFECT_API_URL "
+            "to use a Prefect server that runs already"
+        ) from error
+    return found
 
 
-def main(host: str, port: str, *extras: str) -> None:
-    """Serves until SIGTERM."""
+def _bound(family: int, address: Any) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own, or none
+        bound.bind(address)
+        bound.listen()
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def main(host: str, port: str, sockets: str, *extras: str) -> None:
+    """Serves until SIGTERM, on listening sockets that it inherits. Why it cannot start it tells its parent by stdout."""
     die_with_parent(signal.SIGTERM)
+    to_parent = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what else is printed is no reason
+    try:
+        why = _serve(host, port, [socket.socket(fileno=int(one)) for one in sockets.split(",")], extras)
+    except Exception as error:
+        why = str(error) if isinstance(error, GuidestoreError) else f"{type(error).__name__}: {error}"
+    if why:
+        to_parent.write(" ".join(why.split()))
+        to_parent.close()
+        sys.exit(3)
+
+
+def _serve(host: str, port: str, listening: list[socket.socket], extras: Sequence[str]) -> str:
+    """Returns why it could not start, '' if it did."""
     # Prefect's own check would ask browsers that have the cookie for a password: the gate asks instead.
     people = os.environ.pop("PREFECT_SERVER_API_AUTH_STRING", "")
     page = next((os.environ[name] for name in _UI_API_URL if os.environ.get(name)), "")
@@ -103,7 +162,6 @@ def main(host: str, port: str, *extras: str) -> None:
     )
 
     from guidestore.flows.engine.browsers import Extra
-    from guidestore.flows.engine.gate import Access, Gate, names_of
     from guidestore.flows.engine.secrets import secrets_in
 
     _let_writers_queue()
@@ -120,14 +178,40 @@ def main(host: str, port: str, *extras: str) -> None:
     # The pages find the API beside them, by whatever name or port this machine is reached.
     settings: dict[Any, Any] = {PREFECT_UI_API_URL: page or "/api", PREFECT_SERVER_CORS_ALLOWED_ORIGINS: access.page}
     with temporary_settings(settings, restore_defaults={PREFECT_SERVER_API_AUTH_STRING}):
-        uvicorn.run(
-            Gate(cast(Any, create_app()), access),
+        gate = Gate(cast(Any, create_app()), access)
+        failures: list[str] = []
+        config = uvicorn.Config(
+            _noting_failures(gate, failures),
             host=host,
             port=int(port),
             log_level="error",
             timeout_keep_alive=5,
             timeout_graceful_shutdown=3,  # an open browser tab would hold it for ever
         )
+        try:
+            uvicorn.Server(config).run(listening)
+        except KeyboardInterrupt:
+            pass
+        except SystemExit:
+            if not failures:
+                raise
+        return "".join(failures)
+
+
+def _noting_failures(gate: Application, failures: list[str]) -> Application:
+    """The gate. Where Prefect cannot start, its error becomes one of `failures` and no traceback is logged."""
+
+    async def noting(scope: Message, receive: Receive, send: Send) -> None:
+        async def note(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                lines = re.findall(r"^([A-Za-z_][\w.]*: .+)", message.get("message", ""), re.MULTILINE)
+                failures.append(lines[-1] if lines else "Prefect does not say why")
+                logging.getLogger("uvicorn.error").disabled = True
+            await send(message)
+
+        await gate(scope, receive, note if scope["type"] == "lifespan" else send)
+
+    return noting
 
 
 _UI_API_URL = ("PREFECT_UI_API_URL", "PREFECT_SERVER_UI_API_URL")

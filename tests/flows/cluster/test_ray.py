@@ -90,11 +90,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     home, port = tmp_path_factory.mktemp("prefect"), free_port()
     url = f"http://127.0.0.1:{port}/api"
     prefect = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    with running_server("127.0.0.1", port, prefect) as server, running_cluster() as cluster:
-        cluster.ready()
-        wait_until_ready(url, server)
-        secret = {"PREFECT_API_AUTH_STRING": (home / "guidestore-auth").read_text().strip()}
-        yield Place(cluster, {**cluster.environment, **prefect, **secret})
+    with running_server("127.0.0.1", port, prefect) as server:
+        wait_until_ready(url, server)  # alone: two cores have enough to do with it
+        with running_cluster() as cluster:
+            cluster.ready()
+            secret = {"PREFECT_API_AUTH_STRING": (home / "guidestore-auth").read_text().strip()}
+            yield Place(cluster, {**cluster.environment, **prefect, **secret})
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,7 @@ import pytest
 
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.engine.server import running_server
 from tests.commandline import guidestore
 from tests.flows.serving.server import RETRAIN, Served, environment_in, serving
 from tests.flows.serving.waiting import free_port, until
@@ -36,19 +37,17 @@ class Server:
     def __init__(self, folder: Path, port: int) -> None:
         self.port = port
         self._folder = folder
+        self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "guidestore.flows.engine.server", "127.0.0.1", str(self.port)],
-            env=environment_in(self._folder),
-        )
+        self._process = self._stack.enter_context(running_server("127.0.0.1", self.port, environment_in(self._folder)))
         until(self._answers)
 
     def kill(self) -> None:
         assert self._process
         self._process.kill()
-        self._process.wait()
+        self._stack.close()
 
     def _answers(self) -> bool:
         try:
