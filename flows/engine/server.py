@@ -1,7 +1,7 @@
 """The Prefect server that `guidestore serve` starts, in a process of its own: API and UI on one address.
 
-Run by `running_server` as `python -m guidestore.flows.engine.server HOST PORT SOCKETS [EXTRA…]`. It ends when its parent
-does. Who may ask it what: `gate`. PREFECT_SERVER_API_AUTH_STRING is what people give in a browser in place of the token.
+Run as `python -m guidestore.flows.engine.server HOST PORT SOCKETS [EXTRA…]`. It ends when its parent does. Who may ask
+it what: `gate`. PREFECT_SERVER_API_AUTH_STRING is what people give in a browser in place of the token.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def wait_until_ready(api_url: str, process: subprocess.Popen[bytes] | None) -> N
         if process is not None and process.poll() is not None:
             why = process.stdout.read().decode().strip() if process.stdout else ""
             raise GuidestoreError(
-                f"the Prefect server cannot start ({why}): mend that, or set PREFECT_API_URL to use one that runs already"
+                f"the Prefect server cannot start ({why}): mend that, or set PREFECT_API_URL to use one that runs"
                 if why
                 else f"the Prefect server ended with code {process.returncode}; its output above says why"
             )
@@ -131,7 +131,7 @@ def _bound(family: int, address: Any) -> socket.socket:
 
 
 def main(host: str, port: str, sockets: str, *extras: str) -> None:
-    """Serves until SIGTERM, on listening sockets that it inherits. Why it cannot start it tells its parent by stdout."""
+    """Serves until SIGTERM, on sockets that it inherits and that listen. Why it cannot start, its parent reads."""
     die_with_parent(signal.SIGTERM)
     to_parent = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what else is printed is no reason
