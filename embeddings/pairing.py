@@ -6,15 +6,16 @@ Nothing is dropped in silence: whatever does not fit is counted and named in `Pa
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.medians import filled, fills_medians, train_medians
-from guidestore.embeddings.rows import ONE_CLASS_KINDS
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, Outcome, Target, TargetKind, known_of
 from guidestore.embeddings.snapshot import Snapshot, fold_allows
 from guidestore.embeddings.types import PARTS, CaseCodes, CodeSetKey, CodeSetName, PairedCodes, PairingIssue
 
@@ -28,12 +29,14 @@ def pair(
     superior: CodeSetKey | CodeSetName | str,
     split: str,
     fold: int,
+    kinds: Collection[TargetKind] = ONE_CLASS_KINDS,
 ) -> PairedCodes:
     """The training set of one split and fold.
 
-    `inferior`, `superior`: code sets of case codes; as text, ``MODALITY/ENCODER[@DIGEST]`` of the cohort. Cases come
-    sorted by id. Raises FoldLeakageError where an encoder was trained on another fold, NotFoundInStoreError on an
-    unknown target, split or fold, InvalidInputError where a case stands in two parts of the fold.
+    `inferior`, `superior`: code sets of case codes; as text, ``MODALITY/ENCODER[@DIGEST]`` of the cohort. kinds: those
+    of targets that the caller can learn. Cases come sorted by id. Raises FoldLeakageError where an encoder was trained
+    on another fold, NotFoundInStoreError on an unknown target, split or fold, InvalidInputError where a case stands in
+    two parts of the fold, or the target is of another kind.
     """
 
     def key_of(code_set: CodeSetKey | CodeSetName | str) -> CodeSetKey:
@@ -52,7 +55,7 @@ def pair(
                 f"{cohort}/{split}/{fold}: it may have seen test cases; encode this fold, or choose another encoder"
             )
     parts = parts_of(snapshot, cohort, split, fold)
-    classes, labels = labels_of(snapshot, cohort, target)
+    learnt, outcomes = outcomes_of(snapshot, cohort, target, kinds)
     sides, notes = [], []
     for side, key in (("inferior", inferior_key), ("superior", superior_key)):
         codes = snapshot.codes(key)
@@ -67,12 +70,11 @@ def pair(
     paired = join(
         *sides,
         parts=parts,
-        labels=labels,
-        classes=classes,
+        outcomes=outcomes,
+        target=learnt,
         cohort=cohort,
         split=split,
         fold=fold,
-        target=target,
         snapshot=snapshot.version,
     )
     return replace(paired, issues=(*paired.issues, *notes))
@@ -98,6 +100,30 @@ def parts_of(snapshot: Snapshot, cohort: str, split: str, fold: int) -> dict[str
     return parts
 
 
+def targets_of(snapshot: Snapshot, cohort: str) -> dict[str, Target]:
+    """The cohort's targets by name, sorted. Raises InvalidInputError on one of two kinds, units or class orders."""
+    by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in snapshot.rows("targets", cohort=cohort).to_pylist():
+        by_name[row["target"]].append(row)
+    return {name: _target(cohort, name, by_name[name]) for name in sorted(by_name)}
+
+
+def _target(cohort: str, name: str, rows: list[dict[str, Any]]) -> Target:
+    where = f"target {name} of cohort {cohort}"
+    said: set[tuple[Any, str]] = {(row["kind"] or "classes", row["unit"] or "") for row in rows}
+    if len(said) > 1:
+        listed = " and ".join(" in ".join(filter(None, of)) for of in sorted(said))
+        raise InvalidInputError(
+            f"{where} is said to be {listed}; keep one, or take it out with `guidestore cohort remove`"
+        )
+    ((kind, unit),) = said
+    ordered = sorted({(row["class_index"], row["class"]) for row in rows if row["class"]})
+    if [index for index, _ in ordered] != list(range(len(ordered))):
+        listed = ", ".join(f"{index} {name}" for index, name in ordered)
+        raise InvalidInputError(f"{where} has several class orders ({listed}); keep one")
+    return Target(name, kind, tuple(name for _, name in ordered), unit)
+
+
 def class_targets(snapshot: Snapshot, cohort: str) -> list[str]:
     """The cohort's targets that have one class per case, sorted."""
     rows = snapshot.rows("targets", cohort=cohort).to_pylist()
@@ -105,90 +131,114 @@ def class_targets(snapshot: Snapshot, cohort: str) -> list[str]:
 
 
 def labels_of(snapshot: Snapshot, cohort: str, target: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The classes of a target in their fixed order, and case_id -> class.
+    """The classes of a target in their fixed order, and case_id -> class. Raises as `outcomes_of`."""
+    of, outcomes = outcomes_of(snapshot, cohort, target, ONE_CLASS_KINDS)
+    return of.names, {case_id: str(name) for case_id, name in outcomes.items()}
 
-    Raises NotFoundInStoreError, InvalidInputError on a target without one class per case, or on a case with two labels.
+
+def outcomes_of(
+    snapshot: Snapshot, cohort: str, target: str, kinds: Collection[TargetKind]
+) -> tuple[Target, dict[str, Outcome]]:
+    """A target, and case_id -> its outcome, of the cases that have one.
+
+    kinds: those that the caller can use. Raises NotFoundInStoreError, InvalidInputError on a target of another kind, or
+    on a case with two outcomes.
     """
-    table = snapshot.rows("targets", cohort=cohort).to_pylist()
-    of_target = [row for row in table if row["target"] == target]
-    if not of_target:
-        known = ", ".join(sorted({row["target"] for row in table})) or "none"
+    of_cohort = snapshot.rows("targets", cohort=cohort).to_pylist()
+    rows = [row for row in of_cohort if row["target"] == target]
+    if not rows:
+        known = ", ".join(sorted({row["target"] for row in of_cohort})) or "none"
         raise NotFoundInStoreError(f"cohort {cohort} has no target {target!r}; it has {known}")
-    others = sorted({row["kind"] for row in of_target if row["kind"]} - set(ONE_CLASS_KINDS))
-    if others:
-        usable = ", ".join(class_targets(snapshot, cohort)) or "none"
-        raise InvalidInputError(
-            f"target {target} of cohort {cohort} is of kind {others[0]}, which heads do not learn yet; targets with "
-            f"classes: {usable}"
+    strange = [kind for row in rows if (kind := row["kind"] or "classes") not in kinds]
+    if strange:
+        usable = (
+            ", ".join(sorted({row["target"] for row in of_cohort if (row["kind"] or "classes") in kinds})) or "none"
         )
-    ordered = sorted({(row["class_index"], row["class"]) for row in of_target})
-    if [index for index, _ in ordered] != list(range(len(ordered))):
-        listed = ", ".join(f"{index} {name}" for index, name in ordered)
-        raise InvalidInputError(f"target {target} of cohort {cohort} has several class orders ({listed}); keep one")
-    labels: dict[str, str] = {}
+        wanted = "classes" if tuple(kinds) == ONE_CLASS_KINDS else f"kind {' or '.join(kinds)}"
+        raise InvalidInputError(
+            f"target {target} of cohort {cohort} is of kind {strange[0]}, which cannot be used here; targets with "
+            f"{wanted}: {usable}"
+        )
+    of = _target(cohort, target, rows)
+    outcomes: dict[str, Outcome] = {}
+    several: dict[str, dict[str, bool]] = defaultdict(dict)
     for row in snapshot.rows("labels", cohort=cohort).to_pylist():
-        if row["target"] != target or not row["class"]:
+        if row["target"] != target or (outcome := _outcome(of, row)) is None:
             continue
-        case_id, name = row["case_id"], row["class"]
-        if labels.setdefault(case_id, name) != name:
+        case_id = row["case_id"]
+        if isinstance(outcome, dict):
+            (name,) = outcome
+            before, said, its = several[case_id].setdefault(name, outcome[name]), outcome[name], f" ({name})"
+        else:
+            before, said, its = outcomes.setdefault(case_id, outcome), outcome, ""
+        if before != said:
             raise InvalidInputError(
-                f"case {case_id} of cohort {cohort} has two labels of target {target}, {labels[case_id]} and {name}, "
+                f"case {case_id} of cohort {cohort} has two labels of target {target}{its}, {before} and {said}, "
                 "and neither supersedes the other; correct the labels table"
             )
-    return tuple(name for _, name in ordered), labels
+    return of, {**outcomes, **several}
+
+
+def _outcome(target: Target, row: Mapping[str, Any]) -> Outcome | None:
+    """What a row of kind labels says; None where it says nothing."""
+    if target.has_classes:
+        return row["class"] or None
+    if target.kind == "survival":
+        return None if row["time"] is None or row["event"] is None else (row["time"], row["event"])
+    if row["value"] is None:
+        return None
+    if target.kind == "multilabel":
+        return {row["class"]: row["value"] == 1} if row["class"] else None
+    return row["value"]
 
 
 def join(
     inferior: CaseCodes,
     superior: CaseCodes,
     *,
-    parts: dict[str, str],
-    labels: dict[str, str],
-    classes: tuple[str, ...],
+    parts: Mapping[str, str],
+    outcomes: Mapping[str, Outcome],
+    target: Target,
     cohort: str,
     split: str,
     fold: int,
-    target: str,
     snapshot: int = 0,
 ) -> PairedCodes:
-    """The join itself, over plain values. Rows: every case of `parts` that has a code of either modality."""
+    """The join itself, over plain values. Rows: every case of `parts` that has a code of either modality.
+
+    outcomes: case_id -> its outcome of `target`; a case without one is a row all the same.
+    """
     issues: list[PairingIssue] = []
     sides = {}
     for name, codes in (("inferior", inferior), ("superior", superior)):
         sides[name], unusable = _usable(codes, name)
         issues += unusable
-    index = {name: i for i, name in enumerate(classes)}
     coded = set(sides["inferior"]) | set(sides["superior"])
     case_ids = tuple(sorted(coded & set(parts)))
-    unknown_classes = sorted(case for case in case_ids if case in labels and labels[case] not in index)
-    if unknown_classes:
-        case = unknown_classes[0]
-        raise InvalidInputError(
-            f"case {case} has the label {labels[case]!r}, which is no class of target {target} "
-            f"({', '.join(classes)}); correct the labels table"
-        )
-
     has = {name: np.array([case in side for case in case_ids], dtype=bool) for name, side in sides.items()}
-    label_index = np.array([index[labels[case]] if case in labels else -1 for case in case_ids], dtype=np.int64)
+    y = target.y_of(outcomes, case_ids)
     has_inferior, has_superior = has["inferior"], has["superior"]
     issues += _issue("without superior", "have an inferior code only", case_ids, has_inferior & ~has_superior)
     issues += _issue("without inferior", "have a superior code only", case_ids, has_superior & ~has_inferior)
-    issues += _issue("without label", f"have no label of target {target}", case_ids, label_index < 0)
+    issues += _issue("without label", f"have no label of target {target.name}", case_ids, ~known_of(y))
     issues += _named("without code", "are in the split but have no usable code", set(parts) - coded)
     issues += _named("not in split", f"have codes but no part in {split}/{fold}", coded - set(parts))
-    issues += _named("label without code", f"have a label of {target} but no usable code", set(labels) - coded)
+    issues += _named("label without code", f"have a label of {target.name} but no usable code", set(outcomes) - coded)
     return PairedCodes(
         cohort=cohort,
         split=split,
         fold=fold,
-        target=target,
-        classes=classes,
+        target=target.name,
+        classes=target.names,
         case_ids=case_ids,
         inferior_nd=_matrix(inferior, sides["inferior"], case_ids),
         superior_nd=_matrix(superior, sides["superior"], case_ids),
         has_inferior=has_inferior,
         has_superior=has_superior,
-        labels=label_index,
+        labels=y if target.has_classes else np.full(len(case_ids), -1, dtype=np.int64),
+        outcomes=None if target.has_classes else y,
+        kind=target.kind,
+        unit=target.unit,
         parts=np.array([parts[case] for case in case_ids], dtype=f"<U{max(map(len, PARTS))}"),
         inferior_key=inferior.key,
         superior_key=superior.key,

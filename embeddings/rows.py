@@ -175,8 +175,6 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
 }
-ONE_CLASS_KINDS = ("classes", "ordinal")
-"""Kinds of targets of which a case has one class; the others are value, survival and multilabel."""
 RUN_KINDS = ("runs", "metrics", "predictions")
 """The three files of a batch of runs; an entry of kind ``run`` names all three."""
 

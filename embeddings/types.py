@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field
-from typing import Any, Literal
+from dataclasses import InitVar, dataclass, field, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from guidestore.embeddings.canonical import canonical_json, sha256_of
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind, check_y, known_of
 
 PARTS = ("train", "val", "test")
 """The parts of a fold. '' stands for a case that the fold does not assign."""
@@ -337,10 +338,10 @@ class PairingIssue:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class PairedCodes:
-    """Paired codes and labels of one snapshot under one split and fold: what heads train on.
+    """Paired codes and outcomes of one snapshot under one split and fold: what heads train on.
 
-    A case may lack a modality or the label; the masks say so. Rows without a modality hold NaN there, so that a use
-    without the mask shows at once.
+    A case may lack a modality or the outcome; the masks say so. Rows without a modality hold NaN there, so that a use
+    without the mask shows at once. The outcomes are `y`: of a target with classes or grades the labels.
     """
 
     cohort: str
@@ -348,7 +349,7 @@ class PairedCodes:
     fold: int
     target: str
     classes: tuple[str, ...]
-    """Class names in their fixed order; labels index into it."""
+    """Classes, grades or labels in their fixed order; labels index into it. () of values and survival."""
     case_ids: tuple[str, ...]
     inferior_nd: np.ndarray
     """(n, d_I) float32 z_I."""
@@ -359,7 +360,7 @@ class PairedCodes:
     has_superior: np.ndarray
     """(n,) bool."""
     labels: np.ndarray
-    """(n,) int64 class index, -1 where unlabelled."""
+    """(n,) int64 class index, -1 where unlabelled; all -1 where a case has no one class."""
     parts: np.ndarray
     """(n,) str: train, val or test."""
     inferior_key: CodeSetKey | None = None
@@ -367,6 +368,12 @@ class PairedCodes:
     snapshot: int = 0
     """Commit number that the codes were read at."""
     issues: tuple[PairingIssue, ...] = ()
+    kind: TargetKind = "classes"
+    """Of the target."""
+    unit: str = ""
+    """Of a value, or of a survival time."""
+    outcomes: np.ndarray | None = None
+    """y of a target of kind multilabel, value or survival (`embeddings.outcomes`); None of classes and grades."""
 
     def __post_init__(self) -> None:
         n = len(self.case_ids)
@@ -378,16 +385,35 @@ class PairedCodes:
         unknown = set(np.unique(self.parts)) - set(PARTS)
         if unknown:
             raise InvalidInputError(f"paired codes: unknown parts {sorted(unknown)}; use {', '.join(PARTS)}")
-        if self.labels.size and (self.labels.min() < -1 or self.labels.max() >= len(self.classes)):
+        has_class = self.kind in ONE_CLASS_KINDS
+        if self.labels.size and (
+            self.labels.min() < -1 or self.labels.max() >= (len(self.classes) if has_class else 0)
+        ):
             raise InvalidInputError("paired codes: a label lies outside the classes")
+        if has_class != (self.outcomes is None):
+            raise InvalidInputError(f"paired codes: give the outcomes of a {self.kind} target, and no others")
+        if len(self.y) != n:
+            raise InvalidInputError(f"paired codes: outcomes has {len(self.y)} rows for {n} cases")
+        if self.outcomes is not None:
+            names = len(self.classes)
+            check_y(self.kind, self.outcomes, n_names=names, what=f"target {self.target}", case_ids=self.case_ids)
 
     def __len__(self) -> int:
         return len(self.case_ids)
 
     @property
+    def y(self) -> np.ndarray:
+        """The outcomes, by the target's kind as `embeddings.outcomes` says."""
+        return self.labels if self.outcomes is None else self.outcomes
+
+    def with_y(self, y: np.ndarray) -> Self:
+        """The same pairs with other outcomes, as where some are hidden."""
+        return replace(self, labels=y) if self.outcomes is None else replace(self, outcomes=y)
+
+    @property
     def has_label(self) -> np.ndarray:
-        """(n,) bool."""
-        return self.labels >= 0
+        """(n,) bool: the outcome is known; of several labels: of one or more."""
+        return known_of(self.y)
 
     @property
     def is_pair(self) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.medians import filled, fills_medians
+from guidestore.embeddings.outcomes import Target
 from guidestore.embeddings.pairing import join, labels_of
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
@@ -99,12 +100,11 @@ class _Cases:
                 self._codes(run, run.inferior, needed=True),
                 self._codes(run, run.superior, needed=False),
                 parts=self._parts,
-                labels=labels,
-                classes=run.classes,
+                outcomes=labels,
+                target=Target(run.target, names=run.classes),
                 cohort=self._cohort,
                 split="every case",
                 fold=0,
-                target=run.target,
                 snapshot=self._snapshot.version,
             )
         return self._known[asked]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
-from guidestore.embeddings.pairing import class_targets, join, labels_of, pair, parts_of
+from guidestore.embeddings.outcomes import KINDS, Target
+from guidestore.embeddings.pairing import class_targets, join, labels_of, pair, parts_of, targets_of
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import PARTS, CaseCodes, FoldScope, PairedCodes
 from tests.embeddings.making import bag_key, commit_bag, commit_codes, commit_cohort, make_bag, mri_key, slide_key
@@ -27,12 +28,11 @@ def joined(inferior: CaseCodes, superior: CaseCodes, parts: dict[str, str], labe
         inferior,
         superior,
         parts=parts,
-        labels=labels,
-        classes=CLASSES,
+        outcomes=labels,
+        target=Target("grade", names=CLASSES),
         cohort="glioma",
         split="published",
         fold=0,
-        target="grade",
     )
 
 
@@ -248,6 +248,87 @@ def test_a_target_without_one_class_per_case_is_told(store, kind):
     assert labels_of(snapshot, "glioma", "grade")[1] == {"C1": "O"}
 
 
+def _both_codes(store: EmbeddingStore, *cases: str) -> None:
+    for key in (mri_key(), slide_key()):
+        commit_codes(store, CaseCodes(cases, np.ones((len(cases), key.code_dim), np.float32), (), key))
+
+
+def test_outcomes_of_every_kind_come_with_the_pairs(store):
+    commit_cohort(store, {}, dict.fromkeys(("C1", "C2", "C3"), "train"))
+    labels = [
+        {"case_id": "C1", "target": "stage", "class": "II"},
+        {"case_id": "C2", "target": "size", "value": 12.5},
+        {"case_id": "C1", "target": "os", "time": 30.0, "event": True},
+        {"case_id": "C2", "target": "os", "time": 7.5, "event": False},
+        {"case_id": "C1", "target": "found", "class": "mass", "value": 1.0},
+        {"case_id": "C1", "target": "found", "class": "cyst", "value": 0.0},
+        {"case_id": "C2", "target": "found", "class": "mass", "value": 0.0},
+    ]
+    targets = [
+        {"target": "stage", "class_index": 0, "class": "I", "kind": "ordinal"},
+        {"target": "stage", "class_index": 1, "class": "II", "kind": "ordinal"},
+        {"target": "size", "kind": "value", "unit": "mm"},
+        {"target": "os", "kind": "survival", "unit": "months"},
+        {"target": "found", "class_index": 0, "class": "cyst", "kind": "multilabel"},
+        {"target": "found", "class_index": 1, "class": "mass", "kind": "multilabel"},
+    ]
+    with store.begin() as transaction:
+        transaction.write_rows("targets", [{"cohort": "glioma", **row} for row in targets], cohort="glioma")
+        transaction.write_rows("labels", [{"cohort": "glioma", **row} for row in labels], cohort="glioma")
+    _both_codes(store, "C1", "C2", "C3")
+    snapshot = store.snapshot()
+    assert targets_of(snapshot, "glioma")["os"] == Target("os", "survival", unit="months")
+
+    def y_of(target: str):
+        paired = pair(
+            snapshot, cohort="glioma", target=target, inferior=mri_key(), superior=slide_key(), split="published",
+            fold=0, kinds=KINDS,
+        )  # fmt: skip
+        assert paired.is_pair.tolist() == [True, True, True]
+        return paired
+
+    nan = np.nan
+    np.testing.assert_array_equal(y_of("stage").y, [1, -1, -1])
+    np.testing.assert_array_equal(y_of("size").y, [nan, 12.5, nan])
+    np.testing.assert_array_equal(y_of("os").y, [[30, 1], [7.5, 0], [nan, nan]])
+    np.testing.assert_array_equal(y_of("found").y, [[0, 1], [nan, 0], [nan, nan]])
+    found = y_of("found")
+    assert (found.kind, found.classes, found.has_label.tolist()) == (
+        "multilabel",
+        ("cyst", "mass"),
+        [True, True, False],
+    )
+    assert (y_of("size").unit, y_of("os").labels.tolist()) == ("mm", [-1, -1, -1])
+    hidden = y_of("os").with_y(np.full((3, 2), nan))
+    assert hidden.kind == "survival"
+    assert not hidden.has_label.any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "sentence"),
+    [
+        ("survival", {"time": 0.0, "event": True}, r"case C1 \(\[0.0, 1.0\]\) has a time that is not above 0"),
+        ("survival", {"time": float("inf"), "event": False}, "not above 0"),
+        ("value", {"value": float("inf")}, "is infinite"),
+        ("ordinal", {"class": "III"}, "label 'III', which is no class of target t"),
+    ],
+)
+def test_an_outcome_that_cannot_be_is_refused_with_its_case(store, kind, row, sentence):
+    commit_cohort(store, {}, {"C1": "train"})
+    target: dict[str, Any] = {"cohort": "glioma", "target": "t", "kind": kind}
+    if kind == "ordinal":
+        target |= {"class_index": 0, "class": "I"}
+    with store.begin() as transaction:
+        transaction.write_rows("targets", [target], cohort="glioma")
+        transaction.write_rows("labels", [{"cohort": "glioma", "case_id": "C1", "target": "t", **row}], cohort="glioma")
+    _both_codes(store, "C1")
+    with pytest.raises(InvalidInputError, match=sentence):
+        pair(
+            store.snapshot(), cohort="glioma", target="t", inferior=mri_key(), superior=slide_key(), split="published",
+            fold=0, kinds=KINDS,
+        )  # fmt: skip
+
+
 def test_two_orders_of_classes_are_refused(store):
     commit_cohort(store, {}, {}, classes=("G", "O"))
     commit_cohort(store, {}, {}, classes=("O", "G"))
@@ -259,7 +340,8 @@ def test_codes_that_are_there_and_unusable_are_told_in_place_of_advice():
     values_nd = np.array([[1.0], [2.0], [np.nan]], np.float32)
     inferior = CaseCodes(("A", "A", "B"), values_nd, ("a1", "a2", "B"))
     superior = CaseCodes(("A", "B"), np.ones((2, 1), np.float32))
-    names: Any = {"cohort": "c", "split": "s", "fold": 0, "target": "t", "classes": ("x", "y"), "labels": {"A": "x"}}
+    target = Target("t", names=("x", "y"))
+    names: Any = {"cohort": "c", "split": "s", "fold": 0, "target": target, "outcomes": {"A": "x"}}
     paired = join(inferior, superior, parts={"A": "train", "B": "train"}, **names)
     told = paired.why_unpaired("materialize both")
     assert "have several inferior codes (such as A: a1, a2)" in told

@@ -112,9 +112,7 @@ def test_a_value_is_stored_as_a_value(cohort: EmbeddingStore, tmp_path: Path):
     assert (target["kind"], target["class_index"], target["class"] or None) == ("value", None, None)
     rows = {row["case_id"]: (row["value"], row["class"] or None) for row in snapshot.rows("labels").to_pylist()}
     assert rows == {"P00": (0.5, None), "P02": (12.0, None)}
-    with pytest.raises(
-        InvalidInputError, match="target grade of cohort c is of kind value, which heads do not learn yet"
-    ):
+    with pytest.raises(InvalidInputError, match="target grade of cohort c is of kind value, which cannot be used here"):
         stored(cohort)
     assert add(cohort, tmp_path, ["0.5", "NA", "12"], kind=("value",)).snapshot == snapshot.version
     with pytest.raises(InvalidInputError, match=r"is 0.75 in grade and 0.5 in the store; .*--replace"):
