@@ -1,4 +1,4 @@
-"""Exporting: a run as a folder that predicts without the store."""
+"""Exporting: codes for other tools, and a run as a folder that predicts without the store."""
 
 from __future__ import annotations
 
@@ -8,9 +8,56 @@ from typing import Annotated
 
 import typer
 
-from guidestore.flows.cli.options import STORE, Store
+from guidestore.embeddings.words import count_of
+from guidestore.flows.cli.options import STORE, At, Split, Store, Target
 
 app = typer.Typer()
+
+
+@app.command("export")
+def export_command(
+    cohort: Annotated[str, typer.Argument(help="Cohort whose codes go out.")],
+    code_set: Annotated[
+        list[str],
+        typer.Option("--code-set", help="MODALITY/ENCODER[@DIGEST]; repeat for case codes beside a set of bags."),
+    ],
+    layout: Annotated[
+        str,
+        typer.Option("--layout", help="clam, deepguide, eva, lazyslide, npz, parquet, patho-bench, stamp or trident."),
+    ],
+    output: Annotated[Path, typer.Option("--output", help="New folder; it appears whole or not at all.")],
+    split: Split = "",
+    target: Target = "",
+    stamp_version: Annotated[
+        str, typer.Option("--stamp-version", help="Version that STAMP's files name: not later than the reader's.")
+    ] = "2.0.0",
+    at: At = None,
+    place: Store = STORE,
+) -> None:
+    """Write codes as the files of another tool: TRIDENT, CLAM, STAMP, Patho-Bench, eva, LazySlide, DeepGuide.
+
+    Ids and pseudonyms stay as they are in the store; no path of this machine goes out. What is left out is named.
+    """
+    from guidestore.flows.encoding.export_codes import export_codes
+    from guidestore.flows.work.stores import opened
+
+    with opened(place, adds=False) as store:
+        exported = export_codes(
+            store.snapshot(at),
+            output,
+            cohort=cohort,
+            code_sets=code_set,
+            layout=layout,
+            split=split,
+            target=target,
+            stamp_version=stamp_version,
+        )
+    for key in exported.code_sets:
+        print(f"{key} (trained on {key.trained_on})")
+    count = count_of(exported.slides, "slide") + " of " if exported.slides else ""
+    print(f"{count}{count_of(exported.cases, 'case')} for {exported.tool} -> {exported.folder}")
+    for note in exported.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 @app.command("export-model")

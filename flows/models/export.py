@@ -8,8 +8,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +30,7 @@ from guidestore.flows.models.card import FORMAT
 from guidestore.flows.models.exported import ENCODER, HEAD, run_onnx
 from guidestore.flows.models.predict import inferior_key, medians_of
 from guidestore.flows.work.collecting import no_collection
+from guidestore.flows.work.new_folder import new_folder
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.input_rows import input_row
 from guidestore.warehouse.runs import run_of
@@ -84,7 +83,9 @@ def export_model(store: EmbeddingStore, run: str, output: Path | str, *, allow_t
     _check_run(trained)
     with no_collection(), one_thread():  # torch's exporter: 1 of 11 s
         files, card = _content(store, snapshot, trained, run, allow_train_codes)
-    _write(output, files | {cards.NAME: _json(card)})
+    with new_folder(output) as staged:
+        for name, content in (files | {cards.NAME: _json(card)}).items():
+            (staged / name).write_bytes(content)
     sizes = {name: len(content) for name, content in sorted(files.items())}
     return Exported(output, trained.id, sizes, tuple(card["notes"]))
 
@@ -303,20 +304,3 @@ Limits:
 
 def _json(card: Mapping[str, Any]) -> bytes:
     return (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _write(output: Path, files: Mapping[str, bytes]) -> None:
-    """All files into a folder beside `output`, which then takes its name."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-        try:
-            staged.chmod(0o755)
-            for name, content in files.items():
-                (staged / name).write_bytes(content)
-            staged.rename(output)
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise InvalidInputError(f"{output} cannot be written ({error}); name another folder") from error

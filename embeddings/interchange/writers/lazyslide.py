@@ -1,0 +1,199 @@
+"""LazySlide: a ``<slide>.zarr`` (zarr 3, SpatialData) each with tiles as shapes and an AnnData table of features."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from guidestore.embeddings.bags import SHARD_ROWS
+from guidestore.embeddings.interchange.outgoing import (
+    Outgoing,
+    OutgoingBags,
+    OutgoingCodes,
+    OutgoingSlide,
+    Writer,
+    need_mpp,
+    need_places,
+)
+from guidestore.embeddings.types import Bag
+
+_AXES = [{"name": name, "type": "space", "unit": "unit"} for name in ("x", "y")]
+_TO_GLOBAL = {
+    "type": "identity",
+    "input": {"name": "xy", "axes": _AXES},
+    "output": {"name": "global", "axes": _AXES},
+}
+_CORNERS = ((1, 0), (1, 1), (0, 1), (0, 0), (1, 0))
+"""Of a tile's polygon, in the order of LazySlide's own."""
+_WKB = np.dtype([("order", "u1"), ("kind", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("xy", "<f8", (5, 2))])
+_GEO = {"encoding": "WKB", "crs": None, "geometry_types": ["Polygon"]}
+_IS_WKB = {"ARROW:extension:name": "geoarrow.wkb", "ARROW:extension:metadata": "{}"}
+_SHAPES = pa.schema(
+    [pa.field("tile_id", pa.int64()), pa.field("geometry", pa.binary(), metadata=_IS_WKB)],
+    metadata={"geo": json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": _GEO}})},
+)
+_CHUNK_ROWS = 1024
+
+
+class Lazyslide(Writer):
+    """SpatialData of slides, AnnData of cases."""
+
+    tool = "LazySlide"
+
+    def write(self, out: Outgoing, folder: Path) -> None:
+        """Features in float32; tiles are polygons in level-0 pixels. A blank slide has no table.
+
+        ``codes/<modality>_<encoder>.zarr`` is an AnnData of case codes, its rows named by case.
+        """
+        if out.bags is not None:
+            out.left_out("table", "since the slide has no tile", (s.name for s in out.bags.slides if not s.tiles))
+            for slide in out.bags.slides:
+                _write_slide(out.bags, slide, folder / f"{slide.name}.zarr")
+        for codes in out.codes:
+            _write_codes(out, codes, folder / "codes" / f"{codes.key.modality}_{codes.key.encoder}.zarr")
+
+
+def _write_slide(bags: OutgoingBags, slide: OutgoingSlide, folder: Path) -> None:
+    need_places(slide, "lazyslide")
+    facts = slide.read(slice(0, 0))
+    mpp = need_mpp(slide, facts, "lazyslide")
+    table = f"{bags.key.encoder}_tiles"
+    root = _group(
+        folder,
+        {
+            "spatialdata_attrs": {"version": "0.2", "spatialdata_software_version": "0.8.0"},
+            "slide_properties": {"mpp": mpp, "magnification": facts.magnification},
+            "tile_spec": {"tiles": _tile_spec(facts, mpp)},
+        },
+    )
+    shapes, tables = root.create_group("shapes"), root.create_group("tables")
+    if not slide.tiles:
+        return
+    shapes.create_group(
+        "tiles",
+        attributes={
+            "encoding-type": "ngff:shapes",
+            "axes": ["x", "y"],
+            "coordinateTransformations": [_TO_GLOBAL],
+            "spatialdata_attrs": {"version": "0.3"},
+        },
+    )
+    group = tables.create_group(
+        table,
+        attributes={
+            "encoding-type": "anndata",
+            "encoding-version": "0.1.0",
+            "spatialdata-encoding-type": "ngff:regions_table",
+            "region": "tiles",
+            "region_key": "library_id",
+            "instance_key": "tile_id",
+            "version": "0.2",
+        },
+    )
+    _frame(group, "obs", [str(number) for number in range(slide.tiles)], ["tile_id", "library_id"])
+    _array(group["obs"], "tile_id", np.arange(slide.tiles, dtype=np.int64))
+    library = group["obs"].create_group("library_id", attributes=_encoding("categorical") | {"ordered": False})
+    _array(library, "codes", np.zeros(slide.tiles, np.int8))
+    _strings(library, "categories", ["tiles"])
+    _rest(group, slide.code_dim)
+    uns = group["uns"].create_group("spatialdata_attrs", attributes=_encoding("dict", "0.1.0"))
+    for name, value in (("region", "tiles"), ("region_key", "library_id"), ("instance_key", "tile_id")):
+        _string(uns, name, value)
+    values = _new_array(group, "X", (slide.tiles, slide.code_dim), np.float32)
+    file = folder / "shapes" / "tiles" / "shapes.parquet"
+    with pq.ParquetWriter(file, _SHAPES, compression="ZSTD") as writer:
+        for part, bag in slide.parts():
+            values[part] = bag.features_nd.astype(np.float32)
+            writer.write_table(_polygons(bag, part, facts.tile_size_level0_px))
+
+
+def _tile_spec(facts: Bag, mpp: float) -> dict[str, Any]:
+    width = facts.tile_size_px or facts.tile_size_level0_px
+    downsample = facts.tile_size_level0_px / width
+    if int(width * downsample) < facts.tile_size_level0_px:  # its edge is int(width * base_downsample)
+        downsample = float(np.nextafter(downsample, np.inf))
+    return {
+        **dict.fromkeys(("height", "width", "stride_height", "stride_width"), width),
+        "mpp": mpp * downsample,
+        "ops_level": 0,
+        "ops_downsample": downsample,
+        "base_level": 0,
+        "base_downsample": downsample,
+        "tissue_name": None,
+    }
+
+
+def _polygons(bag: Bag, part: slice, edge: int) -> pa.Table:
+    """A GeoParquet row per tile: its number and its outline as WKB (little-endian, one ring of five points)."""
+    assert bag.coords_n2 is not None  # noqa: S101  (need_places)
+    record = np.zeros(len(bag), _WKB)
+    record["order"], record["kind"], record["rings"], record["points"] = 1, 3, 1, 5
+    record["xy"] = bag.coords_n2[:, None, :] + np.array(_CORNERS) * edge
+    size = record.dtype.itemsize
+    offsets = pa.py_buffer(np.arange(0, size * len(bag) + 1, size, dtype=np.int32))
+    outline = pa.Array.from_buffers(pa.binary(), len(bag), [None, offsets, pa.py_buffer(record.tobytes())])
+    numbers = pa.array(np.arange(part.start, part.stop, dtype=np.int64))
+    return pa.table([numbers, outline], schema=_SHAPES)
+
+
+def _write_codes(out: Outgoing, codes: OutgoingCodes, folder: Path) -> None:
+    by_case = codes.by_case()
+    group = _group(folder, _encoding("anndata", "0.1.0"))
+    labels = out.labels.columns.get("label", {}) if out.labels and out.labels.classes else {}
+    columns = {"label": labels} if labels else {}
+    columns |= {f"{out.split}_{fold}": parts for fold, parts in out.folds.items()}
+    _frame(group, "obs", list(by_case), list(columns))
+    for name, values in columns.items():
+        _strings(group["obs"], name, [str(values.get(case, "")) for case in by_case])
+    _rest(group, codes.key.code_dim)
+    _array(group, "X", np.array(list(by_case.values()), np.float32))
+
+
+def _rest(group: Any, width: int) -> None:
+    """What an AnnData has beside X and obs: names of the dimensions, and empty mappings."""
+    _frame(group, "var", [str(number) for number in range(width)], [])
+    for name in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
+        group.create_group(name, attributes=_encoding("dict", "0.1.0"))
+
+
+def _group(folder: Path, attributes: dict[str, Any]) -> Any:
+    import zarr
+    from zarr.storage import LocalStore
+
+    return zarr.create_group(LocalStore(folder), zarr_format=3, attributes=attributes)
+
+
+def _encoding(kind: str, version: str = "0.2.0") -> dict[str, Any]:
+    return {"encoding-type": kind, "encoding-version": version}
+
+
+def _frame(group: Any, name: str, index: list[str], columns: list[str]) -> None:
+    frame = group.create_group(name, attributes={"column-order": columns, "_index": "_index", **_encoding("dataframe")})
+    _strings(frame, "_index", index)
+
+
+def _new_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    chunks = tuple(min(max(length, 1), _CHUNK_ROWS if not axis else length) for axis, length in enumerate(shape))
+    shards = (-(-min(shape[0], SHARD_ROWS) // chunks[0]) * chunks[0], *chunks[1:])
+    return group.create_array(
+        name, shape=shape, dtype=dtype, chunks=chunks, shards=shards, attributes=_encoding("array")
+    )
+
+
+def _array(group: Any, name: str, values: np.ndarray) -> None:
+    _new_array(group, name, values.shape, values.dtype)[:] = values
+
+
+def _strings(group: Any, name: str, values: list[str]) -> None:
+    made = group.create_array(name, shape=(len(values),), dtype="string", attributes=_encoding("string-array"))
+    made[:] = np.array(values, dtype=object)
+
+
+def _string(group: Any, name: str, value: str) -> None:
+    made = group.create_array(name, shape=(), dtype="string", attributes=_encoding("string"))
+    made[()] = np.array(value, dtype=object)

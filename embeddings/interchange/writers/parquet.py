@@ -1,0 +1,46 @@
+"""Parquet: a file per slide with a row per tile, and one per set of case codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from guidestore.embeddings.interchange.outgoing import Outgoing, OutgoingCodes, OutgoingSlide, Writer
+from guidestore.embeddings.interchange.writers._plain import FACTS, name_of, vectors, write_tables
+from guidestore.embeddings.tables import write_pieces, write_table
+
+
+class Parquet(Writer):
+    """Vectors as fixed-size lists, which `embedding-atlas --vector`, pandas and DuckDB read."""
+
+    tool = "Parquet"
+    keeps_nan = True
+
+    def write(self, out: Outgoing, folder: Path) -> None:
+        """``bags/<slide>.parquet`` with x, y (level-0 pixels) and ``features``; ``<modality>_<encoder>.parquet``."""
+        if out.bags is not None:
+            (folder / "bags").mkdir()
+            for slide in out.bags.slides:
+                file = folder / "bags" / f"{slide.name}.parquet"
+                write_pieces(file, _tiles(slide), uncompressed=("features",))
+        for codes in out.codes:
+            write_table(folder / f"{name_of(codes)}.parquet", _codes(codes), uncompressed=("code",))
+        write_tables(out, folder, "parquet")
+
+
+def _tiles(slide: OutgoingSlide) -> Iterator[pa.Table]:
+    for _, bag in slide.parts():
+        columns = {} if bag.coords_n2 is None else {"x": bag.coords_n2[:, 0], "y": bag.coords_n2[:, 1]}
+        places = {name: pa.array(values) for name, values in columns.items()}
+        facts = {name: str(value) for name in FACTS if (value := getattr(bag, name))}
+        table = pa.table({**places, "features": vectors(bag.features_nd)})
+        yield table.replace_schema_metadata({"case_id": slide.case_id, "image_id": slide.image_id, **facts})
+
+
+def _codes(codes: OutgoingCodes) -> pa.Table:
+    columns = {"case_id": pa.array(codes.codes.case_ids, pa.string())}
+    if codes.codes.image_ids != codes.codes.case_ids:
+        columns["image_id"] = pa.array(codes.codes.image_ids, pa.string())
+    return pa.table({**columns, "code": vectors(codes.codes.codes_nd)})
