@@ -22,9 +22,9 @@ from guidestore.embeddings.interchange.outgoing import (
     OutgoingLabels,
     OutgoingSlide,
 )
-from guidestore.embeddings.pairing import labels_of, parts_of
+from guidestore.embeddings.outcomes import KINDS
+from guidestore.embeddings.pairing import outcomes_of, parts_of
 from guidestore.embeddings.records import Entry
-from guidestore.embeddings.rows import ONE_CLASS_KINDS
 from guidestore.embeddings.snapshot import Snapshot, fold_allows
 from guidestore.embeddings.types import CodeSetKey, CodeSetName
 from guidestore.embeddings.words import count_of
@@ -145,22 +145,19 @@ def _folds(
     return {fold: parts_of(snapshot, cohort, split, fold) for fold in allowed}
 
 
-def _labels(snapshot: Snapshot, cohort: str, target: str) -> OutgoingLabels:
-    rows = [row for row in snapshot.rows("targets", cohort=cohort).to_pylist() if row["target"] == target]
-    kind = next((row["kind"] for row in rows if row["kind"]), "classes")
-    if not rows or kind in ONE_CLASS_KINDS:
-        classes, labels = labels_of(snapshot, cohort, target)
-        return OutgoingLabels(target, classes, {"label": labels})
+def _labels(snapshot: Snapshot, cohort: str, name: str) -> OutgoingLabels:
+    target, outcomes = outcomes_of(snapshot, cohort, name, KINDS)
     columns: dict[str, dict[str, Any]] = {}
-    for row in snapshot.rows("labels", cohort=cohort).to_pylist():
-        if row["target"] == target:
-            told = {"time": row["time"], "event": row["event"]} if kind == "survival" else {"label": row["value"]}
-            for name, value in ({row["class"]: row["value"]} if kind == "multilabel" else told).items():
-                if value is not None and columns.setdefault(name, {}).setdefault(row["case_id"], value) != value:
-                    raise InvalidInputError(
-                        f"case {row['case_id']} of cohort {cohort} has two labels of target {target}; correct that"
-                    )
-    return OutgoingLabels(target, (), columns)
+    for case_id, outcome in sorted(outcomes.items()):
+        if isinstance(outcome, Mapping):
+            told: Mapping[str, Any] = {label: int(has_it) for label, has_it in outcome.items()}
+        else:
+            told = (
+                dict(zip(("time", "event"), outcome, strict=True)) if isinstance(outcome, tuple) else {"label": outcome}
+            )
+        for column, value in told.items():
+            columns.setdefault(column, {})[case_id] = value
+    return OutgoingLabels(name, target.names if target.has_classes else (), columns)
 
 
 def _bags(

@@ -27,7 +27,7 @@ class Npz(Writer):
                 bag = slide.read(slice(None))
                 arrays = {"features": bag.features_nd} | ({} if bag.coords_n2 is None else {"coords": bag.coords_n2})
                 facts = {name: np.asarray(np.nan if (value := getattr(bag, name)) is None else value) for name in FACTS}
-                np.savez(folder / "bags" / f"{slide.name}.npz", **arrays, **facts)
+                np.savez(folder / "bags" / f"{slide.name}.npz", **(arrays | facts))  # pyright: ignore[reportArgumentType]
         for codes in out.codes:
             ids = np.array(codes.codes.case_ids)
             np.savez(folder / f"{name_of(codes)}.npz", case_id=ids, codes=codes.codes.codes_nd)

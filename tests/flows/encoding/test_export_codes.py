@@ -264,3 +264,28 @@ def test_the_command_says_what_went_out(store: EmbeddingStore, tmp_path: Path) -
     done = guidestore("export", COHORT, *options)
     assert done.returncode == 2
     assert "is there already" in done.stderr
+
+
+def test_values_and_survival_reach_stamp_and_are_refused_by_clam(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", slides={"C1": {"s1": 8}, "C2": {"s2": 9}})
+    with store.begin("outcomes") as transaction:
+        targets = [
+            {"cohort": COHORT, "target": "os", "kind": "survival", "unit": "months"},
+            {"cohort": COHORT, "target": "age", "kind": "value", "unit": "years"},
+        ]
+        transaction.write_rows("targets", targets, cohort=COHORT)
+        rows = [
+            {"cohort": COHORT, "case_id": "C1", "target": "os", "time": 12.5, "event": True},
+            {"cohort": COHORT, "case_id": "C2", "target": "os", "time": 30.0, "event": False},
+            {"cohort": COHORT, "case_id": "C1", "target": "age", "value": 61.5},
+        ]
+        transaction.write_rows("labels", rows, cohort=COHORT)
+    export(store, tmp_path / "os", "stamp", target="os")
+    table = pd.read_csv(tmp_path / "os/clini.csv")
+    assert table.to_dict("list") == {"PATIENT": ["C1", "C2"], "time": [12.5, 30.0], "event": [1, 0]}
+    export(store, tmp_path / "age", "stamp", target="age")
+    assert pd.read_csv(tmp_path / "age/clini.csv").to_dict("list") == {"PATIENT": ["C1"], "label": [61.5]}
+    with pytest.raises(InvalidInputError, match="knows classes alone, and target os has none"):
+        export(store, tmp_path / "clam", "clam", target="os")
+    done = export(store, tmp_path / "trident", "trident")
+    assert any("age, class, os; name one with --target" in note for note in done.notes)
