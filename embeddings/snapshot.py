@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Concatenate
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 
 from guidestore.embeddings.bags import read_bag
 from guidestore.embeddings.case_codes import code_matrix
+from guidestore.embeddings.commit_log import CommitLog
 from guidestore.embeddings.errors import (
     AmbiguousNameError,
     CorruptArtifactError,
@@ -28,6 +30,26 @@ from guidestore.embeddings.rows import RUN_KINDS, SCHEMAS
 from guidestore.embeddings.storage import Storage, each
 from guidestore.embeddings.tables import conformed, read_table, read_verified
 from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, CodeSetName, FoldScope
+
+
+def _again_after_a_purge[**P, T](read: Callable[Concatenate[Snapshot, P], T]) -> Callable[Concatenate[Snapshot, P], T]:
+    """A method of Snapshot that reads files, called again where one was damaged or missing and a purge came since.
+
+    A purge writes files anew without its case and deletes the old ones. Whoever was about to read those misses them,
+    and finds the new ones in the log as it is now.
+    """
+
+    @functools.wraps(read)
+    def reading(snapshot: Snapshot, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(snapshot, *args, **kwargs)
+        except CorruptArtifactError:
+            log = CommitLog(snapshot.storage)  # one of its own: another thread may be committing with the other
+            if not log.withdrawn_since(snapshot.read_at):
+                raise
+        return reading(Snapshot(snapshot.storage, snapshot.version, log.head, log.table), *args, **kwargs)
+
+    return reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +180,7 @@ class Snapshot:
             first_row.setdefault(path, i)
         return [(FileRef(**rows["files"][first_row[path]].as_py()[0]), ids) for path, ids in artifacts.items()]
 
+    @_again_after_a_purge
     def codes(self, key: CodeSetKey) -> CaseCodes:
         """All codes of a set of case codes, sorted by case and image; verified. Raises CorruptArtifactError."""
         rows = self._code_set_rows(key)
@@ -178,6 +201,7 @@ class Snapshot:
         codes_nd = np.concatenate(matrices)[order]
         return CaseCodes(tuple(ids[i][0] for i in order), codes_nd, tuple(ids[i][1] for i in order), key)
 
+    @_again_after_a_purge
     def bags(self, key: CodeSetKey, case_id: str) -> list[Bag]:
         """The bags of a case, one per slide, sorted by image id; verified. Raises CorruptArtifactError."""
         rows, places = self._bag_rows(key)
@@ -201,6 +225,7 @@ class Snapshot:
 
     # Rows, weights, names --------------------------------------------------------------------------------------
 
+    @_again_after_a_purge
     def rows(self, kind: str, **equal: str) -> pa.Table:
         """All rows of a kind, of entries whose log columns equal the given values (``cohort='phantom'``)."""
         schema = SCHEMAS[kind]
@@ -218,6 +243,7 @@ class Snapshot:
             tables.append(_only(table, "run", artifacts) if artifacts else table)
         return pa.concat_tables(tables) if tables else schema.empty_table()
 
+    @_again_after_a_purge
     def weights(self, artifact: str) -> tuple[dict[str, np.ndarray], Entry]:
         """Tensors of trained weights and their entry (meta: role, name, config); verified."""
         from safetensors.numpy import load

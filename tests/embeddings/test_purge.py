@@ -113,6 +113,28 @@ def test_fsck_and_gc_agree_with_a_purge(full):
     assert CommitLog(full.storage).table().equals(full.log.table())
 
 
+def test_who_reads_as_a_purge_comes_reads_what_it_left(full):
+    reader = EmbeddingStore.open(full.storage.root).snapshot()
+    before = reader.codes(mri_key())
+    purge(full, "glioma", "case-2")
+    after = reader.codes(mri_key())
+    assert after.case_ids == ("case-1", "case-3")
+    np.testing.assert_array_equal(after.codes_nd, before.codes_nd[[0, 2]])
+    assert sorted(reader.rows("labels")["case_id"].to_pylist()) == ["case-1", "case-3"]
+    assert same_bag(reader.bags(bag_key(), "case-1")[0], make_bag(1030, seed=0))
+    with pytest.raises(NotFoundInStoreError, match="case-2 has no bag"):
+        EmbeddingStore.open(full.storage.root).snapshot(reader.version).bags(bag_key(), "case-2")
+
+
+def test_damage_after_a_purge_is_still_damage(full):
+    reader = EmbeddingStore.open(full.storage.root).snapshot()
+    purge(full, "glioma", "case-2")
+    for entry in full.snapshot().code_set_entries(mri_key()):
+        (full.storage.root / entry.path).unlink(missing_ok=True)
+    with pytest.raises(CorruptArtifactError, match="is missing"):
+        reader.codes(mri_key())
+
+
 def test_checkpoints_that_list_the_case_are_replaced(full):
     before = set(files_of(full.storage.root, "checkpoints"))
     assert before
