@@ -16,7 +16,7 @@ from guidestore.flows.guiding.recipes import (
     TransferRecipe,
     references,
 )
-from guidestore.flows.results.effects import row_effects
+from guidestore.flows.results.effects import RowEffect, row_effects
 from guidestore.heads.choice import Choice
 from guidestore.heads.input_rows import Arm
 from guidestore.heads.trained import TrainedHead
@@ -57,6 +57,25 @@ def networks(seed: int) -> list[HeadRecipe]:
 
 def verdicts(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> list[Said]:
     """On test, in the main metric."""
+    return [
+        Said(found.head.row, found.verdict, _gain_over_i(found), gain_over_nearest(found))
+        for found in row_effects(*trained(paired, recipes))
+    ]
+
+
+def _gain_over_i(found: RowEffect) -> float | None:
+    return found.effect.gain_over_i.gain.value if found.effect else None
+
+
+def gain_over_nearest(found: RowEffect) -> float | None:
+    """The smallest of the gains over controls and references."""
+    if found.effect is None:
+        return None
+    return min(gain.over.gain.value for gain in (*found.effect.over_controls, *found.effect.over_references))
+
+
+def trained(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> tuple[list[Run], dict[str, RunPredictions]]:
+    """The runs of all rows and controls, and what they said of the test cases, by the run's id."""
     jobs = [HeadJob(paired, recipe, {arm: _id(recipe, arm) for arm in recipe.arms}) for recipe in recipes]
     runs: dict[str, Run] = {}
     predictions: dict[str, RunPredictions] = {}
@@ -68,18 +87,11 @@ def verdicts(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> list[Said]:
             if head.status == "ok":
                 ids = tuple(case for case, kept in zip(head.case_ids, test, strict=True) if kept)
                 predictions[run.id] = RunPredictions(run.id, run.unit, ids, head.labels[test], head.probabilities[test])
-    said = []
-    for found in row_effects(runs.values(), predictions):
-        gains: list[float | None] = [None, None]
-        if found.effect:
-            rivals = (*found.effect.over_controls, *found.effect.over_references)
-            gains = [found.effect.gain_over_i.gain.value, min(gain.over.gain.value for gain in rivals)]
-        said.append(Said(found.head.row, found.verdict, *gains))
-    return said
+    return list(runs.values()), predictions
 
 
 def _id(recipe: HeadRecipe, arm: Arm) -> str:
-    return f"{type(recipe).__name__}/{recipe.of(arm)}/{arm}"
+    return f"{type(recipe).__name__}/{recipe.of(arm)}/{arm}/{recipe.seed}"
 
 
 def _run(paired: PairedCodes, job: HeadJob, head: TrainedHead) -> Run:
