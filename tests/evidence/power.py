@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -74,7 +75,7 @@ class Found:
 
 
 def cohort(kind: str, number: int) -> PairedCodes:
-    """h ~ N(0, I_4); y = [h . 1/2 + noise > 0]; z_I (60-d) sees h under 20 stronger directions; z_S (12-d) sees it well.
+    """h ~ N(0, I_4); y = [h . 1/2 + noise > 0]; z_I (60-d) sees h under 20 stronger directions, z_S (12-d) well.
 
     How well z_I sees h differs from cohort to cohort, so that true gains do.
     """
@@ -153,7 +154,7 @@ def tables(lines: list[dict[str, object]]) -> str:
 
     told = ["| test cases | true gain over the nearest | rows | helps | 95 % interval |", "|---|---|---|---|---|"]
     for n_test in TEST_CASES:
-        for low, high in zip(BINS, BINS[1:], strict=False):
+        for low, high in pairwise(BINS):
             here = [x for x in lines if x["n_test"] == n_test and low < float(str(x["true_over_nearest"])) <= high]
             if here:
                 helped = binomtest(sum(x["verdict"] == "guidance helps" for x in here), len(here))
