@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,10 +46,22 @@ def target_among(codes_nd: np.ndarray, case_ids: tuple[str, ...], labels: Mappin
 
 
 def labels_by_target(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str | float]]:
-    """target -> case_id -> class or value, of rows of kind labels."""
-    labels: dict[str, dict[str, str | float]] = {}
+    """What a code must not say -> case_id -> class or value, of rows of kind labels.
+
+    Named by the target; of survival there are ``TARGET (time)`` and ``TARGET (event)``, of several labels each as
+    ``TARGET (LABEL)``.
+    """
+    labels: dict[str, dict[str, str | float]] = defaultdict(dict)
     for row in rows:
-        said = row["class"] or row["value"]
-        if said is not None and said != "":
-            labels.setdefault(row["target"], {})[row["case_id"]] = said
-    return labels
+        target, case_id = row["target"], row["case_id"]
+        if row["time"] is not None:
+            labels[f"{target} (time)"][case_id] = float(row["time"])
+            labels[f"{target} (event)"][case_id] = str(row["event"])
+        elif row["class"]:
+            several = row["value"] is not None
+            labels[f"{target} ({row['class']})" if several else target][case_id] = (
+                str(row["value"]) if several else row["class"]
+            )
+        elif row["value"] is not None:
+            labels[target][case_id] = row["value"]
+    return dict(labels)

@@ -187,15 +187,14 @@ def _first(names: Sequence[str]) -> str:
 
 def _check_targets(snapshot: Snapshot, cohort: str, read: CodesRead, file: Path) -> None:
     """Raises InvalidInputError where a column is a target of the cohort, by its name or by its values."""
-    labels = labels_by_target(snapshot.rows("labels", cohort=cohort).to_pylist())
-    names = sorted(set(snapshot.rows("targets", cohort=cohort)["target"].to_pylist()))
-    for target in names:
+    for target in sorted(set(snapshot.rows("targets", cohort=cohort)["target"].to_pylist())):
         if read.is_named and target in read.columns:
             raise InvalidInputError(
                 f"{file}, column {target} is named as target {target} of cohort {cohort}, and codes must not hold what "
                 f"they foretell; leave it out with --drop '{target}'"
             )
-        found = target_among(read.codes.codes_nd, read.codes.case_ids, labels.get(target, {}))
+    for target, labels in labels_by_target(snapshot.rows("labels", cohort=cohort).to_pylist()).items():
+        found = target_among(read.codes.codes_nd, read.codes.case_ids, labels)
         if found is not None:
             raise InvalidInputError(
                 f"{file}, column {read.columns[found]} is target {target} of cohort {cohort} in other words, and codes "

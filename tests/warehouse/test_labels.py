@@ -118,7 +118,8 @@ def test_a_value_is_stored_as_a_value(cohort: EmbeddingStore, tmp_path: Path):
     with pytest.raises(InvalidInputError, match=r"is 0.75 in grade and 0.5 in the store; .*--replace"):
         add(cohort, tmp_path, ["0.75"], kind=("value",))
     with pytest.raises(InvalidInputError, match="is of kind value in the store, not classes"):
-        add(cohort, tmp_path, ["1", "2"])
+        add(cohort, tmp_path, ["1", "2"], kind=("classes",))
+    assert add(cohort, tmp_path, ["0.5", "NA", "12"]).snapshot == snapshot.version, "the kind of the store holds"
     with pytest.raises(InvalidInputError, match=r"row 2, column grade: 'high' is no number"):
         add(cohort, tmp_path, ["high"], kind=("value",))
 

@@ -14,7 +14,7 @@ import pytest
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
-from guidestore.warehouse.cohorts.labels import sorted_classes
+from guidestore.warehouse.cohorts.class_words import sorted_classes
 from guidestore.warehouse.cohorts.layout import Reading, add_layout
 from guidestore.warehouse.cohorts.layouts.manifest import Manifest
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from guidestore.embeddings.alike import alike_ids
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.leaks import labels_by_target, target_among
+from guidestore.embeddings.outcomes import KINDS, NAMED_KINDS
 from guidestore.embeddings.pixels import GIVEN
 from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.snapshot import Snapshot
@@ -37,7 +38,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "cohorts": ("layout", "source", "pseudonymized", "note"),
     "targets": ("target", "class"),
     "cases": ("case_id",),
-    "labels": ("case_id", "target"),
+    "labels": ("case_id", "target", "class"),  # of several labels; else a case has one of a target
     "splits": ("split", "fold", "case_id"),
     "images": ("case_id", "modality", "image_id"),
 }
@@ -69,7 +70,8 @@ class CohortTables:
     splits: Rows = ()
     images: Rows = ()
     unlabelled: Rows = ()
-    """``case_id, target`` that a table of labels names and leaves empty: what superseding takes a label from."""
+    """``case_id, target`` (of several labels: ``class``) that a table names and leaves empty: what superseding takes a
+    label from."""
     issues: tuple[CohortIssue, ...] = ()
 
 
@@ -130,17 +132,21 @@ def add_cohort(
         if kind == "images":
             old = {_identity(kind, row): row for row in standing[kind]}
             images_changed = Counter(what for row in others for what in changes(row, old[_identity(kind, row)]))
+    targets, units_said = _with_units(standing["targets"], given["targets"])
+    if units_said:
+        whole["targets"], changed = targets, {"targets": units_said}
     labels = whole.get("labels") or standing["labels"]
     if supersede:
         left = _without_labels(labels, as_rows(tables.unlabelled))
         if len(left) < len(labels):
             whole["labels"] = labels = left
-        changed = _changes(standing["labels"], labels)
+        changed = changed | _changes(standing["labels"], labels)
     _check_known(cohort, given, standing)
     if new["labels"] or "labels" in whole:
         _check_codes(snapshot, cohort, [*labels, *new["labels"]])
     if "labels" in whole and not _has_runs(snapshot, cohort):
-        whole |= _without_unused_classes([*labels, *new["labels"]], standing, given, new)
+        stand = {**standing, "targets": whole.get("targets") or standing["targets"]}
+        whole |= _without_unused_classes([*labels, *new["labels"]], stand, given, new)
     added = {kind: len(rows) for kind, rows in new.items()}
     if alike := alike_ids((row["case_id"] for row in new["cases"]), (row["case_id"] for row in standing["cases"])):
         issues = (*issues, CohortIssue("alike ids", alike, ()))
@@ -167,14 +173,18 @@ def add_cohort(
 
 def _without_labels(labels: list[dict[str, Any]], unlabelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The labels but those of `unlabelled`."""
-    gone = {_identity("labels", row) for row in unlabelled}
-    return [row for row in labels if _identity("labels", row) not in gone]
+    gone = {(row["case_id"], row["target"], row.get("class") or "") for row in unlabelled}
+    return [
+        row
+        for row in labels
+        if (row["case_id"], row["target"], "") not in gone and (row["case_id"], row["target"], row["class"]) not in gone
+    ]
 
 
 def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
     said = {_identity("labels", row): _said(row) for row in after}
     changes = [
-        f"{row['case_id']} {row['target']}: {_said(row)} is now {said.get(_identity('labels', row), 'no label')}"
+        f"{row['case_id']} {_of(row)}: {_said(row)} is now {said.get(_identity('labels', row), 'no label')}"
         for row in before
         if said.get(_identity("labels", row)) != _said(row)
     ]
@@ -182,7 +192,14 @@ def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[
 
 
 def _said(row: Mapping[str, Any]) -> Any:
-    return row["class"] or row["value"]
+    if row["time"] is not None:
+        return f"{row['time']:g}, {'event' if row['event'] else 'censored'}"
+    return row["value"] if row["value"] is not None else row["class"]
+
+
+def _of(row: Mapping[str, Any]) -> str:
+    """What a label is of: its target, and which of several labels it is."""
+    return f"{row['target']} ({row['class']})" if row["class"] and row["value"] is not None else row["target"]
 
 
 def _has_runs(snapshot: Snapshot, cohort: str) -> bool:
@@ -206,7 +223,7 @@ def _without_unused_classes(
     left: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         name = (row["target"], row["class"])
-        if row["class"] and name in had and name not in used | named:
+        if row["class"] and (row["kind"] or "classes") == "classes" and name in had and name not in used | named:
             continue
         left.setdefault(row["target"], []).append(row)
     if sum(map(len, left.values())) == len(rows):
@@ -301,36 +318,61 @@ def _ordered_targets(
 ) -> list[dict[str, Any]]:
     """The classes of each target with their indices: those of the store stay, new ones come after them."""
     kinds = {row["target"]: row["kind"] or "classes" for row in standing}
+    units = {row["target"]: row["unit"] or "" for row in standing}
     old: dict[str, list[str]] = {}
     for row in sorted(standing, key=lambda row: row["class_index"] or 0):
         old.setdefault(row["target"], []).append(row["class"])
     new: dict[str, list[str]] = {}
     rows = []
     for row in sorted(given["targets"], key=lambda row: row["class_index"] or 0):
-        kind = row["kind"] or "classes"
+        kind, unit = row["kind"] or "classes", row["unit"] or ""
+        if kind not in KINDS:
+            raise InvalidInputError(f"target {row['target']} is of the kind {kind!r}; use {', '.join(KINDS)}")
         if kinds.setdefault(row["target"], kind) != kind:
             raise InvalidInputError(
                 f"target {row['target']} of cohort {cohort} is of kind {kinds[row['target']]} in the store, not {kind}"
                 "; name it otherwise, or take the target out with `guidestore cohort remove`"
             )
-        if kind == "classes":
+        if unit and (units.get(row["target"]) or unit) != unit:
+            raise InvalidInputError(
+                f"target {row['target']} of cohort {cohort} is in {units[row['target']]} in the store, not in {unit}; "
+                "say the same unit, or take the target out with `guidestore cohort remove`"
+            )
+        if kind in NAMED_KINDS:
             new.setdefault(row["target"], []).append(row["class"])
         else:
             rows.append(row)
     for target, classes in new.items():
         before = list(dict.fromkeys(old.get(target, [])))
         common = [name for name in classes if name in before]
-        if common != [name for name in before if name in classes]:
+        order = before + [name for name in dict.fromkeys(classes) if name not in before]
+        graded = kinds[target] == "ordinal"
+        places = [order.index(name) for name in classes]
+        if common != [name for name in before if name in classes] or (graded and places != sorted(places)):
+            what = "grades" if graded else "class order"
             raise InvalidInputError(
-                f"target {target} of cohort {cohort} has the class order {', '.join(before)} and cannot take "
+                f"target {target} of cohort {cohort} has the {what} {', '.join(before)} and cannot take "
                 f"{', '.join(classes)}: probabilities are stored in that order; keep it, or name a new target"
             )
-        order = before + [name for name in dict.fromkeys(classes) if name not in before]
+        kind = None if kinds[target] == "classes" else kinds[target]
         rows += [
-            {"cohort": cohort, "target": target, "class_index": index, "class": name, "kind": None, "unit": None}
+            {"cohort": cohort, "target": target, "class_index": index, "class": name, "kind": kind, "unit": None}
             for index, name in enumerate(order)
         ]
     return rows
+
+
+def _with_units(
+    standing: list[dict[str, Any]], given: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The targets that stand, those without a unit with the one that is said now, and what that is of which; none and
+    none where nothing is said."""
+    units = {row["target"]: row["unit"] for row in given if row["unit"]}
+    said = {row["target"] for row in standing if units.get(row["target"]) and not row["unit"]}
+    if not said:
+        return [], ()
+    rows = [{**row, "unit": units[row["target"]]} if row["target"] in said else row for row in standing]
+    return rows, tuple(f"{target} is in {units[target]}" for target in sorted(said))
 
 
 def _news(
@@ -363,7 +405,7 @@ def _news(
             if is_said != was_said and kind == "labels" and supersede and identity in old:
                 moved.append(row)
             elif is_said != was_said:
-                place = row["target"] if kind == "labels" else f"{row['split']}/{row['fold']}"
+                place = _of(row) if kind == "labels" else f"{row['split']}/{row['fold']}"
                 where = "in the store" if identity in old else "as well"
                 hint = ", or correct the store with --replace" if kind == "labels" and identity in old else ""
                 raise InvalidInputError(
@@ -407,7 +449,9 @@ def _with_changed(
 
 
 def _identity(kind: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _KEYS[kind])
+    if kind == "labels" and row["value"] is None:
+        return row["case_id"], row["target"], ""
+    return tuple("" if row[name] is None else row[name] for name in _KEYS[kind])
 
 
 def _check_known(
@@ -422,9 +466,14 @@ def _check_known(
                     f"case {row['case_id']} has a {what} but is no case of cohort {cohort}; add the case and its "
                     f"images too, or take the {what} out"
                 )
-    values = {row["target"] for tables in (given, standing) for row in tables["targets"] if row["kind"] == "value"}
+    unnamed = {
+        row["target"]
+        for tables in (given, standing)
+        for row in tables["targets"]
+        if row["kind"] in ("value", "survival")
+    }
     for row in given["labels"]:
-        if row["target"] in values and row["value"] is not None:
+        if row["target"] in unnamed and not row["class"]:
             continue
         if (row["target"], row["class"]) not in classes:
             known = ", ".join(name for target, name in sorted(classes) if target == row["target"]) or "none"

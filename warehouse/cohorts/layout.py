@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.pairing import targets_of
 from guidestore.embeddings.pixels import Examine
 from guidestore.embeddings.plugins import Registry, one_per_file
 from guidestore.embeddings.store import EmbeddingStore
@@ -83,11 +84,9 @@ def add_layout(
     snapshot = store.snapshot()
     cohort = snapshot.first_name(check_name(cohort, "cohort"))
     cases = frozenset(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist())
-    classes: dict[str, tuple[str, ...]] = {}
-    for row in snapshot.rows("targets", cohort=cohort).to_pylist():
-        if row["class"]:
-            classes[row["target"]] = (*classes.get(row["target"], ()), row["class"])
-    known = Reading(cohort, name_of, lambda case_id: name_of(case_id) in cases, progress, examine, classes)
+    known = Reading(
+        cohort, name_of, lambda case_id: name_of(case_id) in cases, progress, examine, targets_of(snapshot, cohort)
+    )
     tables = layout.read(known)
     if pseudonyms:
         tables = pseudonyms.hide(store, tables)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from guidestore.embeddings.outcomes import Target
 from guidestore.embeddings.pixels import Examine
 
 Progress = Callable[[int, int], None]
@@ -32,5 +33,5 @@ class Reading:
     progress: Progress | None = None
     examine: Examine | None = None
     """Looks into the header of an image; None: rows say of its pixels what the tables do."""
-    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Target -> the classes that the store has."""
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    """The targets that the store has, by name."""

@@ -1,14 +1,14 @@
 """A cohort from plain tables: a manifest of images, labels, splits; CSV, Excel or Parquet.
 
 manifest: ``case_id, modality, path[, image_id, mpp]``, paths relative to the manifest's folder, mpp in um per pixel.
-labels: ``case_id, <target>…``, an empty cell is an unlabelled case. splits: ``case_id, split, fold, part``.
+labels: ``case_id, <target>…``, an empty cell is an unlabelled case; several columns may be one target.
+splits: ``case_id, split, fold, part``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING, Table, T
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import describe_images
-from guidestore.warehouse.cohorts.labels import LabelRules, LabelsRead, read_labels
+from guidestore.warehouse.cohorts.label_cells import LabelsRead
+from guidestore.warehouse.cohorts.label_rules import LabelRules
+from guidestore.warehouse.cohorts.labels import read_labels
 from guidestore.warehouse.cohorts.layout import HidingLayout, Reading, slide_mpp_field
 
 _IMAGE_COLUMNS = (ID_COLUMN, "modality", "path", "image_id", "mpp")
@@ -40,8 +42,24 @@ class Manifest(HidingLayout):
         default=(), description="TARGET=NAME,WORD,… makes words one class; TARGET alone all that are alike."
     )
     kind: tuple[str, ...] = Field(
-        default=(), description="value (a measurement) or classes, of all labels or, as TARGET=KIND, of one."
+        default=(),
+        description="TARGET=KIND, or KIND of all labels: classes, ordinal (grades), multilabel (several labels in a "
+        "cell) or value (a measurement).",
     )
+    order: tuple[str, ...] = Field(default=(), description="TARGET=A,B,C are grades, the lowest first.")
+    survival: tuple[str, ...] = Field(
+        default=(), description="TARGET=TIME_COLUMN,EVENT_COLUMN: a time, and whether it ended in the event (1, 0)."
+    )
+    event: tuple[str, ...] = Field(
+        default=(), description="TARGET=WORD,… of its event column mean the event; the others are censored."
+    )
+    multilabel: tuple[str, ...] = Field(
+        default=(), description="TARGET=COLUMN,COLUMN or 'x_*': of each column a case has the label (1), or not (0)."
+    )
+    separator: str = Field(
+        default="", description="Between the labels of a cell; default: the one of ; | , that is there."
+    )
+    unit: tuple[str, ...] = Field(default=(), description="TARGET=UNIT of a value, or of a survival time.")
     missing: tuple[str, ...] = Field(
         default=MISSING, description="Words that are no label: A,B; default: NA, nan, NULL, -, ?, -999 and the like."
     )
@@ -55,7 +73,18 @@ class Manifest(HidingLayout):
         given = self.images or self.labels or self.splits
         if not given:
             raise InvalidInputError(f"nothing to add to cohort {reading.cohort}: give a manifest, labels or splits")
-        rules = LabelRules.of(self.classes, self.merge, self.kind, words(self.missing))
+        rules = LabelRules.of(
+            classes=self.classes,
+            merged=self.merge,
+            kinds=self.kind,
+            missing=words(self.missing),
+            order=self.order,
+            survival=self.survival,
+            event=self.event,
+            multilabel=self.multilabel,
+            separator=self.separator,
+            unit=self.unit,
+        )
         images = _images(self._table(self.images, "modality", "path")) if self.images else []
         cases = {row["case_id"] for row in images}
 
@@ -68,7 +97,7 @@ class Manifest(HidingLayout):
                 )
             return case_id
 
-        labels = self._labels(self.labels, rules, reading, known) if self.labels else LabelsRead([], [], [], ())
+        labels = self._labels(self.labels, rules, reading, known) if self.labels else LabelsRead()
         splits = _splits(self._table(self.splits, "split", "fold", "part"), known) if self.splits else []
         described, issues = describe_images(images, reading, self.slide_mpp)
         return CohortTables(
@@ -88,13 +117,14 @@ class Manifest(HidingLayout):
     def _labels(self, file: Path, rules: LabelRules, reading: Reading, known: Callable[[TableRow], str]) -> LabelsRead:
         table = self._table(file)
         names = table.chosen(words(self.columns), words(self.drop), (ID_COLUMN,))
-        read = read_labels(table, names, known, rules, reading.classes)
+        read = read_labels(table, names, known, rules, reading.targets)
         left_out = [name for name in table.saved_indexes if name not in names]
         notes = [
             *table.notes,
             *(f"column {name} of {table.file.name} is a saved index, and left out" for name in left_out),
         ]
-        return replace(read, issues=(*(CohortIssue("table", note, ()) for note in notes), *read.issues))
+        read.issues[:0] = [CohortIssue("table", note, ()) for note in notes]
+        return read
 
     def _table(self, file: Path, *required: str) -> Table:
         """The table in a file, its ids in the column case_id."""

@@ -1,0 +1,229 @@
+"""Outcomes of every kind from tables as people have them: what is stored, what is noted, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import KINDS, Target
+from guidestore.embeddings.pairing import outcomes_of
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
+from guidestore.warehouse.cohorts.layout import add_layout
+from guidestore.warehouse.cohorts.layouts.manifest import Manifest
+
+CASES = [f"P{i:02d}" for i in range(60)]
+
+
+@pytest.fixture
+def cohort(store: EmbeddingStore) -> EmbeddingStore:
+    add_cohort(store, CohortTables("c", cases=[{"case_id": case} for case in CASES]))
+    return store
+
+
+def add(
+    store: EmbeddingStore, folder: Path, columns: dict[str, list], suffix: str = "csv", **said: Any
+) -> CohortReport:
+    replace = said.pop("replace", False)
+    n = len(next(iter(columns.values())))
+    frame = pd.DataFrame({"case_id": CASES[:n], **columns})
+    file = folder / f"labels.{suffix}"
+    {"csv": frame.to_csv, "parquet": frame.to_parquet, "xlsx": frame.to_excel}[suffix](file, index=False)
+    return add_layout(store, "c", Manifest(labels=file, **said), supersede=replace)
+
+
+def stored(store: EmbeddingStore, target: str) -> tuple[Target, np.ndarray]:
+    of, outcomes = outcomes_of(store.snapshot(), "c", target, KINDS)
+    return of, of.y_of(outcomes, CASES)
+
+
+def notes(report: CohortReport) -> dict[str, str]:
+    return {issue.kind: issue.sentence for issue in report.issues}
+
+
+OS: dict[str, Any] = {"survival": ("os=t,e",), "unit": ("os=months",)}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "xlsx"])
+@pytest.mark.parametrize("events", [[1, 0, 1], [True, False, True], [1.0, 0.0, 1.0], ["TRUE", "FALSE", "TRUE"]])
+def test_survival_comes_from_two_columns(cohort, tmp_path, suffix, events):
+    report = add(cohort, tmp_path, {"t": [3.5, 12, 7], "e": events}, suffix, **OS)
+    target, y = stored(cohort, "os")
+    assert target == Target("os", "survival", unit="months")
+    np.testing.assert_array_equal(y[:3], [[3.5, 1], [12, 0], [7, 1]])
+    assert np.isnan(y[3:]).all()
+    assert (report.targets, report.added["labels"], notes(report)) == (1, 3, {})
+    assert add(cohort, tmp_path, {"t": [3.5, 12, 7], "e": events}, suffix, **OS).snapshot == report.snapshot
+
+
+@pytest.mark.parametrize(
+    ("events", "option", "wanted"),
+    [
+        (["dead", "alive", "dead"], (), [1, 0, 1]),
+        (["1:DECEASED", "0:LIVING", "1:DECEASED"], (), [1, 0, 1]),
+        ([2, 1, 2], ("os=2",), [1, 0, 1]),
+        ([0, 1, 2], ("os=2",), [0, 0, 1]),
+        ([0, 1, 2], ("os=1,2",), [0, 1, 1]),
+        (["relapsed", "well", "lost"], ("os=relapsed",), [1, 0, 0]),
+    ],
+)
+def test_words_of_events_are_taken_with_a_sentence(cohort, tmp_path, events, option, wanted):
+    report = add(cohort, tmp_path, {"t": [3, 4, 5], "e": events}, event=option, **OS)
+    assert stored(cohort, "os")[1][:3, 1].tolist() == wanted
+    assert "is taken for the event of os" in notes(report)["words of events"]
+
+
+@pytest.mark.parametrize(
+    ("times", "events", "sentence"),
+    [
+        ([3, 0, -2], [1, 1, 0], r"row 3, column t: 2 times not above 0 \(P01 0, P02 -2\); blank out"),
+        ([3, float("inf"), 2], [1, 1, 0], "1 time not above 0"),
+        ([3, "soon", 2], [1, 1, 0], r"row 3, column t: 'soon' is no number"),
+        ([3, 4, 2], [1, 2, 1], r"the events are '1' \(2\), '2' \(1\), and not 0 and 1; --event os=2"),
+        ([3, 4, 2], [0, 1, 2], "competing causes, .*--event os=1 takes 1"),
+        ([3, 4, 2], ["well", "gone", "well"], r"row 2, column e: nobody said which of 'gone' \(1\), 'well' \(2\)"),
+    ],
+)
+def test_times_and_events_that_cannot_be_are_refused(cohort, tmp_path, times, events, sentence):
+    with pytest.raises(InvalidInputError, match=sentence):
+        add(cohort, tmp_path, {"t": times, "e": events}, **OS)
+
+
+def test_survival_that_nothing_can_be_learnt_of_is_told(cohort, tmp_path):
+    report = add(cohort, tmp_path, {"t": [3, 4, 5, None], "e": [0, 0, None, 1]}, survival=("os=t,e",))
+    said = notes(report)
+    assert said["all censored"].startswith("all 2 cases of os are censored")
+    assert said["no unit"] == "nobody said the unit of os; --unit os=UNIT keeps it with the numbers"
+    halves = [issue.sentence for issue in report.issues if issue.kind == "half an outcome"]
+    assert halves == [
+        "1 case with a time and no event in e (P02): without outcome of os",
+        "1 case with an event and no time in t (P03): without outcome of os",
+    ]
+    said = add(cohort, tmp_path, {"t": [3, 4], "e": [0, 0]}, **OS)
+    assert said.changed == {"targets": ("os is in months",)}
+    assert stored(cohort, "os")[0].unit == "months"
+    with pytest.raises(InvalidInputError, match="is in months in the store, not in days"):
+        add(cohort, tmp_path, {"t": [3, 4], "e": [0, 0]}, survival=("os=t,e",), unit=("os=days",))
+    with pytest.raises(InvalidInputError, match=r"P00 of cohort c is '3, event' in os and '3, censored' in the store"):
+        add(cohort, tmp_path, {"t": [3], "e": [1]}, **OS)
+    changed = add(cohort, tmp_path, {"t": [3, None], "e": [1, None]}, replace=True, **OS)
+    assert changed.changed == {"labels": ("P00 os: 3, censored is now 3, event", "P01 os: 4, censored is now no label")}
+
+
+def test_columns_of_a_time_and_its_event_are_pointed_at(cohort, tmp_path):
+    columns = {"OS_MONTHS": np.linspace(0.5, 90, 60).round(1).tolist(), "OS_STATUS": ["a", "b"] * 30}
+    said = notes(add(cohort, tmp_path, columns))
+    assert "--survival 'OS=OS_MONTHS,OS_STATUS' makes them one target" in said["survival?"]
+    assert said["taken for values"].startswith("column OS_MONTHS holds 60 different numbers and is taken for a meas")
+    assert stored(cohort, "OS_MONTHS")[0].kind == "value"
+
+
+@pytest.mark.parametrize("order", [None, ("stage=1,2,3,4",)])
+def test_grades_are_ordered_as_numbers_or_as_told(cohort, tmp_path, order):
+    said = {"order": order} if order else {"kind": ("stage=ordinal",)}
+    report = add(cohort, tmp_path, {"stage": [4, 1, 2, 1]}, **said)
+    target, y = stored(cohort, "stage")
+    assert target == Target("stage", "ordinal", ("1", "2", "3", "4") if order else ("1", "2", "4"))
+    assert y[:4].tolist() == ([3, 0, 1, 0] if order else [2, 0, 1, 0])
+    if order:
+        assert notes(report) == {"unused grades": "no case is of grade 3 of stage"}
+    else:
+        assert "the grades of stage skip 3" in notes(report)["skipped grades"]
+        assert "--order stage=1,2,3,4" in notes(report)["skipped grades"]
+        with pytest.raises(InvalidInputError, match="has the grades 1, 2, 4 and cannot take 1, 2, 3, 4"):
+            add(cohort, tmp_path, {"stage": [4, 1, 2, 1, 3]}, **said)
+    assert add(cohort, tmp_path, {"stage": [4, 1, 2, 1, 5]}).added["labels"] == 1, "a grade after the others"
+
+
+def test_the_order_of_words_is_asked_for(cohort, tmp_path):
+    with pytest.raises(InvalidInputError, match="nobody said the order of these grades; --order 'g=high,low,mid'"):
+        add(cohort, tmp_path, {"g": ["low", "mid", "high"]}, kind=("g=ordinal",))
+    add(cohort, tmp_path, {"g": ["low", "mid", "high"]}, order=("g=low,mid,high",))
+    assert stored(cohort, "g")[1][:3].tolist() == [0, 1, 2]
+    with pytest.raises(InvalidInputError, match=r"row 2, column g: 'top' is none of the classes low, mid, high"):
+        add(cohort, tmp_path, {"g": ["top"]}, order=("g=low,mid,high",))
+
+
+def test_several_labels_come_from_columns(cohort, tmp_path):
+    columns = {"f_mass": [1, 0, None, 1], "f_cyst": ["no", "yes", "no", None], "f_none": [0, 0, 0, 0]}
+    report = add(cohort, tmp_path, columns, multilabel=("found=f_*",))
+    target, y = stored(cohort, "found")
+    assert target == Target("found", "multilabel", ("f_mass", "f_cyst", "f_none"))
+    nan = np.nan
+    np.testing.assert_array_equal(y[:5], [[1, 0, 0], [0, 1, 0], [nan, 0, 0], [1, nan, 0], [nan, nan, nan]])
+    assert "no case has the label f_none of found" in notes(report)["one value"]
+    assert add(cohort, tmp_path, columns, multilabel=("found=f_*",)).snapshot == report.snapshot
+    columns["f_mass"] = [None, 1, None, 1]
+    with pytest.raises(InvalidInputError, match=r"P01 of cohort c is 1.0 in found \(f_mass\) and 0.0 in the store"):
+        add(cohort, tmp_path, columns, multilabel=("found=f_*",))
+    changed = add(cohort, tmp_path, columns, multilabel=("found=f_*",), replace=True)
+    assert changed.changed == {
+        "labels": ("P00 found (f_mass): 1.0 is now no label", "P01 found (f_mass): 0.0 is now 1.0")
+    }
+    with pytest.raises(InvalidInputError, match=r"row 2, column f_mass: '-1' does not say"):
+        add(cohort, tmp_path, {"f_mass": [-1]}, multilabel=("found=f_*",))
+
+
+def test_several_labels_come_from_cells(cohort, tmp_path):
+    columns = {"found": ["mass;cyst", "cyst", ";", None, "mass; edema"]}
+    report = add(cohort, tmp_path, columns, kind=("found=multilabel",))
+    target, y = stored(cohort, "found")
+    assert target.names == ("cyst", "edema", "mass")
+    np.testing.assert_array_equal(y[:5], [[1, 0, 1], [1, 0, 0], [0, 0, 0], [np.nan] * 3, [0, 1, 1]])
+    assert "parted by ';'" in notes(report)["separator"]
+    with pytest.raises(InvalidInputError, match=r"';' and ',' stand in its cells"):
+        add(cohort, tmp_path, {"found": ["mass;cyst", "a,b"]}, kind=("found=multilabel",))
+    with pytest.raises(InvalidInputError, match=r"row 2, column found: 'odd' is none of the labels mass, cyst"):
+        add(cohort, tmp_path, {"found": ["mass;odd"]}, kind=("found=multilabel",), classes=("found=mass,cyst",))
+
+
+def test_a_value_of_many_numbers_is_taken_with_a_sentence_and_ids_are_not(cohort, tmp_path):
+    psa = np.random.default_rng(0).lognormal(size=60).round(3).tolist()
+    report = add(cohort, tmp_path, {"psa": psa})
+    assert notes(report)["taken for values"].endswith("--drop psa leaves it out")
+    assert stored(cohort, "psa")[1].tolist() == psa
+    with pytest.raises(InvalidInputError, match="60 different labels"):
+        add(cohort, tmp_path, {"ward": list(range(1000, 1060))})
+    same = add(cohort, tmp_path, {"dose": [3] * 9}, kind=("dose=value",), unit=("dose=mg",))
+    assert notes(same) == {"one value": "all 9 cases have the value 3 of dose, so that nothing can be learnt of it"}
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"kind": ("os=survival",)}, "--kind os=survival does not say the columns; write --survival os="),
+        ({"survival": ("os=t",)}, "--survival os names 1 column"),
+        ({"survival": ("os=t,when",)}, "has no column 'when', which --survival os names"),
+        ({"survival": ("os=t,e",), "kind": ("os=value",)}, "--survival makes os survival, and --kind os=value"),
+        ({"event": ("os=1",)}, "--event names os, whose time nobody said"),
+        ({"kind": ("t=competing",)}, "--kind 't=competing': write classes, ordinal, multilabel, value, survival"),
+        ({"unit": ("size=mm",)}, "has no column 'size', which --unit names"),
+        ({"survival": ("g=t,e",)}, "g would be two targets"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(cohort, tmp_path, said, sentence):
+    with pytest.raises(InvalidInputError, match=sentence):
+        add(cohort, tmp_path, {"t": [1, 2], "e": [0, 1], "g": ["a", "b"]}, **said)
+
+
+def test_codes_must_not_hold_a_time_of_survival(cohort, tmp_path):
+    from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec
+
+    times = np.linspace(1, 60, 60).astype(np.float32)
+    codes_nd = np.stack([np.ones(60, np.float32), times], axis=1)
+    encoder = EncoderSpec("blood", "1", "codes", 2, preprocessing={"columns": ["a", "follow_up"]})
+    with cohort.begin() as transaction:
+        transaction.write_codes(
+            CaseCodes(tuple(CASES), codes_nd, (), CodeSetKey.of("c", "lab", encoder)),
+            input_digests=[["x"]] * len(CASES),
+        )
+        row = {"encoder": "blood", "encoder_digest": encoder.digest, "input_kind": "codes", "code_dim": 2}
+        transaction.write_rows("encoders", [{**row, "preprocessing": json.dumps(dict(encoder.preprocessing))}])
+    with pytest.raises(InvalidInputError, match=r"column follow_up of .* is target os \(time\) in other words"):
+        add(cohort, tmp_path, {"t": times.tolist(), "e": [0, 1] * 30}, **OS)

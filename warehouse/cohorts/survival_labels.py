@@ -1,0 +1,165 @@
+"""Survival from two columns: a time, and whether it ended in the event. What the words of the event mean is said."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.table import Table
+from guidestore.embeddings.words import count_of
+from guidestore.warehouse.cohorts.class_words import NUMBER
+from guidestore.warehouse.cohorts.label_cells import LabelsRead, LabelsSource
+
+_PLAIN = {"1": True, "true": True, "0": False, "false": False}
+_WORDS = {
+    **dict.fromkeys(("dead", "deceased", "died", "death", "event", "yes", "y", "t"), True),
+    **dict.fromkeys(("alive", "living", "censored", "no event", "no", "n", "f"), False),
+}
+_NUMBERED = re.compile(r"([01])\s*[:=-]\s*\S")
+"""As cBioPortal writes it: 1:DECEASED."""
+_SHOWN = 5
+
+
+def read_survival(source: LabelsSource, target: str, time_column: str, event_column: str) -> LabelsRead:
+    """A survival target. Raises InvalidInputError naming row and column: on a time that is not above 0 or no number, on
+    an event that nobody can read, and on several kinds of events."""
+    read = LabelsRead()
+    table, missing = source.table, source.rules.missing
+    times = table.numbers([time_column], missing)[:, 0]
+    _check_times(table, source.cases, time_column, times)
+    words = [None if text in missing or not text else text for text in table.texts(event_column)]
+    events = _events(source, target, event_column, words, read)
+    labels = source.once(
+        time_column,
+        [
+            None if np.isnan(time) or event is None else (float(time), event)
+            for time, event in zip(times, events, strict=True)
+        ],
+    )
+    for what, lacks, halves in (
+        (
+            "time",
+            f"no event in {event_column}",
+            [event is None and not np.isnan(t) for t, event in zip(times, events, strict=True)],
+        ),
+        (
+            "event",
+            f"no time in {time_column}",
+            [event is not None and np.isnan(t) for t, event in zip(times, events, strict=True)],
+        ),
+    ):
+        half = sorted({source.cases[row] for row in np.flatnonzero(halves)} - set(labels))
+        if half:
+            read.note(
+                "half an outcome",
+                f"{count_of(len(half), 'case')} with {'a' if what == 'time' else 'an'} {what} and {lacks} "
+                f"({_first(half)}): without outcome of {target}",
+                *half,
+            )
+    happened = sum(event for _, event in labels.values())
+    if labels and not happened:
+        sentence = (
+            f"all {len(labels)} cases of {target} are censored, so that nothing can be learnt of it; if the words of "
+            f"{event_column} mean the opposite, --event {target}=WORD says which is the event"
+        )
+        read.note("all censored", sentence, target)
+    read.labels = [
+        {"case_id": case, "target": target, "time": time, "event": event} for case, (time, event) in labels.items()
+    ]
+    read.targets = [{"target": target, "kind": "survival", "unit": source.unit(target, read)}]
+    read.unlabelled = source.without(labels, target)
+    return read
+
+
+def _check_times(table: Table, cases: Sequence[str], column: str, times: np.ndarray) -> None:
+    wrong: list[int] = np.flatnonzero((times <= 0) | np.isinf(times)).tolist()
+    if wrong:
+        shown = _first([f"{cases[row]} {times[row]:g}" for row in wrong])
+        raise InvalidInputError(
+            f"{table.where(wrong[0], column)}: {count_of(len(wrong), 'time')} not above 0 ({shown}); blank out the "
+            "time of a case that was not followed up, and give an event on the first day a part of a unit, such as 0.5"
+        )
+
+
+def _events(
+    source: LabelsSource, target: str, column: str, words: Sequence[str | None], read: LabelsRead
+) -> list[bool | None]:
+    """What each word says; None where missing."""
+    counts = Counter(word for word in words if word is not None)
+    told = source.rules.events.get(target)
+    if told:
+        meant = {word: any(_same(word, event) for event in told) for word in counts}
+        for event in told:
+            if not any(_same(word, event) for word in counts):
+                raise InvalidInputError(
+                    f"{source.table.file.name}, column {column} has no {event!r}, which --event {target} names; it has "
+                    f"{_counted(counts)}"
+                )
+        read.note("words of events", _said(target, column, counts, meant), *counts)
+        return [None if word is None else meant[word] for word in words]
+    meant, plain = {}, True
+    for word in counts:
+        key = _number(word) or word.casefold()
+        if key in _PLAIN:
+            meant[word] = _PLAIN[key]
+        elif key in _WORDS:
+            meant[word], plain = _WORDS[key], False
+        elif match := _NUMBERED.match(word):
+            meant[word], plain = match[1] == "1", False
+    unknown = [word for word in counts if word not in meant]
+    if unknown:
+        raise InvalidInputError(_unread(source, target, column, counts, words.index(unknown[0])))
+    if not plain:
+        read.note("words of events", _said(target, column, counts, meant), *counts)
+    return [None if word is None else meant[word] for word in words]
+
+
+def _unread(source: LabelsSource, target: str, column: str, counts: Counter[str], row: int) -> str:
+    where = source.table.where(row, column)
+    numbers = {_number(word) for word in counts}
+    if "" in numbers or len(numbers) == 1:
+        example = next(iter(counts))
+        return (
+            f"{where}: nobody said which of {_counted(counts)} is the event; --event '{target}={example}', or what it "
+            "is instead, says it, and takes the others for censored"
+        )
+    if len(numbers) == 2:
+        return (
+            f"{where}: the events are {_counted(counts)}, and not 0 and 1; --event {target}={max(numbers)} takes "
+            f"{max(numbers)} for the event and {min(numbers)} for censored"
+        )
+    causes = sorted(numbers - {"0"}, key=float)
+    return (
+        f"{where}: the events are {_counted(counts)}, as of competing causes, which are not learnt together; --event "
+        f"{target}={causes[0]} takes {causes[0]} for the event and the others for censored at their time, and --event "
+        f"{target}={','.join(causes)} takes any of them"
+    )
+
+
+def _said(target: str, column: str, counts: Counter[str], meant: dict[str, bool]) -> str:
+    event = ", ".join(f"{word!r} ({counts[word]})" for word in sorted(counts) if meant[word]) or "nothing"
+    other = ", ".join(f"{word!r} ({counts[word]})" for word in sorted(counts) if not meant[word]) or "nothing"
+    return f"of {column}, {event} is taken for the event of {target} and {other} for censored; --event says otherwise"
+
+
+def _same(word: str, other: str) -> bool:
+    number = _number(word)
+    return word == other or (bool(number) and number == _number(other))
+
+
+def _number(word: str) -> str:
+    """``1`` of 1, 1.0 and 01; '' of what is no number."""
+    return f"{float(word.replace(',', '.')):g}" if NUMBER.match(word) else ""
+
+
+def _counted(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{word!r} ({count})" for word, count in sorted(counts.items())[:_SHOWN])
+    return shown + ", …" * (len(counts) > _SHOWN)
+
+
+def _first(items: Sequence[str]) -> str:
+    return ", ".join(items[:_SHOWN]) + ", …" * (len(items) > _SHOWN)
