@@ -9,8 +9,9 @@ shard's index and the checksum of each chunk: of its zstd frame, or the crc32c a
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from numcodecs import zstd  # pyright: ignore[reportAttributeAccessIssue]
 from guidestore.embeddings.errors import CorruptArtifactError
 from guidestore.embeddings.records import Entry, FileRef
 from guidestore.embeddings.storage import Storage, each, fill
-from guidestore.embeddings.types import Bag
+from guidestore.embeddings.types import Bag, BagStream
 
 CHUNK_ROWS = 1024
 """One read of a chunk gives 1024 tiles: 2 MB at d = 1024 float16."""
@@ -39,35 +40,90 @@ _ATTRIBUTES = ("mpp", "tile_size_px", "tile_size_level0_px", "magnification")
 _NO_CHUNK = 2**64 - 1
 
 
-def write_bag(folder: Path, bag: Bag) -> None:
-    """Writes `bag` as a zarr group into the new `folder`."""
+def write_bag(folder: Path, bag: Bag | BagStream) -> None:
+    """Writes `bag` as a zarr group into the new `folder`; of a stream memory holds one block and one chunk.
+
+    Raises InvalidInputError where a stream is not what it says, see `BagStream.checked`.
+    """
     import zarr
     from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
     from zarr.storage import LocalStore
 
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        group = zarr.create_group(
-            LocalStore(folder),
-            zarr_format=3,
-            attributes={name: getattr(bag, name) for name in _ATTRIBUTES},
+    stream = BagStream.of(bag) if isinstance(bag, Bag) else bag
+    blocks = iter(stream.blocks) if isinstance(bag, Bag) else stream.checked()
+    first = next(blocks, np.empty((0, stream.shape[1]), stream.dtype))
+    arrays: list[tuple[str, Sequence[int], np.ndarray, Iterator[np.ndarray]]]
+    arrays = [("features", stream.shape, first, itertools.chain([first], blocks))]
+    if stream.coords_n2 is not None:
+        arrays.append(("coords", stream.coords_n2.shape, stream.coords_n2, iter([stream.coords_n2])))
+    group = zarr.create_group(
+        LocalStore(folder), zarr_format=3, attributes={name: getattr(stream, name) for name in _ATTRIBUTES}
+    )
+    for name, shape, sample, values in arrays:
+        chunk_rows = min(CHUNK_ROWS, max(shape[0], 1))
+        shard_rows = min(SHARD_ROWS, -(-max(shape[0], 1) // chunk_rows) * chunk_rows)
+        compress = _shrinks(sample)
+        group.create_array(
+            name,
+            shape=shape,
+            dtype=sample.dtype,
+            chunks=(chunk_rows, shape[1]),
+            shards=(shard_rows, shape[1]),
+            serializer=BytesCodec(),
+            compressors=[ZstdCodec(level=1, checksum=True) if compress else Crc32cCodec()],
+            fill_value=0,
         )
-        for name, values in (("features", bag.features_nd), ("coords", bag.coords_n2)):
-            if values is None:
-                continue
-            chunk_rows = min(CHUNK_ROWS, max(len(values), 1))
-            shard_rows = min(SHARD_ROWS, -(-max(len(values), 1) // chunk_rows) * chunk_rows)
-            array = group.create_array(
-                name,
-                shape=values.shape,
-                dtype=values.dtype,
-                chunks=(chunk_rows, values.shape[1]),
-                shards=(shard_rows, values.shape[1]),
-                serializer=BytesCodec(),
-                compressors=[ZstdCodec(level=1, checksum=True) if _shrinks(values) else Crc32cCodec()],
-                fill_value=0,
-            )
-            if len(values):
-                array[:] = values
+        _write_shards(folder / name, _chunks(values, chunk_rows), shard_rows // chunk_rows, compress=compress)
+
+
+def _chunks(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """The rows of the blocks as chunks of `rows` each, little-endian, the last one padded with zeros."""
+    held: list[np.ndarray] = []
+    count = 0
+    for block in blocks:
+        start = 0
+        while start < len(block):
+            part = block[start : start + rows - count]
+            held.append(part)
+            start, count = start + len(part), count + len(part)
+            if count == rows:
+                yield _joined(held)
+                held, count = [], 0
+        held = [part.copy() if part.base is not None else part for part in held]  # a reader may use its block again
+    if count:
+        yield _joined([*held, np.zeros((rows - count, held[0].shape[1]), held[0].dtype)])
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    chunk = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return np.ascontiguousarray(chunk, chunk.dtype.newbyteorder("<"))
+
+
+def _write_shards(folder: Path, chunks: Iterator[np.ndarray], chunks_per_shard: int, *, compress: bool) -> None:
+    """Each chunk as it comes, and after the last of a shard the index of them; see docs/store-format.md.
+
+    zarr would join a whole shard in memory, and take twice the time.
+    """
+    for number in itertools.count():
+        first = next(chunks, None)
+        if first is None:
+            return
+        file = folder / "c" / str(number) / "0"
+        file.parent.mkdir(parents=True)
+        spans = np.full((chunks_per_shard, 2), _NO_CHUNK, "<u8")
+        offset = 0
+        with file.open("wb") as handle:
+            for place, chunk in enumerate(itertools.chain([first], itertools.islice(chunks, chunks_per_shard - 1))):
+                raw = chunk.reshape(-1).view(np.uint8)
+                if compress:
+                    handle.write(zstd.compress(raw, 1, checksum=True))
+                else:
+                    handle.write(raw)
+                    handle.write(google_crc32c.extend(0, raw).to_bytes(4, "little"))
+                spans[place] = offset, handle.tell() - offset
+                offset = handle.tell()
+            index = spans.tobytes()
+            handle.write(index + google_crc32c.value(index).to_bytes(4, "little"))
 
 
 def _shrinks(values: np.ndarray) -> bool:

@@ -32,7 +32,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.storage import Storage, discard_staging, disk_errors, each
 from guidestore.embeddings.tables import write_table
 from guidestore.embeddings.trash import confirm
-from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, check_name
+from guidestore.embeddings.types import Bag, BagStream, CaseCodes, CodeSetKey, check_name
 
 
 class Transaction:
@@ -93,21 +93,22 @@ class Transaction:
         key: CodeSetKey,
         case_id: str,
         image_id: str,
-        bag: Bag,
+        bag: Bag | BagStream,
         *,
         input_digests: Sequence[str],
         pixels: Mapping[str, Any] | None = None,
     ) -> str:
-        """One bag; `pixels` as in `code_artifact`.
+        """One bag; `pixels` as in `code_artifact`. A stream that the store has already is not read.
 
         Raises InvalidInputError if its width is not that of the code set.
         """
         check_name(case_id, "case id")
         check_name(image_id, "image id")
         artifact = code_artifact(key, case_id, image_id, input_digests, pixels)
-        if bag.features_nd.shape[1] != key.code_dim:
+        shape, dtype = (bag.shape, bag.dtype) if isinstance(bag, BagStream) else _form_of(bag)
+        if shape[1] != key.code_dim:
             raise InvalidInputError(
-                f"case {case_id}: the bag has {bag.features_nd.shape[1]} dimensions, code set {key} has {key.code_dim}"
+                f"case {case_id}: the bag has {shape[1]} dimensions, code set {key} has {key.code_dim}"
             )
         if not self.exists(artifact):
             folder = self._stage("bag")
@@ -117,8 +118,8 @@ class Transaction:
             fields = {
                 **_code_facts(key, case_id, image_id),
                 "kind": "bag",
-                "dtype": str(bag.features_nd.dtype),
-                "shape": bag.features_nd.shape,
+                "dtype": str(dtype),
+                "shape": shape,
                 "inputs": tuple(input_digests),
                 "meta": {"pixels": dict(pixels)} if pixels else {},
             }
@@ -415,6 +416,11 @@ class Transaction:
     def _add(self, staged: Path, path: str, fields: list[tuple[str, dict[str, Any]]]) -> None:
         self._staged.append((staged, path, fields))
         self._seen.update(artifact for artifact, _ in fields)
+
+
+def _form_of(bag: Bag) -> tuple[tuple[int, int], np.dtype]:
+    n, d = bag.features_nd.shape
+    return (n, d), bag.features_nd.dtype
 
 
 def check_pointer(name: str, what: str) -> None:

@@ -81,6 +81,9 @@ class FoldScope:
 NEVER_TRAINED = FoldScope("none")
 UNKNOWN_TRAINING = FoldScope("unknown")
 
+IMPORTED_CODES, IMPORTED_BAGS = "codes", "tile-codes"
+"""Input kinds of what guidestore did not make: codes of cases, and bags of the codes of tiles."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
@@ -93,7 +96,7 @@ class EncoderSpec:
     version: str
     """Of the implementation; bump it when codes would change."""
     input_kind: str
-    """Name of what it consumes, one of `encoders.kinds`; codes: nothing, its codes were imported."""
+    """Name of what it consumes, one of `encoders.kinds`; IMPORTED_CODES, IMPORTED_BAGS: nothing, they were imported."""
     code_dim: int
     """d of the codes; for a patch encoder of each patch code."""
     weights_sha256: str = ""
@@ -197,7 +200,7 @@ class CodeSetKey:
 
     @classmethod
     def of(cls, cohort: str, modality: str, encoder: EncoderSpec) -> CodeSetKey:
-        kind = "bag" if encoder.input_kind == "tiles" else "codes"
+        kind = "bag" if encoder.input_kind in ("tiles", IMPORTED_BAGS) else "codes"
         return cls(cohort, modality, encoder.name, encoder.digest, encoder.trained_on, kind, encoder.code_dim)
 
     @property

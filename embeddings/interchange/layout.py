@@ -39,7 +39,7 @@ class PeerItem(ABC):
 
     name: str
     """As the tool calls it: text, whatever is in it."""
-    files: tuple[Path, ...]
+    files: Sequence[Path]
     """All that is read for it; their digests are part of the artifact's identity."""
 
     @abstractmethod
@@ -74,6 +74,20 @@ class PeerSet:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RowIds:
+    """Which case each row of an array is, for layouts that do not say it."""
+
+    table: Path | None = None
+    """With a column of ids and one of parts, or a name with ``{part}`` in it: a table for each part."""
+    id_column: str = "case_id"
+    order: str = ""
+    """``ids``: rows follow the table; else a table whose order they follow, filtered by the part."""
+
+
+NO_IDS = RowIds()
+
+
 class Reader(ABC):
     """Reads the folders of one tool."""
 
@@ -81,7 +95,7 @@ class Reader(ABC):
     """As its users call it."""
 
     @abstractmethod
-    def sets(self, folder: Path) -> list[PeerSet]:
+    def sets(self, folder: Path, ids: RowIds = NO_IDS) -> list[PeerSet]:
         """What of `folder` is of this layout, by names of files and the header of one of each; [] where nothing is.
 
         Raises InvalidInputError for what is of this layout and is not read (TRIDENT's .pt).

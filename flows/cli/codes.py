@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Key, Split, Store
 
 if TYPE_CHECKING:
+    from guidestore.flows.encoding.import_settings import FolderSettings
     from guidestore.flows.encoding.settings import EncodeSettings
     from guidestore.flows.work.runners import Runner
 
 app = typer.Typer()
 
 
-@app.command("import")
+@command(app, "import", folder="guidestore.flows.encoding.import_settings:FolderSettings")
 def import_command(
-    file: Annotated[Path, typer.Argument(help="CSV, Excel, Parquet or npz with case_id; npy with --ids.")],
+    folder: FolderSettings,
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV, Excel, Parquet or npz with case_id; npy with --ids; or a folder of another tool."),
+    ],
     cohort: Annotated[str, typer.Option("--cohort", help="Cohort of the cases (made if new).")],
-    modality: Annotated[str, typer.Option("--modality", help="What was encoded: mri_t1, clinical, …")],
-    encoder: Annotated[str, typer.Option("--encoder", help="Name of what made the codes.")],
+    modality: Annotated[str, typer.Option("--modality", help="What was encoded: mri_t1, clinical, histology, …")],
+    encoder: Annotated[
+        str,
+        typer.Option(
+            "--encoder",
+            help="Name of what made the codes; of a folder only where it does not say it, or to choose one.",
+        ),
+    ] = "",
     version: Annotated[str, typer.Option("--encoder-version", help="Its version; another version, another set.")] = "1",
     trained_on: Annotated[
         str,
@@ -32,8 +44,11 @@ def import_command(
             "--trained-on", help="What it was trained on: none (never these cases), unknown, or COHORT/SPLIT/FOLD."
         ),
     ] = "unknown",
-    ids: Annotated[Path | None, typer.Option("--ids", help="Text file of case ids, for .npy.")] = None,
-    id_column: Annotated[str, typer.Option("--id-column", help="Column of the case ids.")] = "case_id",
+    ids: Annotated[
+        Path | None,
+        typer.Option("--ids", help="Text file of case ids, for .npy; of DeepGuide a table, or of each {part}."),
+    ] = None,
+    id_column: Annotated[str, typer.Option("--id-column", help="Column of the case ids; default: case_id.")] = "",
     columns: Annotated[
         list[str] | None, typer.Option("--columns", help="Columns that are codes: A,B or 'original_*'; default: all.")
     ] = None,
@@ -51,14 +66,42 @@ def import_command(
     ] = False,
     place: Store = STORE,
 ) -> None:
-    """Bring case codes that you have already."""
-    from guidestore.embeddings.interchange.codes import CodeColumns
-    from guidestore.embeddings.interchange.table import MISSING_NUMBERS, words
+    """Bring codes that you have already: a table of case codes, or a folder of another tool.
+
+    Of a folder each slide is committed as it is read: interrupt it anywhere and run it again. Slides that cannot be
+    read are named, and the others go on. docs/peers.md has a table of the layouts.
+    """
     from guidestore.embeddings.types import FoldScope
+    from guidestore.flows.encoding.import_settings import FolderSettings
+
+    scope = FoldScope.parse(trained_on)
+    if file.is_dir():
+        if columns or drop or missing or nan != "refuse":
+            raise InvalidInputError("--columns, --drop, --missing and --nan are for tables, and a folder has none")
+        _import_folder(
+            file,
+            folder,
+            place,
+            cohort=cohort,
+            modality=modality,
+            encoder=encoder,
+            version=version,
+            trained_on=scope,
+            ids=ids,
+            id_column=id_column,
+            supersede=replace,
+        )
+        return
+    if folder != FolderSettings():
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(folder.model_fields_set))
+        raise InvalidInputError(f"{given} goes with a folder of another tool, and {file} is none")
+    from guidestore.embeddings.interchange.codes import CodeColumns
+    from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING_NUMBERS, words
     from guidestore.flows.encoding.import_codes import import_codes
     from guidestore.flows.work.stores import opened
 
-    scope = FoldScope.parse(trained_on)
+    if not encoder:
+        raise InvalidInputError(f"give --encoder NAME: what made the codes of {file}")
     with opened(place, create=True) as store:
         report = import_codes(
             store,
@@ -70,7 +113,7 @@ def import_command(
             trained_on=scope,
             ids=ids,
             how=CodeColumns(
-                id_column,
+                id_column or ID_COLUMN,
                 words(columns),
                 words(drop),
                 MISSING_NUMBERS if missing is None else words(missing),
@@ -90,6 +133,35 @@ def import_command(
     print(f"columns: {first} to {last} ({len(report.columns)})" if first != last else f"column: {first}")
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def _import_folder(file: Path, folder: FolderSettings, place: str, **given: Any) -> None:
+    from guidestore.flows.encoding.import_folder import import_folder
+    from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.stores import to_fill
+
+    with to_fill(place, dry_run=folder.dry_run) as store, progress_bars() as progress:
+        reports = import_folder(store, file, folder, progress=progress, **given)
+    for report in reports:
+        key = report.code_set
+        what = f"{count_of(report.bags, 'slide')} of " if key.kind == "bag" else f"{count_of(report.bags, 'code')} of "
+        tiles = f", {count_of(report.tiles, 'tile')}" if key.kind == "bag" else ""
+        print(
+            f"{report.tool}, {report.place}: {what}{count_of(report.cases, 'case')}{tiles} of "
+            f"{count_of(key.code_dim, 'dimension')}"
+        )
+        known = report.bags - report.new - len(report.failed)
+        done = f"{report.new} new" + (f", {report.replaced} of them replace others" if report.replaced else "")
+        done += f", {known} were there" if known else ""
+        print(f"{key} (trained on {key.trained_on}): {'nothing imported (--dry-run)' if folder.dry_run else done}")
+        if report.blank:
+            print(f"blank: {', '.join(report.blank)}")
+        for note in report.notes:
+            print(f"note: {note}", file=sys.stderr)
+        for name, reason in report.failed.items():
+            print(f"not imported: {name}: {reason}", file=sys.stderr)
+    if any(report.failed for report in reports):
+        raise typer.Exit(8)
 
 
 @command(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
@@ -18,7 +15,6 @@ from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.options import STORE, Format, Store, Target
 
 if TYPE_CHECKING:
-    from guidestore.embeddings.store import EmbeddingStore
     from guidestore.warehouse.cohorts.cohort import CohortReport
     from guidestore.warehouse.cohorts.layout import Layout
 
@@ -50,10 +46,11 @@ def _layout_command(layout: type[Layout]) -> Any:
     def add(name: str, store: str, replace: bool, dry_run: bool, **given: Any) -> None:
         from guidestore.flows.encoding.cohorts import add_files
         from guidestore.flows.work.settings import validated
+        from guidestore.flows.work.stores import to_fill
 
         asked = validated(layout, **{field: value for field, value in given.items() if value is not None})
-        with _to_fill(store, dry_run=dry_run) as to_fill:
-            report = add_files(to_fill, name, asked, supersede=replace, dry_run=dry_run)
+        with to_fill(store, dry_run=dry_run) as filled:
+            report = add_files(filled, name, asked, supersede=replace, dry_run=dry_run)
         _show(report, dry_run=dry_run)
 
     annotations: dict[str, Any] = {"name": Annotated[str, typer.Argument(help="Name of the cohort.")]}
@@ -81,25 +78,6 @@ def _layout_command(layout: type[Layout]) -> Any:
     made = typer.Typer(add_completion=False)
     made.command()(add)
     return get_command(made)
-
-
-@contextmanager
-def _to_fill(store: str, *, dry_run: bool) -> Iterator[EmbeddingStore]:
-    """The store; for a dry run where there is none yet, one that is gone afterwards."""
-    from guidestore.embeddings.errors import NotFoundInStoreError
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.flows.work.stores import opened
-
-    if not dry_run:
-        with opened(store, create=True) as to_fill:
-            yield to_fill
-        return
-    with TemporaryDirectory() as folder:
-        try:
-            there = EmbeddingStore.open(store)
-        except NotFoundInStoreError:
-            there = EmbeddingStore.create(Path(folder) / "store")
-        yield there
 
 
 def _show(report: CohortReport, *, dry_run: bool = False) -> None:

@@ -23,6 +23,7 @@ from guidestore.embeddings.scratch import blocks, empty
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import (
+    IMPORTED_CODES,
     UNKNOWN_TRAINING,
     CaseCodes,
     CodeSetKey,
@@ -33,7 +34,6 @@ from guidestore.embeddings.types import (
 )
 from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.committing import register_encoder
-from guidestore.flows.encoding.stored_encoders import IMPORTED
 
 _SHOWN = 5
 
@@ -131,7 +131,7 @@ def _standing(snapshot: Snapshot, name: CodeSetName, version: str, trained_on: F
         row = rows.get(key.encoder_digest)
         if row is None or not name.means(key.name) or key.trained_on != trained_on:
             continue
-        if row["input_kind"] == IMPORTED and row["version"] == version:
+        if row["input_kind"] == IMPORTED_CODES and row["version"] == version:
             rows = snapshot.select(
                 kind="codes", cohort=key.cohort, modality=key.modality, encoder_digest=key.encoder_digest
             )

@@ -13,13 +13,10 @@ import numpy as np
 from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.snapshot import Snapshot
-from guidestore.embeddings.types import EncoderSpec, FoldScope
+from guidestore.embeddings.types import IMPORTED_BAGS, IMPORTED_CODES, EncoderSpec, FoldScope
 from guidestore.encoders.input_kind import input_kind
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.registry import build_encoder, build_frozen, encoder_info
-
-IMPORTED = "codes"
-"""The input kind of what guidestore did not make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ class StoredEncoder:
 
     @property
     def is_imported(self) -> bool:
-        return self.spec.input_kind == IMPORTED
+        return self.spec.input_kind in (IMPORTED_CODES, IMPORTED_BAGS)
 
     @property
     def is_trained(self) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.errors import CorruptArtifactError, NotFoundInStoreError
 from guidestore.embeddings.store import EmbeddingStore
 
 
@@ -31,6 +32,21 @@ def opened(
         raise
     if adds or _indexed(store):
         _index(store, head)
+
+
+@contextmanager
+def to_fill(place: Path | str, *, dry_run: bool) -> Iterator[EmbeddingStore]:
+    """The store at a place, made where there is none; for a dry run then one that is gone afterwards."""
+    if not dry_run:
+        with opened(place, create=True) as store:
+            yield store
+        return
+    with TemporaryDirectory() as folder:
+        try:
+            there = EmbeddingStore.open(place)
+        except NotFoundInStoreError:
+            there = EmbeddingStore.create(Path(folder) / "store")
+        yield there
 
 
 def _index(store: EmbeddingStore, head: int) -> None:

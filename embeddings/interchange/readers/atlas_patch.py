@@ -1,0 +1,85 @@
+"""AtlasPatch: ``patches/<slide>.h5`` with ``features/<encoder>`` and ``coords`` (n, 5) of level 0;
+``slide_features/<encoder>``.
+
+As its own ``services/storage.py`` and ``utils/feature_h5.py`` write them; sizes and the mpp are attributes of the file.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from guidestore.embeddings.interchange.folders import files_in, within
+from guidestore.embeddings.interchange.h5 import H5File, is_h5, opened
+from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
+from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, mpp_of, number_of, tile_edge
+
+_PATCHES, _SLIDES = "features", "slide_features"
+_COLUMNS = 5
+"""x, y, width and height as read, level."""
+
+
+class AtlasPatch(Reader):
+    tool = "AtlasPatch"
+
+    def sets(self, folder: Path, ids: RowIds = NO_IDS) -> list[PeerSet]:
+        by_encoder: defaultdict[tuple[str, str], list[PeerItem]] = defaultdict(list)
+        place = folder / _PATCHES_FOLDER if (folder / _PATCHES_FOLDER).is_dir() else folder
+        without = []
+        for path in files_in(place, ".h5"):
+            if not is_h5(path):
+                continue
+            name = path.name.removesuffix(".h5")
+            with opened(path) as file:
+                groups = [group for group in (_PATCHES, _SLIDES) if group in file and file.is_group(group)]
+                if not groups and "coords" in file and "passports" in file:
+                    without.append(name)
+                for group in groups:
+                    for encoder in file.names(group):
+                        key = f"{group}/{encoder}"
+                        item = (
+                            H5Bag(name, (path,), key, "coords", _tiles, _COLUMNS)
+                            if group == _PATCHES
+                            else H5Code(name, (path,), key, _tiles)
+                        )
+                        by_encoder[group, encoder].append(item)
+        lacking = (
+            f"{len(without)} files of {within(folder, place)} hold places and no features (such as {without[0]})"
+            if without
+            else ""
+        )
+        return [
+            PeerSet(
+                "atlas-patch",
+                within(folder, place),
+                encoder,
+                "bag" if group == _PATCHES else "codes",
+                "slide",
+                items,
+                notes=(lacking,) if lacking else (),
+            )
+            for (group, encoder), items in sorted(by_encoder.items())
+        ]
+
+
+_PATCHES_FOLDER = "patches"
+
+
+def _tiles(file: H5File) -> Tiles:
+    says = file.attributes()
+    px, magnification, overlap = (number_of(says.get(key)) for key in ("patch_size", "target_magnification", "overlap"))
+    facts = {"tool": "AtlasPatch"} | {
+        key: number
+        for key, number in (("tile_px", px), ("magnification", magnification), ("overlap_px", overlap))
+        if number is not None
+    }
+    width, height = number_of(says.get("level0_width")), number_of(says.get("level0_height"))
+    mpp = next((mpp_of(says[key]) for key in ("mpp", "level0_mpp", "slide_mpp") if key in says), None)
+    return Tiles(
+        facts,
+        tile_edge(px),
+        tile_edge(says.get("patch_size_level0")),
+        number_of(says.get("level0_magnification")) or None,
+        (width, height) if width and height else None,
+        mpp,
+    )

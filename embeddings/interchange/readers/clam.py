@@ -1,0 +1,83 @@
+"""CLAM: ``h5_files/<slide>.h5`` (features and level-0 coords) and ``pt_files/<slide>.pt``; ``patches/<slide>.h5`` says
+how tiles were cut. The name of the encoder and the slide's mpp are nowhere.
+
+As CLAM's own ``extract_features_fp.py`` and ``wsi_core/WholeSlideImage.py`` write them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.folders import files_in, listed, within
+from guidestore.embeddings.interchange.h5 import H5File, opened
+from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
+from guidestore.embeddings.interchange.plain_bags import TensorBag
+from guidestore.embeddings.interchange.table import read_table
+from guidestore.embeddings.interchange.tiles import H5Bag, Tiles, number_of, tile_edge
+
+_H5, _PT = "h5_files", "pt_files"
+
+
+class Clam(Reader):
+    tool = "CLAM"
+
+    def sets(self, folder: Path, ids: RowIds = NO_IDS) -> list[PeerSet]:
+        root = folder.parent if folder.name in (_H5, _PT) else folder
+        wanted = [folder.name] if folder.name in (_H5, _PT) else [_H5, _PT]
+        h5 = {path.name.removesuffix(".h5"): path for path in files_in(root / _H5, ".h5") if _H5 in wanted}
+        pt = {path.name.removesuffix(".pt"): path for path in files_in(root / _PT, ".pt") if _PT in wanted}
+        if not h5 and not pt:
+            return []
+        patches = {path.name.removesuffix(".h5"): path for path in files_in(root / "patches", ".h5")}
+        items: list[PeerItem] = []
+        for name in sorted(h5.keys() | pt.keys()):
+            cut = patches.get(name)
+            if name in h5:
+                items.append(H5Bag(name, (h5[name],), "features", "coords", partial(_tiles, cut)))
+            else:
+                items.append(TensorBag(name, (pt[name],), cut, partial(_pt_tiles, cut)))
+        notes = list(_without_file(root, h5.keys() | pt.keys()))
+        if not patches:
+            notes.append(f"{within(folder, root)} has no patches/, so the size of the tiles is not known")
+        if h5 and pt.keys() - h5.keys():
+            notes.append(f"{listed(sorted(pt.keys() - h5.keys()))}: read of {_PT}, for {_H5} lacks them")
+        return [PeerSet("clam", within(folder, root), "", "bag", "slide", items, notes=tuple(notes))]
+
+
+def _without_file(root: Path, names: set[str]) -> list[str]:
+    """Slides of CLAM's own list that have no features: it writes no file for a blank one."""
+    table = root / "process_list_autogen.csv"
+    if not table.is_file():
+        return []
+    ids = [Path(text).stem if "." in text[-6:] else text for text in read_table(table, ("slide_id",)).texts("slide_id")]
+    lacking = sorted({name for name in ids if name} - names)
+    return [f"CLAM's list has slides without features, blank or failed: {listed(lacking)}"] if lacking else []
+
+
+def _pt_tiles(cut: Path | None) -> Tiles:
+    return Tiles({"tool": "CLAM"}) if cut is None else _cut(cut)
+
+
+def _tiles(cut: Path | None, file: H5File) -> Tiles:
+    if cut is None:
+        return Tiles({"tool": "CLAM"})
+    return _cut(cut)
+
+
+def _cut(path: Path) -> Tiles:
+    """What ``patches/<slide>.h5`` says: level-0 tile = patch_size x downsample of its level."""
+    with opened(path) as file:
+        told = file.attributes("coords")
+    px, level = tile_edge(told.get("patch_size")), number_of(told.get("patch_level"))
+    scale = number_of(told.get("downsample"))
+    if not px or level is None or scale is None or scale < 1:
+        raise InvalidInputError(
+            f"{path} lacks patch_size, patch_level or downsample, which say how large CLAM's tiles are; copy it again"
+        )
+    size = told.get("level_dim")
+    level0 = (size[0] * scale, size[1] * scale) if isinstance(size, list) and len(size) == 2 else None
+    tiles = Tiles({"tool": "CLAM", "tile_px": px, "patch_level": int(level)}, px, px * int(scale))
+    return replace(tiles, size_px=level0 and (level0[0] + scale, level0[1] + scale))

@@ -1,0 +1,122 @@
+"""TRIDENT: ``<job>/<mag>x_<px>px_<overlap>px_overlap/features_<encoder>/<slide>.h5``, and ``slide_features_<encoder>``.
+
+Keys, attributes and traps are those of TRIDENT's own writers (``trident/IO.py``, ``trident/wsi_objects/WSI.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.folders import files_in, folders_in, listed, within
+from guidestore.embeddings.interchange.h5 import H5File
+from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
+from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, mpp_of, number_of, tile_edge
+
+_PATCHES, _SLIDES = "features_", "slide_features_"
+_SETTING = re.compile(r"(?P<magnification>[\d.]+)x_(?P<px>\d+)px_(?P<overlap>\d+)px_overlap\Z")
+_STATE_BYTES = 4 * 2**20
+
+
+class Trident(Reader):
+    tool = "TRIDENT"
+
+    def sets(self, folder: Path, ids: RowIds = NO_IDS) -> list[PeerSet]:
+        folders = [folder, *folders_in(folder), *[inner for one in folders_in(folder) for inner in folders_in(one)]]
+        found, pickled = [], []
+        for place in folders:
+            prefix = next((prefix for prefix in (_SLIDES, _PATCHES) if place.name.startswith(prefix)), "")
+            if not prefix:
+                continue
+            if files_in(place, ".h5"):
+                found.append(self._set(folder, place, prefix))
+            elif files_in(place, ".pt"):
+                pickled.append(within(folder, place))
+        if not pickled:
+            return found
+        said = (
+            f"{listed(pickled)} holds .pt files, which TRIDENT pickles, without coordinates: they are not read; let it "
+            "save .h5, its default"
+        )
+        if not found:
+            raise InvalidInputError(f"{folder}: {said}")
+        return [replace(found[0], notes=(*found[0].notes, said)), *found[1:]]
+
+    def _set(self, folder: Path, place: Path, prefix: str) -> PeerSet:
+        encoder = place.name.removeprefix(prefix)
+        mpps = _mpps(place.parent.parent / "wsi_states")
+        items: list[PeerItem] = []
+        for path in files_in(place, ".h5"):
+            name = path.name.removesuffix(".h5")
+            tiles = partial(_tiles, place, name, encoder if prefix == _PATCHES else "", mpps.get(name))
+            if prefix == _PATCHES:
+                items.append(H5Bag(name, (path,), "features", "coords", tiles))
+            else:
+                items.append(H5Code(name, (path,), "features", tiles))
+        kind = "bag" if prefix == _PATCHES else "codes"
+        return PeerSet("trident", within(folder, place), encoder, kind, "slide", items)
+
+
+def _tiles(place: Path, name: str, encoder: str, mpp: float | None, file: H5File) -> Tiles:
+    """encoder: that the folder names and the file must not contradict; '' where files never say it."""
+    says = file.attributes("features")
+    told = file.attributes("coords") if "coords" in file else {}
+    notes = []
+    if encoder and says.get("encoder") not in (None, encoder):
+        raise InvalidInputError(
+            f"{file.path} says that its encoder is {says['encoder']}, and lies in {place.name}; features of two "
+            "encoders "
+            "do not mix: put it where it belongs"
+        )
+    if told.get("name") not in (None, name):
+        notes.append(f"{file.path.name} says that it is slide {told['name']}; it is taken as {name}, by its name")
+    px, magnification, overlap = (number_of(told.get(key)) for key in ("patch_size", "target_magnification", "overlap"))
+    setting = _SETTING.match(place.parent.name)
+    if setting:
+        wanted = {key: float(text) for key, text in setting.groupdict().items()}
+        given = {"magnification": magnification, "px": px, "overlap": overlap}
+        for key, number in given.items():
+            if number is not None and number != wanted[key] and file.matrix("coords").shape[:1] != (0,):
+                raise InvalidInputError(
+                    f"{file.path} says {key} {number:g}, and lies in {place.parent.name}; tiles of two settings do not "
+                    "mix: put it where it belongs"
+                )
+        px, magnification, overlap = wanted["px"], wanted["magnification"], wanted["overlap"]
+    level0_px, scanned_at = tile_edge(told.get("patch_size_level0")), number_of(told.get("level0_magnification"))
+    if px and scanned_at and magnification and level0_px and abs(level0_px - px * scanned_at / magnification) > 1:
+        notes.append(
+            f"{name}: patch_size_level0 is {level0_px}, and {px:g} px at {magnification:g}x of {scanned_at:g}x are "
+            f"{px * scanned_at / magnification:g}; the former is kept"
+        )
+    if not level0_px:
+        notes.append(f"{name}: the file does not say the size of its tiles at level 0")
+    width, height = number_of(told.get("level0_width")), number_of(told.get("level0_height"))
+    facts: dict[str, Any] = {"tool": "TRIDENT"}
+    facts |= {
+        key: number
+        for key, number in (("tile_px", px), ("magnification", magnification), ("overlap_px", overlap))
+        if number is not None
+    }
+    size = (width, height) if width and height else None
+    return Tiles(facts, tile_edge(px), level0_px, scanned_at, size, mpp, tuple(notes))
+
+
+def _mpps(folder: Path) -> Mapping[str, float]:
+    """Slide -> um per level-0 pixel, as TRIDENT read it of the slide: ``meta.mpp`` of ``<slide>__<hash>.json``."""
+    found: dict[str, float] = {}
+    unclear: set[str] = set()
+    for path in files_in(folder, ".json"):
+        try:
+            state = json.loads(path.read_bytes()) if path.stat().st_size <= _STATE_BYTES else {}
+            name, mpp = state["slide"]["name"], mpp_of(state["meta"]["mpp"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if isinstance(name, str) and mpp is not None and found.setdefault(name, mpp) != mpp:
+            unclear.add(name)
+    return {name: mpp for name, mpp in found.items() if name not in unclear}
