@@ -11,6 +11,7 @@ from typing import Any
 
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.words import count_of
 from guidestore.flows.results.blocks import Block, block_effects, blocks_of
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.families import Family, family_of
@@ -219,7 +220,8 @@ def _title(metric: str) -> str:
 
 def _notes(runs: Sequence[Run], effects: Sequence[RowEffect]) -> list[str]:
     folds, seeds = {run.fold for run in runs}, {run.seed for run in runs}
-    notes = [f"mean ± sd over {len(folds)} folds x {len(seeds)} seeds; the control also over its permutations"]
+    over = f"{count_of(len(folds), 'fold')} x {count_of(len(seeds), 'seed')}"
+    notes = [f"mean ± sd over {over}; the control also over its permutations"]
     if effects:
         notes += [
             f"gains in {' and '.join(dict.fromkeys(_title(effect.metric) for effect in effects))}, 95 % intervals over "

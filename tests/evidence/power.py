@@ -25,12 +25,11 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from guidestore.embeddings.runs import RunPredictions
-from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.results.effects import ComparisonGroup, comparison_groups
 from guidestore.flows.work.threads import one_thread
-from guidestore.heads.label_budget import hide_labels
 from guidestore.heads.significance import MARGIN
 from tests.evidence.__main__ import known
+from tests.evidence.mediated import Regime, cohort
 from tests.evidence.verdicts import closed_form, trained
 
 TEST_CASES = (150, 400)
@@ -41,14 +40,7 @@ BINS = (-np.inf, 0.0, 0.02, 0.05, 0.08, 0.12, np.inf)
 FILE = Path(__file__).parents[2] / "docs" / "power.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    train: int
-    labelled: int | None
-    label_noise: float
-
-
-KINDS = {"noisy outcome": Kind(150, None, 1.5), "few labels": Kind(400, 40, 0.5)}
+KINDS = {"noisy outcome": Regime(label_noise=1.5), "few labels": Regime(400, labelled=40, label_noise=0.5)}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,34 +66,11 @@ class Found:
     """Of them, those that hold the true gain."""
 
 
-def cohort(kind: str, number: int) -> PairedCodes:
-    """h ~ N(0, I_4); y = [h . 1/2 + noise > 0]; z_I (60-d) sees h under 20 stronger directions, z_S (12-d) well.
-
-    How well z_I sees h differs from cohort to cohort, so that true gains do.
-    """
-    of = KINDS[kind]
-    rng = np.random.default_rng([number, of.train])
-    signal = rng.uniform(0.3, 2.0)
-    n_val, n_test = 60, max(TEST_CASES) + POPULATION
-    n = of.train + n_val + n_test
-    h = rng.standard_normal((n, 4))
-    y = (h.sum(axis=1) / 2 + of.label_noise * rng.standard_normal(n) > 0).astype(np.int64)
-    z_i = signal * h @ rng.standard_normal((4, 60)) / 2
-    z_i += rng.standard_normal((n, 20)) @ rng.standard_normal((20, 60)) + 0.5 * rng.standard_normal((n, 60))
-    z_s = h @ rng.standard_normal((4, 12)) + 0.1 * rng.standard_normal((n, 12))
-    parts, everyone = np.repeat(["train", "val", "test"], [of.train, n_val, n_test]), np.ones(n, dtype=bool)
-    paired = PairedCodes(
-        *("simulated", "drawn", 0, "y", ("no", "yes"), tuple(f"C{case:05d}" for case in range(n))),
-        *(z_i.astype(np.float32), z_s.astype(np.float32), everyone, everyone, y, parts),
-    )
-    return hide_labels(paired, of.labelled, seed=number)
-
-
 def judged(cell: Cell) -> list[dict[str, object]]:
     """The lines of the file of one cohort."""
     with one_thread():
         recipes = [recipe for seed in range(SEEDS) for recipe in closed_form(seed)]
-        runs, predictions = trained(cohort(cell.kind, cell.number), recipes)
+        runs, predictions = trained(cohort(KINDS[cell.kind], cell.number, n_test=max(TEST_CASES) + POPULATION), recipes)
         most = max(TEST_CASES)
         true = {
             name: float(roc_auc_score(said.labels[most:], said.probabilities[most:, 1]))
@@ -110,12 +79,12 @@ def judged(cell: Cell) -> list[dict[str, object]]:
         found = [
             _found(group, true, n_test)
             for n_test in TEST_CASES
-            for group in comparison_groups(runs, {name: _first(said, n_test) for name, said in predictions.items()})
+            for group in comparison_groups(runs, {name: first(said, n_test) for name, said in predictions.items()})
         ]
     return [{**asdict(cell), **asdict(line)} for line in found if line]
 
 
-def _first(said: RunPredictions, cases: int) -> RunPredictions:
+def first(said: RunPredictions, cases: int) -> RunPredictions:
     """Of the first test cases alone; test cases come in the order in which they were drawn."""
     return replace(
         said,
