@@ -1,7 +1,8 @@
 """Names and presets -> guidance models, decoders, fusions and students.
 
 A file in heads/guidance, heads/decoders, heads/fusion or heads/transfer/students is the implementation of its name; an
-installed distribution brings more through the entry-point groups ``guidestore.guidance`` and ``guidestore.decoders``.
+installed distribution brings more through the entry-point groups ``guidestore.guidance`` and ``guidestore.decoders``,
+and ``module:Class`` names one's own (heads.own).
 Names are listed without importing what they name; implementations are imported when they are asked for, and presets,
 which stand beside the model that they are for, with ours.
 """
@@ -18,8 +19,12 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.embeddings.plugins import Registry, one_per_file
 from guidestore.heads.checks import check_choice
+from guidestore.heads.choice import Choice
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.fusion.common.protocol import Fusion
+from guidestore.heads.own.code import choice_of
+from guidestore.heads.own.decoder import OwnDecoder
+from guidestore.heads.own.guidance import OwnGuidance
 from guidestore.heads.presets.preset import Preset
 from guidestore.heads.protocol import Decoder, FrozenDecoder, GuidanceModel
 from guidestore.heads.transfer.students.common.protocol import Student
@@ -128,6 +133,24 @@ def check_class_weights(decoder: str, classes: Sequence[str], params: Mapping[st
         )
 
 
+# Choices -----------------------------------------------------------------------------------------------------------
+
+
+def guidance_choice(given: Any, params: Mapping[str, Any] | None = None) -> Choice:
+    """A guidance model as it may be asked for, as the choice that recipes hold and `build_guidance` builds.
+
+    given: a name or preset; ``module:Class``, of the working directory too; a class; or an object, which stands for its
+    class and parameters. params: of a name or class. Code of others is digested, so that changed code is another
+    choice; what has no source is ``unversioned``, which is another choice each time. Raises InvalidInputError.
+    """
+    return choice_of(GUIDANCE, given, params)
+
+
+def decoder_choice(given: Any, params: Mapping[str, Any] | None = None) -> Choice:
+    """As `guidance_choice`, of a decoder."""
+    return choice_of(DECODERS, given, params)
+
+
 # Unfitted ------------------------------------------------------------------------------------------------------------
 
 
@@ -136,6 +159,8 @@ def build_guidance(name_or_preset: str, **params: Any) -> GuidanceModel:
 
     Raises InvalidInputError for an unknown name (suggesting the nearest), an unknown parameter or a bad value.
     """
+    if GUIDANCE.is_own(name_or_preset):
+        return OwnGuidance.named(GUIDANCE, name_or_preset, params)
     preset = guidance_presets().get(name_or_preset) or Preset(name_or_preset)
     if preset.name not in GUIDANCE:
         raise unknown_name(GUIDANCE.kind, name_or_preset, guidance_names())
@@ -158,6 +183,9 @@ def build_decoder(name_or_preset: str, *, target: str = "", calibration: str = "
             f"decoder {name_or_preset!r} holds given weights and has no fit; load it with load_decoder, or fit "
             f"{' or '.join(DECODERS.names())}"
         )
+    if DECODERS.is_own(name_or_preset):
+        decoder: Decoder = OwnDecoder.named(DECODERS, name_or_preset, params)
+        return decoder if calibration == "none" else cast(Any, _STORED_DECODERS.load(_CALIBRATED))(decoder)
     preset = decoder_preset(name_or_preset, target)
     if preset.name not in DECODERS:
         raise unknown_name(DECODERS.kind, name_or_preset, decoder_names())
@@ -195,13 +223,22 @@ def build_stand_in(control: str) -> GuidanceModel:
 def load_guidance(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> GuidanceModel:
     """The fitted guidance model again, from what `config` and `tensors()` gave. Raises InvalidInputError."""
     name: Any = config.get("name")
+    if _is_own(GUIDANCE, config):
+        return OwnGuidance.stored(GUIDANCE, config, tensors)
     return (_STORED_GUIDANCE if name in _STORED_GUIDANCE else GUIDANCE).load(name).from_tensors(config, tensors)
 
 
 def load_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> FrozenDecoder:
     """The fitted decoder again, those that are only loaded among them. Raises InvalidInputError."""
     name: Any = config.get("name")
+    if _is_own(DECODERS, config):
+        return OwnDecoder.stored(DECODERS, config, tensors)
     return (_STORED_DECODERS if name in _STORED_DECODERS else DECODERS).load(name).from_tensors(config, tensors)
+
+
+def _is_own(registry: Registry[Any], config: Mapping[str, Any]) -> bool:
+    """Whether a stored config is of code of others: even where that is not installed any more."""
+    return registry.is_own(config.get("name")) or "code" in config
 
 
 def load_fusion(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Fusion:

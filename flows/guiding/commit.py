@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +86,15 @@ def _write_weights(transaction: Transaction, paired: PairedCodes, run: str, head
                 "implementation": IMPLEMENTATION,
             }
         weights[role], _ = transaction.write_weights(
-            role, config["name"], config=config, tensors=tensors, recipe=recipe, **_scope(paired)
+            role, _name_of(config), config=config, tensors=tensors, recipe=recipe, **_scope(paired)
         )
     return weights
+
+
+def _name_of(config: Mapping[str, Any]) -> str:
+    """What the store calls weights of a model: ``newcomer-Shrunk`` of ``newcomer:Shrunk``."""
+    name = str(config["name"])
+    return re.sub(r"[^0-9A-Za-z]+", "-", name).strip("-")[-120:].strip("-") or "own" if ":" in name else name
 
 
 def _digest(tensors: Mapping[str, np.ndarray]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import pair
@@ -28,7 +28,7 @@ from guidestore.flows.work.reporting import Progress, Say, counted, no_progress,
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
 from guidestore.heads.redundancy import redundancy
-from guidestore.heads.registry import build_decoder
+from guidestore.heads.registry import build_decoder, decoder_choice, guidance_choice
 from guidestore.warehouse.runs import load_runs
 
 if TYPE_CHECKING:  # torch loads with it
@@ -55,6 +55,8 @@ def guide(
     *,
     looks: bool = True,
     say: Say = say_nothing,
+    guidance: object = None,
+    decoder: object = None,
 ) -> GuideReport:
     """Trains and evaluates what the store does not have yet, one commit per fold, seed, mode and target.
 
@@ -64,15 +66,19 @@ def guide(
 
     looks: whether it counts a look at test of its runs; False where the caller counts one for several calls. say: is
     told, before anything is trained on them, that codes cannot guide (heads.redundancy); the notes have it too.
+    guidance, decoder: a class, an object or a choice in place of the names that the settings have (heads.registry's
+    `guidance_choice`).
     """
     if settings.device != AUTO:
         one_device(settings.device, "heads")
     snapshot, settings = store.snapshot(), with_first_name(store, settings)
     check_cohort(snapshot, settings.cohort)
     targets = settings.targets or (only_target(snapshot, settings.cohort),)
-    check_guidance(Choice.of(settings.guidance))  # a wrong name costs no training
+    # Once for all folds: code that cannot be digested is another choice each time. A wrong name costs no training.
+    models = _Models(guidance_choice(guidance or settings.guidance), decoder_choice(decoder or settings.decoder))
+    check_guidance(models.guidance)
     for target in targets:
-        build_decoder(settings.decoder, target=target)
+        build_decoder(models.decoder.name, target=target, **models.decoder.params)
     split = settings.split or only_split(snapshot, settings.cohort)
     folds = settings.folds or split_folds(snapshot, settings.cohort, split)
     report = GuideReport()
@@ -90,7 +96,7 @@ def guide(
                 _note_issues(report, snapshot, of_target)
                 _note_metric(report, of_target)
             for seed in settings.seeds:
-                yield _planned(snapshot, settings, paired, seed, report)
+                yield _planned(snapshot, settings, models, paired, seed, report)
 
     missing = filter(None, batches())
     if first := next(missing, None):  # torch takes seconds to load, and need not where nothing is to be trained
@@ -181,11 +187,21 @@ def _encoders_behind(snapshot: Snapshot, key: CodeSetKey | None) -> list[CodeSet
     return [key, *(other for other in snapshot.code_sets if pooled and other.encoder_digest == pooled)]
 
 
+class _Models(NamedTuple):
+    guidance: Choice
+    decoder: Choice
+
+
 def _planned(
-    snapshot: Snapshot, settings: GuideSettings, of_targets: Sequence[PairedCodes], seed: int, report: GuideReport
+    snapshot: Snapshot,
+    settings: GuideSettings,
+    models: _Models,
+    of_targets: Sequence[PairedCodes],
+    seed: int,
+    report: GuideReport,
 ) -> list[HeadJob]:
     """What the store lacks of one fold and seed."""
-    guidance, decoder = Choice.of(settings.guidance), Choice.of(settings.decoder)
+    guidance, decoder = models
     taken: set[str] = set()
     jobs = []
     for paired in of_targets:

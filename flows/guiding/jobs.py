@@ -146,7 +146,7 @@ def _train_transfer(jobs: Sequence[HeadJob], recipe: TransferRecipe) -> list[lis
 
     params: dict[str, Any] = {"student": recipe.student.name, "student_params": recipe.student.params}
     if recipe.guidance:
-        params |= {"guidance": recipe.guidance.name, "guidance_params": recipe.guidance.params}
+        params |= {"guidance": recipe.guidance}
     return train_transfer(
         [TransferJob(job.paired, job.recipe.seed) for job in jobs],
         **params,

@@ -15,7 +15,7 @@ from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, PLUG, REFERENCE, T
 from guidestore.heads.margins.train import DECODER, MARGIN_ROWS, MARGINS_GUIDANCE
 from guidestore.heads.plug.train import PLUG_DECODER, PLUG_GUIDANCE, PLUG_ROWS
 from guidestore.heads.references.train import REFERENCES
-from guidestore.heads.registry import CONCATENATION, build_guidance, guidance_names
+from guidestore.heads.registry import CONCATENATION, GUIDANCE, build_guidance, guidance_names
 from guidestore.heads.transfer.train import TRANSFER_ROWS
 
 SIDE_BY_SIDE = Choice.of(CONCATENATION)
@@ -191,7 +191,7 @@ def check_guidance(guidance: Choice) -> None:
         if guidance.params:
             named = ", ".join(guidance.params)
             raise InvalidInputError(f"guidance {guidance.name} has no parameter {named}; leave it out")
-    elif guidance.name not in guidance_names():
+    elif guidance.name not in guidance_names() and not GUIDANCE.is_own(guidance.name):
         raise unknown_name("guidance", guidance.name, every_guidance())
     else:
         build_guidance(guidance.name, **guidance.params)
@@ -208,5 +208,8 @@ def _of_models(recipe: RowsRecipe | BaselinesRecipe, arm: Arm) -> dict[str, Any]
 
 
 def _named(choice: Choice) -> Any:
-    """A bare name where nothing differs from the defaults."""
-    return {"name": choice.name, "params": json.loads(choice.key)} if choice.params else choice.name
+    """A bare name where nothing differs from the defaults; of code of others also which code it is."""
+    if not (choice.params or choice.code):
+        return choice.name
+    named: dict[str, Any] = {"name": choice.name, "params": json.loads(choice.key)}
+    return named | ({"code": choice.code} if choice.code else {})

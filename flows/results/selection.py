@@ -7,12 +7,18 @@ from dataclasses import asdict, dataclass, replace
 
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.types import CodeSetName
+from guidestore.heads.choice import without_code
 
 
 def _value(run: Run, option: str) -> str:
     """What a run has of an option; a code set as it is written within its cohort."""
     value = getattr(run, option)
     return value.within if isinstance(value, CodeSetName) else value or ""
+
+
+def _names(asked: str, stored: str) -> bool:
+    """Whether a model is asked for: of code of others, without @DIGEST whatever the code."""
+    return asked in ("", stored, without_code(stored))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +43,10 @@ class RunSelection:
             and self.target in ("", run.target)
             and self.split in ("", run.split)
             and self.mode in ("", run.mode)
-            and self.decoder in ("", run.decoder)
+            and _names(self.decoder, run.decoder)
             and self._wants_codes(run.inferior, self.inferior)
             and self._wants_codes(run.superior, self.superior)
-            and self.guidance in ("", run.guidance or self.guidance)
+            and _names(self.guidance, run.guidance or self.guidance)
         )
 
     def _wants_codes(self, stored: CodeSetName | None, wanted: str) -> bool:

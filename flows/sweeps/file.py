@@ -20,7 +20,7 @@ seeds: [0, 1]
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,7 +54,7 @@ class Model(BaseModel):
 
     name: str = Field(description="Name or preset.")
 
-    def choices(self) -> Iterator[Choice]:
+    def choices(self, choice_of: Callable[[str, dict[str, Any]], Choice]) -> Iterator[Choice]:
         """One for each combination of the parameters' values."""
         given = self.model_extra or {}
         lists = [value if isinstance(value, list) else [value] for value in given.values()]
@@ -63,7 +63,7 @@ class Model(BaseModel):
                 name: tuple(value) if isinstance(value, list) else value
                 for name, value in zip(given, values, strict=True)
             }
-            yield Choice.of(self.name, params)
+            yield choice_of(self.name, params)
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
@@ -136,9 +136,12 @@ class SweepFile(BaseModel):
     )
 
     def choices(self, kind: Literal["guidance", "fusion", "decoder", "students"]) -> list[Choice]:
-        """The grid of one kind of model, each once."""
+        """The grid of one kind of model, each once. Raises InvalidInputError for code of others that is not there."""
+        from guidestore.heads.registry import decoder_choice, guidance_choice
+
+        choice_of = {"guidance": guidance_choice, "decoder": decoder_choice}.get(kind, Choice.of)
         models: tuple[Model, ...] = getattr(self, kind)
-        return list(dict.fromkeys(choice for model in models for choice in model.choices()))
+        return list(dict.fromkeys(choice for model in models for choice in model.choices(choice_of)))
 
 
 def read_sweep(path: Path) -> SweepFile:

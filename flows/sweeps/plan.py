@@ -35,6 +35,7 @@ from guidestore.heads.choice import Choice
 from guidestore.heads.controls import CONTROLS, DECIDING
 from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, INPUT_ROWS, arms_of
 from guidestore.heads.redundancy import redundancy
+from guidestore.heads.registry import guidance_choice
 
 type Taught = TransferRecipe | MarginsRecipe | PlugRecipe
 TAUGHT_RECIPES = (TransferRecipe, MarginsRecipe, PlugRecipe)
@@ -292,7 +293,7 @@ def _student(choice: Choice) -> tuple[Choice, Choice | None]:
     if given is None:
         return choice, None
     named = dict(given) if isinstance(given, Mapping) else {"name": given}
-    return Choice.of(choice.name, params), Choice.of(str(named.pop("name", "")), named)
+    return Choice.of(choice.name, params), guidance_choice(str(named.pop("name", "")), named)
 
 
 def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:

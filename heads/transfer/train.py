@@ -17,7 +17,7 @@ from guidestore.heads.controls import CONTROLS, OWN, in_control_order
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, TAUGHT, Arm, I, S, arms_of, input_row
 from guidestore.heads.protocol import GuidanceModel
-from guidestore.heads.registry import build_guidance, build_student
+from guidestore.heads.registry import build_guidance, build_student, guidance_choice
 from guidestore.heads.trained import Component, TrainedHead
 from guidestore.heads.transfer.cases import Cases
 from guidestore.heads.transfer.decoder import StudentDecoder
@@ -46,7 +46,7 @@ def train_transfer(
     *,
     student: str,
     student_params: Mapping[str, Any] | None = None,
-    guidance: str = "",
+    guidance: str | Choice = "",
     guidance_params: Mapping[str, Any] | None = None,
     permutations: int = 5,
     noisy_labels: bool = False,
@@ -58,11 +58,11 @@ def train_transfer(
     learns the teacher's scores on the unlabelled train pairs too. Everything is chosen by inner cross-validation of the
     labelled train cases; val serves choices only where these cannot be cut into folds; val and test are predicted once.
 
-    student: a name of heads.transfer.students, with parameters that override its defaults. guidance: name or preset of
-    a G; where given, the student of T(I) reads [G(z_I), z_I], which makes it the paper's D_c with the teacher's scores
-    as an extra term. noisy_labels: labels may be wrong, so the targets of labelled pairs may be mixed with the
-    teacher's. permutations: shuffled controls; permutation p shuffles z_S over all train pairs by (seed, p), and G and
-    teacher are fitted anew.
+    student: a name of heads.transfer.students, with parameters that override its defaults. guidance: a G as
+    `guidance_choice` takes it; where given, the student of T(I) reads [G(z_I), z_I], which makes it the paper's D_c
+    with the teacher's scores as an extra term. noisy_labels: labels may be wrong, so the targets of labelled pairs may
+    be mixed with the teacher's. permutations: shuffled controls; permutation p shuffles z_S over all train pairs by
+    (seed, p), and G and teacher are fitted anew.
 
     The gate is that of the true pairs: where it is closed, T(I) and its controls are row I itself (with G: the plain
     D_c). A control passes where T(I) passes: by a gate of its own it would nearly always be row I, and test nothing.
@@ -70,7 +70,9 @@ def train_transfer(
     All input is checked before anything is trained; a fit that diverges marks its head. Raises InvalidInputError.
     """
     asked = _Asked(
-        Choice.of(student, student_params), Choice.of(guidance, guidance_params) if guidance else None, noisy_labels
+        Choice.of(student, student_params),
+        guidance_choice(guidance, guidance_params) if guidance else None,
+        noisy_labels,
     )
     check_flag(noisy_labels, "noisy_labels")
     check_number(permutations, "permutations", 0, integer=True)
