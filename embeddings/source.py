@@ -201,8 +201,8 @@ def _as_in_files(of: Any, sources: dict[str, Path]) -> bool:
                 return False  # put there by another file, or by hand
         elif isinstance(item, type):
             waiting += [*inspect.getmro(item), *map(_function_in, vars(item).values())]
-        elif hasattr(item, "__wrapped__"):
-            waiting.append(item.__wrapped__)
+        elif wrapped := getattr(item, "__wrapped__", None):
+            waiting.append(wrapped)
         elif _is_generated(item):
             continue
         elif _shape(item.__code__) not in written[module]:

@@ -160,7 +160,7 @@ def build_guidance(name_or_preset: str, **params: Any) -> GuidanceModel:
     Raises InvalidInputError for an unknown name (suggesting the nearest), an unknown parameter or a bad value.
     """
     if GUIDANCE.is_own(name_or_preset):
-        return OwnGuidance.named(GUIDANCE, name_or_preset, params)
+        return cast(Any, OwnGuidance.named(GUIDANCE, name_or_preset, params))
     preset = guidance_presets().get(name_or_preset) or Preset(name_or_preset)
     if preset.name not in GUIDANCE:
         raise unknown_name(GUIDANCE.kind, name_or_preset, guidance_names())
@@ -184,7 +184,7 @@ def build_decoder(name_or_preset: str, *, target: str = "", calibration: str = "
             f"{' or '.join(DECODERS.names())}"
         )
     if DECODERS.is_own(name_or_preset):
-        decoder: Decoder = OwnDecoder.named(DECODERS, name_or_preset, params)
+        decoder = cast(Any, OwnDecoder.named(DECODERS, name_or_preset, params))
         return decoder if calibration == "none" else cast(Any, _STORED_DECODERS.load(_CALIBRATED))(decoder)
     preset = decoder_preset(name_or_preset, target)
     if preset.name not in DECODERS:
@@ -224,7 +224,7 @@ def load_guidance(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) 
     """The fitted guidance model again, from what `config` and `tensors()` gave. Raises InvalidInputError."""
     name: Any = config.get("name")
     if _is_own(GUIDANCE, config):
-        return OwnGuidance.stored(GUIDANCE, config, tensors)
+        return cast(Any, OwnGuidance.stored(GUIDANCE, config, tensors))
     return (_STORED_GUIDANCE if name in _STORED_GUIDANCE else GUIDANCE).load(name).from_tensors(config, tensors)
 
 
@@ -232,7 +232,7 @@ def load_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -
     """The fitted decoder again, those that are only loaded among them. Raises InvalidInputError."""
     name: Any = config.get("name")
     if _is_own(DECODERS, config):
-        return OwnDecoder.stored(DECODERS, config, tensors)
+        return cast(Any, OwnDecoder.stored(DECODERS, config, tensors))
     return (_STORED_DECODERS if name in _STORED_DECODERS else DECODERS).load(name).from_tensors(config, tensors)
 
 

@@ -85,7 +85,7 @@ class TorchModule(Way):
         if not given:
             return {}
         adam = torch.optim.AdamW(given, lr=use.learning_rate, weight_decay=use.weight_decay)
-        best: tuple[float, int, Any] = (np.inf, -1, None)
+        best: tuple[float, int, dict[str, Any]] = (np.inf, -1, {})
         last = 0.0
         for epoch in range(use.epochs):
             module.train()
@@ -104,7 +104,7 @@ class TorchModule(Way):
                     val_loss = loss_of(module(torch.from_numpy(val[0])), torch.from_numpy(val[1])).item()
                 if val_loss < best[0]:
                     best = (val_loss, epoch, copy.deepcopy(module.state_dict()))
-        if val and best[2] is None:
+        if val and best[1] < 0:
             raise diverged(self.own.name, use.epochs - 1, float("nan"), use.learning_rate)
         if val:
             module.load_state_dict(best[2])

@@ -12,6 +12,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.plugins import load_object
 from guidestore.embeddings.source import is_installed, object_name
@@ -62,7 +64,7 @@ def described(value: Any, where: str) -> Any:
         return tuple(described(item, where) for item in value)
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value) and "object" not in value:
         return {key: described(item, where) for key, item in value.items()}
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of numpy
+    if isinstance(value, np.generic):
         return described(value.item(), where)
     if inspect.isclass(value) or inspect.isfunction(value):
         return {"object": object_name(value)}

@@ -243,7 +243,7 @@ def drawn_from(seed: int) -> Iterator[None]:
         kept = (random.getstate(), np.random.get_state(), torch.get_rng_state())
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.random.default_generator.manual_seed(seed)
+        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
         try:
             yield
         finally:
