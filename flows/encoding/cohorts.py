@@ -6,12 +6,14 @@ from pathlib import Path
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import ID_COLUMN, read_table
-from guidestore.embeddings.pairing import labels_of
+from guidestore.embeddings.outcomes import KINDS
+from guidestore.embeddings.pairing import labels_of, outcomes_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
 from guidestore.warehouse.cohorts.layout import Layout, Progress, add_layout
-from guidestore.warehouse.cohorts.splits import draw_splits
+from guidestore.warehouse.cohorts.outcome_splits import draw_outcome_splits
+from guidestore.warehouse.cohorts.splits import Split
 
 
 def add_files(
@@ -46,20 +48,13 @@ def add_split(
     group: a column of the table `groups`, or a target of the cohort; cases that share its value stay together.
     """
     snapshot = store.snapshot()
-    _, labels = labels_of(snapshot, cohort, target)
+    of, outcomes = outcomes_of(snapshot, cohort, target, KINDS)
     case_ids = snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist()
     of_case = _groups(snapshot, cohort, group, groups) if group else None
-    rows = draw_splits(
-        case_ids,
-        labels,
-        name=name,
-        folds=folds,
-        seed=seed,
-        val_fraction=val_fraction,
-        groups=of_case,
-        grouped_by=group,
-    )
-    return add_cohort(store, CohortTables(cohort, splits=rows), message=f"split {name} of {cohort}")
+    split = Split(name, folds, seed, val_fraction)
+    rows, issues = draw_outcome_splits(case_ids, of, outcomes, split, groups=of_case, grouped_by=group)
+    tables = CohortTables(cohort, splits=rows, issues=tuple(issues))
+    return add_cohort(store, tables, message=f"split {name} of {cohort}")
 
 
 def _groups(snapshot: Snapshot, cohort: str, group: str, file: Path | None) -> dict[str, str]:

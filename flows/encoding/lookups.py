@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
 from guidestore.embeddings.errors import AmbiguousNameError, NotFoundInStoreError
 from guidestore.embeddings.medians import fills_medians
+from guidestore.embeddings.outcomes import KINDS, Outcome, Target
+from guidestore.embeddings.pairing import outcomes_of, targets_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import CodeSetKey
+from guidestore.embeddings.words import count_of
 
 
 def only_target(snapshot: Snapshot, cohort: str) -> str:
@@ -72,14 +76,9 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
     rows = [{"what": "cases", "name": "", "count": len(cases), "detail": ""}]
     images = Counter(snapshot.rows("images", cohort=cohort)["modality"].to_pylist())
     rows += [{"what": "images", "name": name, "count": n, "detail": ""} for name, n in sorted(images.items())]
-    labels = snapshot.rows("labels", cohort=cohort).to_pylist()
-    targets: dict[str, list[str]] = {}
-    for row in sorted(snapshot.rows("targets", cohort=cohort).to_pylist(), key=lambda row: row["class_index"] or 0):
-        targets.setdefault(row["target"], []).append(row["class"] or row["kind"])
-    for target, classes in sorted(targets.items()):
-        counts = Counter(row["class"] or classes[0] for row in labels if row["target"] == target)
-        detail = ", ".join(f"{name} {counts[name]}" for name in classes)
-        rows.append({"what": "labels", "name": target, "count": sum(counts.values()), "detail": detail})
+    for name, target in targets_of(snapshot, cohort).items():
+        _, outcomes = outcomes_of(snapshot, cohort, name, KINDS)
+        rows.append({"what": "labels", "name": name, "count": len(outcomes), "detail": _summary(target, outcomes)})
     splits = snapshot.rows("splits", cohort=cohort).to_pylist()
     for split, fold in sorted({(row["split"], row["fold"]) for row in splits}):
         parts = Counter(row["part"] for row in splits if (row["split"], row["fold"]) == (split, fold))
@@ -92,6 +91,34 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
             detail += _unusable(snapshot, key, [entry.case_id for entry in entries])
             rows.append({"what": "codes", "name": str(key), "count": len(entries), "detail": detail})
     return rows
+
+
+def _summary(target: Target, outcomes: Mapping[str, Outcome]) -> str:
+    """What the outcomes of a target are like: ``survival in months: 31 events, 40 censored, events at 4 / 12 / 29``."""
+    y = target.y_of(outcomes, sorted(outcomes))
+    unit = f" in {target.unit}" if target.unit else ""
+    if target.kind == "value":
+        return f"value{unit}{_quartiles(y, ': quartiles')}"
+    if target.kind == "survival":
+        events = y[y[:, 1] == 1, 0]
+        return (
+            f"survival{unit}: {count_of(len(events), 'event')}, {len(y) - len(events)} censored"
+            f"{_quartiles(events, ', events at')}{_quartiles(y[y[:, 1] == 0, 0], ', censored at')}"
+        )
+    if target.kind == "multilabel":
+        looked, has = (~np.isnan(y)).sum(axis=0), np.nansum(y, axis=0)
+        return "labels: " + ", ".join(
+            f"{name} {h:g} of {n}" for name, h, n in zip(target.names, has, looked, strict=True)
+        )
+    counts = np.bincount(y, minlength=len(target.names)) if len(y) else np.zeros(len(target.names), int)
+    listed = ", ".join(f"{name} {count}" for name, count in zip(target.names, counts, strict=True))
+    return f"grades: {listed}" if target.kind == "ordinal" else listed
+
+
+def _quartiles(values: np.ndarray, what: str) -> str:
+    if not len(values):
+        return ""
+    return f"{what} " + " / ".join(f"{value:.4g}" for value in np.quantile(values, (0.25, 0.5, 0.75)))
 
 
 def _unusable(snapshot: Snapshot, key: CodeSetKey, case_ids: list[str]) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.warehouse.cohorts.splits import draw_fixed_splits, draw_splits, keep_standing
+from guidestore.warehouse.cohorts.splits import Split, draw_fixed_splits, draw_splits, keep_standing
 
 IDS = [f"case_{number:03d}" for number in range(120)]
 LABELS = {case: "GGGOOA"[number % 6] for number, case in enumerate(IDS[:100])}
@@ -22,7 +22,7 @@ def by_fold(rows: list[dict]) -> dict[int, dict[str, str]]:
 
 
 def test_folds_cover_everyone_and_keep_the_classes():
-    folds = by_fold(draw_splits(IDS, LABELS, name="drawn", folds=5, seed=1, val_fraction=0.25))
+    folds = by_fold(draw_splits(IDS, LABELS, Split("drawn", 5, 1, 0.25)))
     assert sorted(folds) == [0, 1, 2, 3, 4]
     tested = Counter(case for parts in folds.values() for case, part in parts.items() if part == "test")
     assert tested == dict.fromkeys(IDS[:100], 1)
@@ -40,9 +40,9 @@ def test_order_does_not_matter_and_the_seed_does():
     shuffled = IDS.copy()
     random.Random(3).shuffle(shuffled)
     labels = {case: LABELS[case] for case in shuffled if case in LABELS}
-    first = draw_splits(IDS, LABELS, name="drawn", folds=4, seed=7)
-    assert draw_splits(shuffled, labels, name="drawn", folds=4, seed=7) == first
-    assert draw_splits(IDS, LABELS, name="drawn", folds=4, seed=8) != first
+    first = draw_splits(IDS, LABELS, Split("drawn", 4, 7))
+    assert draw_splits(shuffled, labels, Split("drawn", 4, 7)) == first
+    assert draw_splits(IDS, LABELS, Split("drawn", 4, 8)) != first
     assert "seed 7" in first[0]["origin"]
     assert "stratified 4 folds" in first[0]["origin"]
 
@@ -86,10 +86,10 @@ def test_folds_that_stand_are_kept():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: draw_splits(IDS, {}, name="d", folds=2, seed=0), "no case has a label"),
-        (lambda: draw_splits(IDS, LABELS, name="d", folds=17, seed=0), "class A has 16 cases, too few for 17 folds"),
-        (lambda: draw_splits(IDS, LABELS, name="d", folds=1, seed=0), "at least 2 folds"),
-        (lambda: draw_splits(IDS, LABELS, name="a/b", folds=2, seed=0), "cannot be a split"),
+        (lambda: draw_splits(IDS, {}, Split("d", 2, 0)), "no case has a label"),
+        (lambda: draw_splits(IDS, LABELS, Split("d", 17, 0)), "class A has 16 cases, too few for 17 folds"),
+        (lambda: draw_splits(IDS, LABELS, Split("d", 1, 0)), "at least 2 folds"),
+        (lambda: draw_splits(IDS, LABELS, Split("a/b", 2, 0)), "cannot be a split"),
         (
             lambda: draw_fixed_splits(IDS, LABELS, name="d", sizes=(1, 2, 3), folds=[0], seed=0),
             r"1 \+ 2 \+ 3 are 6, but 100 cases have a label",
@@ -109,7 +109,7 @@ def test_a_group_stays_together_and_the_split_says_so() -> None:
     ids = [f"P{i:03d}" for i in range(120)]
     groups = {case: f"patient-{i // 3}" for i, case in enumerate(ids)}
     labels = {case: "ab"[(i // 3) % 2] for i, case in enumerate(ids) if i % 7}
-    rows = draw_splits(ids, labels, name="g", folds=4, seed=3, groups=groups, grouped_by="patient")
+    rows = draw_splits(ids, labels, Split("g", 4, 3), groups=groups, grouped_by="patient")
     for fold in range(4):
         parts = {row["case_id"]: row["part"] for row in rows if row["fold"] == fold}
         assert set(parts) == set(ids)
@@ -123,6 +123,6 @@ def test_a_group_stays_together_and_the_split_says_so() -> None:
     assert set(tests.values()) == {1}
     assert all("grouped by patient (40 groups)" in row["origin"] for row in rows)
     with pytest.raises(InvalidInputError, match=r"1 case without patient .such as P000."):
-        draw_splits(ids, labels, name="g", folds=4, seed=3, groups={**groups, "P000": ""}, grouped_by="patient")
+        draw_splits(ids, labels, Split("g", 4, 3), groups={**groups, "P000": ""}, grouped_by="patient")
     with pytest.raises(InvalidInputError, match="class a has 20 groups of patient, too few for 20 folds"):
-        draw_splits(ids, labels, name="g", folds=20, seed=3, groups=groups, grouped_by="patient")
+        draw_splits(ids, labels, Split("g", 20, 3), groups=groups, grouped_by="patient")

@@ -2,110 +2,134 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import check_name
 from guidestore.embeddings.words import count_of
 
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What is drawn. Raises InvalidInputError."""
+
+    name: str
+    folds: int
+    seed: int
+    val_fraction: float = 0.15
+    """The share of a fold's other labelled cases that watches training."""
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "split")
+        if self.folds < 2 or not 0 < self.val_fraction < 1:
+            raise InvalidInputError(f"split {self.name}: draw at least 2 folds, and a val_fraction between 0 and 1")
+
 
 def draw_splits(
     case_ids: Iterable[str],
     labels: Mapping[str, str],
+    split: Split,
     *,
-    name: str,
-    folds: int,
-    seed: int,
-    val_fraction: float = 0.15,
     groups: Mapping[str, str] | None = None,
     grouped_by: str = "",
-) -> list[dict[str, Any]]:
-    """Rows of kind splits: `folds` stratified folds, so that every labelled case is in test exactly once.
+    by: str = "",
+) -> Rows:
+    """Rows of kind splits: stratified folds, so that every labelled case is in test exactly once.
 
-    `val_fraction`: the share of a fold's other labelled cases that watches training. Cases without a label go to train
-    in every fold. `groups`: case_id -> its group, a patient, all of whose cases are in one part of a fold, those
-    without a label too; `grouped_by` names them. Raises InvalidInputError where a class has too few cases or groups.
+    Cases without a label go to train in every fold. `groups`: case_id -> its group, a patient, all of whose cases are
+    in one part of a fold, those without a label too; `grouped_by` names them. by: what the labels are where they are
+    no classes, as the rows say it. Raises InvalidInputError where a class has too few cases or groups.
     """
     from sklearn.model_selection import StratifiedKFold
 
+    ids, classes, unlabelled = _sorted(case_ids, labels, split.name)
     if groups is not None:
-        how = {"name": name, "folds": folds, "seed": seed, "val_fraction": val_fraction}
-        return _draw_grouped(case_ids, labels, groups, grouped_by, **how)
-    ids, classes, unlabelled = _sorted(case_ids, labels, name)
-    if folds < 2 or not 0 < val_fraction < 1:
-        raise InvalidInputError(f"split {name}: draw at least 2 folds, and a val_fraction between 0 and 1")
+        return _draw_grouped(
+            ids, classes, unlabelled, grouped([*ids, *unlabelled], groups, grouped_by, split), split, grouped_by, by
+        )
     counts = Counter(classes)
-    rare = [label for label, count in sorted(counts.items()) if count < folds]
+    rare = [label for label, count in sorted(counts.items()) if count < split.folds]
     if rare:
         raise InvalidInputError(
-            f"split {name}: class {rare[0]} has {count_of(counts[rare[0]], 'case')}, too few for {folds} folds; draw "
-            "fewer folds or merge classes"
+            f"split {split.name}: class {rare[0]} has {count_of(counts[rare[0]], 'case')}, too few for {split.folds} "
+            "folds; draw fewer folds or merge classes"
         )
-    origin = _origin(f"stratified {folds} folds, val fraction {val_fraction} of the rest", seed, len(ids))
     rows = []
-    folded = StratifiedKFold(folds, shuffle=True, random_state=seed).split(ids, classes)
+    folded = StratifiedKFold(split.folds, shuffle=True, random_state=split.seed).split(ids, classes)
     for fold, (rest, test) in enumerate(folded):
-        train, val = _divide(rest, classes, val_fraction, seed + fold, name)
-        rows += _rows(name, fold, ids, unlabelled, {"train": train, "val": val, "test": test}, origin)
+        train, val = _divide(rest, classes, split.val_fraction, split.seed + fold, split.name)
+        parts = {"train": train, "val": val, "test": test}
+        part_of = {ids[row]: part for part, rows in parts.items() for row in rows} | dict.fromkeys(unlabelled, "train")
+        rows += rows_of(split, fold, part_of, by, len(ids))
     return rows
 
 
+def grouped(case_ids: Iterable[str], groups: Mapping[str, str], grouped_by: str, split: Split) -> dict[str, str]:
+    """case_id -> its group. Raises InvalidInputError where one has none."""
+    without = [case_id for case_id in case_ids if not groups.get(case_id)]
+    if without:
+        raise InvalidInputError(
+            f"split {split.name}: {count_of(len(without), 'case')} without {grouped_by} (such as {without[0]}); give "
+            "each case its group"
+        )
+    return {case_id: groups[case_id] for case_id in case_ids}
+
+
 def _draw_grouped(
-    case_ids: Iterable[str],
-    labels: Mapping[str, str],
+    ids: list[str],
+    classes: list[str],
+    unlabelled: list[str],
     groups: Mapping[str, str],
+    split: Split,
     grouped_by: str,
-    *,
-    name: str,
-    folds: int,
-    seed: int,
-    val_fraction: float,
-) -> list[dict[str, Any]]:
+    by: str,
+) -> Rows:
     """As `draw_splits`, whole groups at a time."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    ids, classes, unlabelled = _sorted(case_ids, labels, name)
-    without = [case_id for case_id in (*ids, *unlabelled) if not groups.get(case_id)]
-    if without:
-        raise InvalidInputError(
-            f"split {name}: {count_of(len(without), 'case')} without {grouped_by} (such as {without[0]}); give "
-            "each case its group"
-        )
-    if folds < 2 or not 0 < val_fraction < 1:
-        raise InvalidInputError(f"split {name}: draw at least 2 folds, and a val_fraction between 0 and 1")
     of_class: dict[str, set[str]] = {}
     for case_id, label in zip(ids, classes, strict=True):
         of_class.setdefault(label, set()).add(groups[case_id])
     for label, its_groups in sorted(of_class.items()):
-        if len(its_groups) < folds + 1:
+        if len(its_groups) < split.folds + 1:
             raise InvalidInputError(
-                f"split {name}: class {label} has {count_of(len(its_groups), 'group')} of {grouped_by}, too few for "
-                f"{folds} folds and a val part; draw fewer folds or merge classes"
+                f"split {split.name}: class {label} has {count_of(len(its_groups), 'group')} of {grouped_by}, too few "
+                f"for {split.folds} folds and a val part; draw fewer folds or merge classes"
             )
     of_case = [groups[case_id] for case_id in ids]
-    method = f"stratified {folds} folds grouped by {grouped_by} ({count_of(len(set(of_case)), 'group')})"
-    origin = _origin(f"{method}, val fraction {val_fraction} of the rest", seed, len(ids))
+    by = f"{by} grouped by {grouped_by} ({count_of(len(set(of_case)), 'group')})"
     rows = []
     try:
         for fold, (rest, test) in enumerate(
-            StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(ids, classes, of_case)
+            StratifiedGroupKFold(split.folds, shuffle=True, random_state=split.seed).split(ids, classes, of_case)
         ):
-            inner = StratifiedGroupKFold(max(2, round(1 / val_fraction)), shuffle=True, random_state=seed + fold)
-            train, val = next(inner.split(rest, [classes[i] for i in rest], [of_case[i] for i in rest]))
+            inner = StratifiedGroupKFold(
+                max(2, round(1 / split.val_fraction)), shuffle=True, random_state=split.seed + fold
+            )
+            with warnings.catch_warnings():  # a class with fewer cases than inner folds is in some of them
+                warnings.simplefilter("ignore", UserWarning)
+                train, val = next(inner.split(rest, [classes[i] for i in rest], [of_case[i] for i in rest]))
             parts = {"train": rest[train], "val": rest[val], "test": test}
             part_of = {of_case[i]: part for part, members in parts.items() for i in members}
-            rows += _rows(name, fold, ids, [], parts, origin)
-            rows += [
-                {"split": name, "fold": fold, "case_id": case_id, "part": part_of.get(groups[case_id], "train"),
-                 "origin": origin}
-                for case_id in unlabelled
-            ]  # fmt: skip
+            of_all = {case_id: part_of.get(groups[case_id], "train") for case_id in (*ids, *unlabelled)}
+            rows += rows_of(split, fold, of_all, by, len(ids))
     except ValueError as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise InvalidInputError(f"split {name}: {reason}; draw fewer folds or merge classes") from error
+        raise InvalidInputError(f"split {split.name}: {reason}; draw fewer folds or merge classes") from error
     return rows
+
+
+def rows_of(split: Split, fold: int, part_of: Mapping[str, str], by: str, labelled: int) -> Rows:
+    """Rows of kind splits of a drawn fold. by: what it is stratified and grouped by; labelled: its labelled cases."""
+    method = f"stratified {split.folds} folds{by}, val fraction {split.val_fraction} of the rest"
+    origin = _origin(method, split.seed, labelled)
+    return _rows(split.name, fold, part_of, origin)
 
 
 def draw_fixed_splits(
@@ -134,7 +158,9 @@ def draw_fixed_splits(
         origin = _origin(f"stratified draw of {sizes[0]}/{sizes[1]}/{sizes[2]}", f"{seed} + fold {fold}", len(ids))
         rest, test = _divide(range(len(ids)), classes, sizes[2], seed + fold, name)
         train, val = _divide(rest, classes, sizes[1], seed + fold, name)
-        rows += _rows(name, fold, ids, unlabelled, {"train": train, "val": val, "test": test}, origin)
+        parts = {"train": train, "val": val, "test": test}
+        part_of = {ids[row]: part for part, rows in parts.items() for row in rows} | dict.fromkeys(unlabelled, "train")
+        rows += _rows(name, fold, part_of, origin)
     return rows
 
 
@@ -202,10 +228,7 @@ def _divide(rows: Any, classes: list[str], size: float | int, seed: int, name: s
     return list(first), list(second)
 
 
-def _rows(
-    name: str, fold: int, ids: list[str], unlabelled: list[str], parts: Mapping[str, Any], origin: str
-) -> list[dict[str, Any]]:
-    part_of = {ids[row]: part for part, rows in parts.items() for row in rows} | dict.fromkeys(unlabelled, "train")
+def _rows(name: str, fold: int, part_of: Mapping[str, str], origin: str) -> Rows:
     return [
         {"split": name, "fold": fold, "case_id": case_id, "part": part, "origin": origin}
         for case_id, part in sorted(part_of.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -110,3 +111,36 @@ def test_a_measurement_has_no_classes_and_another_table_is_no_cohort(store: Path
     pd.DataFrame({"age": range(30, 54)}, CASES).to_csv(store.parent / "age.csv", index_label="case_id")
     added = add(store, "age.csv", "--kind", "age=value")
     assert added.stdout.startswith("cohort c: 1 target, 24 labels; snapshot")
+
+
+def test_survival_grades_and_values_are_added_shown_and_split(store: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "days": [30 * (1 + i % 12) for i in range(24)],
+            "status": ["dead", "alive", "dead"] * 8,
+            "stage": [1 + i % 3 for i in range(24)],
+            "size": [i / 4 + 0.5 for i in range(23)] + [None],
+        },
+        CASES,
+    )
+    table.to_csv(store.parent / "outcomes.csv", index_label="case_id")
+    told = ("--survival", "os=days,status", "--kind", "stage=ordinal", "--kind", "size=value")
+    added = add(store, "outcomes.csv", *told, "--unit", "os=days", "--unit", "size=mm")
+    assert added.returncode == 0, added.stderr
+    assert "'dead' (16) is taken for the event of os and 'alive' (8) for censored" in added.stderr
+    shown = json.loads(cohort(store, "show", "c", "--format", "json").stdout)
+    labels = {row["name"]: (row["count"], row["detail"]) for row in shown if row["what"] == "labels"}
+    assert labels == {
+        "os": (
+            24,
+            "survival in days: 16 events, 8 censored, events at 112.5 / 195 / 277.5, censored at 127.5 / 195 / 262.5",
+        ),
+        "size": (23, "value in mm: quartiles 1.875 / 3.25 / 4.625"),
+        "stage": (24, "grades: 1 8, 2 8, 3 8"),
+    }
+    drawn = cohort(store, "split", "c", "--target", "os", "--folds", 3)
+    assert "stratified by os" in drawn.stdout
+    rows = EmbeddingStore.open(store).snapshot().rows("splits").to_pylist()
+    for fold in range(3):
+        its = {row["case_id"] for row in rows if (row["fold"], row["part"]) == (fold, "test")}
+        assert 5 <= (table.loc[sorted(its), "status"] == "dead").sum() <= 6
