@@ -81,3 +81,47 @@ def export_model_command(
         print(f"  {name}  {size:,} bytes")
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+@app.command("publish")
+def publish_command(
+    snapshot: Annotated[str, typer.Argument(help="Snapshot that goes out: number, tag or alias.")],
+    output: Annotated[Path, typer.Option("--output", help="New folder; it appears whole or not at all.")],
+    cohort: Annotated[
+        list[str] | None, typer.Option("--cohort", help="Cohort that goes out, repeat for several; default: all.")
+    ] = None,
+    licence: Annotated[str, typer.Option("--licence", help="Of the data: an SPDX id or an address.")] = "",
+    url: Annotated[str, typer.Option("--url", help="Where the data set will be found.")] = "",
+    creator: Annotated[str, typer.Option("--creator", help="Who made it.")] = "",
+    with_pseudonymized: Annotated[
+        bool,
+        typer.Option(
+            "--with-pseudonymized",
+            help="Pseudonymized cohorts too: their pseudonyms, codes, labels, splits and sha256 of images leave.",
+        ),
+    ] = False,
+    place: Store = STORE,
+) -> None:
+    """Write codes, labels and splits as a data set: Parquet, a card for Hugging Face, Croissant with lineage.
+
+    Weights, runs, predictions and paths of images stay. `guidestore import FOLDER` brings the same artifacts back.
+    """
+    from guidestore.flows.encoding.publish import publish
+    from guidestore.flows.work.stores import opened
+
+    with opened(place, adds=False) as store:
+        published = publish(
+            store.snapshot(snapshot),
+            output,
+            cohorts=tuple(cohort or ()),
+            licence=licence,
+            url=url,
+            creator=creator,
+            with_pseudonymized=with_pseudonymized,
+        )
+    for item in published.data.sets:
+        print(f"{item.file}  {item.key} (trained on {item.key.trained_on}), {count_of(item.items, 'code')}")
+    size = sum(size for size, _ in published.data.files.values())
+    print(f"snapshot {published.data.snapshot} -> {published.folder}, {size / 1e6:.1f} MB")
+    for note in published.notes:
+        print(f"note: {note}", file=sys.stderr)
