@@ -26,10 +26,12 @@ def import_command(
     folder: FolderSettings,
     file: Annotated[
         Path,
-        typer.Argument(help="CSV, Excel, Parquet or npz with case_id; npy with --ids; or a folder of another tool."),
+        typer.Argument(
+            help="CSV, Excel, Parquet or npz with case_id; npy with --ids; a folder of another tool or a published one."
+        ),
     ],
-    cohort: Annotated[str, typer.Option("--cohort", help="Cohort of the cases (made if new).")],
-    modality: Annotated[str, typer.Option("--modality", help="What was encoded: mri_t1, clinical, histology, …")],
+    cohort: Annotated[str, typer.Option("--cohort", help="Cohort of the cases (made if new).")] = "",
+    modality: Annotated[str, typer.Option("--modality", help="What was encoded: mri_t1, clinical, histology, …")] = "",
     encoder: Annotated[
         str,
         typer.Option(
@@ -74,6 +76,11 @@ def import_command(
     from guidestore.embeddings.types import FoldScope
     from guidestore.flows.encoding.import_settings import FolderSettings
 
+    if file.is_dir() and _import_published(file, place, cohort or modality or encoder):
+        return
+    missing_options = [name for name, given in (("--cohort", cohort), ("--modality", modality)) if not given]
+    if missing_options:
+        raise InvalidInputError(f"give {' and '.join(missing_options)}: what the codes of {file} are of")
     scope = FoldScope.parse(trained_on)
     if file.is_dir():
         if columns or drop or missing or nan != "refuse":
@@ -133,6 +140,27 @@ def import_command(
     print(f"columns: {first} to {last} ({len(report.columns)})" if first != last else f"column: {first}")
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def _import_published(folder: Path, place: str, given: str) -> bool:
+    """Takes back what `guidestore publish` wrote; False where `folder` is something else."""
+    from guidestore.flows.encoding.import_published import import_published, is_published
+    from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.stores import opened
+
+    if not is_published(folder):
+        return False
+    if given:
+        raise InvalidInputError(
+            f"{folder} was published by guidestore and says itself what it holds; leave out --cohort, --modality and "
+            "--encoder"
+        )
+    with opened(place, create=True, resumes=True) as store, progress_bars() as progress:
+        done = import_published(store, folder, progress)
+    for key in done.code_sets:
+        print(f"{key} (trained on {key.trained_on})")
+    print(f"{count_of(done.artifacts, 'artifact')}, {done.new} new; snapshot {done.snapshot}")
+    return True
 
 
 def _import_folder(file: Path, folder: FolderSettings, place: str, **given: Any) -> None:

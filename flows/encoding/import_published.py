@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -22,11 +22,12 @@ from guidestore.embeddings.interchange.parquet_size import parquet_size
 from guidestore.embeddings.recipe import code_artifact
 from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.embeddings.types import Bag, CaseCodes, CodeSetKey, FoldScope
+from guidestore.embeddings.types import BagStream, CaseCodes, CodeSetKey, FoldScope
 from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.committing import register_encoder
 from guidestore.flows.encoding.publish import ARTIFACT_SCHEMA, ARTIFACTS, CROISSANT, KINDS, as_schema, without_places
 from guidestore.flows.encoding.stored_encoders import StoredEncoder
+from guidestore.flows.work.reporting import Progress, no_progress
 
 _MOST_JSON = 1 << 26
 _SLACK = 1 << 24
@@ -49,9 +50,7 @@ def is_published(folder: Path) -> bool:
     return (folder / CROISSANT).is_file() and (folder / ARTIFACTS).is_file()
 
 
-def import_published(
-    store: EmbeddingStore, folder: Path, progress: Callable[[str, int, int], None] | None = None
-) -> PublishedImport:
+def import_published(store: EmbeddingStore, folder: Path, progress: Progress = no_progress) -> PublishedImport:
     """Checks the sha256 of every file, then commits the tables, then each code set, of bags each slide.
 
     So it resumes. Raises InvalidInputError where a file is not as it was published, where an artifact's id does not
@@ -82,8 +81,7 @@ def import_published(
                     pixels=json.loads(row["pixels"] or "{}"),
                 )
         done += len(rows)
-        if progress:
-            progress("importing", done, told.num_rows)
+        progress(f"{key.modality}/{key.encoder}", done, told.num_rows)
     new = sum(artifact not in before for artifact in told["artifact"].to_pylist())
     return PublishedImport(tuple(by_set), told.num_rows, new, store.snapshot().version)
 
@@ -220,8 +218,8 @@ class _Folder:
             )
         return code_matrix(table)[[place[row["artifact"]] for row in rows]]
 
-    def bag(self, row: Mapping[str, Any]) -> Bag:
-        """The bag of a slide, read a row group at a time."""
+    def bag(self, row: Mapping[str, Any]) -> BagStream:
+        """The bag of a slide, whose features are read a row group at a time."""
         n, d, dtype = row["n"], row["d"], row["dtype"]
         if dtype not in ("float16", "float32"):
             raise self._odd(row, f"is of {dtype}")
@@ -241,18 +239,17 @@ class _Folder:
                     coords_n2[start : start + places.num_rows, axis] = places[name].to_numpy()
                 start += places.num_rows
 
-        features_nd = np.empty((n, d), dtype)
-        start = 0
-        for group in groups:
-            table = self._group(row, group, ["case_id", "image_id", "features"])
-            for name in ("case_id", "image_id"):
-                if table[name].unique().to_pylist() != [row[name]]:
-                    raise self._odd(row, f"lies in row group {group}, which is of another slide")
-            flat = pa.concat_arrays(table["features"].chunks).flatten().to_numpy(zero_copy_only=False)
-            features_nd[start : start + table.num_rows] = flat.reshape(table.num_rows, d)
-            start += table.num_rows
+        def values() -> Iterator[np.ndarray]:
+            for group in groups:
+                table = self._group(row, group, ["case_id", "image_id", "features"])
+                for name in ("case_id", "image_id"):
+                    if table[name].unique().to_pylist() != [row[name]]:
+                        raise self._odd(row, f"lies in row group {group}, which is of another slide")
+                flat = pa.concat_arrays(table["features"].chunks).flatten().to_numpy(zero_copy_only=False)
+                yield flat.reshape(table.num_rows, d).astype(dtype, copy=False)
+
         layout = {name: row[name] for name in ("mpp", "tile_size_px", "tile_size_level0_px", "magnification")}
-        return Bag(features_nd, coords_n2, **layout)
+        return BagStream((n, d), np.dtype(dtype), values(), coords_n2, **layout)
 
     def _group(self, row: Mapping[str, Any], group: int, columns: list[str]) -> pa.Table:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -21,6 +22,7 @@ from guidestore.flows.encoding.export_codes import CodesExported, export_codes
 from tests.commandline import guidestore
 from tests.flows.encoding.peers import CASES, COHORT, LAYOUTS, MPP, PARTS, bag_of, export_all, labels, make_store
 
+DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "peers"
 SLIDE, BLANK = "TCGA-AA-0003-01Z-00-DX2", "TCGA-AA-0004-01Z-00-DX1"
 
 
@@ -289,3 +291,33 @@ def test_values_and_survival_reach_stamp_and_are_refused_by_clam(tmp_path: Path)
         export(store, tmp_path / "clam", "clam", target="os")
     done = export(store, tmp_path / "trident", "trident")
     assert any("age, class, os; name one with --target" in note for note in done.notes)
+
+
+@pytest.mark.parametrize("encoder", ["tiny16", "tiny32"])
+def test_tridents_own_files_come_back_bit_for_bit(encoder: str, tmp_path: Path) -> None:
+    if not (DATA / "trident").is_dir():
+        pytest.skip("the real data of GUIDESTORE_TEST_DATA is missing")
+    place = tmp_path / "store"
+    done = guidestore(
+        *("import", DATA / "trident", "--cohort", COHORT, "--modality", "histology", "--encoder", encoder),
+        *("--case-is-slide", "--mpp", "0.499", "--store", place),
+    )
+    assert done.returncode == 0, done.stderr
+    keys = [key for key in EmbeddingStore.open(place).snapshot().code_sets if key.kind == "bag"]
+    (code_set,) = (key.name.within for key in keys)
+    export(EmbeddingStore.open(place), tmp_path / "out", "trident", code_set)
+    grid = "20x_256px_0px_overlap"
+    own = sorted((DATA / "trident" / grid / f"features_{encoder}").glob("*.h5"))
+    assert len(own) == 5
+    for file in own:
+        with h5py.File(file) as theirs, h5py.File(tmp_path / "out" / grid / f"features_{encoder}" / file.name) as ours:
+            np.testing.assert_array_equal(ours["coords"][:], theirs["coords"][:])
+            assert ours["coords"].dtype == theirs["coords"].dtype
+            if len(theirs["coords"]):
+                np.testing.assert_array_equal(ours["features"][:], theirs["features"][:])
+                assert ours["features"].dtype == theirs["features"].dtype
+            else:  # theirs is (0,) or (0, 48), and float32 in either set
+                assert ours["features"].shape == (0, 48)
+            for name in ("patch_size", "patch_size_level0", "target_magnification", "level0_magnification", "overlap"):
+                assert ours["coords"].attrs[name] == theirs["coords"].attrs[name]
+            assert ours["features"].attrs["encoder"] == theirs["features"].attrs["encoder"]

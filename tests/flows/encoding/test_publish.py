@@ -264,3 +264,16 @@ def test_a_row_group_of_another_slide_is_refused(copy: Path, tmp_path: Path) -> 
     (copy / "croissant.json").write_text(json.dumps(said))
     with pytest.raises(InvalidInputError, match="is of another slide"):
         import_published(EmbeddingStore.create(tmp_path / "back"), copy)
+
+
+def test_the_command_takes_a_folder_back(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "back"
+    done = guidestore("import", folder, "--store", place)
+    assert done.returncode == 0, done.stderr
+    assert "33 artifacts, 33 new" in done.stdout
+    done = guidestore("import", folder, "--store", place, "--cohort", "other")
+    assert done.returncode == 2
+    assert "leave out --cohort" in done.stderr
+    done = guidestore("import", tmp_path, "--store", place)
+    assert done.returncode == 2
+    assert "give --cohort and --modality" in done.stderr
