@@ -11,7 +11,17 @@ import openslide
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.warehouse.cohorts.layouts.phantom import GRIDS, LABEL_COLUMNS, generate_phantom
+from guidestore.warehouse.cohorts.layout import Reading
+from guidestore.warehouse.cohorts.layouts.phantom import (
+    GRIDS,
+    HIDDEN_CENTRES,
+    HIDDEN_SD,
+    LABEL_COLUMNS,
+    MRI_NOISE_SD,
+    Phantom,
+    generate_phantom,
+)
+from guidestore.warehouse.cohorts.phantom_outcomes import PhantomOutcome
 
 
 def make(folder: Path, seed: int) -> Path:
@@ -108,3 +118,74 @@ def test_what_cannot_be_made_is_refused(tmp_path, phantom):
     assert not (tmp_path / "a").exists()
     with pytest.raises(InvalidInputError, match="not an empty folder"):
         generate_phantom(phantom)
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """Without pixels, which take their time."""
+    monkeypatch.setattr("guidestore.warehouse.cohorts.layouts.phantom.write_slide", lambda path, slide_hwc: None)
+    monkeypatch.setattr("guidestore.warehouse.cohorts.layouts.phantom.draw_slide", lambda hidden, rng, slide_px: None)
+    monkeypatch.setattr("guidestore.warehouse.cohorts.layouts.phantom.draw_mri", lambda noisy, rng: {})
+
+
+def states(folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What slide and MRI of each case show, drawn as the module says."""
+    classes = [row["class"] for row in labels_of(folder)]
+    pairs = []
+    for number, name in enumerate(classes, start=1):
+        of_case = np.random.default_rng([seed, number])
+        hidden = of_case.normal(HIDDEN_CENTRES[name], HIDDEN_SD)
+        pairs.append((hidden, of_case.normal(hidden, MRI_NOISE_SD)))
+    hidden_nh, noisy_nh = (np.array(side) for side in zip(*pairs, strict=True))
+    return hidden_nh, noisy_nh
+
+
+def r2(x: np.ndarray, y: np.ndarray) -> float:
+    x = np.column_stack([np.ones(len(x)), x])
+    left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return 1 - left.var() / y.var()
+
+
+@pytest.mark.parametrize(("noise", "direct"), [(0.0, 0.0), (1.0, 0.0), (1.0, 0.3), (0.5, 1.0)])
+def test_a_value_is_mediated_by_the_slide_as_said(bare, tmp_path, noise, direct):
+    generate_phantom(tmp_path / "p", cases=800, seed=5, outcome=PhantomOutcome("value", noise, direct))
+    with (tmp_path / "p" / "Outcomes" / "outcomes.csv").open() as file:
+        y = np.array([float(row["value"]) for row in csv.DictReader(file)])
+    hidden_nh, noisy_nh = states(tmp_path / "p", 5)
+    share = 1 / (1 + noise**2)
+    assert r2(hidden_nh, y) == pytest.approx(share * (1 - direct), abs=0.07)
+    assert r2(np.column_stack([hidden_nh, noisy_nh]), y) == pytest.approx(share, abs=0.07)
+    assert r2(noisy_nh, y) < share * (1 - direct) or direct
+
+
+def test_survival_follows_the_score_and_is_censored(bare, tmp_path):
+    generate_phantom(tmp_path / "p", cases=600, seed=5, outcome=PhantomOutcome("survival", 0.0, 0.0))
+    with (tmp_path / "p" / "Outcomes" / "outcomes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    times, events = (
+        np.array([float(row["os_months"]) for row in rows]),
+        np.array([row["os_event"] == "1" for row in rows]),
+    )
+    assert 0.5 < events.mean() < 0.9
+    assert times.min() > 0
+    hidden_nh, _ = states(tmp_path / "p", 5)
+    risk = hidden_nh.sum(axis=1)
+    early = np.median(times[events])
+    assert risk[events & (times < early)].mean() > risk[times > early].mean() + 0.5
+
+
+def test_classes_with_noise_differ_and_pixels_do_not(tmp_path, phantom):
+    generate_phantom(tmp_path / "p", cases=9, seed=4, slide_px=256, outcome=PhantomOutcome("classes", 3.0, 0.5))
+    plain, noisy = digests(phantom), digests(tmp_path / "p")
+    assert {name for name in plain if plain[name] != noisy[name]} == {"labels.csv"}
+
+
+def test_the_layout_takes_the_outcome_for_its_target(bare, tmp_path):
+    layout = Phantom(images=tmp_path / "p", cases=9, seed=4, outcome="survival", noise=1.0, direct=0.25)
+    tables = layout.read(Reading("p"))
+    assert tables.targets == [{"target": "os", "kind": "survival", "unit": "months"}]
+    assert len(tables.labels) == 9
+    (cohort,) = tables.cohorts
+    assert cohort["note"] == (
+        "generated: S mediates 75% of what can be known of the outcome, and R² can be 0.50 at most"
+    )

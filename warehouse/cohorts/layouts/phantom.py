@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from pydantic import Field
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.warehouse.cohorts.cohort import CohortTables
+from guidestore.warehouse.cohorts.cohort import CohortTables, as_rows
 from guidestore.warehouse.cohorts.layout import Layout, Reading
 from guidestore.warehouse.cohorts.layouts.radpath import Radpath
+from guidestore.warehouse.cohorts.phantom_outcomes import VALUE_UNIT, PhantomKind, PhantomOutcome, survival, values
 
 CLASS_SHARES: Mapping[str, int] = {"G": 133, "O": 34, "A": 54}
 """Glioblastoma, oligodendroglioma, astrocytoma among the 221 cases of RadPath 2020."""
 
+OUTCOMES = "Outcomes/outcomes.csv"
 LABEL_COLUMNS = ("CPM_RadPath_2020_ID", "class", "age_in_days")
 
 MIN_PER_CLASS = 6
@@ -101,13 +104,31 @@ class Phantom(Layout):
     images: Path = Field(description="Folder to generate the files in.")
     cases: int = Field(default=48, ge=1, description="How many cases.")
     seed: int = Field(default=0, ge=0, description="Same seed, same pixels.")
+    outcome: PhantomKind = Field(default="classes", description="What slide and MRI tell: target class, value or os.")
+    noise: float = Field(default=0.0, ge=0, description="Of the outcome, beside 1 that can be known of it.")
+    direct: float = Field(
+        default=0.0, ge=0, le=1, description="Share of what can be known that the MRI says and the slide does not."
+    )
 
     def read(self, reading: Reading) -> CohortTables:
-        generate_phantom(self.images, cases=self.cases, seed=self.seed)
-        return Radpath(source=self.images, splits=0).read(reading)
+        outcome = PhantomOutcome(self.outcome, self.noise, self.direct)
+        generate_phantom(self.images, cases=self.cases, seed=self.seed, outcome=outcome)
+        tables = Radpath(source=self.images, splits=0).read(reading)
+        cohorts = [{**row, "note": outcome.note} for row in as_rows(tables.cohorts)]
+        if self.outcome == "classes":
+            return replace(tables, cohorts=cohorts if outcome != PhantomOutcome() else tables.cohorts)
+        targets, labels = _read_outcomes(self.images / OUTCOMES)
+        return replace(tables, cohorts=cohorts, targets=targets, labels=labels)
 
 
-def generate_phantom(directory: str | Path, *, cases: int = 48, seed: int = 0, slide_px: int = 1280) -> None:
+def generate_phantom(
+    directory: str | Path,
+    *,
+    cases: int = 48,
+    seed: int = 0,
+    slide_px: int = 1280,
+    outcome: PhantomOutcome | None = None,
+) -> None:
     """Writes a cohort of `cases` cases in RadPath's layout into the new or empty folder `directory`.
 
     ``labels.csv`` (CPM_RadPath_2020_ID, class G / O / A in about the shares of RadPath, age_in_days);
@@ -115,8 +136,10 @@ def generate_phantom(directory: str | Path, *, cases: int = 48, seed: int = 0, s
     ``Pathology/<ID>.tiff``, a tiled JPEG pyramid of slide_px x slide_px pixels at 0.5 um per pixel, which the file
     says. Ids are PHANTOM_0001 onwards. The same arguments give the same pixels; another seed gives other cases.
 
-    slide_px: edge of level 0, a multiple of 256. Raises InvalidInputError for fewer than 9 cases (three per class), a
-    slide_px that is no multiple, and a folder that already holds something.
+    slide_px: edge of level 0, a multiple of 256. outcome: a value or survival stands in ``Outcomes/outcomes.csv``, and
+    classes with noise, or that the MRI tells in part, in ``labels.csv``; the pixels stay the same.
+    Raises InvalidInputError for fewer than 9 cases (three per class), a slide_px that is no multiple, and a folder that
+    already holds something.
     """
     import nibabel as nib
 
@@ -131,11 +154,13 @@ def generate_phantom(directory: str | Path, *, cases: int = 48, seed: int = 0, s
     rng = np.random.default_rng([seed, 0])
     labels = rng.permutation(_class_list(cases))
     rows: list[tuple[str, str, int]] = []
+    states = []
     for number, label in enumerate(labels.tolist(), start=1):
         case_id = f"PHANTOM_{number:04d}"
         case_rng = np.random.default_rng([seed, number])
         hidden = case_rng.normal(HIDDEN_CENTRES[label], HIDDEN_SD)
         noisy = case_rng.normal(hidden, MRI_NOISE_SD)
+        states.append((hidden, noisy))
         rows.append((case_id, label, int(case_rng.integers(20 * 365, 80 * 365))))
         write_slide(directory / "Pathology" / f"{case_id}.tiff", draw_slide(hidden, case_rng, slide_px))
         folder = directory / "Radiology" / case_id
@@ -143,10 +168,74 @@ def generate_phantom(directory: str | Path, *, cases: int = 48, seed: int = 0, s
         for sequence, voxels in draw_mri(noisy, case_rng).items():
             image = nib.Nifti1Image(voxels, GRIDS[sequence].affine)  # pyright: ignore[reportPrivateImportUsage]
             image.to_filename(folder / f"{case_id}_{sequence}.nii.gz")
+    if outcome and outcome != PhantomOutcome():
+        rng = np.random.default_rng([seed, 0, 1])
+        hidden_nh, noisy_nh = (np.array(side) for side in zip(*states, strict=True))
+        if outcome.kind == "classes":
+            drawn = _drawn_classes(outcome, hidden_nh, noisy_nh - hidden_nh, rng)
+            rows = [(case_id, name, age) for (case_id, _, age), name in zip(rows, drawn, strict=True)]
+        else:
+            scores_n = outcome.score(*_scores(hidden_nh, noisy_nh - hidden_nh, np.ones((3, 1))), rng)[:, 0]
+            _write_outcomes(directory / OUTCOMES, outcome.kind, [row[0] for row in rows], scores_n, rng)
     with (directory / "labels.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(LABEL_COLUMNS)
         writer.writerows(rows)
+
+
+def _scores(hidden_nh: np.ndarray, own_nh: np.ndarray, along_hk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, k) and (n, k): h, and what the MRI adds to it, along k directions, each of mean 0 and variance 1."""
+    shares = np.array(list(CLASS_SHARES.values())) / sum(CLASS_SHARES.values())
+    centres = np.array([HIDDEN_CENTRES[name] for name in CLASS_SHARES])
+    mean = shares @ centres
+    spread = HIDDEN_SD**2 * np.eye(3) + (centres - mean).T @ (shares[:, None] * (centres - mean))
+    sd_k = np.sqrt(np.einsum("hk,hj,jk->k", along_hk, spread, along_hk))
+    own_sd_k = MRI_NOISE_SD * np.linalg.norm(along_hk, axis=0)
+    return (hidden_nh - mean) @ along_hk / sd_k, own_nh @ along_hk / own_sd_k
+
+
+def _drawn_classes(
+    outcome: PhantomOutcome, hidden_nh: np.ndarray, own_nh: np.ndarray, rng: np.random.Generator
+) -> list[str]:
+    """The class whose centre the score points to most."""
+    names = list(HIDDEN_CENTRES)
+    along_hk = np.array(list(HIDDEN_CENTRES.values())).T
+    scores_nk = outcome.score(*_scores(hidden_nh, own_nh, along_hk), rng)
+    return [names[k] for k in scores_nk.argmax(axis=1)]
+
+
+def _write_outcomes(
+    file: Path, kind: str, case_ids: Sequence[str], scores_n: np.ndarray, rng: np.random.Generator
+) -> None:
+    file.parent.mkdir()
+    with file.open("w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        if kind == "value":
+            writer.writerow(("case_id", "value"))
+            writer.writerows(zip(case_ids, values(scores_n).round(4).tolist(), strict=True))
+        else:
+            months, events = survival(scores_n, rng)
+            writer.writerow(("case_id", "os_months", "os_event"))
+            writer.writerows(zip(case_ids, months.round(2).tolist(), events.astype(int).tolist(), strict=True))
+
+
+def _read_outcomes(file: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of kinds targets and labels."""
+    with file.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    if "value" in rows[0]:
+        labels = [{"case_id": row["case_id"], "target": "value", "value": float(row["value"])} for row in rows]
+        return [{"target": "value", "kind": "value", "unit": VALUE_UNIT}], labels
+    labels = [
+        {
+            "case_id": row["case_id"],
+            "target": "os",
+            "time": float(row["os_months"]),
+            "event": row["os_event"] == "1",
+        }
+        for row in rows
+    ]
+    return [{"target": "os", "kind": "survival", "unit": "months"}], labels
 
 
 def _class_list(cases: int) -> list[str]:
