@@ -18,6 +18,7 @@ help:
 	@echo "make check        ruff, pyright, import-linter"
 	@echo "make bench        benchmarks: one table each, ratios against a baseline in the same run"
 	@echo "make gpu          what a GPU is asked once: correctness, rates against the card's ceilings; under 480 s"
+	@echo "make explore-bundle  the page of guidestore explore anew, from npm packages (needs Node 20 or newer)"
 	@echo "make slow         long experiments, a full install, and the browser tests with the other Prefect"
 	@echo "make latest       the tests with the newest versions that pyproject.toml allows, in .venv-latest"
 	@echo "make constraints  constraints.txt anew, from the newest versions; make test then says whether they work"
@@ -71,6 +72,9 @@ slow: install .venv-other-prefect/installed
 		> $$own/zz-all-else.pth
 	touch $@
 
+explore-bundle:
+	cd flows/explore/page && npm ci && npm run --silent bundle
+
 latest: | $(UV)
 	$(UV) venv --quiet --allow-existing .venv-latest
 	$(UV) pip install --python .venv-latest --upgrade $(INSTALL)
@@ -83,4 +87,4 @@ constraints: | $(UV)
 	    --no-emit-index-url --no-annotate --no-header; } > constraints.new
 	mv constraints.new constraints.txt
 
-.PHONY: help install demo test durations check bench gpu slow latest constraints
+.PHONY: help install demo test durations check bench gpu slow explore-bundle latest constraints

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests import explore_store
 from tests.commandline import guidestore
 from tests.durations import Recorder, longest_first
 from tests.report_store import make_store
@@ -25,6 +26,18 @@ def report_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pa
         if not (folder / "made").exists():
             folder.mkdir()
             make_store(folder)
+            (folder / "made").touch()
+    return folder / "store"
+
+
+@pytest.fixture(scope="session")
+def page_store(report_store: Path) -> Path:
+    """For the page of `guidestore explore`: the same with images beside. Made once too."""
+    folder = report_store.parent / "explore"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "made").exists():
+            folder.mkdir()
+            explore_store.make_store(report_store, folder)
             (folder / "made").touch()
     return folder / "store"
 

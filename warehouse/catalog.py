@@ -105,6 +105,31 @@ def open_catalog(store_root: Path | str, at: int | str | None = None) -> duckdb.
     return _open(store_root, opened_storage(store_root), at)[0]
 
 
+def beside(con: duckdb.DuckDBPyConnection, version: int) -> duckdb.DuckDBPyConnection:
+    """Another connection to the catalog that `open_catalog` opened at snapshot `version`, for another thread.
+
+    Tables that one of them makes in `memory` are there for all.
+    """
+    other = con.cursor()
+    other.execute("USE guidestore")
+    other.execute(f"SET VARIABLE at_commit = {version}")
+    other.execute(_SHOWN_AS)
+    return other
+
+
+def query_on(con: duckdb.DuckDBPyConnection, sql: str, *, timeout_s: float | None = TIMEOUT_S) -> Any:
+    """The rows that `sql` gives on an open connection, as an Arrow table; otherwise as `query`."""
+
+    def take(con: duckdb.DuckDBPyConnection, within: _Within) -> Any:
+        relation = within(lambda: con.sql(sql))
+        if relation is None:
+            raise InvalidInputError(_NO_ROWS)
+        return within(relation.to_arrow_table)
+
+    with ThreadPoolExecutor(1, "sql") as thread:
+        return _run(con, sql, _Within(con, timeout_s, thread), take)
+
+
 def query(
     store_root: Path | str, sql: str, at: int | str | None = None, *, timeout_s: float | None = TIMEOUT_S
 ) -> QueryResult:

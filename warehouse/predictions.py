@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from guidestore.embeddings.runs import Part, Run, RunPredictions
-from guidestore.embeddings.snapshot import Snapshot
+from guidestore.warehouse.row_source import RowSource
 
 
-def load_predictions(snapshot: Snapshot, runs: Iterable[Run], part: Part = "test") -> dict[str, RunPredictions]:
+def load_predictions(snapshot: RowSource, runs: Iterable[Run], part: Part = "test") -> dict[str, RunPredictions]:
     """Run id -> predictions of the labelled cases of `part`, for those of the runs that have two such cases or more.
 
     A run that diverged has none.

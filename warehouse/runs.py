@@ -12,6 +12,7 @@ from guidestore.embeddings.records import Entry
 from guidestore.embeddings.runs import Head, Part, Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.tables import read_table
+from guidestore.warehouse.row_source import RowSource
 
 HOW_TO_GET_RUNS = (
     "train some with `guidestore guide`, or score those of a sweep on test with `guidestore sweep show FILE --test N`"
@@ -22,7 +23,7 @@ Scores = Mapping[tuple[str, str], float]
 """(run, metric) -> value on one part."""
 
 
-def all_runs(snapshot: Snapshot) -> list[Run]:
+def all_runs(snapshot: RowSource) -> list[Run]:
     """All runs, in the order in which they were committed."""
     return [Run.from_row(row) for row in snapshot.rows("runs").to_pylist()]
 
@@ -34,7 +35,7 @@ def run_of(snapshot: Snapshot, entry: Entry) -> Run:
     return Run.from_row(next(row for row in rows if row["run"] == entry.artifact))
 
 
-def load_runs(snapshot: Snapshot, ids: Iterable[str]) -> list[Run]:
+def load_runs(snapshot: RowSource, ids: Iterable[str]) -> list[Run]:
     """The runs with these ids, in the order of the store. Raises NotFoundInStoreError where none of them is there."""
     wanted = pa.array(list(dict.fromkeys(ids)), pa.string())
     rows = snapshot.rows("runs").filter(pc.field("run").isin(wanted)).to_pylist()
@@ -43,21 +44,21 @@ def load_runs(snapshot: Snapshot, ids: Iterable[str]) -> list[Run]:
     return [Run.from_row(row) for row in rows]
 
 
-def load_scores(snapshot: Snapshot, runs: Iterable[Run], part: Part = "test") -> Scores:
+def load_scores(snapshot: RowSource, runs: Iterable[Run], part: Part = "test") -> Scores:
     """Stored metrics of these runs on a part."""
     wanted = pa.array([run.id for run in runs], pa.string())
     rows = snapshot.rows("metrics").filter(pc.field("run").isin(wanted) & (pc.field("part") == part)).to_pylist()
     return {(row["run"], row["metric"]): row["value"] for row in rows}
 
 
-def scored_runs(snapshot: Snapshot, part: Part) -> set[str]:
+def scored_runs(snapshot: RowSource, part: Part) -> set[str]:
     """Ids of the runs that have metrics on `part`; a sweep leaves test alone until heads were chosen."""
     metrics = snapshot.rows("metrics")
     return set(metrics.filter(pc.field("part") == part)["run"].unique().to_pylist())
 
 
 def newest_runs(
-    snapshot: Snapshot, wanted: Callable[[Run], bool], part: Part = "test"
+    snapshot: RowSource, wanted: Callable[[Run], bool], part: Part = "test"
 ) -> dict[tuple[Head, tuple[str, int, int]], Run]:
     """(head, unit) -> its newest run, of those that are wanted and were scored on `part` (or have diverged)."""
     newest: dict[tuple[Head, tuple[str, int, int]], Run] = {}

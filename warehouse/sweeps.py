@@ -6,8 +6,8 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.warehouse.row_source import RowSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def record_sweep(
         )
 
 
-def stored_sweeps(snapshot: Snapshot) -> list[StoredSweep]:
+def stored_sweeps(snapshot: RowSource) -> list[StoredSweep]:
     """All sweeps, the oldest first."""
     columns = ("cohort", "name", "file", "snapshot", "created_at")
     rows = sorted(snapshot.rows("sweeps").to_pylist(), key=lambda row: row["created_at"] or "")

@@ -15,6 +15,7 @@ from guidestore.flows.cli import (
     cohorts,
     doctor,
     experiments,
+    exploring,
     exporting,
     heads,
     neighbours,
@@ -128,6 +129,7 @@ app.add_typer(neighbours.app)
 app.add_typer(heads.app)
 app.add_typer(exporting.app)
 app.add_typer(report.app)
+app.add_typer(exploring.app)
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(sweeps.app, name="sweep")
 app.add_typer(store.app)

@@ -54,6 +54,8 @@ class Access:
     page: str = ""
     """Origin by which a proxy has browsers reach the pages, '' without one."""
     extras: frozenset[Extra] = frozenset()
+    command: str = "serve"
+    """Of guidestore, which printed the address with the token."""
 
 
 def names_of(host: str, page: str) -> frozenset[str]:
@@ -144,7 +146,7 @@ class Gate:
         if not self._is_named(asked.host):
             raise RefusedError(
                 f"this server is not called {asked.host[:200]!r}; if it is, start `guidestore serve` with "
-                "PREFECT_UI_API_URL=http://THAT_NAME/api"
+                "PREFECT_UI_API_URL=http://THAT_NAME/api (`guidestore explore` goes by localhost alone)"
             )
         if asked.site in ("cross-site", "same-site") and not asked.navigates:
             raise RefusedError("this server answers its own pages only")
@@ -197,7 +199,9 @@ class Gate:
             sentence = "Name and password, please."
             headers.append((b"www-authenticate", b'Basic realm="guidestore", charset="UTF-8"'))
         else:
-            sentence = "Open the address that `guidestore serve` printed, the whole of it, with ?token=… at its end."
+            sentence = (
+                f"Open the address that `guidestore {self._access.command}` printed, the whole of it, with the token."
+            )
         if asked.wants_page:
             again = '<p>You did, and came here by a link on another page? <a href="">Go on</a>.</p>'
             page = f"<!doctype html><title>guidestore</title><p>{html.escape(sentence)}</p>{again}"

@@ -31,6 +31,7 @@ from guidestore.heads.input_rows import REFERENCE, S_PLUS_I, I, S
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import Interval
 from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.row_source import RowSource
 from guidestore.warehouse.runs import load_runs
 
 BASELINES = (I, S, S_PLUS_I, CEILING)
@@ -138,7 +139,7 @@ def _on_test(
     return tested
 
 
-def ranked_on_val(snapshot: Snapshot, runs: Sequence[Run], metric: str = "") -> list[Ranked]:
+def ranked_on_val(snapshot: RowSource, runs: Sequence[Run], metric: str = "") -> list[Ranked]:
     """The guided heads among these runs, best on val first; those without a score last."""
     predictions = load_predictions(snapshot, runs, "val")
     effects = sorted(_effects(runs, predictions, metric), key=lambda effect: -effect.score.value if effect.score else 1)

@@ -1,0 +1,54 @@
+"""Explore: a page of codes and cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guidestore.flows.cli.options import STORE, Store
+
+app = typer.Typer()
+
+
+@app.command()
+def explore(
+    cohort: Annotated[str, typer.Argument(help="Cohort to begin with; default: the list of all.")] = "",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on loopback; 0: a free one.")] = 4300,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key",
+            envvar="GUIDESTORE_KEY",
+            help="Key file of the pseudonymized cohorts, without which the page shows none of their images.",
+        ),
+    ] = None,
+    place: Store = STORE,
+) -> None:
+    """Look at codes and cases in a browser: verdicts, two linked maps, images, neighbours, snapshots, sweeps.
+
+    The page reads the index and writes nothing. It is on loopback; the token in the address lets a browser in. Ctrl-C
+    stops it.
+    """
+    import sys
+
+    from guidestore.embeddings.places import shown
+    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.explore.run import explore as run
+    from guidestore.warehouse.catalog import lag
+    from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
+    from guidestore.warehouse.indexer import build_index
+
+    if key is not None:
+        Pseudonyms.load(key)
+    if lag(place):
+        print("bringing the index up to date …", file=sys.stderr)
+        build_index(EmbeddingStore.open(place))
+    run(
+        place,
+        lambda url: print(f"{shown(place)}: open {url} (Ctrl-C stops it)", flush=True),
+        cohort=cohort,
+        port=port,
+        key=key,
+    )

@@ -1,0 +1,1 @@
+"""`guidestore explore`: a page of codes and cases over the index of a store. It reads, and nothing there writes."""

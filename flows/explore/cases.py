@@ -1,0 +1,155 @@
+"""Everything about one case: images, labels, predictions of every row, neighbours, lineage, quarantine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
+from guidestore.flows.explore.explored import View, literal, quoted
+from guidestore.flows.explore.facts import Column, check_expression, facts_of
+from guidestore.flows.explore.outcomes import source_of
+from guidestore.heads.input_rows import INPUT_ROWS
+
+PAGE = 50
+"""Cases in a list at once."""
+NEIGHBOURS = 12
+
+
+def list_cases(
+    view: View, cohort: str, *, head: str = "", where: str = "", search: str = "", order: str = "", page: int = 0
+) -> dict[str, Any]:
+    """A page of the cases that fit, with all columns. order: a column, `-COLUMN` for descending. Raises
+    InvalidInputError."""
+    facts, source, columns = source_of(view, cohort, head)
+    check_expression(where)
+    name = order.removeprefix("-") or "case_id"
+    if name not in {column.name for column in columns}:
+        raise InvalidInputError(f"there is no column {name!r} to sort by")
+    clause = facts.where(where, search)
+    (counted,) = view.ask(f"SELECT count(*) AS n FROM {source}{clause}")
+    down = "DESC" if order.startswith("-") else "ASC"
+    rows = view.ask(
+        f"SELECT * FROM {source}{clause} ORDER BY {quoted(name)} {down} NULLS LAST, i "
+        f"LIMIT {PAGE} OFFSET {PAGE * max(page, 0)}"
+    )
+    return {
+        "n": counted["n"],
+        "of": facts.n,
+        "page": page,
+        "per_page": PAGE,
+        "columns": columns_of(columns),
+        "rows": rows,
+    }
+
+
+def columns_of(columns: tuple[Column, ...]) -> list[dict[str, str]]:
+    """As the page takes them."""
+    return [{"name": column.name, "kind": column.kind, "about": column.about} for column in columns]
+
+
+def case_at(view: View, cohort: str, number: int, head: str = "") -> dict[str, Any]:
+    """What the pointer shows of a point. Raises NotFoundInStoreError."""
+    _, source, _ = source_of(view, cohort, head)
+    rows = view.ask(f"SELECT * EXCLUDE (modalities, coded, images, codes, bags) FROM {source} WHERE i = {number:d}")
+    if not rows:
+        raise NotFoundInStoreError(f"cohort {cohort} has no case number {number}")
+    return rows[0]
+
+
+def case_of(view: View, cohort: str, case_id: str) -> dict[str, Any]:
+    """All but its pictures and neighbours. Raises NotFoundInStoreError."""
+    facts = facts_of(view, cohort)
+    of_case = f"cohort = {literal(cohort)} AND case_id = {literal(case_id)}"
+    found = view.ask(f"SELECT * FROM {facts.table} WHERE case_id = {literal(case_id)}")
+    if not found:
+        raise NotFoundInStoreError(f"cohort {cohort} has no case {case_id!r} at snapshot {view.version}")
+    return {
+        "case": found[0],
+        "columns": columns_of(facts.columns),
+        "labels": view.ask(
+            f"SELECT target, class, value, time, event FROM labels WHERE {of_case} ORDER BY target, class"
+        ),
+        "splits": view.ask(f"SELECT split, fold, part, origin FROM splits WHERE {of_case} ORDER BY split, fold"),
+        "images": view.ask(
+            f"SELECT image_id, modality, path, mpp, size, sha256 FROM images WHERE {of_case} "
+            "ORDER BY modality, image_id"
+        ),
+        "quarantine": view.ask(
+            f'SELECT image_id, modality, encoder, reason, "at" FROM quarantine WHERE {of_case} '
+            "ORDER BY modality, image_id"
+        ),
+        "codes": _codes(view, of_case),
+        "predictions": _predictions(view, of_case),
+        "before": _beside(view, facts.table, found[0]["i"]),
+    }
+
+
+def _beside(view: View, table: str, number: int) -> dict[str, str | None]:
+    """The cases before and after, by id."""
+    rows = view.ask(f"SELECT i, case_id FROM {table} WHERE i IN ({number - 1}, {number + 1})")
+    of = {row["i"]: row["case_id"] for row in rows}
+    return {"previous": of.get(number - 1), "next": of.get(number + 1)}
+
+
+def _codes(view: View, of_case: str) -> list[dict[str, Any]]:
+    """Each code and bag of the case, and what it was made from."""
+    made = view.ask(f"""
+        SELECT code_set, artifact, kind, device,
+            list({{kind: input_kind, id: left(input, 12)}} ORDER BY input_kind, input) AS inputs
+        FROM lineage WHERE {of_case} AND kind IN ('bag', 'codes') GROUP BY ALL ORDER BY code_set, artifact
+    """)
+    facts = view.ask(
+        f"SELECT l.artifact, l.image_id, l.modality, l.encoder, l.trained_on, l.shape, l.added_at AS snapshot, "
+        f"e.version, e.preprocessing, c.meta ->> 'created_at' AS created_at "
+        f"FROM shown.log l LEFT JOIN encoders e USING (encoder_digest) "
+        f"LEFT JOIN shown.log c ON c.kind = 'commit' AND c.added_at = l.added_at "
+        f"WHERE l.{of_case.replace(' AND case_id', ' AND l.case_id')} AND l.kind IN ('bag', 'codes') "
+        f"AND is_live(l.added_at, l.removed_at)"
+    )
+    known = {row["artifact"]: row for row in facts}
+    return [{**known.get(row["artifact"], {}), **row} for row in made]
+
+
+def _predictions(view: View, of_case: str) -> list[dict[str, Any]]:
+    """Per target and head the mean over its runs that scored the case on test, or else on val."""
+    rows = view.ask(f"""
+        WITH mine AS (
+            SELECT * FROM predictions WHERE {of_case} AND part IN ('test', 'val')
+            QUALIFY part = max(part) OVER (
+                PARTITION BY target, "row", control, guidance, decoder, mode, labelled, split
+            )
+        )
+        SELECT target, "row", control, guidance, decoder, mode, labelled, split, part, inferior, superior,
+            any_value(label) AS label, count(*) AS runs, list(DISTINCT fold ORDER BY fold) AS folds,
+            list(probabilities) AS probabilities, avg(value) AS value, avg(risk) AS risk
+        FROM mine GROUP BY ALL
+    """)
+    classes = {
+        row["target"]: row["classes"]
+        for row in view.ask(
+            f"SELECT target, list(class ORDER BY class_index) FILTER (class <> '') AS classes FROM targets "
+            f"WHERE {of_case.partition(' AND ')[0]} GROUP BY target"
+        )
+    }
+    for row in rows:
+        lists = [one for one in row["probabilities"] or () if one]
+        row["probabilities"] = [sum(column) / len(lists) for column in zip(*lists, strict=True)] if lists else []
+        row["classes"] = classes.get(row["target"]) or []
+    rows_in_order = list(INPUT_ROWS)
+    return sorted(
+        rows,
+        key=lambda row: (
+            row["target"],
+            row["mode"],
+            row["control"],
+            rows_in_order.index(row["row"]) if row["row"] in rows_in_order else len(rows_in_order),
+            row["guidance"],
+            row["decoder"],
+        ),
+    )
+
+
+def neighbours_of(view: View, cohort: str, case_id: str, code_set: str) -> list[dict[str, Any]]:
+    """The nearest cases in one code set, by cosine similarity. Raises InvalidInputError where it has no code there."""
+    facts_of(view, cohort)
+    return view.ask(f"FROM neighbours({literal(case_id)}, {literal(code_set)}, k := {NEIGHBOURS})")

@@ -1,0 +1,199 @@
+"""The page of `guidestore explore` in a real browser: what a colleague clicks, and what a hostile name does not do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browsing import chromium
+from tests.explore_store import EVIL, served
+from tests.report_store import CLASSES
+
+GL = ("--enable-unsafe-swiftshader",)
+"""Chromium draws WebGL in software where it is told that this is safe enough."""
+EXPECTED = re.compile(r"GPU stall due to ReadPixels|responded with a status of 40[04] ")
+"""What Chromium says of drawing in software, and of what the page says in a sentence."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium(*GL) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def url(page_store: Path) -> Iterator[str]:
+    with served(page_store) as url:
+        yield url
+
+
+@contextmanager
+def opened(browser: Browser, url: str, width: int = 1400, **more) -> Iterator[Page]:
+    """A window that has the token, of a user who would be told of any complaint, and who has no network."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, **more)
+    page = context.new_page()
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(url)
+    yield page
+    root = url.partition("?")[0]
+    assert [one for one in said if not EXPECTED.search(one)] == []
+    assert [one for one in asked if not one.startswith((root, "data:", "blob:"))] == []
+    context.close()
+
+
+def at(page: Page, query: str) -> Page:
+    page.goto(page.url.partition("?")[0] + f"?{query}")
+    page.wait_for_selector("body[data-shown]")
+    return page
+
+
+def row_of(page: Page, target: str, row: str):
+    rows = page.locator("#verdicts ~ div tbody tr, section[aria-labelledby=verdicts] tbody tr")
+    return rows.filter(has=page.get_by_role("cell", name=target, exact=True)).filter(
+        has=page.get_by_role("cell", name=row, exact=True)
+    )
+
+
+def test_which_patients_does_guidance_turn_wrong(browser: Browser, url: str) -> None:
+    """From the start by clicks alone: the cohort, its verdict, the cases, one of them, its place on the map."""
+    with opened(browser, url) as page:
+        assert "token" not in page.url
+        page.get_by_role("link", name="skin", exact=True).first.click()
+        verdict = row_of(page, "DIAG", "G(I)+I").first
+        verdict.wait_for()
+        assert verdict.get_by_role("rowheader").inner_text() in ("cannot tell", "guidance helps", "no effect", "hurts")
+        verdict.get_by_role("link", name="cases that G(I)+I turns wrong, DIAG").click()
+        expect(page.locator("#cases [role=status]")).to_have_text(re.compile(r"\d+ of 90 cases"))
+        assert set(page.locator("#cases td.turned-wrong").all_inner_texts()) == {"turned wrong"}
+        case = page.locator("#cases tbody th a").first
+        name = case.inner_text()
+        case.click()
+        expect(page.get_by_role("heading", name=name)).to_be_visible()
+        said = page.locator("section[aria-labelledby=predictions] table").first.locator("tbody tr")
+        said = {row.locator("th").inner_text(): row.locator("td").first.inner_text() for row in said.all()}
+        assert said["G(I)+I"].startswith("wrong")
+        page.get_by_role("link", name="on the map").click()
+        expect(page.locator(".card a")).to_have_text(name)
+
+
+def test_names_that_are_markup_do_nothing(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        at(page, "page=cohort&cohort=skin")
+        page.locator("section[aria-labelledby=verdicts] table").first.wait_for()
+        at(page, "page=map&cohort=skin&colour=DIAG")
+        expect(page.locator(".legend")).to_contain_text(CLASSES["DIAG"][2])
+        at(page, "page=case&cohort=scans&case=P_3")
+        expect(page.locator(".notice")).to_contain_text(EVIL)
+        at(page, "page=cohort&cohort=skin&where=<img src=x onerror=alert(1)>")
+        expect(page.locator("#cases [role=alert]")).to_contain_text("no condition in SQL")
+        at(page, "page=sweep&cohort=skin&name=<script>alert(1)</script>")
+        expect(page.get_by_role("alert")).to_contain_text("<script>alert(1)</script>")
+        assert page.locator("img[src=x], main script, main b").count() == 0
+        assert "owned" not in page.title()
+
+
+def test_the_maps_are_linked_and_the_address_says_all(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        at(page, "page=map&cohort=skin")
+        page.wait_for_selector("body[data-ready=map]")
+        plots = page.locator(".plot")
+        assert [plot.locator("canvas").first.get_attribute("data-points") for plot in plots.all()] == ["90", "90"]
+        plots.first.focus()
+        page.keyboard.press("Enter")  # the case in the middle, or none
+        page.keyboard.press("+")
+        page.get_by_role("button", name="Lasso", exact=True).click()
+        box = plots.first.bounding_box()
+        assert box
+        corners = [(0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98), (0.02, 0.03)]
+        for number, (x, y) in enumerate(corners):
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            if not number:
+                page.mouse.down()
+        page.mouse.up()
+        heading = page.locator(".chosen h2")
+        heading.wait_for()
+        chosen = heading.inner_text()
+        assert int(chosen.split()[0]) > 10
+        page.get_by_label("or by").fill("i % 2 = 0")
+        page.get_by_label("WHERE (SQL)").fill("PIG = 'present'")
+        page.get_by_role("button", name="Show", exact=True).click()
+        expect(page.locator("#map-status")).to_contain_text("cases fit")
+        expect(page.locator(".legend")).to_contain_text("true (45)")
+        page.wait_for_timeout(400)  # the place of the map is told when it stands still
+        address = page.url
+        assert all(word in address for word in ("lasso=a_", "colour=i", "where=PIG", "va="))
+        fitting = heading.inner_text()
+        page.goto(address)
+        page.wait_for_selector("body[data-ready=map]")
+        expect(page.locator(".chosen h2")).to_have_text(fitting)
+        expect(page.locator("#map-status")).to_contain_text("cases fit")
+        assert page.locator("select[name=colour]").input_value() == "i % 2 = 0"
+
+
+def test_images_of_a_case(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        at(page, "page=case&cohort=scans&case=P_1")
+        for summary in page.locator("details.picture:not([open]) > summary").all():
+            summary.click()
+        expect(page.locator(".slice")).to_have_count(3)
+        slider = page.get_by_label("axial slice of mri_t1")
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".slice output").first).to_have_text("6 of 8")
+        expect(page.locator(".slice img").first).to_have_attribute("src", re.compile("number=5"))
+        page.wait_for_selector(".slide[data-open=yes][data-drawn]")
+        page.wait_for_selector(".slide canvas.over[data-tiles='4']")
+        options = page.get_by_label("tiles over the slide").locator("option").all_inner_texts()
+        assert options[0] == "no tiles"
+        assert options[2].startswith("attention of scans/histology/clam")
+        photograph = page.locator("img.photograph")
+        page.wait_for_function("document.querySelector('img.photograph').naturalWidth === 300")
+        assert "P_1" in (photograph.get_attribute("alt") or "")
+        at(page, "page=cohort&cohort=secret")
+        page.locator("#cases tbody th a").first.click()
+        expect(page.locator("details.picture p").first).to_contain_text("pseudonymized, so its images are not shown")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_scrolls_down_only(browser: Browser, url: str, scheme: str) -> None:
+    with opened(browser, url, 400, color_scheme=scheme) as page:
+        for query in (
+            "",
+            "page=cohort&cohort=skin",
+            "page=map&cohort=skin",
+            "page=case&cohort=scans&case=P_1",
+            "page=snapshots&a=3&b=5",
+        ):
+            at(page, query)
+            page.wait_for_load_state("networkidle")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 400, query
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", paper))) > 600) == (scheme == "light")
+
+
+def test_pictures_for_the_docs(browser: Browser, url: str, tmp_path: Path) -> None:
+    """PICTURES=docs makes those of docs/explore.md anew, at 1400 and 400 px."""
+    pictures = Path(os.environ.get("PICTURES", tmp_path))
+    for width in (1400, 400):
+        with opened(browser, url, width) as page:
+            at(page, "page=cohort&cohort=skin")
+            page.locator("section[aria-labelledby=verdicts] table").first.wait_for()
+            page.screenshot(path=pictures / f"explore-cohort-{width}.png")
+            at(page, "page=map&cohort=skin&colour=DIAG&case=27")
+            page.wait_for_selector("body[data-ready=map]")
+            expect(page.locator(".card a")).to_have_text("lesion-027")
+            page.screenshot(path=pictures / f"explore-map-{width}.png")
+            at(page, "page=case&cohort=scans&case=P_1")
+            page.locator("details.picture:not([open]) > summary").last.click()
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=pictures / f"explore-case-{width}.png")
+            assert (pictures / f"explore-case-{width}.png").stat().st_size > 10_000
