@@ -47,7 +47,13 @@ class Bags(InputKind):
 
     def source(self, request: SourceRequest) -> BagSource:
         options = request.options
-        return BagSource(request.snapshot, options.cohort, options.modality, options.patch_encoder)
+        return BagSource(
+            request.snapshot, options.cohort, options.modality, options.patch_encoder, says_width=not request.again
+        )
+
+    def encoder_arguments(self, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+        width = preprocessing.get("patch_code_dim")
+        return {} if width is None else {"code_dim": width}
 
     def new_inputs(self, new: NewImages) -> dict[str, Bag]:
         from guidestore.encoders.slides.encode import encode_slide
@@ -87,7 +93,11 @@ class BagSource:
 
     images_read = 0
 
-    def __init__(self, snapshot: Snapshot, cohort: str, modality: str, patch_encoder: str) -> None:
+    def __init__(
+        self, snapshot: Snapshot, cohort: str, modality: str, patch_encoder: str, *, says_width: bool = False
+    ) -> None:
+        """says_width: for an encoder without weights, of which nothing else says it."""
+        self._says_width = says_width
         try:
             self._key = snapshot.code_set(CodeSetName.parse(f"{modality}/{patch_encoder}", cohort))
         except NotFoundInStoreError as error:
@@ -98,7 +108,8 @@ class BagSource:
         self._storage = snapshot.storage
         self._entries: dict[str, list[Entry]] = {}
         for entry in snapshot.code_set_entries(self._key):
-            self._entries.setdefault(entry.case_id, []).append(entry)
+            if entry.shape[0]:  # a blank slide, as other tools keep them, has nothing to pool
+                self._entries.setdefault(entry.case_id, []).append(entry)
         self.items = [
             Item(case_id, case_id, tuple(entry.artifact for entry in entries))
             for case_id, entries in self._entries.items()
@@ -108,7 +119,8 @@ class BagSource:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return {"patch_encoder": self._key.encoder, "patch_encoder_digest": self._key.encoder_digest}
+        said = {"patch_encoder": self._key.encoder, "patch_encoder_digest": self._key.encoder_digest}
+        return said | ({"patch_code_dim": self._key.code_dim} if self._says_width else {})
 
     @property
     def input_width(self) -> int:

@@ -16,6 +16,7 @@ from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.folders import listed
 from guidestore.embeddings.interchange.layout import READERS, Header, PeerSet, RowIds
 from guidestore.embeddings.interchange.matching import Match, Slides, bare, match, read_renames, read_slides
+from guidestore.embeddings.interchange.tiles import twice_note
 from guidestore.embeddings.leaks import labels_by_target, target_among
 from guidestore.embeddings.pixels import GIVEN
 from guidestore.embeddings.recipe import code_artifact
@@ -245,6 +246,8 @@ class _Import:
         self._supersede = supersede
         self.name = peers.encoder if _is_name(peers.encoder or " ") else encoder
         self._looked: list[_Looked] = []
+        self._told: list[str] = []
+        """Notes on values."""
 
     # Headers ---------------------------------------------------------------------------------------------------
 
@@ -352,6 +355,7 @@ class _Import:
                     self._bag(one)
                 except InvalidInputError as error:
                     self.report.failed[one.match.item.name] = str(error)
+            self.report.notes += _short(self._told)
         else:
             self._codes(progress)
 
@@ -401,6 +405,7 @@ class _Import:
         key, case, image = self.report.code_set, one.match.case_id, one.match.image_id
         bag = one.match.item.read(one.header, one.mpp)
         assert isinstance(bag, BagStream)  # noqa: S101  (a set of bags has items of bags)
+        self._told += [] if bag.coords_n2 is None else twice_note(one.match.item.name, bag.coords_n2)
         with self._store.begin(f"import of {key}: {image}", read_at=self._snapshot.read_at) as transaction:
             self._write_cases(transaction, [case])
             try:

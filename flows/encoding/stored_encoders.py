@@ -105,9 +105,14 @@ class StoredEncoder:
     def frozen(self, device: str, weights: Path | None) -> Encoder:
         """The encoder, without weights or with those of the file that it was made with; None: the hub.
 
-        Raises InvalidInputError where it cannot be made again as it was.
+        Raises InvalidInputError where it cannot be made again as it was, and where its codes were imported.
         """
         spec = self.spec
+        if self.is_imported:
+            raise InvalidInputError(
+                f"the codes of {spec.name} were imported, so guidestore cannot make them from images; encode "
+                "these with the tool that made those, and give --codes FILE"
+            )
         encoder = build_frozen(
             spec.name,
             input_kind(spec.input_kind),

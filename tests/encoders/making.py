@@ -74,7 +74,7 @@ def module_of(name: str) -> TrainableEncoder:
 def encoder_of(name: str):
     """Any encoder of the registry, small."""
     if not encoder_info(name).is_trained:
-        return build_encoder(name)
+        return build_encoder(name, **({"code_dim": PATCH_DIM} if encoder_info(name).takes == ("bags",) else {}))
     module = module_of(name)
     return build_encoder(name, config=module.config, tensors=tensors_of(module), weights_sha256="ab")
 

@@ -76,7 +76,7 @@ def test_an_info_read_from_a_file_is_the_one_that_the_module_has():
 def test_encoders_are_listed_by_where_their_weights_come_from():
     rows = [info.row() for info in encoder_infos().values()]
     assert [row["encoder"] for row in rows] == [
-        *("colour_texture", "first_order", "texture"),
+        *("colour_texture", "first_order", "texture", "tile_mean"),
         *("attention_pooling", "clam_mb", "clam_sb", "densenet3d", "inception_multitask", "mean_pooling"),
         *("resnet3d", "swin_unetr", *MODELS, *PHOTOGRAPH_MODELS),
     ]

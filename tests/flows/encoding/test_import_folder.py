@@ -13,8 +13,11 @@ import torch
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.import_folder import FolderReport, import_folder
 from guidestore.flows.encoding.import_settings import FolderSettings
+from guidestore.flows.encoding.settings import EncodeSettings
+from guidestore.flows.encoding.stored_encoders import StoredEncoders
 from tests import peer_folders as peers
 from tests.commandline import guidestore
 from tests.peer_folders import MPP, SLIDES, features, places, slides_table
@@ -365,3 +368,27 @@ def test_nothing_of_a_pickle_is_run(store: EmbeddingStore, tmp_path: Path) -> No
     with pytest.raises(InvalidInputError, match=r"S1-1\.pt cannot be read as a tensor"):
         bring(store, folder, encoder="e")
     assert not (tmp_path / "attacked").exists()
+
+
+# What comes of imported bags --------------------------------------------------------------------------------------
+
+
+def test_the_mean_of_a_cases_tiles_is_its_code_and_a_blank_slide_has_none(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    folder = peers.trident(tmp_path / "job")
+    blank = folder / "20x_256px_0px_overlap" / "features_uni_v1" / "S2-1.h5"
+    peers.trident_slide(blank, np.empty((0,), np.float32), np.empty((0, 2)), "uni_v1")
+    (report,) = bring(store, folder)
+    assert (report.blank, report.code_set.code_dim) == (["S2-1"], peers.D)
+    (bag,) = store.snapshot().bags(report.code_set, "P2")
+    assert bag.features_nd.shape == (0, peers.D)
+    settings = EncodeSettings(cohort="c", modality="histology", encoder="tile_mean", patch_encoder="uni_v1")
+    (key,) = encode(store, settings).code_sets
+    codes = store.snapshot().codes(key)
+    assert codes.case_ids == ("P1", "P3")
+    both = np.concatenate([half("S3-1"), half("S3-2")]).astype(np.float64)
+    np.testing.assert_allclose(codes.codes_nd[1], both.mean(axis=0), rtol=1e-6)
+    stored = StoredEncoders(store.snapshot())
+    with pytest.raises(InvalidInputError, match="uni_v1 were imported, so guidestore cannot make them"):
+        stored.build(stored.stored(report.code_set.encoder_digest), "cpu", None)

@@ -1,0 +1,343 @@
+"""One thing wrong in a folder of another tool: it is refused or told in a sentence, never a wrong number in silence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from guidestore.embeddings.errors import GuidestoreError
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.import_folder import import_folder
+from guidestore.flows.encoding.import_settings import FolderSettings
+from tests import peer_folders as peers
+from tests.peer_folders import D, changed, features, places, slides_table, trident_slide
+
+TRIDENT = "20x_256px_0px_overlap/features_uni_v1"
+
+
+def h5(place: str, change: Callable[[h5py.File], None]) -> Callable[[Path], None]:
+    return lambda folder: changed(next(folder.glob(f"**/{place}")), change)
+
+
+def attribute(place: str, where: str, name: str, value: Any) -> Callable[[Path], None]:
+    def change(file: h5py.File) -> None:
+        (file[where] if where else file).attrs[name] = value
+
+    return h5(place, change)
+
+
+def remade(place: str, name: str, values: np.ndarray) -> Callable[[Path], None]:
+    """Another array of that name, with the attributes of the old one."""
+
+    def change(file: h5py.File) -> None:
+        told = dict(file[name].attrs)
+        del file[name]
+        file[name] = values
+        file[name].attrs.update(told)
+
+    return h5(place, change)
+
+
+def renamed(place: str, old: str, new: str) -> Callable[[Path], None]:
+    return h5(place, lambda file: file.move(old, new))
+
+
+def another_trident(**told: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        trident_slide(folder / TRIDENT / "S2-1.h5", features("S2-1", dtype=np.float16), places(), "uni_v1", **told)
+
+    return change
+
+
+def external(folder: Path) -> None:
+    secret = folder.parent / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["features"] = features("secret", dtype=np.float16)
+
+    def change(file: h5py.File) -> None:
+        del file["features"]
+        file["features"] = h5py.ExternalLink(str(secret), "/features")
+
+    changed(folder / TRIDENT / "S2-1.h5", change)
+
+
+def virtual(folder: Path) -> None:
+    secret = folder.parent / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["features"] = features("secret", dtype=np.float16)
+
+    def change(file: h5py.File) -> None:
+        del file["features"]
+        layout = h5py.VirtualLayout((20, D), np.float16)
+        layout[:] = h5py.VirtualSource(secret, "features", (20, D))
+        file.create_virtual_dataset("features", layout)
+
+    changed(folder / TRIDENT / "S2-1.h5", change)
+
+
+def raw_elsewhere(folder: Path) -> None:
+    (folder.parent / "raw.bin").write_bytes(bytes(20 * D * 2))
+
+    def change(file: h5py.File) -> None:
+        del file["features"]
+        where = [(str(folder.parent / "raw.bin"), 0, h5py.h5f.UNLIMITED)]
+        file.create_dataset("features", (20, D), np.float16, external=where)
+
+    changed(folder / TRIDENT / "S2-1.h5", change)
+
+
+def soft(file: h5py.File) -> None:
+    file.move("features", "other")
+    file["features"] = h5py.SoftLink("/other")
+
+
+def unwritten(file: h5py.File) -> None:
+    del file["features"]
+    file.create_dataset("features", (20, D), np.float16, chunks=(1, D))[:12] = 1
+
+
+def bomb(file: h5py.File) -> None:
+    del file["features"]
+    file.create_dataset("features", (2_000_000_000, D), np.float16, chunks=(1024, D), compression="gzip")
+
+
+def truncated(folder: Path) -> None:
+    file = folder / TRIDENT / "S2-1.h5"
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def two_sites(folder: Path) -> None:
+    for site in ("a", "b"):
+        (folder / site).mkdir()
+    for path in list(folder.glob("*.h5")):
+        path.rename(folder / "a" / path.name)
+    (folder / "b" / "S1-1.h5").write_bytes((folder / "a" / "S1-1.h5").read_bytes())
+
+
+def two_suffixes(folder: Path) -> None:
+    np.save(folder / "S1-1.npy", features("S1-1"))
+
+
+def states(folder: Path) -> None:
+    peers.trident_states(folder, mpp=250.0)
+
+
+def two_tools(folder: Path) -> None:
+    peers.clam(folder)
+
+
+def manifest(change: Callable[[pd.DataFrame], Any]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        frame = pd.read_csv(folder / "manifest.csv")
+        frame = change(frame)
+        frame.to_csv(folder / "manifest.csv", index=False)
+
+    return apply
+
+
+def saved(place: str, value: Any) -> Callable[[Path], None]:
+    return lambda folder: torch.save(value, next(folder.glob(f"**/{place}")))
+
+
+def attributes(key: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    """Of LazySlide's zarr.json."""
+
+    def apply(folder: Path) -> None:
+        file = folder / "S2-1.zarr" / "zarr.json"
+        said = json.loads(file.read_text())
+        change(said["attributes"][key])
+        file.write_text(json.dumps(said))
+
+    return apply
+
+
+def lost_chunk(folder: Path) -> None:
+    next((folder / "S2-1.zarr" / "tables" / "gigapath_tiles" / "X" / "c").rglob("0")).rename(folder / "away")
+
+
+def pickle_codec(folder: Path) -> None:
+    file = folder / "S2-1.zarr" / "tables" / "gigapath_tiles" / "X" / "zarr.json"
+    said = json.loads(file.read_text())
+    said["codecs"] = [{"name": "numcodecs.pickle", "configuration": {}}]
+    file.write_text(json.dumps(said))
+
+
+def config(**values: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        said = json.loads((folder / "bags_config.json").read_text())
+        (folder / "bags_config.json").write_text(json.dumps(said | values))
+
+    return change
+
+
+def table(text: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder.parent / "slides.csv").write_text(text)
+
+    return change
+
+
+S2 = "S2-1.h5"
+half = features("S2-1", dtype=np.float16)
+tall = places()[:, ::-1] * 4
+
+MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
+    # TRIDENT
+    "features under another key": (peers.trident, renamed(S2, "features", "feats"), {}, "holds no 'features'"),
+    "no coords": (peers.trident, h5(S2, lambda file: file.pop("coords")), {}, "holds no 'coords'"),
+    "features are whole numbers": (peers.trident, remade(S2, "features", half.astype(np.int32)), {}, "is int32"),
+    "features of three axes": (peers.trident, remade(S2, "features", half[None]), {}, r"shape \(1, 20, 12\)"),
+    "features are float64": (peers.trident, remade(S2, "features", half.astype(float)), {}, "float64.*as float32"),
+    "features of another width": (peers.trident, remade(S2, "features", half[:, :7]), {}, "two encoders do not mix"),
+    "features are float32 in one file": (
+        peers.trident, remade(S2, "features", features(S2)), {}, "float16 in some files and float32",
+    ),
+    "features hold NaN": (
+        peers.trident, remade(S2, "features", half * np.float16(np.nan)), {}, "not finite in 20 rows",
+    ),
+    "features overflowed": (peers.trident, remade(S2, "features", np.full_like(half, np.inf)), {}, "float16 overflow"),
+    "fewer coords than features": (peers.trident, remade(S2, "coords", places(19)), {}, "must agree in tiles"),
+    "coords of three columns": (peers.trident, remade(S2, "coords", np.zeros((20, 3), int)), {}, r"\(20, 3\)"),
+    "coords are y, x": (peers.trident, remade(S2, "coords", tall), {}, r"order \(x, y\), or of another slide"),
+    "coords in um": (peers.trident, remade(S2, "coords", places() * 0.499), {}, "another unit, as um"),
+    "coords far away": (peers.trident, remade(S2, "coords", places() + 2**40), {}, "another unit"),
+    "coords before the slide": (peers.trident, remade(S2, "coords", places() - 5000), {}, "left of or above"),
+    "tiles at one place": (peers.trident, remade(S2, "coords", places() * 0), {}, "lie where another lies"),
+    "sizes say None": (peers.trident, another_trident(patch_size_level0=None), {}, "does not say the size"),
+    "sizes are floats": (peers.trident, another_trident(patch_size_level0=256.0), {}, "nothing says its um per pixel"),
+    "another tile": (peers.trident, another_trident(patch_size=512), {}, "says px 512, and lies in"),
+    "another magnification": (peers.trident, another_trident(target_magnification=40), {}, "says magnification 40"),
+    "another overlap": (peers.trident, another_trident(overlap=64), {}, "says overlap 64"),
+    "level-0 tile of a level": (
+        peers.trident, another_trident(patch_size_level0=1024), {}, "patch_size_level0 is 1024",
+    ),
+    "another slide's file": (peers.trident, another_trident(name="S1-1"), {}, "says that it is slide S1-1"),
+    "another encoder": (peers.trident, attribute(S2, "features", "encoder", "gigapath"), {}, "encoder is gigapath"),
+    "external link": (peers.trident, external, {}, "link to elsewhere, which is not followed"),
+    "soft link": (peers.trident, h5(S2, soft), {}, "link to elsewhere"),
+    "virtual data set": (peers.trident, virtual, {}, "lie in other files, which are not followed"),
+    "raw data elsewhere": (peers.trident, raw_elsewhere, {}, "lie in other files, which are not followed"),
+    "rows were never written": (peers.trident, h5(S2, unwritten), {}, "was not written whole"),
+    "a claim of 48 GB": (peers.trident, h5(S2, bomb), {}, "more than any slide"),
+    "truncated": (peers.trident, truncated, {}, "cannot be read as HDF5"),
+    "no HDF5": (peers.trident, lambda f: (f / TRIDENT / S2).write_bytes(b"PK??"), {}, "cannot be read as HDF5"),
+    "mpp in nm": (peers.trident, states, {}, "nothing says its um per pixel"),
+    "two tools in one folder": (peers.trident, two_tools, {}, "features of CLAM and of TRIDENT"),
+    # CLAM
+    "dictionary in a .pt": (
+        lambda place: peers.clam(place, h5=False),
+        saved("S2-1.pt", {"features": torch.zeros(3, D)}), {}, "holds a dict",
+    ),
+    "numpy in a .pt": (
+        lambda place: peers.clam(place, h5=False), saved("S2-1.pt", features("x")), {}, "pickle of a numpy array",
+    ),
+    "tensor of one stored number": (
+        lambda place: peers.clam(place, h5=False),
+        saved("S2-1.pt", torch.zeros(1, 1).expand(20, D)), {}, "not stored as",
+    ),
+    "another cut": (
+        peers.clam, attribute("patches/S2-1.h5", "coords", "patch_size", 512), {}, "two settings do not mix",
+    ),
+    "patches lack the level": (
+        peers.clam, h5("patches/S2-1.h5", lambda f: f["coords"].attrs.pop("downsample")), {}, "lacks patch_size",
+    ),
+    "no name of the encoder": (peers.clam, lambda _: None, {"encoder": ""}, "give --encoder"),
+    # STAMP
+    "newer STAMP": (peers.stamp, attribute(S2, "", "stamp_version", "3.0.0"), {}, "newer than 2.5"),
+    "unit is px": (peers.stamp, attribute(S2, "", "unit", "px"), {}, "says unit 'px'"),
+    "pixels as um": (peers.stamp, remade(S2, "coords", places(edge=514).astype(np.float32)), {}, "lie 514 apart"),
+    "no tile size": (peers.stamp, h5(S2, lambda file: file.attrs.pop("tile_size_um")), {}, "a tile of no um"),
+    "another code": (peers.stamp, attribute(S2, "", "code_hash", "ffffffff"), {}, "is of code_hash ffffffff"),
+    "another extractor": (peers.stamp, attribute(S2, "", "extractor", "uni"), {}, "features of ctranspath and of uni"),
+    "another type": (peers.stamp, attribute(S2, "", "feat_type", "patient"), {}, "codes of patients and of tiles"),
+    "coords are NaN": (peers.stamp, remade(S2, "coords", places() * np.nan), {}, "not finite"),
+    "code of a slide is a matrix": (
+        lambda place: peers.stamp(place, "slide"), remade(S2, "feats", features(S2)), {}, "a code of a slide is float",
+    ),
+    # eva
+    "a slide in two parts": (
+        peers.eva, manifest(lambda f: pd.concat([f, f.tail(1).assign(split="val")])), {}, "in train and in val",
+    ),
+    "a part of its own": (peers.eva, manifest(lambda f: f.assign(split="fit")), {}, "split is 'fit'"),
+    "a file outside": (peers.eva, manifest(lambda f: f.assign(embeddings="../x.pt")), {}, "lies outside of the folder"),
+    "a file that is gone": (peers.eva, lambda f: (f / "S2-1.pt").unlink(), {}, "there is no file S2-1.pt"),
+    "tensors of two widths": (
+        peers.eva, saved("S2-1.pt", [torch.zeros(D), torch.zeros(D + 1)]), {}, "tensors of different shapes",
+    ),
+    # LazySlide
+    "tiles of other ids": (
+        peers.lazyslide, lambda f: (f / "S2-1.zarr/shapes/tiles/shapes.parquet").write_bytes(
+            (f / "S1-1.zarr/shapes/tiles/shapes.parquet").read_bytes()[:-9]), {}, "cannot be read",
+    ),
+    "lost chunk": (peers.lazyslide, lost_chunk, {}, "lacks a chunk, which would read as zeros"),
+    "pickled codec": (peers.lazyslide, pickle_codec, {}, "which is not read"),
+    "another tile width": (
+        peers.lazyslide, attributes("tile_spec", lambda said: said["tiles"].update(width=512)),
+        {}, "settings do not mix",
+    ),
+    "slide of other size": (
+        peers.lazyslide, attributes("slide_properties", lambda said: said.update(shape=[100, 100])),
+        {}, "level 0 has 100",
+    ),
+    # slideflow, plain files, Patho-Bench
+    "no tile_px": (peers.slideflow, config(tile_px=None), {}, "nothing says its um per pixel"),
+    "tile_um is a magnification": (peers.slideflow, config(tile_um="20x"), {"mpp": 0.5}, "places are left out"),
+    "kinds of files": (lambda place: peers.plain(place, "h5"), two_suffixes, {}, "mixes 4 .h5 and 1 .npy"),
+    "one stem twice": (lambda place: peers.plain(place, "h5"), two_sites, {}, "are both called S1-1"),
+    "places of another slide": (
+        lambda place: peers.plain(place, "npy"), lambda f: np.save(f / "S2-1_coords.npy", places(7)), {}, "7 places",
+    ),
+    "pickle in .npy": (
+        lambda place: peers.plain(place, "npy"),
+        lambda f: np.save(f / S2.replace("h5", "npy"),
+        np.array([{}], object), allow_pickle=True), {}, "pickled objects",
+    ),
+    "nothing there": (lambda place: place.mkdir() or place, lambda _: None, {}, "no features that are known"),
+    # The table of slides
+    "a slide of two cases": (
+        peers.trident, table("slide_id,case_id\nS1-1,P1\nS1-1,P2\n"), {}, "of case P2, and of P1",
+    ),
+    "mpp in the table is nm": (
+        peers.trident, table("slide_id,case_id,mpp\nS1-1,P1,250\n"), {}, "250 is no um per pixel",
+    ),
+    "ids that a program rewrote": (
+        peers.trident, table("slide_id,case_id\nS1-1,12.0\n"), {}, "a number that a program",
+    ),
+    "none of the slides": (peers.trident, table("slide_id,case_id\nX,P1\n"), {}, "none of the files' slides"),
+    "no column of slides": (peers.trident, table("case_id,label\nP1,1\n"), {}, "must have one of slides"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_it_is_refused_or_told(tmp_path: Path, name: str) -> None:
+    make, mutate, options, said = MUTANTS[name]
+    folder = make(tmp_path / "folder")
+    slides = slides_table(tmp_path)
+    mutate(folder)
+    given = {
+        "encoder": "" if make in (peers.trident, peers.stamp, peers.lazyslide, peers.slideflow) else "e",
+        **options,
+    }
+    mpp = {"mpp": given.pop("mpp", 0.499)} if make in (peers.stamp, peers.slideflow) and name != "no tile_px" else {}
+    if "stamp" in getattr(make, "__name__", "") or name == "code of a slide is a matrix":
+        given["encoder"] = ""
+    settings = FolderSettings(slides=slides, **mpp)
+    store = EmbeddingStore.create(tmp_path / "store")
+    try:
+        reports = import_folder(store, folder, settings, cohort="c", modality="histology", **given)
+    except GuidestoreError as error:
+        told = [str(error)]
+    else:
+        told = [note for report in reports for note in (*report.notes, *report.failed.values())]
+    matching = [text for text in told if pd.Series([text]).str.contains(said, regex=True)[0]]
+    assert matching, told
+    assert "\n" not in matching[0]
