@@ -84,6 +84,25 @@ def read_codes(file: Path, *, ids: Path | None = None, how: CodeColumns | None =
         read = _from_npz(file, how)
     else:
         read = _from_table(read_table(file, (how.id_column,), id_column=how.id_column), how)
+    return _checked(file, read, how)
+
+
+def codes_of(
+    values: np.ndarray | pa.Table, ids: Sequence[str], *, name: str, how: CodeColumns | None = None
+) -> CodesRead:
+    """`read_codes` of what is in memory: an array (n, d), or a table of numeric columns, of n cases in the order of
+    `ids`. name: what errors call it. Raises InvalidInputError."""
+    file, how = Path(name), how or CodeColumns()
+    if isinstance(values, np.ndarray):
+        read = _Raw(_checked_ids(file, ids), *_matrix(file, values))
+    else:
+        data = values.append_column(how.id_column, pa.array(ids, pa.string()))
+        read = _from_table(Table(file, data, np.arange(1, len(data) + 1)), how)
+    return _checked(file, read, how)
+
+
+def _checked(file: Path, read: _Raw, how: CodeColumns) -> CodesRead:
+    """Raises InvalidInputError where rows and ids do not agree, or a value is no code."""
     if len(read.ids) != len(read.values_nd):
         raise InvalidInputError(
             f"{file}: {count_of(len(read.values_nd), 'code')} for {count_of(len(read.ids), 'case id')}; rows and ids "

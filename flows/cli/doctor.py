@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import platform
-import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from importlib import metadata
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import typer
 
-from guidestore.embeddings.errors import GuidestoreError
-from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.options import STORE, Store
+from guidestore.flows.library.versions import examined, told, without_paths
 
 app = typer.Typer()
 
-PACKAGES = (
-    *("torch", "torchvision", "timm", "monai", "nibabel", "openslide-python", "tifffile", "imagecodecs"),
-    *("simplejpeg", "numpy", "scikit-image", "scikit-learn", "xgboost", "zarr", "pyarrow", "duckdb", "obstore"),
-    *("prefect", "fastapi", "ray", "prefect-ray", "onnxruntime"),
-)
 ANSWER_SECONDS = 20.0
 """For a library to load; on a quiet machine the slowest takes 2."""
 REACH_SECONDS = 1.0
@@ -42,7 +31,6 @@ auto = auto["heads"] if len({*auto.values()}) == 1 else f"{auto['encoders']} for
 print(", ".join([*gpus, cpu]), f"(built for CUDA {torch.version.cuda}); auto is {auto}")
 """
 _PREFECT_API = "from prefect.settings import get_current_settings; print(get_current_settings().api.url or '')"
-_PATH = re.compile(r"(?<![\w.:/])/[^\s:;,()'\"]+")
 
 
 @app.command()
@@ -53,43 +41,12 @@ def doctor(store: Store = STORE) -> None:
     """
     from guidestore.flows.cli.output import show_rows
 
-    # A folder's name may have spaces, so the store's goes first.
-    rows = [{"what": what, "state": _PATH.sub("…", state.replace(str(store), "…"))} for what, state in examined(store)]
-    show_rows(rows, ["what", "state"], "table")
-
-
-def examined(store: str) -> Iterator[tuple[str, str]]:
-    """What was looked at, and the state it is in."""
     with ExitStack() as stack:
         devices, api = (stack.enter_context(_asked(code)) for code in (_DEVICES, _PREFECT_API))
-        yield "guidestore", version() or "run from a folder, not installed"
-        yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-        installed = {name: version(name) for name in PACKAGES}
-        yield "packages", ", ".join(f"{name} {number}" for name, number in installed.items() if number)
-        yield "not installed", ", ".join(name for name, number in installed.items() if not number) or "none"
-        yield "OpenSlide", _told(_openslide)
-        yield "faiss", _told(_faiss)
-        yield "store", _told(lambda: _store(store))
-        yield "devices", _answer(devices)
-        yield "Prefect server", _told(lambda: _server(_answer(api)))
-
-
-def version(package: str = "guidestore") -> str:
-    """'' where it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _told(look: Callable[[], str]) -> str:
-    """What it says, or why it could not: the table is printed whatever is broken."""
-    try:
-        return look()
-    except GuidestoreError as error:
-        return str(error)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        states = [*examined(store), ("devices", _answer(devices))]
+        states.append(("Prefect server", told(lambda: _server(_answer(api)))))
+    rows = [{"what": what, "state": without_paths(state, store)} for what, state in states]
+    show_rows(rows, ["what", "state"], "table")
 
 
 def _asked(code: str) -> subprocess.Popen[str]:
@@ -111,19 +68,6 @@ def _answer(process: subprocess.Popen[str]) -> str:
     return out.strip() if process.returncode == 0 else err.strip().splitlines()[-1]
 
 
-def _openslide() -> str:
-    import openslide
-
-    return openslide.__library_version__
-
-
-def _faiss() -> str:
-    import faiss
-
-    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
-    return f"{faiss.__version__}, GPUs: {gpus}"
-
-
 def _server(api_url: str) -> str:
     import httpx
 
@@ -138,16 +82,3 @@ def _server(api_url: str) -> str:
     except httpx.HTTPError as error:
         return f"{place} does not answer ({type(error).__name__})"
     return f"{place} answers" if code == httpx.codes.OK else f"{place} answers with {code}"
-
-
-def _store(root: str) -> str:
-    from guidestore.embeddings.opening import FORMAT, REVISION
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.warehouse.catalog import head, lag
-
-    code_sets = len(EmbeddingStore.open(root).snapshot().code_sets)
-    behind = lag(root)
-    index = f"is {count_of(behind, 'commit')} behind: run `guidestore index`" if behind else "is up to date"
-    name, commits = Path(root).absolute().name, head(root)
-    format_ = f"format {FORMAT} revision {REVISION}"
-    return f"{name}, {format_}, {count_of(commits, 'commit')}, {count_of(code_sets, 'code set')}; its index {index}"

@@ -9,19 +9,18 @@ from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.runs import Part, Run, RunPredictions
-from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.cli.output import paper_table, show_rows
-from guidestore.flows.encoding.lookups import check_cohort
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.evaluation import Evaluation, check_judging, evaluation_of
 from guidestore.flows.results.looks import count_look
 from guidestore.flows.results.pooled import pooled_effects
 from guidestore.flows.results.selection import RunSelection
+from guidestore.flows.results.stored import selected_runs
 from guidestore.flows.results.subgroups import subgroup_gains
 from guidestore.flows.work.reporting import Progress
 from guidestore.warehouse.predictions import load_predictions
-from guidestore.warehouse.runs import HOW_TO_GET_RUNS, Scores, all_runs, load_runs, load_scores, newest_runs
+from guidestore.warehouse.runs import HOW_TO_GET_RUNS, Scores, load_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def show_evaluation(store: EmbeddingStore, selection: RunSelection, asked: Asked
     check_judging(asked.metric, asked.smallest_effect)
     snapshot, newest = store.snapshot(asked.at), store.snapshot()
     named, cohort, notes = selection.cohort, newest.first_name(selection.cohort), []
-    runs = _selected(snapshot, replace(selection, cohort=cohort), asked.part)
+    runs = selected_runs(snapshot, replace(selection, cohort=cohort), asked.part)
     title = f"{named}, {asked.part} cases"
     if asked.on:
         from guidestore.flows.models.on_cohort import predict_cohort
@@ -74,14 +73,6 @@ def show_evaluation(store: EmbeddingStore, selection: RunSelection, asked: Asked
         _show_tables(runs, scores, predictions, title, asked)
     for note in dict.fromkeys(notes):
         print(f"note: {note}", file=sys.stderr)
-
-
-def _selected(snapshot: Snapshot, selection: RunSelection, part: Part) -> list[Run]:
-    if unmet := selection.unmet(all_runs(snapshot)):
-        check_cohort(snapshot, selection.cohort)
-        raise NotFoundInStoreError(f"{unmet}; {HOW_TO_GET_RUNS}")
-    ids = [trained.id for trained in newest_runs(snapshot, selection.wants, part).values()]
-    return load_runs(snapshot, ids)
 
 
 def _show_tables(

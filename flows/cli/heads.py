@@ -16,11 +16,10 @@ from guidestore.flows.cli.options import STORE, At, Format, Store
 if TYPE_CHECKING:
     from guidestore.embeddings.runs import Part
     from guidestore.embeddings.snapshot import Snapshot
-    from guidestore.embeddings.store import EmbeddingStore
     from guidestore.flows.guiding.settings import GuideSettings
     from guidestore.flows.models.predict import Prediction
     from guidestore.flows.results.evaluation import Evaluation
-    from guidestore.flows.sweeps.file import SweepFile
+    from guidestore.flows.results.two_runs import RunComparison
 
 app = typer.Typer()
 
@@ -179,30 +178,21 @@ def compare(
     sweeps: per task, the guided heads that each has best on val. Of two snapshots: what each head that both have gained
     between them.
     """
-    from guidestore.flows.results.two_snapshots import names_snapshots
-    from guidestore.flows.sweeps.file import read_sweep
-    from guidestore.flows.sweeps.two_sweeps import names_sweeps
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.results.two_runs import RunComparison
+    from guidestore.flows.results.two_snapshots import SnapshotComparison
+    from guidestore.flows.sweeps.comparing import compare_named
     from guidestore.flows.work.stores import opened
 
-    sweeps = [read_sweep(Path(name)) if name.endswith((".yaml", ".yml")) else name for name in (a, b)]
-    names = [name for name in sweeps if isinstance(name, str)]
     with opened(place, adds=False) as store:
-        if len(names) < 2 or names_sweeps(store, *names):
-            _compare_sweeps(store, sweeps, part or "val", format_)
-        elif names_snapshots(store, a, b):
-            _compare_snapshots(store, a, b, part or "test", format_)
-        else:
-            _compare_runs(store, a, b, part or "test", at, format_)
-
-
-def _compare_sweeps(store: EmbeddingStore, sweeps: list[SweepFile | str], part: Part, format_: str) -> None:
-    from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.sweeps.two_sweeps import compare_sweeps
-
-    comparison = compare_sweeps(store, sweeps[0], sweeps[1], part=part)
-    names = [sweep if isinstance(sweep, str) else sweep.name for sweep in sweeps]
+        comparison = compare_named(store, a, b, part=part, at=at)
+    if isinstance(comparison, RunComparison):
+        _show_two_runs(comparison, part or "test", format_)
+        return
+    what = "snapshot" if isinstance(comparison, SnapshotComparison) else "sweep"
     rows = comparison.as_rows()
-    show_rows(rows, list(rows[0]), format_, title=f"sweep {names[0]} (a) and sweep {names[1]} (b)")
+    names = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in (a, b)]
+    show_rows(rows, list(rows[0]), format_, title=f"{what} {names[0]} (a) and {what} {names[1]} (b)")
     _show_rest(comparison.notes, comparison.changed_rows(), format_)
 
 
@@ -220,11 +210,9 @@ def _show_rest(notes: Sequence[str], changed: list[dict[str, Any]], format_: str
         show_rows(shown, list(shown[0]), format_, title=f"{count_of(len(changed), 'prediction')} changed{first}")
 
 
-def _compare_runs(store: EmbeddingStore, a: str, b: str, part: Part, at: str | None, format_: str) -> None:
+def _show_two_runs(comparison: RunComparison, part: Part, format_: str) -> None:
     from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.results.two_runs import compare_runs
 
-    comparison = compare_runs(store, a, b, part=part, at=at)
     rows, changed = comparison.as_rows(), comparison.changed_rows()
     if format_ != "table":
         show_rows(rows, list(rows[0]), format_)
@@ -238,16 +226,6 @@ def _compare_runs(store: EmbeddingStore, a: str, b: str, part: Part, at: str | N
         print(note)
     if changed:
         show_rows(changed, list(changed[0]), format_, title=f"{count_of(len(changed), 'case')} changed")
-
-
-def _compare_snapshots(store: EmbeddingStore, a: str, b: str, part: Part, format_: str) -> None:
-    from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.results.two_snapshots import compare_snapshots
-
-    comparison = compare_snapshots(store, a, b, part=part)
-    rows = comparison.as_rows()
-    show_rows(rows, list(rows[0]), format_, title=f"snapshot {a} (a) and snapshot {b} (b)")
-    _show_rest(comparison.notes, comparison.changed_rows(), format_)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from guidestore.flows.cli import (
     sweeps,
 )
 from guidestore.flows.cli.interrupt import answered
+from guidestore.flows.library.versions import version
 from guidestore.flows.work.printable import printable
 
 app = typer.Typer(
@@ -42,7 +43,7 @@ _INTERRUPTED = 130
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"guidestore {doctor.version()}")
+        print(f"guidestore {version()}")
         raise typer.Exit
 
 

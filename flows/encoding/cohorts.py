@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.table import ID_COLUMN, read_table
+from guidestore.embeddings.interchange.table import ID_COLUMN, Table, TableRow, read_table
 from guidestore.embeddings.outcomes import KINDS
-from guidestore.embeddings.pairing import labels_of, outcomes_of
+from guidestore.embeddings.pairing import labels_of, outcomes_of, targets_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.lookups import check_cohort
 from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
+from guidestore.warehouse.cohorts.label_rules import LabelRules
+from guidestore.warehouse.cohorts.labels import read_labels
 from guidestore.warehouse.cohorts.layout import Layout, Progress, add_layout
 from guidestore.warehouse.cohorts.outcome_splits import draw_outcome_splits
 from guidestore.warehouse.cohorts.splits import Split
@@ -55,6 +61,36 @@ def add_split(
     rows, issues = draw_outcome_splits(case_ids, of, outcomes, split, groups=of_case, grouped_by=group)
     tables = CohortTables(cohort, splits=rows, issues=tuple(issues))
     return add_cohort(store, tables, message=f"split {name} of {cohort}")
+
+
+def add_labels(
+    store: EmbeddingStore, cohort: str, labels: pa.Table, rules: LabelRules, *, supersede: bool = False
+) -> CohortReport:
+    """Commits labels of cases that the cohort has: a column ``case_id`` and those of the targets.
+
+    Raises InvalidInputError naming row and column.
+    """
+    table = Table(Path("labels"), labels, np.arange(1, labels.num_rows + 1))
+    table.check_columns((ID_COLUMN,))
+    table.check_rows()
+    snapshot = store.snapshot()
+    cohort = snapshot.first_name(cohort)
+    check_cohort(snapshot, cohort)
+    cases = set(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist())
+
+    def known(row: TableRow) -> str:
+        if row[ID_COLUMN] not in cases:
+            raise InvalidInputError(
+                f"{row.where}, column {ID_COLUMN}: {row[ID_COLUMN]} is no case of cohort {cohort}; add its codes first"
+            )
+        return row[ID_COLUMN]
+
+    table.ids()
+    read = read_labels(table, table.chosen((), (), (ID_COLUMN,)), known, rules, targets_of(snapshot, cohort))
+    tables = CohortTables(
+        cohort, targets=read.targets, labels=read.labels, unlabelled=read.unlabelled, issues=tuple(read.issues)
+    )
+    return add_cohort(store, tables, message=f"labels of {cohort}", supersede=supersede)
 
 
 def _groups(snapshot: Snapshot, cohort: str, group: str, file: Path | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from guidestore.embeddings.alike import alike_ids
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.codes import CodeColumns, CodesRead, read_codes
+from guidestore.embeddings.interchange.codes import CodeColumns, CodesRead, NaNPolicy, read_codes
 from guidestore.embeddings.leaks import labels_by_target, target_among
 from guidestore.embeddings.log_table import empty_table, entry_of
 from guidestore.embeddings.records import Entry
@@ -74,6 +74,24 @@ def import_codes(
     """
     how = how or CodeColumns()
     read = read_codes(file, ids=ids, how=how)
+    named = {"cohort": cohort, "modality": modality, "encoder": encoder, "version": version}
+    return add_codes(store, read, file, **named, trained_on=trained_on, nan=how.nan, supersede=supersede)
+
+
+def add_codes(
+    store: EmbeddingStore,
+    read: CodesRead,
+    file: Path,
+    *,
+    cohort: str,
+    modality: str,
+    encoder: str,
+    version: str = "1",
+    trained_on: FoldScope = UNKNOWN_TRAINING,
+    nan: NaNPolicy = "refuse",
+    supersede: bool = False,
+) -> ImportReport:
+    """`import_codes` of what was read already. file: what errors call it. nan: how it was read."""
     for case_id in read.codes.case_ids:
         check_name(case_id, f"case id of {file}")
     _check_once(file, read.codes)
@@ -86,7 +104,7 @@ def import_codes(
     _check_targets(snapshot, cohort, read, file)
     # What was read is a part of what the codes are: those of other columns never mix with these.
     preprocessing: dict[str, Any] = {"columns": list(read.columns)} if read.is_named else {}
-    preprocessing |= {"nan": how.nan} if how.nan == "median" else {}
+    preprocessing |= {"nan": nan} if nan == "median" else {}
     spec = EncoderSpec(encoder, version, "codes", len(read.columns), "", preprocessing, trained_on)
     key = CodeSetKey.of(cohort, modality, spec)
     keyed = CaseCodes(read.codes.case_ids, read.codes.codes_nd, key=key)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -17,6 +18,9 @@ from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import DrawnMetrics, Interval, draw_metrics
 from guidestore.heads.significance.intervals import interval_of
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True, slots=True)
 class Bars:
@@ -28,7 +32,9 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class BarRow:
+    """One row of the figure."""
+
     label: str
     row: str
     control: str
@@ -41,10 +47,19 @@ def bars_of(section: Section) -> Bars:
     if not section.predictions:
         return Bars(Markup(), (), ("No run here has stored predictions of labelled test cases, so nothing is drawn.",))
     try:
-        drawn = draw_metrics(list(section.predictions.values()))
+        rows, notes = bar_rows_of(section)
     except InvalidInputError as error:
         return Bars(Markup(), (), (f"No intervals: {error}.",))
-    rows, notes = [], []
+    cells = [tuple(_cell(row.intervals.get(metric)) for metric in drawn_metrics()) for row in rows]
+    labels = [row.label for row in rows]
+    return Bars(_draw(section, rows), tuple(zip(labels, cells, strict=True)), tuple(dict.fromkeys(notes)))
+
+
+def bar_rows_of(section: Section) -> tuple[list[BarRow], list[str]]:
+    """The rows of the figure, and notes. Raises InvalidInputError where no interval can be told."""
+    drawn = draw_metrics(list(section.predictions.values()))
+    rows: list[BarRow] = []
+    notes: list[str] = []
     for table_row in tabulate(section.runs, section.scores):
         runs = [run.run for run in section.of(table_row.runs)]
         if not runs:
@@ -57,11 +72,9 @@ def bars_of(section: Section) -> Bars:
             except InvalidInputError:
                 label = table_row.label
                 notes.append(f"{metric.title} of {label} is not defined: a class has no test cases, or too few.")
-        rows.append(_Row(table_row.label, table_row.row, table_row.control, intervals))
+        rows.append(BarRow(table_row.label, table_row.row, table_row.control, intervals))
     notes.append(f"95 % intervals from {drawn.draws} draws of the test cases, seed {drawn.seed}; heads as trained.")
-    cells = [tuple(_cell(row.intervals.get(metric)) for metric in drawn_metrics()) for row in rows]
-    labels = [row.label for row in rows]
-    return Bars(_draw(section, rows), tuple(zip(labels, cells, strict=True)), tuple(dict.fromkeys(notes)))
+    return rows, notes
 
 
 def _interval(drawn: DrawnMetrics, metric: str, runs: list[str]) -> Interval:
@@ -72,29 +85,34 @@ def _cell(interval: Interval | None) -> str:
     return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]" if interval else NOTHING
 
 
-def _draw(section: Section, rows: list[_Row]) -> Markup:
+def _draw(section: Section, rows: list[BarRow]) -> Markup:
     with drawing(8.0, 0.75 + 0.3 * len(rows)) as figure:
-        metrics = drawn_metrics()
-        panels = figure.subplots(1, len(metrics), sharey=True)
-        for (name, metric), panel in zip(metrics.items(), panels, strict=True):
-            for y, row in enumerate(rows):
-                if name in row.intervals:
-                    _bar(panel, y, row, row.intervals[name])
-            if metric.chance is not None:
-                panel.axvline(metric.chance(len(section.classes)), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-            panel.set_title(metric.title, loc="left")
-            panel.set_xlim(0, 1)
-            panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-            panel.set_ylim(len(rows) - 0.4, -0.6)
-            panel.set_yticks(range(len(rows)), [row.label for row in rows])
-            panel.tick_params(axis="y", length=0)
-            panel.grid(axis="x")
-        first = next(iter(metrics.values()))
+        fill_bars(figure, section, rows)
+        first = next(iter(drawn_metrics().values()))
         told = "; ".join(f"{row.label} {_cell(row.intervals.get(first.name))}" for row in rows)
         return inline_svg(figure, f"{section.name}-bars", f"Bars: {first.title} of {told}")
 
 
-def _bar(panel: Any, y: int, row: _Row, interval: Interval) -> None:
+def fill_bars(figure: Figure, section: Section, rows: Sequence[BarRow]) -> None:
+    """A panel per metric."""
+    metrics = drawn_metrics()
+    panels = figure.subplots(1, len(metrics), sharey=True)
+    for (name, metric), panel in zip(metrics.items(), panels, strict=True):
+        for y, row in enumerate(rows):
+            if name in row.intervals:
+                _bar(panel, y, row, row.intervals[name])
+        if metric.chance is not None:
+            panel.axvline(metric.chance(len(section.classes)), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+        panel.set_title(metric.title, loc="left")
+        panel.set_xlim(0, 1)
+        panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+        panel.set_ylim(len(rows) - 0.4, -0.6)
+        panel.set_yticks(range(len(rows)), [row.label for row in rows])
+        panel.tick_params(axis="y", length=0)
+        panel.grid(axis="x")
+
+
+def _bar(panel: Any, y: int, row: BarRow, interval: Interval) -> None:
     colour = CONTROL_COLOUR if row.control else ROW_COLOURS.get(row.row, CONTROL_COLOUR)
     # A bar in the page's ink at full strength would hide its own whisker.
     (bar,) = panel.barh(y, interval.value, 0.72, color=colour, alpha=0.55, hatch="////" if row.control else "")

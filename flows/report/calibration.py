@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -13,6 +14,9 @@ from guidestore.flows.report.figures import drawing, inline_svg
 from guidestore.flows.report.sections import Section
 from guidestore.flows.work.colours import INK, ROW_COLOURS
 from guidestore.heads.input_rows import GUIDED_PLUS_I, S_PLUS_I, I
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 N_BINS = 10
 """Of equal width, as usual; with a few hundred cases more bins hold too few to say anything."""
@@ -69,22 +73,27 @@ def calibrated(row: str, confidence_n: np.ndarray, correct_n: np.ndarray) -> Cal
 
 
 def draw_calibration(section: Section, rows: list[Calibrated]) -> Markup:
-    """Accuracy over confidence; the size of a marker is the share of the predictions."""
+    """As an element of the page."""
     with drawing(3.8, 3.4) as figure:
-        panel = figure.subplots()
-        panel.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        for of_row in rows:
-            marker, line = _STYLES[of_row.row]
-            colour, points = ROW_COLOURS[of_row.row], (of_row.confidence_b, of_row.accuracy_b)
-            panel.plot(*points, color=colour, linestyle=line, linewidth=1.4)
-            panel.scatter(*points, 12 + 160 * of_row.share_b, color=colour, marker=marker)
-        panel.set_xlim(-0.03, 1.03)
-        panel.set_ylim(-0.03, 1.03)
-        panel.set_aspect("equal")
-        panel.grid()
-        panel.set_xlabel("confidence in the predicted class")
-        panel.set_ylabel("share that is right")
+        fill_calibration(figure, rows)
         told = "; ".join(f"{of_row.row} {of_row.error:.3f}" for of_row in rows)
         return inline_svg(
             figure, f"{section.name}-calibration", f"Reliability diagram; expected calibration error of {told}"
         )
+
+
+def fill_calibration(figure: Figure, rows: Sequence[Calibrated]) -> None:
+    """Accuracy over confidence; the size of a marker is the share of the predictions."""
+    panel = figure.subplots()
+    panel.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    for of_row in rows:
+        marker, line = _STYLES[of_row.row]
+        colour, points = ROW_COLOURS[of_row.row], (of_row.confidence_b, of_row.accuracy_b)
+        panel.plot(*points, color=colour, linestyle=line, linewidth=1.4)
+        panel.scatter(*points, 12 + 160 * of_row.share_b, color=colour, marker=marker)
+    panel.set_xlim(-0.03, 1.03)
+    panel.set_ylim(-0.03, 1.03)
+    panel.set_aspect("equal")
+    panel.grid()
+    panel.set_xlabel("confidence in the predicted class")
+    panel.set_ylabel("share that is right")

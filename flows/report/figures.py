@@ -57,15 +57,15 @@ def css_colour(colour: str) -> str:
 
 
 @contextmanager
-def drawing(width_in: float, height_in: float) -> Iterator[Figure]:
-    """A figure in the report's style. Close the block after `inline_svg`."""
+def drawing(width_in: float, height_in: float, kind: type[Figure] | None = None) -> Iterator[Figure]:
+    """A figure in the report's style. Close the block after `inline_svg`. kind: a class of figures; None: the plain."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context():
         mpl.rcdefaults()  # a matplotlibrc of the user's must not change the report
         mpl.rcParams.update(_STYLE)
-        yield Figure(figsize=(width_in, height_in), layout="constrained")
+        yield (kind or Figure)(figsize=(width_in, height_in), layout="constrained")
 
 
 def mark_bar(artist: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,17 +76,18 @@ def write_report(
     out: Path,
     *,
     at: int | str | None = None,
+    only: Collection[str] = (),
     progress: Progress = no_progress,
 ) -> Report:
     """Writes the report on the newest of the selected runs to the file `out`, over an earlier one.
 
-    The same store and snapshot give the same bytes. Raises NotFoundInStoreError without runs, InvalidInputError where
-    `out` cannot be written, CorruptArtifactError.
+    only: ids of runs; () for all that are selected. The same store and snapshot give the same bytes. Raises
+    NotFoundInStoreError without runs, InvalidInputError where `out` cannot be written, CorruptArtifactError.
     """
     out = Path(out)
     _check_writable(out)
     snapshot = store.snapshot(at)
-    newest = newest_runs(snapshot, selection.wants)
+    newest = newest_runs(snapshot, lambda run: selection.wants(run) and (not only or run.id in only))
     if not newest:
         raise NotFoundInStoreError(_nothing_found(snapshot, selection))
     runs = load_runs(snapshot, [run.id for run in newest.values()])

@@ -15,17 +15,24 @@ from guidestore.embeddings.store import EmbeddingStore
 def opened(
     place: Path | str, *, create: bool = False, resumes: bool = False, adds: bool = True
 ) -> Iterator[EmbeddingStore]:
-    """The store at a place. When the block ends, its index is brought up to date if commits were made.
-
-    After an error too: what was committed before it can be queried. create: where there is no store, an empty one is
-    made. resumes: the work may go on from a process that was killed, so the index may lag though nothing is committed.
-    adds: False where the work only names what is there, so that no index is built where there is none yet.
-    Raises GuidestoreError.
-    """
+    """The store at a place, used as `indexing` says. create: where there is no store, an empty one is made. Raises
+    GuidestoreError."""
     store = (EmbeddingStore.create if create else EmbeddingStore.open)(place)
+    with indexing(store, resumes=resumes, adds=adds):
+        yield store
+
+
+@contextmanager
+def indexing(store: EmbeddingStore, *, resumes: bool = False, adds: bool = True) -> Iterator[None]:
+    """When the block ends, the store's index is brought up to date if commits were made.
+
+    After an error too: what was committed before it can be queried. resumes: the work may go on from a process that was
+    killed, so the index may lag though nothing is committed. adds: False where the work only names what is there, so
+    that no index is built where there is none yet.
+    """
     head = _indexed(store) if resumes else store.log.head
     try:
-        yield store
+        yield
     except BaseException:
         with suppress(Exception):  # the first error is the one to tell
             _index(store, head)

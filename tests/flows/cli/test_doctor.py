@@ -12,6 +12,7 @@ import pytest
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.cli import doctor
+from guidestore.flows.library import versions
 from tests.commandline import guidestore
 from tests.flows.serving.waiting import free_port
 
@@ -48,7 +49,7 @@ def test_it_says_what_is_there(report_store: Path, tmp_path: Path) -> None:
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openslide", None)
-    monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setattr(versions, "PACKAGES", ("torch", "no-such-package"))
     monkeypatch.setattr(doctor, "_DEVICES", "raise OSError('libcudart.so is missing')")
     monkeypatch.setenv("PREFECT_API_URL", f"http://jane:secret@127.0.0.1:{free_port()}/api")
     rows = told(tmp_path / "Jane Doe")

@@ -1,0 +1,127 @@
+"""What users hand over, whatever library it is of: tables by Arrow's C stream, arrays by numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+type Frame = Any
+"""A table: of pandas, polars, Arrow, DuckDB, narwhals, or a mapping of columns."""
+type Codes = Any
+"""(n, d) numbers: a numpy array, a torch tensor, nested lists, or a Frame of numeric columns."""
+type Ids = Any
+"""(n,) text or whole numbers: a list, an array, a column of a Frame."""
+
+
+def arrow_of(frame: Frame, what: str) -> pa.Table:
+    """The table as Arrow, whose columns are not copied where pandas, polars or Arrow hold them so. A named index is a
+    column, another one is left out. Raises InvalidInputError."""
+    import pyarrow as pa
+
+    try:
+        table = pa.table(dict(frame) if isinstance(frame, Mapping) else frame)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise InvalidInputError(
+            f"{what} cannot be read as a table ({str(error).splitlines()[0]}); give a table of pandas, polars or Arrow"
+        ) from error
+    unnamed = [name for name in table.column_names if name.startswith("__index_level_")]
+    return table.drop_columns(unnamed) if unnamed else table
+
+
+def is_frame(values: Any) -> TypeGuard[Frame]:
+    """Whether it has columns with names."""
+    return isinstance(values, Mapping) or hasattr(values, "__arrow_c_stream__") or hasattr(values, "column_names")
+
+
+def ids_of(ids: Ids, what: str) -> list[str]:
+    """As text. Raises InvalidInputError on numbers with a fraction, which are no ids, and on gaps."""
+    import pyarrow as pa
+
+    values = ids.to_pylist() if hasattr(ids, "to_pylist") else ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    for place, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise InvalidInputError(
+                f"{what}: number {place} is a {type(value).__name__}; ids are text or whole numbers, one for each case"
+            )
+    return pa.array(map(str, values), pa.string()).to_pylist()
+
+
+def array_of(values: Codes, what: str) -> np.ndarray:
+    """An array of whatever shape and type; a tensor is fetched from its device. Raises InvalidInputError."""
+    if hasattr(values, "detach"):  # torch
+        values = values.detach().cpu().numpy()
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{what} is no array of numbers ({error}); give one row (d,) for each case") from error
+
+
+def matrix_of(values: Codes, what: str, width: int, without: Sequence[str] = ("case_id",)) -> np.ndarray:
+    """(n, width) float32; a numpy array of that kind is not copied. Of a Frame all columns but those of `without`, or
+    its one column of lists. Raises InvalidInputError on another shape, and on what is no number."""
+    array = _stacked(arrow_of(values, what), without) if is_frame(values) else array_of(values, what)
+    array = array[None] if array.shape == (width,) else array
+    if array.ndim != 2 or array.shape[1] != width or array.dtype.kind not in "fiu":
+        raise InvalidInputError(
+            f"{what}: {array.dtype} of shape {array.shape}; they must be numbers (n, {width}), a row for each case"
+        )
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def lists_of(table: pa.Table, name: str) -> np.ndarray:
+    """(n, d) of a column of lists of one length. Raises InvalidInputError."""
+    import pyarrow as pa
+
+    column = table[name].combine_chunks()
+    flat = column.flatten()
+    if column.null_count or flat.null_count or not len(column) or len(flat) % len(column):
+        raise InvalidInputError(f"column {name}: codes must be lists of numbers, all of one length, none missing")
+    if not pa.types.is_fixed_size_list(column.type) and len(set(column.value_lengths().to_pylist())) != 1:
+        raise InvalidInputError(f"column {name}: codes have different lengths; all must have one")
+    return flat.to_numpy(zero_copy_only=False).reshape(len(column), -1)
+
+
+def list_columns(table: pa.Table) -> list[str]:
+    """The names of its columns of lists."""
+    import pyarrow as pa
+
+    return [field.name for field in table.schema if pa.types.is_nested(field.type)]
+
+
+def _stacked(table: pa.Table, without: Sequence[str]) -> np.ndarray:
+    names = [name for name in table.column_names if name not in without]
+    nested = [name for name in list_columns(table) if name in names]
+    if nested:
+        if len(names) > 1:
+            raise InvalidInputError(f"column {nested[0]}: beside it there must be no other column of codes")
+        return lists_of(table, nested[0])
+    if not names:
+        raise InvalidInputError("the table has no column of codes")
+    return np.column_stack([table[name].to_numpy() for name in names])
+
+
+def given_codes(codes: Codes, ids: Ids | None, what: str) -> tuple[np.ndarray | pa.Table, list[str]]:
+    """Codes as an array (n, d) or a table of columns, and the case ids beside them. Raises InvalidInputError."""
+    if is_frame(codes):
+        table = arrow_of(codes, what)
+        if "case_id" in table.column_names:
+            if ids is not None:
+                raise InvalidInputError(f"{what}: the table has a column case_id, so leave ids out")
+            ids, table = table["case_id"], table.drop_columns(["case_id"])
+        nested = list_columns(table)
+        values = lists_of(table, nested[0]) if nested and table.num_columns == 1 else table
+    else:
+        values = array_of(codes, what)
+    if ids is None:
+        raise InvalidInputError(f"{what}: give ids, a case id for each row")
+    names = ids_of(ids, f"ids of {what}")
+    if len(names) != len(values):
+        raise InvalidInputError(f"{what}: {len(values)} rows for {len(names)} case ids; rows and ids must agree")
+    return values, names

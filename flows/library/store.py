@@ -1,0 +1,544 @@
+"""A store in Python: what is in it, what comes into it, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from guidestore.embeddings.errors import NotFoundInStoreError, unknown_name
+from guidestore.embeddings.opening import new_storage, opened_storage
+from guidestore.embeddings.places import shown
+from guidestore.embeddings.words import count_of
+from guidestore.flows.library.asking import ask
+from guidestore.flows.library.frames import Codes, Frame, Ids, arrow_of, given_codes
+from guidestore.flows.library.tables import Table
+
+if TYPE_CHECKING:
+    from guidestore.embeddings.runs import Part
+    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.library.bags import Bags
+    from guidestore.flows.library.comparing import Comparison
+    from guidestore.flows.library.data import Data
+    from guidestore.flows.library.head import Model
+    from guidestore.flows.library.study import Study
+    from guidestore.flows.work.reporting import Progress
+    from guidestore.warehouse.cohorts.cohort import CohortReport
+
+MARGIN = 0.02
+"""The smallest gain that counts as one, as of guidestore.heads.significance, which loads numpy."""
+_LISTED = 8
+
+
+def open(place: Path | str, *, create: bool = False) -> Store:
+    """The store at a folder, or at ``s3://BUCKET/PREFIX`` (credentials from the environment, as AWS tools take them).
+
+    create: begin an empty one where there is none. Nothing is read before it is asked for. Raises NotFoundInStoreError
+    where there is no store, InvalidInputError for another kind of URL or a store of another revision, StorageError.
+
+    >>> again = gs.open(store.place)
+    >>> again.head == store.head
+    True
+    """
+    (new_storage if create else opened_storage)(place)
+    return Store(place)
+
+
+class Store:
+    """A store of latent codes, labels, splits and runs. Made by `open`; cheap, and safe beside other processes.
+
+    What it commits is indexed at once; `sql` brings an index up to date that is behind.
+
+    >>> store
+    Store ..., snapshot ..., index up to date
+      cohorts: digits
+      code sets: digits/blurred/pixels@..., digits/full/pixels@...
+    """
+
+    def __init__(self, place: Path | str) -> None:
+        self.place = str(place)
+        """Folder or URL."""
+        self._is_writing = False
+
+    @cached_property
+    def embeddings(self) -> EmbeddingStore:
+        """The store as the parts of guidestore take it (guidestore.embeddings.store)."""
+        from guidestore.embeddings.store import EmbeddingStore
+
+        return EmbeddingStore.open(self.place)
+
+    @property
+    def head(self) -> int:
+        """Number of the newest snapshot."""
+        return self.embeddings.log.refresh()
+
+    def __repr__(self) -> str:
+        from guidestore.warehouse.catalog import lag
+
+        behind, snapshot = lag(self.place), self.embeddings.snapshot()
+        index = f"index {count_of(behind, 'commit')} behind" if behind else "index up to date"
+        firsts = sorted(set(snapshot.rows("cohorts")["cohort"].to_pylist()))
+        cohorts = [str(snapshot.display_names.get(name, name)) for name in firsts]
+        lines = [f"Store {shown(self.place)}, snapshot {snapshot.version}, {index}"]
+        lines.append(f"  cohorts: {_listed(cohorts)}")
+        lines.append(f"  code sets: {_listed(list(map(str, snapshot.code_sets)))}")
+        return "\n".join(lines)
+
+    # What is there ---------------------------------------------------------------------------------------------------
+
+    def sql(self, query: str, at: int | str | None = None, *, timeout_s: float | None = 60.0) -> Table:
+        """What DuckDB answers from the store's index, read-only: any SELECT, or ``FROM code_sets``, ``SHOW TABLES``, …
+
+        at: snapshot number, tag or alias; None: the newest. timeout_s: seconds after which it is stopped; None: never.
+        Columns that name cases are shown, when the answer is printed, where the query has their names. Raises
+        InvalidInputError on SQL that is wrong or does more than read, NotFoundInStoreError for an unknown snapshot.
+
+        >>> store.sql("SELECT target, count(*) AS cases FROM labels GROUP BY target").rows()
+        [{'target': 'digit', 'cases': 1797}]
+        """
+        return ask(self.place, query, at, timeout_s=timeout_s, repr_rows=False)
+
+    def cohorts(self, at: int | str | None = None) -> Table:
+        """One row per cohort: where it came from, how many cases and images it has.
+
+        >>> store.cohorts()["cases"]
+        [1797]
+        """
+        return ask(self.place, "SELECT * FROM cohorts ORDER BY cohort", at)
+
+    def code_sets(self, cohort: str = "", at: int | str | None = None) -> Table:
+        """One row per code set: what made it, how wide it is, what its encoder was trained on. cohort: '' for all.
+
+        Raises NotFoundInStoreError where there is no such cohort.
+
+        >>> store.code_sets("digits")["modality"]
+        ['blurred', 'full']
+        """
+        return ask(self.place, f"SELECT * FROM code_sets {self._of(cohort, at)} ORDER BY name", at)
+
+    def targets(self, cohort: str = "", at: int | str | None = None) -> Table:
+        """One row per target: its kind, classes in their order, unit, and how many cases have a label of it.
+
+        >>> store.targets("digits").rows()[0]["labelled"]
+        1797
+        """
+        return ask(
+            self.place,
+            f"""SELECT cohort, target, kind, unit, list(class ORDER BY class_index) FILTER (class <> '') AS classes,
+                (SELECT count(DISTINCT case_id) FROM labels l
+                 WHERE (l.cohort, l.target) = (t.cohort, t.target)) AS labelled
+            FROM targets t {self._of(cohort, at)} GROUP BY ALL ORDER BY cohort, target""",
+            at,
+        )
+
+    def runs(self, cohort: str = "", at: int | str | None = None) -> Table:
+        """One row per trained and evaluated head, controls too; `sql` with ``FROM metrics`` has their scores.
+
+        >>> store.runs("digits").columns[:1]
+        ['run']
+        """
+        return ask(self.place, f"SELECT * FROM runs {self._of(cohort, at)} ORDER BY ALL", at)
+
+    def _of(self, cohort: str, at: int | str | None) -> str:
+        """A condition on the cohort, which both of its names find; '' for none. Raises NotFoundInStoreError."""
+        if not cohort:
+            return ""
+        known = ask(self.place, "SELECT cohort, first_name FROM cohorts", at).rows()
+        for row in known:
+            if cohort in (row["cohort"], row["first_name"]):
+                return f"WHERE cohort = '{row['cohort'].replace(chr(39), chr(39) * 2)}'"
+        raise NotFoundInStoreError(str(unknown_name("cohort", cohort, [row["cohort"] for row in known])))
+
+    def tag(self, name: str, at: int | str | None = None) -> int:
+        """Gives a snapshot (None: the newest) a fixed name, and returns its number. Raises InvalidInputError where the
+        name is taken by another, InvalidNameError, NotFoundInStoreError.
+
+        >>> store.tag("v1") <= store.head
+        True
+        """
+        with self.writing(adds=False):
+            return self.embeddings.tag(name, at)
+
+    def diff(self, a: int | str, b: int | str | None = None) -> Table:
+        """What snapshot `b` (None: the newest) has and `a` has not, and the other way round, counted.
+
+        Columns: kind, cohort, modality, encoder, added, removed. Rows of labels, splits, predictions, … are counted one
+        by one. Raises NotFoundInStoreError, InvalidInputError for one snapshot twice.
+
+        >>> changed = store.diff(0)
+        >>> [row["added"] for row in changed.rows() if row["kind"] == "codes"]
+        [1797, 1797]
+        """
+        from guidestore.flows.results.changes import COLUMNS, changes_between
+
+        return Table.of_rows(changes_between(self.embeddings, a, b), COLUMNS)
+
+    # What comes in ---------------------------------------------------------------------------------------------------
+
+    def add_codes(
+        self,
+        cohort: str,
+        modality: str,
+        encoder: str,
+        codes: Codes,
+        ids: Ids | None = None,
+        *,
+        version: str = "1",
+        trained_on: str = "unknown",
+        nan: Literal["refuse", "drop-column", "median"] = "refuse",
+        replace: bool = False,
+    ) -> Table:
+        """Commits case codes (n, d), kept as float32, as a code set; a cohort that is not there is begun.
+
+        codes: an array, a tensor, or a table of numeric columns (pandas, polars, Arrow), whose names are kept. ids:
+        (n,) case ids; None: the table's column, or index, ``case_id``. version: of the encoder; another makes another
+        code set. trained_on: what the encoder was trained on: none (never these cases), unknown, or COHORT/SPLIT/FOLD.
+        nan: what becomes of columns that lack values; replace: other values supersede those of the store. The same
+        codes again are no-op. Returns a row: code set, codes, new, replaced, snapshot. Raises InvalidInputError where
+        the codes are none, hold a target, or contradict the store; InvalidNameError.
+
+        >>> import numpy as np
+        >>> ids = [f"case-{i}" for i in range(12)]
+        >>> store.add_codes("trial", "mri", "mine", np.random.default_rng(0).normal(size=(12, 4)), ids)["codes"]
+        [12]
+        """
+        from guidestore.embeddings.interchange.codes import CodeColumns, codes_of
+        from guidestore.embeddings.types import FoldScope
+        from guidestore.flows.encoding.import_codes import add_codes
+
+        what, scope = f"codes of {modality}/{encoder}", FoldScope.parse(trained_on)
+        values, names = given_codes(codes, ids, what)
+        read = codes_of(values, names, name=what, how=CodeColumns(nan=nan))
+        with self.writing():
+            report = add_codes(
+                self.embeddings,
+                read,
+                Path(what),
+                cohort=cohort,
+                modality=modality,
+                encoder=encoder,
+                version=version,
+                trained_on=scope,
+                nan=nan,
+                supersede=replace,
+            )
+        row = {"code_set": str(report.code_set), "codes": report.codes, "new": report.new}
+        return Table.of_rows([{**row, "replaced": report.replaced, "snapshot": report.snapshot}], notes=report.notes)
+
+    def add_labels(
+        self,
+        cohort: str,
+        labels: Frame,
+        *,
+        classes: Mapping[str, Sequence[str]] | None = None,
+        kinds: Mapping[str, str] | None = None,
+        survival: Mapping[str, tuple[str, str]] | None = None,
+        multilabel: Mapping[str, Sequence[str]] | None = None,
+        units: Mapping[str, str] | None = None,
+        replace: bool = False,
+    ) -> Table:
+        """Commits labels of cases that the cohort has: a table with the column ``case_id`` and one for each target.
+
+        An empty cell is an unlabelled case. classes: target -> its classes (grades, labels) in their order; others are
+        sorted. kinds: target -> classes, ordinal, multilabel or value. survival: target -> the columns of its time and
+        of its event. multilabel: target -> columns that say, each of a label, whether a case has it. units: target ->
+        the unit of its value or time. replace: other labels supersede those of the store. Returns a row per kind of
+        what was added. Raises InvalidInputError naming row and column.
+
+        >>> grades = {"case_id": ids, "grade": ["low", "high"] * 6}
+        >>> store.add_labels("trial", grades, classes={"grade": ["low", "high"]}).rows()
+        [{'what': 'targets', 'added': 2}, {'what': 'labels', 'added': 12}]
+        """
+        from guidestore.flows.encoding.cohorts import add_labels
+        from guidestore.warehouse.cohorts.label_rules import LabelRules
+
+        said = {**dict.fromkeys(survival or {}, "survival"), **dict.fromkeys(multilabel or {}, "multilabel")}
+        rules = LabelRules(
+            classes={target: tuple(names) for target, names in (classes or {}).items()},
+            kinds={**(kinds or {}), **said},
+            survival=dict(survival or {}),
+            label_columns={target: tuple(columns) for target, columns in (multilabel or {}).items()},
+            units=dict(units or {}),
+        )
+        with self.writing():
+            return _added(add_labels(self.embeddings, cohort, arrow_of(labels, "labels"), rules, supersede=replace))
+
+    def add_split(
+        self,
+        cohort: str,
+        folds: int = 5,
+        *,
+        name: str = "",
+        target: str = "",
+        group: str = "",
+        val: float = 0.15,
+        seed: int = 0,
+    ) -> Table:
+        """Draws stratified folds with a seed and commits them: each case is tested once; the same draw is no-op.
+
+        name: of the split; '': ``cvFOLDS``. target: what is stratified by; '': the cohort's only one. group: a target
+        whose cases of one value stay in one part. val: its share of what is not test. Returns what was added.
+
+        >>> store.add_split("trial", folds=2, val=0.34)["added"]
+        [24]
+        """
+        from guidestore.flows.encoding.cohorts import add_split
+        from guidestore.flows.encoding.lookups import only_target
+
+        snapshot = self.embeddings.snapshot()
+        first = snapshot.first_name(cohort)
+        target = target or only_target(snapshot, first)
+        drawn = {"name": name or f"cv{folds}", "folds": folds, "seed": seed, "val_fraction": val, "group": group}
+        with self.writing():
+            return _added(add_split(self.embeddings, first, target, **drawn))
+
+    # What is asked of it ----------------------------------------------------------------------------------------------
+
+    def pair(
+        self,
+        cohort: str,
+        inferior: str,
+        superior: str,
+        *,
+        target: str = "",
+        split: str = "",
+        fold: int = 0,
+        at: int | str | None = None,
+    ) -> Data:
+        """The training set of one split and fold: codes of both code sets, labels and parts, joined by case.
+
+        inferior, superior: MODALITY/ENCODER[@DIGEST]. target, split: '' for the cohort's only one. at: a snapshot;
+        None: the newest. Raises FoldLeakageError where an encoder was trained on another fold, NotFoundInStoreError,
+        AmbiguousNameError, InvalidInputError.
+
+        >>> data = store.pair("digits", "blurred/pixels", "full/pixels", target="digit", split="cv5", fold=0)
+        >>> len(data)
+        1797
+        """
+        from guidestore.embeddings.outcomes import KINDS
+        from guidestore.embeddings.pairing import pair
+        from guidestore.flows.encoding.lookups import only_split, only_target
+        from guidestore.flows.library.data import Data
+
+        snapshot = self.embeddings.snapshot(at)
+        first = self.embeddings.snapshot().first_name(cohort)
+        paired = pair(
+            snapshot,
+            cohort=first,
+            target=target or only_target(snapshot, first),
+            inferior=inferior,
+            superior=superior,
+            split=split or only_split(snapshot, first),
+            fold=fold,
+            kinds=KINDS,
+        )
+        return Data(paired)
+
+    def bags(self, code_set: str, at: int | str | None = None) -> Bags:
+        """The bags of a code set, COHORT/MODALITY/ENCODER[@DIGEST], read one by one as they are asked for.
+
+        Raises NotFoundInStoreError, AmbiguousNameError, InvalidInputError where the set holds case codes.
+
+        >>> len(store.bags("slides/histology/uni2_h"))
+        3
+        """
+        from guidestore.flows.library.bags import Bags
+
+        return Bags(self.embeddings.snapshot(at), code_set)
+
+    def guide(
+        self,
+        cohort: str,
+        *,
+        inferior: str,
+        superior: str,
+        guidance: Model | Sequence[Model] = "autoencoder",
+        decoder: Model | Sequence[Model] = "mlp",
+        targets: str | Sequence[str] = (),
+        split: str = "",
+        folds: Sequence[int] = (),
+        seeds: Sequence[int] = (0,),
+        modes: Sequence[str] = ("matched",),
+        permutations: int = 5,
+        metric: str = "",
+        smallest_effect: float = MARGIN,
+        device: str = "auto",
+        progress: Progress | None = None,
+    ) -> Study:
+        """Trains and commits what the store lacks of the input rows, their references and their controls, for every G
+        and D_c that is named, and judges the gains. The same again trains nothing. One look at test is counted.
+
+        guidance, decoder: as of `fit`, or lists of them. targets, split, folds:
+        () and '' for the cohort's only target, its only split, all folds. permutations: shuffled-pairs controls of each
+        fold and seed. metric: of gains and verdicts; '': AUROC, or balanced accuracy where a test set lacks a class.
+        smallest_effect: the smallest gain that counts as one, in that metric. progress: called with (what, done,
+        total). Raises GuidestoreError: unknown names, leakage between folds, too few cases.
+
+        >>> study = store.guide("digits", inferior="blurred/pixels", superior="full/pixels", guidance="ridge",
+        ...                     decoder="least_squares", folds=[0], permutations=1)
+        >>> study
+        Study digits: blurred/pixels guided by full/pixels, test cases
+          digit, G(I) (ridge, least_squares): ...
+          digit, G(I)+I (ridge, least_squares): ...
+        """
+        from guidestore.flows.library.study import guide_all
+
+        asked = {"inferior": inferior, "superior": superior, "split": split, "permutations": permutations}
+        asked |= {"targets": (targets,) if isinstance(targets, str) else tuple(targets), "folds": tuple(folds)}
+        asked |= {"seeds": tuple(seeds), "modes": tuple(modes), "device": device, "cohort": cohort}
+        with self.writing():
+            return guide_all(self.embeddings, asked, guidance, decoder, metric, smallest_effect, progress)
+
+    def evaluate(
+        self,
+        cohort: str,
+        *,
+        target: str = "",
+        split: str = "",
+        inferior: str = "",
+        superior: str = "",
+        mode: str = "",
+        guidance: str = "",
+        decoder: str = "",
+        part: Part = "test",
+        metric: str = "",
+        smallest_effect: float = MARGIN,
+        at: int | str | None = None,
+    ) -> Study:
+        """The study of stored runs, the newest of each head; trains nothing. '' selects all there are. A look at test
+        is counted, unless the same runs were looked at before. Raises NotFoundInStoreError where there is none.
+
+        >>> store.evaluate("digits", guidance="ridge").effects()["row"]
+        ['G(I)', 'G(I)+I']
+        """
+        from guidestore.flows.library.study import Study
+        from guidestore.flows.results.selection import RunSelection
+
+        first = self.embeddings.snapshot().first_name(cohort)
+        selection = RunSelection(first, target, split, inferior, superior, mode, guidance, decoder)
+        with self.writing(adds=False):
+            return Study.of_selection(self.embeddings, selection, cohort, part, metric, smallest_effect, at)
+
+    def compare(self, a: str, b: str, *, part: Part | None = None, at: int | str | None = None) -> Comparison:
+        """How much better `b` is than `a` on the same cases, from stored predictions alone, and how sure that is.
+
+        Two runs (aliases, or 8 digits or more of ids), sweeps (names or YAML files), or snapshots (numbers or tags).
+        part: None for val of sweeps and test of others, a look at which is counted. at: snapshot of the runs. Raises
+        NotFoundInStoreError, InvalidInputError where they have no cases or no task in common.
+
+        >>> runs = store.sql("SELECT run FROM runs WHERE fold = 0 AND control = '' AND row IN ('I', 'S') ORDER BY row")
+        >>> store.compare(*runs["run"]).table()["metric"]
+        ['balanced_accuracy', 'f1_micro', 'auroc']
+        """
+        from guidestore.flows.library.comparing import Comparison
+        from guidestore.flows.sweeps.comparing import compare_named
+
+        with self.writing(adds=False):
+            return Comparison(compare_named(self.embeddings, a, b, part=part, at=at))
+
+    def predict(
+        self,
+        run: str = "champion",
+        *,
+        images: Sequence[Path | str] = (),
+        codes: Codes | None = None,
+        ids: Ids | None = None,
+        encoder: str = "",
+        cases: Sequence[str] = (),
+        mpp: float | None = None,
+        trust_geometry: bool = False,
+        weights: Path | str | None = None,
+        device: str = "auto",
+    ) -> Table:
+        """Class probabilities of new cases by the stored weights of a run (alias, or 8 digits or more of its id), from
+        the inferior modality alone: a row per case with case_id, predicted, and p(CLASS) for each class.
+
+        One source: images (NIfTI files, case folders, slides, photographs); codes (n, d) with their ids, or a file of
+        them, made by `encoder` (NAME or NAME@DIGEST, that of the run); or cases, ids of the store. mpp: um per level-0
+        pixel of slides that do not say it. weights: file of a pretrained encoder; None: the model hub. device: where
+        the encoder runs. Raises InvalidInputError on another modality, encoder or width, and for a run that needs the
+        superior image; NotFoundInStoreError.
+
+        >>> run = store.sql("SELECT run FROM runs WHERE row = 'G(I)+I' AND control = '' LIMIT 1")["run"][0]
+        >>> store.predict(run, cases=["digit-0003"]).columns[:3]
+        ['case_id', 'predicted', 'p(0)']
+        """
+        from guidestore.embeddings.interchange.codes import codes_of
+        from guidestore.flows.models.predict import predict
+
+        if codes is not None and not isinstance(codes, str | Path):
+            values, names = given_codes(codes, ids, "codes")
+            codes = codes_of(values, names, name="codes").codes
+        elif codes is not None:
+            codes = Path(codes)
+        with self.writing(adds=False):
+            prediction = predict(
+                self.embeddings,
+                run,
+                files=[Path(image) for image in images],
+                codes=codes,
+                cases=cases,
+                encoder=encoder,
+                mpp=mpp,
+                trust_geometry=trust_geometry,
+                device=device,
+                weights=weights if weights is None else Path(weights),
+            )
+        return Table.of_rows(prediction.as_rows(), asked=["case_id"])
+
+    def advise(
+        self,
+        cohort: str,
+        *,
+        inferior: str,
+        superior: str,
+        targets: str | Sequence[str] = (),
+        split: str = "",
+        folds: Sequence[int] = (),
+        labelled: int | None = None,
+    ) -> Table:
+        """Trains nothing: foretells from train cases which guided row gains, how much over its nearest control, and
+        whether the test cases could show it. A row per target: the facts, `advice` in sentences, and `command`.
+
+        labelled: what would so many labels give? Raises GuidestoreError.
+
+        >>> advice = store.advise("digits", inferior="blurred/pixels", superior="full/pixels", folds=[0])
+        >>> advice["target"], advice["folds"]
+        (['digit'], [1])
+        """
+        from guidestore.flows.guiding.advise import advise
+        from guidestore.flows.guiding.settings import GuideSettings
+        from guidestore.flows.work.naming import with_first_name
+        from guidestore.flows.work.settings import validated
+
+        asked = {"targets": (targets,) if isinstance(targets, str) else tuple(targets), "folds": tuple(folds)}
+        named = {"cohort": cohort, "inferior": inferior, "superior": superior, "split": split}
+        settings = with_first_name(self.embeddings, validated(GuideSettings, **asked, **named))
+        return Table.of_rows(advise(self.embeddings.snapshot(), settings, labelled=labelled))
+
+    @contextmanager
+    def writing(self, *, adds: bool = True) -> Iterator[None]:
+        """Indexes what the outermost of these blocks commits."""
+        from guidestore.flows.work.stores import indexing
+
+        if self._is_writing:
+            yield
+            return
+        self._is_writing = True
+        try:
+            with indexing(self.embeddings, adds=adds):
+                yield
+        finally:
+            self._is_writing = False
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", … ({len(names)})" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more if names else "none yet"
+
+
+def _added(report: CohortReport) -> Table:
+    rows = [{"what": kind, "added": count} for kind, count in report.added.items() if count]
+    return Table.of_rows(rows, ("what", "added"), notes=[issue.sentence for issue in report.issues])
