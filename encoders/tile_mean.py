@@ -32,4 +32,7 @@ class TileMeanEncoder:
 
     def encode(self, batch: Sequence[Bag], /) -> np.ndarray:
         Bags().check(batch, self.spec.name, self.spec.code_dim)
-        return np.stack([bag.features_nd.mean(axis=0, dtype=np.float64) for bag in batch]).astype(np.float32)
+        codes_bd = np.empty((len(batch), self.spec.code_dim), np.float32)
+        for row, bag in enumerate(batch):
+            codes_bd[row] = bag.features_nd.mean(axis=0, dtype=np.float64)
+        return codes_bd
