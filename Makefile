@@ -4,7 +4,7 @@ SHELL := /bin/bash
 # uv from the PATH if it runs (a pyenv shim may not), else one of our own that pip fetches into .uv.
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
-INSTALL := --quiet --editable '.[excel,export,ray]' --group dev
+INSTALL := --quiet --editable '.[excel,export,mcp,ray]' --group dev
 # A worker per core, each with one thread; a file stays with its worker, and the longest come first (tests/conftest.py).
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Of the two versions of Prefect that were seen to work, the one that constraints.txt does not have.
@@ -83,7 +83,7 @@ latest: | $(UV)
 constraints: | $(UV)
 	{ echo "# The versions that the tests ran with, on Python 3.12 and x86-64 Linux; those for Python 3.13, aarch64 and other"; \
 	  echo "# systems are resolved, not run. Made by \`make constraints\`, used by \`make install\`."; \
-	  $(UV) pip compile --quiet --universal --python-version 3.12 pyproject.toml --extra excel --extra export --extra ray --group dev \
+	  $(UV) pip compile --quiet --universal --python-version 3.12 pyproject.toml --extra excel --extra export --extra mcp --extra ray --group dev \
 	    --no-emit-index-url --no-annotate --no-header; } > constraints.new
 	mv constraints.new constraints.txt
 

@@ -11,6 +11,7 @@ import typer
 
 from guidestore.embeddings.errors import GuidestoreError
 from guidestore.flows.cli import (
+    agents,
     codes,
     cohorts,
     doctor,
@@ -135,6 +136,7 @@ app.add_typer(experiments.app, name="experiment")
 app.add_typer(sweeps.app, name="sweep")
 app.add_typer(store.app)
 app.add_typer(serving.app)
+app.add_typer(agents.app)
 app.add_typer(doctor.app)
 
 if __name__ == "__main__":
