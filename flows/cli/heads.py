@@ -1,4 +1,4 @@
-"""Heads: guide, evaluate, compare, predict, alias."""
+"""Heads: guide, evaluate, compare, predict, alias, heads."""
 
 from __future__ import annotations
 
@@ -303,3 +303,15 @@ def alias_command(
         entry = store.find_run(run)
         store.move_alias(name, artifact=entry.artifact)
     print(f"{name} -> run {entry.artifact[:12]}")
+
+
+@app.command("heads")
+def heads_command(format_: Format = "table") -> None:
+    """List guidance models, decoders, fusions and students: their parameters with defaults, and what each is.
+
+    A class of your own works too: `--guidance my_models:Shrunk` names the class Shrunk of my_models.py.
+    """
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.heads.listing import COLUMNS, every_model
+
+    show_rows(every_model(), COLUMNS, format_, title="heads")
