@@ -1,4 +1,4 @@
-"""Every guidance model, decoder, fusion and student by name: its parameters, their defaults, and what it is in a line."""
+"""Every guidance model, decoder, fusion and student by name: its parameters with defaults, and what it is in a line."""
 
 from __future__ import annotations
 

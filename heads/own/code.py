@@ -65,7 +65,7 @@ def stored_own(registry: Registry[Any], config: Mapping[str, Any]) -> tuple[Own,
     if not isinstance(code, Mapping) or not all(
         isinstance(code.get(key), str) for key in ("name", "source", "package")
     ):
-        raise InvalidInputError(f"the config of {kind} {name!r} does not say which code trained it; train it again")
+        raise InvalidInputError(f"the config of {kind} {name!r} lacks the code that trained it; train it again")
     module = name.partition(":")[0]
     if names_object(name):
         there = "" if module in sys.modules else digest_before_import(module)

@@ -52,7 +52,8 @@ class TorchModule(Way):
     def __init__(self, own: Own, params: Mapping[str, Any], says: Says) -> None:
         super().__init__(own, {name: value for name, value in params.items() if name not in TRAINING}, says)
         self.training = TorchTraining(**{name: value for name, value in params.items() if name in TRAINING})
-        own.build(self.params, 2, 2)  # wrong parameters are told before anything is trained
+        with drawn_from(0):
+            own.build(self.params, 2, 2)  # wrong parameters are told before anything is trained
         self._scales: tuple[Standardiser, Standardiser] | None = None
         self._module: Any = None
 

@@ -10,37 +10,16 @@ import numpy as np
 import tifffile
 import torch
 
-from guidestore.embeddings.types import Bag
 from guidestore.encoders.registry import build_encoder, encoder_info, encoder_infos
 from guidestore.encoders.trainable import TrainableEncoder
 from guidestore.encoders.weights import tensors_of
+from guidestore.testing.encoder import bags, tiles, volumes
 
 PATCH_DIM = 6
+"""Of `bags`."""
 
 OURS = tuple(sorted(info.name for info in encoder_infos().values() if info.weights in ("none", "trained")))
 """Encoders that need no foreign weights."""
-
-
-def bags(count: int, seed: int = 0, dim: int = PATCH_DIM) -> list[Bag]:
-    """`count` bags of 1 to 9 tiles, float16."""
-    rng = np.random.default_rng(seed)
-    sizes = rng.integers(1, 10, count)
-    return [Bag(rng.normal(2, 3, (n, dim)).astype(np.float16), np.zeros((n, 2), np.int32)) for n in sizes]
-
-
-def volumes(count: int, seed: int = 0, shape: tuple[int, int, int] = (16, 20, 18)) -> np.ndarray:
-    """volumes_bcdhw of four channels with a background of 0."""
-    volumes_bcdhw = np.random.default_rng(seed).normal(size=(count, 4, *shape)).astype(np.float32)
-    volumes_bcdhw[..., :4] = 0
-    return volumes_bcdhw
-
-
-def tiles(count: int, seed: int = 0, size: int = 64) -> np.ndarray:
-    """tiles_bhwc with blobs of different size, so that texture statistics differ."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (count, size // 8, size // 8, 3))
-    fine = rng.integers(-40, 40, (count, size, size, 3))
-    return np.clip(coarse.repeat(8, axis=1).repeat(8, axis=2) + fine, 0, 255).astype(np.uint8)
 
 
 def photographs(count: int, seed: int = 0, size: int = 80) -> np.ndarray:
