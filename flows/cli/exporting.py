@@ -45,7 +45,7 @@ def export_command(
         exported = export_codes(
             store.snapshot(at),
             output,
-            cohort=cohort,
+            cohort=store.snapshot().first_name(cohort),
             code_sets=code_set,
             layout=layout,
             split=split,
@@ -113,7 +113,7 @@ def publish_command(
         published = publish(
             store.snapshot(snapshot),
             output,
-            cohorts=tuple(cohort or ()),
+            cohorts=tuple(store.snapshot().first_name(name) for name in cohort or ()),
             licence=licence,
             url=url,
             creator=creator,

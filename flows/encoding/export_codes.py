@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from guidestore.flows.work.new_folder import new_folder
 
 STAMP_VERSION = "2.0.0"
 """STAMP refuses files of a version later than its own; all of STAMP 2 reads these attributes."""
+_VERSION = re.compile(r"\d+(\.\d+)*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,14 @@ def export_codes(
 ) -> CodesExported:
     """Writes the new folder `output`.
 
-    code_sets: ``MODALITY/ENCODER[@DIGEST]``, one of bags at most. split, target: '' is the cohort's only one. Raises
-    InvalidInputError where the folder is there, or the layout cannot hold what was asked for, NotFoundInStoreError,
-    and FoldLeakageError for codes whose encoder was trained on other folds than those of `split`.
+    cohort: its name in the store. code_sets: ``MODALITY/ENCODER[@DIGEST]``, one of bags at most. split, target: '' is
+    the cohort's only one. Raises InvalidInputError where the folder is there, or the layout cannot hold what was asked
+    for, NotFoundInStoreError, and FoldLeakageError for codes whose encoder was trained on other folds than those of
+    `split`.
     """
     writer = WRITERS.load(layout)()
+    if not _VERSION.match(stamp_version):
+        raise InvalidInputError(f"{stamp_version!r} is no version of STAMP: write --stamp-version 2.4.0")
     out = collected(snapshot, cohort, code_sets, split=split, target=target, stamp_version=stamp_version)
     if not writer.keeps_nan:
         _check_finite(out.codes, writer.tool)
@@ -86,7 +91,6 @@ def collected(
     stamp_version: str = STAMP_VERSION,
 ) -> Outgoing:
     """What an export is made of; nothing is read of bags yet. Raises as `export_codes`."""
-    cohort = snapshot.first_name(cohort)
     encoders = {row["encoder_digest"]: row for row in snapshot.rows("encoders").to_pylist()}
     notes: list[str] = []
     split, target = (

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from guidestore.embeddings.bags import SHARD_ROWS, read_bag
+from guidestore.embeddings.bags import CHUNK_ROWS, read_bag
 from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.log_table import entry_of
@@ -62,6 +62,8 @@ ARTIFACT_SCHEMA = pa.schema(
     ]
 )
 _GROUP_VALUES = 1 << 24
+_GROUP_TILES = 4 * CHUNK_ROWS
+"""Of a slide in a row group: 42 MB at d = 2,560 float32, a few times of which are in memory."""
 LEAVES = "the pseudonyms of {cases}, their codes, labels and splits, and the sha256 of their image files"
 
 
@@ -86,8 +88,8 @@ def publish(
 ) -> Published:
     """Writes the new folder `output`; it appears whole or not at all, and one slide's part is in memory at a time.
 
-    cohorts: () means all. No path of an image, no key, weight, run or prediction goes out. Raises NotFoundInStoreError,
-    and InvalidInputError where a cohort is pseudonymized, unless `with_pseudonymized`.
+    cohorts: by their names in the store; () means all. No path of an image, no key, weight, run or prediction goes out.
+    Raises NotFoundInStoreError, and InvalidInputError where a cohort is pseudonymized, unless `with_pseudonymized`.
     """
     chosen = _chosen(snapshot, cohorts, with_pseudonymized)
     keys = [key for key in snapshot.code_sets if key.cohort in chosen]
@@ -131,7 +133,7 @@ def publish(
 
 def _chosen(snapshot: Snapshot, cohorts: Sequence[str], with_pseudonymized: bool) -> list[str]:
     known = sorted({key.cohort for key in snapshot.code_sets})
-    chosen = sorted({snapshot.first_name(cohort) for cohort in cohorts}) or known
+    chosen = sorted(set(cohorts)) or known
     missing = [cohort for cohort in chosen if cohort not in known]
     if missing:
         raise NotFoundInStoreError(
@@ -289,8 +291,8 @@ def _write_bags(
 
 
 def _pieces(snapshot: Snapshot, entry: Entry, schema: pa.Schema, dtype: np.dtype) -> Iterator[pa.Table]:
-    for start in range(0, entry.shape[0], SHARD_ROWS):
-        bag = read_bag(snapshot.storage, entry, slice(start, start + SHARD_ROWS))
+    for start in range(0, entry.shape[0], _GROUP_TILES):
+        bag = read_bag(snapshot.storage, entry, slice(start, start + _GROUP_TILES))
         n = len(bag)
         places = [pa.nulls(n, pa.int32())] * 2 if bag.coords_n2 is None else [pa.array(xy) for xy in bag.coords_n2.T]
         texts = [pa.array([text] * n, pa.string()) for text in (entry.case_id, entry.image_id)]

@@ -181,7 +181,7 @@ def _new_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any
     chunks = tuple(min(max(length, 1), _CHUNK_ROWS if not axis else length) for axis, length in enumerate(shape))
     shards = (-(-min(shape[0], SHARD_ROWS) // chunks[0]) * chunks[0], *chunks[1:])
     return group.create_array(
-        name, shape=shape, dtype=dtype, chunks=chunks, shards=shards, attributes=_encoding("array")
+        name, shape=shape, dtype=dtype, chunks=chunks, shards=shards, attributes=_encoding("array"), compressors=None
     )
 
 

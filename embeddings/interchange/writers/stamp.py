@@ -48,6 +48,7 @@ class Stamp(Writer):
             out.notes.append("no clini.csv: name a target with --target")
             return
         columns = out.labels.columns
+        check_ids((str(value) for values in columns.values() for value in values.values()), "label", "STAMP")
         labelled = sorted(case for case in cases if any(case in values for values in columns.values()))
         out.left_out("case", "without a label (of clini.csv)", cases - set(labelled))
         rows = ([case, *(_cell(values.get(case)) for values in columns.values())] for case in labelled)

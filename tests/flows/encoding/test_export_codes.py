@@ -321,3 +321,15 @@ def test_tridents_own_files_come_back_bit_for_bit(encoder: str, tmp_path: Path) 
             for name in ("patch_size", "patch_size_level0", "target_magnification", "level0_magnification", "overlap"):
                 assert ours["coords"].attrs[name] == theirs["coords"].attrs[name]
             assert ours["features"].attrs["encoder"] == theirs["features"].attrs["encoder"]
+
+
+def test_a_renamed_cohort_and_an_older_snapshot(tmp_path: Path) -> None:
+    place = make_store(tmp_path / "store", slides={"C1": {"s1": 8}}).storage.local_folder
+    assert guidestore("cohort", "rename", COHORT, "brain", "--store", place).returncode == 0
+    options = ("--code-set", "histology/tiny16", "--layout", "npz", "--store", place)
+    done = guidestore("export", "brain", *options, "--output", tmp_path / "out", "--at", "1")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/bags/s1.npz").exists()
+    done = guidestore("export", "brain", *options, "--output", tmp_path / "more", "--stamp-version", "newest")
+    assert done.returncode == 2
+    assert "'newest' is no version of STAMP" in done.stderr
