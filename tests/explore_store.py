@@ -10,7 +10,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import tifffile
 from PIL import Image
 
 from guidestore.embeddings.store import EmbeddingStore
@@ -18,41 +17,29 @@ from guidestore.embeddings.types import Bag, CodeSetKey, EncoderSpec
 from guidestore.flows.explore.run import prepared
 from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.manifest import Manifest
+from guidestore.warehouse.cohorts.layouts.phantom import GRIDS, draw_mri, draw_slide, write_slide
 from guidestore.warehouse.indexer import build_index
 from tests.report_store import write
 
 CASES = ("P_1", "P_2", "P_3")
 EVIL = "<img src=x onerror=\"document.title='owned'\"> & 'quotes'"
-TILE = 64
-CORNERS = np.array([[0, 0], [64, 0], [0, 64], [256, 128]], np.int32)
-ATTENTION = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
-AFFINE = np.diag([-2.0, 1.0, 3.0, 1.0])
-"""First axis to the left, voxels of 2 x 1 x 3 mm."""
-
-
-def volume() -> np.ndarray:
-    """(10, 20, 8) int16: every voxel is another number."""
-    return np.arange(1600, dtype=np.int16).reshape(10, 20, 8)
-
-
-def slide() -> np.ndarray:
-    """(512, 700, 3) uint8"""
-    y, x = np.mgrid[:512, :700]
-    return np.stack([x % 256, y % 256, (x + y) % 256], axis=-1).astype(np.uint8)
+TILE = 128
+CORNERS = np.array([[128 * x, 128 * y] for y in range(2, 6) for x in range(2, 6)], np.int32)
+ATTENTION = np.random.default_rng(1).dirichlet(np.ones(16)).astype(np.float32)
+SLIDE_PX = 1024
 
 
 def make_images(folder: Path) -> None:
-    """A volume, a pyramidal slide and a photograph of each case."""
+    """A volume whose first axis runs to the left, a pyramidal slide and a photograph of each case."""
     folder.mkdir(parents=True)
-    for number, case in enumerate(CASES):
-        nib.Nifti1Image(volume() + np.int16(number), AFFINE).to_filename(folder / f"{case}.nii.gz")
-        with tifffile.TiffWriter(folder / f"{case}.tiff") as tiff:
-            tags = {"tile": (128, 128), "photometric": "rgb", "resolutionunit": "CENTIMETER", "compression": "zlib"}
-            tiff.write(slide(), resolution=(20000, 20000), **tags)
-            tiff.write(slide()[::2, ::2], resolution=(10000, 10000), subfiletype=1, **tags)
-        photograph = np.full((400, 300, 3), 40 + 60 * number, np.uint8)
-        photograph[:200] = (200, 10, 60)
-        Image.fromarray(photograph).save(folder / f"{case}.png")
+    rng = np.random.default_rng(0)
+    for case in CASES:
+        hidden = rng.normal(size=3)
+        grid = GRIDS["t2"]
+        nib.Nifti1Image(draw_mri(hidden, rng)["t2"], grid.affine).to_filename(folder / f"{case}.nii.gz")
+        slide_hwc = draw_slide(hidden, rng, SLIDE_PX)
+        write_slide(folder / f"{case}.tiff", slide_hwc)
+        Image.fromarray(slide_hwc[200:600, 300:600]).save(folder / f"{case}.png")
 
 
 def make_store(report_store: Path, folder: Path) -> Path:
@@ -63,7 +50,7 @@ def make_store(report_store: Path, folder: Path) -> Path:
     rows = [
         [case, modality, folder / "images" / f"{case}{suffix}"]
         for case in CASES
-        for modality, suffix in (("mri_t1", ".nii.gz"), ("histology", ".tiff"), ("clinical", ".png"))
+        for modality, suffix in (("mri_t2", ".nii.gz"), ("histology", ".tiff"), ("clinical", ".png"))
     ]
     images = write(folder / "images.csv", ["case_id", "modality", "path"], rows)
     labels = write(folder / "grades.csv", ["case_id", "grade"], zip(CASES, "GOG", strict=True))
@@ -73,7 +60,7 @@ def make_store(report_store: Path, folder: Path) -> Path:
     key = CodeSetKey.of("scans", "histology", EncoderSpec("patches", "1", "tiles", 4))
     network = CodeSetKey.of("scans", "histology", EncoderSpec("clam", "1", "bags", 4))
     with opened.begin("bags") as transaction:
-        bag = Bag(np.ones((4, 4), np.float32), CORNERS, tile_size_px=TILE, tile_size_level0_px=TILE, mpp=0.5)
+        bag = Bag(np.ones((16, 4), np.float32), CORNERS, tile_size_px=TILE, tile_size_level0_px=TILE, mpp=0.5)
         artifact = transaction.write_bag(key, "P_1", "P_1", bag, input_digests=["0" * 64])
         of_image = {"cohort": "scans", "case_id": "P_1", "image_id": "P_1", "modality": "histology"}
         looked = {"encoder": "clam", "encoder_digest": network.encoder_digest, "bag": artifact, "branch": 0}

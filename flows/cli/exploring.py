@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from guidestore.flows.cli.options import STORE, Store
+from guidestore.flows.cli.options import STORE, At, Store
 
 app = typer.Typer()
 
@@ -24,6 +24,13 @@ def explore(
             help="Key file of the pseudonymized cohorts, without which the page shows none of their images.",
         ),
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export", help="Write the cohort to this Parquet file, which embedding-atlas opens, and serve nothing."
+        ),
+    ] = None,
+    at: At = None,
     place: Store = STORE,
 ) -> None:
     """Look at codes and cases in a browser: verdicts, two linked maps, images, neighbours, snapshots, sweeps.
@@ -33,22 +40,34 @@ def explore(
     """
     import sys
 
+    from guidestore.embeddings.errors import InvalidInputError
     from guidestore.embeddings.places import shown
     from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.embeddings.words import count_of
     from guidestore.flows.explore.run import explore as run
     from guidestore.warehouse.catalog import lag
     from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
     from guidestore.warehouse.indexer import build_index
 
+    if export is not None and not cohort:
+        raise InvalidInputError("--export writes one cohort: name it, as `guidestore explore COHORT --export FILE`")
     if key is not None:
         Pseudonyms.load(key)
     if lag(place):
         print("bringing the index up to date …", file=sys.stderr)
         build_index(EmbeddingStore.open(place))
+    if export is not None:
+        from guidestore.flows.explore.explored import Explored
+        from guidestore.flows.explore.export import export as write
+
+        written = write(Explored(place).view(at or ""), cohort, export)
+        print(f"written: {written.file} ({count_of(written.rows, 'case')}); open it with: {written.command}")
+        return
     run(
         place,
         lambda url: print(f"{shown(place)}: open {url} (Ctrl-C stops it)", flush=True),
         cohort=cohort,
+        at=at or "",
         port=port,
         key=key,
     )

@@ -72,6 +72,8 @@ def serve(
         key=key,
         quiet_seconds=quiet_seconds,
         ready=lambda url: print(
-            f"{shown(place)} is served: open {url} and click Deployments (Ctrl-C stops it)", flush=True
+            f"{shown(place)} is served: open {url} and click Deployments; codes and cases are at /explore (Ctrl-C "
+            "stops it)",
+            flush=True,
         ),
     )

@@ -1,7 +1,9 @@
 """The Prefect server that `guidestore serve` starts, in a process of its own: API and UI on one address.
 
-Run as `python -m guidestore.flows.engine.server HOST PORT SOCKETS [EXTRA…]`. It ends when its parent does. Who may ask
-it what: `gate`. PREFECT_SERVER_API_AUTH_STRING is what people give in a browser in place of the token.
+Run as `python -m guidestore.flows.engine.server HOST PORT SOCKETS [EXTRA…]`, or by a module that puts something beside
+it (`flows.serving.server`). It ends when its parent does. Who may ask it what: `gate`.
+
+PREFECT_SERVER_API_AUTH_STRING is what people give in a browser in place of the token.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -31,17 +33,17 @@ STOP_SECONDS = 10.0
 
 @contextmanager
 def running_server(
-    host: str, port: int, environment: Mapping[str, str], extras: Sequence[str] = ()
+    host: str, port: int, environment: Mapping[str, str], extras: Sequence[str] = (), module: str = __name__
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server as a child process, stopped on the way out. It is not ready yet: see `wait_until_ready`.
 
-    extras: of `browsers.Extra`. In a session of its own, so that the terminal's Ctrl-C reaches it after the runs that
-    report to it.
+    extras: of `browsers.Extra`. module: whose `main` it runs. In a session of its own, so that the terminal's Ctrl-C
+    reaches it after the runs that report to it.
     """
     listening = _listening(host, port)
     sockets = [one.fileno() for one in listening]
     process = subprocess.Popen(
-        [sys.executable, "-m", "guidestore.flows.engine.server", host, str(port), ",".join(map(str, sockets)), *extras],
+        [sys.executable, "-m", module, host, str(port), ",".join(map(str, sockets)), *extras],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         pass_fds=sockets,
@@ -130,13 +132,19 @@ def _bound(family: int, address: Any) -> socket.socket:
     return bound
 
 
-def main(host: str, port: str, sockets: str, *extras: str) -> None:
-    """Serves until SIGTERM, on sockets that it inherits and that listen. Why it cannot start, its parent reads."""
+type Around = Callable[[Application], Application]
+
+
+def main(host: str, port: str, sockets: str, *extras: str, around: Around = lambda app: app) -> None:
+    """Serves until SIGTERM, on sockets that it inherits and that listen. Why it cannot start, its parent reads.
+
+    around: puts something beside Prefect's application, behind the gate.
+    """
     die_with_parent(signal.SIGTERM)
     to_parent = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what else is printed is no reason
     try:
-        why = _serve(host, port, [socket.socket(fileno=int(one)) for one in sockets.split(",")], extras)
+        why = _serve(host, port, [socket.socket(fileno=int(one)) for one in sockets.split(",")], extras, around)
     except Exception as error:
         why = str(error) if isinstance(error, GuidestoreError) else f"{type(error).__name__}: {error}"
     if why:
@@ -145,7 +153,7 @@ def main(host: str, port: str, sockets: str, *extras: str) -> None:
         sys.exit(3)
 
 
-def _serve(host: str, port: str, listening: list[socket.socket], extras: Sequence[str]) -> str:
+def _serve(host: str, port: str, listening: list[socket.socket], extras: Sequence[str], around: Around) -> str:
     """Returns why it could not start, '' if it did."""
     # Prefect's own check would ask browsers that have the cookie for a password: the gate asks instead.
     people = os.environ.pop("PREFECT_SERVER_API_AUTH_STRING", "")
@@ -178,7 +186,7 @@ def _serve(host: str, port: str, listening: list[socket.socket], extras: Sequenc
     # The pages find the API beside them, by whatever name or port this machine is reached.
     settings: dict[Any, Any] = {PREFECT_UI_API_URL: page or "/api", PREFECT_SERVER_CORS_ALLOWED_ORIGINS: access.page}
     with temporary_settings(settings, restore_defaults={PREFECT_SERVER_API_AUTH_STRING}):
-        gate = Gate(cast(Any, create_app()), access)
+        gate = Gate(around(cast(Any, create_app())), access)
         failures: list[str] = []
         config = uvicorn.Config(
             _noting_failures(gate, failures),

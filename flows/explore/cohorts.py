@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from guidestore.embeddings.errors import NotFoundInStoreError
-from guidestore.embeddings.places import shown
 from guidestore.flows.explore.explored import Explored, View
 
 _NEWEST = 12
@@ -34,7 +33,11 @@ def overview(explored: Explored, at: str) -> dict[str, Any]:
             ),
         }
 
-    about = {"store": shown(explored.place), "snapshot": view.version, "behind": explored.lag}
+    about = {
+        "store": explored.store.storage.url.rstrip("/").rpartition("/")[2],
+        "snapshot": view.version,
+        "behind": explored.lag,
+    }
     return about | view.once("overview", ask)
 
 

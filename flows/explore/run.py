@@ -19,16 +19,16 @@ HOST = "127.0.0.1"
 
 
 def explore(
-    place: str, ready: Callable[[str], None], *, cohort: str = "", port: int = 0, key: Path | None = None
+    place: str, ready: Callable[[str], None], *, cohort: str = "", at: str = "", port: int = 0, key: Path | None = None
 ) -> None:
     """Serves the page until Ctrl-C. `ready` is told what to open. port: 0 for a free one. Raises GuidestoreError."""
-    server, listener, url = prepared(place, cohort=cohort, port=port, key=key)
+    server, listener, url = prepared(place, cohort=cohort, at=at, port=port, key=key)
     ready(url)
     server.run(sockets=[listener])
 
 
 def prepared(
-    place: str, *, cohort: str = "", port: int = 0, key: Path | None = None
+    place: str, *, cohort: str = "", at: str = "", port: int = 0, key: Path | None = None
 ) -> tuple[uvicorn.Server, socket.socket, str]:
     """A server, what it is to listen on, and the address to open. Raises GuidestoreError."""
     app = make_app(place, key)
@@ -41,7 +41,8 @@ def prepared(
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,  # an open tab would hold it
     )
-    query = urlencode({**({"page": "cohort", "cohort": cohort} if cohort else {}), "token": token})
+    begins = {"page": "cohort" if cohort else "", "cohort": cohort, "at": at}
+    query = urlencode({**{name: value for name, value in begins.items() if value}, "token": token})
     return uvicorn.Server(config), listener, f"http://{HOST}:{listener.getsockname()[1]}/?{query}"
 
 

@@ -30,6 +30,10 @@ RAY_ADDRESS = "GUIDESTORE_RAY_ADDRESS"
 """The same for the Ray cluster. No field either: whoever answers at that address is given code to run and images."""
 
 
+PAGE_URL = "GUIDESTORE_PAGE_URL"
+"""The same for where the page of codes and cases is, beside Prefect's."""
+
+
 class Form(BaseModel):
     """Parameters of a deployment: what the UI shows as a form."""
 
@@ -53,6 +57,11 @@ def key_file() -> Path | None:
     """The key file of this process; None where it has none."""
     file = os.environ.get(KEY)
     return Path(file) if file else None
+
+
+def page_url() -> str:
+    """Where the page of codes and cases is, as a browser that has Prefect's open reaches it; '' where it is not."""
+    return os.environ.get(PAGE_URL, "")
 
 
 def ray_address() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from prefect import flow, get_run_logger
 from pydantic import Field
@@ -26,7 +27,7 @@ from guidestore.flows.serving.artifacts import (
     show_markdown,
     show_table,
 )
-from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store
+from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store, page_url
 from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.reporting import Progress
 from guidestore.heads.input_rows import GUIDED_PLUS_I, INPUT_ROWS, REFERENCE
@@ -158,6 +159,7 @@ def _summary(settings: RetrainForm, trained: Trained, rows: list[dict[str, str]]
     run = decision.run if decision else trained.runs[0]
     decided = [row for row in rows if row["verdict"]]
     guided = next((row for row in decided if row["input"] == GUIDED_PLUS_I), decided[0] if decided else {})
+    page = f"{page_url()}?page=cohort&cohort={quote(asked(settings, GuideSettings).cohort)}" if page_url() else ""
     lines = [
         f"Is it guidance? By the test cases: **{guided.get('verdict') or '–'}**.\n",
         f"{decision.sentence}.\n" if decision else "",
@@ -165,6 +167,7 @@ def _summary(settings: RetrainForm, trained: Trained, rows: list[dict[str, str]]
         f"\nImages read: 0. Heads trained: {trained.new}, there already: {trained.existing}. "
         f"Trained on {f'snapshot {settings.snapshot}' if settings.snapshot else 'the newest snapshot'}; all of it is "
         f"in snapshot {trained.snapshot}.\n",
+        f"\n[Its verdicts, cases and maps]({page})\n" if page else "",
         "\n```\n"
         f"guidestore sql \"FROM runs WHERE run = '{run}'\"\n"
         f"guidestore sql --at {trained.snapshot} \"FROM metrics WHERE run = '{run}'\"\n"

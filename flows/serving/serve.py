@@ -37,9 +37,12 @@ from guidestore.flows.engine.browsers import Extra
 from guidestore.flows.engine.secrets import secrets_in
 from guidestore.flows.engine.server import running_server, wait_until_ready
 from guidestore.flows.serving.choices import choices_of, defaults_of, with_choices
-from guidestore.flows.serving.forms import KEY, STORE
+from guidestore.flows.serving.forms import KEY, PAGE_URL, STORE, page_url
+from guidestore.flows.serving.server import PAGE
 from guidestore.flows.serving.snapshot_events import QUIET_SECONDS
+from guidestore.warehouse.catalog import lag
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
+from guidestore.warehouse.indexer import build_index
 
 LOOK_SECONDS = 2.0
 """How often the runner asks for runs: a click starts within it. Prefect's own 10 s feel like a hung page."""
@@ -68,6 +71,8 @@ def serve(
     """
     place = absolute(place)
     store = EmbeddingStore.open(place)
+    if lag(place):  # the page of codes reads the index
+        build_index(store)
     os.environ[STORE] = place
     if key is not None:
         Pseudonyms.load(key)
@@ -106,7 +111,8 @@ def _configured(
             secrets = secrets_in(settings.home)
             secret = {PREFECT_API_AUTH_STRING: secrets.private}
             token = "" if auth else f"/?token={secrets.token}"
-            process = stack.enter_context(running_server(host, port, own, allow))
+            os.environ[PAGE_URL] = f"{PAGE}/"
+            process = stack.enter_context(running_server(host, port, own, allow, "guidestore.flows.serving.server"))
         stack.enter_context(temporary_settings({PREFECT_API_URL: api_url, **secret}))
         _load_flows()  # while the server starts
         wait_until_ready(api_url, process)
@@ -143,12 +149,19 @@ def deployments(snapshot: Snapshot) -> list[Any]:
             name,
             parameters=_parameters(flows[name], defaults.get(name, {})),
             entrypoint_type=EntrypointType.MODULE_PATH,
+            description=_described(flows[name].description),
             tags=["guidestore"],
         )
         # Prefect has no public way to say what a string may be only when it is registered.
         deployment._parameter_openapi_schema = with_choices(deployment._parameter_openapi_schema, choices)
         deployments.append(deployment)
     return deployments
+
+
+def _described(text: str | None) -> str | None:
+    """What a deployment does, with the way to the page of codes where that is beside it."""
+    way = f"[Codes and cases of the store]({page_url()})" if page_url() else ""
+    return "\n\n".join(filter(None, (text, way))) or None
 
 
 def _parameters(flow: Any, given: dict[str, Any]) -> dict[str, Any] | None:

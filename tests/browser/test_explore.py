@@ -145,13 +145,13 @@ def test_images_of_a_case(browser: Browser, url: str) -> None:
         for summary in page.locator("details.picture:not([open]) > summary").all():
             summary.click()
         expect(page.locator(".slice")).to_have_count(3)
-        slider = page.get_by_label("axial slice of mri_t1")
+        slider = page.get_by_label("axial slice of mri_t2")
         slider.focus()
         page.keyboard.press("ArrowRight")
-        expect(page.locator(".slice output").first).to_have_text("6 of 8")
-        expect(page.locator(".slice img").first).to_have_attribute("src", re.compile("number=5"))
+        expect(page.locator(".slice output").first).to_have_text("18 of 32")
+        expect(page.locator(".slice img").first).to_have_attribute("src", re.compile("number=17"))
         page.wait_for_selector(".slide[data-open=yes][data-drawn]")
-        page.wait_for_selector(".slide canvas.over[data-tiles='4']")
+        page.wait_for_selector(".slide canvas.over[data-tiles='16']")
         options = page.get_by_label("tiles over the slide").locator("option").all_inner_texts()
         assert options[0] == "no tiles"
         assert options[2].startswith("attention of scans/histology/clam")
@@ -195,5 +195,6 @@ def test_pictures_for_the_docs(browser: Browser, url: str, tmp_path: Path) -> No
             at(page, "page=case&cohort=scans&case=P_1")
             page.locator("details.picture:not([open]) > summary").last.click()
             page.wait_for_load_state("networkidle")
+            page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=pictures / f"explore-case-{width}.png")
             assert (pictures / f"explore-case-{width}.png").stat().st_size > 10_000

@@ -41,6 +41,7 @@ def served(report_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_one_line_says_where_to_click(served: Served) -> None:
     page = str(served.api.base_url).removesuffix("api/")
     assert served.line.count("\n") == 1
+    assert "codes and cases are at /explore" in served.line
     assert re.fullmatch(re.escape(page) + r"\?token=[0-9a-f]{64}", served.page)
     with httpx.Client(headers={"Accept": "text/html"}, follow_redirects=True, timeout=30) as browser:
         assert "prefect" in browser.get(served.page).raise_for_status().text.lower()
@@ -315,6 +316,32 @@ def test_a_colleague_retrains_in_the_browser(served: Served, tmp_path: Path) -> 
     (stored,) = json.loads(guidestore("sql", asked, "--format", "json", "--store", served.store).stdout)
     assert stored["guidance"] == "cca"
     assert stored["ba"] in shown
+
+
+@pytest.mark.prefect_pages
+def test_the_page_of_codes_stands_beside_prefect(served: Served) -> None:
+    """Behind the same gate; from a deployment to it, and from a verdict to the form of retrain, filled in."""
+    root = str(served.api.base_url).removesuffix("/api/")
+    for path in ("/explore", "/explore/", "/explore/data/overview"):
+        assert httpx.get(f"{root}{path}", follow_redirects=True).status_code == 401
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(1000 * WAIT_SECONDS)
+        page.goto(served.page)
+        page.get_by_role("link", name="Deployments").first.click()
+        page.locator('a[href*="/deployments/deployment/"]').filter(has_text="retrain").first.click()
+        page.get_by_role("tab", name="Description").click()
+        page.get_by_role("link", name="Codes and cases of the store").first.click()
+        page.get_by_role("heading", name="Codes and cases").wait_for()
+        assert page.url.startswith(f"{root}/explore/")
+        page.get_by_role("link", name="skin", exact=True).first.click()
+        page.get_by_role("button", name="Retrain on these codes").click()
+        page.wait_for_url(re.compile("/deployments/deployment/.*/run"))
+        page.get_by_text("clinical/made").first.wait_for()
+        page.get_by_text("dermoscopy/made").first.wait_for()
+        page.goto(f"{root}/explore/")
+        page.get_by_role("link", name="Flows").click()
+        page.get_by_role("link", name="Deployments").first.wait_for()
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,7 @@ export async function casesSection(box, cohort) {
     const here = { page: "cohort", cohort, head, where, search, order };
     const same = (name) => answer.rows.every((row) => told(row[name]) === told(answer.rows[0][name]));
     const shared = answer.columns.filter((column) => column.kind === "list" && answer.rows.length > 1 && same(column.name));
+    const worth = shared.filter((column) => answer.rows[0][column.name].length);
     const columns = answer.columns.filter((column) => !HIDDEN.has(column.name) && !shared.includes(column) && !(column.name === "quarantined" && !answer.rows.some((row) => row.quarantined)));
     const heads_ = columns.map((column) => {
       const down = order === `-${column.name}`;
@@ -60,7 +61,7 @@ export async function casesSection(box, cohort) {
     const last = Math.max(0, Math.ceil(answer.n / answer.per_page) - 1);
     const to = (n, text) => h("a", { href: link({ ...here, n: n || "" }) + "#cases" }, text);
     fill(found,
-      rows.length ? scrolled(`Cases; a heading sorts${shared.map((column) => `; all of these: ${column.name} ${told(answer.rows[0][column.name])}`).join("")}`, h("table", { "aria-label": "Cases" }, h("thead", {}, h("tr", {}, heads_)), h("tbody", {}, rows))) : h("p", {}, "No case fits."),
+      rows.length ? scrolled(`Cases; a heading sorts${worth.map((column) => `; ${column.name}, the same of all: ${told(answer.rows[0][column.name])}`).join("")}`, h("table", { "aria-label": "Cases" }, h("thead", {}, h("tr", {}, heads_)), h("tbody", {}, rows))) : h("p", {}, "No case fits."),
       last ? h("nav", { class: "ways", "aria-label": "Pages of cases" },
         answer.page > 0 ? to(answer.page - 1, "before") : null, `page ${answer.page + 1} of ${count(last + 1)}`,
         answer.page < last ? to(answer.page + 1, "next") : null) : null,

@@ -1,7 +1,7 @@
 // A cohort: verdicts first, then the tables that they stand in, then its cases.
 import { asked, get, link } from "./api.js";
 import { casesSection } from "./cases.js";
-import { count, ends, fill, h, number, table, verdict, whisker } from "./dom.js";
+import { count, ends, fill, h, number, spanOf, table, verdict, whisker } from "./dom.js";
 import { retrainButton } from "./prefect.js";
 
 export async function cohort(about) {
@@ -30,7 +30,7 @@ function verdictSection(name, told, chosen) {
   if (!told.verdicts.length) {
     return [h("p", {}, told.blocks.length ? "No guided row here was scored on test, so no gain can be told." : "No head was trained yet: `guidestore guide`."), ...told.blocks.map((block) => blockTable(block, told))];
   }
-  const span = Math.max(0.02, ...told.verdicts.flatMap((row) => [row.gain, row.over_control]).filter(Boolean).flatMap((three) => three.slice(1).map(Math.abs)));
+  const span = spanOf(told.verdicts);
   const pairs = new Set(told.verdicts.map((row) => [row.inferior, row.superior, row.mode, row.labelled, row.split].join()));
   const where = (row, what) => link({ page: "cohort", cohort: name, head: row.key, where: `turned = '${what}'` }) + "#cases";
   return [
@@ -39,11 +39,11 @@ function verdictSection(name, told, chosen) {
       { title: "target", cell: (row) => row.target },
       { title: "row", cell: (row) => row.row },
       { title: "gain over I", number: true, class: "gain", cell: (row) => [whisker(row.gain, span), h("span", {}, ends(row.gain))] },
-      { title: "gain over the nearest control", number: true, class: "gain", cell: (row) => [whisker(row.over_control, span), h("span", {}, ends(row.over_control)), row.control ? h("br") : null, row.control ? h("small", {}, row.control) : null] },
+      { title: "gain over the nearest control", number: true, class: "gain", cell: (row) => [whisker(row.over_control, span), h("span", {}, ends(row.over_control)), row.control ? h("small", {}, row.control) : null] },
       { title: "I", number: true, cell: (row) => number(row.I) },
       { title: "guided", number: true, cell: (row) => number(row.guided) },
       { title: "p, Holm", number: true, cell: (row) => (row.p_holm === null ? "–" : row.p_holm < 0.001 ? "< .001" : row.p_holm.toFixed(3).replace(/^0/, "")) },
-      { title: "heads", class: "wide", cell: (row) => [`${row.guidance || "no G"}, ${row.decoder}`, pairs.size > 1 ? h("small", {}, h("br"), `${titleOf(row)}, ${row.mode}${row.labelled === "all" ? "" : `, ${row.labelled} labels`}`) : null] },
+      { title: "heads", class: "models", cell: (row) => [`${row.guidance || "no G"}, ${row.decoder}`, pairs.size > 1 ? h("small", {}, `${titleOf(row)}, ${row.mode}${row.labelled === "all" ? "" : `, ${row.labelled} labels`}`) : null] },
       { title: "cases", cell: (row) => h("span", { class: "ways" },
         h("a", { href: where(row, "turned wrong"), "aria-label": `cases that ${row.row} turns wrong, ${row.target}` }, "turned wrong"),
         h("a", { href: where(row, "turned right"), "aria-label": `cases that ${row.row} turns right, ${row.target}` }, "turned right"),

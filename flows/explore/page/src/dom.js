@@ -54,6 +54,12 @@ export function told(value) {
 export const verdict = (text) =>
   h("strong", { class: text === "guidance helps" ? "verdict helps" : text === "hurts" ? "verdict hurts" : "verdict" }, text || "–");
 
+/** What a whisker reaches to on either side: the ends of most intervals; a hopeless one does not hide the others. */
+export function spanOf(rows) {
+  const ends_ = rows.flatMap((row) => [row.gain, row.over_control]).filter(Boolean).map((three) => Math.max(...three.map(Math.abs))).sort((a, b) => a - b);
+  return Math.max(0.02, (ends_[Math.floor(ends_.length / 2)] ?? 0) * 1.5);
+}
+
 /** An interval drawn against zero; the numbers stand beside it, so it is hidden from readers. */
 export function whisker(three, span) {
   if (!three || !span) return null;

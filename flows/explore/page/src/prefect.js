@@ -1,6 +1,12 @@
 // Prefect's side of `guidestore serve`: links to it, and its form of `retrain` filled in.
 import { h } from "./dom.js";
 
+/** Where the newer or older of Prefect's two UIs is, as the server has it. */
+async function uiBase() {
+  const said = await fetch("/ui-settings").then((answer) => (answer.ok ? answer.json() : {}), () => ({}));
+  return (said[`${said.default_ui}_base_url`] ?? "").replace(/\/$/, "");
+}
+
 /** A button that opens the form of `retrain`, as the verdict's head was trained; null where Prefect is not beside us. */
 export function retrainButton(about, cohort, told) {
   if (!about.serve || !told.verdicts.length) return null;
@@ -13,7 +19,7 @@ export function retrainButton(about, cohort, told) {
       const answer = await fetch("/api/deployments/name/retrain/retrain");
       if (!answer.ok) throw new Error();
       const { id } = await answer.json();
-      location.assign(`/deployments/deployment/${id}/run?parameters=${encodeURIComponent(JSON.stringify({ settings }))}`);
+      location.assign(`${await uiBase()}/deployments/deployment/${id}/run?parameters=${encodeURIComponent(JSON.stringify({ settings }))}`);
     } catch {
       status.textContent = "Prefect has no form of retrain here";
     }

@@ -1,6 +1,6 @@
 // A sweep: its heads as a grid that can be sorted, and its label curves.
 import { asked, get, link } from "./api.js";
-import { count, ends, fill, h, number, svg, table, verdict, whisker } from "./dom.js";
+import { count, ends, fill, h, number, spanOf, svg, table, verdict, whisker } from "./dom.js";
 
 const LINES = { guided: "#009E73", I: "#0072B2", "shuffled pairs": "#8a8a8a", "teacher on I": "#CC79A7", "I, all labels": "#0072B2" };
 
@@ -8,7 +8,7 @@ export async function sweep() {
   const { cohort, name } = asked();
   document.title = `sweep ${name}, ${cohort}`;
   const found = await get("sweep", { cohort, name });
-  const span = Math.max(0.02, ...found.heads.flatMap((row) => [row.gain, row.over_control]).filter(Boolean).flatMap((three) => three.slice(1).map(Math.abs)));
+  const span = spanOf(found.heads);
   const curves = h("section", { "aria-labelledby": "curves" });
   if (found.budgets > 1) {
     fill(curves, h("h2", { id: "curves" }, "What labels buy"), h("p", { class: "soft", role: "status" }, "Drawing …"));
@@ -24,7 +24,7 @@ export async function sweep() {
       { title: "verdict", head: true, class: "word", cell: (row) => verdict(row.verdict), value: (row) => row.verdict },
       { title: "score", number: true, cell: (row) => (row.score ? `${number(row.score[0])} [${number(row.score[1])}, ${number(row.score[2])}]` : "–"), value: (row) => row.score?.[0] },
       { title: "gain over I", number: true, class: "gain", cell: (row) => [whisker(row.gain, span), h("span", {}, ends(row.gain))], value: (row) => row.gain?.[0] },
-      { title: "gain over the nearest control", number: true, class: "gain", cell: (row) => [whisker(row.over_control, span), h("span", {}, ends(row.over_control)), row.control ? [h("br"), h("small", {}, row.control)] : null], value: (row) => row.over_control?.[0] },
+      { title: "gain over the nearest control", number: true, class: "gain", cell: (row) => [whisker(row.over_control, span), h("span", {}, ends(row.over_control)), row.control ? h("small", {}, row.control) : null], value: (row) => row.over_control?.[0] },
       ...["target", "row", "guidance", "decoder", "inferior", "superior", "labelled", "mode"].filter((column) => new Set(found.heads.map((row) => row[column])).size > 1 || ["row", "guidance", "decoder"].includes(column)).map((column) => ({ title: column, cell: (row) => row[column] || "–", value: (row) => row[column] })),
       { title: "seeds", number: true, cell: (row) => row.seeds, value: (row) => row.seeds },
     ], found.heads, { sortable: true, empty: "No guided head of it is in the store." }),
