@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,6 +18,7 @@ import numpy as np
 
 from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind, check_y, known_of
 from guidestore.embeddings.training_notes import training_note
 from guidestore.embeddings.types import CodeSetName, FoldScope
 
@@ -25,6 +27,10 @@ Part = Literal["test", "val"]
 
 LabelBudget = int | Literal["all"]
 """How many labels of the train part a run may see."""
+
+REFERENCE_FACTS: Mapping[TargetKind, str] = {"value": "train_mean", "survival": "horizon"}
+"""What the train cases of a run give metrics to hold it against, by the name of the fact that it keeps: the mean of the
+values, and how far Uno's C looks."""
 
 Unit = tuple[str | int, ...]
 """What two runs must share to be a pair, as (split, fold, seed)."""
@@ -86,7 +92,11 @@ class Run:
     """ok or diverged."""
     labelled: LabelBudget = "all"
     classes: tuple[str, ...] = ()
-    """In their fixed order, which is that of the probabilities."""
+    """Classes, grades or labels in their fixed order, which is that of the probabilities; () of value and survival."""
+    kind: TargetKind = "classes"
+    """Of the target."""
+    target_unit: str = ""
+    """Of a value, or of a survival time."""
     n_train: int = 0
     """Labelled train cases that the decoder saw."""
     best_epoch: int = -1
@@ -133,6 +143,11 @@ class Run:
         return self.status == "diverged"
 
     @property
+    def reference(self) -> float:
+        """What its metrics are held against (REFERENCE_FACTS); NaN where the kind has none."""
+        return self.training.get(REFERENCE_FACTS.get(self.kind, ""), math.nan)
+
+    @property
     def note(self) -> str:
         """What its training warns of; '' for nothing."""
         return training_note(message=self.message, classes=len(self.classes), facts=self.training)
@@ -154,6 +169,8 @@ class Run:
             trained_on=_scopes(row["trained_on"] or ""),
             labelled=settings.get("labelled", "all"),
             classes=tuple(settings.get("classes", ())),
+            kind=settings.get("kind", "classes"),
+            target_unit=settings.get("unit", ""),
             training=settings.get("facts", {}),
             message=settings.get("message", ""),
             device=settings.get("device", ""),
@@ -165,7 +182,8 @@ class Run:
 
     def as_row(self) -> dict[str, Any]:
         """The row of schema ``runs``."""
-        settings = {"classes": self.classes, "labelled": self.labelled, "facts": dict(self.training)}
+        settings: dict[str, Any] = {"classes": self.classes, "labelled": self.labelled, "facts": dict(self.training)}
+        settings |= {"kind": self.kind, "unit": self.target_unit} if self.kind != "classes" else {}
         return {
             "run": self.id,
             "inferior": str(self.inferior or ""),
@@ -195,6 +213,13 @@ def _versions(text: str) -> Mapping[str, str]:
     return json.loads(text)
 
 
+def median_grade(probabilities_nk: np.ndarray) -> np.ndarray:
+    """(n, k) -> (n,) int64: the grade in the middle, the first up to which half of the probability lies. Of all grades
+    it is the one of the least expected distance; the likeliest may lie at an end."""
+    below_nk = np.cumsum(probabilities_nk, axis=1)
+    return (below_nk < 0.5 - 1e-12).sum(axis=1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunPredictions:
     """Predictions of one run on n >= 2 labelled cases, kept sorted by case id. Raises InvalidInputError."""
@@ -206,9 +231,13 @@ class RunPredictions:
     case_ids: tuple[str, ...]
     """(n,), each once. One id is one case in every fold, seed and split: it is drawn in all of them or in none."""
     labels: np.ndarray
-    """(n,) int64, 0 … k-1; leave unlabelled cases out."""
+    """y of the kind (embeddings.outcomes): of classes and grades (n,) int64, 0 … k-1. Leave unlabelled cases out."""
     probabilities: np.ndarray
-    """(n, k) float64, k >= 2; rows sum to 1 (within 1e-6; kept normalised)."""
+    """(n, k) float64. Classes and grades: k >= 2 and rows sum to 1 (within 1e-6; kept normalised); several labels: one
+    each; a value: (n, 1), in its unit; survival: (n, 1 + T), the risk, then the share that outlives each of T times."""
+    kind: TargetKind = "classes"
+    reference: float = math.nan
+    """`Run.reference`."""
 
     def __post_init__(self) -> None:
         what = f"predictions of run {self.run}"
@@ -216,11 +245,27 @@ class RunPredictions:
         n = len(self.case_ids)
         if n < 2:
             raise InvalidInputError(f"{what}: {n} cases; at least 2 are needed to say how sure a figure is")
-        if probabilities_nk.ndim != 2 or len(probabilities_nk) != n or probabilities_nk.shape[1] < 2:
+        of_classes = self.kind in ONE_CLASS_KINDS
+        least = 2 if of_classes else 1
+        if probabilities_nk.ndim != 2 or len(probabilities_nk) != n or probabilities_nk.shape[1] < least:
+            told = "probabilities have" if of_classes else "what it says has"
+            wanted = ", with 2 classes or more" if of_classes else ""
             raise InvalidInputError(
-                f"{what}: probabilities have shape {probabilities_nk.shape}; give one row for each of the {n} cases, "
-                "with 2 classes or more"
+                f"{what}: {told} shape {probabilities_nk.shape}; give one row for each of the {n} cases{wanted}"
             )
+        check = self._check_classes if of_classes else self._check_others
+        labels, probabilities_nk = check(what, probabilities_nk)
+        order = np.argsort(np.asarray(self.case_ids, dtype=object), kind="stable")
+        case_ids = tuple(self.case_ids[i] for i in order)
+        if len(set(case_ids)) < n:
+            twice = next(a for a, b in pairwise(case_ids) if a == b)
+            raise InvalidInputError(f"{what}: case {twice} occurs twice; give one row per case and run")
+        object.__setattr__(self, "case_ids", case_ids)
+        object.__setattr__(self, "labels", labels[order])
+        object.__setattr__(self, "probabilities", np.ascontiguousarray(probabilities_nk[order]))
+
+    def _check_classes(self, what: str, probabilities_nk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n, k = probabilities_nk.shape
         in_range = np.isfinite(probabilities_nk).all() and probabilities_nk.min(initial=0.0) >= 0
         if not in_range or not np.allclose(probabilities_nk.sum(axis=1), 1.0, rtol=0, atol=1e-6):
             raise InvalidInputError(
@@ -228,21 +273,27 @@ class RunPredictions:
             )
         # As `heads.metrics.evaluate` does, so that ties are the same ties.
         probabilities_nk = probabilities_nk / probabilities_nk.sum(axis=1, keepdims=True)
-        k = probabilities_nk.shape[1]
         labels = np.asarray(self.labels)
         if labels.shape != (n,) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= k:
             raise InvalidInputError(
                 f"{what}: labels are {labels.dtype} of shape {labels.shape}; they must be ({n},) integers from 0 to "
                 f"{k - 1}, so leave unlabelled cases out"
             )
-        order = np.argsort(np.asarray(self.case_ids, dtype=object), kind="stable")
-        case_ids = tuple(self.case_ids[i] for i in order)
-        if len(set(case_ids)) < n:
-            twice = next(a for a, b in pairwise(case_ids) if a == b)
-            raise InvalidInputError(f"{what}: case {twice} occurs twice; give one row per case and run")
-        object.__setattr__(self, "case_ids", case_ids)
-        object.__setattr__(self, "labels", labels.astype(np.int64)[order])
-        object.__setattr__(self, "probabilities", np.ascontiguousarray(probabilities_nk[order]))
+        return labels.astype(np.int64), probabilities_nk
+
+    def _check_others(self, what: str, outputs_nk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y = np.asarray(self.labels, dtype=np.float64)
+        check_y(self.kind, y, n_names=outputs_nk.shape[1], what=what, case_ids=self.case_ids)
+        if len(y) != len(outputs_nk) or not known_of(y).all() or not np.isfinite(outputs_nk).all():
+            raise InvalidInputError(
+                f"{what}: an outcome is missing, or what was said of it is not finite; leave unlabelled cases out"
+            )
+        if self.kind in REFERENCE_FACTS and not math.isfinite(self.reference):
+            raise InvalidInputError(
+                f"{what}: the {REFERENCE_FACTS[self.kind].replace('_', ' ')} of its train cases is not known; train it "
+                "again"
+            )
+        return y, outputs_nk
 
     def __len__(self) -> int:
         return len(self.case_ids)
@@ -253,8 +304,8 @@ class RunPredictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """(n,) int64: the likeliest class, of equals the first."""
-        return self.probabilities.argmax(axis=1)
+        """(n,) int64, of classes the likeliest, of equals the first; of grades that in the middle."""
+        return median_grade(self.probabilities) if self.kind == "ordinal" else self.probabilities.argmax(axis=1)
 
     @property
     def correct(self) -> np.ndarray:

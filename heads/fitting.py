@@ -12,12 +12,15 @@ from guidestore.heads.protocol import (
     BatchGuidanceModel,
     Decoder,
     DecoderProblem,
+    Foreteller,
     GuidanceModel,
     GuidanceProblem,
 )
 
 
-def fit_decoders(problems: Sequence[DecoderProblem], *, device: str = "cpu") -> list[Decoder | DivergedError]:
+def fit_decoders(
+    problems: Sequence[DecoderProblem], *, device: str = "cpu"
+) -> list[Decoder | Foreteller | DivergedError]:
     """The decoders of `problems`, fitted, in their order; a fit that diverged is its error, and harms no other.
 
     Problems that share codes share work: pass the same array object. A result does not depend on what else is in the
@@ -33,7 +36,7 @@ def fit_decoders(problems: Sequence[DecoderProblem], *, device: str = "cpu") -> 
 
 
 def _calibrate(
-    decoder: Calibrated, within: DecoderProblem, fitted: Decoder | DivergedError
+    decoder: Calibrated, within: DecoderProblem, fitted: Decoder | Foreteller | DivergedError
 ) -> Calibrated | DivergedError:
     """`decoder`, once the problem within it came out as `fitted`."""
     if isinstance(fitted, DivergedError):
@@ -44,10 +47,10 @@ def _calibrate(
         return error
 
 
-def _fit_uncalibrated(problems: Sequence[DecoderProblem], device: str) -> list[Decoder | DivergedError]:
+def _fit_uncalibrated(problems: Sequence[DecoderProblem], device: str) -> list[Decoder | Foreteller | DivergedError]:
     """`fit_decoders` of decoders that are not Calibrated."""
     batched = _by_class([problem.decoder for problem in problems], "fit_many")
-    fitted: dict[int, Decoder | DivergedError] = {}
+    fitted: dict[int, Decoder | Foreteller | DivergedError] = {}
     for kind, places in batched.items():
         many = cast(type[BatchDecoder], kind).fit_many([problems[i] for i in places], device=device)
         fitted |= zip(places, many, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_codes
 from guidestore.heads.input_rows import INPUT_ROWS, TAUGHT, Code, InputRow, input_row
-from guidestore.heads.registry import load_decoder, load_guidance
+from guidestore.heads.outcomes import said
+from guidestore.heads.registry import load_any_decoder, load_guidance
 from guidestore.heads.trained import Component
 
 
@@ -18,8 +20,13 @@ def predict_row(
     components: Mapping[str, Component],
     z_inferior_nd: np.ndarray,
     z_superior_nd: np.ndarray | None = None,
+    *,
+    horizon: float = math.nan,
 ) -> np.ndarray:
-    """(n, d_I) z_I, and for rows that need it (n, d_S) z_S -> (n, k) float64 probabilities of a trained head.
+    """(n, d_I) z_I, and for rows that need it (n, d_S) z_S -> (n, k) float64: what a trained head says.
+
+    Of classes and grades the probabilities; of other kinds as heads.metrics.metric has it. horizon: of survival, up to
+    which it is said who lives (`Run.reference`); without one, the risk alone.
 
     Raises InvalidInputError for an unknown row, one whose z_S is missing, or one that lacks a component.
     """
@@ -39,12 +46,12 @@ def predict_row(
         codes["z_S"] = check_codes(z_superior_nd, f"row {name}: z_S")
     if "G(z_I)" in reads:
         codes["G(z_I)"] = load_guidance(*components["guidance"]).predict(codes["z_I"])
-    decoder = load_decoder(*components["decoder"])
+    decoder = load_any_decoder(*components["decoder"])
     if row.averaged:
-        superior = load_decoder(*components["superior_decoder"])
-        return (decoder.predict_proba(codes["z_I"]) + superior.predict_proba(codes["G(z_I)"])) / 2
+        superior = load_any_decoder(*components["superior_decoder"])
+        return (said(decoder, codes["z_I"]) + said(superior, codes["G(z_I)"])) / 2
     read = [codes[code] for code in reads]
-    return decoder.predict_proba(read[0] if len(read) == 1 else np.hstack(read))
+    return said(decoder, read[0] if len(read) == 1 else np.hstack(read), horizon)
 
 
 def codes_read(row: InputRow, components: Mapping[str, Component]) -> tuple[Code, ...]:

@@ -6,7 +6,11 @@ What holds for every implementation:
   missing modality, another d than at the fit, another number of rows than the labels) raises InvalidInputError.
 - **Fit sees train alone.** Scaling, weights and every chosen number come from the train rows. Decoders also get val
   rows, only to stop early or to choose one hyper-parameter; guidance models get none. Nobody gets test rows.
-- **Labels** are integers 0 <= label < n_classes. Every class must occur in train; val may lack some.
+- **Labels** are the outcomes `y` of the target's kind (embeddings.outcomes), none of them missing but single labels of
+  a multilabel target. Classes and grades: integers 0 <= label < n_classes; every class must occur in train, val may
+  lack some.
+- **A decoder says which kinds it learns** (`kinds`; classes alone, where it says none). What learns classes has
+  `predict_proba`; all else has `predict`, in the units of y: of survival a risk, larger is worse, of no unit.
 - **Deterministic given the seed** on one machine, torch version and thread count. The seed (0 <= seed < 2**63) drives a
   generator of the fit's own; no global generator is read or seeded. A method without randomness ignores the seed.
 - **State is config and tensors.** `from_tensors(config, tensors())` predicts bit for bit what the fitted object
@@ -24,6 +28,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.networks import Layers
 
@@ -109,6 +114,61 @@ class FrozenDecoder(Protocol):
         ...
 
 
+class FrozenForeteller(Protocol):
+    """As FrozenDecoder, of an outcome that is no class: a value, a risk, or several labels at once."""
+
+    name: ClassVar[str]
+    kinds: ClassVar[frozenset[TargetKind]]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """As in GuidanceModel, with {"kind": …} behind the name: names are alike where it is the same thing."""
+        ...
+
+    def predict(self, x_nd: np.ndarray) -> np.ndarray:
+        """(n, d) -> (n,) float64 values, or risks; of several labels (n, L) probabilities, each of its own."""
+        ...
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What the fit learnt."""
+        ...
+
+    @classmethod
+    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:
+        """As in GuidanceModel."""
+        ...
+
+
+class SurvivalForeteller(FrozenForeteller, Protocol):
+    """What also says who outlives a time. Optional."""
+
+    def survival(self, x_nd: np.ndarray, times_t: np.ndarray) -> np.ndarray:
+        """(n, d), (T,) times > 0 -> (n, T) float64 the share that outlives each."""
+        ...
+
+
+class Foreteller(FrozenForeteller, Protocol):
+    """As Decoder, of an outcome that is no class."""
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """As in Decoder."""
+        ...
+
+    def fit(
+        self,
+        x_nd: np.ndarray,
+        labels: np.ndarray,
+        x_val_nd: np.ndarray,
+        labels_val: np.ndarray,
+        *,
+        n_classes: int,
+        seed: int,
+    ) -> Self:
+        """As Decoder.fit, of y. n_classes: of several labels how many; else 1, and of no meaning."""
+        ...
+
+
 class LayeredDecoder(FrozenDecoder, Protocol):
     """A decoder that is fully connected layers behind a scaling at most: guidance can be trained through it. Optional.
 
@@ -155,7 +215,7 @@ class GuidanceProblem:
     z_superior_nd: np.ndarray
     """(n, d_S)."""
     seed: int
-    decoder: FrozenDecoder | None = None
+    decoder: FrozenDecoder | FrozenForeteller | None = None
     """D_S, for a DecoderGuidedModel that needs it."""
 
 
@@ -163,16 +223,16 @@ class GuidanceProblem:
 class DecoderProblem:
     """One fit of a decoder. Problems on the same codes hold the same array objects, so that work can be shared."""
 
-    decoder: Decoder
+    decoder: Decoder | Foreteller
     """Unfitted, of this problem alone."""
     x_nd: np.ndarray
     """(n, d)."""
     labels: np.ndarray
-    """(n,)."""
+    """(n,), or y of another kind."""
     x_val_nd: np.ndarray
     """(n_val, d)."""
     labels_val: np.ndarray
-    """(n_val,)."""
+    """(n_val,), or y of another kind."""
     n_classes: int
     seed: int
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.plugins import Registry, one_per_file
 from guidestore.heads.checks import check_choice
 from guidestore.heads.choice import Choice
@@ -26,7 +27,13 @@ from guidestore.heads.own.code import choice_of
 from guidestore.heads.own.decoder import OwnDecoder
 from guidestore.heads.own.guidance import OwnGuidance
 from guidestore.heads.presets.preset import Preset
-from guidestore.heads.protocol import Decoder, FrozenDecoder, GuidanceModel
+from guidestore.heads.protocol import (
+    Decoder,
+    Foreteller,
+    FrozenDecoder,
+    FrozenForeteller,
+    GuidanceModel,
+)
 from guidestore.heads.transfer.students.common.protocol import Student
 
 GUIDANCE: Registry[type[GuidanceModel]] = Registry(
@@ -35,6 +42,13 @@ GUIDANCE: Registry[type[GuidanceModel]] = Registry(
 DECODERS: Registry[type[Decoder]] = Registry(
     "decoder", "guidestore.decoders", one_per_file("guidestore.heads.decoders")
 )
+DECODERS_OF: Mapping[TargetKind, Registry[type[Foreteller]]] = {
+    kind: Registry(f"decoder of a target of kind {kind}", "", one_per_file(f"guidestore.heads.decoders.of_{kind}"))
+    for kind in ("ordinal", "value", "survival")
+}
+"""Of outcomes that are no class, and of grades where their order counts: names are alike where it is the same thing,
+and the kind of the target chooses. Grades can be learnt as classes too, by any name of DECODERS that ordinal has not;
+several labels by any name of DECODERS, one of them for each label (heads.decoders.common.per_label)."""
 FUSIONS: Registry[type[Fusion]] = Registry("fusion", "", one_per_file("guidestore.heads.fusion"))
 STUDENTS: Registry[type[Student]] = Registry("student", "", one_per_file("guidestore.heads.transfer.students"))
 
@@ -63,6 +77,17 @@ _STORED_DECODERS: Registry[type[FrozenDecoder]] = Registry(
 )
 """Decoders that are loaded by these names, never asked for by them: given weights, what goes around other decoders, the
 smoothers of heads.kernels, and students, which heads.transfer fits."""
+
+
+_STORED_FORETELLERS: Registry[type[FrozenForeteller]] = Registry(
+    "decoder",
+    "",
+    {
+        "per_label": "guidestore.heads.decoders.common.per_label:PerLabel",
+        "smoother": "guidestore.heads.kernels.foreteller:SmootherOf",
+    },
+)
+"""As _STORED_DECODERS, of outcomes that are no class."""
 
 
 # Presets -------------------------------------------------------------------------------------------------------------
@@ -94,6 +119,14 @@ def guidance_names() -> tuple[str, ...]:
 def decoder_names() -> tuple[str, ...]:
     """Every name and preset that `build_decoder` takes."""
     return (*DECODERS.names(), *decoder_presets())
+
+
+def decoder_names_of(kind: TargetKind) -> tuple[str, ...]:
+    """Every name and preset that `build_decoder_of` takes for that kind."""
+    if kind in ("value", "survival"):
+        return DECODERS_OF[kind].names()
+    own = DECODERS_OF[kind].names() if kind in DECODERS_OF else ()
+    return tuple(sorted({*own, *DECODERS.names()})) + tuple(decoder_presets())
 
 
 def decoder_preset(name_or_preset: str, target: str = "") -> Preset:
@@ -168,7 +201,7 @@ def build_guidance(name_or_preset: str, **params: Any) -> GuidanceModel:
 
 
 def build_decoder(name_or_preset: str, *, target: str = "", calibration: str = "none", **params: Any) -> Decoder:
-    """An unfitted decoder; as `build_guidance`. `linear` has no fit and is refused: load it.
+    """An unfitted decoder of classes; as `build_guidance`. `linear` has no fit and is refused: load it.
 
     target: what it will predict; presets may differ by it, decoders do not. calibration: "temperature" puts the decoder
     into a heads.decoders.common.calibrated.Calibrated, which any decoder can be.
@@ -191,6 +224,22 @@ def build_decoder(name_or_preset: str, *, target: str = "", calibration: str = "
         raise unknown_name(DECODERS.kind, name_or_preset, decoder_names())
     decoder = DECODERS.load(preset.name)(**{**preset.params, **params})
     return decoder if calibration == "none" else cast(Any, _STORED_DECODERS.load(_CALIBRATED))(decoder)
+
+
+def build_decoder_of(kind: TargetKind, name_or_preset: str, *, target: str = "", **params: Any) -> Decoder | Foreteller:
+    """An unfitted decoder for a target of that kind; otherwise as `build_decoder`."""
+    if kind == "multilabel":
+        from guidestore.heads.decoders.common.per_label import PerLabel
+
+        return PerLabel(Choice.of(name_or_preset, params), target=target)
+    if kind in DECODERS_OF and (name_or_preset in DECODERS_OF[kind] or kind != "ordinal"):
+        if name_or_preset not in DECODERS_OF[kind] and (DECODERS.is_own(name_or_preset) or name_or_preset in DECODERS):
+            raise InvalidInputError(
+                f"decoder {name_or_preset!r} learns classes, and {target or 'the target'} is of kind {kind}; choose "
+                f"among {', '.join(decoder_names_of(kind))}"
+            )
+        return DECODERS_OF[kind].load(name_or_preset)(**params)
+    return build_decoder(name_or_preset, target=target, **params)
 
 
 def build_fusion(name: str, **params: Any) -> Fusion | None:
@@ -229,11 +278,24 @@ def load_guidance(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) 
 
 
 def load_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> FrozenDecoder:
-    """The fitted decoder again, those that are only loaded among them. Raises InvalidInputError."""
+    """The fitted decoder of classes again, those that are only loaded among them. Raises InvalidInputError."""
     name: Any = config.get("name")
     if _is_own(DECODERS, config):
         return cast(Any, OwnDecoder.stored(DECODERS, config, tensors))
     return (_STORED_DECODERS if name in _STORED_DECODERS else DECODERS).load(name).from_tensors(config, tensors)
+
+
+def load_any_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> FrozenDecoder | FrozenForeteller:
+    """As `load_decoder`, of whatever kind of target: its config says which, where it is not classes."""
+    kind: Any = config.get("kind", "classes")
+    if kind == "classes":
+        return load_decoder(config, tensors)
+    name: Any = config.get("name")
+    if name in _STORED_FORETELLERS:
+        return _STORED_FORETELLERS.load(name).from_tensors(config, tensors)
+    if kind not in DECODERS_OF:
+        raise unknown_name("kind of target", kind, (*DECODERS_OF, "multilabel"))
+    return DECODERS_OF[kind].load(name).from_tensors(config, tensors)
 
 
 def _is_own(registry: Registry[Any], config: Mapping[str, Any]) -> bool:

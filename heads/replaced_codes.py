@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.checks import check_seed
 from guidestore.heads.controls import LABEL_AGAIN, OWN
@@ -20,14 +21,15 @@ def replaced(paired: PairedCodes, control: str, permutation: int, *, seed: int) 
 
     self: of the width of z_S at most, drawn without the label, fitted on the z_I of the train cases: permutation 0 is
     the scores of standardised z_I on its principal directions, 1 is random features max(0, z_I W + b) of it, W and b
-    normal. own: z_I. label again: the label as one column per class, for labelled pairs of train and val alone.
+    normal. own: z_I. label again: the label as one column per class, or the outcome, for labelled pairs of train and
+    val alone.
     A case has the new z_S where it has z_S and z_I; of a class that then had none in train, all with z_I do.
     """
     has = _pairs_of_all_classes(paired)
     if control == OWN:
         codes_nd = paired.inferior_nd
     elif control == LABEL_AGAIN:
-        codes_nd = np.eye(len(paired.classes), dtype=np.float32)[paired.labels]
+        codes_nd = _label_again(paired)
         has = has & paired.has_label & (paired.parts != "test")
     else:
         codes_nd = _of_inferior(paired, permutation, seed=seed)
@@ -35,9 +37,25 @@ def replaced(paired: PairedCodes, control: str, permutation: int, *, seed: int) 
     return replace(paired, superior_nd=np.ascontiguousarray(superior_nd, dtype=np.float32), has_superior=has)
 
 
+def _label_again(paired: PairedCodes) -> np.ndarray:
+    """(n, c): a class or grade as one column each, labels as they are (.5 where not looked at), a value standardised,
+    a time as its logarithm beside the event; NaN, or what counts as none, where the outcome is missing."""
+    if paired.kind in ONE_CLASS_KINDS:
+        return np.eye(len(paired.classes), dtype=np.float32)[paired.labels]
+    y = paired.y
+    if paired.kind == "multilabel":
+        return np.where(np.isnan(y), 0.5, y)
+    if paired.kind == "survival":
+        return np.column_stack([np.log(y[:, 0]), y[:, 1]])
+    train = y[paired.rows("train", paired.has_label)]
+    return ((y - train.mean()) / (train.std() or 1.0))[:, None]
+
+
 def _pairs_of_all_classes(paired: PairedCodes) -> np.ndarray:
     """(n,) bool."""
     has = paired.is_pair
+    if paired.kind not in ONE_CLASS_KINDS:
+        return has
     paired_classes = paired.labels[paired.rows("train", has)]
     return has | (paired.has_inferior & paired.has_label & ~np.isin(paired.labels, paired_classes))
 

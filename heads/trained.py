@@ -8,9 +8,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from guidestore.embeddings.outcomes import known_of
+from guidestore.embeddings.runs import REFERENCE_FACTS
 from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.conformal import HALF_WIDTH, half_width
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.metrics import evaluate
+from guidestore.heads.outcomes import n_outputs, reference_of
 
 type Component = tuple[dict[str, Any], dict[str, np.ndarray]]
 """config and tensors of a model: what `load_guidance` and `load_decoder` take."""
@@ -40,9 +44,9 @@ class TrainedHead:
     parts: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype="<U5"))
     """(m,) str: val or test."""
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """(m,) int64; -1 where unlabelled."""
+    """(m,) int64; -1 where unlabelled; of other kinds than classes y, as embeddings.outcomes says."""
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    """(m, k) float64."""
+    """(m, k) float64; of other kinds what the head says, as heads.metrics.metric has it."""
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Part -> metric -> value over its labelled cases (heads.metrics.evaluate); parts without labels are left out."""
     components: Mapping[str, Component] = field(default_factory=dict)
@@ -64,27 +68,37 @@ class TrainedHead:
         has: (n,) bool, those cases. predict: (m,) row numbers -> (m, k); a DivergedError of it marks the head.
         """
         rows_n = np.flatnonzero(np.isin(paired.parts, ("val", "test")) & has)
-        probabilities = np.zeros((0, len(paired.classes)))
+        probabilities = np.zeros((0, n_outputs(paired.kind, len(paired.classes))))
         try:
             if len(rows_n):
                 probabilities = predict(rows_n)
         except DivergedError as error:
             return self.diverged(error)
+        facts = {REFERENCE_FACTS[paired.kind]: reference_of(paired)} if paired.kind in REFERENCE_FACTS else {}
+        val = (paired.parts[rows_n] == "val") & paired.has_label[rows_n]
+        if paired.kind == "value" and val.any():
+            facts[HALF_WIDTH] = half_width(paired.y[rows_n][val], probabilities[val, 0])
         return replace(
             self,
+            facts={**self.facts, **facts},
             case_ids=tuple(paired.case_ids[row] for row in rows_n),
             parts=paired.parts[rows_n],
-            labels=paired.labels[rows_n],
+            labels=paired.y[rows_n],
             probabilities=probabilities,
             metrics=metrics_by_part(paired, rows_n, probabilities),
         )
 
 
-def metrics_by_part(paired: PairedCodes, rows_n: np.ndarray, probabilities: np.ndarray) -> dict[str, dict[str, float]]:
-    """val or test -> metric -> value, of (m, k) probabilities of the cases at (m,) row numbers; of the labelled ones
-    among them, and parts without such are left out."""
-    parts, labels = paired.parts[rows_n], paired.labels[rows_n]
-    scored = {part: (parts == part) & (labels >= 0) for part in ("val", "test")}
+def metrics_by_part(
+    paired: PairedCodes, rows_n: np.ndarray, probabilities: np.ndarray, reference: float | None = None
+) -> dict[str, dict[str, float]]:
+    """val or test -> metric -> value, of what is said (m, k) of the cases at (m,) row numbers; of the labelled ones
+    among them, and parts without such are left out. reference: of the run, which may have seen fewer outcomes."""
+    parts, y = paired.parts[rows_n], paired.y[rows_n]
+    scored = {part: (parts == part) & known_of(y) for part in ("val", "test")}
+    asked: dict[str, Any] = {"kind": paired.kind, "reference": reference_of(paired) if reference is None else reference}
     return {
-        part: evaluate(labels[mask], probabilities[mask], paired.classes) for part, mask in scored.items() if mask.any()
+        part: evaluate(y[mask], probabilities[mask], paired.classes, **asked)
+        for part, mask in scored.items()
+        if mask.any()
     }

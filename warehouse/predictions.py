@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from guidestore.embeddings.outcomes import KINDS, ONE_CLASS_KINDS, Outcome, Target
+from guidestore.embeddings.pairing import outcomes_of
 from guidestore.embeddings.runs import Part, Run, RunPredictions
+from guidestore.embeddings.snapshot import Snapshot
 from guidestore.warehouse.row_source import RowSource
 
 
@@ -19,9 +24,12 @@ def load_predictions(snapshot: RowSource, runs: Iterable[Run], part: Part = "tes
     """
     by_id = {run.id: run for run in runs}
     wanted = pc.field("run").isin(pa.array(list(by_id), pa.string())) & (pc.field("part") == part)
-    table = snapshot.rows("predictions").filter(wanted & pc.field("label").is_valid())
+    every = snapshot.rows("predictions").filter(wanted)
+    of_outcomes = [run for run in by_id.values() if run.kind not in ONE_CLASS_KINDS]
+    others = _of_outcomes(snapshot, of_outcomes, every) if of_outcomes else {}
+    table = every.filter(pc.field("label").is_valid())
     if not table.num_rows:
-        return {}
+        return others
     ids = np.asarray(table["run"].to_pylist(), dtype=object)
     order = np.argsort(ids, kind="stable")
     names, starts = np.unique(ids[order], return_index=True)
@@ -40,5 +48,37 @@ def load_predictions(snapshot: RowSource, runs: Iterable[Run], part: Part = "tes
             tuple(case_ids[row] for row in rows),
             np.array([class_index[labels[row]] for row in rows]),
             flat.reshape(len(rows), len(run.classes)),
+            kind=run.kind,
         )
+    return predictions | others
+
+
+def _of_outcomes(snapshot: RowSource, runs: Iterable[Run], table: pa.Table) -> dict[str, RunPredictions]:
+    """Of runs whose outcomes are no classes: these stand in the labels of the snapshot that a run was trained at."""
+    by_id = {run.id: run for run in runs}
+    outcomes: dict[tuple[str, str, int], tuple[Target, dict[str, Outcome]]] = {}
+    said: dict[str, list[dict[str, Any]]] = {}
+    for row in table.filter(pc.field("run").isin(pa.array(list(by_id), pa.string()))).to_pylist():
+        said.setdefault(row["run"], []).append(row)
+    predictions = {}
+    for name, rows in said.items():
+        run = by_id[name]
+        asked = (run.cohort, run.target, run.snapshot)
+        if asked not in outcomes:
+            of_run = replace(snapshot, version=run.snapshot) if isinstance(snapshot, Snapshot) else snapshot
+            outcomes[asked] = outcomes_of(cast(Snapshot, of_run), run.cohort, run.target, KINDS)
+        target, known = outcomes[asked]
+        rows = [row for row in rows if row["case_id"] in known]
+        if len(rows) < 2:
+            continue
+        case_ids = tuple(row["case_id"] for row in rows)
+        outputs = np.array([_outputs(run, row) for row in rows])
+        y = target.y_of(known, case_ids)
+        predictions[name] = RunPredictions(name, run.unit, case_ids, y, outputs, kind=run.kind, reference=run.reference)
     return predictions
+
+
+def _outputs(run: Run, row: Mapping[str, Any]) -> list[float]:
+    if run.kind == "multilabel":
+        return row["probabilities"]
+    return [row["value"]] if run.kind == "value" else [row["risk"], *(row["survival"] or ())]

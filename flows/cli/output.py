@@ -146,7 +146,7 @@ def _rows_table(of_block: EvaluatedBlock) -> Table:
 
     from guidestore.heads.metrics import drawn_metrics
 
-    metrics = drawn_metrics()
+    metrics = drawn_metrics(of_block.block.runs[0].kind)
     table = Table()
     for name in ("input", *(metric.short for metric in metrics.values()), "runs"):
         table.add_column(name, justify="left" if name == "input" else "right", no_wrap=name != "input")

@@ -36,7 +36,7 @@ def advise(snapshot: Snapshot, settings: GuideSettings, *, labelled: int | None 
     rows = []
     with one_thread():
         for target in settings.targets or (only_target(snapshot, settings.cohort),):
-            names = {"inferior": settings.inferior, "superior": settings.superior}
+            names: dict[str, Any] = {"inferior": settings.inferior, "superior": settings.superior}
             paired = [
                 pair(snapshot, cohort=settings.cohort, target=target, **names, split=split, fold=fold) for fold in folds
             ]

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guidestore.embeddings.actor import versions
-from guidestore.embeddings.runs import LabelBudget, Run
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind
+from guidestore.embeddings.runs import REFERENCE_FACTS, LabelBudget, Run, median_grade
 from guidestore.embeddings.transaction import Transaction
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.guiding.identity import IMPLEMENTATION, encoder_digest, pairs_digest
 from guidestore.flows.guiding.recipes import HeadRecipe, RowsRecipe
+from guidestore.heads.conformal import Conformal, conformal_of
 from guidestore.heads.input_rows import INPUT_ROWS, Arm
+from guidestore.heads.metrics.survival import times_up_to
 
 if TYPE_CHECKING:  # torch loads with them
     from guidestore.flows.guiding.jobs import HeadJob
@@ -46,7 +49,11 @@ def commit_heads(
         inputs[run] = [*weights.values(), *encoders]
         runs.append(Run(**common, **_of_head(head, job.recipe), id=run, weights=weights))
         metrics += metric_rows(run, head.metrics)
-        predictions += prediction_rows(run, paired, head.case_ids, head.parts, head.labels, head.probabilities)
+        reference = head.facts.get(REFERENCE_FACTS.get(paired.kind, ""), math.nan)
+        predictions += prediction_rows(
+            run, paired, head.case_ids, head.parts, head.labels, head.probabilities, reference=reference,
+            conformal=conformal_of(head.facts),
+        )  # fmt: skip
     return len(transaction.write_runs(runs, metrics, predictions, inputs=inputs))
 
 
@@ -57,6 +64,8 @@ def _common(paired: PairedCodes) -> dict[str, Any]:
         **_scope(paired),
         "target": paired.target,
         "classes": paired.classes,
+        "kind": paired.kind,
+        "target_unit": paired.unit,
         "snapshot": paired.snapshot,
         "inferior": paired.inferior_key and paired.inferior_key.name,
         "superior": paired.superior_key and paired.superior_key.name,
@@ -127,7 +136,7 @@ def _of_head(head: TrainedHead, recipe: HeadRecipe) -> dict[str, Any]:
 def _facts(head: TrainedHead) -> dict[str, float]:
     """What its fits found, and what tells whether it learned anything: micro F1 and the largest class's share."""
     facts = dict(head.facts)
-    for part, metrics in head.metrics.items():
+    for part, metrics in head.metrics.items() if head.labels.dtype == np.int64 else ():
         labels = head.labels[(head.parts == part) & (head.labels >= 0)]
         facts[f"{part}_majority"] = np.bincount(labels).max() / len(labels)
         if "f1_micro" in metrics:
@@ -151,8 +160,19 @@ def prediction_rows(
     parts: np.ndarray,
     labels: np.ndarray,
     probabilities: np.ndarray,
+    *,
+    reference: float = math.nan,
+    conformal: Conformal | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of schema ``predictions`` of m cases: their (m,) parts and labels (-1: none), and (m, k) probabilities."""
+    """Rows of schema ``predictions`` of m cases: their (m,) parts, their y, and what is said of them (m, k).
+
+    reference: of the run. conformal: of a value, what makes an interval of it; None: there is none.
+    """
+    if paired.kind not in ONE_CLASS_KINDS:
+        said = zip(case_ids, parts, outcome_rows(paired.kind, probabilities, reference, conformal), strict=True)
+        common = {"run": run, "cohort": paired.cohort, "label": None}
+        return [{**common, "case_id": case_id, "part": str(part), **row} for case_id, part, row in said]
+    predicted = median_grade(probabilities) if paired.kind == "ordinal" else np.argmax(probabilities, axis=1)
     return [
         {
             "run": run,
@@ -160,8 +180,32 @@ def prediction_rows(
             "case_id": case_id,
             "part": str(part),
             "label": paired.classes[label] if label >= 0 else None,
-            "predicted": paired.classes[int(np.argmax(row))],
+            "predicted": paired.classes[int(said)],
             "probabilities": [float(value) for value in row],
         }
-        for case_id, part, label, row in zip(case_ids, parts, labels, probabilities, strict=True)
+        for case_id, part, label, said, row in zip(case_ids, parts, labels, predicted, probabilities, strict=True)
+    ]
+
+
+def outcome_rows(
+    kind: TargetKind, outputs_nk: np.ndarray, reference: float, conformal: Conformal | None
+) -> list[dict[str, Any]]:
+    """Columns of schema ``predictions`` that an outcome which is no class has, of each row of what is said."""
+    if kind == "multilabel":
+        return [{"probabilities": [float(value) for value in row]} for row in outputs_nk]
+    if kind == "value":
+        ends = {} if conformal is None else {"level": conformal.level}
+        half = 0.0 if conformal is None else conformal.half_width
+        return [
+            {
+                "value": float(value),
+                **({"low": float(value) - half, "high": float(value) + half} if ends else {}),
+                **ends,
+            }
+            for (value,) in outputs_nk
+        ]
+    times = [float(time) for time in times_up_to(reference)] if outputs_nk.shape[1] > 1 else None
+    return [
+        {"risk": float(risk), "times": times, "survival": [float(share) for share in lives] if times else None}
+        for risk, *lives in outputs_nk
     ]

@@ -10,7 +10,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.pairing import pair
+from guidestore.embeddings.outcomes import KINDS
+from guidestore.embeddings.pairing import pair, targets_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey, PairedCodes
@@ -28,7 +29,7 @@ from guidestore.flows.work.reporting import Progress, Say, counted, no_progress,
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
 from guidestore.heads.redundancy import redundancy
-from guidestore.heads.registry import build_decoder, decoder_choice, guidance_choice
+from guidestore.heads.registry import build_decoder_of, decoder_choice, guidance_choice
 from guidestore.warehouse.runs import load_runs
 
 if TYPE_CHECKING:  # torch loads with it
@@ -77,8 +78,10 @@ def guide(
     # Once for all folds: code that cannot be digested is another choice each time. A wrong name costs no training.
     models = _Models(guidance_choice(guidance or settings.guidance), decoder_choice(decoder or settings.decoder))
     check_guidance(models.guidance)
+    known = targets_of(snapshot, settings.cohort)
     for target in targets:
-        build_decoder(models.decoder.name, target=target, **models.decoder.params)
+        kind = known[target].kind if target in known else "classes"  # pairing refuses what is not there
+        build_decoder_of(kind, models.decoder.name, target=target, **models.decoder.params)
     split = settings.split or only_split(snapshot, settings.cohort)
     folds = settings.folds or split_folds(snapshot, settings.cohort, split)
     report = GuideReport()
@@ -153,6 +156,7 @@ def _pair(snapshot: Snapshot, settings: GuideSettings, target: str, split: str, 
         superior=settings.superior,
         split=split,
         fold=fold,
+        kinds=KINDS,
     )
 
 
@@ -167,6 +171,8 @@ def _note_issues(report: GuideReport, snapshot: Snapshot, paired: PairedCodes) -
 
 def _note_metric(report: GuideReport, paired: PairedCodes) -> None:
     """Said before anything is trained."""
+    if paired.kind != "classes":
+        return
     test = paired.labels[paired.rows("test", paired.has_label, paired.has_inferior)]
     lacking = [name for number, name in enumerate(paired.classes) if number not in test]
     if lacking:
@@ -210,7 +216,7 @@ def _planned(
         ]
         if guidance.name in SCHEMES:
             recipes = [SCHEMES[guidance.name](seed, settings.permutations)]
-        for recipe in [*recipes, *references(seed)]:
+        for recipe in [*recipes, *references(seed, paired.kind)]:
             ids, job = plan_heads(snapshot, paired, recipe, have=snapshot.artifacts, taken=taken)
             report.runs += ids
             report.existing += len(ids) - (len(job.ids) if job else 0)

@@ -31,13 +31,14 @@ def _once_each(digest: Callable[[PairedCodes], str]) -> Callable[[PairedCodes], 
 
 @_once_each
 def paired_digest(paired: PairedCodes) -> str:
-    """Identity of a training set: codes, cases, labels, parts and classes."""
+    """Identity of a training set: codes, cases, outcomes, parts, classes, and what kind of target they are of."""
     arrays = hashlib.sha256()
-    for array in (paired.inferior_nd, paired.superior_nd, paired.labels):
+    for array in (paired.inferior_nd, paired.superior_nd, paired.y):
         arrays.update(np.ascontiguousarray(array))
+    kind = [paired.kind, paired.unit] if paired.kind != "classes" else []
     return sha256_of(
         {
-            "scope": [paired.cohort, paired.split, paired.fold, paired.target, paired.classes],
+            "scope": [paired.cohort, paired.split, paired.fold, paired.target, paired.classes, *kind],
             "cases": paired.case_ids,
             "parts": paired.parts.tolist(),
             "keys": [encoder_digest(paired.inferior_key), encoder_digest(paired.superior_key)],

@@ -162,8 +162,8 @@ def _transfer_rows(job: HeadJob) -> tuple[str, ...]:
 
 def _without_test(paired: PairedCodes) -> PairedCodes:
     kept = np.flatnonzero(paired.parts != "test")
-    names = ("inferior_nd", "superior_nd", "has_inferior", "has_superior", "labels", "parts")
-    arrays = {name: getattr(paired, name)[kept] for name in names}
+    names = ("inferior_nd", "superior_nd", "has_inferior", "has_superior", "labels", "outcomes", "parts")
+    arrays = {name: of[kept] for name in names if (of := getattr(paired, name)) is not None}
     return replace(paired, case_ids=tuple(paired.case_ids[row] for row in kept), **arrays)
 
 

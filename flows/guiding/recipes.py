@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.choice import Choice
 from guidestore.heads.controls import DECIDING
 from guidestore.heads.fitting import needs_decoder
 from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, PLUG, REFERENCE, TAUGHT, Arm, Mode, arms_of
 from guidestore.heads.margins.train import DECODER, MARGIN_ROWS, MARGINS_GUIDANCE
 from guidestore.heads.plug.train import PLUG_DECODER, PLUG_GUIDANCE, PLUG_ROWS
-from guidestore.heads.references.train import REFERENCES
+from guidestore.heads.references.train import references_of
 from guidestore.heads.registry import CONCATENATION, GUIDANCE, build_guidance, guidance_names
 from guidestore.heads.transfer.train import TRANSFER_ROWS
 
@@ -130,9 +131,9 @@ class ReferenceRecipe:
         return {"seed": self.seed, "decoder": self.decoder}
 
 
-def references(seed: int) -> list[ReferenceRecipe]:
-    """All of them."""
-    return [ReferenceRecipe(seed, name) for name in REFERENCES]
+def references(seed: int, kind: TargetKind = "classes") -> list[ReferenceRecipe]:
+    """All that a kind of target has."""
+    return [ReferenceRecipe(seed, name) for name in references_of(kind)]
 
 
 @dataclass(frozen=True, slots=True)

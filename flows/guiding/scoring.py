@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import KINDS
 from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
@@ -16,6 +17,7 @@ from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.guiding.commit import metric_rows, prediction_rows
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
+from guidestore.heads.conformal import conformal_of
 from guidestore.heads.input_rows import input_row
 from guidestore.warehouse.runs import load_runs, scored_runs
 
@@ -58,6 +60,7 @@ def _paired(store: EmbeddingStore, run: Run) -> PairedCodes:
         superior=run.superior,
         split=run.split,
         fold=run.fold,
+        kinds=KINDS,
     )
 
 
@@ -68,10 +71,14 @@ def _scored(snapshot: Snapshot, run: Run, paired: PairedCodes) -> tuple[list[dic
     rows = paired.rows("test", input_row(run.row).has(paired))
     if not len(rows):
         return [], []
-    probabilities = _predicted(snapshot, run, paired, rows)
-    shown = metric_rows(run.id, metrics_by_part(paired, rows, probabilities))
+    outputs = _predicted(snapshot, run, paired, rows)
+    shown = metric_rows(run.id, metrics_by_part(paired, rows, outputs, run.reference))
     case_ids = [paired.case_ids[row] for row in rows]
-    return shown, prediction_rows(run.id, paired, case_ids, paired.parts[rows], paired.labels[rows], probabilities)
+    told = prediction_rows(
+        run.id, paired, case_ids, paired.parts[rows], paired.y[rows], outputs, reference=run.reference,
+        conformal=conformal_of(run.training),
+    )  # fmt: skip
+    return shown, told
 
 
 def _predicted(snapshot: Snapshot, run: Run, paired: PairedCodes, rows: np.ndarray) -> np.ndarray:
@@ -82,4 +89,5 @@ def _predicted(snapshot: Snapshot, run: Run, paired: PairedCodes, rows: np.ndarr
     for role, artifact in run.weights.items():
         tensors, entry = snapshot.weights(artifact)
         components[role] = (entry.meta["config"], tensors)
-    return predict_row(run.row, components, paired.inferior_nd[rows], paired.superior_nd[rows])
+    codes = (paired.inferior_nd[rows], paired.superior_nd[rows])
+    return predict_row(run.row, components, *codes, horizon=run.reference)

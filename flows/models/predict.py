@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.interchange.codes import CodeColumns, read_codes
 from guidestore.embeddings.medians import fills_medians, train_medians
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.pairing import parts_of
-from guidestore.embeddings.runs import Run
+from guidestore.embeddings.runs import REFERENCE_FACTS, Run, median_grade
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName
@@ -21,27 +23,53 @@ from guidestore.flows.encoding.new_images import encode_images
 from guidestore.flows.encoding.stored_encoders import Encoders, StoredEncoders
 from guidestore.flows.work.devices import AUTO, one_device
 from guidestore.flows.work.threads import one_thread
+from guidestore.heads.conformal import Conformal, conformal_of
+from guidestore.heads.metrics.survival import times_up_to
 from guidestore.warehouse.runs import run_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """Class probabilities of n cases: probabilities_nk float64, rows sum to 1, columns in the order of `classes`."""
+    """What is said of n cases: of classes and grades probabilities_nk float64, whose rows sum to 1, columns in the
+    order of `classes`; of other kinds as heads.metrics.metric has it."""
 
     run: str
     classes: tuple[str, ...]
     case_ids: tuple[str, ...]
     probabilities_nk: np.ndarray
+    kind: TargetKind = "classes"
+    unit: str = ""
+    """Of a value, or of a survival time."""
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """Of the run: how wide the interval of a value is, and the horizon of survival."""
 
     def as_rows(self) -> list[dict[str, Any]]:
+        """A row per case. A value has the interval that holds 90 % of new ones; survival the risk, larger is worse, and
+        the share that outlives each time up to the horizon."""
         return [
-            {
-                "case_id": case_id,
-                "predicted": self.classes[int(row.argmax())],
-                **{f"p({name})": float(value) for name, value in zip(self.classes, row, strict=True)},
-            }
+            {"case_id": case_id, **self._said(row)}
             for case_id, row in zip(self.case_ids, self.probabilities_nk, strict=True)
         ]
+
+    def _said(self, row: np.ndarray) -> dict[str, Any]:
+        if self.kind == "value":
+            (value,), of = (float(said) for said in row), f" ({self.unit})" if self.unit else ""
+            interval = conformal_of(self.facts)
+            ends = (None, None) if interval is None else (value - interval.half_width, value + interval.half_width)
+            level = f"{(interval or Conformal(0.0)).level:.0%}"
+            return {f"value{of}": value, f"low, {level}": ends[0], f"high, {level}": ends[1]}
+        if self.kind == "survival":
+            risk, *lives = (float(said) for said in row)
+            times = times_up_to(self.facts.get(REFERENCE_FACTS["survival"], math.nan))[: len(lives)]
+            of = f" {self.unit}" if self.unit else ""
+            return {"risk": risk} | {
+                f"survives {time:.3g}{of}": share for time, share in zip(times, lives, strict=True)
+            }
+        shares = {f"p({name})": float(value) for name, value in zip(self.classes, row, strict=True)}
+        if self.kind == "multilabel":
+            return shares
+        place = median_grade(row[None])[0] if self.kind == "ordinal" else row.argmax()
+        return {"predicted": self.classes[int(place)]} | shares
 
 
 def predict(
@@ -103,8 +131,9 @@ def predict(
     for role, artifact in trained.weights.items():
         tensors, kept = snapshot.weights(artifact)
         components[role] = (kept.meta["config"], tensors)
-    probabilities_nk = predict_row(trained.row, components, z_inferior_nd)
-    return Prediction(trained.id, trained.classes, tuple(case_ids), probabilities_nk)
+    outputs_nk = predict_row(trained.row, components, z_inferior_nd, horizon=trained.reference)
+    kind = (trained.kind, trained.target_unit, trained.training)
+    return Prediction(trained.id, trained.classes, tuple(case_ids), outputs_nk, *kind)
 
 
 def medians_of(store: EmbeddingStore, run: Run, key: CodeSetKey) -> np.ndarray:

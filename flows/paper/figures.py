@@ -10,7 +10,7 @@ from typing import Any
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.paper.table import Cell, Column, PaperTable
 from guidestore.flows.work.colours import ROW_COLOURS
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import metric_named
 
 _BARS = ("I", "G(I)", "G(I)+I")
 _CONTROL = ("#D9D9D9", "////")
@@ -90,7 +90,7 @@ def _panels(table: PaperTable, path: Path, wanted: set[str] | None = None) -> tu
     ratios = {} if stacked else {"width_ratios": widths}
     row = list(figure.subplots(rows, len(measures) // rows, squeeze=False, gridspec_kw=ratios).flat)
     for measure, columns, panel in zip(measures, by_measure, row, strict=True):
-        title = drawn_metrics()[measure].title
+        title = metric_named(measure).title
         panel.set_title(title[0].upper() + title[1:], fontsize=11)
         panel.set_xticks(range(len(columns)), [column.title.replace(" ", "\n") for column in columns], fontsize=9)
         panel.set_xlim(-0.6, (across if stacked else len(columns)) - 0.4)

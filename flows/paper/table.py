@@ -22,7 +22,7 @@ from guidestore.flows.results.families import Family, family_of
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.controls import CONTROLS, SHUFFLED
 from guidestore.heads.input_rows import ALL_ROWS, REFERENCE
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import drawn_metrics, metric_named
 from guidestore.warehouse.runs import Scores
 
 BOTH = ("balanced_accuracy", "f1_micro")
@@ -403,7 +403,7 @@ def _gains(table: PaperTable) -> SideTable:
             {
                 "row": row,
                 "column": titles[column],
-                "measure": drawn_metrics()[of_cell.metric].title,
+                "measure": metric_named(of_cell.metric).title,
                 f"gain over {table.form.rows['I']}": spread(effect and effect.gain_over_i),
                 "nearest control": f"{effect.nearest_control.rival.name}: {spread(effect.nearest_control.over)}"
                 if effect

@@ -50,7 +50,7 @@ def bars_of(section: Section) -> Bars:
         rows, notes = bar_rows_of(section)
     except InvalidInputError as error:
         return Bars(Markup(), (), (f"No intervals: {error}.",))
-    cells = [tuple(_cell(row.intervals.get(metric)) for metric in drawn_metrics()) for row in rows]
+    cells = [tuple(_cell(row.intervals.get(metric)) for metric in drawn_metrics(section.kind)) for row in rows]
     labels = [row.label for row in rows]
     return Bars(_draw(section, rows), tuple(zip(labels, cells, strict=True)), tuple(dict.fromkeys(notes)))
 
@@ -66,7 +66,7 @@ def bar_rows_of(section: Section) -> tuple[list[BarRow], list[str]]:
             notes.append(f"{table_row.label} has no test predictions.")
             continue
         intervals = {}
-        for name, metric in drawn_metrics().items():
+        for name, metric in drawn_metrics(section.kind).items():
             try:
                 intervals[name] = _interval(drawn, name, runs)
             except InvalidInputError:
@@ -88,14 +88,14 @@ def _cell(interval: Interval | None) -> str:
 def _draw(section: Section, rows: list[BarRow]) -> Markup:
     with drawing(8.0, 0.75 + 0.3 * len(rows)) as figure:
         fill_bars(figure, section, rows)
-        first = next(iter(drawn_metrics().values()))
+        first = next(iter(drawn_metrics(section.kind).values()))
         told = "; ".join(f"{row.label} {_cell(row.intervals.get(first.name))}" for row in rows)
         return inline_svg(figure, f"{section.name}-bars", f"Bars: {first.title} of {told}")
 
 
 def fill_bars(figure: Figure, section: Section, rows: Sequence[BarRow]) -> None:
     """A panel per metric."""
-    metrics = drawn_metrics()
+    metrics = drawn_metrics(section.kind)
     panels = figure.subplots(1, len(metrics), sharey=True)
     for (name, metric), panel in zip(metrics.items(), panels, strict=True):
         for y, row in enumerate(rows):
@@ -104,8 +104,9 @@ def fill_bars(figure: Figure, section: Section, rows: Sequence[BarRow]) -> None:
         if metric.chance is not None:
             panel.axvline(metric.chance(len(section.classes)), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
         panel.set_title(metric.title, loc="left")
-        panel.set_xlim(0, 1)
-        panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+        if metric.better == "higher":  # else an error, in units of its own
+            panel.set_xlim(0, 1)
+            panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
         panel.set_ylim(len(rows) - 0.4, -0.6)
         panel.set_yticks(range(len(rows)), [row.label for row in rows])
         panel.tick_params(axis="y", length=0)

@@ -20,7 +20,7 @@ from guidestore.flows.results.effects import RowEffect
 from guidestore.flows.results.looks import count_looks
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.controls import CONTROLS
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import drawn_metrics, metric_named
 from guidestore.heads.significance.bootstrap import DRAWS
 
 OPEN = "for the authors to say"
@@ -114,7 +114,7 @@ def _facts(snapshot: Snapshot, made: Provenance, runs: Sequence[Run], effects: S
     budgets = sorted({str(run.labelled) for run in runs} - {"all"})
     controls = list(dict.fromkeys(run.control for run in runs if run.control in CONTROLS))
     metrics = ", ".join(metric.title for metric in drawn_metrics().values())
-    main = ", ".join(dict.fromkeys(drawn_metrics()[effect.metric].title for effect in effects if effect.effect))
+    main = ", ".join(dict.fromkeys(metric_named(effect.metric).title for effect in effects if effect.effect))
     told = Counter(effect.verdict for effect in effects)
     versions = ", ".join(f"{name} {trained}" for name, trained, _ in made.libraries if trained != NOTHING)
     return _Facts(

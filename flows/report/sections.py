@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.flows.results.blocks import Block, blocks_of
 from guidestore.warehouse.runs import Scores
@@ -40,6 +41,11 @@ class Section:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.block.scope.classes
+
+    @property
+    def kind(self) -> TargetKind:
+        """Of the target."""
+        return self.block.runs[0].kind
 
     @property
     def runs(self) -> tuple[Run, ...]:

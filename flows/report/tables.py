@@ -13,7 +13,7 @@ from guidestore.flows.results.evaluation import TableRow, tabulate
 from guidestore.flows.results.families import family_of
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.heads.input_rows import I
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import metric_named
 from guidestore.heads.significance import Gain as SurelyGained
 
 NOTHING = "–"
@@ -63,7 +63,7 @@ class SummaryRow:
 def input_table(section: Section) -> InputTable:
     """Mean ± sd over folds and seeds, as `guidestore evaluate` prints it."""
     rows = tabulate(section.runs, section.scores)
-    shown = tuple((row.label, tuple(mean_sd(row, name) for name in drawn_metrics()), row.n) for row in rows)
+    shown = tuple((row.label, tuple(mean_sd(row, name) for name in row.mean), row.n) for row in rows)
     return InputTable(shown, tuple(_notes(section)))
 
 
@@ -104,7 +104,7 @@ def gain_of(effect: RowEffect) -> Gain:
     gains = effect.effect
     return Gain(
         effect.head.row,
-        drawn_metrics()[effect.metric].title,
+        metric_named(effect.metric).title,
         spread(gains and gains.gain_over_i),
         _over(gains.nearest_control if gains else None),
         _over(gains.nearest_reference if gains else None),

@@ -17,7 +17,7 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.comparison import GroupComparison, MetricGain, compare_groups, split_and_fold
 from guidestore.flows.results.effects import INSTEAD, main_metric, row_effects, spread
 from guidestore.heads.input_rows import GUIDED_PLUS_I, INPUT_ROWS, I, input_row
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import drawn_metrics, metric_named
 from guidestore.heads.significance import Interval
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs, load_scores, newest_runs
@@ -132,7 +132,7 @@ def decide(store: EmbeddingStore, alias: str, runs: Sequence[str], row: str = ""
     except InvalidInputError as error:
         return Decision(alias, False, f"{stays}the two cannot be compared: {error}", chosen, before)
     gain = comparison.gains[0].gain
-    said = f"{drawn_metrics()[comparison.gains[0].metric].title} {spread(gain)} on {comparison.n_cases} val cases"
+    said = f"{metric_named(comparison.gains[0].metric).title} {spread(gain)} on {comparison.n_cases} val cases"
     if not gain.above_zero:
         why = "is worse" if gain.below_zero else "cannot be told from it"
         sentence = f"{stays}the new head {why} ({said}; the 95 % interval must lie above 0)"
@@ -204,5 +204,5 @@ def _compared(snapshot: Snapshot, old: Sequence[Run], new: Sequence[Run]) -> Gro
         sides.append(predictions.values())
     champion, challenger = sides
     first = main_metric([*champion, *challenger])
-    metrics = dict.fromkeys((first, *drawn_metrics()))
+    metrics = dict.fromkeys((first, *drawn_metrics(new[0].kind)))
     return compare_groups(champion, challenger, tuple(metrics), split_and_fold)

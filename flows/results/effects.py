@@ -10,11 +10,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.runs import Head, Run, RunPredictions
 from guidestore.flows.results.gates import CLOSED, gate_note, is_closed
 from guidestore.heads.controls import CONTROLS, DECIDING, SHUFFLED
 from guidestore.heads.input_rows import INPUT_ROWS, REFERENCE, S_PLUS_I, I, S, controls_of
-from guidestore.heads.metrics import AUROC, BALANCED_ACCURACY
+from guidestore.heads.metrics import AUROC, BALANCED_ACCURACY, main_metric_of, metric_named
 from guidestore.heads.rows.job import LEARNS_LABELS
 from guidestore.heads.significance import (
     MARGIN,
@@ -32,9 +33,10 @@ from guidestore.heads.significance.comparison import OVER_FOLDS
 from guidestore.heads.significance.training_luck import MIN_FOLDS
 
 METRIC = AUROC.name
-"""The main metric: in which verdicts are given, heads ranked and champions chosen, where nothing else is asked."""
+"""The main metric of classes: in which verdicts are given, heads ranked and champions chosen, where nothing else is
+asked. (Of other kinds: heads.metrics.main_metric_of.)"""
 INSTEAD = BALANCED_ACCURACY.name
-"""The main metric where some test set lacks a class, so that AUROC is not defined."""
+"""The main metric of classes where some test set lacks one, so that AUROC is not defined."""
 INSTEAD_OF_AUROC = "a test set lacks a class, so balanced accuracy decides, not AUROC"
 GAINS = ("gain_over_i", "gain_over_reference", *(f"gain_over_{name.replace(' ', '_')}" for name in DECIDING))
 """Columns of gains; each has its ends beside it."""
@@ -47,7 +49,11 @@ def is_guided(head: Head) -> bool:
 
 
 def main_metric(predictions: Iterable[RunPredictions]) -> str:
-    """AUROC, or balanced accuracy where the cases of some run lack a class."""
+    """That of the kind of target; of classes AUROC, or balanced accuracy where the cases of some run lack a class."""
+    predictions = list(predictions)
+    kind = predictions[0].kind if predictions else "classes"
+    if kind != "classes":
+        return main_metric_of(kind).name
     complete = all(len(np.unique(run.labels)) == run.n_classes for run in predictions)
     return METRIC if complete else INSTEAD
 
@@ -132,8 +138,8 @@ def row_effects(
 ) -> list[RowEffect]:
     """The effects of all guided heads among `runs`, in their order.
 
-    metrics: of heads.metrics, each gives an effect of every head; (): the main metric, AUROC, or balanced accuracy
-    where that is not defined. margin: the smallest gain that counts. A head is held against runs of its target, split,
+    metrics: of heads.metrics, each gives an effect of every head whose kind of target it is for; (): the main metric
+    (`main_metric`). margin: the smallest gain that counts. A head is held against runs of its target, split,
     mode, code sets and label budget. Only runs with predictions count, and of them the units (split, fold, seed) that
     the guided row, row I, and all references and controls that were run have. S and S+I join where they have these
     units and cases too: otherwise the gap stays open. The cases of one head are drawn once for all its rows.
@@ -143,6 +149,7 @@ def row_effects(
             group.effect_in(metric, margin)
             for group in comparison_groups(runs, predictions)
             for metric in metrics or ("",)
+            if not metric or group.kind in metric_named(metric).kinds
         ]
 
 
@@ -226,6 +233,11 @@ class ComparisonGroup:
         parts = (guided, row.inferior, superior, both, *(rival.runs for rival in (*row.controls, *row.references)))
         self.common = on_common_cases([self.predictions[run] for ids in parts for run in ids])
 
+    @property
+    def kind(self) -> TargetKind:
+        """Of the target."""
+        return self.members[0].kind
+
     def _lacking(self, own: Sequence[Run], has_references: bool) -> list[str]:
         """What a verdict needs and was not run."""
         through_labels = any(LEARNS_LABELS in run.training for run in own)
@@ -253,7 +265,7 @@ class ComparisonGroup:
     def effect_in(self, metric: str, margin: float) -> RowEffect:
         """metric: '' for the main one."""
         if self.row is None:
-            return RowEffect(self.head, metric or METRIC, 0, 0, None, self.note)
+            return RowEffect(self.head, metric or main_metric_of(self.kind).name, 0, 0, None, self.note)
         asked, metric = metric, metric or main_metric(self.common)
         n_cases = len({case for run in self.common for case in run.case_ids})
         try:
@@ -270,7 +282,7 @@ class ComparisonGroup:
             luck = "one seed: the gain over I does not cover luck in training"
         by = effect.gain_over_i.method
         folds = f"gain over I by {by}, which is wider than the bootstrap" if by == OVER_FOLDS else ""
-        instead = "" if asked or metric == METRIC else INSTEAD_OF_AUROC
+        instead = "" if asked or metric != INSTEAD else INSTEAD_OF_AUROC
         note = "; ".join(filter(None, (self.note, gate_note(guided), luck, folds, instead)))
         return RowEffect(self.head, metric, n_cases, self.n_units, effect, note, score)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.words import count_of
@@ -16,10 +17,10 @@ from guidestore.flows.results.blocks import Block, block_effects, blocks_of
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.families import Family, family_of
 from guidestore.flows.results.training_warnings import training_warnings
-from guidestore.heads.checks import check_choice, check_number
+from guidestore.heads.checks import check_number
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.input_rows import GD, INPUT_ROWS, KD, TABLE_ROWS
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import check_metric, drawn_metrics, metric_named
 from guidestore.heads.significance import MARGIN
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import Scores, load_runs, load_scores
@@ -36,7 +37,10 @@ class TableRow:
     runs: tuple[str, ...]
     """Ids of the runs that it is over: those that diverged are left out."""
     mean: dict[str, float]
+    """Of each metric of the kind of target."""
     sd: dict[str, float]
+    kind: TargetKind = "classes"
+    """Of the target."""
 
     @property
     def target(self) -> str:
@@ -106,9 +110,12 @@ class Evaluation:
         return tuple({effect.head: effect for block in self.blocks for effect in block.effects}.values())
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """Flat rows for CSV, JSON and Parquet, block by block: `block`, `guidance`, `decoder`, `fusion`, … say of which
-        table a row is, `row_decoder` what it was itself read with (as published a stored classifier)."""
-        return [row for block in self.blocks for row in block.as_rows(self.family)]
+        """Flat rows of the same columns for CSV, JSON and Parquet, block by block: `block`, `guidance`, `decoder`,
+        `fusion`, … say of which table a row is, `row_decoder` what it was itself read with (as published a stored
+        classifier)."""
+        rows = [row for block in self.blocks for row in block.as_rows(self.family)]
+        columns = list(dict.fromkeys(name for row in rows for name in row))  # targets of other kinds have other metrics
+        return [{name: row.get(name) for name in columns} for row in rows]
 
 
 EFFECT_COLUMNS = (
@@ -136,7 +143,7 @@ def check_judging(metric: str, margin: float) -> None:
     """In what, and from which gain on, verdicts are given; to be asked before anything is trained or looked at. Raises
     InvalidInputError."""
     if metric:
-        check_choice(metric, "metric", tuple(drawn_metrics()))
+        check_metric(metric)
     check_number(margin, "smallest effect", 0)
 
 
@@ -207,15 +214,15 @@ def _label(head: Head, with_models: bool = False) -> str:
 def _table_row(head: Head, label: str, runs: Sequence[Run], scores: Scores) -> TableRow:
     good = tuple(run.id for run in runs if run.status == "ok")
     mean, sd = {}, {}
-    for metric in drawn_metrics():
+    for metric in drawn_metrics(runs[0].kind):
         values = [scores[run, metric] for run in good if (run, metric) in scores]
         mean[metric] = statistics.fmean(values) if values else math.nan
         sd[metric] = statistics.stdev(values) if len(values) > 1 else math.nan
-    return TableRow(head, label, good, mean, sd)
+    return TableRow(head, label, good, mean, sd, runs[0].kind)
 
 
 def _title(metric: str) -> str:
-    return drawn_metrics()[metric].title
+    return metric_named(metric).title
 
 
 def _notes(runs: Sequence[Run], effects: Sequence[RowEffect]) -> list[str]:

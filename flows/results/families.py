@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from guidestore.embeddings.runs import Head
 from guidestore.embeddings.words import count_of
 from guidestore.flows.results.effects import RowEffect
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import metric_named
 from guidestore.heads.significance import holm
 
 
@@ -31,7 +31,7 @@ def family_of(effects: Iterable[RowEffect]) -> Family:
     corrected = holm({names[head]: effect.effect.p_helps for head, effect in told.items() if effect.effect})
     rows = ", ".join(dict.fromkeys(head.row for head in told))
     targets = len({head.target for head in told})
-    metrics = " or ".join(dict.fromkeys(drawn_metrics()[effect.metric].title for effect in told.values()))
+    metrics = " or ".join(dict.fromkeys(metric_named(effect.metric).title for effect in told.values()))
     number = f"{len(told)} {'hypothesis' if len(told) == 1 else 'hypotheses'}"
     sentence = (
         f"family for Holm: {number}, one for each target and guided head asked for "

@@ -71,7 +71,7 @@ def compare_runs(
             f"{second.split}/{second.fold}); compare runs that were tested on the same cases"
         )
     # What makes them a pair is the cases, whatever split or seed they come from.
-    comparison = compare_groups([of_a], [of_b], tuple(drawn_metrics()), lambda run: ("pair",))
+    comparison = compare_groups([of_a], [of_b], tuple(drawn_metrics(of_a.kind)), lambda run: ("pair",))
     notes = []
     if part == "test" and (refused := count_look(store, (first, second), "compare")):
         notes.append(refused)

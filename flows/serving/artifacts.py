@@ -86,7 +86,7 @@ def _nearest(effect: GuidanceEffect | None) -> str:
 
 def result_row(row: TableRow, decided: RowEffect | None, label: str) -> dict[str, str]:
     """One row of that table."""
-    scores = {metric.short: _mean_sd(row.mean[name], row.sd[name]) for name, metric in drawn_metrics().items()}
+    scores = {metric.short: _mean_sd(row.mean[name], row.sd[name]) for name, metric in drawn_metrics(row.kind).items()}
     effect = decided.effect if decided else None
     return {
         "input": label,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
-from guidestore.embeddings.pairing import pair
+from guidestore.embeddings.outcomes import KINDS
+from guidestore.embeddings.pairing import pair, targets_of
 from guidestore.embeddings.runs import LabelBudget
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
@@ -171,10 +172,12 @@ class _Grid:
             )
 
     def _check_names(self) -> None:
-        from guidestore.heads.registry import build_decoder, build_fusion, build_guidance, build_student
+        from guidestore.heads.registry import build_decoder_of, build_fusion, build_guidance, build_student
 
+        known = targets_of(self.snapshot, self.sweep.cohort)
         for target, choice in itertools.product(self.targets, self.decoders):
-            build_decoder(choice.name, target=target, **choice.params)
+            kind = known[target].kind if target in known else "classes"  # pairing refuses what is not there
+            build_decoder_of(kind, choice.name, target=target, **choice.params)
         for choice in self.guidance:
             check_guidance(choice)
         for choice in self.fusions:
@@ -205,6 +208,7 @@ class _Grid:
             superior=superior,
             split=self.split,
             fold=fold,
+            kinds=KINDS,
         )
         sentences = [issue.sentence for issue in paired.issues]
         train = paired.rows("train", paired.has_inferior)
@@ -233,11 +237,11 @@ class _Grid:
             self._missing((codes, budget, recipe) for codes, budget in shown for recipe in self._rows(guidance, seed))
             for guidance in self.guidance
         ]
-        groups.append(self._missing((codes, budget, recipe) for codes, budget in shown for recipe in references(seed)))
         groups.append(
-            self._missing(
-                (codes, budget, recipe) for codes, budget in shown for recipe in self._baselines(codes.target, seed)
-            )
+            self._missing((codes, budget, recipe) for codes, budget in shown for recipe in references(seed, codes.kind))
+        )
+        groups.append(
+            self._missing((codes, budget, recipe) for codes, budget in shown for recipe in self._baselines(codes, seed))
         )
         for student, guidance in self.students:
             transfer = TransferRecipe(seed, student, self.sweep.noisy_labels, self.sweep.permutations, guidance)
@@ -254,8 +258,16 @@ class _Grid:
                 mode, seed, guidance, decoder, sweep.permutations, sweep.controls, fusion, cross_fit=sweep.cross_fit
             )
 
-    def _baselines(self, target: str, seed: int) -> Iterator[BaselinesRecipe]:
-        """KD(I) and GD(I) per decoder, which must be an mlp; E(I) per decoder and guidance."""
+    def _baselines(self, paired: PairedCodes, seed: int) -> Iterator[BaselinesRecipe]:
+        """KD(I) and GD(I) per decoder, which must be an mlp; E(I) per decoder and guidance. Of classes alone."""
+        target = paired.target
+        if paired.kind != "classes" and self.sweep.baselines:
+            note = (
+                f"{' and '.join(self.sweep.baselines)} learn from probabilities of classes, so they are left out of "
+                f"{target}, a target of kind {paired.kind}"
+            )
+            self.plan.notes += [note] if note not in self.plan.notes else []
+            return
         from guidestore.heads.baselines.student import check_student
         from guidestore.heads.registry import build_decoder
 

@@ -26,9 +26,8 @@ from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
-from guidestore.heads.checks import check_choice
 from guidestore.heads.input_rows import REFERENCE, S_PLUS_I, I, S
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import check_metric
 from guidestore.heads.significance import Interval
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.row_source import RowSource
@@ -106,7 +105,7 @@ def rank_sweep(
     Raises GuidestoreError, and InvalidInputError where none is there or the metric is unknown.
     """
     if metric:
-        check_choice(metric, "metric", tuple(drawn_metrics()))
+        check_metric(metric)
     sweep = with_first_name(store, sweep)
     runs = sweep_runs(store, sweep)
     ranked = ranked_on_val(store.snapshot(), runs, metric)

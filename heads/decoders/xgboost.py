@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.checks import check_number, take_bytes, take_tensor
+from guidestore.heads.checks import check_number
+from guidestore.heads.decoders.common.boosting import Boosted, boosted_from_tensors, boosted_to_tensors, kept
 from guidestore.heads.decoders.common.class_weights import ClassWeights, check_class_weights, class_weights_k
 from guidestore.heads.decoders.common.fitted import FittedDecoder
 from guidestore.heads.model import Tensors
@@ -18,12 +17,6 @@ from guidestore.heads.networks import check_finite_predictions, softmax
 from guidestore.heads.onnx_graph.graph import Value
 from guidestore.heads.onnx_graph.trees import boosted
 from guidestore.heads.protocol import DecoderProblem
-
-if TYPE_CHECKING:
-    from xgboost import Booster
-
-type _State = tuple[Booster, bytes]
-"""The trees, and what they were read from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +49,15 @@ class XgboostSettings:
         check_class_weights(self.class_weights, "xgboost")
 
 
-class Xgboost(FittedDecoder[_State]):
+class Xgboost(FittedDecoder[Boosted]):
     """Boosted trees with a softmax over the classes, on codes as they are, on one thread. Contract:
-    heads.protocol.Decoder.
-
-    Kept as the package's own binary JSON (UBJSON), which holds no code, with its CRC-32: the package ends the process
-    on some damaged bytes, so they are not shown to it.
-    """
+    heads.protocol.Decoder."""
 
     name: ClassVar[str] = "xgboost"
     Settings = XgboostSettings
     settings: XgboostSettings
 
-    def candidates(self, problem: DecoderProblem) -> Iterator[tuple[_State, dict[str, float]]]:
+    def candidates(self, problem: DecoderProblem) -> Iterator[tuple[Boosted, dict[str, float]]]:
         from xgboost import DMatrix, train
 
         use, labels, n_classes = self.settings, problem.labels, problem.n_classes
@@ -98,41 +87,20 @@ class Xgboost(FittedDecoder[_State]):
             verbose_eval=False,
         )
         rounds = booster.best_iteration + 1
-        data = bytes(booster[:rounds].save_raw("ubj"))
-        yield (_read(data), data), {"rounds": float(rounds), "val_loss": float(booster.best_score)}
+        yield kept(booster[:rounds]), {"rounds": float(rounds), "val_loss": float(booster.best_score)}
 
-    def probabilities(self, fitted: _State, x_nd: np.ndarray) -> np.ndarray:
+    def probabilities(self, fitted: Boosted, x_nd: np.ndarray) -> np.ndarray:
         logits_nk = fitted[0].inplace_predict(x_nd, predict_type="margin")
         return softmax(check_finite_predictions(logits_nk.astype(np.float64), self.name))
 
-    def code_dim(self, fitted: _State) -> int:
+    def code_dim(self, fitted: Boosted) -> int:
         return fitted[0].num_features()
 
-    def pack(self, fitted: _State) -> dict[str, np.ndarray]:
-        _, data = fitted
-        return {"trees": np.frombuffer(data, dtype=np.uint8), "trees_crc32": np.array([float(zlib.crc32(data))])}
+    def pack(self, fitted: Boosted) -> dict[str, np.ndarray]:
+        return boosted_to_tensors(fitted)
 
-    def unpack(self, tensors: Tensors) -> _State:
-        data = take_bytes(tensors, "trees", self.name)
-        if zlib.crc32(data) != take_tensor(tensors, "trees_crc32", (1,), self.name)[0]:
-            raise InvalidInputError("xgboost: the bytes of its trees are damaged; train it again, or restore the store")
-        return _read(data), data
+    def unpack(self, tensors: Tensors) -> Boosted:
+        return boosted_from_tensors(tensors, self.name)
 
     def onnx(self, x: Value) -> Value:
         return boosted(x, self.fitted[0]).softmax()
-
-
-def _read(data: bytes) -> Booster:
-    """Raises InvalidInputError where this version of the package cannot read them."""
-    from xgboost import Booster
-    from xgboost.core import XGBoostError
-
-    booster = Booster({"nthread": 1, "verbosity": 0})
-    try:
-        booster.load_model(bytearray(data))
-    except XGBoostError as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidInputError(
-            f"xgboost: its trees cannot be read ({reason}); install the xgboost that wrote them"
-        ) from error
-    return booster

@@ -11,9 +11,10 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.checks import check_seed
 from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, I, S
+from guidestore.heads.kernels.outcomes import Scoring
 from guidestore.heads.kernels.preparation import Preparation
-from guidestore.heads.kernels.scoring import label_targets
 from guidestore.heads.kernels.smoother import Decompositions
+from guidestore.heads.outcomes import check_target
 from guidestore.heads.transfer.inner_cv import Split, draw_folds
 
 FEWEST = 2
@@ -47,8 +48,9 @@ class Cases:
     seed: int
     sources: Mapping[str, Source]
     """By input row: S+I, S, I."""
+    scoring: Scoring
     targets_nk: np.ndarray
-    """(N, k) of the labels, heads.kernels.scoring.label_targets; 0 where there is none, or it may not be seen."""
+    """(N, k) of the labels, `Scoring.targets`; 0 where there is none, or it may not be seen."""
     pairs: np.ndarray
     """Rows of the train pairs, labelled or not, ascending."""
     labelled_pairs: np.ndarray
@@ -60,8 +62,6 @@ class Cases:
     def of(cls, paired: PairedCodes, row: str, *, seed: int) -> Cases:
         """For guided row `row`. Raises InvalidInputError where there are too few pairs or labels, or constant codes."""
         check_seed(seed)
-        if len(paired.classes) < 2:
-            raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
         _check(paired, row)
         train = paired.parts == "train"
         of_i, of_s = (
@@ -83,11 +83,12 @@ class Cases:
             labelled = paired.rows("train", paired.has_label, has)
             sources[of] = Source(preparation, preparation.apply(raw[of]), raw[of], has, labelled)
         shown = paired.rows("train", paired.has_label)
-        targets_nk = np.zeros((len(paired), len(paired.classes)))
-        targets_nk[shown] = label_targets(paired.labels[shown], len(paired.classes))
+        scoring = Scoring.of(paired)
+        targets_nk = np.zeros((len(paired), scoring.n_columns))
+        targets_nk[shown] = scoring.targets(shown)
         pairs = paired.rows("train", paired.is_pair)
         splits = draw_folds(paired, shown, seed=[seed, 0])
-        cases = cls(paired, int(seed), sources, targets_nk, pairs, paired.has_label[pairs], splits)
+        cases = cls(paired, int(seed), sources, scoring, targets_nk, pairs, paired.has_label[pairs], splits)
         if any(len(cases.fitted_in(split, of)) < FEWEST for split in splits for of in sources):
             raise InvalidInputError(
                 f"{_where(paired)}: {len(shown)} labelled train cases are too few to hold some out; label more"
@@ -108,7 +109,7 @@ def _where(paired: PairedCodes) -> str:
 
 
 def _check(paired: PairedCodes, guided: str) -> None:
-    """Every class has a labelled case of each modality and of both, and there are pairs."""
+    """There is something to learn of each modality and of both, and there are pairs."""
     if len(paired.rows("train", paired.is_pair)) < FEWEST:
         raise InvalidInputError(
             f"{_where(paired)} has fewer than {FEWEST} train pairs, so nothing can be taught; "
@@ -116,10 +117,4 @@ def _check(paired: PairedCodes, guided: str) -> None:
         )
     for row in (I, S, S_PLUS_I):
         of = INPUT_ROWS[row]
-        seen = set(paired.labels[paired.rows("train", paired.has_label, of.has(paired))].tolist())
-        missing = [name for c, name in enumerate(paired.classes) if c not in seen]
-        if missing:
-            raise InvalidInputError(
-                f"{_where(paired)}: no train case with {of.needs} is labelled {' or '.join(missing)} for "
-                f"{paired.target}, which row {guided} needs; label one, or leave the class out"
-            )
+        check_target(paired, paired.rows("train", paired.has_label, of.has(paired)), guided, of.needs)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from guidestore.heads.kernels.scoring import score
 from guidestore.heads.kernels.smoother import ALPHAS, KERNELS, Decompositions, Kernel
 
 
@@ -56,9 +55,9 @@ def by_error(held: HeldOut, targets_mk: np.ndarray) -> Chosen:
     return _least(held, lambda scores_mk: float(((scores_mk - targets_mk) ** 2).mean()))
 
 
-def by_score(held: HeldOut, labels_m: np.ndarray) -> Chosen:
-    """That of the best (balanced accuracy + AUROC) / 2 on what was held out; of equals the first."""
-    return _least(held, lambda scores_mk: -score(labels_m, scores_mk))
+def by_score(held: HeldOut, rows_m: np.ndarray, score: Callable[[np.ndarray, np.ndarray], float]) -> Chosen:
+    """That of the best score on what was held out, which are the cases at rows_m; of equals the first."""
+    return _least(held, lambda scores_mk: -score(rows_m, scores_mk))
 
 
 def _least(held: HeldOut, loss: Callable[[np.ndarray], float]) -> Chosen:

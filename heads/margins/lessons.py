@@ -10,6 +10,7 @@ import numpy as np
 from guidestore.heads.controls import OWN, in_control_order
 from guidestore.heads.input_rows import Arm, I, S
 from guidestore.heads.kernels.cases import Cases
+from guidestore.heads.outcomes import strata
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +26,7 @@ class Lesson:
     @classmethod
     def of(cls, cases: Cases, arm: Arm) -> Lesson:
         """Where the control permutes z_S, the scores of the pairs are permuted. own: the teacher reads z_I."""
-        own_p1, labels = np.arange(len(cases.pairs))[:, None], cases.paired.labels[cases.pairs]
+        own_p1, labels = np.arange(len(cases.pairs))[:, None], strata(cases.paired)[cases.pairs]
         order_p1 = in_control_order(arm.control, own_p1, labels, seed=cases.seed, permutation=arm.permutation)
         return cls(arm, I if arm.control == OWN else S, order_p1[:, 0])
 

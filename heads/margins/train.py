@@ -9,18 +9,18 @@ import numpy as np
 
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.input_rows import MARGINS, S_PLUS_I, Arm, I, S, arms_of
-from guidestore.heads.kernels.calibration import calibrated
 from guidestore.heads.kernels.cases import Cases
-from guidestore.heads.kernels.scoring import score
 from guidestore.heads.kernels.selection import Chosen, by_error
 from guidestore.heads.kernels.smoother import KERNELS, Weights
 from guidestore.heads.margins.folds import CrossValidation, cross_validate
 from guidestore.heads.margins.lessons import Lesson
 from guidestore.heads.margins.teacher import choose_teacher
+from guidestore.heads.outcomes import said
 from guidestore.heads.trained import TrainedHead
 
 MARGIN = 0.02
-"""By which the teacher's (balanced accuracy + AUROC) / 2 out of fold must exceed that of I before it may teach."""
+"""By which the teacher's score out of fold must exceed that of I before it may teach: of classes (balanced accuracy +
+AUROC) / 2, else in the kind's main metric."""
 DECODER = "kernel ridge"
 """The decoder of every row here, as runs name it."""
 MARGINS_GUIDANCE = "margins"
@@ -98,15 +98,10 @@ class _Margins:
     def plain(self, row: str) -> TrainedHead:
         chosen, held_n = self.chosen[row], self.held.plain_rows[row]
         head = self.head(Arm(row), n_train=len(self.cases.sources[row].labelled))
-        head = replace(head, facts=_facts(chosen, score(self.paired.labels[held_n], chosen.held_mk)))
+        head = replace(head, facts=_facts(chosen, self.cases.scoring.score(held_n, chosen.held_mk)))
         return self.predicted(head, row, self.plain_weights(row), chosen.held_mk, held_n)
 
     # Row M(I) ----------------------------------------------------------------------------------------------------
-
-    @property
-    def labels_m(self) -> np.ndarray:
-        """Of the held-out pairs."""
-        return self.paired.labels[self.held.pairs]
 
     @property
     def inferior_mk(self) -> np.ndarray:
@@ -121,11 +116,11 @@ class _Margins:
     def taught(self, number: int, scores_pk: np.ndarray) -> TrainedHead:
         """M(I), or one of its controls, taught these scores of the train pairs."""
         cases, lesson, student, inferior = self.cases, self.lessons[number], self.students[number], self.chosen[I]
-        held_mk, held_n = self.averaged(student), self.held.pairs
+        held_mk, held_n, score = self.averaged(student), self.held.pairs, cases.scoring.score
         facts = {
-            "guidance_teacher_score": score(self.labels_m, self.held.teacher_mk),
-            "guidance_inferior_score": score(self.labels_m, self.inferior_mk),
-            "guidance_averaged_score": score(self.labels_m, held_mk),
+            "guidance_teacher_score": score(held_n, self.held.teacher_mk),
+            "guidance_inferior_score": score(held_n, self.inferior_mk),
+            "guidance_averaged_score": score(held_n, held_mk),
             "guidance_unlabelled_pairs": float((~cases.labelled_pairs).sum()),
         }
         is_open = (
@@ -144,7 +139,7 @@ class _Margins:
         facts |= {"guidance_teacher_alpha": teacher.alpha, "guidance_teacher_rbf": float(teacher.kernel == KERNELS[1])}
         head = self.head(lesson.arm, n_train=len(cases.sources[I].labelled))
         head = replace(head, guidance=MARGINS_GUIDANCE, n_pairs=len(cases.pairs))
-        head = replace(head, facts=facts | _facts(student, score(self.paired.labels[held_n], held_mk)))
+        head = replace(head, facts=facts | _facts(student, score(held_n, held_mk)))
         return self.predicted(head, I, weights, held_mk, held_n)
 
     # Both --------------------------------------------------------------------------------------------------------
@@ -159,10 +154,10 @@ class _Margins:
     ) -> TrainedHead:
         """The head with its decoder and what that says. held_mk: out-of-fold scores of the rows held_n."""
         of, paired = self.cases.sources[reads], self.paired
-        decoder = calibrated(of.preparation, weights, paired, of.raw_nd, of.has, held_mk, paired.labels[held_n])
+        decoder = self.cases.scoring.decoder(of.preparation, weights, of.raw_nd, of.has, held_mk, held_n)
         components = {"decoder": (decoder.config, decoder.tensors())}
         return replace(head, components=components).predicting(
-            paired, of.has, lambda rows_n: decoder.predict_proba(of.raw_nd[rows_n])
+            paired, of.has, lambda rows_n: said(decoder, of.raw_nd[rows_n], self.cases.scoring.reference)
         )
 
 

@@ -44,13 +44,13 @@ def walked(x: Value, forest: Mapping[str, np.ndarray]) -> Value:
 
 
 def boosted(x: Value, booster: Any) -> Value:
-    """(n, d) -> (n, k) float64 margins of a `multi:softprob` booster, float32 as xgboost's own.
+    """(n, d) -> (n, k) float64 margins of a booster, float32 as xgboost's own; k is 1 but of `multi:softprob`.
 
     A missing code goes nowhere in particular: heads refuse codes that are not finite.
     """
     model = json.loads(bytes(booster.save_raw("json")))["learner"]
     trees, classes = (model["gradient_booster"]["model"][name] for name in ("trees", "tree_info"))
-    n_classes = int(model["learner_model_param"]["num_class"])
+    n_classes = max(1, int(model["learner_model_param"]["num_class"]))
     parts: dict[str, list[np.ndarray]] = {}
     for i, (tree, c) in enumerate(zip(trees, classes, strict=True)):
         left_m = np.array(tree["left_children"])

@@ -10,6 +10,7 @@ from guidestore.heads.controls import CONTROLS, in_control_order
 from guidestore.heads.input_rows import Arm, S
 from guidestore.heads.kernels.cases import Cases
 from guidestore.heads.kernels.preparation import Preparation
+from guidestore.heads.outcomes import strata
 from guidestore.heads.replaced_codes import replaced
 
 
@@ -29,7 +30,7 @@ class Superior:
             raw_nd = replaced(paired, arm.control, arm.permutation, seed=cases.seed).superior_nd
             preparation = Preparation.fit(raw_nd[cases.pairs], f"{arm.control} for z_S of {paired.cohort}")
             return cls(preparation, preparation.apply(raw_nd))
-        codes_nd, labels_n = source.codes_nd.copy(), paired.labels[cases.pairs]
+        codes_nd, labels_n = source.codes_nd.copy(), strata(paired)[cases.pairs]
         codes_nd[cases.pairs] = in_control_order(
             arm.control, codes_nd[cases.pairs], labels_n, seed=cases.seed, permutation=arm.permutation
         )

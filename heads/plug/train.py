@@ -8,15 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from guidestore.embeddings.types import PairedCodes
-from guidestore.heads.decoders.common.temperature import fit_temperature
 from guidestore.heads.input_rows import PLUG, S_PLUS_I, Arm, I, S, arms_of
-from guidestore.heads.kernels.calibration import FEWEST
 from guidestore.heads.kernels.cases import Cases
-from guidestore.heads.kernels.decoder import Smoother
 from guidestore.heads.kernels.preparation import Preparation
-from guidestore.heads.kernels.scoring import score
 from guidestore.heads.kernels.smoother import KERNELS, Weights
 from guidestore.heads.margins.train import plain_heads
+from guidestore.heads.outcomes import said
 from guidestore.heads.plug.choice import Chosen, choose, errors_in, fit_block, said_in
 from guidestore.heads.plug.guidance import SmootherGuidance
 from guidestore.heads.plug.superior import Superior
@@ -65,11 +62,11 @@ def _heads(cases: Cases, permutations: int) -> list[TrainedHead]:
     held: list[list[np.ndarray]] = [[] for _ in arms]
     for split in cases.splits:
         codes = cases.sources[I].decompositions(cases.seed)
-        for said, superior, of_arm in zip(held, superiors, chosen, strict=True):
-            said.append(said_in(cases, split, superior, codes, of_arm))
+        for parts, superior, of_arm in zip(held, superiors, chosen, strict=True):
+            parts.append(said_in(cases, split, superior, codes, of_arm))
     guided = [
-        _head(cases, arm, superior, of_arm, np.concatenate(said))
-        for arm, superior, of_arm, said in zip(arms, superiors, chosen, held, strict=True)
+        _head(cases, arm, superior, of_arm, np.concatenate(parts))
+        for arm, superior, of_arm, parts in zip(arms, superiors, chosen, held, strict=True)
     ]
     return plain_heads(cases) + guided
 
@@ -98,13 +95,13 @@ def _head(cases: Cases, arm: Arm, superior: Superior, chosen: Chosen, held_mk: n
         "guidance_rbf": float(chosen.kernel == KERNELS[1]),
         "decoder_share_of_s": chosen.share,
         "decoder_alpha": chosen.penalty,
-        "decoder_inner_score": score(paired.labels[held_n], held_mk),
+        "decoder_inner_score": cases.scoring.score(held_n, held_mk),
     }
     val = paired.rows("val", paired.has_label, paired.has_inferior)
-    labels_n = paired.labels[held_n]
-    if len(val) >= FEWEST:
-        held_mk, labels_n = weights(preparation.apply(read(val))), paired.labels[val]
-    decoder = Smoother(preparation, weights, fit_temperature(held_mk, labels_n))
+    raw_nd = np.full((len(paired), len(weights_dk)), np.nan, dtype=np.float32)
+    if len(val):
+        raw_nd[val] = read(val)
+    decoder = cases.scoring.decoder(preparation, weights, raw_nd, paired.has_inferior, held_mk, held_n)
     components = {"guidance": (model.config, model.tensors()), "decoder": (decoder.config, decoder.tensors())}
     head = TrainedHead(
         *(PLUG, "matched", PLUG_GUIDANCE, PLUG_DECODER, arm.control, arm.permutation, cases.seed),
@@ -113,4 +110,6 @@ def _head(cases: Cases, arm: Arm, superior: Superior, chosen: Chosen, held_mk: n
         n_pairs=len(cases.pairs),
         n_train=len(both if chosen.share else own),
     )
-    return head.predicting(paired, paired.has_inferior, lambda rows_n: decoder.predict_proba(read(rows_n)))
+    return head.predicting(
+        paired, paired.has_inferior, lambda rows_n: said(decoder, read(rows_n), cases.scoring.reference)
+    )

@@ -9,18 +9,18 @@ from typing import Literal
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.checks import check_choice, check_seed
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.input_rows import REFERENCE
-from guidestore.heads.kernels.calibration import calibrated
+from guidestore.heads.kernels.outcomes import Scoring
 from guidestore.heads.kernels.preparation import Preparation
-from guidestore.heads.kernels.scoring import label_targets, score
 from guidestore.heads.kernels.selection import Fold, HeldOut, by_error, by_score, held_out
 from guidestore.heads.kernels.smoother import CONSTANT, Decompositions, Kernel, Weights
 from guidestore.heads.metrics import balanced_log_loss
 from guidestore.heads.networks import softmax
+from guidestore.heads.outcomes import check_target, said
 from guidestore.heads.registry import build_student
 from guidestore.heads.trained import TrainedHead
 from guidestore.heads.transfer.inner_cv import draw_folds
@@ -52,6 +52,16 @@ REFERENCES: Mapping[str, Reference] = {
 """By the name of the decoder, as runs have it."""
 
 
+def references_of(kind: TargetKind) -> tuple[str, ...]:
+    """Names of those that a kind of target has: of outcomes that are no class the two ridges, on what links regress
+    (heads.links); of a value by loss alone, which is R²."""
+    return tuple(
+        name
+        for name, of in REFERENCES.items()
+        if kind == "classes" or (of.family != "logistic" and (kind != "value" or of.by == "loss"))
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceJob:
     """One reference on one training set under one seed."""
@@ -79,26 +89,16 @@ class _TrainingSet:
     """What the references of one training set and seed share."""
 
     def __init__(self, paired: PairedCodes, seed: int) -> None:
-        self.paired, self.seed, self.k = paired, int(seed), len(paired.classes)
+        self.paired, self.seed, self.k, self.scoring = paired, int(seed), len(paired.classes), Scoring.of(paired)
         self.rows = paired.rows("train", paired.has_label, paired.has_inferior)
-        self.labels = paired.labels[self.rows]
-        where = f"{paired.cohort}/{paired.split}/{paired.fold}"
-        if self.k < 2:
-            raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
-        missing = sorted(set(range(self.k)) - set(self.labels.tolist()))
-        if missing:
-            raise InvalidInputError(
-                f"{where}: no train case with z_I is labelled {' or '.join(paired.classes[c] for c in missing)} for "
-                f"{paired.target}, which row {REFERENCE} needs; leave the class out or draw another split"
-            )
+        check_target(paired, self.rows, REFERENCE, "z_I")
         train = paired.rows("train", paired.has_inferior)
         self.preparation = Preparation.fit(paired.inferior_nd[train], f"z_I of {paired.cohort}")
         self.codes = Decompositions(self.preparation.apply(paired.inferior_nd), self.seed)
         self.splits = draw_folds(paired, self.rows, seed=[self.seed, 0])
-        self.targets_nk = label_targets(self.labels, self.k)
-        held = np.concatenate([split.held_n for split in self.splits])
-        self.places_m = np.searchsorted(self.rows, held)
-        self.labels_m = paired.labels[held]
+        self.targets_nk = self.scoring.targets(self.rows)
+        self.held = np.concatenate([split.held_n for split in self.splits])
+        self.places_m = np.searchsorted(self.rows, self.held)
 
     @cached_property
     def ridge(self) -> HeldOut:
@@ -114,19 +114,22 @@ class _TrainingSet:
             alpha, held_mk, weights = self.logistic(of.by) if of.family == "logistic" else self.kernel(of.family, of.by)
         except DivergedError as error:
             return head.diverged(error)
-        decoder = calibrated(
-            self.preparation, weights, paired, paired.inferior_nd, paired.has_inferior, held_mk, self.labels_m
+        decoder = self.scoring.decoder(
+            self.preparation, weights, paired.inferior_nd, paired.has_inferior, held_mk, self.held
         )
-        facts = {"decoder_alpha": alpha, "decoder_inner_score": score(self.labels_m, held_mk)}
+        facts = {"decoder_alpha": alpha, "decoder_inner_score": self.scoring.score(self.held, held_mk)}
         return replace(head, components={"decoder": (decoder.config, decoder.tensors())}, facts=facts).predicting(
-            paired, paired.has_inferior, lambda rows_n: decoder.predict_proba(paired.inferior_nd[rows_n])
+            paired,
+            paired.has_inferior,
+            lambda rows_n: said(decoder, paired.inferior_nd[rows_n], self.scoring.reference),
         )
 
     def kernel(self, kernel: Kernel, by: str) -> tuple[float, np.ndarray, Weights]:
         """Penalty, what was held out, and weights of a ridge."""
         held: HeldOut = {kernel: self.ridge[kernel]}
         by_loss = by == "loss"
-        chosen = by_error(held, self.targets_nk[self.places_m]) if by_loss else by_score(held, self.labels_m)
+        targets_mk = self.targets_nk[self.places_m]
+        chosen = by_error(held, targets_mk) if by_loss else by_score(held, self.held, self.scoring.score)
         weights = self.codes.of(kernel, self.rows).weights(self.targets_nk, chosen.alpha)
         return chosen.alpha, chosen.held_mk, weights
 
@@ -154,9 +157,10 @@ class _TrainingSet:
     def logistic(self, by: str) -> tuple[float, np.ndarray, Weights]:
         """As `kernel`, of logistic regression."""
         if by == "loss":
-            losses = [balanced_log_loss(self.labels_m, softmax(logits_mk)) for logits_mk in self.logits]
+            labels_m = self.paired.labels[self.held]
+            losses = [balanced_log_loss(labels_m, softmax(logits_mk)) for logits_mk in self.logits]
         else:
-            losses = [-score(self.labels_m, logits_mk) for logits_mk in self.logits]
+            losses = [-self.scoring.score(self.held, logits_mk) for logits_mk in self.logits]
         place = int(np.argmin(losses))
         fit, of = self.logistic_fits[place], self.codes.of("linear", self.rows)
         weight_ak = of.map_ar @ fit["weight"].T

@@ -7,10 +7,13 @@ from typing import get_args
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.heads.checks import check_choice, check_number, check_seed
+from guidestore.heads.choice import Choice
 from guidestore.heads.cross_fitting import check_cross_fit
 from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, S_PLUS_I, Mode, S, input_row
-from guidestore.heads.registry import check_class_weights
+from guidestore.heads.outcomes import check_stop, check_target, refuse_other_than_classes
+from guidestore.heads.registry import CONCATENATION, check_class_weights
 from guidestore.heads.rows.job import RowsJob
 
 
@@ -20,11 +23,14 @@ def check_job(job: RowsJob) -> None:
     check_choice(job.mode, "mode", get_args(Mode))
     check_seed(job.seed)
     _check_arms(job)
-    if len(paired.classes) < 2:
+    if paired.kind in ONE_CLASS_KINDS and len(paired.classes) < 2:
         raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
     job.build_guidance()
     job.build_decoder(S_PLUS_I)
-    check_class_weights(job.decoder.name, paired.classes, job.decoder.params, target=paired.target)
+    if paired.kind == "classes":
+        check_class_weights(job.decoder.name, paired.classes, job.decoder.params, target=paired.target)
+    elif job.fusion != Choice.of(CONCATENATION):
+        refuse_other_than_classes(paired, f"fusion {job.fusion} learns from classes", "leave the fusion out")
     _check_stored(job)
     n_pairs = len(job.pairs)
     if job.guided_rows and n_pairs < 2:
@@ -47,23 +53,13 @@ def _check_arms(job: RowsJob) -> None:
 
 
 def _check_labels(job: RowsJob, row: str) -> None:
-    """The decoder that `row` trains sees every class in train, and some val case to stop on."""
+    """The decoder that `row` trains sees something to learn in train, and some val case to stop on."""
     paired, trained_as = job.paired, job.trained_as(row)
     if not trained_as:
         return
     needs = INPUT_ROWS[trained_as].needs
-    have = set(paired.labels[job.labelled("train", trained_as)].tolist())
-    missing = [name for c, name in enumerate(paired.classes) if c not in have]
-    if missing:
-        raise InvalidInputError(
-            f"{job.where}: no train case with {needs} is labelled {' or '.join(missing)} for {paired.target}, "
-            f"which row {row} needs; leave the class out or draw another split"
-        )
-    if not len(job.labelled("val", trained_as)):
-        raise InvalidInputError(
-            f"{job.where}: no val case with {needs} is labelled for {paired.target}, so row {row} cannot stop early; "
-            "draw a split with a val part"
-        )
+    check_target(paired, job.labelled("train", trained_as), row, needs)
+    check_stop(paired, job.labelled("val", trained_as), row, needs)
 
 
 def _check_stored(job: RowsJob) -> None:
@@ -75,6 +71,7 @@ def _check_stored(job: RowsJob) -> None:
             )
         return
     paired = job.paired
+    refuse_other_than_classes(paired, "mode as-published reads the stored classifiers", "use --mode matched")
     for name, code_dim in (("d_i", paired.inferior_nd.shape[1]), ("d_s", paired.superior_nd.shape[1])):
         wanted = [row for row in job.rows if _uses(job, row, name)]
         if not wanted:

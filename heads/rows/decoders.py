@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.fitting import fit_decoders
 from guidestore.heads.input_rows import INPUT_ROWS, Arm
-from guidestore.heads.protocol import Decoder, DecoderProblem
+from guidestore.heads.outcomes import n_outputs
+from guidestore.heads.protocol import Decoder, DecoderProblem, Foreteller
 from guidestore.heads.rows.guidance import Guided, Variant
 from guidestore.heads.rows.job import RowsJob
 from guidestore.heads.rows.reading import read
 from guidestore.heads.shared_codes import SharedCodes
 
-type FittedDecoder = Decoder | DivergedError
+type FittedDecoder = Decoder | Foreteller | DivergedError
 type Decoders = dict[tuple[int, Arm], FittedDecoder]
 """(number of the job, the head that it is trained as) -> decoder."""
 
@@ -45,7 +46,7 @@ class DecoderFits:
 
     def _ask(self, problems: dict[Hashable, DecoderProblem], job: RowsJob, row: str, guided: Guided | None) -> Hashable:
         """Puts the fit into `problems` unless somebody asked for it; its key."""
-        labels, train, val = job.paired.labels, job.labelled("train", row), job.labelled("val", row)
+        labels, train, val = job.paired.y, job.labelled("train", row), job.labelled("val", row)
         try:
             x_nd = read(job, row, train, guided, self.codes, out_of_fold=True)
             x_val_nd = read(job, row, val, guided, self.codes)
@@ -55,7 +56,7 @@ class DecoderFits:
         of_labels = (job.paired.target, labels[train].tobytes(), labels[val].tobytes())
         key = (id(x_nd), id(x_val_nd), *of_labels, job.decoder, job.fusion_of(row), job.seed)
         if key not in problems and key not in self._fitted:
-            k = len(job.paired.classes)
+            k = n_outputs(job.paired.kind, len(job.paired.classes))
             problems[key] = DecoderProblem(
                 job.build_decoder(row), x_nd, labels[train], x_val_nd, labels[val], k, job.seed
             )

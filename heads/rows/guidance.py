@@ -11,7 +11,8 @@ from guidestore.heads.cross_fitting import left_out_with
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.fitting import fit_guidance
 from guidestore.heads.input_rows import INPUT_ROWS
-from guidestore.heads.protocol import FrozenDecoder, GuidanceModel, GuidanceProblem
+from guidestore.heads.outcomes import strata
+from guidestore.heads.protocol import FrozenDecoder, FrozenForeteller, GuidanceModel, GuidanceProblem
 from guidestore.heads.registry import build_stand_in
 from guidestore.heads.rows.job import TRUE_PAIRS, RowsJob
 from guidestore.heads.shared_codes import SharedCodes
@@ -32,7 +33,11 @@ class Guided:
 
 
 def fit_all(
-    jobs: Sequence[RowsJob], teachers: Mapping[int, FrozenDecoder | DivergedError], codes: SharedCodes, *, device: str
+    jobs: Sequence[RowsJob],
+    teachers: Mapping[int, FrozenDecoder | FrozenForeteller | DivergedError],
+    codes: SharedCodes,
+    *,
+    device: str,
 ) -> dict[Variant, Guided]:
     """G of every variant of every job, all fitted at once. teachers: number of a job -> the D_S that its G learns
     through; a variant whose teacher diverged has diverged."""
@@ -58,7 +63,7 @@ def _ask(
     problems: dict[Hashable, GuidanceProblem],
     job: RowsJob,
     variant: tuple[str, int],
-    teacher: FrozenDecoder | None,
+    teacher: FrozenDecoder | FrozenForeteller | None,
     codes: SharedCodes,
 ) -> list[Hashable]:
     """Puts what nobody asked for yet into `problems`. The keys of the G on all pairs, then of those without a fold."""
@@ -66,7 +71,7 @@ def _ask(
     z_inferior_nd = codes.rows_of(job.paired.inferior_nd, pairs)
     z_superior_nd = codes.rows_of(job.paired.superior_nd, pairs)
     folds = range(job.cross_fit) if any(INPUT_ROWS[row].cross_fits for row in job.guided_rows) else ()
-    labels_n = job.paired.labels[pairs]
+    labels_n = strata(job.paired)[pairs]
     by_class = bool(control) and CONTROLS[control].orders == "class"
     of_labels = labels_n.tobytes() if by_class else b""  # their order is another for each target and budget
     whole = (id(z_inferior_nd), id(z_superior_nd), job.guidance, job.seed, *variant, of_labels, id(teacher))

@@ -12,8 +12,14 @@ from guidestore.heads.controls import CONTROLS
 from guidestore.heads.fitting import needs_decoder
 from guidestore.heads.fusion.common.fused import FusedDecoder
 from guidestore.heads.input_rows import INPUT_ROWS, Arm, Mode, arms_of
-from guidestore.heads.protocol import Decoder, FrozenDecoder, GuidanceModel
-from guidestore.heads.registry import CONCATENATION, build_decoder, build_fusion, build_guidance
+from guidestore.heads.protocol import Decoder, Foreteller, FrozenDecoder, GuidanceModel
+from guidestore.heads.registry import (
+    CONCATENATION,
+    build_decoder,
+    build_decoder_of,
+    build_fusion,
+    build_guidance,
+)
 
 TRUE_PAIRS = ("", -1)
 """Control and permutation of the real thing."""
@@ -96,13 +102,13 @@ class RowsJob:
             return stored.name
         return f"{self.decoder}, fusion={fusion}" if fusion else str(self.decoder)
 
-    def build_decoder(self, row: str) -> Decoder:
+    def build_decoder(self, row: str) -> Decoder | Foreteller:
         """An unfitted one for `row`, its fusion in front."""
-        decoder = build_decoder(self.decoder.name, target=self.paired.target, **self.decoder.params)
-        asked = self.fusion_of(row)
+        target, asked = self.paired.target, self.fusion_of(row)
         fusion = build_fusion(asked.name, **asked.params) if asked else None
         if fusion is None:
-            return decoder
+            return build_decoder_of(self.paired.kind, self.decoder.name, target=target, **self.decoder.params)
+        decoder = build_decoder(self.decoder.name, target=target, **self.decoder.params)
         return FusedDecoder(fusion, decoder, (self.paired.superior_nd.shape[1], self.paired.inferior_nd.shape[1]))
 
     def build_guidance(self) -> GuidanceModel:

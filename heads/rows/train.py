@@ -10,6 +10,7 @@ from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.input_rows import INPUT_ROWS, Arm, S
+from guidestore.heads.outcomes import reference_of, said
 from guidestore.heads.replaced_codes import replaced
 from guidestore.heads.rows.checking import check_job
 from guidestore.heads.rows.decoders import DecoderFits, Decoders
@@ -113,6 +114,9 @@ def _head(
             facts[LEARNS_LABELS] = 1.0
         if guided.without_fold and row.cross_fits:
             facts["guidance_cross_fit"] = float(job.cross_fit)
+    reference = reference_of(job.paired)
     return replace(head, components=components, facts=facts).predicting(
-        job.paired, row.has(job.paired), lambda rows_n: decoder.predict_proba(read(job, arm.row, rows_n, guided, codes))
+        job.paired,
+        row.has(job.paired),
+        lambda rows_n: said(decoder, read(job, arm.row, rows_n, guided, codes), reference),
     )

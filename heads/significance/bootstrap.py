@@ -10,15 +10,17 @@ What follows holds for the heads as they were trained. Luck in training is `head
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import RunPredictions, Unit
 from guidestore.heads.checks import check_choice, check_number, check_seed
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import drawn_metrics, truth_of
 from guidestore.heads.significance.intervals import Interval, interval_of
 
 DRAWS = 2_000
@@ -46,6 +48,8 @@ class DrawnMetrics:
     """(r,): cases of each run."""
     n_all: int = 0
     """Different cases of all runs."""
+    lower_is_better: frozenset[str] = frozenset()
+    """Metrics of which less is better: their gains are counted the other way round."""
 
     def interval(self, run: str, metric: str) -> Interval:
         """The metric of one run with its interval. Raises InvalidInputError."""
@@ -89,38 +93,44 @@ def draw_metrics(
 ) -> DrawnMetrics:
     """Metrics of all `runs` of one cohort and target, on their cases and under `draws` shared draws of the cases.
 
-    metrics: names of heads.metrics.drawn_metrics; None: all of them. drawn_from: cases beside those of the runs, so
-    that other targets of them are drawn jointly. The draws depend on the set of all case ids, `draws` and `seed` alone.
+    metrics: names of heads.metrics.drawn_metrics of the runs' kind; None: all of them. drawn_from: cases beside those
+    of the runs, so that other targets of them are drawn jointly. The draws depend on the set of all case ids, `draws`
+    and `seed` alone.
     Raises InvalidInputError where a run occurs twice, a case has two labels, or the number of classes differs.
     """
     check_number(draws, "draws", MIN_DRAWS, integer=True)
-    known = drawn_metrics()
+    known = drawn_metrics(runs[0].kind if runs else "classes")
     for name in metrics or ():
         check_choice(name, "metric", tuple(known))
     asked = [known[name] for name in (known if metrics is None else metrics)]
     if not runs or len({run.run for run in runs}) < len(runs):
         raise InvalidInputError("there are no runs to draw, or one occurs twice; give the predictions of each run once")
-    groups: dict[tuple[str, ...], list[int]] = {}
+    test_set_of: dict[tuple[str, ...], int] = {}
+    groups: dict[tuple[tuple[str, ...], float], list[int]] = {}
     for column, run in enumerate(runs):
-        groups.setdefault(run.case_ids, []).append(column)
+        test_set_of.setdefault(run.case_ids, len(test_set_of))
+        reference = run.reference if math.isfinite(run.reference) else 0.0
+        groups.setdefault((run.case_ids, reference), []).append(column)
     labels = _labels_by_case(runs)
     column_of = {case_id: column for column, case_id in enumerate(sorted({*labels, *drawn_from}))}
     counts_bn = draw_counts(len(column_of), draws, seed)
     values = {metric.name: np.empty((1 + draws, len(runs))) for metric in asked}
     test_sets = np.empty(len(runs), dtype=np.int64)
-    for number, (case_ids, columns) in enumerate(groups.items()):
+    for (case_ids, _), columns in groups.items():
         counts = np.ascontiguousarray(counts_bn[:, [column_of[case_id] for case_id in case_ids]])
-        labels_n = runs[columns[0]].labels
+        first = runs[columns[0]]
+        truth = truth_of(first.kind, first.labels, first.reference)
         probabilities_rnk = np.stack([runs[column].probabilities for column in columns])
-        test_sets[columns] = number
+        test_sets[columns] = test_set_of[case_ids]
         for metric in asked:
             assert metric.drawn is not None  # noqa: S101  (see drawn_metrics)
-            values[metric.name][:, columns] = metric.drawn(counts, labels_n, probabilities_rnk)
+            values[metric.name][:, columns] = metric.drawn(counts, truth, probabilities_rnk)
     by_id = {run.run: column for column, run in enumerate(runs)}
     return DrawnMetrics(
         *(by_id, tuple(run.unit for run in runs), tuple(test_sets.tolist()), values, draws, seed),
         n_cases=tuple(len(run) for run in runs),
         n_all=len(column_of),
+        lower_is_better=frozenset(metric.name for metric in asked if metric.better == "lower"),
     )
 
 
@@ -132,10 +142,16 @@ def draw_counts(n_cases: int, draws: int, seed: int) -> np.ndarray:
     return np.concatenate([np.ones((1, n_cases)), counts]).astype(np.float32)
 
 
-def _labels_by_case(runs: Sequence[RunPredictions]) -> dict[str, int]:
-    labels: dict[str, int] = {}
+def _labels_by_case(runs: Sequence[RunPredictions]) -> dict[str, Any]:
+    """Case -> its y: a number, or of survival and several labels the bytes of it."""
+    labels: dict[str, Any] = {}
     seen: set[tuple[tuple[str, ...], bytes]] = set()
     for run in runs:
+        if run.kind != runs[0].kind:
+            raise InvalidInputError(
+                f"runs {runs[0].run} and {run.run} are of kinds {runs[0].kind} and {run.kind}; draw one target at "
+                "a time"
+            )
         if run.n_classes != runs[0].n_classes:
             raise InvalidInputError(
                 f"runs {runs[0].run} and {run.run} have {runs[0].n_classes} and {run.n_classes} classes; draw one "
@@ -145,7 +161,8 @@ def _labels_by_case(runs: Sequence[RunPredictions]) -> dict[str, int]:
         if key in seen:
             continue
         seen.add(key)
-        for case_id, label in zip(run.case_ids, run.labels.tolist(), strict=True):
+        own = run.labels.tolist() if run.labels.ndim == 1 else [row.tobytes() for row in run.labels]
+        for case_id, label in zip(run.case_ids, own, strict=True):
             if labels.setdefault(case_id, label) != label:
                 raise InvalidInputError(
                     f"case {case_id} has label {label} in run {run.run} and {labels[case_id]} in another; draw one "

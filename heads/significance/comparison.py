@@ -21,7 +21,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Row a minus row b in one metric, over the same cases."""
+    """Row a minus row b in one metric, over the same cases; b minus a where less of the metric is better."""
 
     metric: str
     gain: Interval
@@ -51,6 +51,8 @@ def compare(
     """
     check_same_units(drawn, row, other)
     gains = drawn.row(metric, row) - drawn.row(metric, other)
+    if metric in drawn.lower_is_better:
+        gains = -gains
     # Means over different numbers of equal runs differ by rounding alone; that must not pass for a difference.
     gains[np.abs(gains) < ROUNDING] = 0.0
     if luck is not None:
@@ -76,10 +78,11 @@ def wider_over_folds(
     units = drawn.tested_on(row)
     if len(set(units.values())) < len(units) or len(units) < MIN_FOLDS:
         return comparison
-    gains, sizes = [], []
+    gains, sizes, sign = [], [], -1.0 if comparison.metric in drawn.lower_is_better else 1.0
     for unit in units:
         sides = [[run for run in side if drawn.units[drawn.runs[run]] == unit] for side in (row, other)]
-        gains.append(drawn.row(comparison.metric, sides[0])[0] - drawn.row(comparison.metric, sides[1])[0])
+        ours, theirs = (drawn.row(comparison.metric, side)[0] for side in sides)
+        gains.append(sign * (ours - theirs))
         sizes.append(drawn.n_cases[drawn.runs[sides[0][0]]])
     k, spread, value = len(gains), float(np.std(gains, ddof=1)), comparison.gain.value
     share = min(1.0, float(np.mean(sizes)) / max(1.0, drawn.n_all - float(np.mean(sizes))))

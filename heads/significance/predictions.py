@@ -19,7 +19,11 @@ def check_pair(a: RunPredictions, b: RunPredictions) -> None:
             f"runs {a.run} and {b.run} differ in {apart} cases; compare them on the cases that both have "
             "(on_common_cases)"
         )
-    if a.n_classes != b.n_classes or (a.labels != b.labels).any():
+    if (
+        a.kind != b.kind
+        or a.n_classes != b.n_classes
+        or not np.array_equal(a.labels, b.labels, equal_nan=a.kind == "multilabel")
+    ):
         raise InvalidInputError(f"runs {a.run} and {b.run} differ in the labels of their cases; compare one target")
 
 

@@ -11,6 +11,7 @@ import torch
 from guidestore.heads.training.graphs import captured
 from guidestore.heads.training.head import Diverged, Head, Trained
 from guidestore.heads.training.losses import CrossEntropy, loss_of
+from guidestore.heads.training.outcome_losses import OutcomeLoss
 from guidestore.heads.training.reader import Reader
 from guidestore.heads.training.stack import Stack
 from guidestore.heads.training.watch import Seen, Watch
@@ -67,7 +68,7 @@ class _Batch:
         self.stack = Stack(self.heads, device=device, dtype=dtype)
         self.loss = loss_of(self.heads, device=device, dtype=dtype)
         self.watch = Watch(self.heads, device=device, dtype=dtype)
-        self.best = self.stack.copy() if isinstance(self.loss, CrossEntropy) else None
+        self.best = self.stack.copy() if isinstance(self.loss, CrossEntropy | OutcomeLoss) else None
         """The best weights so far; None where the last are used."""
         widths = self.stack.widths
         layers = [*range(1, len(widths) - 1)] or [0]
@@ -96,7 +97,7 @@ class _Batch:
             stack.step()
             train_loss.add_(loss_h, alpha=x_vbd.shape[1] / n)
         val_loss = None
-        if isinstance(self.loss, CrossEntropy):
+        if isinstance(self.loss, CrossEntropy | OutcomeLoss):
             val_loss = self.loss.val_loss(stack.forward(reader.x_val, reader.val_blocks, {})[-1])
         better = self.watch.look(train_loss, val_loss)
         if self.best is not None and self._capture is not None:

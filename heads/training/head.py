@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -10,21 +11,27 @@ from guidestore.heads.networks import Layers
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Classes:
-    """Cross-entropy over k classes, stopped early on the val loss: the mean over all val rows, without dropout."""
+class Watched:
+    """What is stopped early on the val loss: that of all val rows at once, without dropout."""
+
+    x_val_nd: np.ndarray
+    """(n_val, d) float32."""
+    patience: int
+    """Epochs without a lower val loss before the head stops; its best epoch is restored."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Classes(Watched):
+    """Cross-entropy over k classes."""
 
     labels: np.ndarray
     """(n,) int64, 0 <= label < k."""
-    x_val_nd: np.ndarray
-    """(n_val, d) float32."""
     labels_val: np.ndarray
     """(n_val,) int64."""
     class_weights: np.ndarray
     """(k,) of the cross-entropy; both losses are means weighted by them."""
     weighted_sampler: bool
     """Draw each epoch's n rows with replacement, each class equally often; else a permutation."""
-    patience: int
-    """Epochs without a lower val loss before the head stops; its best epoch is restored."""
     relu_dropout_on_logits: bool
     """ReLU and dropout on the logits, the ReLU at prediction too."""
 
@@ -47,6 +54,23 @@ class SoftClasses(Classes):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Outcomes(Watched):
+    """An outcome that is no class."""
+
+    y_nc: np.ndarray
+    """(n, c) float64, as the loss reads it."""
+    y_val_nc: np.ndarray
+    """(n_val, c)."""
+    loss: Literal["mse", "huber", "cox", "binary"]
+    """heads.training.outcome_losses."""
+
+    @property
+    def d_out(self) -> int:
+        """Of the network: a survival time and its event are foretold by one risk."""
+        return 1 if self.loss == "cox" else self.y_nc.shape[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Values:
     """A distance to given values; no early stopping, the last epoch is used."""
 
@@ -66,7 +90,7 @@ class Head:
 
     x_nd: np.ndarray
     """(n, d) float32. Heads with equal arrays share work."""
-    task: Classes | Values
+    task: Classes | Outcomes | Values
     hidden: tuple[int, ...]
     """Widths of the hidden layers; () is one linear layer, and then dropout is on the codes."""
     dropout: float
@@ -82,6 +106,8 @@ class Head:
 
     @property
     def d_out(self) -> int:
+        if isinstance(self.task, Outcomes):
+            return self.task.d_out
         return len(self.task.class_weights) if isinstance(self.task, Classes) else self.task.y_nd.shape[1]
 
     @property
@@ -98,6 +124,8 @@ class Head:
         if isinstance(self.task, Classes):
             soft = self.d_out if isinstance(self.task, SoftClasses) else 0
             return (*kept, len(self.task.x_val_nd), self.task.relu_dropout_on_logits, soft)
+        if isinstance(self.task, Outcomes):
+            return (*kept, len(self.task.x_val_nd), self.d_out, self.task.loss)
         teacher = tuple(weight.shape for weight, _ in self.task.teacher or ())
         return (*kept, self.task.y_nd.shape[1], self.task.relu_output, self.task.loss, teacher, "values")
 

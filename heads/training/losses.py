@@ -8,7 +8,8 @@ from typing import cast
 import numpy as np
 import torch
 
-from guidestore.heads.training.head import Classes, Head, SoftClasses, Values
+from guidestore.heads.training.head import Classes, Head, Outcomes, SoftClasses, Values
+from guidestore.heads.training.outcome_losses import OutcomeLoss
 from guidestore.heads.training.sharing import Arrays
 
 SHORTEST = 1e-8
@@ -196,8 +197,10 @@ class ValueLoss:
         return outputs
 
 
-def loss_of(heads: Sequence[Head], *, device: str, dtype: torch.dtype) -> CrossEntropy | ValueLoss:
+def loss_of(heads: Sequence[Head], *, device: str, dtype: torch.dtype) -> CrossEntropy | OutcomeLoss | ValueLoss:
     """The loss of a batch of heads, whose tasks are of one kind."""
+    if isinstance(heads[0].task, Outcomes):
+        return OutcomeLoss(heads, device=device, dtype=dtype)
     kinds = {Classes: CrossEntropy, SoftClasses: SoftCrossEntropy, Values: ValueLoss}
     return kinds[type(heads[0].task)](heads, device=device, dtype=dtype)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.training.head import Classes, Diverged, Head, Trained
+from guidestore.heads.training.head import Diverged, Head, Trained, Watched
 
 CPU_BYTES = 32 * 2**20
 """Of what every step touches: about a last-level cache. On one core with 32 MB of L3, a step of a 1536-50-3 head took
@@ -30,7 +30,7 @@ def resident_bytes(head: Head, dtype: torch.dtype) -> int:
     """What `head` keeps on the device if it shares nothing: that, its data, its best weights and its epoch's draws."""
     n, d = head.x_nd.shape
     task = head.task
-    val_rows, y_dims = (len(task.x_val_nd), 2) if isinstance(task, Classes) else (0, task.y_nd.shape[1])
+    val_rows, y_dims = (len(task.x_val_nd), 2) if isinstance(task, Watched) else (0, task.y_nd.shape[1])
     draws = n * sum(head.hidden or (d,))
     activations = 4 * (head.batch_size + val_rows) * sum(head.widths)
     return step_bytes(head, dtype) + dtype.itemsize * (

@@ -14,7 +14,7 @@ import numpy as np
 
 from guidestore.heads.networks import MOMENTUM, Layers
 from guidestore.heads.training.draws import initial_layer
-from guidestore.heads.training.head import Classes, Diverged, Head, Trained
+from guidestore.heads.training.head import Diverged, Head, Trained, Watched
 from guidestore.heads.training.sharing import Arrays
 
 WORTH = 0.75
@@ -40,7 +40,7 @@ class RowSpaces:
 
     def enter(self, head: Head) -> Head:
         """The same head on coordinates; `head` itself where that does not pay, or dropout is on the codes."""
-        rows = len(head.x_nd) + (len(head.task.x_val_nd) if isinstance(head.task, Classes) else 0)
+        rows = len(head.x_nd) + (len(head.task.x_val_nd) if isinstance(head.task, Watched) else 0)
         if rows > WORTH * head.x_nd.shape[1] or (not head.hidden and head.dropout > 0):
             return head
         span, key = self._span(head)
@@ -48,7 +48,7 @@ class RowSpaces:
         weight, bias = initial_layer(head.seed, 0, *head.widths[:2])
         if place not in self._starts:
             self._starts[place] = weight @ span.basis_dr
-        task = replace(head.task, x_val_nd=span.x_val_nr) if isinstance(head.task, Classes) else head.task
+        task = replace(head.task, x_val_nd=span.x_val_nr) if isinstance(head.task, Watched) else head.task
         return replace(head, x_nd=span.x_nr, task=task, start=(self._starts[place], bias))
 
     def leave(self, head: Head, entered: Head, trained: Trained | Diverged) -> Trained | Diverged:
@@ -66,7 +66,7 @@ class RowSpaces:
         return replace(trained, layers=layers)
 
     def _span(self, head: Head) -> tuple[_Span, tuple[int, int]]:
-        x_val_nd = head.task.x_val_nd if isinstance(head.task, Classes) else head.x_nd[:0]
+        x_val_nd = head.task.x_val_nd if isinstance(head.task, Watched) else head.x_nd[:0]
         key = (self._arrays.number(head.x_nd), self._arrays.number(x_val_nd) if len(x_val_nd) else -1)
         if key not in self._spans:
             rows_nd = np.concatenate([head.x_nd, x_val_nd]).astype(np.float64)

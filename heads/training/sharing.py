@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from guidestore.heads.training.head import Classes, Head
+from guidestore.heads.training.head import Classes, Head, Watched
 
 
 class Arrays:
@@ -62,10 +62,10 @@ def find_readings(heads: Sequence[Head]) -> tuple[list[tuple[np.ndarray, np.ndar
     codes: dict[tuple[int, int], int] = {}
     readings: list[Reading] = []
     for head in heads:
-        task = head.task if isinstance(head.task, Classes) else None
-        pair = (arrays.number(head.x_nd), -1 if task is None else arrays.number(task.x_val_nd))
+        task = head.task
+        pair = (arrays.number(head.x_nd), arrays.number(task.x_val_nd) if isinstance(task, Watched) else -1)
         place = codes.setdefault(pair, len(codes))
-        sampled = -1 if task is None or not task.weighted_sampler else arrays.number(task.labels)
+        sampled = arrays.number(task.labels) if isinstance(task, Classes) and task.weighted_sampler else -1
         # Dropout on the codes themselves, where there is no hidden layer.
         readings.append((place, (head.seed, sampled, 0.0 if head.hidden else head.dropout)))
     distinct = arrays.distinct

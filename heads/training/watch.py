@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from guidestore.heads.training.head import Classes, Head
+from guidestore.heads.training.head import Head, Watched
 
 _NEVER = 2**62
 
@@ -30,7 +30,7 @@ class Watch:
 
     def __init__(self, heads: Sequence[Head], *, device: str, dtype: torch.dtype) -> None:
         h = len(heads)
-        patience = [head.task.patience if isinstance(head.task, Classes) else _NEVER for head in heads]
+        patience = [head.task.patience if isinstance(head.task, Watched) else _NEVER for head in heads]
         self._ends = torch.tensor([head.epochs for head in heads], device=device)
         self._patience = torch.tensor(patience, device=device)
         self._epoch = torch.zeros((), dtype=torch.int64, device=device)

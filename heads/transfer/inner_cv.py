@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from guidestore.embeddings.types import PairedCodes
+from guidestore.heads.outcomes import strata
 
 FOLDS = 5
 """Of one inner cross-validation; a class of fewer cases is held out in as many folds as it has cases."""
@@ -31,7 +32,7 @@ def draw_folds(paired: PairedCodes, rows_n: np.ndarray, *, seed: int | Sequence[
     """
     rng = np.random.default_rng(seed)
     kind = paired.has_inferior[rows_n] + 2 * paired.has_superior[rows_n]
-    order = np.lexsort((rng.random(len(rows_n)), -kind, paired.labels[rows_n]))
+    order = np.lexsort((rng.random(len(rows_n)), -kind, strata(paired)[rows_n]))
     fold = np.empty(len(rows_n), dtype=int)
     fold[order] = np.arange(len(rows_n)) % FOLDS
     return [Split(rows_n[fold != f], rows_n[fold == f]) for f in range(FOLDS) if (fold == f).any()]

@@ -12,7 +12,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.kernels import smoother
 from guidestore.heads.kernels.decoder import Smoother
 from guidestore.heads.kernels.preparation import Preparation
-from guidestore.heads.kernels.scoring import auroc, balanced_accuracy, label_targets
+from guidestore.heads.kernels.scoring import auroc, balanced_accuracy, label_targets, score
 from guidestore.heads.kernels.selection import Fold, by_error, by_score, held_out
 from guidestore.heads.kernels.smoother import ALPHAS, Decomposition, Decompositions, Kernel
 from guidestore.heads.onnx_graph.graph import Graph, Value
@@ -134,7 +134,7 @@ def test_a_choice_goes_by_what_was_held_out() -> None:
     errors = {(k, a): ((held[k][i] - targets_nk[order]) ** 2).mean() for k in held for i, a in enumerate(ALPHAS)}
     assert (best.kernel, best.alpha) == min(errors, key=errors.__getitem__)
     assert best.kernel == "rbf"
-    assert by_score(held, labels[order]).kernel == "rbf"
+    assert by_score(held, labels[order], score).kernel == "rbf"
 
 
 @pytest.mark.parametrize("kernels", [("linear",), ("rbf",), ("linear", "rbf")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from guidestore.heads.metrics import METRICS
+from guidestore.heads.metrics.classes import METRICS
 from tests.embeddings.test_plugins import install, python
 
 SOURCE = '''

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import RunPredictions
 from guidestore.heads.controls import CONTROLS
-from guidestore.heads.metrics import drawn_auroc, drawn_balanced_accuracy, drawn_f1_micro, drawn_metrics, evaluate
+from guidestore.heads.metrics import drawn_metrics, evaluate
+from guidestore.heads.metrics.classes import drawn_auroc, drawn_balanced_accuracy, drawn_f1_micro
 from guidestore.heads.significance import (
     VERDICTS,
     Comparison,

@@ -1,73 +1,14 @@
-"""How good predictions are: one object per metric, from its name to its value under draws of the cases.
-
-A metric of a target of classes reads (n,) labels 0 … k-1 and (n, k) probabilities. Its drawn form gives the metric of
-many runs under many draws of the cases, as matrix products: a draw is a row of counts, and with every count 1 it is the
-metric itself. Axes: b draws, n cases, r runs, k classes. To add one, write it here and put it into METRICS; an
-installed distribution brings a `Metric` through the entry-point group ``guidestore.metrics``.
-"""
+"""How good class probabilities are: (n,) labels 0 … k-1 and (n, k) probabilities. Axes as in metric.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.plugins import Registry
-from guidestore.heads.checks import check_labels
-
-TargetKind = Literal["classes"]
+from guidestore.heads.metrics.metric import Metric, Scored
 
 _EPS = float(np.finfo(np.float64).eps)
 _EXACT_FLOAT32 = 2**22
 """Up to here float32 holds every half exactly (2**24 / 2, and a factor 2 to spare)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """Labelled predictions, checked: n >= 1 rows of k >= 2 classes."""
-
-    labels: np.ndarray
-    """(n,) int64, 0 … k-1."""
-    probabilities: np.ndarray
-    """(n, k) float64; rows sum to 1."""
-    predicted: np.ndarray
-    """(n,) int64: the likeliest class, of equals the first."""
-    present: np.ndarray
-    """The classes that occur, sorted."""
-
-    @property
-    def recalls(self) -> np.ndarray:
-        """float64, one per class that occurs."""
-        return np.array([np.mean(self.predicted[self.labels == c] == c) for c in self.present])
-
-
-type Drawn = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""(b, n) float32 counts, (n,) labels and (r, n, k) probabilities -> (b, r) float64, NaN where undefined."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One figure of predictions."""
-
-    name: str
-    """As runs, tables and options have it."""
-    title: str
-    """As figures and the report print it."""
-    short: str
-    """As the head of a column."""
-    value: Callable[[Scored], float | None]
-    """None where it is not defined."""
-    drawn: Drawn | None = None
-    """None: it is stored with runs, but no table shows it and nothing is compared by it."""
-    chance: Callable[[int], float] | None = None
-    """Of k classes, what a head that knows nothing has; None where that depends on the cases."""
-    better: Literal["higher", "lower"] = "higher"
-    kinds: frozenset[TargetKind] = frozenset({"classes"})
-    """Kinds of targets that it is for."""
-
 
 # Values --------------------------------------------------------------------------------------------------------------
 
@@ -152,7 +93,7 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return numerator / denominator
 
 
-# The table -----------------------------------------------------------------------------------------------------------
+# Metrics ------------------------------------------------------------------------------------------------------------
 
 BALANCED_ACCURACY = Metric(
     "balanced_accuracy",
@@ -176,53 +117,6 @@ LOG_LOSS = Metric("log_loss", "log loss", "log loss", _log_loss, better="lower")
 AUROC = Metric("auroc", "AUROC", "AUROC", _auroc, drawn_auroc, chance=lambda k: 0.5)
 """Of class 1 where k is 2, otherwise the macro mean of one against the rest; not defined unless every class occurs."""
 
-METRICS: tuple[Metric, ...] = (BALANCED_ACCURACY, F1_MICRO, LOG_LOSS, AUROC)
-"""In the order of tables, whose columns are those with a drawn form."""
-
-_BROUGHT: Registry[Metric] = Registry("metric", "guidestore.metrics", {})
-
-
-def all_metrics(kind: TargetKind = "classes") -> tuple[Metric, ...]:
-    """Those of a kind of target, ours first, then those of other distributions by name. Raises InvalidInputError."""
-    every = {metric.name: metric for metric in METRICS}
-    for name in _BROUGHT.names():
-        metric = _BROUGHT.load(name)
-        if not isinstance(metric, Metric) or metric.name != name or name in every:
-            raise InvalidInputError(
-                f"the entry point {name!r} of guidestore.metrics must be a guidestore.heads.metrics.Metric of a name "
-                "that is not taken yet; mend or uninstall the package that has it"
-            )
-        every[name] = metric
-    return tuple(metric for metric in every.values() if kind in metric.kinds)
-
-
-def drawn_metrics(kind: TargetKind = "classes") -> dict[str, Metric]:
-    """Those with a drawn form, by name: what tables show and heads are compared by; the first decides unless another
-    is asked for."""
-    return {metric.name: metric for metric in all_metrics(kind) if metric.drawn}
-
-
-def evaluate(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
-    """Every metric of (n,) labels 0 … k-1, n >= 1, and (n, k) probabilities whose rows sum to 1, where it is defined;
-    and recall:<class> for each class that occurs. Raises InvalidInputError.
-    """
-    k = len(classes)
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    if probabilities.ndim != 2 or probabilities.shape[1] != k or not len(probabilities):
-        raise InvalidInputError(
-            f"metrics: probabilities have shape {probabilities.shape}; they must be (n, {k}) with at least one row"
-        )
-    in_range = np.isfinite(probabilities).all() and probabilities.min() >= 0
-    if not in_range or not np.allclose(probabilities.sum(axis=1), 1.0, rtol=0, atol=1e-6):
-        raise InvalidInputError("metrics: some probabilities are negative, not finite or do not sum to 1 in their row")
-    labels = check_labels(labels, len(probabilities), k, "metrics: labels")
-    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
-    scored = Scored(labels, probabilities, probabilities.argmax(axis=1), np.unique(labels))
-    values = {metric.name: metric.value(scored) for metric in all_metrics()}
-    kept = {name: value for name, value in values.items() if value is not None}
-    recalls = zip(scored.present, scored.recalls, strict=True)
-    return kept | {f"recall:{classes[c]}": float(recall) for c, recall in recalls}
-
 
 def balanced_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean -ln p of the true class, rows weighted so that every class that occurs counts alike.
@@ -232,3 +126,6 @@ def balanced_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     chosen = np.maximum(probabilities[np.arange(len(labels)), labels], 1e-300)
     weights = 1.0 / np.bincount(labels)[labels]
     return float(np.average(-np.log(chosen), weights=weights))
+
+
+METRICS = (BALANCED_ACCURACY, F1_MICRO, LOG_LOSS, AUROC)

@@ -1,0 +1,1 @@
+"""Decoders of grades, in their order, one file each."""

@@ -1,0 +1,1 @@
+"""Decoders of survival, one file each."""

@@ -1,0 +1,1 @@
+"""Decoders of values, one file each."""

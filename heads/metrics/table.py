@@ -1,0 +1,135 @@
+"""All metrics by name and kind of target, which of them decides, and all of them at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind, known_of
+from guidestore.embeddings.plugins import Registry
+from guidestore.heads.checks import check_labels
+from guidestore.heads.metrics import classes as of_classes
+from guidestore.heads.metrics import multilabel, ordinal, survival, value
+from guidestore.heads.metrics.metric import Metric, Scored
+
+METRICS: tuple[Metric, ...] = tuple(
+    metric for kind in (of_classes, ordinal, multilabel, value, survival) for metric in kind.METRICS
+)
+"""In the order of tables, whose columns are those with a drawn form."""
+MAIN: Mapping[TargetKind, Metric] = {
+    "classes": of_classes.AUROC,
+    "ordinal": ordinal.QUADRATIC_KAPPA,
+    "multilabel": multilabel.MACRO_AUROC,
+    "value": value.R2,
+    "survival": survival.UNO_C,
+}
+"""In which verdicts are given, heads ranked and champions chosen, where nothing else is asked."""
+
+_BROUGHT: Registry[Metric] = Registry("metric", "guidestore.metrics", {})
+
+
+def every_metric() -> dict[str, Metric]:
+    """By name, of whatever kind: ours first, then those of other distributions. Raises InvalidInputError."""
+    every = {metric.name: metric for metric in METRICS}
+    for name in _BROUGHT.names():
+        metric = _BROUGHT.load(name)
+        if not isinstance(metric, Metric) or metric.name != name or name in every:
+            raise InvalidInputError(
+                f"the entry point {name!r} of guidestore.metrics must be a guidestore.heads.metrics.Metric of a name "
+                "that is not taken yet; mend or uninstall the package that has it"
+            )
+        every[name] = metric
+    return every
+
+
+def all_metrics(kind: TargetKind = "classes") -> tuple[Metric, ...]:
+    """Those of a kind of target. Raises InvalidInputError."""
+    return tuple(metric for metric in every_metric().values() if kind in metric.kinds)
+
+
+def drawn_metrics(kind: TargetKind = "classes") -> dict[str, Metric]:
+    """Those with a drawn form, by name: what tables show and heads are compared by."""
+    return {metric.name: metric for metric in all_metrics(kind) if metric.drawn}
+
+
+def main_metric_of(kind: TargetKind) -> Metric:
+    """The one that decides."""
+    return MAIN[kind]
+
+
+def metric_named(name: str) -> Metric:
+    """Of whatever kind. Raises InvalidInputError, suggesting the nearest."""
+    every = every_metric()
+    if name not in every:
+        raise unknown_name("metric", name, every)
+    return every[name]
+
+
+def check_metric(name: str, kind: TargetKind | None = None) -> None:
+    """That heads can be compared by it, and that it is for that kind of target. Raises InvalidInputError."""
+    known = drawn_metrics(kind) if kind else {of.name: of for of in every_metric().values() if of.drawn}
+    if name not in known:
+        raise unknown_name("metric", name, known)
+
+
+# All of them at once -------------------------------------------------------------------------------------------------
+
+
+def truth_of(kind: TargetKind, y: np.ndarray, reference: float = math.nan) -> np.ndarray:
+    """What metrics read as the truth: y of n cases, beside it the run's reference where the kind has one."""
+    if kind in ("value", "survival"):
+        return np.column_stack([y, np.full(len(y), reference)])
+    return y
+
+
+def evaluate(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    kind: TargetKind = "classes",
+    reference: float = math.nan,
+) -> dict[str, float]:
+    """Every metric of the y of n >= 1 cases (embeddings.outcomes), all known, and of what a head says of them
+    (heads.metrics.metric), where it is defined. Raises InvalidInputError.
+
+    Classes and grades: beside them recall:<class> for each class that occurs; several labels: auroc:<label> and
+    ap:<label>.
+    reference: of a value the mean of the train cases, of survival the horizon.
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if kind in ONE_CLASS_KINDS:
+        scored = _scored_classes(labels, probabilities, len(classes))
+    else:
+        y = np.asarray(labels, dtype=np.float64)
+        if probabilities.ndim != 2 or len(probabilities) != len(y) or not len(y):
+            raise InvalidInputError(
+                f"metrics: {len(y)} outcomes, but what was said of them is of shape {probabilities.shape}; they must "
+                "be one row for each, at least one"
+            )
+        if not np.isfinite(probabilities).all() or not known_of(y).all():
+            raise InvalidInputError("metrics: an outcome is missing, or what was said of it is not finite")
+        scored = Scored(truth_of(kind, y, reference), probabilities)
+    values = {metric.name: metric.value(scored) for metric in all_metrics(kind)}
+    kept = {name: told for name, told in values.items() if told is not None}
+    if kind == "multilabel":
+        return kept | multilabel.of_each_label(scored.labels, scored.probabilities, classes)
+    if kind not in ONE_CLASS_KINDS:
+        return kept
+    recalls = zip(scored.present, scored.recalls, strict=True)
+    return kept | {f"recall:{classes[c]}": float(recall) for c, recall in recalls}
+
+
+def _scored_classes(labels: np.ndarray, probabilities: np.ndarray, k: int) -> Scored:
+    if probabilities.ndim != 2 or probabilities.shape[1] != k or not len(probabilities):
+        raise InvalidInputError(
+            f"metrics: probabilities have shape {probabilities.shape}; they must be (n, {k}) with at least one row"
+        )
+    in_range = np.isfinite(probabilities).all() and probabilities.min() >= 0
+    if not in_range or not np.allclose(probabilities.sum(axis=1), 1.0, rtol=0, atol=1e-6):
+        raise InvalidInputError("metrics: some probabilities are negative, not finite or do not sum to 1 in their row")
+    labels = check_labels(labels, len(probabilities), k, "metrics: labels")
+    return Scored(labels, probabilities / probabilities.sum(axis=1, keepdims=True))

@@ -1,0 +1,95 @@
+"""Targets of every kind, from stored codes to a verdict: runs, controls, predictions, and their tables."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from guidestore.embeddings.pairing import parts_of
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.guiding.guide import guide
+from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.models.predict import predict
+from guidestore.flows.results.evaluation import evaluate
+from guidestore.heads.metrics import main_metric_of
+from guidestore.heads.significance import VERDICTS
+from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.runs import load_runs, load_scores
+from tests.outcome_store import TARGETS, make_store, mediated
+
+CODES = {"cohort": "made", "inferior": "clinical/made", "superior": "dermoscopy/made", "permutations": 2}
+DECODERS = {"length": "ridge", "os": "ridge", "grade": "proportional_odds", "findings": "logistic"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
+    return EmbeddingStore.open(make_store(tmp_path_factory.mktemp("outcomes"), cases=150))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_goes_the_whole_way(store: EmbeddingStore, target: str) -> None:
+    settings = GuideSettings(**CODES, targets=(target,), guidance="ridge", decoder=DECODERS[target])
+    report = guide(store, settings, looks=False)
+    snapshot = store.snapshot()
+    runs = load_runs(snapshot, report.runs)
+    kind = TARGETS[target]["kind"]
+    assert {run.kind for run in runs} == {kind}
+    assert {run.target_unit for run in runs} == {TARGETS[target].get("unit", "")}
+    assert {"S+I", "S", "I", "G(I)", "G(I)+I", "R(I)"} == {run.row for run in runs}
+    assert {"", "shuffled", "within class", "self"} == {run.control for run in runs}
+    main = main_metric_of(kind).name
+    predictions, scores = load_predictions(snapshot, runs), load_scores(snapshot, runs)
+    made = mediated(150, 0)[target]
+    parts = parts_of(snapshot, "made", "drawn", 0)
+    for run in runs:
+        said = predictions[run.id]
+        rows = [int(case.removeprefix("case-")) for case in said.case_ids]
+        assert all(parts[case] == "test" for case in said.case_ids)
+        np.testing.assert_array_equal(said.labels, made[rows])
+        assert (run.id, main) in scores
+    evaluation = evaluate(snapshot, report.runs)
+    assert {effect.metric for effect in evaluation.effects} == {main}
+    assert all(effect.verdict in VERDICTS for effect in evaluation.effects)
+    assert evaluation.family.p_values
+    again = guide(store, settings, looks=False)
+    assert (again.trained, again.existing) == (0, len(runs))
+
+
+def test_what_is_stored_of_a_value_and_of_survival(store: EmbeddingStore) -> None:
+    for target in ("length", "os"):
+        settings = GuideSettings(**CODES, targets=(target,), guidance="ridge", decoder="ridge")
+        ids = set(guide(store, settings, looks=False).runs)
+        rows = [row for row in store.snapshot().rows("predictions").to_pylist() if row["run"] in ids]
+        assert rows
+        for row in rows:
+            assert row["label"] is None
+            if target == "length":
+                assert row["low"] < row["value"] < row["high"]
+                assert row["level"] == 0.9
+            else:
+                assert np.all(np.diff(row["survival"]) <= 0)
+                assert 0 <= min(row["survival"]) <= max(row["survival"]) <= 1
+                assert len(row["times"]) == len(row["survival"])
+
+
+@pytest.mark.parametrize(("guidance", "row"), [("margins", "M(I)"), ("plug", "P(I)")])
+@pytest.mark.parametrize("target", TARGETS)
+def test_margins_and_plug(store: EmbeddingStore, target: str, guidance: str, row: str) -> None:
+    report = guide(store, GuideSettings(**CODES, targets=(target,), guidance=guidance), looks=False)
+    (effect,) = evaluate(store.snapshot(), report.runs).effects
+    assert effect.head.row == row
+    assert effect.metric == main_metric_of(TARGETS[target]["kind"]).name
+    assert effect.verdict in (*VERDICTS, "the teacher was not allowed to teach")
+
+
+def test_stored_heads_predict_new_cases_as_they_did(store: EmbeddingStore) -> None:
+    for target in TARGETS:
+        settings = GuideSettings(**CODES, targets=(target,), guidance="ridge", decoder=DECODERS[target])
+        runs = load_runs(store.snapshot(), guide(store, settings, looks=False).runs)
+        (run,) = [run for run in runs if run.row == "G(I)+I" and not run.control]
+        said = load_predictions(store.snapshot(), [run])[run.id]
+        told = predict(store, run.id, cases=said.case_ids)
+        np.testing.assert_allclose(told.probabilities_nk, said.probabilities)
+        json.dumps(told.as_rows())
