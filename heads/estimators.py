@@ -51,7 +51,7 @@ class GuidanceRegressor(RegressorMixin, BaseEstimator):
 
         Raises ValueError for what scikit-learn refuses, InvalidInputError for what the model does.
         """
-        x_nd, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64, ensure_min_samples=2)
+        x_nd, y = _validated(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64, ensure_min_samples=2)
         choice = guidance_choice(self.guidance, self.params)
         model = build_guidance(choice.name, **choice.params)
         self.one_output_ = np.ndim(y) == 1
@@ -62,7 +62,7 @@ class GuidanceRegressor(RegressorMixin, BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """(n, d_I) -> (n, d_S) float64 of float32's precision, or (n,) where y was."""
         check_is_fitted(self)
-        said = self.model_.predict(validate_data(self, X, reset=False, dtype=np.float64)).astype(np.float64)
+        said = self.model_.predict(_validated(self, X, reset=False, dtype=np.float64)).astype(np.float64)
         return said[:, 0] if self.one_output_ else said
 
     def __sklearn_tags__(self) -> Any:
@@ -116,7 +116,7 @@ class DecoderClassifier(ClassifierMixin, BaseEstimator):
 
         Raises ValueError for what scikit-learn refuses, InvalidInputError for what the decoder does.
         """
-        x_nd, y = validate_data(self, X, y, dtype=np.float64)
+        x_nd, y = _validated(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         if not 0 < self.val_fraction < 1:
             raise InvalidInputError(f"val_fraction is {self.val_fraction}; it must lie above 0 and below 1")
@@ -145,9 +145,14 @@ class DecoderClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """(n, d) -> (n, k) float64; columns as `classes_`."""
         check_is_fitted(self)
-        return self.model_.predict_proba(validate_data(self, X, reset=False, dtype=np.float64))
+        return self.model_.predict_proba(_validated(self, X, reset=False, dtype=np.float64))
 
     def predict(self, X: Any) -> np.ndarray:
         """(n, d) -> (n,) the likeliest class, of equals the first."""
         likeliest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[likeliest]
+
+
+def _validated(*given: Any, **more: Any) -> Any:
+    """`validate_data` without its types, which say what it never returns."""
+    return validate_data(*given, **more)
