@@ -1,6 +1,6 @@
 """The contract of guidestore."""
 
-from guidestore_mean_colour import MeanColour
+from guidestore_mean_colour import MeanColour  # pyright: ignore[reportMissingImports]
 
 from guidestore.testing import EncoderContract
 

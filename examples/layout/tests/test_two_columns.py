@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from guidestore_two_columns import TwoColumns
+from guidestore_two_columns import TwoColumns  # pyright: ignore[reportMissingImports]
 
 from guidestore.testing import LayoutContract
 
