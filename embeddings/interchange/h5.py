@@ -146,8 +146,9 @@ class Matrix:
 
     def read(self) -> np.ndarray:
         """All values at once, in native byte order: of codes and coordinates."""
+        plain = self._plain_chunks() if len(self.shape) == 2 and self.shape[0] else None
         with _told(self._path):
-            return np.asarray(self._data[()], self.dtype)
+            return np.asarray(self._data[()], self.dtype) if plain is None else self._gathered(plain, 0, self.shape[0])
 
     def blocks(self) -> Iterator[np.ndarray]:
         """The rows of an (n, d) array in order, at most BLOCK_BYTES at a time, or a chunk where that is more."""
@@ -174,21 +175,19 @@ class Matrix:
             return None
         if self._data.id.get_create_plist().get_nfilters() or not self._data.dtype.isnative:
             return None
-        offsets = np.full(-(-self.shape[0] // chunks[0]), -1, np.int64)
-        size = chunks[0] * chunks[1] * self.dtype.itemsize
-        end = self._path.stat().st_size
-
-        def see(chunk: Any) -> None:
-            if chunk.size == size and not chunk.filter_mask and 0 <= chunk.byte_offset <= end - size:
-                offsets[chunk.chunk_offset[0] // chunks[0]] = chunk.byte_offset
-
+        found: list[Any] = []
         with _told(self._path):
-            self._data.id.chunk_iter(see)
-        return offsets if (offsets >= 0).all() and self._starts_at_zero() else None
-
-    def _starts_at_zero(self) -> bool:
-        """Whether offsets count from the file's first byte: it may begin with a block of somebody else's."""
-        return self._data.file.userblock_size == 0
+            self._data.id.chunk_iter(found.append)
+        if not found or self._data.file.userblock_size:  # then places do not count from the file's first byte
+            return None
+        corners, masks, places, sizes = zip(*found, strict=True)
+        size, end = chunks[0] * chunks[1] * self.dtype.itemsize, self._path.stat().st_size
+        offsets = np.full(-(-self.shape[0] // chunks[0]), -1, np.int64)
+        rows = np.fromiter((corner[0] for corner in corners), np.int64, len(found)) // chunks[0]
+        if any(masks) or set(sizes) != {size} or not 0 <= rows.min() <= rows.max() < len(offsets):
+            return None
+        offsets[rows] = places
+        return offsets if 0 <= offsets.min() <= offsets.max() <= end - size else None
 
     def _gathered(self, offsets: np.ndarray, start: int, stop: int) -> np.ndarray:
         """Rows [start, stop), where `start` is the first of a chunk."""
@@ -196,24 +195,12 @@ class Matrix:
         size = chunk_rows * self.shape[1] * self.dtype.itemsize
         wanted = offsets[start // chunk_rows : -(-stop // chunk_rows)]
         values = np.empty((len(wanted), size), np.uint8)
+        cuts = np.flatnonzero(np.diff(wanted) != size) + 1
         with self._path.open("rb", buffering=0) as handle:
-            for first, last in _windows(wanted, size):
-                places = wanted[first:last]
-                low, high = int(places.min()), int(places.max()) + size
-                window = np.frombuffer(os.pread(handle.fileno(), high - low, low), np.uint8)
-                if len(window) != high - low:
+            for first, last in itertools.pairwise([0, *cuts.tolist(), len(wanted)]):  # chunks that lie side by side
+                if os.preadv(handle.fileno(), [values[first:last]], int(wanted[first])) != (last - first) * size:
                     raise OSError("it ends before its values do")
-                for row, place in enumerate((places - low).tolist(), first):
-                    values[row] = window[place : place + size]
         return values.reshape(-1).view(self.dtype).reshape(-1, self.shape[1])[: stop - start]
-
-
-def _windows(offsets: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
-    """Runs of chunks that lie close together in the file, in its order: each is read at once."""
-    gaps = np.diff(offsets)
-    cuts = np.flatnonzero((gaps < 0) | (gaps > size + 4 * 2**10 + size // 2)) + 1
-    bounds = [0, *cuts.tolist(), len(offsets)]
-    yield from itertools.pairwise(bounds)
 
 
 @contextmanager

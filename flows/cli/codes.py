@@ -164,12 +164,13 @@ def _import_published(folder: Path, place: str, given: str) -> bool:
 
 
 def _import_folder(file: Path, folder: FolderSettings, place: str, **given: Any) -> None:
-    from guidestore.flows.encoding.import_folder import import_folder
+    from guidestore.flows.encoding.import_folder import import_folder, pool_tiles
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import to_fill
 
     with to_fill(place, dry_run=folder.dry_run) as store, progress_bars() as progress:
         reports = import_folder(store, file, folder, progress=progress, **given)
+        pooled = pool_tiles(store, reports, progress) if folder.pool and not folder.dry_run else []
     for report in reports:
         key = report.code_set
         what = f"{count_of(report.bags, 'slide')} of " if key.kind == "bag" else f"{count_of(report.bags, 'code')} of "
@@ -188,6 +189,8 @@ def _import_folder(file: Path, folder: FolderSettings, place: str, **given: Any)
             print(f"note: {note}", file=sys.stderr)
         for name, reason in report.failed.items():
             print(f"not imported: {name}: {reason}", file=sys.stderr)
+    for key in pooled:
+        print(f"code set {key}: the mean of each case's tiles")
     if any(report.failed for report in reports):
         raise typer.Exit(8)
 

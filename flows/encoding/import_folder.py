@@ -37,7 +37,9 @@ from guidestore.embeddings.types import (
 )
 from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.committing import register_encoder
+from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.import_settings import FolderSettings
+from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 
 FALLBACK = "plain"
@@ -115,6 +117,22 @@ def import_folder(
         for one in imports:
             one.write(progress)
     return [one.report for one in imports]
+
+
+def pool_tiles(
+    store: EmbeddingStore, reports: Sequence[FolderReport], progress: Progress = no_progress
+) -> list[CodeSetKey]:
+    """The mean of each case's tiles, of all sets of bags that were imported, as codes of `tile_mean`."""
+    keys = []
+    for report in reports:
+        key = report.code_set
+        if key.kind == "bag":
+            patch_encoder = key.name.encoder_text
+            asked = EncodeSettings(
+                cohort=key.cohort, modality=key.modality, encoder="tile_mean", patch_encoder=patch_encoder
+            )
+            keys += encode(store, asked, progress).code_sets
+    return keys
 
 
 def _sets(folder: Path, settings: FolderSettings, ids: RowIds) -> list[PeerSet]:

@@ -48,4 +48,8 @@ class FolderSettings(BaseModel):
         description="Of DeepGuide's arrays: ids, if rows follow the table of --ids, or a table whose order they "
         "follow.",
     )
+    pool: bool = Field(
+        default=False,
+        description="Of a folder: the mean of all tiles of each case too, as the codes of encoder tile_mean.",
+    )
     dry_run: bool = Field(default=False, description="Of a folder: say what would be imported; import nothing.")

@@ -13,10 +13,8 @@ import torch
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.encode import encode
-from guidestore.flows.encoding.import_folder import FolderReport, import_folder
+from guidestore.flows.encoding.import_folder import FolderReport, import_folder, pool_tiles
 from guidestore.flows.encoding.import_settings import FolderSettings
-from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.encoding.stored_encoders import StoredEncoders
 from tests import peer_folders as peers
 from tests.commandline import guidestore
@@ -383,8 +381,7 @@ def test_the_mean_of_a_cases_tiles_is_its_code_and_a_blank_slide_has_none(
     assert (report.blank, report.code_set.code_dim) == (["S2-1"], peers.D)
     (bag,) = store.snapshot().bags(report.code_set, "P2")
     assert bag.features_nd.shape == (0, peers.D)
-    settings = EncodeSettings(cohort="c", modality="histology", encoder="tile_mean", patch_encoder="uni_v1")
-    (key,) = encode(store, settings).code_sets
+    (key,) = pool_tiles(store, [report])
     codes = store.snapshot().codes(key)
     assert codes.case_ids == ("P1", "P3")
     both = np.concatenate([half("S3-1"), half("S3-2")]).astype(np.float64)
