@@ -15,6 +15,7 @@ from guidestore.flows.cli import (
     codes,
     cohorts,
     doctor,
+    examples,
     experiments,
     exploring,
     exporting,
@@ -138,6 +139,7 @@ app.add_typer(store.app)
 app.add_typer(serving.app)
 app.add_typer(agents.app)
 app.add_typer(doctor.app)
+app.add_typer(examples.app, name="example")
 
 if __name__ == "__main__":
     main()

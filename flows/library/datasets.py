@@ -40,7 +40,7 @@ def two_views(seed: int = 0) -> Digits:
     means = full_nd.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(len(full_nd), 16)
     noise = np.random.default_rng(seed).normal(scale=NOISE, size=means.shape)
     case_ids = tuple(f"digit-{number:04d}" for number in range(len(full_nd)))
-    return Digits(case_ids, (means + noise).astype(np.float32), full_nd, labels)
+    return Digits(case_ids, (means + noise).round(3).astype(np.float32), full_nd, labels)
 
 
 def digits(store: Store) -> str:
