@@ -228,11 +228,11 @@ class RunPredictions:
     """Id of the run."""
     unit: Unit
     """(split, fold, seed). Runs of one row and one unit (the permutations of a control) count with their mean."""
-    case_ids: tuple[str, ...]
+    case_ids: tuple[str, ...] = field(repr=False)
     """(n,), each once. One id is one case in every fold, seed and split: it is drawn in all of them or in none."""
-    labels: np.ndarray
+    labels: np.ndarray = field(repr=False)
     """y of the kind (embeddings.outcomes): of classes and grades (n,) int64, 0 … k-1. Leave unlabelled cases out."""
-    probabilities: np.ndarray
+    probabilities: np.ndarray = field(repr=False)
     """(n, k) float64. Classes and grades: k >= 2 and rows sum to 1 (within 1e-6; kept normalised); several labels: one
     each; a value: (n, 1), in its unit; survival: (n, 1 + T), the risk, then the share that outlives each of T times."""
     kind: TargetKind = "classes"

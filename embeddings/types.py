@@ -310,9 +310,9 @@ def _all_finite(values_nd: np.ndarray) -> bool:
 class CaseCodes:
     """Case codes of one code set: row i of codes_nd (n, d) float32 belongs to case_ids[i], image_ids[i]."""
 
-    case_ids: tuple[str, ...]
-    codes_nd: np.ndarray
-    image_ids: tuple[str, ...] = ()
+    case_ids: tuple[str, ...] = field(repr=False)
+    codes_nd: np.ndarray = field(repr=False)
+    image_ids: tuple[str, ...] = field(default=(), repr=False)
     key: CodeSetKey | None = None
 
     def __post_init__(self) -> None:
@@ -335,8 +335,8 @@ class PairingIssue:
     """Something that pairing met and did not hide: its kind, a sentence, and the cases it concerns."""
 
     kind: str
-    sentence: str
-    case_ids: tuple[str, ...]
+    sentence: str = field(repr=False)
+    case_ids: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -353,18 +353,18 @@ class PairedCodes:
     target: str
     classes: tuple[str, ...]
     """Classes, grades or labels in their fixed order; labels index into it. () of values and survival."""
-    case_ids: tuple[str, ...]
-    inferior_nd: np.ndarray
+    case_ids: tuple[str, ...] = field(repr=False)
+    inferior_nd: np.ndarray = field(repr=False)
     """(n, d_I) float32 z_I."""
-    superior_nd: np.ndarray
+    superior_nd: np.ndarray = field(repr=False)
     """(n, d_S) float32 z_S."""
-    has_inferior: np.ndarray
+    has_inferior: np.ndarray = field(repr=False)
     """(n,) bool."""
-    has_superior: np.ndarray
+    has_superior: np.ndarray = field(repr=False)
     """(n,) bool."""
-    labels: np.ndarray
+    labels: np.ndarray = field(repr=False)
     """(n,) int64 class index, -1 where unlabelled; all -1 where a case has no one class."""
-    parts: np.ndarray
+    parts: np.ndarray = field(repr=False)
     """(n,) str: train, val or test."""
     inferior_key: CodeSetKey | None = None
     superior_key: CodeSetKey | None = None
@@ -375,7 +375,7 @@ class PairedCodes:
     """Of the target."""
     unit: str = ""
     """Of a value, or of a survival time."""
-    outcomes: np.ndarray | None = None
+    outcomes: np.ndarray | None = field(default=None, repr=False)
     """y of a target of kind multilabel, value or survival (`embeddings.outcomes`); None of classes and grades."""
 
     def __post_init__(self) -> None:

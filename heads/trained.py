@@ -39,7 +39,7 @@ class TrainedHead:
     status: Literal["ok", "diverged"] = "ok"
     message: str = ""
     """The sentence of the divergence; '' if ok."""
-    case_ids: tuple[str, ...] = ()
+    case_ids: tuple[str, ...] = field(default=(), repr=False)
     """(m,), in the order of the paired codes; unlabelled cases too. All empty where diverged."""
     parts: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype="<U5"))
     """(m,) str: val or test."""

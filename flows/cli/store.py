@@ -79,6 +79,22 @@ def tag_command(
         print(f"{name} -> snapshot {store.tag(name, at)}")
 
 
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="Snapshot: number, tag or alias.")],
+    b: Annotated[str | None, typer.Argument(help="The later one; default: the newest.")] = None,
+    place: Store = STORE,
+    format_: Format = "table",
+) -> None:
+    """Count what snapshot B has and A has not, and the other way round: codes, labels, splits, runs, weights."""
+    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.results.changes import COLUMNS, changes_between
+
+    rows = changes_between(EmbeddingStore.open(place), a, b)
+    show_rows(rows, COLUMNS, format_, title=f"snapshot {a} (A) and {b or 'the newest'} (B)")
+
+
 @app.command("fsck")
 def fsck_command(
     drop: Annotated[

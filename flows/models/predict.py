@@ -35,8 +35,8 @@ class Prediction:
 
     run: str
     classes: tuple[str, ...]
-    case_ids: tuple[str, ...]
-    probabilities_nk: np.ndarray
+    case_ids: tuple[str, ...] = field(repr=False)
+    probabilities_nk: np.ndarray = field(repr=False)
     kind: TargetKind = "classes"
     unit: str = ""
     """Of a value, or of a survival time."""
