@@ -6,7 +6,8 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
 INSTALL := --quiet --editable '.[excel,export,mcp,ray]' --group dev
 # A worker per core, each with one thread; a file stays with its worker, and the longest come first (tests/conftest.py).
-PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
+# What tests write is kept in memory where there is room, and as long as it is needed.
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder --in-memory -o tmp_path_retention_policy=failed
 # Of the two versions of Prefect that were seen to work, the one that constraints.txt does not have.
 OTHER_PREFECT := 3.8.8
 # Where a machine sets it, each of the tests' hundreds of processes would compile every library anew.

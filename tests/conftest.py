@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from filelock import FileLock
 from tests import explore_store
 from tests.commandline import guidestore
 from tests.durations import Recorder, longest_first
+from tests.ram_disk import ram_folder
 from tests.report_store import make_store
 from tests.s3_server import BUCKET, environment, running_server
 
@@ -67,6 +69,7 @@ def bucket(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-durations", action="store_true", help="write how long each file took")
+    parser.addoption("--in-memory", action="store_true", help="keep what tests write in memory, where there is room")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -74,6 +77,9 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # processes of tests are to see Ctrl-C
     if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder())
+    if config.getoption("--in-memory") and not hasattr(config, "workerinput") and (folder := ram_folder()):
+        config.option.basetemp = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
