@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -50,6 +51,23 @@ class Served:
 
     def start(self, name: str, settings: dict[str, Any] | None = None) -> str:
         return self.ask(name, settings).raise_for_status().json()["id"]
+
+    def run_here(self, asked: dict[str, tuple[str, dict[str, Any] | None]]) -> dict[str, str]:
+        """Runs flows one after the other in one process, not as the runner would; name -> id of its run."""
+        secret = (self.home / "guidestore-auth").read_text().strip()
+        own = {"PREFECT_API_URL": str(self.api.base_url).rstrip("/"), "PREFECT_API_AUTH_STRING": secret}
+        own |= {"GUIDESTORE_STORE": str(self.store), "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.flows.serving.in_one_process"],
+            cwd=Path(__file__).parents[3],
+            env=environment_in(self.home.parent) | own,
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
 
     def state(self, run: str) -> dict[str, Any]:
         return self.api.get(f"/flow_runs/{run}").json()["state"]

@@ -152,21 +152,22 @@ def test_markup_in_what_runs_show_is_text(served: Served) -> None:
 
 @pytest.fixture(scope="module")
 def ended(served: Served) -> dict[str, str]:
-    """Runs of several deployments, asked for at once and waited for."""
+    """A run of the runner's, and beside it some of one process: every flow runs as it does under the runner."""
     lists = {name: [RETRAIN[name]] for name in ("inferior", "superior")}
     grid = {"cohort": "skin", "targets": ["DIAG"], **lists, "guidance": [{"name": "ridge"}], "permutations": 2}
     a, b = _two_runs(served.store)
-    runs = {
-        "retrain": served.start("retrain", {**RETRAIN, "guidance": "pls"}),
-        "no such fold": served.start("retrain", {**RETRAIN, "folds": [7]}),
-        "no name": served.start("sweep", {**grid, "name": "../x"}),
-        "sweep": served.start("sweep", {**grid, "decoder": [{"name": "logistic"}]}),
-        "compare": served.start("compare", {"a": a, "b": b, "part": "test"}),
-        "verify": served.start("verify"),
-    }
-    for run in runs.values():
-        served.end_of(run)
-    return runs
+    retrain = served.start("retrain", {**RETRAIN, "guidance": "pls"})
+    runs = served.run_here(
+        {
+            "no such fold": ("retrain", {**RETRAIN, "folds": [7]}),
+            "no name": ("sweep", {**grid, "name": "../x"}),
+            "sweep": ("sweep", {**grid, "decoder": [{"name": "logistic"}]}),
+            "compare": ("compare", {"a": a, "b": b, "part": "test"}),
+            "verify": ("verify", None),
+        }
+    )
+    served.end_of(retrain)
+    return {"retrain": retrain, **runs}
 
 
 def test_retrain_trains_from_codes_and_names_a_champion(served: Served, ended: dict[str, str]) -> None:
@@ -346,38 +347,32 @@ def test_the_page_of_codes_stands_beside_prefect(served: Served) -> None:
 
 @pytest.fixture(scope="module")
 def long_runs(served: Served) -> tuple[str, str]:
-    """Two runs that have trained some of their heads, and go on."""
-    settings = [{**RETRAIN, "alias": "", "seeds": list(range(start, start + SEEDS))} for start in (10, 10_000)]
-    first, second = (served.start("retrain", one) for one in settings)
-    for run in (first, second):
-        until(lambda run=run: served.artifacts(run).get("progress", {"data": 0})["data"] > 0)
-    return first, second
-
-
-def test_a_cancelled_run_stops_and_leaves_the_store_whole(served: Served, long_runs: tuple[str, str]) -> None:
-    run, other = long_runs
-    served.api.post(f"/flow_runs/{run}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
-    assert served.end_of(run)["type"] == "CANCELLED"
-    until(lambda: len(served.processes()) == 3)
-    assert served.state(other)["type"] == "RUNNING"
-
-
-def test_a_run_that_waits_for_its_device_is_cancelled_at_once(served: Served) -> None:
+    """A run that has trained some of its heads, and goes on; and one that waits for its device."""
     limits = {"name": f"guidestore-{socket.gethostname()}-cpu", "limit": 1}
     served.api.post("/v2/concurrency_limits/", json=limits).raise_for_status()
     taken = {"names": [limits["name"]], "slots": 1, "lease_duration": 300}
     served.api.post("/v2/concurrency_limits/increment-with-lease", json=taken).raise_for_status()
-    run = served.start("encode", {"cohort": "skin", "modality": "clinical", "encoder": "colour_texture"})
-    until(lambda: "waiting until no other run encodes on cpu" in served.log(run))
+    waiting = served.start("encode", {"cohort": "skin", "modality": "clinical", "encoder": "colour_texture"})
+    training = served.start("retrain", {**RETRAIN, "alias": "", "seeds": list(range(10, 10 + SEEDS))})
+    until(lambda: "waiting until no other run encodes on cpu" in served.log(waiting))
+    until(lambda: served.artifacts(training).get("progress", {"data": 0})["data"] > 0)
+    return training, waiting
+
+
+def test_a_run_that_waits_for_its_device_is_cancelled_at_once(served: Served, long_runs: tuple[str, str]) -> None:
+    """test_server_restart.py cancels one that trains; the next test ends such a one."""
+    training, waiting = long_runs
     asked = time.monotonic()
-    served.api.post(f"/flow_runs/{run}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
-    assert served.end_of(run)["type"] == "CANCELLED"
+    served.api.post(f"/flow_runs/{waiting}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
+    assert served.end_of(waiting)["type"] == "CANCELLED"
     assert time.monotonic() - asked < 20
+    until(lambda: len(served.processes()) == 3)
+    assert served.state(training)["type"] == "RUNNING"
 
 
-def test_ctrl_c_leaves_no_process(served: Served, long_runs: tuple[str, str]) -> None:
+def test_ctrl_c_leaves_no_process_and_a_whole_store(served: Served, long_runs: tuple[str, str]) -> None:
     """Last: it ends what the others use."""
-    assert served.state(long_runs[1])["type"] == "RUNNING"
+    assert served.state(long_runs[0])["type"] == "RUNNING"
     until(lambda: len(served.processes()) == 3)  # the command, its server, and the run
     os.killpg(served.process.pid, signal.SIGINT)
     assert served.process.wait(60) == 0
