@@ -96,12 +96,12 @@ def test_sweeps_that_take_everything_for_old_take_nothing_of_writers_at_work(tmp
     go = tmp_path / "go"
     go.touch()
     with changers(root, go, ("gc",), ("gc",)) as sweeps:
-        writers = [writer(root, f"w{n}", "all", 12) for n in range(2)]
+        writers = [writer(root, f"w{n}", "all", 6) for n in range(2)]
         reported = [report for process in writers for report in reports(process)]
         assert [process.poll() for process in sweeps] == [None, None]
     assert [process.returncode for process in writers] == [0, 0]
-    assert len(reported) == 24
+    assert len(reported) == 12
     store = check(root, reported)
     collect(store, dry_run=False, older_than_h=-1)
     assert fsck(store.storage).findings == ()
-    assert len(store.snapshot().codes(mri_key()).case_ids) == 24 + 12
+    assert len(store.snapshot().codes(mri_key()).case_ids) == 12 + 6

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from guidestore.embeddings.commit_log import read_record
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.gc import collect
@@ -54,13 +56,14 @@ def commit_case(store: EmbeddingStore, version: int) -> str:
     return read_record(store.storage, version).message.split()[0]
 
 
-def test_writers_killed_at_random_moments_leave_a_whole_store(tmp_path):
+@pytest.mark.parametrize("turns", [2, pytest.param(5, marks=pytest.mark.slow)])
+def test_writers_killed_at_random_moments_leave_a_whole_store(tmp_path, turns):
     root = tmp_path / "store"
     EmbeddingStore.create(root)
     moments = random.Random(7)
     reported: list[tuple[int, str]] = []
     store = EmbeddingStore.open(root)
-    for turn in range(5):
+    for turn in range(turns):
         writers = [writer(root, f"w{turn}-{n}", "all", 0) for n in range(2)]
         # Counted from the first commit: starting Python takes longer than the moments we are after.
         before = EmbeddingStore.open(root).log.head
@@ -74,7 +77,7 @@ def test_writers_killed_at_random_moments_leave_a_whole_store(tmp_path):
             reported += reports(process)
             assert process.returncode == -signal.SIGKILL
         store = check(root, reported)
-    assert len(reported) >= 5
+    assert len(reported) >= turns
     snapshot = store.snapshot()
     codes = snapshot.codes(mri_key())
     for version, case in reported:
@@ -90,15 +93,16 @@ def test_writers_killed_at_random_moments_leave_a_whole_store(tmp_path):
     assert store.snapshot().codes(mri_key()).codes_nd.tobytes() == codes.codes_nd.tobytes()
 
 
-def test_eight_processes_keep_all_of_their_commits(tmp_path):
+@pytest.mark.parametrize(("processes", "commits"), [(4, 10), pytest.param(8, 25, marks=pytest.mark.slow)])
+def test_processes_at_once_keep_all_of_their_commits(tmp_path, processes, commits):
     root = tmp_path / "store"
     EmbeddingStore.create(root)
-    writers = [writer(root, f"w{n}", "rows", 25) for n in range(8)]
+    writers = [writer(root, f"w{n}", "rows", commits) for n in range(processes)]
     reported = [report for process in writers for report in reports(process)]
-    assert [process.returncode for process in writers] == [0] * 8
-    assert sorted(version for version, _ in reported) == list(range(1, 201))
+    assert [process.returncode for process in writers] == [0] * processes
+    assert sorted(version for version, _ in reported) == list(range(1, processes * commits + 1))
     store = check(root, reported)
-    assert store.log.head == 200
-    expected = {f"w{n}-{i}" for n in range(8) for i in range(25)}
+    assert store.log.head == processes * commits
+    expected = {f"w{n}-{i}" for n in range(processes) for i in range(commits)}
     assert set(store.snapshot().rows("cases")["case_id"].to_pylist()) == expected
     assert fsck(store.storage).findings == ()

@@ -96,7 +96,7 @@ def slide_bytes(folder: Path, kind: str) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["TIFF", "deep TIFF", "DICOM"])
+@pytest.mark.parametrize("kind", [pytest.param("TIFF", marks=pytest.mark.slow), "deep TIFF", "DICOM"])
 def test_slides(kind: str, tmp_path: Path) -> None:
     whole = slide_bytes(tmp_path, kind)
     header = 1000 if kind == "DICOM" else 400
@@ -192,7 +192,7 @@ def test_weights(tmp_path_factory: pytest.TempPathFactory) -> None:
     told = ("encode", "c", "--modality", "histology", "--encoder", "test_resnet", "--device", "cpu", *place)
     length = 8 + int.from_bytes(whole[:8], "little")
 
-    @settings(FEW, max_examples=5)
+    @settings(FEW, max_examples=3)
     @given(mutated(whole[:length]))
     def load_them(header: bytes) -> None:
         data = header + whole[length:]

@@ -132,7 +132,7 @@ def encode(
 
 
 @pytest.mark.filterwarnings("ignore")  # libraries warn of broken metadata
-@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("zipped", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_volumes(zipped: bool) -> None:
     whole = nifti()
     suffix = ".nii.gz" if zipped else ".nii"
@@ -156,7 +156,10 @@ def test_volumes(zipped: bool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "deep TIFF", "GIF", "JPEG", "WEBP"])
+@pytest.mark.parametrize(
+    "form",
+    ["PNG", "TIFF", "deep TIFF", *(pytest.param(form, marks=pytest.mark.slow) for form in ("GIF", "JPEG", "WEBP"))],
+)
 def test_photographs(form: str) -> None:
     whole = deep_tiff() if form == "deep TIFF" else picture(form)
     # A TIFF's tags may stand at its end.

@@ -45,15 +45,16 @@ def commits_of(url: str) -> dict[int, str]:
     return {commit.version: commit.message.split()[0] for commit in commits}
 
 
-def test_four_machines_commit_25_times_each_at_once(bucket, s3_server, tmp_path):
+@pytest.mark.parametrize(("machines", "commits"), [(3, 8), pytest.param(4, 25, marks=pytest.mark.slow)])
+def test_machines_commit_at_once(bucket, s3_server, tmp_path, machines, commits):
     EmbeddingStore.create(bucket)
-    writers = [machine(bucket, s3_server, tmp_path, f"m{n}", "rows", 25) for n in range(4)]
+    writers = [machine(bucket, s3_server, tmp_path, f"m{n}", "rows", commits) for n in range(machines)]
     reported = [report for writer in writers for report in reports(writer)]
-    assert [writer.returncode for writer in writers] == [0] * 4
-    assert sorted(version for version, _ in reported) == list(range(1, 101))
+    assert [writer.returncode for writer in writers] == [0] * machines
+    assert sorted(version for version, _ in reported) == list(range(1, machines * commits + 1))
     assert commits_of(bucket) == dict(reported)
     store = EmbeddingStore.open(bucket)
-    expected = {f"m{n}-{i}" for n in range(4) for i in range(25)}
+    expected = {f"m{n}-{i}" for n in range(machines) for i in range(commits)}
     assert set(store.snapshot().rows("cases")["case_id"].to_pylist()) == expected
     assert fsck(store.storage).findings == ()
 

@@ -5,11 +5,27 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 from tests.gpu.__main__ import LIMITS_S, WHOLE_S
+from tests.gpu.report import FAILED, Report
 
 
+@pytest.mark.parametrize("part", LIMITS_S)
+def test_a_part_holds_on_a_cpu(part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of a few seconds; of the others that they can be loaded."""
+    run = import_module(f"tests.gpu.{part}").run
+    if part in ("ceilings", "heads", "neighbours"):
+        run(Report("cpu", small=True, ceilings={}))
+        said = capsys.readouterr().out
+        assert said
+        assert FAILED not in said
+
+
+@pytest.mark.slow
 def test_it_ends_well_on_a_cpu(tmp_path: Path) -> None:
     given = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--small", "--output", str(tmp_path / "said.txt")]
     done = subprocess.run(given, cwd=Path(__file__).parents[2], capture_output=True, text=True)

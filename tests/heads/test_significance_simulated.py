@@ -176,11 +176,11 @@ def check_power(n_cohorts: int) -> None:
 
 @pytest.mark.parametrize("cohort", ["capacity", "noise", "self-training"])
 def test_guidance_that_cannot_help_is_not_said_to(cohort):
-    check_false_positives(cohort, 200)
+    check_false_positives(cohort, 100)
 
 
 def test_guidance_that_helps_is_said_to():
-    check_power(200)
+    check_power(100)
 
 
 @pytest.mark.slow
@@ -194,13 +194,14 @@ def test_guidance_that_helps_is_said_to_in_1000_cohorts():
     check_power(1_000)
 
 
-def test_intervals_cover_the_truth():
+@pytest.mark.parametrize("n_cohorts", [150, pytest.param(500, marks=pytest.mark.slow)])
+def test_intervals_cover_the_truth(n_cohorts):
     """A difference in balanced accuracy of exactly .1: right with .7, .6 and .5 in the classes, and .1 more often.
 
     Measured over 1,500 cohorts: 94.9 % with 400 cases, 93.2 % with 150 of which 22 are of the rarest class.
     """
     rng = np.random.default_rng(0)
-    covered, n_cohorts, n_cases = 0, 500, 400
+    covered, n_cases = 0, 400
     case_ids = tuple(f"C{i:05d}" for i in range(n_cases))
     for _ in range(n_cohorts):
         labels = rng.choice(CLASSES, n_cases, p=[0.6, 0.15, 0.25])
