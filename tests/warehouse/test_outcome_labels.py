@@ -83,10 +83,11 @@ def test_words_of_events_are_taken_with_a_sentence(cohort, tmp_path, events, opt
     ("times", "events", "sentence"),
     [
         ([3, 0, -2], [1, 1, 0], r"row 3, column t: 2 times not above 0 \(P01 0, P02 -2\); blank out"),
-        ([3, float("inf"), 2], [1, 1, 0], "1 time not above 0"),
+        ([3, float("inf"), 2], [1, 1, 0], "row 3, column t: inf is no time"),
         ([3, "soon", 2], [1, 1, 0], r"row 3, column t: 'soon' is no number"),
         ([3, 4, 2], [1, 2, 1], r"the events are '1' \(2\), '2' \(1\), and not 0 and 1; --event os=2"),
         ([3, 4, 2], [0, 1, 2], "competing causes, .*--event os=1 takes 1"),
+        ([3, 4, 2], [0, 0.5, 1], "nobody said which of"),
         ([3, 4, 2], ["well", "gone", "well"], r"row 2, column e: nobody said which of 'gone' \(1\), 'well' \(2\)"),
     ],
 )
@@ -205,6 +206,7 @@ def test_a_value_of_many_numbers_is_taken_with_a_sentence_and_ids_are_not(cohort
         ({"kind": ("t=competing",)}, "--kind 't=competing': write classes, ordinal, multilabel, value, survival"),
         ({"unit": ("size=mm",)}, "has no column 'size', which --unit names"),
         ({"survival": ("g=t,e",)}, "g would be two targets"),
+        ({"unit": ("g=mm",)}, "--unit g: only values and times have a unit"),
     ],
 )
 def test_options_that_cannot_be_are_refused(cohort, tmp_path, said, sentence):

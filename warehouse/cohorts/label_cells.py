@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from guidestore.embeddings.interchange.table import Table
 from guidestore.embeddings.outcomes import Target
 from guidestore.warehouse.cohorts.cohort import CohortIssue
 from guidestore.warehouse.cohorts.label_rules import LabelRules
+from guidestore.warehouse.cohorts.reading import itself
 
 
 @dataclass(slots=True)
@@ -45,6 +46,8 @@ class LabelsSource:
     rules: LabelRules
     standing: Mapping[str, Target]
     """The targets that the store has."""
+    name_of: Callable[[str], str] = itself
+    """How an issue names a case."""
 
     def known(self, target: str) -> tuple[str, ...]:
         """The classes, grades or labels that the store has."""

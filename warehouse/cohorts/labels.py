@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import ID_COLUMN, Table, TableRow, listed
-from guidestore.embeddings.outcomes import Target
 from guidestore.embeddings.types import check_name
 from guidestore.embeddings.words import count_of
 from guidestore.warehouse.cohorts.class_words import NUMBER, check_classes, merged, sorted_classes
 from guidestore.warehouse.cohorts.label_cells import LabelsRead, LabelsSource, without_missing
 from guidestore.warehouse.cohorts.label_rules import LabelRules
+from guidestore.warehouse.cohorts.reading import Reading
 from guidestore.warehouse.cohorts.several_labels import read_label_cells, read_label_columns
 from guidestore.warehouse.cohorts.survival_labels import read_survival
 
@@ -29,9 +29,9 @@ def read_labels(
     names: Sequence[str],
     case_of: Callable[[TableRow], str],
     rules: LabelRules,
-    standing: Mapping[str, Target],
+    reading: Reading,
 ) -> LabelsRead:
-    """The labels of the columns `names`, and of those that `rules` make one target; standing: those of the store.
+    """The labels of the columns `names`, and of those that `rules` make one target.
 
     Raises InvalidInputError naming row and column: on two labels of a case, near-equal classes that nobody told apart,
     a word that is no class, number or event, a time that is not above 0, and words or numbers that may be ids.
@@ -39,7 +39,8 @@ def read_labels(
     columns = {target: table.chosen(of, (), (ID_COLUMN,)) for target, of in rules.label_columns.items()}
     used = {column for of in (*rules.survival.values(), *columns.values()) for column in of}
     _check_asked(table, rules, [name for name in names if name not in used])
-    source = LabelsSource(table, tuple(case_of(row) for row in table), rules, standing)
+    standing = reading.targets
+    source = LabelsSource(table, tuple(case_of(row) for row in table), rules, standing, reading.name_of)
     read = LabelsRead()
     pairs = _survival_pairs([name for name in names if name not in used and not rules.kind(name)])
     for name in names:
@@ -67,6 +68,10 @@ def read_labels(
         read += read_label_columns(source, target, of)
     for time, event in pairs.values():
         read.note("survival?", _hint_of_survival(time, event), time, event)
+    kinds = {row["target"]: row.get("kind") or "classes" for row in read.targets}
+    for target in rules.units:
+        if kinds.get(target, "classes") not in ("value", "survival"):
+            raise InvalidInputError(f"--unit {target}: only values and times have a unit; leave it out, or say --kind")
     read.labels.sort(key=lambda row: (row["case_id"], row["target"]))
     return read
 

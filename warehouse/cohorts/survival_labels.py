@@ -52,7 +52,7 @@ def read_survival(source: LabelsSource, target: str, time_column: str, event_col
             [event is not None and np.isnan(t) for t, event in zip(times, events, strict=True)],
         ),
     ):
-        half = sorted({source.cases[row] for row in np.flatnonzero(halves)} - set(labels))
+        half = sorted(map(source.name_of, {source.cases[row] for row in np.flatnonzero(halves)} - set(labels)))
         if half:
             read.note(
                 "half an outcome",
@@ -76,7 +76,10 @@ def read_survival(source: LabelsSource, target: str, time_column: str, event_col
 
 
 def _check_times(table: Table, cases: Sequence[str], column: str, times: np.ndarray) -> None:
-    wrong: list[int] = np.flatnonzero((times <= 0) | np.isinf(times)).tolist()
+    if np.isinf(times).any():
+        row = int(np.isinf(times).argmax())
+        raise InvalidInputError(f"{table.where(row, column)}: {times[row]} is no time; blank it out")
+    wrong: list[int] = np.flatnonzero(times <= 0).tolist()
     if wrong:
         shown = _first([f"{cases[row]} {times[row]:g}" for row in wrong])
         raise InvalidInputError(
@@ -121,7 +124,7 @@ def _events(
 def _unread(source: LabelsSource, target: str, column: str, counts: Counter[str], row: int) -> str:
     where = source.table.where(row, column)
     numbers = {_number(word) for word in counts}
-    if "" in numbers or len(numbers) == 1:
+    if not all(number.isdecimal() for number in numbers) or len(numbers) == 1:
         example = next(iter(counts))
         return (
             f"{where}: nobody said which of {_counted(counts)} is the event; --event '{target}={example}', or what it "

@@ -117,7 +117,7 @@ class Manifest(HidingLayout):
     def _labels(self, file: Path, rules: LabelRules, reading: Reading, known: Callable[[TableRow], str]) -> LabelsRead:
         table = self._table(file)
         names = table.chosen(words(self.columns), words(self.drop), (ID_COLUMN,))
-        read = read_labels(table, names, known, rules, reading.targets)
+        read = read_labels(table, names, known, rules, reading)
         left_out = [name for name in table.saved_indexes if name not in names]
         notes = [
             *table.notes,
