@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind
 from guidestore.embeddings.types import FoldScope
 
 FORMAT = 1
@@ -57,13 +58,26 @@ class Card(_Part):
     format: int
     run: str
     cohort: str
-    classes: list[str] = Field(min_length=2)
+    classes: list[str]
+    """Classes, grades or labels; [] of a value and of survival."""
+    kind: TargetKind = "classes"
+    unit: str = ""
+    """Of a value, or of a survival time."""
+    facts: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    """Of the run: how wide the interval of a value is."""
     inferior: Inferior
     encoders: list[dict[str, Any]]
     """Rows of schema ``encoders``, preprocessing and config as mappings."""
     files: dict[Annotated[str, AfterValidator(_plain)], FileDigest]
     medians: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
     """What stands for a missing value of z_I, one a dimension; None: none may be missing."""
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        least = 2 if self.kind in ONE_CLASS_KINDS else 1 if self.kind == "multilabel" else 0
+        if len(self.classes) < least:
+            raise ValueError(f"classes: a target of kind {self.kind} has {least} at least")
+        return self
 
     @model_validator(mode="after")
     def _check_medians(self) -> Self:

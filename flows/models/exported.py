@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec, FoldScope
 from guidestore.encoders.input_kind import input_kind
 from guidestore.encoders.protocol import Encoder
@@ -20,6 +21,7 @@ from guidestore.flows.models.card import NAME, Card, read_card
 from guidestore.flows.models.predict import Prediction, given_codes
 from guidestore.flows.work.devices import AUTO, one_device
 from guidestore.flows.work.threads import one_thread
+from guidestore.heads.outcomes import n_outputs
 
 HEAD, ENCODER = "head.onnx", "encoder.onnx"
 
@@ -108,18 +110,26 @@ class ExportedModel:
             z_inferior_nd = np.where(np.isnan(z_inferior_nd), medians_d, z_inferior_nd)
         if not np.isfinite(z_inferior_nd).all():
             raise InvalidInputError("codes are not finite; leave out the cases that lack the modality")
-        return Prediction(self.card.run, tuple(self.card.classes), case_ids, self.probabilities(z_inferior_nd))
+        of = (self.card.kind, self.card.unit, self.card.facts)
+        return Prediction(self.card.run, tuple(self.card.classes), case_ids, self.probabilities(z_inferior_nd), *of)
 
     def probabilities(self, z_inferior_nd: np.ndarray) -> np.ndarray:
-        """(n, d_I) z_I -> (n, k) float64, by head.onnx. Raises InvalidInputError where it gives no probabilities."""
+        """(n, d_I) z_I -> (n, k) float64, by head.onnx: probabilities, a value or a risk. Raises InvalidInputError
+        where it gives none."""
         given_nk = run_onnx(self.files[HEAD], z_inferior_nd.astype(np.float32, copy=False), f"{self.folder / HEAD}")
-        wanted = (len(z_inferior_nd), len(self.card.classes))
+        kind = self.card.kind
+        wanted = (len(z_inferior_nd), n_outputs(kind, len(self.card.classes)))
         if given_nk.shape != wanted or given_nk.dtype.kind != "f":
             raise InvalidInputError(
-                f"{self.folder / HEAD} gives {given_nk.dtype} of shape {given_nk.shape}, and not a probability for "
-                f"each of {wanted[1]} classes; export the model again"
+                f"{self.folder / HEAD} gives {given_nk.dtype} of shape {given_nk.shape}, and not {wanted[1]} numbers "
+                f"for each case; export the model again"
             )
-        if not (np.isfinite(given_nk).all() and (given_nk >= 0).all() and np.allclose(given_nk.sum(1), 1, atol=1e-4)):
+        bad = not np.isfinite(given_nk).all()
+        if kind in (*ONE_CLASS_KINDS, "multilabel"):
+            bad = bad or (given_nk < 0).any() or (given_nk > 1 + 1e-4).any()
+        if kind in ONE_CLASS_KINDS:
+            bad = bad or not np.allclose(given_nk.sum(1), 1, atol=1e-4)
+        if bad:
             raise InvalidInputError(
                 f"{self.folder / HEAD} gives numbers that are no probabilities; export the model again"
             )

@@ -10,8 +10,8 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.medians import filled, fills_medians
-from guidestore.embeddings.outcomes import Target
-from guidestore.embeddings.pairing import join, labels_of
+from guidestore.embeddings.outcomes import KINDS, Target
+from guidestore.embeddings.pairing import join, outcomes_of
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
@@ -55,7 +55,7 @@ def predict_cohort(
                 raise InvalidInputError(f"run {run.id[:12]} was trained on cohort {cohort}; name another cohort")
             paired = cases.read_by(run)
             notes |= dict.fromkeys(issue.sentence for issue in paired.issues if issue.kind != "without superior")
-            usable = input_row(run.row).has(paired) & (paired.labels >= 0)
+            usable = input_row(run.row).has(paired) & paired.has_label
             if usable.sum() < 2:
                 notes[f"row {run.row} has fewer than 2 labelled cases of {cohort} with its codes, and is left out"] = (
                     None
@@ -63,11 +63,12 @@ def predict_cohort(
                 continue
             rows = np.flatnonzero(usable)
             codes = (paired.inferior_nd[rows], paired.superior_nd[rows])
-            probabilities_nk = predict_row(run.row, _components(snapshot, run), *codes)
-            labels = paired.labels[rows]
+            outputs_nk = predict_row(run.row, _components(snapshot, run), *codes, horizon=run.reference)
+            y = paired.y[rows]
             case_ids = tuple(paired.case_ids[row] for row in rows)
-            predictions[run.id] = RunPredictions(run.id, run.unit, case_ids, labels, probabilities_nk)
-            values = evaluate(labels, probabilities_nk, run.classes)
+            of: dict[str, Any] = {"kind": run.kind, "reference": run.reference}
+            predictions[run.id] = RunPredictions(run.id, run.unit, case_ids, y, outputs_nk, **of)
+            values = evaluate(y, outputs_nk, run.classes, **of)
             scores |= {(run.id, metric): value for metric, value in values.items()}
             kept.append(run)
     if not kept:
@@ -89,8 +90,17 @@ class _Cases:
         """Codes of the encoders of a run, and labels of its target, whose classes must be those that the run knows."""
         asked = (run.target, run.classes, run.inferior, run.superior, run.split, run.fold)
         if asked not in self._known:
-            _, labels = labels_of(self._snapshot, self._cohort, run.target)
-            strange = sorted({*labels.values()} - {*run.classes})
+            target, outcomes = outcomes_of(self._snapshot, self._cohort, run.target, KINDS)
+            if (target.kind, target.unit) != (run.kind, run.target_unit):
+                both = ((target.kind, target.unit), (run.kind, run.target_unit))
+                theirs, ours = (" in ".join(filter(None, of)) for of in both)
+                raise InvalidInputError(
+                    f"{run.target} is {theirs} in cohort {self._cohort}, and {ours} where the heads were trained; give "
+                    "both cohorts one target"
+                )
+            strange = sorted({*target.names} - {*run.classes})
+            if target.has_classes:
+                strange = sorted({str(name) for name in outcomes.values()} - {*run.classes})
             if strange:
                 raise InvalidInputError(
                     f"cohort {self._cohort} has the class {strange[0]!r} of {run.target}, which the heads do not know "
@@ -100,8 +110,8 @@ class _Cases:
                 self._codes(run, run.inferior, needed=True),
                 self._codes(run, run.superior, needed=False),
                 parts=self._parts,
-                outcomes=labels,
-                target=Target(run.target, names=run.classes),
+                outcomes=outcomes,
+                target=Target(run.target, run.kind, run.classes, run.target_unit),
                 cohort=self._cohort,
                 split="every case",
                 fold=0,

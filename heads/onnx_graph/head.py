@@ -1,4 +1,4 @@
-"""A trained row as one ONNX model z_I -> class probabilities: G and D_c in one graph."""
+"""A trained row as one ONNX model z_I -> class probabilities, or another outcome: G and D_c in one graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.input_rows import input_row
 from guidestore.heads.onnx_graph.graph import Graph, Value, onnx_of
 from guidestore.heads.prediction import codes_read, predict_row
-from guidestore.heads.registry import load_decoder, load_guidance
+from guidestore.heads.registry import load_any_decoder, load_guidance
 from guidestore.heads.trained import Component
 
 INPUT, OUTPUT = "z_inferior", "probabilities"
@@ -21,8 +21,8 @@ INPUT, OUTPUT = "z_inferior", "probabilities"
 def head_onnx(row: str, components: Mapping[str, Component], code_dim: int) -> bytes:
     """The model of a trained head whose z_I has `code_dim` dimensions, as the bytes of an .onnx file.
 
-    It computes what `predict_row` does, in float64, but checks nothing: codes that are not finite give NaN. Raises
-    InvalidInputError where a part has no ONNX form, or the row needs the superior image.
+    It computes what `predict_row` does, in float64 (of survival the risk), but checks nothing: codes that are not
+    finite give NaN. Raises InvalidInputError where a part has no ONNX form, or the row needs the superior image.
     """
     n_classes = predict_row(row, components, np.zeros((1, code_dim), np.float32)).shape[1]  # also checks all parts
     try:
@@ -34,9 +34,9 @@ def head_onnx(row: str, components: Mapping[str, Component], code_dim: int) -> b
     codes = {"z_I": z}
     if "guidance" in components:
         codes["G(z_I)"] = onnx_of(load_guidance(*components["guidance"]), z).rounded()
-    decoder = load_decoder(*components["decoder"])
+    decoder = load_any_decoder(*components["decoder"])
     if of.averaged:
-        superior = load_decoder(*components["superior_decoder"])
+        superior = load_any_decoder(*components["superior_decoder"])
         probabilities = (onnx_of(decoder, z) + onnx_of(superior, codes["G(z_I)"])) / 2.0
     else:
         first, *more = (codes[code] for code in codes_read(of, components))
@@ -48,7 +48,7 @@ def parts_with_train_codes(components: Mapping[str, Component]) -> list[str]:
     """Names of the models among `components`, wrapped ones too, whose weights hold codes of train cases; sorted."""
     names: set[str] = set()
     for role, component in components.items():
-        part: Any = (load_guidance if role == "guidance" else load_decoder)(*component)
+        part: Any = (load_guidance if role == "guidance" else load_any_decoder)(*component)
         while part is not None:
             if getattr(part, "keeps_train_codes", False):
                 names.add(part.name)

@@ -86,6 +86,8 @@ def boosted(x: Value, booster: Any) -> Value:
         weights=whole["weights"].astype(np.float32),
     )
     base = np.array(json.loads(model["learner_model_param"]["base_score"]), np.float64)
+    if model["objective"]["name"] == "survival:aft":
+        base = np.log(base)  # of a time, where margins are of its logarithm
     return margins + np.broadcast_to(base, n_classes).copy()
 
 

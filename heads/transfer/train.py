@@ -16,6 +16,7 @@ from guidestore.heads.choice import Choice
 from guidestore.heads.controls import CONTROLS, OWN, in_control_order
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, TAUGHT, Arm, I, S, arms_of, input_row
+from guidestore.heads.outcomes import refuse_other_than_classes
 from guidestore.heads.protocol import GuidanceModel
 from guidestore.heads.registry import build_guidance, build_student, guidance_choice
 from guidestore.heads.trained import Component, TrainedHead
@@ -118,6 +119,9 @@ def _check(job: TransferJob, rows: Sequence[str]) -> None:
     """The training set can be cut, shows every class to every row, and has pairs."""
     paired = job.paired
     check_seed(job.seed)
+    refuse_other_than_classes(
+        paired, "label transfer hands on probabilities of classes", "use guidance margins, which hands on scores"
+    )
     where = f"{paired.cohort}/{paired.split}/{paired.fold}"
     if len(paired.classes) < 2:
         raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")

@@ -88,8 +88,10 @@ class DiscreteTime(NetworkForeteller):
 
     def onnx(self, x: Value) -> Value:
         """The risk."""
-        graph, k = x.graph, len(self.fitted.extra["edges"])
-        hazards = graph.node("Softplus", self.outputs_onnx(x))
+        logits, k = self.outputs_onnx(x), len(self.fitted.extra["edges"])
+        # ln(1 + exp(l)); onnxruntime has no Softplus of float64.
+        size = logits.relu() + (logits * -1.0).relu()
+        hazards = logits.relu() + ((size * -1.0).exp() + 1.0).log()
         # The mean of cumulative sums counts the first interval k times, the last once.
         return (hazards @ ((k - np.arange(k)) / k)[:, None]).at_least(1e-300).log()
 

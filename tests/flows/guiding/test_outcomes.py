@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import parts_of
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.guiding.advise import advise
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.models.export import export_model
+from guidestore.flows.models.exported import ExportedModel
+from guidestore.flows.models.on_cohort import predict_cohort
 from guidestore.flows.models.predict import predict
 from guidestore.flows.results.evaluation import evaluate
 from guidestore.heads.metrics import main_metric_of
@@ -74,8 +80,19 @@ def test_what_is_stored_of_a_value_and_of_survival(store: EmbeddingStore) -> Non
                 assert len(row["times"]) == len(row["survival"])
 
 
-@pytest.mark.parametrize(("guidance", "row"), [("margins", "M(I)"), ("plug", "P(I)")])
-@pytest.mark.parametrize("target", TARGETS)
+BOTH = {"margins": "M(I)", "plug": "P(I)"}
+
+
+@pytest.mark.parametrize(
+    ("target", "guidance", "row"),
+    [("length", "plug", "P(I)"), ("os", "margins", "M(I)")]
+    + [
+        pytest.param(target, guidance, row, marks=pytest.mark.slow)
+        for target in TARGETS
+        for guidance, row in BOTH.items()
+        if (target, guidance) not in (("length", "plug"), ("os", "margins"))
+    ],
+)
 def test_margins_and_plug(store: EmbeddingStore, target: str, guidance: str, row: str) -> None:
     report = guide(store, GuideSettings(**CODES, targets=(target,), guidance=guidance), looks=False)
     (effect,) = evaluate(store.snapshot(), report.runs).effects
@@ -93,3 +110,37 @@ def test_stored_heads_predict_new_cases_as_they_did(store: EmbeddingStore) -> No
         told = predict(store, run.id, cases=said.case_ids)
         np.testing.assert_allclose(told.probabilities_nk, said.probabilities)
         json.dumps(told.as_rows())
+
+
+def test_an_exported_head_says_the_same(store: EmbeddingStore, tmp_path: Path) -> None:
+    for target in TARGETS:
+        settings = GuideSettings(**CODES, targets=(target,), guidance="ridge", decoder=DECODERS[target])
+        runs = load_runs(store.snapshot(), guide(store, settings, looks=False).runs)
+        (run,) = [run for run in runs if run.row == "G(I)+I" and not run.control]
+        export_model(store, run.id, tmp_path / target)
+        codes = store.snapshot().codes(store.snapshot().code_set(run.inferior))  # pyright: ignore[reportArgumentType]
+        there = ExportedModel.open(tmp_path / target).predict(codes=codes)
+        here = predict(store, run.id, cases=codes.case_ids)
+        width = there.probabilities_nk.shape[1]
+        np.testing.assert_allclose(there.probabilities_nk, here.probabilities_nk[:, :width], rtol=1e-6, atol=1e-6)
+        assert there.as_rows()[0].keys() <= here.as_rows()[0].keys()
+
+
+def test_heads_are_held_against_another_cohorts_outcomes(store: EmbeddingStore) -> None:
+    runs = [run for run in load_runs(store.snapshot(), _of(store, "length")) if not run.control]
+    with pytest.raises(InvalidInputError, match="was trained on cohort made"):
+        predict_cohort(store, runs, "made")
+
+
+def test_what_has_no_meaning_for_a_kind_is_said(store: EmbeddingStore) -> None:
+    with pytest.raises(
+        InvalidInputError, match="decoder 'logistic' learns classes, and os is of kind survival; choose"
+    ):
+        guide(store, GuideSettings(**CODES, targets=("os",), guidance="ridge", decoder="logistic"))
+    with pytest.raises(InvalidInputError, match="is of kind value"):
+        advise(store.snapshot(), GuideSettings(**CODES, targets=("length",)))
+
+
+def _of(store: EmbeddingStore, target: str) -> list[str]:
+    settings = GuideSettings(**CODES, targets=(target,), guidance="ridge", decoder=DECODERS[target])
+    return guide(store, settings, looks=False).runs
