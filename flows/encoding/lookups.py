@@ -78,7 +78,9 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
     rows += [{"what": "images", "name": name, "count": n, "detail": ""} for name, n in sorted(images.items())]
     for name, target in targets_of(snapshot, cohort).items():
         _, outcomes = outcomes_of(snapshot, cohort, name, KINDS)
-        rows.append({"what": "labels", "name": name, "count": len(outcomes), "detail": _summary(target, outcomes)})
+        rows.append(
+            {"what": "labels", "name": name, "count": len(outcomes), "detail": outcome_summary(target, outcomes)}
+        )
     splits = snapshot.rows("splits", cohort=cohort).to_pylist()
     for split, fold in sorted({(row["split"], row["fold"]) for row in splits}):
         parts = Counter(row["part"] for row in splits if (row["split"], row["fold"]) == (split, fold))
@@ -93,7 +95,7 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
     return rows
 
 
-def _summary(target: Target, outcomes: Mapping[str, Outcome]) -> str:
+def outcome_summary(target: Target, outcomes: Mapping[str, Outcome]) -> str:
     """What the outcomes of a target are like: ``survival in months: 31 events, 40 censored, events at 4 / 12 / 29``."""
     y = target.y_of(outcomes, sorted(outcomes))
     unit = f" in {target.unit}" if target.unit else ""

@@ -21,6 +21,9 @@ from guidestore.heads.significance.intervals import interval_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_TITLE_CHARS = 20
+"""Of a panel; longer titles reach into the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bars:
@@ -103,7 +106,7 @@ def fill_bars(figure: Figure, section: Section, rows: Sequence[BarRow]) -> None:
                 _bar(panel, y, row, row.intervals[name])
         if metric.chance is not None:
             panel.axvline(metric.chance(len(section.classes)), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        panel.set_title(metric.title, loc="left")
+        panel.set_title(metric.title if len(metric.title) <= _TITLE_CHARS else metric.short, loc="left")
         if metric.better == "higher":  # else an error, in units of its own
             panel.set_xlim(0, 1)
             panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.runs import RunPredictions
 from guidestore.flows.report.figures import drawing, inline_svg
 from guidestore.flows.report.sections import Section
@@ -47,8 +48,11 @@ class Calibrated:
 
 
 def calibrations_of(section: Section) -> list[Calibrated]:
-    """Of I, G(I)+I and S+I, as far as they have test predictions; folds and seeds together."""
+    """Of I, G(I)+I and S+I, as far as they have test predictions; folds and seeds together. None where a case has no
+    one class or grade."""
     rows = []
+    if section.kind not in ONE_CLASS_KINDS:
+        return rows
     for row, runs in ((row, section.of_row(row)) for row in _STYLES):
         if runs:
             rows.append(calibrated_runs(row, runs))

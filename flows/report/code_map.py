@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.flows.report.figures import UNLABELLED_COLOUR, class_colours, css_colour, drawing, inline_svg
 from guidestore.flows.report.guided_codes import GuidedPairs
+from guidestore.flows.report.outcomes import groups_of
 from guidestore.flows.report.sections import Section
 from guidestore.heads.input_rows import GUIDED_PLUS_I
 
@@ -64,8 +66,9 @@ def code_map(section: Section, pairs: GuidedPairs, guided_nd: np.ndarray, places
     method = method_for(len(kept))
     inferior_n2 = places.of(pairs.inferior_nd[kept], method)
     both_n2 = places.of(np.concatenate([pairs.superior_nd[kept], guided_nd[kept]]), method)
-    labels, wrong = pairs.labels[kept], _wrong(section, pairs)[kept]
-    colours: list[str] = class_colours(len(section.classes))
+    groups, names = groups_of(section, pairs.y)
+    labels, wrong = groups[kept], _wrong(section, pairs)[kept]
+    colours: list[str] = class_colours(len(names))
     shown: list[int] = sorted(set(labels.tolist()) - {-1})
     panels_of = {
         "z_I": (inferior_n2, inferior_n2),
@@ -86,9 +89,9 @@ def code_map(section: Section, pairs: GuidedPairs, guided_nd: np.ndarray, places
             margin = 0.04 * np.ptp(span_n2, axis=0) + 1e-9  # codes that are all alike have no extent
             panel.set_xlim(span_n2[:, 0].min() - margin[0], span_n2[:, 0].max() + margin[0])
             panel.set_ylim(span_n2[:, 1].min() - margin[1], span_n2[:, 1].max() + margin[1])
-        label = f"Maps of z_I, z_S and G(z_I) of {len(kept)} test cases by {method}, coloured by class"
+        label = f"Maps of z_I, z_S and G(z_I) of {len(kept)} test cases by {method}, coloured by outcome"
         svg = inline_svg(figure, f"{section.name}-map", label)
-    legend = [(css_colour(colours[c]), section.classes[c]) for c in shown]
+    legend = [(css_colour(colours[c]), names[c]) for c in shown]
     if -1 in labels:
         legend.append((css_colour(UNLABELLED_COLOUR), "no label"))
     _, fold, seed = pairs.unit
@@ -96,8 +99,10 @@ def code_map(section: Section, pairs: GuidedPairs, guided_nd: np.ndarray, places
 
 
 def _wrong(section: Section, pairs: GuidedPairs) -> np.ndarray:
-    """(n,) bool: G(I)+I of this fold and seed predicts another class; False where it predicts nothing."""
+    """(n,) bool: G(I)+I of this fold and seed predicts another class; False where it predicts none."""
     wrong: set[str] = set()
+    if section.kind not in ONE_CLASS_KINDS:
+        return np.zeros(len(pairs.case_ids), dtype=bool)
     for run in section.of_row(GUIDED_PLUS_I):
         if run.unit == pairs.unit:
             wrong.update(case_id for case_id, good in zip(run.case_ids, run.correct, strict=True) if not good)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.flows.report.sections import Section
 from guidestore.heads.input_rows import GUIDED_PLUS_I, S_PLUS_I, I
 
@@ -23,8 +24,10 @@ class Confusion:
 
 
 def confusions_of(section: Section) -> list[Confusion]:
-    """Of I, G(I)+I and S+I, as far as they have test predictions."""
+    """Of I, G(I)+I and S+I, as far as they have test predictions; none where a case has no one class or grade."""
     confusions = []
+    if section.kind not in ONE_CLASS_KINDS:
+        return confusions
     for row in ROWS:
         runs = section.of_row(row)
         if not runs:

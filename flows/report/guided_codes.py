@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import KINDS
 from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.runs import Run, Unit
 from guidestore.embeddings.snapshot import Snapshot
@@ -24,8 +25,8 @@ class GuidedPairs:
 
     unit: Unit
     case_ids: tuple[str, ...]
-    labels: np.ndarray
-    """(n,) int64; -1 where unlabelled."""
+    y: np.ndarray
+    """Of the test pairs, by the target's kind (embeddings.outcomes)."""
     inferior_nd: np.ndarray
     superior_nd: np.ndarray
     guidance: str
@@ -60,6 +61,7 @@ def guided_pairs_of(snapshot: Snapshot, section: Section) -> list[GuidedPairs]:
                 superior=run.superior,
                 split=run.split,
                 fold=run.fold,
+                kinds=KINDS,
             )
         codes = paired[names]
         rows = codes.rows("test", codes.is_pair)
@@ -69,7 +71,7 @@ def guided_pairs_of(snapshot: Snapshot, section: Section) -> list[GuidedPairs]:
             GuidedPairs(
                 unit,
                 tuple(codes.case_ids[row] for row in rows),
-                codes.labels[rows],
+                codes.y[rows],
                 codes.inferior_nd[rows],
                 codes.superior_nd[rows],
                 run.weights["guidance"],

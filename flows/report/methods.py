@@ -11,9 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from guidestore.embeddings.errors import NotFoundInStoreError
-from guidestore.embeddings.pairing import labels_of, parts_of
+from guidestore.embeddings.outcomes import KINDS
+from guidestore.embeddings.pairing import outcomes_of, parts_of
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
+from guidestore.flows.encoding.lookups import outcome_summary
 from guidestore.flows.report.provenance import Provenance
 from guidestore.flows.report.tables import NOTHING, count
 from guidestore.flows.results.effects import RowEffect
@@ -97,13 +99,13 @@ def _facts(snapshot: Snapshot, made: Provenance, runs: Sequence[Run], effects: S
     outcome, classes, missing = [], [], []
     for target in targets:
         try:
-            names, labels = labels_of(snapshot, made.cohort, target)
+            of, labels = outcomes_of(snapshot, made.cohort, target, KINDS)
         except NotFoundInStoreError:  # runs outlive what they were trained on
             outcome.append(target)
             continue
-        outcome.append(f"{target} ({', '.join(names)})")
-        counts = Counter(labels[case] for case in labels)
-        classes.append(f"{target}: " + ", ".join(f"{name} {counts[name]}" for name in names))
+        what = ", ".join(of.names) or " in ".join(filter(None, (of.kind, of.unit)))
+        outcome.append(f"{target} ({what})")
+        classes.append(f"{target}: {outcome_summary(of, labels)}")
         without = len(cases) - len(labels)
         missing.append(f"{without} of {len(cases)} have no label of {target}")
     folds = sorted({(run.split, run.fold) for run in runs})
@@ -113,7 +115,8 @@ def _facts(snapshot: Snapshot, made: Provenance, runs: Sequence[Run], effects: S
         sizes = ", ".join(f"{parts[part]} {part}" for part in _PARTS)
     budgets = sorted({str(run.labelled) for run in runs} - {"all"})
     controls = list(dict.fromkeys(run.control for run in runs if run.control in CONTROLS))
-    metrics = ", ".join(metric.title for metric in drawn_metrics().values())
+    kinds = dict.fromkeys(run.kind for run in runs)
+    metrics = ", ".join(dict.fromkeys(metric.title for kind in kinds for metric in drawn_metrics(kind).values()))
     main = ", ".join(dict.fromkeys(metric_named(effect.metric).title for effect in effects if effect.effect))
     told = Counter(effect.verdict for effect in effects)
     versions = ", ".join(f"{name} {trained}" for name, trained, _ in made.libraries if trained != NOTHING)

@@ -20,6 +20,7 @@ from guidestore.flows.report.figures import css_colour
 from guidestore.flows.report.guidance import GuidanceTable, guidance_table, reliability_of
 from guidestore.flows.report.guided_codes import foretell, guided_pairs_of
 from guidestore.flows.report.methods import Methods, methods_of
+from guidestore.flows.report.outcomes import OutcomeShown, outcome_shown
 from guidestore.flows.report.provenance import Provenance, provenance_of
 from guidestore.flows.report.sections import Section, sections_of
 from guidestore.flows.report.tables import Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
@@ -59,9 +60,11 @@ class _Part:
 
     section: Section
     cases: int
+    metric_names: tuple[str, ...]
     inputs: InputTable
     gains: list[Gain]
     bars: Bars
+    outcome: OutcomeShown | None
     confusions: list[Confusion]
     calibrations: list[Calibrated]
     calibration_svg: Markup
@@ -131,9 +134,11 @@ def _part(snapshot: Snapshot, section: Section, effects: Sequence[RowEffect], pl
     return _Part(
         section,
         len({case_id for run in section.predictions.values() for case_id in run.case_ids}),
+        tuple(metric.title for metric in drawn_metrics(section.kind).values()),
         input_table(section),
         [gain_of(effect) for effect in effects],
         bars_of(section),
+        outcome_shown(section),
         confusions_of(section),
         calibrations,
         draw_calibration(section, calibrations) if calibrations else Markup(),
@@ -167,7 +172,6 @@ def _render(*, parts: list[_Part], summary: list[SummaryRow], family: str, metho
         methods=methods,
         made=made,
         style=style,
-        metric_names=[metric.title for metric in drawn_metrics().values()],
         row_colours={row: css_colour(colour) for row, colour in ROW_COLOURS.items()},
         n_bins=N_BINS,
         several_heads=len(parts) > len({part.section.target for part in parts}),

@@ -48,6 +48,24 @@ class Section:
         return self.block.runs[0].kind
 
     @property
+    def unit(self) -> str:
+        """Of a value, or of a survival time; '' of other kinds."""
+        return self.block.runs[0].target_unit
+
+    @property
+    def what(self) -> str:
+        """What is foretold, in words."""
+        unit = f" in {self.unit}" if self.unit else ""
+        count = len(self.classes)
+        return {
+            "classes": f"{count} classes",
+            "ordinal": f"{count} grades",
+            "multilabel": f"{count} labels",
+            "value": f"a value{unit}",
+            "survival": f"survival{unit}",
+        }[self.kind]
+
+    @property
     def runs(self) -> tuple[Run, ...]:
         return self.block.runs
 

@@ -254,7 +254,7 @@ def test_the_stored_g_is_the_one_that_predicted(store: Path) -> None:
     assert run.weights["guidance"] == one.guidance
     assert foretell(snapshot, one.guidance, one).shape == one.superior_nd.shape
     assert one.case_ids == predicted.case_ids
-    assert (one.labels == predicted.labels).all()
+    assert (one.y == predicted.labels).all()
     expected = predicted.probabilities
     assert predict_row("G(I)", components, one.inferior_nd) == pytest.approx(expected)
 
