@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from guidestore.embeddings.training_notes import training_note
 
-DERIVED = (("labelled", pa.string()), ("fusion", pa.string()), ("device", pa.string()), ("note", pa.string()))
-"""labelled: how many labels of train a run was shown, or all. fusion: of its two codes, '' where they stand side by
-side; it is in the name of the decoder too. device: where it was trained. note: what its training warns of."""
+DERIVED = tuple((name, pa.string()) for name in ("kind", "unit", "labelled", "fusion", "device", "note"))
+"""kind, unit: of the target. labelled: how many labels of train a run was shown, or all. fusion: of its two codes, ''
+where they stand side by side; it is in the name of the decoder too. device: where it was trained. note: what its
+training warns of."""
 _FUSION = ", fusion="
 
 
@@ -19,6 +20,8 @@ def with_derived(runs: pa.Table) -> pa.Table:
     columns: dict[str, list[str]] = {name: [] for name, _ in DERIVED}
     for text, decoder in zip(runs["settings"].to_pylist(), runs["decoder"].to_pylist(), strict=True):
         settings = json.loads(text or "{}")
+        columns["kind"].append(settings.get("kind", "classes"))
+        columns["unit"].append(settings.get("unit", ""))
         columns["labelled"].append(str(settings.get("labelled", "all")))
         columns["fusion"].append((decoder or "").partition(_FUSION)[2])
         columns["device"].append(settings.get("device", ""))
