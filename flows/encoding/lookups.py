@@ -11,7 +11,7 @@ import numpy as np
 from guidestore.embeddings.errors import AmbiguousNameError, NotFoundInStoreError
 from guidestore.embeddings.medians import fills_medians
 from guidestore.embeddings.outcomes import KINDS, Outcome, Target
-from guidestore.embeddings.pairing import outcomes_of, targets_of
+from guidestore.embeddings.pairing import class_targets, outcomes_of, targets_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.embeddings.words import count_of
@@ -24,9 +24,8 @@ def only_target(snapshot: Snapshot, cohort: str) -> str:
 
 
 def all_targets(snapshot: Snapshot, cohort: str) -> tuple[str, ...]:
-    """All of the cohort's targets, sorted. Raises NotFoundInStoreError where it has none."""
-    names = sorted(set(snapshot.rows("targets", cohort=cohort)["target"].to_pylist()))
-    return tuple(names) or (only_target(snapshot, cohort),)
+    """All of the cohort's targets that have classes, sorted. Raises NotFoundInStoreError where it has none."""
+    return tuple(class_targets(snapshot, cohort)) or (only_target(snapshot, cohort),)
 
 
 def only_split(snapshot: Snapshot, cohort: str) -> str:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from guidestore.embeddings.errors import NotFoundInStoreError
-from guidestore.embeddings.outcomes import KINDS
+from guidestore.embeddings.outcomes import KINDS, TargetKind
 from guidestore.embeddings.pairing import outcomes_of, parts_of
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
@@ -115,7 +115,7 @@ def _facts(snapshot: Snapshot, made: Provenance, runs: Sequence[Run], effects: S
         sizes = ", ".join(f"{parts[part]} {part}" for part in _PARTS)
     budgets = sorted({str(run.labelled) for run in runs} - {"all"})
     controls = list(dict.fromkeys(run.control for run in runs if run.control in CONTROLS))
-    kinds = dict.fromkeys(run.kind for run in runs)
+    kinds: dict[TargetKind, None] = dict.fromkeys(run.kind for run in runs)
     metrics = ", ".join(dict.fromkeys(metric.title for kind in kinds for metric in drawn_metrics(kind).values()))
     main = ", ".join(dict.fromkeys(metric_named(effect.metric).title for effect in effects if effect.effect))
     told = Counter(effect.verdict for effect in effects)

@@ -152,7 +152,8 @@ def _curve(curve, last: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     low[inside], high[inside] = share[inside] ** np.exp(step), share[inside] ** np.exp(-step)
     low, high = np.where(np.isnan(low), share, low), np.where(np.isnan(high), share, high)
     x = np.concatenate([[0.0], curve.surv_times, [last]])
-    return x, *(np.concatenate([[1.0], of, of[-1:]]) for of in (share, low, high))
+    share, low, high = (np.concatenate([[1.0], of, of[-1:]]) for of in (share, low, high))
+    return x, share, low, high
 
 
 def _p(survdiff, of_row: _Cases, higher: np.ndarray) -> str:

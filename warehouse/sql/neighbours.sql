@@ -1,7 +1,8 @@
 -- The k cases most like a case, by cosine similarity in one code set, the case itself left out:
 --   FROM neighbours('case_007', 'phantom/mri_all/densenet3d', k := 5)
 -- The code set may be any beginning of its name that fits one set only. A case with several images counts with its
--- most similar pair. labels holds all labels of the neighbour, as target=class.
+-- most similar pair. labels holds all labels of the neighbour, as target=class; a
+-- time with + did not end in the event.
 CREATE OR REPLACE MACRO neighbours(of_case, in_code_set, k := 10) AS TABLE
 WITH names AS (
     SELECT name FROM code_sets WHERE kind = 'codes' AND starts_with(name, shown_path(in_code_set))
@@ -45,7 +46,13 @@ SELECT
     row_number() OVER (ORDER BY similarity DESC, case_id) AS rank,
     case_id,
     similarity,
-    (SELECT string_agg(target || '=' || coalesce(nullif(class, ''), value::VARCHAR, time::VARCHAR), ', ' ORDER BY target) FROM labels l
-     WHERE l.cohort = n.cohort AND l.case_id = n.case_id) AS labels
+    (SELECT string_agg(
+        target || '=' || CASE
+            WHEN time IS NOT NULL THEN time::VARCHAR || CASE WHEN event THEN '' ELSE '+' END
+            WHEN class <> '' AND value IS NOT NULL THEN class
+            ELSE coalesce(nullif(class, ''), value::VARCHAR)
+        END, ', ' ORDER BY target, class)
+     FROM labels l
+     WHERE l.cohort = n.cohort AND l.case_id = n.case_id AND NOT coalesce(class <> '' AND value = 0, false)) AS labels
 FROM nearest n
 ORDER BY rank;
