@@ -104,5 +104,5 @@ def test_another_cohort_is_held_against_its_own_outcomes(store: EmbeddingStore, 
 
 def test_another_unit_is_refused(store: EmbeddingStore) -> None:
     (run,) = load_runs(store.snapshot(), [run_of(store, "os")])
-    with pytest.raises(InvalidInputError, match="twin has os in months, and the heads say it in days"):
+    with pytest.raises(InvalidInputError, match="os is survival in months in cohort twin, and survival in days where"):
         predict_cohort(store, [replace(run, target_unit="days")], "twin")
