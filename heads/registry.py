@@ -229,9 +229,8 @@ def build_decoder(name_or_preset: str, *, target: str = "", calibration: str = "
 def build_decoder_of(kind: TargetKind, name_or_preset: str, *, target: str = "", **params: Any) -> Decoder | Foreteller:
     """An unfitted decoder for a target of that kind; otherwise as `build_decoder`."""
     if kind == "multilabel":
-        from guidestore.heads.decoders.common.per_label import PerLabel
-
-        return PerLabel(Choice.of(name_or_preset, params), target=target)
+        per_label = cast(Any, _STORED_FORETELLERS.load("per_label"))
+        return per_label(Choice.of(name_or_preset, params), target=target)
     if kind in DECODERS_OF and (name_or_preset in DECODERS_OF[kind] or kind != "ordinal"):
         if name_or_preset not in DECODERS_OF[kind] and (DECODERS.is_own(name_or_preset) or name_or_preset in DECODERS):
             raise InvalidInputError(
