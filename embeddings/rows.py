@@ -22,6 +22,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("pseudonymized", pa.bool_()),
             ("note", _TEXT),
             ("display_name", _TEXT),
+            ("collection", _TEXT),
         ]
     ),
     # The fixed class order of a target: probabilities are in the order of class_index, which is that of the grades of

@@ -11,6 +11,7 @@ from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.runs import Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.cli.output import paper_table, show_rows
+from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.evaluation import Evaluation, check_judging, evaluation_of
 from guidestore.flows.results.looks import count_look
@@ -58,6 +59,7 @@ def show_evaluation(store: EmbeddingStore, selection: RunSelection, asked: Asked
         notes += elsewhere.notes
     else:
         scores, predictions = load_scores(snapshot, runs, asked.part), load_predictions(snapshot, runs, asked.part)
+    notes += seen_notes(newest, cohort, [name for run in runs for name in (run.inferior, run.superior)])
     if asked.part == "test" or asked.on:
         notes += filter(None, [count_look(store, runs, "evaluate", on=asked.on and cohort)])
     if asked.pool_targets:

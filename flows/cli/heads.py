@@ -94,10 +94,15 @@ def guide(
 
 
 def _advise(snapshot: Snapshot, settings: GuideSettings, labelled: int | None, format_: str) -> None:
+    from guidestore.embeddings.types import CodeSetName
     from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.encoding.seen import seen_notes
     from guidestore.flows.guiding.advise import advise
 
     rows = advise(snapshot, settings, labelled=labelled)
+    codes = [CodeSetName.parse(text, settings.cohort) for text in (settings.inferior, settings.superior)]
+    for seen in seen_notes(snapshot, settings.cohort, codes):
+        print(f"note: {seen}", file=sys.stderr)
     for redundant in dict.fromkeys(row["redundant"] for row in rows if row["redundant"]):
         print(f"note: {redundant}", file=sys.stderr)
     if format_ != "table":

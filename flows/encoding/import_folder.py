@@ -39,6 +39,7 @@ from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.committing import register_encoder
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.import_settings import FolderSettings
+from guidestore.flows.encoding.seen import seen_by
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 
@@ -302,6 +303,7 @@ class _Import:
         self.report.blank = [one.match.item.name for one in self._looked if not one.header.n]
         self.report.tiles = sum(one.header.n for one in self._looked) if peers.kind == "bag" else 0
         self.report.notes += _short([*notes, *[note for header in headers for note in header.notes]])
+        self.report.notes += seen_by(self._snapshot, self._cohort, [self.name], cases)
         self._check_pseudonyms(matches)
         self.report.notes += self._ambiguous(key)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey, PairedCodes
 from guidestore.flows.encoding.lookups import check_cohort, only_split, only_target, split_folds
+from guidestore.flows.encoding.seen import encoders_behind, seen_notes
 from guidestore.flows.guiding.commit import commit_heads
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
 from guidestore.flows.guiding.recipes import SCHEMES, HeadRecipe, RowsRecipe, check_guidance, references
@@ -162,8 +162,10 @@ def _pair(snapshot: Snapshot, settings: GuideSettings, target: str, split: str, 
 
 def _note_issues(report: GuideReport, snapshot: Snapshot, paired: PairedCodes) -> None:
     sentences = [issue.sentence for issue in paired.issues]
-    for key in (paired.inferior_key, paired.superior_key):
-        for made_by in _encoders_behind(snapshot, key):
+    keys = [key for key in (paired.inferior_key, paired.superior_key) if key]
+    sentences += seen_notes(snapshot, paired.cohort, [key.name for key in keys])
+    for key in keys:
+        for made_by in encoders_behind(snapshot, key):
             if made_by.trained_on.kind == "unknown":
                 sentences.append(f"what the encoder of {made_by.modality}/{made_by.encoder} was trained on is unknown")
     report.notes += [sentence for sentence in dict.fromkeys(sentences) if sentence not in report.notes]
@@ -181,16 +183,6 @@ def _note_metric(report: GuideReport, paired: PairedCodes) -> None:
             f"test of {where} has no case of {', '.join(lacking)} for {paired.target}: AUROC is not defined there, so "
             "balanced accuracy decides"
         )
-
-
-def _encoders_behind(snapshot: Snapshot, key: CodeSetKey | None) -> list[CodeSetKey]:
-    """The code set, and that of the patch codes which its encoder pooled."""
-    if key is None:
-        return []
-    rows = snapshot.rows("encoders").to_pylist()
-    encoder = next((row for row in rows if row["encoder_digest"] == key.encoder_digest), {"preprocessing": "{}"})
-    pooled = json.loads(encoder["preprocessing"]).get("patch_encoder_digest", "")
-    return [key, *(other for other in snapshot.code_sets if pooled and other.encoder_digest == pooled)]
 
 
 class _Models(NamedTuple):

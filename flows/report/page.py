@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from markupsafe import Markup
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.report.bars import Bars, bars_of
 from guidestore.flows.report.calibration import N_BINS, Calibrated, calibrations_of, draw_calibration
 from guidestore.flows.report.code_map import CodeMap, Places, code_map
@@ -98,7 +99,10 @@ def write_report(
     snapshot = store.snapshot(at)  # that of the look, so that the same call again gives the same bytes
     with one_thread():
         predictions = load_predictions(snapshot, runs)
-        sections = sections_of(runs, load_scores(snapshot, runs), predictions)
+        sections = [
+            replace(section, seen=_seen(snapshot, section))
+            for section in sections_of(runs, load_scores(snapshot, runs), predictions)
+        ]
         effects = block_effects([section.block for section in sections], predictions)
         places = Places()
         parts = [
@@ -176,6 +180,11 @@ def _render(*, parts: list[_Part], summary: list[SummaryRow], family: str, metho
         n_bins=N_BINS,
         several_heads=len(parts) > len({part.section.target for part in parts}),
     )
+
+
+def _seen(snapshot: Snapshot, section: Section) -> tuple[str, ...]:
+    codes = [name for run in section.runs for name in (run.inferior, run.superior)]
+    return tuple(seen_notes(snapshot, section.runs[0].cohort, codes))
 
 
 def _check_writable(out: Path) -> None:

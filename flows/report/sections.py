@@ -20,6 +20,8 @@ class Section:
     """On test."""
     predictions: Mapping[str, RunPredictions] = field(repr=False)
     """Run id -> its labelled test cases; runs without any (diverged ones) are not in it."""
+    seen: tuple[str, ...] = ()
+    """Sentences on encoders that saw the cohort when they were pretrained."""
 
     @property
     def name(self) -> str:

@@ -85,6 +85,7 @@ def _notes(section: Section) -> list[str]:
     ]
     if any(run.of_unknown_encoders for run in section.runs):
         notes.append("What the encoders were trained on is unknown (imported codes).")
+    notes += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in section.seen]
     notes += [f"{warning[:1].upper()}{warning[1:]}." for warning in training_warnings(section.runs)]
     diverged = sum(run.diverged for run in section.runs)
     if diverged:

@@ -35,7 +35,7 @@ def as_rows(rows: Rows) -> list[dict[str, Any]]:
 
 
 _KEYS: dict[str, tuple[str, ...]] = {
-    "cohorts": ("layout", "source", "pseudonymized", "note"),
+    "cohorts": ("layout", "source", "pseudonymized", "note", "collection"),
     "targets": ("target", "class"),
     "cases": ("case_id",),
     "labels": ("case_id", "target", "class"),  # of several labels; else a case has one of a target

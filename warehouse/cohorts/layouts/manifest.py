@@ -16,6 +16,7 @@ from pydantic import Field
 
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING, Table, TableRow, read_table, words
+from guidestore.embeddings.pretraining import check_collection
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import describe_images
@@ -68,6 +69,12 @@ class Manifest(HidingLayout):
     drop: tuple[str, ...] = Field(default=(), description="Columns of the labels that are not: A,B or 'x_*'.")
     slide_mpp: float | None = slide_mpp_field()
     note: str = Field(default="", description="A sentence about the cohort, to be kept with it.")
+    source: str = Field(
+        default="",
+        description="Public collection that the cases are of (tcga, cptac, gtex, panda, …): encoders that were "
+        "pretrained on "
+        "it are then named.",
+    )
 
     def read(self, reading: Reading) -> CohortTables:
         given = self.images or self.labels or self.splits
@@ -103,7 +110,13 @@ class Manifest(HidingLayout):
         return CohortTables(
             reading.cohort,
             cohorts=[
-                {"layout": "manifest", "source": str(given.absolute()), "pseudonymized": False, "note": self.note}
+                {
+                    "layout": "manifest",
+                    "source": str(given.absolute()),
+                    "pseudonymized": False,
+                    "note": self.note,
+                    "collection": self.source and check_collection(self.source),
+                }
             ],
             targets=labels.targets,
             cases=[{"case_id": case_id} for case_id in sorted(cases)],

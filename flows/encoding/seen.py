@@ -1,0 +1,45 @@
+"""Whether encoders saw a cohort's public collection when they were pretrained: a fact that warns, with its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from guidestore.embeddings.pretraining import COLLECTIONS, collections_of, pretraining_of
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.types import CodeSetKey, CodeSetName
+
+
+def seen_notes(snapshot: Snapshot, cohort: str, names: Iterable[CodeSetName | None]) -> list[str]:
+    """A sentence on each encoder behind these code sets that saw the collection which the cohort is of."""
+    wanted = [name for name in dict.fromkeys(names) if name is not None]
+    keys = [key for key in snapshot.code_sets if any(name.means(key.name) for name in wanted)]
+    encoders = dict.fromkeys(made_by.encoder for key in keys for made_by in encoders_behind(snapshot, key))
+    return seen_by(snapshot, cohort, encoders)
+
+
+def seen_by(snapshot: Snapshot, cohort: str, encoders: Iterable[str], case_ids: Iterable[str] = ()) -> list[str]:
+    """As `seen_notes`, by the encoders' names. case_ids: those that the cohort gets besides its own."""
+    rows = snapshot.rows("cohorts", cohort=cohort).to_pylist()
+    cases = {*snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist(), *case_ids}
+    of = collections_of((row["collection"] or "" for row in rows), cases)
+    notes = []
+    for encoder in encoders:
+        known = pretraining_of(encoder)
+        both = [name for name in known.saw if name in of] if known else []
+        if known and both:
+            said = " and ".join(f"{COLLECTIONS[name]} ({of[name]})" for name in both)
+            notes.append(
+                f"saw-cohort: encoder {encoder} was pretrained on {said}, which cohort {cohort} is of, so its codes "
+                "may know "
+                f"the test cases; source: {known.source}"
+            )
+    return notes
+
+
+def encoders_behind(snapshot: Snapshot, key: CodeSetKey) -> list[CodeSetKey]:
+    """The code set, and that of the patch codes which its encoder pooled."""
+    rows = snapshot.rows("encoders").to_pylist()
+    encoder = next((row for row in rows if row["encoder_digest"] == key.encoder_digest), {"preprocessing": "{}"})
+    pooled = json.loads(encoder["preprocessing"]).get("patch_encoder_digest", "")
+    return [key, *(other for other in snapshot.code_sets if pooled and other.encoder_digest == pooled)]
