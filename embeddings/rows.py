@@ -128,6 +128,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("created_at", _TEXT),
         ]
     ),
+    # Where the codes of a set lie in a plane: a row per case. method says how, as umap; the recipe has its parameters.
+    "maps": pa.schema(
+        [
+            ("cohort", _TEXT),
+            ("modality", _TEXT),
+            ("encoder", _TEXT),
+            ("encoder_digest", _TEXT),
+            ("method", _TEXT),
+            ("case_id", _TEXT),
+            ("x", _FLOAT),
+            ("y", _FLOAT),
+        ]
+    ),
     "runs": pa.schema(
         [
             ("run", _TEXT),

@@ -33,11 +33,11 @@ from guidestore.warehouse.entry_files import ENTRY_COLUMNS, EntryFiles
 from guidestore.warehouse.run_columns import DERIVED, with_derived
 
 _SQL = Path(__file__).parent / "sql"
-_LAYOUT = 5
+_LAYOUT = 6
 """Raise it when the base tables change; changes of the SQL files count by themselves."""
 _VIEWS = [
     *("live", "cohorts", "cases", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes", "runs"),
-    *("snapshots", "lineage", "weights", "quarantine", "attention", "looks", "sweeps", "neighbours"),
+    *("snapshots", "lineage", "weights", "quarantine", "attention", "looks", "sweeps", "maps", "neighbours"),
     *("best_runs", "paper_table"),
 ]
 """Files of ``sql/`` in the order in which they build on each other."""

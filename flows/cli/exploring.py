@@ -30,6 +30,14 @@ def explore(
             "--export", help="Write the cohort to this Parquet file, which embedding-atlas opens, and serve nothing."
         ),
     ] = None,
+    umap: Annotated[
+        bool,
+        typer.Option(
+            "--umap",
+            help="First place the cohort's codes by UMAP, a job of minutes, and keep the map in the store (needs "
+            "guidestore[umap]); PCA is there at once.",
+        ),
+    ] = False,
     at: At = None,
     place: Store = STORE,
 ) -> None:
@@ -49,13 +57,26 @@ def explore(
     from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
     from guidestore.warehouse.indexer import build_index
 
-    if export is not None and not cohort:
-        raise InvalidInputError("--export writes one cohort: name it, as `guidestore explore COHORT --export FILE`")
+    for option, asked in (("--export FILE", export is not None), ("--umap", umap)):
+        if asked and not cohort:
+            raise InvalidInputError(f"{option} is for one cohort: name it, as `guidestore explore COHORT {option}`")
     if key is not None:
         Pseudonyms.load(key)
     if lag(place):
         print("bringing the index up to date …", file=sys.stderr)
-        build_index(EmbeddingStore.open(place))
+    build_index(EmbeddingStore.open(place))
+    if umap:
+        from guidestore.flows.explore.explored import Explored
+        from guidestore.flows.explore.maps import chosen_sets
+        from guidestore.flows.explore.umaps import make_map
+        from guidestore.flows.work.progress import progress_bars
+
+        explored = Explored(place)
+        for code_set in chosen_sets(explored.view(), cohort):
+            with progress_bars() as progress:
+                made = make_map(explored.store, explored.view(), code_set, progress)
+            print(f"{code_set}: {'placed by UMAP' if made else 'its UMAP is in the store'}", file=sys.stderr)
+            build_index(explored.store)
     if export is not None:
         from guidestore.flows.explore.explored import Explored
         from guidestore.flows.explore.export import export as write

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response
@@ -36,7 +36,7 @@ FILES = {"": "index.html", "explore.js": "explore.js", "explore.css": "explore.c
 """What the page consists of; `make explore-bundle` makes the scripts."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 At = Annotated[str, Query(max_length=120)]
@@ -115,8 +115,8 @@ def make_app(place: str, key: Path | None = None, serve_url: str = "") -> FastAP
         return _json(maps.map_choices(explored.view(at), cohort))
 
     @app.get("/data/map")
-    def places(cohort: Name, code_set: Name, at: At = "") -> Answer:
-        found = maps.places_of(explored.view(at), cohort, code_set)
+    def places(cohort: Name, code_set: Name, method: Literal["pca", "umap"] = "pca", at: At = "") -> Answer:
+        found = maps.places_of(explored.view(at), cohort, code_set, method)
         return _numbers(found.places_n2, {"about": found.about})
 
     @app.get("/data/point")

@@ -14,7 +14,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.storage import disk_errors
 from guidestore.flows.explore.explored import View
 from guidestore.flows.explore.facts import facts_of
-from guidestore.flows.explore.maps import code_sets_of, map_choices, places_of
+from guidestore.flows.explore.maps import chosen_sets, places_of
 
 _BATCH = 65_536
 
@@ -45,7 +45,7 @@ def export(view: View, cohort: str, file: Path) -> Exported:
     facts = facts_of(view, cohort)
     if file.suffix.lower() != ".parquet":
         raise InvalidInputError(f"{file.name} is no name for a Parquet file; end it in .parquet")
-    maps = _named(_chosen(view, cohort))
+    maps = _named(chosen_sets(view, cohort))
     table = view.table(f"SELECT * FROM {facts.table} ORDER BY i").drop_columns(["i"])
     for name, code_set in maps.items():
         places_n2 = places_of(view, cohort, code_set).places_n2
@@ -60,13 +60,6 @@ def export(view: View, cohort: str, file: Path) -> Exported:
     finally:
         temporary.unlink(missing_ok=True)
     return Exported(file, table.num_rows, maps)
-
-
-def _chosen(view: View, cohort: str) -> list[str]:
-    pair = map_choices(view, cohort)["pair"]
-    known = [row["name"] for row in code_sets_of(view, cohort)]
-    chosen = [name for name in (pair or {}).values() if name in known]
-    return chosen or known
 
 
 def _named(code_sets: Sequence[str]) -> dict[str, str]:

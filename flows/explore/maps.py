@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,19 +44,50 @@ def map_choices(view: View, cohort: str) -> dict[str, Any]:
         f"SELECT inferior, superior FROM runs WHERE cohort = {literal(cohort)} AND superior <> '' "
         "ORDER BY created_at DESC LIMIT 1"
     )
-    return {"code_sets": code_sets_of(view, cohort), "pair": pair[0] if pair else None}
+    stored = view.ask(f"SELECT DISTINCT code_set FROM maps WHERE cohort = {literal(cohort)} AND method = 'umap'")
+    return {
+        "code_sets": code_sets_of(view, cohort),
+        "pair": pair[0] if pair else None,
+        "umap": [row["code_set"] for row in stored],
+    }
 
 
-def places_of(view: View, cohort: str, code_set: str) -> Places:
-    """The map of a code set by PCA. Raises NotFoundInStoreError."""
+def chosen_sets(view: View, cohort: str) -> list[str]:
+    """The code sets that one looks at first: the newest run's pair; where nothing was trained, all of case codes."""
+    known = [row["name"] for row in code_sets_of(view, cohort)]
+    pair = map_choices(view, cohort)["pair"] or {}
+    return [name for name in pair.values() if name in known] or known
+
+
+def places_of(view: View, cohort: str, code_set: str, method: str = "pca") -> Places:
+    """The map of a code set, by PCA or as `guidestore explore --umap` stored it. Raises NotFoundInStoreError."""
     facts = facts_of(view, cohort)
-    return view.once(("map", cohort, code_set), lambda: _by_pca(view, facts, code_set))
+    work = _stored if method == "umap" else _by_pca
+    return view.once(("map", cohort, code_set, method), lambda: work(view, facts, code_set))
+
+
+def _stored(view: View, facts: Facts, code_set: str) -> Places:
+    _, _, n = codes_source(view, facts, code_set)
+    found = view.table(
+        f"SELECT f.i, m.x, m.y FROM maps m JOIN {facts.table} f USING (case_id) "
+        f"WHERE m.code_set = {literal(code_set)} AND m.method = 'umap'"
+    )
+    if not found.num_rows:
+        raise NotFoundInStoreError(
+            f"the store has no UMAP of {code_set}; `guidestore explore {facts.cohort} --umap` makes it"
+        )
+    places_n2 = np.full((facts.n, 2), np.nan, np.float32)
+    places_n2[found["i"].to_numpy()] = np.stack([found["x"].to_numpy(), found["y"].to_numpy()], axis=1)
+    later = f"; {n - found.num_rows:,} codes came later, or are not finite" if n > found.num_rows else ""
+    return Places(places_n2, f"UMAP of {found.num_rows:,} codes{later}")
 
 
 def _by_pca(view: View, facts: Facts, code_set: str) -> Places:
     source, width, n = codes_source(view, facts, code_set)
     every = max(1, math.ceil(n / SAMPLE))
-    sample_nd = np.concatenate([codes for _, codes in _batches(view, f"{source} AND hash(f.i) % {every} = 0", width)])
+    sample_nd = np.concatenate(
+        [codes for _, codes in codes_batches(view, f"{source} AND hash(f.i) % {every} = 0", width)]
+    )
     sample_nd = sample_nd[np.isfinite(sample_nd).all(axis=1)]
     if not len(sample_nd):
         raise InvalidInputError(f"no code of {code_set} is finite, so there is no map of it")
@@ -63,7 +95,7 @@ def _by_pca(view: View, facts: Facts, code_set: str) -> Places:
     scale_d = np.where(np.ptp(sample_nd, axis=0) > 0, sample_nd.std(axis=0), 1.0)
     axes_d2, shares = _axes((sample_nd - mean_d) / scale_d)
     places_n2 = np.full((facts.n, 2), np.nan, np.float32)
-    for numbers, codes_bd in _batches(view, source, width):
+    for numbers, codes_bd in codes_batches(view, source, width):
         places_n2[numbers, : axes_d2.shape[1]] = ((codes_bd - mean_d) / scale_d) @ axes_d2
     if axes_d2.shape[1] == 1:
         places_n2[:, 1] = np.where(np.isnan(places_n2[:, 0]), np.nan, 0)
@@ -109,7 +141,7 @@ def codes_source(view: View, facts: Facts, code_set: str) -> tuple[str, int, int
     return source, found["d"], found["cases"]
 
 
-def _batches(view: View, sql: str, width: int):
+def codes_batches(view: View, sql: str, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(numbers, (b, d) float32 codes), a batch after the other."""
     with view.connection() as con:
         for batch in con.sql(sql).to_arrow_reader(BATCH):

@@ -40,7 +40,6 @@ from guidestore.flows.serving.choices import choices_of, defaults_of, with_choic
 from guidestore.flows.serving.forms import KEY, PAGE_URL, STORE, page_url
 from guidestore.flows.serving.server import PAGE
 from guidestore.flows.serving.snapshot_events import QUIET_SECONDS
-from guidestore.warehouse.catalog import lag
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 from guidestore.warehouse.indexer import build_index
 
@@ -71,8 +70,7 @@ def serve(
     """
     place = absolute(place)
     store = EmbeddingStore.open(place)
-    if lag(place):  # the page of codes reads the index
-        build_index(store)
+    build_index(store)  # the page of codes reads it
     os.environ[STORE] = place
     if key is not None:
         Pseudonyms.load(key)

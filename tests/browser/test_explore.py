@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browsing import chromium
 from tests.explore_store import EVIL, served
+from tests.flows.serving.waiting import WAIT_SECONDS
 from tests.report_store import CLASSES
 
 GL = ("--enable-unsafe-swiftshader",)
@@ -36,8 +37,10 @@ def url(page_store: Path) -> Iterator[str]:
 @contextmanager
 def opened(browser: Browser, url: str, width: int = 1400, **more) -> Iterator[Page]:
     """A window that has the token, of a user who would be told of any complaint, and who has no network."""
+    expect.set_options(timeout=1000 * WAIT_SECONDS)
     context = browser.new_context(viewport={"width": width, "height": 900}, **more)
     page = context.new_page()
+    page.set_default_timeout(1000 * WAIT_SECONDS)
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -83,6 +86,43 @@ def test_which_patients_does_guidance_turn_wrong(browser: Browser, url: str) -> 
         assert said["G(I)+I"].startswith("wrong")
         page.get_by_role("link", name="on the map").click()
         expect(page.locator(".card a")).to_have_text(name)
+
+
+def test_the_other_questions_of_docs_browser(browser: Browser, url: str) -> None:
+    """Each by the clicks that docs/browser.md names."""
+    with opened(browser, url) as page:
+        start = page.url
+        page.get_by_role("link", name="skin", exact=True).first.click()
+        line = row_of(page, "DIAG", "G(I)+I").first
+        line.get_by_role("link", name="cases that G(I)+I turns right, DIAG").click()
+        expect(page.locator("#cases td.turned-right").first).to_be_visible()
+        assert set(page.locator("#cases td.turned-right").all_inner_texts()) == {"turned right"}
+        row_of(page, "DIAG", "G(I)+I").first.get_by_role("link", name="map of G(I)+I, DIAG").click()
+        page.wait_for_selector("body[data-ready=map]")
+        expect(page.locator(".legend")).to_contain_text("turned wrong")
+        at(page, "page=cohort&cohort=skin")
+        page.get_by_label("WHERE (SQL)").fill("DIAG LIKE '%melanoma%'")
+        page.get_by_label("id has").fill("lesion-02")
+        page.locator("#cases").get_by_role("button", name="Show").click()
+        expect(page.locator("#cases [role=status]")).to_have_text(re.compile(r"\d of 90 cases"))
+        page.get_by_role("link", name="lesion-027", exact=True).click()
+        expect(page.locator("section[aria-labelledby=predictions] th[scope=row]").first).to_have_text("S+I")
+        near = page.locator("section[aria-labelledby=neighbours] .pair > div")
+        expect(near).to_have_count(2)
+        for side, modality in zip(near.all(), ("clinical", "dermoscopy"), strict=True):
+            assert side.locator("select").input_value().startswith(f"skin/{modality}/made")
+            expect(side.locator("tbody tr")).to_have_count(12)
+        expect(page.locator("section[aria-labelledby=lineage] tbody tr")).to_have_count(2)
+        page.goto(start)
+        page.get_by_role("link", name="1 in quarantine").click()
+        expect(page.locator("#cases tbody tr")).to_have_count(1)
+        page.locator("#cases tbody a").first.click()
+        expect(page.get_by_role("note")).to_contain_text("In quarantine")
+        page.get_by_role("link", name="Snapshots").click()
+        page.get_by_label("snapshot a").fill("3")
+        page.get_by_label("snapshot b").fill("5")
+        page.get_by_role("button", name="What changed from a to b").click()
+        expect(page.get_by_role("heading", name="From snapshot 3 to 5")).to_be_visible()
 
 
 def test_names_that_are_markup_do_nothing(browser: Browser, url: str) -> None:

@@ -104,6 +104,13 @@ def commit_rest(store: EmbeddingStore) -> None:
         transaction.write_rows("attention", [{"cohort": COHORT, **looked}], cohort=COHORT)
         transaction.write_rows("looks", [{"cohort": COHORT, "run": "r", "part": "test"}], cohort=COHORT)
         transaction.write_rows("sweeps", [{"cohort": COHORT, "name": "grid", "runs": ["r"]}], cohort=COHORT)
+        places = {
+            "modality": "mri_all",
+            "encoder": "densenet3d",
+            "encoder_digest": MRI.encoder_digest,
+            "method": "umap",
+        }
+        transaction.write_rows("maps", [{"cohort": COHORT, "case_id": CASES[0], "x": 1.0, **places}], cohort=COHORT)
     with store.begin("weights") as transaction:
         transaction.write_weights(
             "guidance",

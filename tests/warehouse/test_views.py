@@ -42,7 +42,7 @@ def test_every_view_has_rows(indexed_root: Path):
     assert {
         *("cohorts", "cases", "targets", "labels", "splits", "images", "encoders", "code_sets", "bags", "codes"),
         *("codes_8", "codes_6", "runs", "metrics", "predictions", "snapshots", "aliases", "tags", "lineage", "weights"),
-        *("quarantine", "attention", "looks", "sweeps"),
+        *("quarantine", "attention", "looks", "sweeps", "maps"),
     } == set(views)
     counts = {view: one(indexed_root, f"SELECT count(*) AS n FROM {view}")["n"] for view in views}
     assert min(counts.values()) > 0, counts

@@ -234,6 +234,7 @@ export async function map(about) {
     }
     filter();
   } },
+    choices.umap.length ? field("places", select("method", [["pca", "PCA"], ["umap", "UMAP"]], state.method ?? "pca", { onchange: (event) => reload({ method: event.target.value, va: "", vb: "", lasso: "" }) })) : null,
     field("colour", colourBy), field("or by", sql),
     heads.length ? field("as seen by", select("head", [["", "no head"], ...heads.map((row) => [row.key, headName(row)])], head, { onchange: (event) => reload({ head: event.target.value, colour: event.target.value ? "turned" : "", where: "" }) })) : null,
     field("id has", search), field("WHERE (SQL)", where),
@@ -243,7 +244,8 @@ export async function map(about) {
   (async () => {
     await Promise.all(sides.map(async (one) => {
       try {
-        const { about: said, values } = await numbers("map", { cohort, code_set: one.codeSet });
+        const method = state.method === "umap" && choices.umap.includes(one.codeSet) ? "umap" : "pca";
+        const { about: said, values } = await numbers("map", { cohort, code_set: one.codeSet, method });
         if (one.scatter.gl) one.scatter.points(values);
         fill(one.note, said.about);
       } catch (error) {
