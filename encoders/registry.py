@@ -15,10 +15,11 @@ import numpy as np
 
 from guidestore import encoders
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.plugins import Registry
-from guidestore.embeddings.types import NEVER_TRAINED, FoldScope
+from guidestore.embeddings.plugins import Registry, names_object
+from guidestore.embeddings.types import NEVER_TRAINED, EncoderSpec, FoldScope
 from guidestore.encoders.info import EncoderInfo, Weights, infos_in
 from guidestore.encoders.input_kind import InputKind
+from guidestore.encoders.own import OwnEncoder, asked_for, own_class, own_info
 from guidestore.encoders.pathology_models import MODELS, picture_info, timm_model
 from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
 from guidestore.encoders.protocol import Encoder
@@ -64,7 +65,9 @@ def encoder_infos() -> Mapping[str, EncoderInfo]:
 
 @cache
 def encoder_info(name: str) -> EncoderInfo:
-    """What is known of encoder `name`. Raises InvalidInputError for an unknown name."""
+    """What is known of encoder `name`, which may be ``module:Class``. Raises InvalidInputError for an unknown name."""
+    if names_object(name):
+        return own_info(name)
     infos = encoder_infos()
     if name in infos:
         return infos[name]
@@ -91,6 +94,8 @@ def _occurs_in_timm(name: str) -> bool:
 def encoder_class(name: str) -> Any:
     """The class of encoder `name`, imported. Raises InvalidInputError for an unknown name."""
     encoder_info(name)
+    if names_object(name):
+        return own_class(name)
     name_of_class = name if name in _classes() else next(iter(MODELS))  # all models of timm have one class
     return _classes().load(name_of_class)
 
@@ -149,11 +154,17 @@ def build_encoder(
     elif weights is not None:
         raise InvalidInputError(f"encoder {name} has no weights file; leave out --weights")
     try:
-        return encoder_class(name)(**params, **info.arguments)
+        encoder = encoder_class(name)(**params, **info.arguments)
+        return OwnEncoder(encoder) if _classes().is_own(name) else encoder
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
         raise InvalidInputError(f"encoder {name} does not take these parameters: {error}") from error
+
+
+def name_to_build(spec: EncoderSpec) -> str:
+    """By what name `build_encoder` makes the encoder of a stored spec. Raises InvalidInputError."""
+    return asked_for(spec, _classes())
 
 
 def build_frozen(

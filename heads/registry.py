@@ -23,7 +23,7 @@ from guidestore.heads.checks import check_choice
 from guidestore.heads.choice import Choice
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.fusion.common.protocol import Fusion
-from guidestore.heads.own.code import choice_of
+from guidestore.heads.own.code import choice_of, own_of
 from guidestore.heads.own.decoder import OwnDecoder
 from guidestore.heads.own.guidance import OwnGuidance
 from guidestore.heads.presets.preset import Preset
@@ -232,7 +232,11 @@ def build_decoder_of(kind: TargetKind, name_or_preset: str, *, target: str = "",
         per_label = cast(Any, _STORED_FORETELLERS.load("per_label"))
         return per_label(Choice.of(name_or_preset, params), target=target)
     if kind in DECODERS_OF and (name_or_preset in DECODERS_OF[kind] or kind != "ordinal"):
-        if name_or_preset not in DECODERS_OF[kind] and (DECODERS.is_own(name_or_preset) or name_or_preset in DECODERS):
+        if DECODERS.is_own(name_or_preset):
+            from guidestore.heads.own.foreteller import OwnForeteller
+
+            return cast(Any, OwnForeteller(own_of(DECODERS, name_or_preset), params, kind))
+        if name_or_preset not in DECODERS_OF[kind] and name_or_preset in DECODERS:
             raise InvalidInputError(
                 f"decoder {name_or_preset!r} learns classes, and {target or 'the target'} is of kind {kind}; choose "
                 f"among {', '.join(decoder_names_of(kind))}"
@@ -290,6 +294,10 @@ def load_any_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray
     if kind == "classes":
         return load_decoder(config, tensors)
     name: Any = config.get("name")
+    if _is_own(DECODERS, config):
+        from guidestore.heads.own.foreteller import OwnForeteller
+
+        return cast(Any, OwnForeteller.stored(DECODERS, config, tensors))
     if name in _STORED_FORETELLERS:
         return _STORED_FORETELLERS.load(name).from_tensors(config, tensors)
     if kind not in DECODERS_OF:

@@ -32,13 +32,21 @@ class LayoutGroup(TyperGroup):
         return list(LAYOUTS.names())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        from guidestore.warehouse.cohorts.layout import LAYOUTS
+        from guidestore.embeddings.plugins import names_object
+        from guidestore.warehouse.cohorts.layout import LAYOUTS, own_layout
 
+        if names_object(cmd_name):
+            return _layout_command(own_layout(cmd_name))
         return _layout_command(LAYOUTS.load(cmd_name)) if cmd_name in LAYOUTS else None
 
 
 app.add_typer(
-    typer.Typer(cls=LayoutGroup, help="Add a cohort, or more of one, from files.", no_args_is_help=True), name="add"
+    typer.Typer(
+        cls=LayoutGroup,
+        help="Add a cohort, or more of one, from files. A layout of your own is module:Class.",
+        no_args_is_help=True,
+    ),
+    name="add",
 )
 
 

@@ -94,7 +94,7 @@ class _Encode:
         arithmetic = {} if info.weights == "none" else settings.arithmetic.as_dict()
         encoders = [
             build_frozen(
-                info.name,
+                settings.encoder,
                 kind,
                 source.preprocessing | arithmetic,
                 weights=settings.weights,

@@ -16,7 +16,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import IMPORTED_BAGS, IMPORTED_CODES, EncoderSpec, FoldScope
 from guidestore.encoders.input_kind import input_kind
 from guidestore.encoders.protocol import Encoder
-from guidestore.encoders.registry import build_encoder, build_frozen, encoder_info
+from guidestore.encoders.registry import build_encoder, build_frozen, encoder_info, name_to_build
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class StoredEncoder:
     @property
     def is_trained(self) -> bool:
         """Here, so that the store has its weights."""
-        return not self.is_imported and encoder_info(self.spec.name).is_trained
+        return not self.is_imported and encoder_info(name_to_build(self.spec)).is_trained
 
     def in_words(self) -> str:
         """What is to be done to an image before it."""
@@ -92,7 +92,7 @@ class StoredEncoder:
         """The encoder, of its own weights. Raises InvalidInputError where it cannot be made again as it was."""
         spec = self.spec
         encoder = build_encoder(
-            spec.name,
+            name_to_build(spec),
             config=self.config,
             tensors=tensors,
             weights_sha256=spec.weights_sha256,
@@ -114,7 +114,7 @@ class StoredEncoder:
                 "these with the tool that made those, and give --codes FILE"
             )
         encoder = build_frozen(
-            spec.name,
+            name_to_build(spec),
             input_kind(spec.input_kind),
             spec.preprocessing,
             weights=weights if spec.weights_sha256 else None,

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
@@ -337,12 +338,13 @@ def _fit_seconds(kind: str, choice: Choice, job: HeadJob) -> float:
     """Of one fit on the training set of `job`: some epochs of a model that has them, scaled up; else a whole fit."""
     import numpy as np
 
-    from guidestore.heads.registry import build_decoder, build_guidance
+    from guidestore.heads.outcomes import n_outputs
+    from guidestore.heads.registry import build_decoder_of, build_guidance
 
     paired = job.paired
     model: Any
     target = {"target": paired.target} if kind == "decoder" else {}
-    build = build_guidance if kind == "guidance" else build_decoder
+    build = build_guidance if kind == "guidance" else partial(build_decoder_of, paired.kind)
     model = build(choice.name, **target, **choice.params)
     config = model.config
     epochs = config.get("decoder", config).get("epochs", 0)  # a calibrated decoder holds its own
@@ -357,8 +359,8 @@ def _fit_seconds(kind: str, choice: Choice, job: HeadJob) -> float:
             model.fit(z_i, z_s, seed=0)
             return
         both = [np.hstack([paired.superior_nd[rows], paired.inferior_nd[rows]]) for rows in (train, val)]
-        labels = [paired.labels[rows] for rows in (train, val)]
-        model.fit(both[0], labels[0], both[1], labels[1], n_classes=len(paired.classes), seed=0)
+        labels = [paired.y[rows] for rows in (train, val)]
+        model.fit(both[0], labels[0], both[1], labels[1], n_classes=n_outputs(paired.kind, len(paired.classes)), seed=0)
 
     fit()  # imports and first allocations
     taken = _seconds(fit)

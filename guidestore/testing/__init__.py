@@ -16,11 +16,12 @@ They need pytest. guidestore's own tests run the same classes over everything th
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("decoder", "encoder", "guidance", "layout", "storage"))
+    *(f"{__name__}.{name}" for name in ("decoder", "encoder", "foreteller", "guidance", "layout", "storage"))
 )
 
 from guidestore.testing.decoder import DecoderCase, DecoderContract  # noqa: E402
 from guidestore.testing.encoder import EncoderContract  # noqa: E402
+from guidestore.testing.foreteller import ForetellerCase, ForetellerContract  # noqa: E402
 from guidestore.testing.guidance import GuidanceCase, GuidanceContract  # noqa: E402
 from guidestore.testing.layout import LayoutContract  # noqa: E402
 from guidestore.testing.storage import StorageContract  # noqa: E402
@@ -29,6 +30,8 @@ __all__ = [
     "DecoderCase",
     "DecoderContract",
     "EncoderContract",
+    "ForetellerCase",
+    "ForetellerContract",
     "GuidanceCase",
     "GuidanceContract",
     "LayoutContract",

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_codes, check_fit, check_seed
 from guidestore.heads.networks import check_finite_predictions
+from guidestore.heads.own.code import Own
 from guidestore.heads.own.model import OwnModel
 from guidestore.heads.own.ways import Lesson, Says
 
@@ -20,6 +22,15 @@ class OwnDecoder(OwnModel):
     """Contract: heads.protocol.Decoder."""
 
     says: ClassVar[Says] = "predict_proba"
+
+    def __init__(self, own: Own, params: Mapping[str, Any]) -> None:
+        kinds = getattr(own.of, "kinds", ("classes",))
+        if "classes" not in kinds:
+            raise InvalidInputError(
+                f"{own.kind} {own.name!r} learns {' or '.join(sorted(kinds))}, and the target is of classes; choose "
+                "another"
+            )
+        super().__init__(own, params)
 
     def fit(
         self,

@@ -41,7 +41,7 @@ class OwnModel:
         own, same = stored_own(registry, config)
         if not isinstance(config.get("params"), Mapping):
             raise InvalidInputError(f"the config of {own.name} lacks its params; it does not say how it was trained")
-        model = cls(own, config["params"])
+        model = cls.of_config(own, config)
         if not same and not isinstance(model.way, Refitted):
             raise InvalidInputError(
                 f"{own.kind} {own.name!r} was trained with {config['code']['package']}, and {own.code.package} has "
@@ -53,6 +53,11 @@ class OwnModel:
         model.way.restore(config, {name: array for name, array in tensors.items() if name != WIDTHS})
         model._widths = (int(widths[0]), int(widths[1]))
         return model
+
+    @classmethod
+    def of_config(cls, own: Own, config: Mapping[str, Any]) -> Self:
+        """The unfitted one of a stored config."""
+        return cls(own, config["params"])
 
     @property
     def name(self) -> str:
@@ -80,7 +85,7 @@ class OwnModel:
 
     def __getattr__(self, name: str) -> Any:
         """Optional methods of heads.protocol that it has itself."""
-        if name in ("onnx", "layers") and isinstance(self.__dict__.get("way"), Keeping):
+        if name in ("onnx", "layers", "survival") and isinstance(self.__dict__.get("way"), Keeping):
             return getattr(self.way.model, name)  # pyright: ignore[reportAttributeAccessIssue]
         raise AttributeError(f"{type(self).__name__} has no {name}")
 

@@ -27,7 +27,7 @@ class TorchTraining:
     """
 
     epochs: int = 50
-    """A guidance model keeps the last; a decoder the one with the least val cross-entropy."""
+    """A guidance model keeps the last; a decoder the one with the least val loss."""
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     batch_size: int = 50
@@ -39,14 +39,18 @@ class TorchTraining:
         check_number(self.batch_size, "batch_size", 1, integer=True)
 
 
+def _columns(y: np.ndarray) -> np.ndarray:
+    return y if y.ndim == 2 else y[:, None]
+
+
 TRAINING = tuple(TorchTraining.__dataclass_fields__)
 
 
 class TorchModule(Way):
     """A class of modules that takes d_in and d_out, then its parameters: (b, d_in) -> (b, d_out) float32.
 
-    Of a guidance model d_out is d_S, and the loss the squared error of standardised z_S; of a decoder d_out is the
-    number of classes, and the loss the cross-entropy of logits.
+    Of a guidance model d_out is d_S, of a decoder of values 1, and the loss is the squared error of what is
+    standardised; of a decoder of classes d_out is their number, and the loss the cross-entropy of logits.
     """
 
     def __init__(self, own: Own, params: Mapping[str, Any], says: Says) -> None:
@@ -60,12 +64,11 @@ class TorchModule(Way):
     def fit(self, lesson: Lesson) -> dict[str, float]:
         guides = self.says == "predict"
         scale_in = Standardiser.fit(lesson.x_nd)
-        scale_out = Standardiser.fit(lesson.y) if guides else Standardiser.identity(1)
-        y = scale_out.apply(lesson.y).astype(np.float32) if guides else lesson.y
-        d_out = lesson.y.shape[1] if guides else int((lesson.more or {})["n_classes"])
-        val = None
-        if lesson.val:
-            val = (scale_in.apply(lesson.val[0]).astype(np.float32), lesson.val[1])
+        targets = [_columns(y) if guides else y for y in (lesson.y, *(lesson.val or ())[1:])]
+        scale_out = Standardiser.fit(targets[0]) if guides else Standardiser.identity(1)
+        d_out = targets[0].shape[1] if guides else int((lesson.more or {})["n_classes"])
+        y, *y_val = [scale_out.apply(given).astype(np.float32) if guides else given for given in targets]
+        val = (scale_in.apply(lesson.val[0]).astype(np.float32), y_val[0]) if lesson.val else None
         with self.speaking("fit"), drawn_from(lesson.seed):
             module = self.own.build(self.params, lesson.x_nd.shape[1], d_out)
             facts = self._train(module, scale_in.apply(lesson.x_nd).astype(np.float32), y, val)

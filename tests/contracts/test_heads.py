@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.fitting import fit_decoders
 from guidestore.heads.fusion.common.fused import FusedDecoder
 from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.registry import (
+    DECODERS_OF,
     FUSIONS,
     build_decoder,
+    build_decoder_of,
     build_fusion,
     build_guidance,
     decoder_names,
@@ -24,7 +27,14 @@ from guidestore.heads.registry import (
     load_decoder,
     load_fusion,
 )
-from guidestore.testing import DecoderCase, DecoderContract, GuidanceCase, GuidanceContract
+from guidestore.testing import (
+    DecoderCase,
+    DecoderContract,
+    ForetellerCase,
+    ForetellerContract,
+    GuidanceCase,
+    GuidanceContract,
+)
 from guidestore.testing.decoder import labelled
 from guidestore.testing.guidance import same
 
@@ -143,6 +153,26 @@ class TestDecoders(DecoderContract):
             expected_mean = np.zeros(5)
         if case.model not in UNSCALED:
             np.testing.assert_allclose(scaling["input_mean"], expected_mean)
+
+
+SMALL_FORETELLERS: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden_units": 8, "epochs": 60, "learning_rate": 0.02},
+    "random_forest": {"trees": 20},
+    "xgboost": {"rounds": 40},
+}
+
+
+def foreteller_case(kind: TargetKind, name: str) -> Any:
+    params = SMALL_FORETELLERS.get(name, {})
+    case = ForetellerCase(name, kind, params, is_random(build_decoder_of(kind, name, **params).config))
+    return pytest.param(case, id=f"{name}-of-{kind}")
+
+
+@pytest.mark.parametrize(
+    "case", [foreteller_case(kind, name) for kind in ("value", "survival") for name in DECODERS_OF[kind].names()]
+)
+class TestForetellers(ForetellerContract):
+    pass
 
 
 WIDTHS = (2, 3)

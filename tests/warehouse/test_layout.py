@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -59,6 +60,19 @@ def test_an_installed_distribution_brings_a_layout_and_its_command(tmp_path: Pat
     snapshot = EmbeddingStore.open(tmp_path / "store").snapshot()
     assert snapshot.rows("cases")["case_id"].to_pylist() == ["pA", "pB", "qA", "qB"]
     assert snapshot.rows("cohorts")["source"].to_pylist() == ["3"]
+
+
+def test_a_layout_of_the_working_directory_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "my_layouts.py").write_text(PLUG_IN)
+    (tmp_path / "ids").write_text("A\nB\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    options = ("--id-file", "ids", "--store", "store")
+    done = guidestore("cohort", "add", "my_layouts:Listed", "x", *options)
+    assert done.stdout == "cohort x: 1 cohort, 2 cases; snapshot 1\n", done.stderr
+    wrong = guidestore("cohort", "add", "my_layouts:Path", "x", *options)
+    assert (wrong.returncode, "cohort layout 'my_layouts:Path' is none" in wrong.stderr) == (2, True)
+    del sys.modules["my_layouts"]
 
 
 def test_wrong_options_give_a_sentence(tmp_path: Path):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import targets_of
 from guidestore.embeddings.pixels import Examine
-from guidestore.embeddings.plugins import Registry, one_per_file
+from guidestore.embeddings.plugins import Registry, load_object, one_per_file
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import check_name
 from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort, as_rows
@@ -58,6 +58,16 @@ def _built_in() -> dict[str, str]:
 
 
 LAYOUTS: Registry[type[Layout]] = Registry("cohort layout", "guidestore.layouts", _built_in())
+
+
+def own_layout(name: str) -> type[Layout]:
+    """The layout that ``module:Class`` names, of the working directory too. Raises InvalidInputError."""
+    layout = load_object(LAYOUTS.kind, name, here=True)
+    if not (isinstance(layout, type) and issubclass(layout, Layout)):
+        raise InvalidInputError(
+            f"{LAYOUTS.kind} {name!r} is none; make it a guidestore.warehouse.cohorts.layout.Layout"
+        )
+    return layout
 
 
 def add_layout(

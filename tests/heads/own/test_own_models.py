@@ -21,13 +21,21 @@ from guidestore.heads.choice import Choice
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.registry import (
     build_decoder,
+    build_decoder_of,
     build_guidance,
     decoder_choice,
     guidance_choice,
     load_decoder,
     load_guidance,
 )
-from guidestore.testing import DecoderCase, DecoderContract, GuidanceCase, GuidanceContract
+from guidestore.testing import (
+    DecoderCase,
+    DecoderContract,
+    ForetellerCase,
+    ForetellerContract,
+    GuidanceCase,
+    GuidanceContract,
+)
 from guidestore.testing.decoder import labelled
 from guidestore.testing.guidance import pairs
 from tests.heads.own.mine import Net, Odd, Shrunk, scaled
@@ -63,6 +71,36 @@ class TestGuidance(GuidanceContract):
 )
 class TestDecoders(DecoderContract):
     pass
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(ForetellerCase(Ridge(alpha=0.1)), id="scikit-learn"),
+        pytest.param(
+            ForetellerCase(f"{MINE}:Net", params={"epochs": 60, "learning_rate": 0.03}, random=True), id="torch"
+        ),
+        pytest.param(ForetellerCase(f"{MINE}:Hazard", "survival"), id="survival"),
+    ],
+)
+class TestForetellers(ForetellerContract):
+    pass
+
+
+def test_a_decoder_is_asked_for_what_it_learns() -> None:
+    for name, kind, sentence in (
+        ("sklearn.naive_bayes:GaussianNB", "value", "learns classes, and the target is of kind value"),
+        ("sklearn.linear_model:Ridge", "survival", "learns value, and the target is of kind survival"),
+        (f"{MINE}:Net", "survival", "learns value, and the target is of kind survival"),
+        (f"{MINE}:Hazard", "value", "learns survival, and the target is of kind value"),
+        (f"{MINE}:Hazard", "classes", "learns survival, and the target is of classes"),
+        ("sklearn.linear_model:Ridge", "classes", "has no predict_proba, so it is no decoder"),
+    ):
+        with pytest.raises(InvalidInputError, match=sentence):
+            build_decoder_of(kind, name)  # pyright: ignore[reportArgumentType]
+    # Grades are learnt as classes, several labels by one decoder each.
+    assert build_decoder_of("ordinal", "sklearn.naive_bayes:GaussianNB").name == "sklearn.naive_bayes:GaussianNB"
+    assert build_decoder_of("multilabel", "sklearn.naive_bayes:GaussianNB").name == "per_label"
 
 
 def test_predictions_are_those_of_the_estimator_itself() -> None:

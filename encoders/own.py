@@ -1,0 +1,91 @@
+"""Encoders of others: a class named ``module:Class``, or what an installed distribution brings.
+
+The version in the spec of such an encoder ends in ``+module:Class@DIGEST``, the digest of its source: changed code
+makes other codes, and the store knows what made those that it has.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.plugins import load_object
+from guidestore.embeddings.source import Code, code_of, digest_before_import, object_name
+from guidestore.embeddings.types import EncoderSpec
+from guidestore.encoders.info import EncoderInfo, infos_in
+from guidestore.encoders.protocol import Encoder
+
+_CODE = re.compile(r"\+([^+@]+:[^+@]+)@((?:unversioned-)?[0-9a-f]{16})$")
+
+
+class OwnEncoder:
+    """An encoder whose spec says which code it is; all else is its own."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    @cached_property
+    def spec(self) -> EncoderSpec:
+        spec, code = self._encoder.spec, code_of(type(self._encoder))
+        return replace(spec, version=f"{spec.version}+{_shown(code)}")
+
+    def encode(self, batch: Any, /) -> np.ndarray:
+        return self._encoder.encode(batch)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_encoder":  # not there yet, as while it is copied
+            raise AttributeError(name)
+        return getattr(self._encoder, name)
+
+
+def _shown(code: Code) -> str:
+    kind, _, digest = code.source.rpartition("-")
+    return f"{code.name}@{kind and f'{kind}-'}{digest[:16]}"
+
+
+def own_info(name: str) -> EncoderInfo:
+    """What the file of ``module:Class`` says of that class, of the working directory too. Raises InvalidInputError."""
+    load_object("encoder", name, here=True)
+    return _info(name)
+
+
+def own_class(name: str) -> Any:
+    """Raises InvalidInputError."""
+    return load_object("encoder", name)
+
+
+def asked_for(spec: EncoderSpec, known: Any) -> str:
+    """By what name a stored encoder is built again: its own where that is `known`, else ``module:Class``.
+
+    Raises InvalidInputError where that is other code: what nobody asked for is not imported.
+    """
+    found = _CODE.search(spec.version)
+    if found is None or spec.name in known:
+        return spec.name
+    name, digest = found.groups()
+    module = name.partition(":")[0]
+    there = "" if module in sys.modules else digest_before_import(module)
+    if there and not there.startswith(digest):
+        raise InvalidInputError(
+            f"encoder {spec.name} has other code ({name}, source {there[:8]}) than what made the stored codes "
+            f"({digest[:8]}); restore that code, or encode again"
+        )
+    load_object("encoder", name)
+    return _info(name).encoder_class
+
+
+def _info(name: str) -> EncoderInfo:
+    found = load_object("encoder", name)
+    asked = {name, object_name(found)}
+    infos = [info for info in infos_in(found.__module__) if info.encoder_class in asked]
+    if not infos:
+        raise InvalidInputError(
+            f"encoder {name!r}: its file has no EncoderInfo with encoder_class={name!r}; write one at its top"
+        )
+    return infos[0]
