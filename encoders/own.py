@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,12 +27,12 @@ class OwnEncoder:
     """An encoder whose spec says which code it is; all else is its own."""
 
     def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
+        self._encoder, spec = encoder, encoder.spec
+        self._spec = replace(spec, version=f"{spec.version}+{_shown(code_of(type(encoder)))}")
 
-    @cached_property
+    @property
     def spec(self) -> EncoderSpec:
-        spec, code = self._encoder.spec, code_of(type(self._encoder))
-        return replace(spec, version=f"{spec.version}+{_shown(code)}")
+        return self._spec
 
     def encode(self, batch: Any, /) -> np.ndarray:
         return self._encoder.encode(batch)

@@ -73,7 +73,7 @@ class ForetellerContract:
         decoder = case.fitted()
         config = json.loads(json.dumps(decoder.config))
         assert config["kind"] == case.kind
-        loaded = load_any_decoder(config, {name: array.copy() for name, array in decoder.tensors().items()})
+        loaded: Any = load_any_decoder(config, {name: array.copy() for name, array in decoder.tensors().items()})
         x_nd, _ = outcomes(case.kind, 19, 5)
         said = decoder.predict(x_nd)
         assert (said.dtype, said.shape) == (np.float64, (19,))
