@@ -1,4 +1,4 @@
-"""The command as a user runs it: real processes, real files, exit codes, one-sentence errors, pipes."""
+"""The command as a user runs it: real files, exit codes, one-sentence errors; real processes where those matter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from guidestore.embeddings.store import EmbeddingStore
-from tests.commandline import guidestore
+from tests.commandline import Done, guidestore
 from tests.flows.conftest import Phantom
 
 ROOT = Path(__file__).parents[3]
@@ -29,15 +29,22 @@ def run(*arguments: object, ok: bool = True, text: bool = True) -> subprocess.Co
     return done
 
 
+def here(*arguments: object) -> Done:
+    """The command within this process."""
+    done = guidestore(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.fixture(scope="module")
 def mfeat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real imported codes of 2,000 digits: mor and fou, five stratified folds drawn with a seed."""
     store = tmp_path_factory.mktemp("mfeat") / "store"
     for modality in ("mor", "fou"):
         file = DATA / "mfeat" / f"{modality}.csv"
-        run("import", file, "--cohort", "mfeat", "--modality", modality, "--encoder", "mfeat", "--store", store)
-    run("cohort", "add", "manifest", "mfeat", "--labels", DATA / "mfeat" / "labels.csv", "--store", store)
-    run("cohort", "split", "mfeat", "--folds", 5, "--seed", 0, "--store", store)
+        here("import", file, "--cohort", "mfeat", "--modality", modality, "--encoder", "mfeat", "--store", store)
+    here("cohort", "add", "manifest", "mfeat", "--labels", DATA / "mfeat" / "labels.csv", "--store", store)
+    here("cohort", "split", "mfeat", "--folds", 5, "--seed", 0, "--store", store)
     return store
 
 
@@ -45,7 +52,7 @@ def mfeat(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_guide_prints_the_table_of_real_codes(mfeat: Path) -> None:
     command = ("guide", "mfeat", "--inferior", "mor/mfeat", "--superior", "fou/mfeat", "--guidance", "ridge")
     options = ("--decoder", "logistic", "--fold", 0, "--permutations", 1, "--store", mfeat)
-    done = run(*command, *options, "--format", "json")
+    done = here(*command, *options, "--format", "json")
     rows = {(row["row"], row["control"]): row for row in json.loads(done.stdout)}
     assert set(rows) == {
         *((row, "") for row in ("S+I", "S", "I", "R(I)")),
@@ -58,7 +65,7 @@ def test_guide_prints_the_table_of_real_codes(mfeat: Path) -> None:
     assert accuracy["S+I", ""] == pytest.approx(0.871, abs=0.04)
     assert accuracy["G(I)", "shuffled"] < 0.3
     assert "unknown" in done.stderr
-    again = run(*command, *options, "--format", "csv")
+    again = here(*command, *options, "--format", "csv")
     assert "0 trained, 19 there already" in again.stderr  # 3 rows, 6 references, 2 guided rows with 4 controls each
     table = list(csv.DictReader(io.StringIO(again.stdout)))
     assert float(table[0]["balanced_accuracy_mean"]) == pytest.approx(accuracy["S+I", ""])
@@ -66,23 +73,23 @@ def test_guide_prints_the_table_of_real_codes(mfeat: Path) -> None:
 
 @real_data
 def test_sql_speaks_every_format_and_every_snapshot(mfeat: Path, tmp_path: Path) -> None:
-    run("index", "--store", mfeat)
+    here("index", "--store", mfeat)
     query = "SELECT modality, count(*) AS n FROM codes GROUP BY modality ORDER BY modality"
     assert run("sql", query, "--store", mfeat, "--format", "csv").stdout.splitlines() == [
         "modality,n", "fou,2000", "mor,2000",
     ]  # fmt: skip
-    assert json.loads(run("sql", query, "--store", mfeat, "--format", "json").stdout)[1] == {
+    assert json.loads(here("sql", query, "--store", mfeat, "--format", "json").stdout)[1] == {
         "modality": "mor",
         "n": 2000,
     }
-    assert "2000" in run("sql", query, "--store", mfeat).stdout
+    assert "2000" in here("sql", query, "--store", mfeat).stdout
     file = tmp_path / "out.parquet"
     file.write_bytes(run("sql", query, "--store", mfeat, "--format", "parquet", text=False).stdout)
     assert pq.read_table(file)["n"].to_pylist() == [2000, 2000]
-    at_one = run("sql", query, "--store", mfeat, "--at", 1, "--format", "csv").stdout.splitlines()
+    at_one = here("sql", query, "--store", mfeat, "--at", 1, "--format", "csv").stdout.splitlines()
     assert at_one == ["modality,n", "mor,2000"]
     near = "SELECT case_id, similarity FROM neighbours('digit-0003', 'mfeat/fou/mfeat', 3) ORDER BY rank"
-    rows = json.loads(run("sql", near, "--store", mfeat, "--format", "json").stdout)
+    rows = json.loads(here("sql", near, "--store", mfeat, "--format", "json").stdout)
     assert len(rows) == 3
     assert "digit-0003" not in {row["case_id"] for row in rows}
     assert rows[0]["similarity"] >= rows[2]["similarity"] > 0.9
@@ -136,11 +143,14 @@ def test_errors_are_one_sentence_with_an_exit_code(encoded: Phantom, tmp_path: P
             "modes",
         ),
     ):
-        done = run(*arguments, ok=False)
+        done = guidestore(*arguments)
         assert done.returncode == code, (arguments, done.stderr)
         assert sentence in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
         assert "Traceback" not in done.stderr
+    missing = ("sql", "SELECT 1", "--store", tmp_path / "none")
+    done = run(*missing, ok=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
     debug = run("--debug", "sql", "SELECT 1", "--store", tmp_path / "none", ok=False)
     assert "Traceback" in debug.stderr
 
@@ -157,7 +167,7 @@ def test_help_names_every_command() -> None:
 
 
 def test_help_and_sql_load_neither_torch_nor_prefect(encoded: Phantom) -> None:
-    run("index", "--store", encoded.store)
+    here("index", "--store", encoded.store)
     for arguments in (["--help"], ["--version"], ["sql", "SELECT 1 AS one", "--store", str(encoded.store)]):
         code = (
             "import sys; from guidestore.flows.cli import main; sys.argv = ['guidestore', *" + repr(arguments) + "]\n"
@@ -176,17 +186,17 @@ def test_shells_complete_commands() -> None:
 
 
 def test_cohort_show_and_list(encoded: Phantom) -> None:
-    rows = json.loads(run("cohort", "show", "phantom", "--store", encoded.store, "--format", "json").stdout)
+    rows = json.loads(here("cohort", "show", "phantom", "--store", encoded.store, "--format", "json").stdout)
     counted = {(row["what"], row["name"]): row["count"] for row in rows}
     assert counted["cases", ""] == counted["images", "mri_flair"] == counted["labels", "class"] == 24
-    listed = json.loads(run("cohort", "list", "--store", encoded.store, "--format", "json").stdout)
+    listed = json.loads(here("cohort", "list", "--store", encoded.store, "--format", "json").stdout)
     assert [row["cohort"] for row in listed] == ["phantom"]
 
 
 def test_purge_takes_a_case_out_of_sql_and_names_the_weights(phantom: Phantom) -> None:
-    run("index", "--store", phantom.store)
+    here("index", "--store", phantom.store)
     query = "SELECT count(*) AS n FROM codes WHERE case_id = 'PHANTOM_0004'"
-    before = json.loads(run("sql", query, "--store", phantom.store, "--format", "json").stdout)
+    before = json.loads(here("sql", query, "--store", phantom.store, "--format", "json").stdout)
     assert before[0]["n"] == 2
     asked = [
         sys.executable,
@@ -203,15 +213,15 @@ def test_purge_takes_a_case_out_of_sql_and_names_the_weights(phantom: Phantom) -
     assert refused.returncode == 2
     assert "2 codes" in refused.stderr
     assert "'PHANTOM_0005' is not PHANTOM_0004: nothing was changed" in refused.stderr
-    assert json.loads(run("sql", query, "--store", phantom.store, "--format", "json").stdout)[0]["n"] == 2
+    assert json.loads(here("sql", query, "--store", phantom.store, "--format", "json").stdout)[0]["n"] == 2
     done = subprocess.run(asked, input="PHANTOM_0004\n", capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     snapshot = phantom.opened.snapshot()
     splits = snapshot.rows("splits").to_pylist()
     assert "PHANTOM_0004" not in {row["case_id"] for row in splits}
-    after = json.loads(run("sql", query, "--store", phantom.store, "--format", "json").stdout)
+    after = json.loads(here("sql", query, "--store", phantom.store, "--format", "json").stdout)
     assert after[0]["n"] == 0
     part = {row["part"] for row in phantom.opened.snapshot().rows("splits").to_pylist()}
     assert part == {"train", "val", "test"}
     assert "artifacts gone" in done.stdout
-    assert "clean" in run("fsck", "--store", phantom.store).stderr
+    assert "clean" in here("fsck", "--store", phantom.store).stderr

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guidestore.embeddings.opening import storage_at
 from guidestore.embeddings.places import local_folder
 from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 from tests.commandline import guidestore
-from tests.flows.serving.server import RETRAIN, serving
-from tests.flows.serving.waiting import until
 from tests.report_store import GUIDE, write
 from tests.s3_server import BUCKET, environment
 
@@ -99,38 +94,6 @@ def test_encode_images_and_index_them_on_another_machine(bucket, tmp_path, monke
     assert f"the store {bucket} has no index yet; build it with `guidestore index`" in done.stderr
     do(bucket, "index")
     assert len(ask(bucket, "FROM codes")) == 9
-
-
-def upload(store: Path, url: str) -> None:
-    """The same files under the same names; what stays on each machine is left out."""
-    bucket = storage_at(url)
-    for file in sorted(store.rglob("*")):
-        path = file.relative_to(store).as_posix()
-        if file.is_file() and not path.startswith(("index/", "staging/")):
-            bucket.create(path, file.read_bytes())
-
-
-def test_a_store_in_a_bucket_is_served(bucket: str, report_store: Path, tmp_path: Path) -> None:
-    """One story, because a server takes long to start: a retraining from the API, and the end of the server."""
-    upload(report_store, bucket)
-    with serving(bucket, tmp_path) as served:
-        assert served.line.startswith(f"{bucket} is served: open http://127.0.0.1:")
-        form = served.api.get("/deployments/name/retrain/retrain").json()["parameter_openapi_schema"]
-        assert form["definitions"]["RetrainForm"]["properties"]["target"]["enum"] == ["", "DIAG", "PIG"]
-        run = served.start("retrain", {**RETRAIN, "permutations": 1, "guidance": "pls"})
-        assert served.end_of(run)["type"] == "COMPLETED", served.log(run)
-        until(lambda: "Finished in state" in served.log(run))
-        assert re.search(r"images read: 0; heads trained: [1-9]\d*, there already: [1-9]", served.log(run))
-        assert {"retrain-result", "retrain-champion", "retrain-figure", "retrain-summary"} <= set(served.artifacts(run))
-        trained = ask(bucket, "SELECT count(*) AS n FROM runs WHERE guidance = 'pls' AND control = ''")
-        assert trained == [{"n": 2}]
-
-        os.kill(served.server(), signal.SIGKILL)
-        assert served.process.wait(60) == 1
-        until(lambda: not served.processes())
-    told = (tmp_path / "stderr").read_text()
-    assert told.startswith("error: the Prefect server ended with code -9"), told
-    assert told.count("\n") == 1, told
 
 
 @pytest.mark.parametrize("command", [("sql", "SELECT 1"), ("fsck",), ("gc",), ("tag", "x"), ("index",)])

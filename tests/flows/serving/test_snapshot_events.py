@@ -1,10 +1,13 @@
-"""New codes become Prefect events, and an automation retrains on them: a real server, as a user has it."""
+"""New codes become Prefect events, and an automation retrains on them: a real server, as a user has it.
+
+The store is in a bucket, so that a served bucket needs no server of its own; test_serve.py has one on a disk.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from guidestore.embeddings.opening import storage_at
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes
 from tests.browsing import chromium
@@ -22,7 +26,16 @@ NAME = "guidestore: retrain on new codes (store)"
 QUIET = ("--quiet-seconds", "2")
 
 
-def add_cases(store: Path, first: int, *, count: int = 4) -> int:
+def upload(store: Path, url: str) -> None:
+    """The same files under the same names; what stays on each machine is left out."""
+    bucket = storage_at(url)
+    for file in sorted(store.rglob("*")):
+        path = file.relative_to(store).as_posix()
+        if file.is_file() and not path.startswith(("index/", "staging/")):
+            bucket.create(path, file.read_bytes())
+
+
+def add_cases(store: Path | str, first: int, *, count: int = 4) -> int:
     """Commits labelled train cases with codes of both modalities, as another process would; the snapshot's number."""
     opened = EmbeddingStore.open(store)
     snapshot = opened.snapshot()
@@ -85,14 +98,17 @@ def ready(served: Served, snapshot: int) -> bool:
 
 
 @pytest.mark.prefect_pages
-def test_new_codes_are_announced_and_retrained_on(report_store: Path, tmp_path: Path) -> None:
-    """One story, because a server takes long to start: new codes, the switch in the browser, and a restart.
+def test_new_codes_are_announced_and_retrained_on(bucket: str, report_store: Path, tmp_path: Path) -> None:
+    """One story, because a server takes long to start: new codes, the switch in the browser, a restart, and a kill.
 
     PICTURES=docs makes the picture of docs/serving.md anew.
     """
-    store = tmp_path / "store"
-    shutil.copytree(report_store, store)
+    store = f"{bucket}/store"
+    upload(report_store, store)
     with serving(store, tmp_path, *QUIET) as served:
+        assert served.line.startswith(f"{store} is served: open http://127.0.0.1:")
+        form = served.api.get("/deployments/name/retrain/retrain").json()["parameter_openapi_schema"]
+        assert form["definitions"]["RetrainForm"]["properties"]["target"]["enum"] == ["", "DIAG", "PIG"]
         until(lambda: automation(served))
         assert automation(served)["enabled"]
         assert "the heads of the form's defaults" in automation(served)["description"]
@@ -109,6 +125,7 @@ def test_new_codes_are_announced_and_retrained_on(report_store: Path, tmp_path: 
         }
         assert "new-0" not in str(told)
         assert str(tmp_path) not in str(told)
+        assert bucket not in str(told)
 
         until(lambda: retrains(served))
         run = retrains(served)[0]
@@ -116,6 +133,9 @@ def test_new_codes_are_announced_and_retrained_on(report_store: Path, tmp_path: 
         assert run["parameters"]["settings"]["snapshot"] == str(numbers[-1])
         until(lambda: "Finished in state" in served.log(run["id"]))
         assert re.search(r"images read: 0; heads trained: [1-9]\d*, there already: 0", served.log(run["id"]))
+        assert {"retrain-result", "retrain-champion", "retrain-figure", "retrain-summary"} <= set(
+            served.artifacts(run["id"])
+        )
         champion = EmbeddingStore.open(store).find_run("champion").artifact
         (fact,) = [
             one for one in EmbeddingStore.open(store).snapshot().rows("runs").to_pylist() if one["run"] == champion
@@ -133,3 +153,10 @@ def test_new_codes_are_announced_and_retrained_on(report_store: Path, tmp_path: 
         assert not automation(served)["enabled"]
         time.sleep(2)  # it would be there by now
         assert len(retrains(served)) == 1, "nobody retrains what is switched off"
+
+        os.kill(served.server(), signal.SIGKILL)
+        assert served.process.wait(60) == 1
+        until(lambda: not served.processes())
+    told = (tmp_path / "stderr").read_text()
+    assert told.startswith("error: the Prefect server ended with code -9"), told
+    assert told.count("\n") == 1, told
