@@ -137,3 +137,11 @@ assert abs(fewer.predict(z_inferior[40:]) - z_superior[40:]).max() > 0.1
     assert done.returncode == 0, done.stderr
     statements = [line for line in code.splitlines() if line.strip() and not line.strip().startswith('"""')]
     assert len(statements) <= 20
+
+
+def test_the_blocks_of_the_library_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/library.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec("\n".join(blocks), {})
+    assert {"digits-store", "my-head", "gains.pdf", "report.html"} <= {file.name for file in tmp_path.iterdir()}

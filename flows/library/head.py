@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -15,7 +16,8 @@ import numpy as np
 
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError
 from guidestore.embeddings.interchange.limits import MOST_COLUMNS
-from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
+from guidestore.embeddings.outcomes import KINDS, ONE_CLASS_KINDS, TargetKind
+from guidestore.embeddings.runs import REFERENCE_FACTS
 from guidestore.flows.guiding.recipes import (
     MARGINS_GUIDANCE,
     PLUG_GUIDANCE,
@@ -33,7 +35,7 @@ from guidestore.heads.checks import check_choice, check_seed
 from guidestore.heads.choice import Choice
 from guidestore.heads.input_rows import GUIDED_PLUS_I, MARGINS, PLUG, Arm, input_row
 from guidestore.heads.references.train import REFERENCES
-from guidestore.heads.registry import build_decoder, build_student, decoder_choice, guidance_choice
+from guidestore.heads.registry import build_decoder_of, build_student, decoder_choice, guidance_choice
 
 type Model = Any
 """A name or preset, ``module:Class``, a class, or an object: of heads/protocol.py, scikit-learn or torch."""
@@ -47,8 +49,8 @@ _OWN_ROWS = {MARGINS_GUIDANCE: MARGINS, PLUG_GUIDANCE: PLUG}
 class Head:
     """A fitted head: G and D_c, or what its row has instead. Made by `fit`, `load` and nothing else.
 
-    It foretells one of `classes` (names, in the order of probabilities) of `target` from z_I (n, d_I) float32 alone,
-    but for the rows S and S+I, which read z_S (n, d_S) too.
+    It foretells `target`, of that `kind`, from z_I (n, d_I) float32 alone, but for the rows S and S+I, which read z_S
+    (n, d_S) too.
 
     >>> head
     Head G(I)+I (ridge, logistic) for digits/digit: 10 classes from digits/blurred/pixels@..., fold cv5/0, seed 0
@@ -59,7 +61,11 @@ class Head:
         self._card, self._components, self._data = dict(card), dict(components), data
         self.row: str = card["row"]
         self.target: str = card["target"]
+        self.kind: TargetKind = card["kind"]
+        self.unit: str = card["unit"]
+        """Of a value, or of a survival time."""
         self.classes: tuple[str, ...] = tuple(card["classes"])
+        """Classes, grades or labels in their order; () of a value and survival."""
         self.seed: int = card["seed"]
         self.facts: dict[str, float] = dict(card["facts"])
         """What the fit found, by name (decoder_best_epoch, guidance_alpha, …)."""
@@ -67,22 +73,33 @@ class Head:
     def __repr__(self) -> str:
         card = self._card
         models = ", ".join(filter(None, (card["guidance"], card["decoder"])))
+        what = (
+            f"{len(self.classes)} {'labels' if self.kind == 'multilabel' else 'classes'}" if self.classes else self.kind
+        )
         return (
-            f"Head {self.row} ({models}) for {card['cohort']}/{self.target}: {len(self.classes)} classes from "
+            f"Head {self.row} ({models}) for {card['cohort']}/{self.target}: {what} from "
             f"{card['inferior']}, fold {card['split']}/{card['fold']}, seed {self.seed}"
         )
 
     def predict_proba(self, z_inferior: Codes, z_superior: Codes | None = None) -> np.ndarray:
-        """(n, k) float64 probabilities in the order of `classes`; rows sum to 1.
+        """(n, k) float64 probabilities in the order of `classes`: rows sum to 1; of several labels each is its own.
 
         z_inferior: (n, d_I) numbers, of the encoder that the head was fitted on: an array, a tensor, or a table of
         numeric columns. z_superior: (n, d_S), of rows S and S+I alone. Raises InvalidInputError on another width, on
-        what is not finite, and where z_S is missing.
+        what is not finite, where z_S is missing, and for a value or survival, which have none.
 
         >>> X, y, ids = data.xy("test")
         >>> head.predict_proba(X).shape
         (360, 10)
         """
+        if not self.classes:
+            raise InvalidInputError(
+                f"target {self.target} is of kind {self.kind} and has no probabilities; use predict"
+            )
+        return self._said(z_inferior, z_superior)
+
+    def _said(self, z_inferior: Codes, z_superior: Codes | None) -> np.ndarray:
+        """(n, k) float64, by the kind of target as heads.metrics.metric has it."""
         from guidestore.heads.prediction import predict_row
 
         card = self._card
@@ -90,19 +107,29 @@ class Head:
         superior_nd = None
         if input_row(self.row).needs_superior and z_superior is not None:
             superior_nd = matrix_of(z_superior, "z_superior", card["superior_dim"])
-        return predict_row(self.row, self._components, inferior_nd, superior_nd)
+        return predict_row(self.row, self._components, inferior_nd, superior_nd, horizon=self._reference)
+
+    @property
+    def _reference(self) -> float:
+        return self.facts.get(REFERENCE_FACTS.get(self.kind, ""), math.nan)
 
     def predict(self, z_inferior: Codes, z_superior: Codes | None = None) -> np.ndarray:
-        """(n,) int64: the index in `classes` of the likeliest class, of equals the first. As `predict_proba`.
+        """What the head foretells of n cases; as `predict_proba`.
+
+        Classes and grades: (n,) int64, the index in `classes` of the likeliest, of equals the first. Several labels:
+        (n, L) float64 probabilities. A value: (n,) float64 in `unit`. Survival: (n,) float64, a risk, higher is worse.
 
         >>> head.classes[head.predict(X)[0]] in head.classes
         True
         """
-        return self.predict_proba(z_inferior, z_superior).argmax(axis=1)
+        told = self._said(z_inferior, z_superior)
+        if self.kind in ONE_CLASS_KINDS:
+            return told.argmax(axis=1)
+        return told if self.kind == "multilabel" else told[:, 0]
 
     def score(self, part: Literal["train", "val", "test"] = "test", data: Data | None = None) -> dict[str, float]:
-        """Metric -> value on the labelled cases of a part (heads.metrics: auroc, balanced_accuracy, f1_micro, log_loss,
-        recall:CLASS); what is not defined there is left out.
+        """Metric -> value on the labelled cases of a part, of the metrics that the kind of target has
+        (guidestore.heads.metrics: auroc, balanced_accuracy, …, recall:CLASS); what is not defined is left out.
 
         data: None for what the head was fitted on. Choose on val; test says something once: unlike `Store.guide` this
         look at it is not counted, and there is no control beside it. Raises InvalidInputError.
@@ -117,7 +144,8 @@ class Head:
             raise InvalidInputError(
                 "a head that was loaded has no data of its own: head.score(part, data=store.pair(…))"
             )
-        if data.paired.target != self.target or data.classes != self.classes:
+        of = data.paired
+        if (of.target, of.kind, of.classes) != (self.target, self.kind, self.classes):
             raise InvalidInputError(
                 f"the data are of target {data.paired.target} ({', '.join(data.classes)}), and the head foretells "
                 f"{self.target} ({', '.join(self.classes)}); pair the same target"
@@ -128,8 +156,8 @@ class Head:
             raise InvalidInputError(f"no labelled case of {part} has what row {self.row} reads")
         paired = data.paired
         superior_nd = paired.superior_nd[rows_m] if input_row(self.row).needs_superior else None
-        probabilities = self.predict_proba(paired.inferior_nd[rows_m], superior_nd)
-        return evaluate(paired.labels[rows_m], probabilities, self.classes)
+        said = self._said(paired.inferior_nd[rows_m], superior_nd)
+        return evaluate(paired.y[rows_m], said, self.classes, kind=self.kind, reference=self._reference)
 
     def _check_codes(self, data: Data) -> None:
         """Raises InvalidInputError where the codes are another encoder's: of the same width they would be read."""
@@ -176,7 +204,7 @@ class Head:
 def fit(
     data: Data,
     guidance: Model = "ridge",
-    decoder: Model = "logistic",
+    decoder: Model = "",
     row: str = "",
     *,
     seed: int = 0,
@@ -187,7 +215,8 @@ def fit(
 
     guidance: G, a name or preset (autoencoder, ridge, pls, …), ``module:Class``, a class or an object (of
     heads/protocol.py, a scikit-learn regressor, a torch module); or margins or plug, which bring their own decoders.
-    decoder: D_c, likewise; of row T(I) the name of the student (kernel, logistic, …). row: S+I, S,
+    decoder: D_c, likewise; '': logistic, or ridge for a value or survival; of row T(I) the name of the student (kernel,
+    logistic, …). row: S+I, S,
     I, G(I), G(I)+I, KD(I), GD(I), E(I), T(I), R(I), M(I) or P(I); '': G(I)+I, or that of margins and plug. seed: of the
     draws. device: where networks train. Raises InvalidInputError: an unknown name, too few cases, a fit that diverged.
 
@@ -200,13 +229,10 @@ def fit(
     from guidestore.flows.work.threads import one_thread
 
     check_seed(seed)
-    if data.paired.kind not in ONE_CLASS_KINDS:
-        raise InvalidInputError(
-            f"target {data.paired.target} is of kind {data.paired.kind}, which heads do not learn yet"
-        )
     g = guidance_choice(guidance)
     row = row or _OWN_ROWS.get(g.name, GUIDED_PLUS_I)
-    recipe = _recipe(row, seed, g, decoder, data)
+    usual = "ridge" if data.paired.kind in REFERENCE_FACTS else "logistic"
+    recipe = _recipe(row, seed, g, decoder or usual, data)
     arm = Arm(row)
     job = HeadJob(data.paired, recipe, {arm: ""})
     with one_thread():
@@ -221,6 +247,8 @@ def fit(
         "fold": paired.fold,
         "snapshot": paired.snapshot,
         "target": paired.target,
+        "kind": paired.kind,
+        "unit": paired.unit,
         "classes": list(paired.classes),
         "inferior": str(paired.inferior_key or ""),
         "inferior_encoder": paired.inferior_key.encoder_digest if paired.inferior_key else "",
@@ -251,7 +279,8 @@ def _recipe(row: str, seed: int, guidance: Choice, decoder: Model, data: Data) -
         check_choice(decoder, "decoder", tuple(REFERENCES))
         return ReferenceRecipe(seed, str(decoder))
     of_decoder = decoder_choice(decoder)
-    build_decoder(of_decoder.name, target=data.paired.target, **of_decoder.params)  # a wrong name trains nothing
+    # A wrong name trains nothing.
+    build_decoder_of(data.paired.kind, of_decoder.name, target=data.paired.target, **of_decoder.params)
     if trainer == "baselines":
         return BaselinesRecipe((row,), "matched", seed, of_decoder, 0, guidance)
     return RowsRecipe("matched", seed, guidance, of_decoder, 0)
@@ -283,12 +312,12 @@ def load(folder: Path | str) -> Head:
         except SafetensorError as error:
             raise CorruptArtifactError(f"{path} holds no tensors ({error}); save the head again") from error
     head = Head(card, components)
-    head.predict_proba(np.zeros((1, card["inferior_dim"])), np.zeros((1, card["superior_dim"])))  # its parts fit
+    head._said(np.zeros((1, card["inferior_dim"])), np.zeros((1, card["superior_dim"])))  # its parts fit
     return head
 
 
 _FIELDS: dict[str, type] = {
-    **dict.fromkeys(("row", "cohort", "split", "target", "guidance", "decoder"), str),
+    **dict.fromkeys(("row", "cohort", "split", "target", "kind", "unit", "guidance", "decoder"), str),
     **dict.fromkeys(("inferior", "inferior_encoder", "superior", "superior_encoder"), str),
     **dict.fromkeys(("fold", "snapshot", "inferior_dim", "superior_dim", "seed"), int),
     "classes": list,
@@ -311,6 +340,8 @@ def _read_card(folder: Path) -> dict[str, Any]:
     wrong = next((name for name, kind in _FIELDS.items() if not isinstance(card.get(name), kind)), None)
     if wrong is None and not all(isinstance(name, str) for name in card["classes"]):
         wrong = "classes"
+    if wrong is None and card["kind"] not in KINDS:
+        wrong = "kind"
     if wrong is None and not 1 <= max(card["inferior_dim"], card["superior_dim"]) <= MOST_COLUMNS:
         wrong = "inferior_dim"
     if wrong is None and not all(_ROLE.match(role) and isinstance(of, dict) for role, of in card["configs"].items()):

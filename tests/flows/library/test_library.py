@@ -46,12 +46,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> gs.Store:
 
 @pytest.fixture(scope="module")
 def data(store: gs.Store) -> gs.Data:
-    return store.pair("made", "mri/mine", "slide/mine")
+    return store.pair("made", "mri/mine", "slide/mine", target="grade")
 
 
 @pytest.fixture(scope="module")
 def study(store: gs.Store) -> gs.Study:
-    named = {"inferior": "mri/mine", "superior": "slide/mine", "guidance": "ridge", "folds": [0, 1]}
+    named = {"inferior": "mri/mine", "superior": "slide/mine", "guidance": "ridge", "folds": [0, 1], "targets": "grade"}
     return store.guide("made", **named, decoder=["least_squares", "prototype"], permutations=1)
 
 
@@ -209,9 +209,52 @@ def test_a_damaged_head_is_refused(data: gs.Data, tmp_path: Path) -> None:
         gs.load(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["value", "survival", "multilabel", "ordinal"])
+def test_heads_of_other_kinds_of_targets(store: gs.Store, tmp_path: Path, kind: str) -> None:
+    z_s = store.pair("made", "mri/mine", "slide/mine", target="grade").paired
+    noise = np.random.default_rng(3).normal(size=CASES) * 0.1
+    hidden = z_s.superior_nd[:, :2].sum(axis=1) + noise  # the store refuses codes that are the target itself
+    ids = list(z_s.case_ids)
+    columns = {
+        "value": {"value": hidden},
+        "survival": {"days": np.exp(-hidden / 2) * 100, "dead": (np.arange(CASES) % 3 > 0).astype(int)},
+        "multilabel": {"oedema": (hidden > 0).astype(int), "necrosis": (hidden > 1).astype(int)},
+        "ordinal": {
+            "ordinal": [["low", "mid", "high"][g] for g in np.digitize(hidden, np.quantile(hidden, [0.3, 0.6]))]
+        },
+    }[kind]
+    said = {
+        "value": {"kinds": {"value": "value"}, "units": {"value": "mm"}},
+        "survival": {"survival": {"survival": ("days", "dead")}},
+        "multilabel": {"multilabel": {"multilabel": ("oedema", "necrosis")}},
+        "ordinal": {"kinds": {"ordinal": "ordinal"}, "classes": {"ordinal": ["low", "mid", "high"]}},
+    }[kind]
+    store.add_labels("made", {"case_id": ids, **columns}, **said)
+    data = store.pair("made", "mri/mine", "slide/mine", target=kind)
+    head = gs.fit(data, row="S")
+    x_nd, y, _ = data.xy("test", "S")
+    told = gs.load(head.save(tmp_path / kind)).predict(np.zeros((len(y), 4)), x_nd)
+    assert head.kind == kind
+    assert SECRET not in repr(data)
+    if kind == "value":
+        assert np.corrcoef(told, y)[0, 1] > 0.9
+        assert head.unit == "mm"
+    elif kind == "survival":
+        assert np.corrcoef(told, -np.log(y[:, 0]))[0, 1] > 0.7
+    elif kind == "multilabel":
+        assert told.shape == y.shape
+        assert told[y[:, 0] == 1, 0].mean() > told[y[:, 0] == 0, 0].mean() + 0.3
+    else:
+        assert (told == y).mean() > 0.7
+    assert head.score("test")
+    if kind in ("value", "survival"):
+        with pytest.raises(gs.InvalidInputError, match="has no probabilities"):
+            head.predict_proba(np.zeros((len(y), 4)), x_nd)
+
+
 def test_codes_of_another_encoder_are_not_scored(store: gs.Store, data: gs.Data) -> None:
     head = gs.fit(data, "ridge", "least_squares")
-    turned = store.pair("made", "slide/mine", "mri/mine")
+    turned = store.pair("made", "slide/mine", "mri/mine", target="grade")
     with pytest.raises(gs.InvalidInputError, match="was fitted on made/mri/mine"):
         head.score("test", turned)
     with pytest.raises(gs.InvalidInputError, match=r"\(n, 4\)"):
@@ -241,10 +284,11 @@ def test_a_study_says_what_the_command_says(store: gs.Store, study: gs.Study) ->
         folds=[0, 1],
         decoder="prototype",
         permutations=1,
+        targets="grade",
     )
     assert set(again.runs["run"]) < set(study.runs["run"])
     with pytest.raises(gs.InvalidInputError, match="guidance 'rigde' is unknown"):
-        store.guide("made", inferior="mri/mine", superior="slide/mine", guidance="rigde")
+        store.guide("made", inferior="mri/mine", superior="slide/mine", guidance="rigde", targets="grade")
 
 
 def test_the_report_is_about_the_study(store: gs.Store, tmp_path: Path) -> None:
@@ -256,6 +300,7 @@ def test_the_report_is_about_the_study(store: gs.Store, tmp_path: Path) -> None:
         folds=[0, 1],
         decoder="prototype",
         permutations=1,
+        targets="grade",
     )
     text = own.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "prototype" in text
