@@ -86,7 +86,8 @@ def trained(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> tuple[list[Ru
             test = head.parts == "test"
             if head.status == "ok":
                 ids = tuple(case for case, kept in zip(head.case_ids, test, strict=True) if kept)
-                predictions[run.id] = RunPredictions(run.id, run.unit, ids, head.labels[test], head.probabilities[test])
+                of = (head.labels[test], head.probabilities[test], run.kind, run.reference)
+                predictions[run.id] = RunPredictions(run.id, run.unit, ids, *of)
     return list(runs.values()), predictions
 
 
@@ -106,5 +107,6 @@ def _run(paired: PairedCodes, job: HeadJob, head: TrainedHead) -> Run:
         seed=head.seed,
         status=head.status,
         classes=paired.classes,
+        kind=paired.kind,
         training={name: float(value) for name, value in head.facts.items()},
     )

@@ -1,0 +1,215 @@
+"""How often is a verdict on a value, on survival or on grades wrong, and do intervals of gains hold the true gain?
+
+    python -m tests.evidence.outcomes --cohorts 500 [--kinds value survival ordinal] [--file FILE]
+
+As `python -m tests.evidence`, with closed-form heads (ridge as G; ridge, Cox ridge or proportional odds as D_c; M(I),
+P(I)). The true gain of a row over I, as trained, is taken from 2,000 more cases. What is in the file is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import cast
+
+import numpy as np
+
+from guidestore.embeddings.outcomes import TargetKind
+from guidestore.embeddings.runs import Run, RunPredictions
+from guidestore.embeddings.types import PairedCodes
+from guidestore.flows.guiding.recipes import HeadRecipe, MarginsRecipe, PlugRecipe, RowsRecipe, references
+from guidestore.flows.results.effects import RowEffect, row_effects
+from guidestore.flows.work.threads import one_thread
+from guidestore.heads.choice import Choice
+from guidestore.heads.input_rows import I
+from guidestore.heads.metrics import Scored, metric_named, truth_of
+from tests.evidence.verdicts import PERMUTATIONS, gain_over_nearest, trained
+
+FILE = Path(__file__).parents[2] / "docs" / "evidence-outcomes.jsonl"
+DECODERS: dict[TargetKind, str] = {"value": "ridge", "survival": "ridge", "ordinal": "proportional_odds"}
+N_TRAIN, N_VAL, N_TEST, N_MORE = 150, 60, 300, 2_000
+INFERIOR_DIM, LATENT_DIM, NUISANCE_DIM = 60, 4, 26
+"""Of z_I, of what the outcome follows, and of what else z_I shows as clearly."""
+
+
+def _noise(rng: np.random.Generator, h: np.ndarray, z_i: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return rng.standard_normal(h.shape)
+
+
+def _linear(rng: np.random.Generator, h: np.ndarray, z_i: np.ndarray, place: np.ndarray) -> np.ndarray:
+    mixed = z_i @ rng.standard_normal((INFERIOR_DIM, LATENT_DIM)) / np.sqrt(INFERIOR_DIM)
+    return mixed + 0.3 * rng.standard_normal(mixed.shape)
+
+
+def _outcome(rng: np.random.Generator, h: np.ndarray, z_i: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return 0.5 * place[:, None] + rng.standard_normal(h.shape)
+
+
+def _mediates(rng: np.random.Generator, h: np.ndarray, z_i: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return h + 0.1 * rng.standard_normal(h.shape)
+
+
+SUPERIORS: dict[str, Callable[..., np.ndarray]] = {
+    "independent noise": _noise,
+    "linear function of z_I": _linear,
+    "outcome alone": _outcome,
+    "mediates a noisy outcome": _mediates,
+}
+"""What z_S is. All but the last are nulls. `place` is the outcome with its noise, before it is a time or a grade."""
+NULLS = tuple(SUPERIORS)[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One guided row of one cohort."""
+
+    number: int
+    kind: TargetKind
+    superior: str
+    row: str
+    verdict: str
+    gain: float | None
+    """Over I, in the main metric; None where none could be told."""
+    low: float | None
+    high: float | None
+    true_gain: float | None
+    over_nearest: float | None
+
+
+def cohort(kind: TargetKind, superior: str, number: int) -> PairedCodes:
+    """All pairs labelled; test has the cases that are judged, then those that tell the truth."""
+    rng = np.random.default_rng([number, zlib.crc32(f"{kind} {superior}".encode())])
+    n = N_TRAIN + N_VAL + N_TEST + N_MORE
+    h = rng.standard_normal((n, LATENT_DIM))
+    shown = np.hstack([h, rng.standard_normal((n, NUISANCE_DIM))])
+    z_i = shown @ rng.standard_normal((shown.shape[1], INFERIOR_DIM)) + rng.standard_normal((n, INFERIOR_DIM))
+    follows = h @ np.full(LATENT_DIM, 0.5)
+    place = follows + 1.2 * rng.standard_normal(n)
+    z_s = SUPERIORS[superior](rng, h, z_i, place)
+    labels, outcomes, names = np.full(n, -1, dtype=np.int64), None, ()
+    if kind == "value":
+        outcomes = 50.0 + 10.0 * place
+    elif kind == "survival":
+        died, left = 20.0 * rng.exponential(np.exp(-1.2 * follows)), 40.0 * rng.exponential(size=n)
+        outcomes = np.column_stack([np.minimum(died, left) + 1e-3, died <= left])
+    else:
+        labels, names = np.digitize(place, [-1.0, 0.0, 1.0]).astype(np.int64), ("0", "1", "2", "3")
+    every = np.ones(n, dtype=bool)
+    return PairedCodes(
+        *("made", "drawn", 0, "outcome", names),
+        tuple(f"case-{case:05d}" for case in range(n)),
+        *(z_i.astype(np.float32), z_s.astype(np.float32), every, every, labels),
+        parts=np.repeat(["train", "val", "test"], [N_TRAIN, N_VAL, N_TEST + N_MORE]),
+        kind=kind,
+        outcomes=outcomes,
+    )
+
+
+def recipes(kind: TargetKind) -> list[HeadRecipe]:
+    """Closed forms."""
+    return [
+        RowsRecipe("matched", 0, Choice.of("ridge"), Choice.of(DECODERS[kind]), PERMUTATIONS),
+        MarginsRecipe(0, PERMUTATIONS),
+        PlugRecipe(0, PERMUTATIONS),
+        *references(0, kind),
+    ]
+
+
+def judged(number: int, kind: TargetKind, superior: str) -> list[Line]:
+    """The lines of one cohort."""
+    paired = cohort(kind, superior, number)
+    with one_thread():
+        runs, said = trained(paired, recipes(kind))
+    first = {f"case-{N_TRAIN + N_VAL + case:05d}" for case in range(N_TEST)}
+    judges = {run: _of(predictions, first, inside=True) for run, predictions in said.items()}
+    more = {run: _of(predictions, first, inside=False) for run, predictions in said.items()}
+    lines = []
+    for found in row_effects(runs, judges):
+        gain = found.effect.gain_over_i.gain if found.effect else None
+        ends = (gain.value, gain.low, gain.high) if gain else (None, None, None)
+        true = _true_gain(found, runs, more) if gain else None
+        lines.append(Line(number, kind, superior, found.head.row, found.verdict, *ends, true, gain_over_nearest(found)))
+    return lines
+
+
+def _of(predictions: RunPredictions, ids: set[str], *, inside: bool) -> RunPredictions:
+    kept = np.array([(case in ids) == inside for case in predictions.case_ids])
+    case_ids = tuple(case for case, keep in zip(predictions.case_ids, kept, strict=True) if keep)
+    of = {"labels": predictions.labels[kept], "probabilities": predictions.probabilities[kept]}
+    return replace(predictions, case_ids=case_ids, **of)
+
+
+def _true_gain(found: RowEffect, runs: list[Run], more: dict[str, RunPredictions]) -> float:
+    """Of the heads as trained, on the further cases."""
+    guided = next(run for run in runs if run.head == found.head)
+    of_i = [run for run in runs if run.row == I]
+    of_i = [run for run in of_i if run.decoder == guided.decoder] or of_i  # as flows.results.effects has it
+    inferior = fmean(_score(more[run.id], found.metric) for run in of_i)
+    return _score(more[guided.id], found.metric) - inferior
+
+
+def _score(predictions: RunPredictions, metric: str) -> float:
+    truth = truth_of(predictions.kind, predictions.labels, predictions.reference)
+    return cast(float, metric_named(metric).value(Scored(truth, predictions.probabilities)))
+
+
+def table(lines: list[Line]) -> str:
+    """A Markdown table, a line for each kind, z_S and row."""
+    from scipy.stats import binomtest
+
+    told = [
+        "| kind | z_S | row | cohorts | helps | 95 % interval | true gain | gain | interval holds it | most often |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault((line.kind, line.superior, line.row), []).append(line)
+    for (kind, superior, row), of_cell in sorted(groups.items()):
+        words = Counter(line.verdict for line in of_cell)
+        helped = binomtest(words["guidance helps"], len(of_cell))
+        ends = helped.proportion_ci()
+        known = [line for line in of_cell if line.gain is not None and line.true_gain is not None]
+        gains = [fmean(getattr(line, name) for line in known) if known else None for name in ("true_gain", "gain")]
+        shown = " | ".join("–" if gain is None else f"{gain:+.3f}" for gain in gains)
+        holds = [cast(float, line.low) <= cast(float, line.true_gain) <= cast(float, line.high) for line in known]
+        covered = f"{np.mean(holds):.1%} of {len(holds)}" if holds else "–"
+        told.append(
+            f"| {kind} | {superior} | {row} | {len(of_cell)} | {helped.statistic:.3f} | {ends.low:.3f} to "
+            f"{ends.high:.3f} | {shown} | {covered} | {words.most_common(1)[0][0]} |"
+        )
+    return "\n".join(told)
+
+
+def known(file: Path) -> list[Line]:
+    """The lines so far; a last one that was cut is left out."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [Line(**json.loads(line)) for line in lines if line.endswith("}")]
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--cohorts", type=int, default=20, help="of each kind and z_S; 0: print what is there")
+    asked.add_argument("--kinds", nargs="+", choices=tuple(DECODERS), default=tuple(DECODERS))
+    asked.add_argument("--superiors", nargs="+", choices=tuple(SUPERIORS), default=tuple(SUPERIORS))
+    asked.add_argument("--file", type=Path, default=FILE)
+    options = asked.parse_args()
+    done = {(line.number, line.kind, line.superior) for line in known(options.file)}
+    with options.file.open("a", encoding="utf-8") as file:
+        for number in range(options.cohorts):
+            for kind in options.kinds:
+                for superior in options.superiors:
+                    if (number, kind, superior) not in done:
+                        lines = judged(number, kind, superior)
+                        file.write("".join(json.dumps(asdict(line)) + "\n" for line in lines))
+                        file.flush()
+    print(table(known(options.file)))
+
+
+if __name__ == "__main__":
+    main()
