@@ -6,7 +6,7 @@ Breslow, JRSS B 34, 1972.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,31 +99,48 @@ def martingale_residuals(y_n2: np.ndarray) -> np.ndarray:
     return residuals
 
 
-def fit_ridge(x_nr: np.ndarray, sets: RiskSets, alphas: tuple[float, ...]) -> list[np.ndarray]:
-    """Per alpha the (r,) weights of min loss(x w) / n + alpha / 2 |w|²; columns of x centred.
+@dataclass(frozen=True, slots=True, eq=False)
+class RidgePath:
+    """Ridges of one training set, whose curvature at 0 is taken apart once for all penalties."""
 
-    Quasi-Newton steps from the next stronger penalty, in the coordinates in which the curvature at 0 is round.
-    """
-    from scipy.optimize import minimize
+    sets: RiskSets
+    values_r: np.ndarray
+    """Eigenvalues of the curvature of the loss per case."""
+    vectors_rr: np.ndarray
+    turned_nr: np.ndarray
+    """The codes along them."""
 
-    n = len(x_nr)
-    values_r, vectors_rr = np.linalg.eigh(sets.curvature(x_nr) / n)
-    turned_nr = x_nr @ vectors_rr
-    fits: dict[float, np.ndarray] = {}
-    w_r = np.zeros(x_nr.shape[1])
-    for alpha in sorted(set(alphas), reverse=True):
-        scale_r = 1.0 / np.sqrt(np.maximum(values_r, 0.0) + alpha)
+    @classmethod
+    def of(cls, x_nr: np.ndarray, sets: RiskSets) -> RidgePath:
+        """x_nr: columns centred."""
+        values_r, vectors_rr = np.linalg.eigh(sets.curvature(x_nr) / len(x_nr))
+        return cls(sets, values_r, vectors_rr, x_nr @ vectors_rr)
 
-        def objective(v_r: np.ndarray, scale_r: np.ndarray = scale_r, alpha: float = alpha) -> tuple[float, np.ndarray]:
-            own_r = v_r * scale_r
-            loss, gradient_n = sets.loss(turned_nr @ own_r)
-            whole = loss / n + alpha / 2 * float(own_r @ own_r)
-            return whole, scale_r * (turned_nr.T @ gradient_n / n + alpha * own_r)
+    def fit(self, alphas: Sequence[float]) -> list[np.ndarray]:
+        """Per alpha the (r,) weights of min loss(x w) / n + alpha / 2 |w|².
 
-        found = minimize(objective, w_r / scale_r, jac=True, method="L-BFGS-B", options={"gtol": 1e-6, "maxiter": 200})
-        w_r = found.x * scale_r
-        fits[alpha] = vectors_rr @ w_r
-    return [fits[alpha] for alpha in alphas]
+        Quasi-Newton steps from the next stronger penalty, in the coordinates in which the curvature at 0 is round.
+        """
+        from scipy.optimize import minimize
+
+        n, w_r = len(self.turned_nr), np.zeros(len(self.values_r))
+        fits: dict[float, np.ndarray] = {}
+        for alpha in sorted(set(alphas), reverse=True):
+            scale_r = 1.0 / np.sqrt(np.maximum(self.values_r, 0.0) + alpha)
+
+            def objective(
+                v_r: np.ndarray, scale_r: np.ndarray = scale_r, alpha: float = alpha
+            ) -> tuple[float, np.ndarray]:
+                own_r = v_r * scale_r
+                loss, gradient_n = self.sets.loss(self.turned_nr @ own_r)
+                whole = loss / n + alpha / 2 * float(own_r @ own_r)
+                return whole, scale_r * (self.turned_nr.T @ gradient_n / n + alpha * own_r)
+
+            options = {"gtol": 1e-6, "maxiter": 200}
+            found = minimize(objective, w_r / scale_r, jac=True, method="L-BFGS-B", options=options)
+            w_r = found.x * scale_r
+            fits[alpha] = self.vectors_rr @ w_r
+        return [fits[alpha] for alpha in alphas]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.cox import Baseline, RiskSets, fit_ridge, martingale_residuals
+from guidestore.heads.cox import Baseline, RidgePath, RiskSets, martingale_residuals
 from guidestore.heads.fitting import fit_decoders
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.onnx_graph.graph import Graph, Value
@@ -112,7 +112,7 @@ class TestCox:
 
         x_nd, y = tied()
         sets = RiskSets.of(y)
-        (weight_d,) = fit_ridge(x_nd - x_nd.mean(axis=0), sets, (1e-10,))
+        (weight_d,) = RidgePath.of(x_nd - x_nd.mean(axis=0), sets).fit((1e-10,))
         np.testing.assert_allclose(weight_d, [0.4864708, -0.06489689], atol=1e-5)
         assert sets.loss(x_nd @ weight_d)[0] == pytest.approx(111.7087413012892)
         model = PHReg(y[:, 0], x_nd, status=y[:, 1], ties="efron")

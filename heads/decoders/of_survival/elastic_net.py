@@ -9,8 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from guidestore.heads.checks import check_number, check_numbers
-from guidestore.heads.cox import RiskSets
-from guidestore.heads.decoders.common.surviving import LinearSurviving
+from guidestore.heads.decoders.common.surviving import LinearLesson, LinearSurviving
 
 WEAKEST = 50
 """Parts of the penalty that leaves every column out, which the weakest is."""
@@ -44,10 +43,8 @@ class ElasticNet(LinearSurviving):
     Settings = ElasticNetSettings
     settings: ElasticNetSettings
 
-    def weights(
-        self, x_nd: np.ndarray, y_n2: np.ndarray, *, seed: int
-    ) -> Iterator[tuple[np.ndarray, dict[str, float]]]:
-        sets, n = RiskSets.of(y_n2), len(x_nd)
+    def weights(self, lesson: LinearLesson) -> Iterator[tuple[np.ndarray, dict[str, float]]]:
+        sets, x_nd, n = lesson.sets, lesson.x_nd, len(lesson.x_nd)
 
         def loss(weight_d: np.ndarray) -> tuple[float, np.ndarray]:
             told, gradient_n = sets.loss(x_nd @ weight_d)

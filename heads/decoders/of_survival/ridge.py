@@ -9,8 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from guidestore.heads.checks import check_numbers
-from guidestore.heads.cox import RiskSets, fit_ridge
-from guidestore.heads.decoders.common.surviving import LinearSurviving
+from guidestore.heads.decoders.common.surviving import LinearLesson, LinearSurviving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +33,7 @@ class Ridge(LinearSurviving):
     Settings = RidgeSettings
     settings: RidgeSettings
 
-    def weights(
-        self, x_nd: np.ndarray, y_n2: np.ndarray, *, seed: int
-    ) -> Iterator[tuple[np.ndarray, dict[str, float]]]:
-        alphas = tuple(sorted(self.settings.alphas, reverse=True))
-        # In the span of the rows, where the solution lies.
-        u_nr, s_r, vt_rd = np.linalg.svd(x_nd, full_matrices=False)
-        kept = s_r > 1e-9 * s_r[0]
-        for alpha, weight_r in zip(
-            alphas, fit_ridge(u_nr[:, kept] * s_r[kept], RiskSets.of(y_n2), alphas), strict=True
-        ):
-            yield weight_r @ vt_rd[kept], {"alpha": alpha}
+    def weights(self, lesson: LinearLesson) -> Iterator[tuple[np.ndarray, dict[str, float]]]:
+        alphas, (path, back_rd) = sorted(self.settings.alphas, reverse=True), lesson.ridge
+        for alpha, weight_r in zip(alphas, path.fit(alphas), strict=True):
+            yield weight_r @ back_rd, {"alpha": alpha}
