@@ -189,10 +189,7 @@ class Transaction:
         """Rows of a kind in `embeddings.rows.SCHEMAS`. Without a recipe, the content is the identity."""
         table = as_rows(kind, rows)
         if recipe is None:
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table.combine_chunks())
-            recipe = {"content": hashlib.sha256(sink.getvalue()).hexdigest()}
+            recipe = _content_recipe(table)
         _check_names(table, cohort)
         artifact = rows_artifact(f"rows:{kind}", {"cohort": cohort, **recipe})
         if not self.exists(artifact):
@@ -421,6 +418,18 @@ class Transaction:
 def _form_of(bag: Bag) -> tuple[tuple[int, int], np.dtype]:
     n, d = bag.features_nd.shape
     return (n, d), bag.features_nd.dtype
+
+
+def content_artifact(kind: str, rows: pa.Table, cohort: str) -> str:
+    """The id that `Transaction.write_rows` gives rows without a recipe."""
+    return rows_artifact(f"rows:{kind}", {"cohort": cohort, **_content_recipe(as_rows(kind, rows))})
+
+
+def _content_recipe(table: pa.Table) -> dict[str, str]:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return {"content": hashlib.sha256(sink.getvalue()).hexdigest()}
 
 
 def check_pointer(name: str, what: str) -> None:

@@ -48,10 +48,13 @@ def parquet_size(file: Path) -> ParquetSize:
         handle.seek(size - _TAIL_BYTES - length)
         footer = _Compact(handle.read(length)).struct()
         total = most = 0
-        for group in map(_fields, _list(footer.get(4))):
-            for column in _list(group.get(1)):
-                taken, values = _of_column(handle, size, _fields(_fields(column).get(3)))
-                total, most = total + taken, max(most, values // max(group.get(3, 1), 1))
+        try:
+            for group in map(_fields, _list(footer.get(4))):
+                for column in _list(group.get(1)):
+                    taken, values = _of_column(handle, size, _fields(_fields(column).get(3)))
+                    total, most = total + taken, max(most, values // max(group.get(3, 1), 1))
+        except TypeError as error:  # a list where a number stands, or the other way round
+            raise ValueError("its footer is damaged") from error
     return ParquetSize(total, most)
 
 

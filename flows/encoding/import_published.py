@@ -22,6 +22,7 @@ from guidestore.embeddings.interchange.parquet_size import parquet_size
 from guidestore.embeddings.recipe import code_artifact
 from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.transaction import content_artifact
 from guidestore.embeddings.types import BagStream, CaseCodes, CodeSetKey, FoldScope
 from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.committing import register_encoder
@@ -99,6 +100,7 @@ def _commit_tables(store: EmbeddingStore, published: _Folder) -> None:
                     stored = published.encoder(row)
                     register_encoder(transaction, stored.spec, stored.config)
                 continue
+            published.check_rows(kind, table)
             for cohort in sorted(set(table["cohort"].to_pylist())):
                 own = table.filter(pc.field("cohort") == cohort)
                 there = _rows_of(without_places(kind, snapshot.rows(kind, cohort=cohort)))
@@ -174,14 +176,26 @@ class _Folder:
         """Raises InvalidInputError where its digest does not follow from the row."""
         try:
             stored = StoredEncoder.from_row(row)
+            stored.row()
             if stored.spec.digest != row["encoder_digest"]:
                 raise ValueError("its digest does not follow from what it says")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidInputError(
                 f"{self.folder}/encoders.parquet: encoder {row.get('encoder')!r} cannot be taken ({reason_of(error)}); "
                 "take the folder again"
             ) from error
         return stored
+
+    def check_rows(self, kind: str, table: pa.Table) -> None:
+        """Raises InvalidInputError where the rows of a table are not those that its id was made of."""
+        for artifact in table["artifact"].unique().to_pylist():
+            rows = table.filter(pc.field("artifact") == artifact).drop_columns("artifact")
+            cohorts = rows["cohort"].unique().to_pylist()
+            if len(cohorts) != 1 or None in cohorts or content_artifact(kind, rows, cohorts[0]) != artifact:
+                raise InvalidInputError(
+                    f"{self.folder}/{kind}.parquet: the rows of table {str(artifact)[:12]} are not those that its id was "
+                    "made of; take the folder again"
+                )
 
     def key_of(self, row: Mapping[str, Any]) -> CodeSetKey:
         """The code set of a row of `ARTIFACTS`."""
@@ -190,6 +204,15 @@ class _Folder:
             raise self._odd(row, "is neither a bag nor a code")
         if (row["d"] or 0) < 1 or (row["n"] if row["n"] is not None else -1) < 0:
             raise self._odd(row, "has no shape")
+        layout = (
+            row["has_places"],
+            row["tile_size_px"],
+            row["tile_size_level0_px"],
+            row["row_group"],
+            row["row_groups"],
+        )
+        if row["kind"] == "bag" and None in layout:
+            raise self._odd(row, "lacks its places, tile sizes or row groups")
         cohort, _, _, modality, encoder, digest = texts
         return CodeSetKey(cohort, modality, encoder, digest, FoldScope.parse(row["trained_on"]), row["kind"], row["d"])
 
@@ -197,26 +220,34 @@ class _Folder:
         """Raises InvalidInputError where what the folder says of an artifact is not what its id was made of."""
         try:
             pixels = json.loads(row["pixels"] or "{}")
+            if not isinstance(pixels, dict):
+                raise ValueError("it is none")
         except (ValueError, RecursionError) as error:
-            raise self._odd(row, "has pixels that are no JSON") from error
+            raise self._odd(row, "has pixels that are no JSON object") from error
         if code_artifact(key, row["case_id"], row["image_id"], row["inputs"], pixels) != row["artifact"]:
             raise self._odd(row, f"has another id than what is said of case {row['case_id']} gives")
 
     def codes(self, key: CodeSetKey, rows: list[dict[str, Any]]) -> np.ndarray:
         """(n, d) float32 of the rows of a set of case codes."""
         path = rows[0]["file"]
+        texts = ("case_id", "image_id", "artifact")
+        wanted = dict.fromkeys(texts, pa.string()) | {"code": pa.list_(pa.float32(), key.code_dim)}
         try:
-            table = self._opened(path).read(columns=["artifact", "code"])
+            table = self._opened(path).read(columns=list(wanted))
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable(path, error) from error
-        place = {artifact: number for number, artifact in enumerate(table["artifact"].to_pylist())}
-        lacking = sum(row["artifact"] not in place for row in rows)
-        if lacking or table.schema.field("code").type != pa.list_(pa.float32(), key.code_dim):
+        held = {name: table.schema.field(name).type for name in table.schema.names}
+        if held != wanted or table["code"].null_count:
+            raise InvalidInputError(f"{self.folder}/{path} has other columns than it was published with; take it again")
+        ids = zip(*(table[name].to_pylist() for name in texts), strict=True)
+        place = {one: number for number, one in enumerate(ids)}
+        own = [tuple(row[name] for name in texts) for row in rows]
+        lacking = sum(one not in place for one in own)
+        if lacking:
             raise InvalidInputError(
-                f"{self.folder}/{path} lacks {count_of(lacking, 'code')} of {len(rows)}, or they are not {key.code_dim}"
-                " float32; take the folder again"
+                f"{self.folder}/{path} lacks {count_of(lacking, 'code')} of {len(rows)}; take the folder again"
             )
-        return code_matrix(table)[[place[row["artifact"]] for row in rows]]
+        return code_matrix(table)[[place[one] for one in own]]
 
     def bag(self, row: Mapping[str, Any]) -> BagStream:
         """The bag of a slide, whose features are read a row group at a time."""
@@ -224,8 +255,9 @@ class _Folder:
         if dtype not in ("float16", "float32"):
             raise self._odd(row, f"is of {dtype}")
         opened = self._opened(row["file"], streamed=True)
-        features = pa.schema(opened.schema_arrow).field("features").type
-        groups = range(row["row_group"] or 0, (row["row_group"] or 0) + (row["row_groups"] or 0))
+        schema = opened.schema_arrow
+        features = schema.field("features").type if "features" in schema.names else None
+        groups = range(row["row_group"], row["row_group"] + row["row_groups"])
         held = sum(opened.metadata.row_group(group).num_rows for group in groups if 0 <= group < opened.num_row_groups)
         if held != n or groups.stop > opened.num_row_groups or getattr(features, "list_size", 0) != d:
             raise self._odd(row, f"has {held} of {n} tiles, or not of {d} dimensions")

@@ -32,6 +32,7 @@ from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.scratch import blocks
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.tables import read_table
+from guidestore.embeddings.transaction import content_artifact
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.croissant import croissant
@@ -173,7 +174,9 @@ def _write_tables(
             table = without_places(kind, as_schema(read_table(snapshot.storage, file), SCHEMAS[kind]))
             if kind == "encoders":
                 table = table.filter(pc.field("encoder_digest").isin(sorted(digests)))
-            pieces.append(table.append_column("artifact", pa.array([entry.artifact] * table.num_rows, pa.string())))
+            # Of rows that lost a path, or that an older guidestore wrote with fewer columns, another than the store's.
+            artifact = entry.artifact if kind == "encoders" else content_artifact(kind, table, entry.cohort)
+            pieces.append(table.append_column("artifact", pa.array([artifact] * table.num_rows, pa.string())))
         table = pa.concat_tables(pieces) if pieces else schema.empty_table()
         if table.num_rows:
             pq.write_table(table.cast(schema), folder / f"{kind}.parquet", compression="ZSTD", write_page_checksum=True)
