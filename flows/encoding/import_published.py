@@ -193,8 +193,8 @@ class _Folder:
             cohorts = rows["cohort"].unique().to_pylist()
             if len(cohorts) != 1 or None in cohorts or content_artifact(kind, rows, cohorts[0]) != artifact:
                 raise InvalidInputError(
-                    f"{self.folder}/{kind}.parquet: the rows of table {str(artifact)[:12]} are not those that its id was "
-                    "made of; take the folder again"
+                    f"{self.folder}/{kind}.parquet: the rows of table {str(artifact)[:12]} are not those that its id "
+                    "was made of; take the folder again"
                 )
 
     def key_of(self, row: Mapping[str, Any]) -> CodeSetKey:
@@ -204,14 +204,8 @@ class _Folder:
             raise self._odd(row, "is neither a bag nor a code")
         if (row["d"] or 0) < 1 or (row["n"] if row["n"] is not None else -1) < 0:
             raise self._odd(row, "has no shape")
-        layout = (
-            row["has_places"],
-            row["tile_size_px"],
-            row["tile_size_level0_px"],
-            row["row_group"],
-            row["row_groups"],
-        )
-        if row["kind"] == "bag" and None in layout:
+        layout = ("has_places", "tile_size_px", "tile_size_level0_px", "row_group", "row_groups")
+        if row["kind"] == "bag" and None in [row[name] for name in layout]:
             raise self._odd(row, "lacks its places, tile sizes or row groups")
         cohort, _, _, modality, encoder, digest = texts
         return CodeSetKey(cohort, modality, encoder, digest, FoldScope.parse(row["trained_on"]), row["kind"], row["d"])

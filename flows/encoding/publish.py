@@ -166,7 +166,7 @@ def _write_tables(
     written = {}
     for kind in KINDS:
         schema = SCHEMAS[kind].append(pa.field("artifact", pa.string()))
-        pieces = []
+        pieces: dict[str, pa.Table] = {}
         for entry in sorted(snapshot.entries(kind=f"rows:{kind}"), key=lambda entry: entry.artifact):
             if kind != "encoders" and entry.cohort not in cohorts:
                 continue
@@ -176,8 +176,8 @@ def _write_tables(
                 table = table.filter(pc.field("encoder_digest").isin(sorted(digests)))
             # Of rows that lost a path, or that an older guidestore wrote with fewer columns, another than the store's.
             artifact = entry.artifact if kind == "encoders" else content_artifact(kind, table, entry.cohort)
-            pieces.append(table.append_column("artifact", pa.array([artifact] * table.num_rows, pa.string())))
-        table = pa.concat_tables(pieces) if pieces else schema.empty_table()
+            pieces[artifact] = table.append_column("artifact", pa.array([artifact] * table.num_rows, pa.string()))
+        table = pa.concat_tables(pieces.values()) if pieces else schema.empty_table()
         if table.num_rows:
             pq.write_table(table.cast(schema), folder / f"{kind}.parquet", compression="ZSTD", write_page_checksum=True)
             written[kind] = schema

@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
@@ -226,7 +227,6 @@ def test_a_folder_that_was_changed_is_refused(copy: Path, tmp_path: Path) -> Non
     say(said["distribution"])
 
     def artifacts(change: dict[str, object]) -> None:
-        from hashlib import sha256
 
         table = pq.read_table(folder_file)
         rows = table.to_pylist()
@@ -249,7 +249,6 @@ def test_a_folder_that_was_changed_is_refused(copy: Path, tmp_path: Path) -> Non
 
 
 def test_a_row_group_of_another_slide_is_refused(copy: Path, tmp_path: Path) -> None:
-    from hashlib import sha256
 
     table = pq.read_table(copy / "artifacts.parquet")
     rows = table.to_pylist()
@@ -277,3 +276,37 @@ def test_the_command_takes_a_folder_back(folder: Path, tmp_path: Path) -> None:
     done = guidestore("import", tmp_path, "--store", place)
     assert done.returncode == 2
     assert "give --cohort and --modality" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "match"),
+    [
+        ("labels", "class", "the rows of table"),
+        ("splits", "cohort", "the rows of table"),
+        ("artifacts", "pixels", "pixels that are no JSON object"),
+        ("encoders", "trained_on", "cannot be taken"),
+        ("codes", "case_id", "lacks 1 code of 8"),
+        ("codes", "code", "has other columns"),
+    ],
+)
+def test_a_value_that_was_changed_and_sealed_again_is_refused(
+    file: str, column: str, match: str, copy: Path, tmp_path: Path
+) -> None:
+    path = files_of(copy, "codes")[0] if file == "codes" else copy / f"{file}.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[0][column] = "7" if column in ("class", "pixels") else None
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    seal(copy, path)
+    store = EmbeddingStore.create(tmp_path / "back")
+    with pytest.raises(InvalidInputError, match=match):
+        import_published(store, copy)
+
+
+def seal(folder: Path, path: Path) -> None:
+    """The digest of a file that was changed, as whoever changed it may say it too."""
+    said, data = document(folder), path.read_bytes()
+    for item in said["distribution"]:
+        if item["@id"] == path.relative_to(folder).as_posix():
+            item |= {"sha256": sha256(data).hexdigest(), "contentSize": f"{len(data)} B"}
+    (folder / "croissant.json").write_text(json.dumps(said))
