@@ -19,6 +19,7 @@ from guidestore.warehouse.cohorts.label_rules import LabelRules
 from guidestore.warehouse.cohorts.labels import read_labels
 from guidestore.warehouse.cohorts.layout import Layout, Progress, add_layout
 from guidestore.warehouse.cohorts.outcome_splits import draw_outcome_splits
+from guidestore.warehouse.cohorts.reading import Reading
 from guidestore.warehouse.cohorts.splits import Split
 
 
@@ -86,7 +87,8 @@ def add_labels(
         return row[ID_COLUMN]
 
     table.ids()
-    read = read_labels(table, table.chosen((), (), (ID_COLUMN,)), known, rules, targets_of(snapshot, cohort))
+    reading = Reading(cohort, targets=targets_of(snapshot, cohort))
+    read = read_labels(table, table.chosen((), (), (ID_COLUMN,)), known, rules, reading)
     tables = CohortTables(
         cohort, targets=read.targets, labels=read.labels, unlabelled=read.unlabelled, issues=tuple(read.issues)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,3 +62,31 @@ def digits(store: Store) -> str:
         store.add_labels(COHORT, {"case_id": list(views.case_ids), TARGET: list(views.labels)})
         store.add_split(COHORT, folds=5)
     return COHORT
+
+
+def diabetes(store: Store) -> str:
+    """Adds the cohort ``diabetes`` to a store, and returns its name: 442 patients in two views, with a value, in five
+    folds.
+
+    Code sets ``clinical/table`` (age, sex, body mass index, blood pressure: the cheap view) and ``serum/table`` (six
+    blood serum measurements); target ``progression``, that of the disease a year later; split ``cv5``, stratified by
+    bins of it. The numbers are those of scikit-learn (sklearn.datasets.load_diabetes; Efron et al., Least angle
+    regression, 2004). Adding them again changes nothing.
+
+    >>> gs.datasets.diabetes(store)
+    'diabetes'
+    >>> store.pair("diabetes", "clinical/table", "serum/table").paired.y[:3]
+    array([151.,  75., 141.])
+    """
+    from sklearn.datasets import load_diabetes
+
+    bunch: Any = load_diabetes(scaled=False)
+    codes_nd = np.ascontiguousarray(bunch.data, dtype=np.float32)
+    case_ids = [f"patient-{number:03d}" for number in range(len(codes_nd))]
+    with store.writing():
+        for modality, columns in (("clinical", slice(0, 4)), ("serum", slice(4, 10))):
+            store.add_codes("diabetes", modality, "table", codes_nd[:, columns], case_ids, trained_on="none")
+        labels = {"case_id": case_ids, "progression": bunch.target.tolist()}
+        store.add_labels("diabetes", labels, kinds={"progression": "value"}, units={"progression": "points"})
+        store.add_split("diabetes", folds=5)
+    return "diabetes"

@@ -235,6 +235,7 @@ class Store:
         classes: Mapping[str, Sequence[str]] | None = None,
         kinds: Mapping[str, str] | None = None,
         survival: Mapping[str, tuple[str, str]] | None = None,
+        events: Mapping[str, Sequence[str]] | None = None,
         multilabel: Mapping[str, Sequence[str]] | None = None,
         units: Mapping[str, str] | None = None,
         replace: bool = False,
@@ -243,9 +244,9 @@ class Store:
 
         An empty cell is an unlabelled case. classes: target -> its classes (grades, labels) in their order; others are
         sorted. kinds: target -> classes, ordinal, multilabel or value. survival: target -> the columns of its time and
-        of its event. multilabel: target -> columns that say, each of a label, whether a case has it. units: target ->
-        the unit of its value or time. replace: other labels supersede those of the store. Returns a row per kind of
-        what was added. Raises InvalidInputError naming row and column.
+        of its event; events: target -> the words of that which mean it. multilabel: target -> columns that say, each of
+        a label, whether a case has it. units: target -> the unit of its value or time. replace: other labels supersede
+        those of the store. Returns a row per kind of what was added. Raises InvalidInputError naming row and column.
 
         >>> grades = {"case_id": ids, "grade": ["low", "high"] * 6}
         >>> store.add_labels("trial", grades, classes={"grade": ["low", "high"]}).rows()
@@ -254,11 +255,11 @@ class Store:
         from guidestore.flows.encoding.cohorts import add_labels
         from guidestore.warehouse.cohorts.label_rules import LabelRules
 
-        said = {**dict.fromkeys(survival or {}, "survival"), **dict.fromkeys(multilabel or {}, "multilabel")}
         rules = LabelRules(
             classes={target: tuple(names) for target, names in (classes or {}).items()},
-            kinds={**(kinds or {}), **said},
+            kinds=dict(kinds or {}),
             survival=dict(survival or {}),
+            events={target: tuple(map(str, words)) for target, words in (events or {}).items()},
             label_columns={target: tuple(columns) for target, columns in (multilabel or {}).items()},
             units=dict(units or {}),
         )

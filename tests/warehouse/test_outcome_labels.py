@@ -203,7 +203,7 @@ def test_a_value_of_many_numbers_is_taken_with_a_sentence_and_ids_are_not(cohort
         ({"survival": ("os=t,when",)}, "has no column 'when', which --survival os names"),
         ({"survival": ("os=t,e",), "kind": ("os=value",)}, "--survival makes os survival, and --kind os=value"),
         ({"event": ("os=1",)}, "--event names os, whose time nobody said"),
-        ({"kind": ("t=competing",)}, "--kind 't=competing': write classes, ordinal, multilabel, value, survival"),
+        ({"kind": ("t=competing",)}, "--kind t: 'competing' is none of classes, ordinal, multilabel, value, survival"),
         ({"unit": ("size=mm",)}, "has no column 'size', which --unit names"),
         ({"survival": ("g=t,e",)}, "g would be two targets"),
         ({"unit": ("g=mm",)}, "--unit g: only values and times have a unit"),

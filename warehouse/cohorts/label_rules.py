@@ -39,6 +39,25 @@ class LabelRules:
     units: Mapping[str, str] = field(default_factory=dict)
     """Target -> the unit of its value or time."""
 
+    def __post_init__(self) -> None:
+        for target, kind in self.kinds.items():
+            if kind not in KINDS:
+                raise InvalidInputError(f"--kind {target or kind}: {kind!r} is none of {', '.join(KINDS)}")
+        for option, kind, targets in (
+            ("survival", "survival", self.survival),
+            ("multilabel", "multilabel", self.label_columns),
+        ):
+            for target in targets:
+                if self.kinds.get(target, kind) != kind:
+                    raise InvalidInputError(
+                        f"--{option} makes {target} {kind}, and --kind {target}={self.kinds[target]}; leave one out"
+                    )
+        for target in self.events:
+            if target not in self.survival:
+                raise InvalidInputError(
+                    f"--event names {target}, whose time nobody said; add --survival {target}=TIME_COLUMN,EVENT_COLUMN"
+                )
+
     @classmethod
     def of(
         cls,
@@ -67,13 +86,16 @@ class LabelRules:
         of_target: dict[str, str] = {}
         for text in kinds:
             target, _, kind = text.rpartition("=")
-            if kind not in KINDS:
-                raise InvalidInputError(f"--kind {text!r}: write {', '.join(KINDS)}, or TARGET=KIND")
             of_target[target] = kind
         times = {target: _pair(target, columns) for target, columns in _named("survival", survival).items()}
         columns = _named("multilabel", multilabel)
         orders = _orders("order", order)
-        rules = cls(
+        for target in orders:
+            if of_target.setdefault(target, "ordinal") != "ordinal":
+                raise InvalidInputError(
+                    f"--order makes {target} ordinal, and --kind {target}={of_target[target]}; leave one out"
+                )
+        return cls(
             _orders("classes", classes) | orders,
             {target: tuple(of) for target, of in groups.items()},
             of_target,
@@ -84,25 +106,11 @@ class LabelRules:
             separator,
             {target: _unit(target, words) for target, words in _named("unit", unit).items()},
         )
-        for option, kind, targets in (
-            ("order", "ordinal", orders),
-            ("survival", "survival", times),
-            ("multilabel", "multilabel", columns),
-        ):
-            for target in targets:
-                if of_target.setdefault(target, kind) != kind:
-                    raise InvalidInputError(
-                        f"--{option} makes {target} {kind}, and --kind {target}={of_target[target]}; leave one out"
-                    )
-        for target in rules.events:
-            if target not in times:
-                raise InvalidInputError(
-                    f"--event names {target}, whose time nobody said; add --survival {target}=TIME_COLUMN,EVENT_COLUMN"
-                )
-        return rules
 
     def kind(self, target: str) -> str:
         """'' where nobody said."""
+        if target in self.survival or target in self.label_columns:
+            return "survival" if target in self.survival else "multilabel"
         return self.kinds.get(target, self.kinds.get(_ALL, ""))
 
     def options(self) -> list[tuple[str, Sequence[str]]]:

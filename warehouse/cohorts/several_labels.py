@@ -106,8 +106,10 @@ def _separator(source: LabelsSource, target: str, texts: Sequence[str], read: La
 
 def _finished(read: LabelsRead, target: str, names: Sequence[str]) -> LabelsRead:
     """With the rows of the target, and a note on labels that all cases have, or none."""
-    for name in names:
-        values = {row["value"] for row in read.labels if row["class"] == name}
+    values_of: dict[str, set[float]] = {name: set() for name in names}
+    for row in read.labels:
+        values_of[row["class"]].add(row["value"])
+    for name, values in values_of.items():
         if len(values) < 2:
             what = "no case was looked at for" if not values else "all cases have" if values == {1.0} else "no case has"
             read.note("one value", f"{what} the label {name} of {target}, so that nothing can be learnt of it", name)

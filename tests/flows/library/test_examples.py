@@ -29,7 +29,7 @@ ORDER = (
     ),
     *("Table", "Store.diff", "Store.add_codes", "Store.add_labels", "Store.add_split", "Store.pair", "Data", "fit"),
     *("Head", "load", "Store.bags", "Bags", "Store.advise", "Store.guide", "Study", "Plots"),
-    *("Store.evaluate", "Store.compare", "Store.predict", "Store.runs"),
+    *("Store.evaluate", "Store.compare", "Store.predict", "Store.runs", "datasets.diabetes"),
 )
 """What makes things comes before what uses them."""
 
@@ -51,7 +51,7 @@ def documented() -> Iterator[tuple[str, Any]]:
         if inspect.isclass(value) and (issubclass(value, GuidestoreError) or value is gs.Bag):
             continue
         if inspect.ismodule(value):
-            yield "datasets.digits", value.digits
+            yield from (("datasets.digits", value.digits), ("datasets.diabetes", value.diabetes))
             continue
         yield name, value
         if inspect.isclass(value):
