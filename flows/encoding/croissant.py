@@ -124,5 +124,6 @@ def _code_set(item: PublishedSet) -> dict[str, Any]:
         "guidestore:preprocessing": encoder.get("preprocessing") or "{}",
         "guidestore:trainedOn": str(item.key.trained_on),
         "guidestore:weightsLicence": item.licence or "unknown",
+        "guidestore:sawCohort": list(item.seen),
     }
     return records

@@ -21,7 +21,7 @@ Latent codes of medical images with labels and splits, as a guidestore had them 
   bag lies. `croissant.json` has the sha256 of every file.
 - `trained on` is what the encoder saw: `none` of these cases, `unknown`, or one fold of a cohort: such codes go with
   that fold of that split alone.
-- Licence of the data: {licence}.
+{seen}- Licence of the data: {licence}.
 
 ```python
 from datasets import load_dataset
@@ -69,6 +69,7 @@ def data_card(data: DataSet) -> str:
         sha256=data.commit["sha256"],
         created_at=data.commit["created_at"],
         sets=sets,
+        seen="".join(f"- {note}\n" for note in dict.fromkeys(note for item in data.sets for note in item.seen)),
         licence=data.licence or "not stated",
         first=data.sets[0].name,
         first_file=data.sets[0].file,

@@ -27,6 +27,8 @@ class PublishedSet:
     licence: str
     """Of the encoder's weights, where guidestore knows it."""
     schema: pa.Schema
+    seen: tuple[str, ...]
+    """Sentences on encoders that saw the cohort's public collection when they were pretrained."""
 
     @property
     def name(self) -> str:

@@ -38,6 +38,7 @@ from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.croissant import croissant
 from guidestore.flows.encoding.data_card import data_card
 from guidestore.flows.encoding.data_set import DataSet, PublishedSet
+from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.work.new_folder import new_folder
 
 KINDS = ("cohorts", "targets", "cases", "labels", "splits", "images", "encoders")
@@ -129,6 +130,7 @@ def publish(
     notes = [] if licence else ["no licence was stated: say it with --licence, or nobody may use the data"]
     unknown = sorted({str(item.key) for item in sets if item.key.trained_on.kind == "unknown"})
     notes += [f"what the encoders of {', '.join(unknown)} were trained on is unknown"] if unknown else []
+    notes += dict.fromkeys(note for item in sets for note in item.seen)
     return Published(output, data, tuple(notes))
 
 
@@ -219,7 +221,8 @@ def _write_set(
     write = _write_bags if key.kind == "bag" else _write_codes
     rows = write(snapshot, key, entries, folder / place, place, told)
     schema = pq.read_schema(folder / place)
-    return PublishedSet(key, place, rows, entries.num_rows, encoder, _licence_of(key.encoder), schema)
+    seen = tuple(seen_notes(snapshot, key.cohort, [key.name]))
+    return PublishedSet(key, place, rows, entries.num_rows, encoder, _licence_of(key.encoder), schema, seen)
 
 
 def _licence_of(encoder: str) -> str:

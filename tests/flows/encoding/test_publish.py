@@ -26,6 +26,7 @@ from starlette.staticfiles import StaticFiles
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.embeddings.types import UNKNOWN_TRAINING, EncoderSpec
 from guidestore.flows.encoding.import_published import import_published
 from guidestore.flows.encoding.publish import publish
 from tests.commandline import guidestore
@@ -310,3 +311,13 @@ def seal(folder: Path, path: Path) -> None:
         if item["@id"] == path.relative_to(folder).as_posix():
             item |= {"sha256": sha256(data).hexdigest(), "contentSize": f"{len(data)} B"}
     (folder / "croissant.json").write_text(json.dumps(said))
+
+
+def test_an_encoder_that_saw_the_collection_is_named(tmp_path: Path) -> None:
+    spec = EncoderSpec("phikon", "1", "tiles", 48, "", {}, UNKNOWN_TRAINING)
+    store = make_store(tmp_path / "store", slides={"TCGA-02-0001": {"s1": 3}}, spec=spec)
+    done = publish(store.snapshot(), tmp_path / "out")
+    assert any(note.startswith("saw-cohort: encoder phikon was pretrained on") for note in done.notes)
+    assert "saw-cohort: encoder phikon" in (tmp_path / "out/README.md").read_text()
+    (bags,) = (item for item in document(tmp_path / "out")["recordSet"] if item["@id"].startswith("bags-"))
+    assert "phikon" in bags["prov:wasGeneratedBy"]["guidestore:sawCohort"][0]
