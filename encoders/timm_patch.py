@@ -5,6 +5,7 @@ On tiles of slides they are patch encoders, on photographs case encoders; the fo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -33,10 +34,14 @@ BATCH_TILES = {"cpu": 64, "cuda": 256}
 """Tiles that the encoder likes to be given at once: on a GPU so many that what a batch costs besides hides in it."""
 
 
+RANDOM = "random"
+"""In the place of a weights file: the network as it is before any training, a control of what pretraining brings."""
+
+
 class TimmPatchEncoder:
     """tiles_bhwc or photographs_bhwc uint8 RGB -> (b, d) float32 codes of a frozen network. See `Encoder`.
 
-    model: its row. weights: its file; None fetches it from the hub. device: of the network. preprocessing:
+    model: its row. weights: its file, or RANDOM; None fetches it from the hub. device: of the network. preprocessing:
     `TilingSettings.as_dict()` of the tiles, or `PhotographSettings.as_dict()` of the photographs, and
     `Arithmetic.as_dict()`.
 
@@ -53,10 +58,13 @@ class TimmPatchEncoder:
         trained_on: FoldScope = NEVER_TRAINED,
         input_kind: Literal["tiles", "photographs"] = "tiles",
     ) -> None:
-        path = Path(weights) if weights is not None else fetch_weights(model)
-        network = build_network(model)
-        state = own_names(model, network, read_weights(path))
-        fit_state(network, state, model.name, path)
+        if str(weights) == RANDOM:
+            network, digest = random_network(model)
+            preprocessing, trained_on = dict(preprocessing or {}) | {"weights": RANDOM}, NEVER_TRAINED
+        else:
+            path = Path(weights) if weights is not None else fetch_weights(model)
+            network, digest = build_network(model), file_sha256(path)
+            fit_state(network, own_names(model, network, read_weights(path)), model.name, path)
         self._model = model
         self._device, self._arithmetic = torch.device(device), Arithmetic.of(preprocessing)
         self.batch_tiles = BATCH_TILES.get(self._device.type, BATCH_TILES["cpu"])
@@ -75,7 +83,7 @@ class TimmPatchEncoder:
             "1",
             input_kind,
             code_dim,
-            file_sha256(path),
+            digest,
             dict(preprocessing or {}) | input_facts(model),
             trained_on,
         )
@@ -118,8 +126,22 @@ class TimmPatchEncoder:
         return pooled(self._network, self._model, images_bchw)
 
 
-def build_network(model: PatchModel) -> nn.Module:
-    """The network of `model` on torch's meta device: shapes without values, to be filled by `fit_state`."""
+def random_network(model: PatchModel) -> tuple[nn.Module, str]:
+    """The network with the weights that it begins a training with, drawn from seed 0, and the sha256 of these."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_network(model, drawn=True)
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return network, digest.hexdigest()
+
+
+def build_network(model: PatchModel, *, drawn: bool = False) -> nn.Module:
+    """The network of `model` on torch's meta device: shapes without values, to be filled by `fit_state`.
+
+    drawn: with values that are drawn instead.
+    """
     import timm
     from timm.layers.mlp import SwiGLUPacked
 
@@ -134,6 +156,8 @@ def build_network(model: PatchModel) -> nn.Module:
             return ConchVision(**model.kwargs)
         return timm.create_model(model.architecture, pretrained=False, **kwargs)
 
+    if drawn:
+        return build()
     with torch.device("meta"):
         network = build()
     # Buffers that no weights file holds (attention masks, relative positions) need values: build those networks truly.

@@ -32,7 +32,7 @@ _REFUSED = (
     (b"\xfd7zXZ", "is compressed (xz); unpack it first"),
     (b"\x28\xb5\x2f\xfd", "is compressed (zstd); unpack it first"),
     (b"ARROW1", "is an Arrow (Feather) file; save it as Parquet"),
-    (b"\x89HDF", "is an HDF5 file, which is not read as a table; save it as Parquet or CSV"),
+    (b"\x89HDF", "is an HDF5 file, which is no table; import the folder that it lies in, or save it as Parquet or CSV"),
     (b"%PDF", "is a PDF; save the table as CSV"),
     (b"\x80\x04", "is a pickle, which can run code when it is read; save it as Parquet or CSV"),
     (b"\x80\x05", "is a pickle, which can run code when it is read; save it as Parquet or CSV"),

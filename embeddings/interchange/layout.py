@@ -69,6 +69,8 @@ class PeerSet:
     items: Sequence[PeerItem]
     cases: Mapping[str, str] = field(default_factory=dict)
     """Slide -> case, where the tool's own files say so."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Item -> train, val or test, where the tool's own files say so."""
     needs_mpp: bool = False
     """Its coordinates are in um."""
     notes: tuple[str, ...] = ()

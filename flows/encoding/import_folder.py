@@ -283,6 +283,7 @@ class _Import:
             of=peers.of,
             case_is_slide=settings.case_is_slide,
         )
+        notes += _in_two_parts(matches, peers.parts)
         what = f"{self._modality}/{self.name}, headers"
         headers = [one.item.look() for one in counted(matches, len(matches), what, progress)]
         facts = _common_facts(matches, headers)
@@ -542,6 +543,18 @@ def _common_width(matches: Sequence[Match], headers: Sequence[Header]) -> int:
         said = " and ".join(f"{d} in {one.item.files[0].name}" for d, one in sorted(widths.items())[:2])
         raise InvalidInputError(f"features have {said} dimensions; those of two encoders do not mix: part the folder")
     return next(iter(widths))
+
+
+def _in_two_parts(matches: Sequence[Match], parts: Mapping[str, str]) -> list[str]:
+    of_case: defaultdict[str, set[str]] = defaultdict(set)
+    for one in matches:
+        of_case[one.case_id].update({parts[one.item.name]} if one.item.name in parts else ())
+    torn = sorted(case for case, of in of_case.items() if len(of) > 1)
+    return (
+        [f"the tool's own split has slides of one case in two parts ({listed(torn)}); draw another here"]
+        if torn
+        else []
+    )
 
 
 def _dtype_notes(headers: Sequence[Header]) -> list[str]:

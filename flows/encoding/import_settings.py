@@ -35,7 +35,8 @@ class FolderSettings(BaseModel):
     case_is_slide: bool = Field(default=False, description="Of a folder: each slide is a case of its own.")
     mpp: float | None = Field(
         default=None,
-        gt=0,
+        ge=0.02,
+        le=100,
         description="Of a folder: um per level-0 pixel of slides of which neither the table nor the tool says it.",
     )
     rename_ids: Path | None = Field(

@@ -15,6 +15,7 @@ from guidestore.embeddings.pairing import class_targets, outcomes_of, targets_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.embeddings.words import count_of
+from guidestore.flows.encoding.seen import encoders_behind, seen_by
 
 
 def only_target(snapshot: Snapshot, cohort: str) -> str:
@@ -89,6 +90,8 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
         if key.cohort == cohort:
             entries = snapshot.code_set_entries(key)
             detail = f"{key.kind} of {key.code_dim} dimensions, trained on {key.trained_on}"
+            encoders = [one.encoder for one in encoders_behind(snapshot, key)]
+            detail += ", saw-cohort" if seen_by(snapshot, cohort, encoders) else ""
             detail += _unusable(snapshot, key, [entry.case_id for entry in entries])
             rows.append({"what": "codes", "name": str(key), "count": len(entries), "detail": detail})
     return rows

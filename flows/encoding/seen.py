@@ -13,8 +13,11 @@ from guidestore.embeddings.types import CodeSetKey, CodeSetName
 def seen_notes(snapshot: Snapshot, cohort: str, names: Iterable[CodeSetName | None]) -> list[str]:
     """A sentence on each encoder behind these code sets that saw the collection which the cohort is of."""
     wanted = [name for name in dict.fromkeys(names) if name is not None]
+    rows = snapshot.rows("encoders").to_pylist()
+    drawn = {row["encoder_digest"] for row in rows if '"weights":"random"' in (row["preprocessing"] or "")}
     keys = [key for key in snapshot.code_sets if any(name.means(key.name) for name in wanted)]
-    encoders = dict.fromkeys(made_by.encoder for key in keys for made_by in encoders_behind(snapshot, key))
+    behind = [made_by for key in keys for made_by in encoders_behind(snapshot, key)]
+    encoders = dict.fromkeys(made_by.encoder for made_by in behind if made_by.encoder_digest not in drawn)
     return seen_by(snapshot, cohort, encoders)
 
 

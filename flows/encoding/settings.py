@@ -46,7 +46,8 @@ class EncodeSettings(CohortSettings):
     )
     weights: Path | None = Field(
         default=None,
-        description="Weights file of a pretrained encoder (safetensors, or PyTorch's .pt, .pth, .bin); empty: the hub. "
+        description="Weights file of a pretrained encoder (safetensors, or PyTorch's .pt, .pth, .bin); empty: the hub; "
+        "random: a timm network before any training, as a control. "
         "For inception_multitask: where training starts; empty: from nothing.",
     )
     pretrained_on: Literal["none", "unknown"] = Field(

@@ -113,11 +113,12 @@ class StoredEncoder:
                 f"the codes of {spec.name} were imported, so guidestore cannot make them from images; encode "
                 "these with the tool that made those, and give --codes FILE"
             )
+        drawn = spec.preprocessing.get("weights") == "random"  # not trained at all
         encoder = build_frozen(
             name_to_build(spec),
             input_kind(spec.input_kind),
             spec.preprocessing,
-            weights=weights if spec.weights_sha256 else None,
+            weights="random" if drawn else weights if spec.weights_sha256 else None,
             trained_on=spec.trained_on,
             device=device,
         )

@@ -358,3 +358,17 @@ def test_the_gpu_gives_the_cpus_codes_within_bfloat16(resnet_file):
     on_cpu = build_encoder("resnet18", weights=resnet_file).encode(batch)
     on_gpu = build_encoder("resnet18", weights=resnet_file, device="cuda").encode(batch)
     assert np.abs(on_cpu - on_gpu).max() <= 0.05 * np.abs(on_cpu).max()
+
+
+def test_random_weights_are_a_control_that_is_the_same_every_time() -> None:
+    tiles_bhwc = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    before = torch.random.get_rng_state()
+    first, again = (build_encoder("resnet18", weights="random", input_kind="tiles") for _ in range(2))
+    assert torch.equal(torch.random.get_rng_state(), before), "nobody else's random numbers change"
+    assert first.spec == again.spec
+    assert first.spec.preprocessing["weights"] == "random"
+    assert len(first.spec.weights_sha256) == 64
+    codes_bd = first.encode(tiles_bhwc)
+    np.testing.assert_array_equal(codes_bd, again.encode(tiles_bhwc))
+    assert np.isfinite(codes_bd).all()
+    assert np.std(codes_bd) > 0

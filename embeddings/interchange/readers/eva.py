@@ -63,7 +63,9 @@ def _sets(folder: Path, place: Path) -> list[PeerSet]:
     note = "eva's bags have no places: its writer keeps neither coordinates nor the order of tiles"
     labels = f"the targets and splits of {_MANIFEST} are not imported; `guidestore cohort add manifest` takes labels"
     notes = (note, labels) if is_bags else (labels,)
-    return [PeerSet("eva", within(folder, place), "", "bag" if is_bags else "codes", "slide", items, notes=notes)]
+    kind = "bag" if is_bags else "codes"
+    in_part = {name: next(iter(of)) for name, of in parts.items()}
+    return [PeerSet("eva", within(folder, place), "", kind, "slide", items, parts=in_part, notes=notes)]
 
 
 def _some(files: dict[str, dict[Path, None]]) -> list[Path]:

@@ -267,6 +267,9 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "a slide in two parts": (
         peers.eva, manifest(lambda f: pd.concat([f, f.tail(1).assign(split="val")])), {}, "in train and in val",
     ),
+    "a case in two parts": (
+        peers.eva, manifest(lambda f: f.assign(split=["train", "train", "train", "test"])), {}, "in two parts .P3.",
+    ),
     "a part of its own": (peers.eva, manifest(lambda f: f.assign(split="fit")), {}, "split is 'fit'"),
     "a file outside": (peers.eva, manifest(lambda f: f.assign(embeddings="../x.pt")), {}, "lies outside of the folder"),
     "a file that is gone": (peers.eva, lambda f: (f / "S2-1.pt").unlink(), {}, "there is no file S2-1.pt"),
