@@ -12,6 +12,7 @@ from guidestore.heads.presets.preset import Preset
 from guidestore.heads.registry import (
     CONCATENATION,
     DECODERS,
+    DECODERS_OF,
     FUSIONS,
     GUIDANCE,
     STUDENTS,
@@ -32,6 +33,7 @@ def every_model() -> list[dict[str, str]]:
     return [
         *_of("guidance", GUIDANCE, guidance_presets()),
         *_of("decoder", DECODERS, decoder_presets()),
+        *(row for kind, registry in DECODERS_OF.items() for row in _of(f"decoder of {kind}", registry, _NOTHING)),
         side_by_side,
         *_of("fusion", FUSIONS, _NOTHING),
         *_of("student", STUDENTS, _NOTHING),

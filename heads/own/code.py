@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from guidestore.embeddings.canonical import sha256_of
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.embeddings.plugins import Registry, load_object, names_object, remember_object
 from guidestore.embeddings.source import UNVERSIONED, Code, code_of, digest_before_import, object_name
 from guidestore.heads.choice import Choice
-from guidestore.heads.own.trust import built, check_trusted, make, own_params
+from guidestore.heads.own.trust import built, check_trusted, make, objects_in, own_params
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,9 +111,30 @@ def choice_of(registry: Registry[Any], given: Any, params: Mapping[str, Any] | N
         given, params = _named(registry, given, params)
     if not registry.is_own(given):
         return Choice.of(given, params)
-    own = own_of(registry, given, here=True)
-    source = own.code.source if own.code.is_versioned else f"{UNVERSIONED}-{uuid4().hex}"
-    return Choice.of(given, params, code=source)
+    sources = [own_of(registry, given, here=True).code.source, *parts_of(params or {}).values()]
+    if any(source.startswith(UNVERSIONED) for source in sources):
+        return Choice.of(given, params, code=f"{UNVERSIONED}-{uuid4().hex}")
+    return Choice.of(given, params, code=sources[0] if len(sources) == 1 else sha256_of(sources))
+
+
+def parts_of(params: Mapping[str, Any]) -> dict[str, str]:
+    """Class among described parameters -> the digest of its source. Raises InvalidInputError."""
+    return {name: code_of(load_object("object", name)).source for name in sorted(objects_in(params))}
+
+
+def check_parts(params: Mapping[str, Any], recorded: Any) -> None:
+    """Raises InvalidInputError where a class among stored parameters is other code than was trained; what is not
+    installed is not even imported then."""
+    sources = recorded if isinstance(recorded, Mapping) else {}
+    for name in sorted(objects_in(params)):
+        module = name.partition(":")[0]
+        code = {"source": str(sources.get(name, "")), "package": ""}
+        there = "" if module in sys.modules else digest_before_import(module)
+        if there and there != code["source"]:
+            raise _other_code("object", name, there, code)
+        loaded = code_of(load_object("object", name))
+        if not loaded.is_installed and loaded.source != code["source"]:
+            raise _other_code("object", name, loaded.source, code)
 
 
 def _named(registry: Registry[Any], given: Any, params: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.plugins import Registry
 from guidestore.heads.checks import not_fitted
-from guidestore.heads.own.code import Own, own_of, stored_own
+from guidestore.heads.own.code import Own, check_parts, own_of, parts_of, stored_own
 from guidestore.heads.own.trust import is_torch_module
 from guidestore.heads.own.ways import Keeping, Refitted, Says, Way
 
@@ -41,6 +41,7 @@ class OwnModel:
         own, same = stored_own(registry, config)
         if not isinstance(config.get("params"), Mapping):
             raise InvalidInputError(f"the config of {own.name} lacks its params; it does not say how it was trained")
+        check_parts(config["params"], config.get("parts"))
         model = cls.of_config(own, config)
         if not same and not isinstance(model.way, Refitted):
             raise InvalidInputError(
@@ -69,7 +70,9 @@ class OwnModel:
 
     @property
     def config(self) -> dict[str, Any]:
-        return {"name": self.name, "code": self.own.code.record(), "params": _plain(self.params), **self.way.config}
+        own = {"name": self.name, "code": self.own.code.record(), "params": _plain(self.params)}
+        parts = parts_of(self.params)
+        return {**own, **({"parts": parts} if parts else {}), **self.way.config}
 
     @property
     def widths(self) -> tuple[int, int]:

@@ -92,11 +92,15 @@ def own_params(model: Any, where: str) -> dict[str, Any]:
                 "again; keep it, or pass the class"
             )
         given = {p.name: getattr(model, p.name) for p in named}
-    defaults = {name: takes[name].default for name in takes}
+    defaults: dict[str, Any] = {}
+    for base in reversed(inspect.getmro(type(model))):  # skorch's classes pass what they do not name on to their bases
+        if "__init__" in vars(base) and base is not object:
+            defaults |= {name: p.default for name, p in inspect.signature(base.__init__).parameters.items()}
     return {
         name: described(value, f"parameter {name} of {where}")
         for name, value in sorted(given.items())
-        if not _same(value, defaults.get(name, inspect.Parameter.empty))
+        if not name.startswith("_")  # skorch's own notes
+        and not _same(value, defaults.get(name, inspect.Parameter.empty))
     }
 
 
@@ -107,6 +111,14 @@ def _same(value: Any, default: Any) -> bool:
     if not (isinstance(value, plain) and isinstance(default, plain)) or type(value) is not type(default):
         return False
     return value == default or (value != value and default != default)
+
+
+def objects_in(value: Any) -> set[str]:
+    """Names of the classes among described parameters."""
+    if isinstance(value, Mapping):
+        own = {str(value["object"])} if "object" in value else set[str]()
+        return own.union(*map(objects_in, value.values()))
+    return set[str]().union(*map(objects_in, value)) if isinstance(value, list | tuple) else set()
 
 
 def built(value: Any, where: str, *, of: Any = None) -> Any:

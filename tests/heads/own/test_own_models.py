@@ -247,6 +247,26 @@ def test_code_that_was_changed_or_taken_away_is_not_run(
             load_guidance(config, tensors)
 
 
+def test_the_code_of_its_parameters_is_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaler = "from sklearn.preprocessing import StandardScaler\nclass Mine(StandardScaler):\n    pass\n"
+    _say(scaler, tmp_path, monkeypatch, "parts_of_mine")
+    import parts_of_mine  # pyright: ignore[reportMissingImports]
+
+    before = decoder_choice(make_pipeline(parts_of_mine.Mine(), GaussianNB()))
+    decoder = build_decoder(before.name, **before.params).fit(*labelled(), *labelled(30, 1), n_classes=3, seed=0)
+    config, tensors = _stored(decoder)
+    monkeypatch.delitem(sys.modules, "parts_of_mine")
+    load_decoder(config, tensors)
+    monkeypatch.delitem(sys.modules, "parts_of_mine")
+    (tmp_path / "parts_of_mine.py").write_text(scaler + "    more = 1\n")
+    with pytest.raises(InvalidInputError, match="object 'parts_of_mine:Mine' has other code"):
+        load_decoder(config, tensors)
+    assert "parts_of_mine" not in sys.modules
+    import parts_of_mine as changed  # pyright: ignore[reportMissingImports]
+
+    assert decoder_choice(make_pipeline(changed.Mine(), GaussianNB())).code != before.code
+
+
 @pytest.mark.parametrize(
     ("name", "params", "sentence"),
     [
