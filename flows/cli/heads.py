@@ -225,8 +225,9 @@ def _show_two_runs(comparison: RunComparison, part: Part, format_: str) -> None:
     print(f"a: {comparison.names[0]}\nb: {comparison.names[1]}\n{count_of(comparison.n_cases, f'{part} case')}")
     show_rows(rows, list(rows[0]), format_)
     test = comparison.mcnemar
-    kind = "exact" if test.exact else "chi-squared"
-    print(f"McNemar ({kind}): only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}")
+    if test is not None:
+        kind = "exact" if test.exact else "chi-squared"
+        print(f"McNemar ({kind}): only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}")
     for note in comparison.notes:
         print(note)
     if changed:

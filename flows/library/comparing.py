@@ -22,8 +22,12 @@ class Comparison:
             of = self._told
             a, b = of.names
             test = of.mcnemar
-            mcnemar = f"McNemar: only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}"
-            notes = (f"a: {a}", f"b: {b}", f"{of.n_cases} cases", mcnemar, *notes)
+            right = (
+                ()
+                if test is None
+                else (f"McNemar: only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}",)
+            )
+            notes = (f"a: {a}", f"b: {b}", f"{of.n_cases} cases", *right, *notes)
         return Table.of_rows(self._told.as_rows(), notes=notes)
 
     def changed(self) -> Table:

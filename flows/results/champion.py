@@ -187,7 +187,13 @@ def _best_of_first_fold(snapshot: Snapshot, runs: Sequence[Run]) -> Run:
     """Of the lowest fold the run that is best on val; of equals the lowest seed."""
     scores = load_scores(snapshot, runs, "val")
     metric = main_metric(load_predictions(snapshot, runs, "val").values())
-    metric = metric if all((run.id, metric) in scores for run in runs) else INSTEAD
+    if not all((run.id, metric) in scores for run in runs):
+        if runs[0].kind != "classes":
+            raise InvalidInputError(
+                f"{metric_named(metric).title} of {runs[0].head.name} is not defined on its val cases, on which a "
+                "champion is chosen; draw a split whose val part is larger"
+            )
+        metric = INSTEAD
     fold = min(run.fold for run in runs)
     return min((run for run in runs if run.fold == fold), key=lambda run: (-scores[run.id, metric], run.seed))
 

@@ -12,7 +12,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.runs import RunPredictions, Unit
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
+from guidestore.embeddings.runs import RunPredictions, Unit, median_grade
 from guidestore.heads.significance import Interval, compare, draw_metrics, on_common_cases
 
 
@@ -67,7 +68,9 @@ class GroupComparison:
         return len({case_id for run in self.a for case_id in run.case_ids})
 
     def changed(self, classes: Sequence[str]) -> list[ChangedCase]:
-        """The cases that the groups predict otherwise, by id."""
+        """The cases whose class or grade the groups predict otherwise, by id; none where a case has no one class."""
+        if self.a[0].kind not in ONE_CLASS_KINDS:
+            return []
         a, b = _mean_predictions(self.a), _mean_predictions(self.b)
         labels = {case: int(label) for run in self.a for case, label in zip(run.case_ids, run.labels, strict=True)}
         return [
@@ -120,9 +123,13 @@ def split_and_fold(run: RunPredictions) -> Unit:
 
 
 def _mean_predictions(runs: Iterable[RunPredictions]) -> dict[str, int]:
-    """Case -> class of the mean probabilities over the runs that predict it."""
+    """Case -> class, or grade, of the mean probabilities over the runs that predict it."""
+    runs = list(runs)
     probabilities: dict[str, list[np.ndarray]] = {}
     for run in runs:
         for case, of_case in zip(run.case_ids, run.probabilities, strict=True):
             probabilities.setdefault(case, []).append(of_case)
-    return {case: int(np.mean(of_case, axis=0).argmax()) for case, of_case in probabilities.items()}
+    means = {case: np.mean(of_case, axis=0) for case, of_case in probabilities.items()}
+    if runs[0].kind == "ordinal":
+        return {case: int(median_grade(mean[None])[0]) for case, mean in means.items()}
+    return {case: int(mean.argmax()) for case, mean in means.items()}

@@ -53,8 +53,11 @@ def _pooled(head: Head, groups: Sequence[ComparisonGroup], metric: str, margin: 
     head = replace(head, target=f"{count_of(len(usable), 'target')}: {names}")
     if len(usable) < 2:
         return RowEffect(head, metric or METRIC, 0, 0, None, "; ".join(notes))
+    if len({group.kind for group in usable}) > 1:
+        notes.append("its targets are of different kinds, whose metrics have no common mean")
+        return RowEffect(head, metric or METRIC, 0, 0, None, "; ".join(notes))
     metrics = {main_metric(group.common) for group in usable}
-    metric = metric or (METRIC if metrics == {METRIC} else INSTEAD)
+    metric = metric or (INSTEAD if INSTEAD in metrics else metrics.pop())
     cases = {case for group in usable for run in group.common for case in run.case_ids}
     try:
         drawn, row = _as_one(usable, metric, cases)

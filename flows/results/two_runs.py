@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.runs import Part, Run
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups
@@ -24,7 +25,8 @@ class RunComparison:
     b: Run
     n_cases: int
     gains: tuple[MetricGain, ...]
-    mcnemar: McNemar
+    mcnemar: McNemar | None
+    """None where a case has no one class, so that no prediction is right or wrong."""
     changed: tuple[ChangedCase, ...]
     notes: tuple[str, ...]
 
@@ -86,7 +88,7 @@ def compare_runs(
         second,
         len(common),
         comparison.gains,
-        mcnemar(comparison.a[0], comparison.b[0]),
+        mcnemar(comparison.a[0], comparison.b[0]) if of_a.kind in ONE_CLASS_KINDS else None,
         tuple(comparison.changed(first.classes)),
         tuple(notes),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import KINDS, ONE_CLASS_KINDS
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.words import count_of
@@ -114,9 +115,13 @@ def compare_snapshots(
     compared = [run for members in groups.values() for pair in members for run in pair]
     if part == "test" and (refused := count_look(store, compared, "compare")):
         notes.append(refused)
-    metric = metric or main_metric(predictions.values())
-    heads = tuple(_compared(head, members, predictions, metric) for head, members in groups.items())
-    notes.append(f"{metric} on {part} cases; 95 % intervals and p over the cases that both have, heads as trained")
+    kinds = {kind: [said for said in predictions.values() if said.kind == kind] for kind in KINDS}
+    metrics = {kind: metric or main_metric(said) for kind, said in kinds.items() if said}
+    heads = tuple(
+        _compared(head, members, predictions, metrics[members[0][1].kind]) for head, members in groups.items()
+    )
+    shown = " or ".join(dict.fromkeys(metrics.values()))
+    notes.append(f"{shown} on {part} cases; 95 % intervals and p over the cases that both have, heads as trained")
     return SnapshotComparison((at_a.version, at_b.version), heads, tuple(notes))
 
 
@@ -134,6 +139,7 @@ def _compared(
     n_changed = sum(
         int((before.predicted != after.predicted).sum())
         for before, after in zip(comparison.a, comparison.b, strict=True)
+        if before.kind in ONE_CLASS_KINDS
     )
     changed = tuple(comparison.changed(pairs[0][1].classes))
     return HeadComparison(head, comparison.gains[0], len(pairs), comparison.n_cases, n_changed, changed)

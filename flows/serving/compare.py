@@ -63,8 +63,9 @@ def of_runs(settings: CompareForm) -> None:
     cases = count_of(comparison.n_cases, f"{settings.part} case")
     names = f"a: {comparison.names[0]}; b: {comparison.names[1]}; {cases}."
     test = comparison.mcnemar
-    mcnemar = f"McNemar: only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}."
-    show_table("compare-runs", comparison.as_rows(), f"{names} {mcnemar} {'. '.join(comparison.notes)}.")
+    if test is not None:
+        names += f" McNemar: only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}."
+    show_table("compare-runs", comparison.as_rows(), f"{names} {'. '.join(comparison.notes)}.")
     _tell_changed(settings, len(comparison.changed_rows()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,7 +28,7 @@ from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.input_rows import REFERENCE, S_PLUS_I, I, S
-from guidestore.heads.metrics import check_metric
+from guidestore.heads.metrics import check_metric, metric_named
 from guidestore.heads.significance import Interval
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.row_source import RowSource
@@ -141,7 +142,11 @@ def _on_test(
 def ranked_on_val(snapshot: RowSource, runs: Sequence[Run], metric: str = "") -> list[Ranked]:
     """The guided heads among these runs, best on val first; those without a score last."""
     predictions = load_predictions(snapshot, runs, "val")
-    effects = sorted(_effects(runs, predictions, metric), key=lambda effect: -effect.score.value if effect.score else 1)
+    sign = 1 if metric and metric_named(metric).better == "lower" else -1
+    effects = sorted(
+        _effects(runs, predictions, metric),
+        key=lambda effect: sign * effect.score.value if effect.score else math.inf,
+    )
     seeds: dict[Head, set[int]] = {}
     for run in runs:
         seeds.setdefault(run.head, set()).add(run.seed)

@@ -18,7 +18,10 @@ from guidestore.flows.models.export import export_model
 from guidestore.flows.models.exported import ExportedModel
 from guidestore.flows.models.on_cohort import predict_cohort
 from guidestore.flows.models.predict import predict
+from guidestore.flows.results.champion import decide
 from guidestore.flows.results.evaluation import evaluate
+from guidestore.flows.results.pooled import pooled_effects
+from guidestore.flows.results.two_runs import compare_runs
 from guidestore.heads.metrics import main_metric_of
 from guidestore.heads.significance import VERDICTS
 from guidestore.warehouse.predictions import load_predictions
@@ -144,3 +147,27 @@ def test_what_has_no_meaning_for_a_kind_is_said(store: EmbeddingStore) -> None:
 def _of(store: EmbeddingStore, target: str) -> list[str]:
     settings = GuideSettings(**CODES, targets=(target,), guidance="ridge", decoder=DECODERS[target])
     return guide(store, settings, looks=False).runs
+
+
+def test_two_runs_of_a_value_have_gains_and_no_right_and_wrong(store: EmbeddingStore) -> None:
+    runs = load_runs(store.snapshot(), _of(store, "length"))
+    of_i, guided = (next(run for run in runs if run.row == row and not run.control) for row in ("I", "G(I)+I"))
+    told = compare_runs(store, of_i.id, guided.id, part="val")
+    assert told.mcnemar is None
+    assert told.changed == ()
+    gains = {gain.metric: gain for gain in told.gains}
+    assert gains["mae"].gain.value == pytest.approx(gains["mae"].a - gains["mae"].b)  # less of an error is a gain
+    assert gains["r2"].gain.value == pytest.approx(gains["r2"].b - gains["r2"].a)
+
+
+def test_targets_of_one_kind_are_pooled_and_those_of_several_are_not(store: EmbeddingStore) -> None:
+    runs = load_runs(store.snapshot(), [*_of(store, "length"), *_of(store, "os")])
+    with pytest.raises(InvalidInputError, match="no guided head was trained for two targets"):
+        pooled_effects([run for run in runs if run.target == "os"], {})
+    pooled = pooled_effects(runs, load_predictions(store.snapshot(), runs))
+    assert all("of different kinds" in effect.note and effect.effect is None for effect in pooled)
+
+
+def test_a_head_of_an_outcome_becomes_champion_by_val(store: EmbeddingStore) -> None:
+    decision = decide(store, "champion", _of(store, "os"))
+    assert decision.run in _of(store, "os")
