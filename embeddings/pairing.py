@@ -162,8 +162,9 @@ def outcomes_of(
     of = _target(cohort, target, rows)
     outcomes: dict[str, Outcome] = {}
     several: dict[str, dict[str, bool]] = defaultdict(dict)
-    for row in snapshot.rows("labels", cohort=cohort).to_pylist():
-        if row["target"] != target or (outcome := _outcome(of, row)) is None:
+    labels = snapshot.rows("labels", cohort=cohort)
+    for row in labels.filter(pc.field("target") == target).to_pylist():
+        if (outcome := _outcome(of, row)) is None:
             continue
         case_id = row["case_id"]
         if isinstance(outcome, dict):
