@@ -19,9 +19,15 @@ from guidestore.encoders.weights import tensors_of
 BAGS = {"patch_encoder": "texture", "patch_encoder_digest": "0" * 64}
 CASES: list[Any] = [
     pytest.param("densenet3d", {"in_channels": 2}, VolumeSettings(("t1", "t2"), (16, 16, 16)).as_dict(), id="volumes"),
-    pytest.param("inception_multitask", {"last_block": "Mixed_5d"}, PhotographSettings(80).as_dict(), id="photographs"),
+    pytest.param(
+        "inception_multitask",
+        {"last_block": "Mixed_5d"},
+        PhotographSettings(80).as_dict(),
+        id="photographs",
+        marks=pytest.mark.slow,
+    ),
     pytest.param("attention_pooling", {"patch_code_dim": 5}, BAGS, id="attention"),
-    pytest.param("clam_mb", {"patch_code_dim": 5, "n_classes": 3}, BAGS, id="clam_mb"),
+    pytest.param("clam_mb", {"patch_code_dim": 5, "n_classes": 3}, BAGS, id="clam_mb", marks=pytest.mark.slow),
     pytest.param("mean_pooling", {"patch_code_dim": 5}, BAGS, id="mean"),
 ]
 

@@ -22,6 +22,7 @@ from guidestore.encoders.slides.tiling import TilingSettings
 from guidestore.encoders.timm_patch import TimmPatchEncoder, build_network, pooled
 from guidestore.encoders.transformers_layout import to_timm
 from tests.encoders.making import tiles
+from tests.representatives import some_of
 
 TINY = PatchModel(
     "tiny",
@@ -61,7 +62,7 @@ def resnet_file(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
+@pytest.mark.parametrize("model", some_of(MODELS.values()), ids=lambda model: model.name)
 def test_every_row_gives_codes_of_its_dimension(model):
     network = build_network(model)
     assert all(value.is_meta for value in network.state_dict().values())  # It took no memory.
@@ -97,7 +98,7 @@ PARAMETERS = {
 """As their authors state them."""
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", some_of(PARAMETERS))
 def test_every_row_has_the_published_number_of_parameters(name):
     count = sum(value.numel() for value in build_network(MODELS[name]).parameters())
     assert count == pytest.approx(PARAMETERS[name], rel=0.015)
@@ -132,12 +133,12 @@ def test_tiles_are_scaled_and_normalised_as_said(tmp_path):
     encoder = TimmPatchEncoder(TINY, path)
     network = build_network(TINY)
     network.load_state_dict(random_state(TINY), assign=True)
-    batch = tiles(3, size=32)
+    batch = tiles(3, size_px=32)
     images = torch.from_numpy(batch).permute(0, 3, 1, 2) / 255
     expected = network.eval()(((images.sub(_column(TINY.mean))) / _column(TINY.std)).float())
     assert np.allclose(encoder.encode(batch), expected.detach().numpy(), atol=1e-5)
     # Tiles of another size are resized as Pillow does it, in floating point.
-    large = tiles(1, size=80)
+    large = tiles(1, size_px=80)
     bands = [Image.fromarray(large[0, ..., band].astype(np.float32)) for band in range(3)]
     resized = np.stack([np.asarray(band.resize((32, 32), Image.Resampling.BILINEAR)) for band in bands])
     expected = network((torch.from_numpy(resized)[None] / 255 - _column(TINY.mean)) / _column(TINY.std))
@@ -196,7 +197,7 @@ def test_a_conch_file_of_224_px_positions_loads_and_encodes(tmp_path):
     )  # fmt: skip
     small = dataclasses.replace(model, kwargs={**model.kwargs, "img_size": 32})
     save_file(random_state(small), tmp_path / "conch.safetensors")
-    codes_bd = TimmPatchEncoder(model, tmp_path / "conch.safetensors").encode(tiles(3, size=64))
+    codes_bd = TimmPatchEncoder(model, tmp_path / "conch.safetensors").encode(tiles(3, size_px=64))
     assert codes_bd.shape == (3, 12)
     assert np.isfinite(codes_bd).all()
     assert np.ptp(codes_bd, axis=0).max() > 1e-3
@@ -209,7 +210,7 @@ def test_the_truncated_resnet_is_clams(tmp_path):
     whole = torchvision.models.resnet50(weights=None).eval()
     torch.save(whole.state_dict(), tmp_path / "resnet50.pth")
     encoder = build_encoder("resnet50_trunc", weights=tmp_path / "resnet50.pth")
-    batch = tiles(2, size=256)
+    batch = tiles(2, size_px=256)
     model = MODELS["resnet50_trunc"]
     images = (torch.from_numpy(batch).permute(0, 3, 1, 2) / 255 - _column(model.mean)) / _column(model.std)
     expected = nn.Sequential(*list(whole.children())[:7])(images).mean(dim=(2, 3))
@@ -248,7 +249,7 @@ def test_wrapped_checkpoints_are_unwrapped(tmp_path):
     ):
         path = tmp_path / f"{number}.pth"
         torch.save(content, path)
-        codes_bd = TimmPatchEncoder(TINY, path).encode(tiles(2, size=32))
+        codes_bd = TimmPatchEncoder(TINY, path).encode(tiles(2, size_px=32))
         expected = codes_bd if expected is None else expected
         assert np.array_equal(codes_bd, expected)
 
@@ -256,7 +257,7 @@ def test_wrapped_checkpoints_are_unwrapped(tmp_path):
 def test_a_file_of_half_precision_is_read(tmp_path):
     path = tmp_path / "half.safetensors"
     save_file({name: value.half() for name, value in random_state(TINY).items()}, path)
-    assert TimmPatchEncoder(TINY, path).encode(tiles(2, size=32)).dtype == np.float32
+    assert TimmPatchEncoder(TINY, path).encode(tiles(2, size_px=32)).dtype == np.float32
 
 
 def test_a_file_of_another_network_names_what_is_odd(tmp_path, resnet_file):
@@ -313,7 +314,7 @@ def test_transformers_names_come_back(tmp_path, is_dinov2):
     encoder = TimmPatchEncoder(dataclasses.replace(model, layout="transformers"), path)
     save_file(state, tmp_path / "timm.safetensors")
     same = TimmPatchEncoder(model, tmp_path / "timm.safetensors")
-    assert np.array_equal(encoder.encode(tiles(2, size=32)), same.encode(tiles(2, size=32)))
+    assert np.array_equal(encoder.encode(tiles(2, size_px=32)), same.encode(tiles(2, size_px=32)))
 
 
 def test_swiglu_and_registers_are_renamed_too(tmp_path):
@@ -354,7 +355,7 @@ def test_timm_models_are_known_by_name():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_gpu_gives_the_cpus_codes_within_bfloat16(resnet_file):
-    batch = tiles(9, size=224)
+    batch = tiles(9, size_px=224)
     on_cpu = build_encoder("resnet18", weights=resnet_file).encode(batch)
     on_gpu = build_encoder("resnet18", weights=resnet_file, device="cuda").encode(batch)
     assert np.abs(on_cpu - on_gpu).max() <= 0.05 * np.abs(on_cpu).max()

@@ -18,6 +18,7 @@ from guidestore.encoders.registry import build_encoder
 from guidestore.encoders.timm_patch import TimmPatchEncoder, build_network, own_names, pooled
 from tests.encoders.making import photographs
 from tests.encoders.test_patch_encoders import random_state
+from tests.representatives import some_of
 
 TINY = {"embed_dim": 16, "depth": 2, "num_heads": 2}
 TINY_CLIP = PatchModel(
@@ -34,7 +35,7 @@ TINY_DINO = PatchModel(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("model", PHOTOGRAPH_MODELS.values(), ids=lambda model: model.name)
+@pytest.mark.parametrize("model", some_of(PHOTOGRAPH_MODELS.values()), ids=lambda model: model.name)
 def test_every_row_gives_codes_of_its_dimension(model):
     with torch.device("meta"), torch.inference_mode():
         network = build_network(model)
@@ -61,7 +62,7 @@ PARAMETERS = {
 """As their authors state them, of PanDerm and MONET those of ViT-B/16, ViT-L/16 and CLIP's ViT-L/14."""
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", some_of(PARAMETERS))
 def test_every_row_has_the_published_number_of_parameters(name):
     with torch.device("meta"):
         count = sum(value.numel() for value in build_network(PHOTOGRAPH_MODELS[name]).parameters())

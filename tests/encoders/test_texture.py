@@ -26,13 +26,13 @@ def test_more_nuclei_are_counted_as_more():
 
 def test_uniform_tiles_are_finite_in_float16():
     batch = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (0, 128, 255)])
-    batch = np.concatenate([batch, tiles(1, size=32)])
+    batch = np.concatenate([batch, tiles(1, size_px=32)])
     batch[2, 0, 0] = 0
     assert np.isfinite(build_encoder("texture").encode(batch).astype(np.float16)).all()
 
 
 def test_it_is_fast_enough_for_a_slide_of_thousands_of_tiles():
-    encoder, batch = build_encoder("texture"), tiles(24, size=128)
+    encoder, batch = build_encoder("texture"), tiles(24, size_px=128)
     encoder.encode(batch[:2])
     start = time.process_time()
     encoder.encode(batch)
