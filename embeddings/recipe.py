@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guidestore.embeddings.canonical import canonical_text, sha256_of
+from guidestore.embeddings.canonical import sha256_of
 from guidestore.embeddings.types import CodeSetKey
 
 
@@ -26,6 +26,15 @@ def code_artifact(
     `input_digests`: sha256 of all files of the images, or artifact ids of pooled bags. `pixels`: what else decided the
     pixels, see `embeddings.pixels.pixels_of`; None or empty: nothing.
     """
+    texts = (key.cohort, key.encoder_digest, key.modality, case_id, image_id, *input_digests)
+    if not pixels and input_digests and _needs_no_escape("".join(texts)):
+        # The canonical JSON of the recipe below, in a third of the time: a million are asked for.
+        inputs = '","'.join(sorted(input_digests))
+        text = (
+            f'{{"case_id":"{case_id}","cohort":"{key.cohort}","encoder_digest":"{key.encoder_digest}",'
+            f'"image_id":"{image_id}","inputs":["{inputs}"],"kind":"{key.kind}","modality":"{key.modality}"}}'
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
     recipe = {
         "kind": key.kind,
         "cohort": key.cohort,
@@ -35,9 +44,11 @@ def code_artifact(
         "image_id": image_id,
         "inputs": sorted(input_digests),
     }
-    if pixels:
-        return sha256_of(recipe | {"pixels": dict(pixels)})
-    return hashlib.sha256(canonical_text(recipe).encode()).hexdigest()  # of texts alone, and asked for a million times
+    return sha256_of(recipe | {"pixels": dict(pixels)} if pixels else recipe)
+
+
+def _needs_no_escape(text: str) -> bool:
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
 
 
 def weights_artifact(role: str, recipe: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 
 import pytest
 
@@ -68,3 +69,29 @@ def test_ids_do_not_change_between_versions():
 
 def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("case_id", "image_id", "inputs"),
+    [
+        ("P1", "P1", ["ff", "aa"]),
+        ("P+1=._-", "i", ["a" * 64]),
+        ('P"1', "i", ["a"]),
+        ("é", "i", ["a"]),
+        ("P1", "P1", []),
+        ("a", "b", ['","']),
+        ("a\x7f", "b\n", ["q\\"]),
+    ],
+)
+def test_the_id_of_a_code_is_the_sha256_of_its_canonical_json(case_id: str, image_id: str, inputs: list[str]):
+    recipe = {
+        "kind": KEY.kind,
+        "cohort": KEY.cohort,
+        "modality": KEY.modality,
+        "encoder_digest": KEY.encoder_digest,
+        "case_id": case_id,
+        "image_id": image_id,
+        "inputs": sorted(inputs),
+    }
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    assert code_artifact(KEY, case_id, image_id, inputs) == hashlib.sha256(text.encode()).hexdigest()
