@@ -129,6 +129,11 @@ def decoder_names_of(kind: TargetKind) -> tuple[str, ...]:
     return tuple(sorted({*own, *DECODERS.names()})) + tuple(decoder_presets())
 
 
+def every_decoder_name() -> tuple[str, ...]:
+    """Of whatever kind, each once: those of classes first."""
+    return tuple(dict.fromkeys([*decoder_names(), *(name for of in DECODERS_OF.values() for name in of.names())]))
+
+
 def decoder_preset(name_or_preset: str, target: str = "") -> Preset:
     """The preset of that name for `target`, or one without parameters for a decoder's own name.
 

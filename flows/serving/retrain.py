@@ -31,7 +31,7 @@ from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opene
 from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.reporting import Progress
 from guidestore.heads.input_rows import GUIDED_PLUS_I, INPUT_ROWS, REFERENCE
-from guidestore.heads.registry import decoder_names
+from guidestore.heads.registry import every_decoder_name
 from guidestore.warehouse.runs import load_runs
 
 
@@ -41,7 +41,7 @@ class RetrainForm(form_of(GuideSettings, without=("targets", "modes"))):
     target: str = Field(default="", description="What to classify; empty: the cohort's only target.")
     snapshot: str = Field(default="", description="Snapshot number, tag or alias to train on; empty: the newest.")
     guidance: str = one_of(every_guidance(), "G: a guidance model or preset; or margins, plug.", default="ridge")
-    decoder: str = one_of(decoder_names(), "D_c: a decoder or preset.", default="logistic")
+    decoder: str = one_of(every_decoder_name(), "D_c: a decoder or preset, of the target's kind.", default="logistic")
     alias: str = Field(
         default="champion",
         description="Moves to the new head where that is better on val than the head it names; empty: moves nothing.",
