@@ -96,13 +96,17 @@ class QueryResult:
         return f"the index ends at snapshot {self.index_version}, {commits} behind the store; run `guidestore index`"
 
 
-def open_catalog(store_root: Path | str, at: int | str | None = None) -> duckdb.DuckDBPyConnection:
+def open_catalog(
+    store_root: Path | str, at: int | str | None = None, spill: dict[str, str] | None = None
+) -> duckdb.DuckDBPyConnection:
     """A read-only connection to the index of the store at `store_root`, looking at snapshot `at`.
 
-    `at`: commit number, tag or alias; None: the newest that the index knows. Raises NotFoundInStoreError if there is
-    no store, no index or no such snapshot in it, CorruptArtifactError if the index is damaged.
+    `at`: commit number, tag or alias; None: the newest that the index knows. spill: DuckDB's settings of how much a
+    connection that is kept long may keep in memory, and where the rest goes; without, nothing is spilt. Raises
+    NotFoundInStoreError if there is no store, no index or no such snapshot in it, CorruptArtifactError if the index is
+    damaged.
     """
-    return _open(store_root, opened_storage(store_root), at)[0]
+    return _open(store_root, opened_storage(store_root), at, spill)[0]
 
 
 def beside(con: duckdb.DuckDBPyConnection, version: int) -> duckdb.DuckDBPyConnection:

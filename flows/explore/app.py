@@ -53,6 +53,7 @@ def make_app(place: str, key: Path | None = None, serve_url: str = "") -> FastAP
     explored = Explored(place, key)
     images = Images(explored)
     app = FastAPI(title="guidestore explore", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.explored = explored
 
     @app.middleware("http")
     async def guarded(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:

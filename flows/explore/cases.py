@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.flows.explore.explored import View, literal, quoted
 from guidestore.flows.explore.facts import Column, check_expression, facts_of
+from guidestore.flows.explore.maps import codes_batches
 from guidestore.flows.explore.outcomes import source_of
 from guidestore.heads.input_rows import INPUT_ROWS
 
@@ -150,6 +153,40 @@ def _predictions(view: View, of_case: str) -> list[dict[str, Any]]:
 
 
 def neighbours_of(view: View, cohort: str, case_id: str, code_set: str) -> list[dict[str, Any]]:
-    """The nearest cases in one code set, by cosine similarity. Raises InvalidInputError where it has no code there."""
-    facts_of(view, cohort)
-    return view.ask(f"FROM neighbours({literal(case_id)}, {literal(code_set)}, k := {NEIGHBOURS})")
+    """The nearest cases in one code set, by cosine similarity, as SQL's neighbours() has them: a case counts with its
+    most similar pair of images. The codes come in batches: joined to themselves, a million take gigabytes.
+
+    Raises NotFoundInStoreError, and InvalidInputError where the case has no finite code there.
+    """
+    facts = facts_of(view, cohort)
+    known = view.ask(
+        f"SELECT name, d FROM code_sets WHERE kind = 'codes' AND cohort = {literal(cohort)} "
+        f"AND (name = {literal(code_set)} OR code_set_stem(name) = {literal(code_set)}) ORDER BY name"
+    )
+    if not known:
+        raise NotFoundInStoreError(f"cohort {cohort} has no set of case codes {code_set!r}")
+    name, width = known[0]["name"], known[0]["d"]
+    codes = f"codes_{width} WHERE code_set = {literal(name)} AND unit IS NOT NULL"
+    asked = view.ask(f"SELECT unit FROM {codes} AND case_id = {literal(case_id)}")
+    if not asked:
+        raise InvalidInputError(f"case {case_id} has no finite code in {name}")
+    asked_md = np.array([row["unit"] for row in asked], np.float32)
+    best_n = np.full(facts.n, -np.inf, np.float32)
+    others = f"SELECT case_id, unit FROM {codes} AND case_id <> {literal(case_id)}"
+    source = f"SELECT f.i, o.unit AS code FROM ({others}) o JOIN {facts.table} f USING (case_id)"
+    for numbers_b, units_bd in codes_batches(view, source, width):
+        np.maximum.at(best_n, numbers_b, (units_bd @ asked_md.T).max(axis=1))
+    nearest = np.argsort(-best_n, kind="stable")[:NEIGHBOURS]  # equals by their number, which is the order of their ids
+    nearest = nearest[np.isfinite(best_n[nearest])]
+    listed = ", ".join(f"({rank}, {number})" for rank, number in enumerate(nearest.tolist(), start=1))
+    if not listed:
+        return []
+    rows = view.ask(f"""
+        SELECT r.rank, f.case_id, (
+            SELECT string_agg(
+                target || '=' || coalesce(nullif(class, ''), value::VARCHAR, time::VARCHAR), ', ' ORDER BY target
+            ) FROM labels l WHERE l.cohort = {literal(cohort)} AND l.case_id = f.case_id
+        ) AS labels
+        FROM (VALUES {listed}) r(rank, i) JOIN {facts.table} f USING (i) ORDER BY r.rank
+    """)
+    return [row | {"similarity": float(best_n[number])} for row, number in zip(rows, nearest, strict=True)]

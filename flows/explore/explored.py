@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -24,6 +27,8 @@ TIMEOUT_S = 20.0
 """Of one question: a link may hold any SQL."""
 VIEWS = 3
 """Snapshots that are kept open: one that is looked at, and two that are compared."""
+MEMORY = "800MiB"
+"""Of DuckDB for one of them; the rest goes to disk."""
 KEPT = 200
 """Answers that are kept of a snapshot."""
 
@@ -63,7 +68,11 @@ class View:
     """The index at one snapshot. Connections look at the same catalog, whatever newer ones are built meanwhile."""
 
     def __init__(self, place: str, at: str, opened: Callable[[int], Snapshot]) -> None:
-        self._con = open_catalog(place, at or None)
+        # Else DuckDB would keep every code that was once looked at, up to half of the machine's memory.
+        spill = tempfile.mkdtemp(prefix="guidestore-explore-")
+        weakref.finalize(self, shutil.rmtree, spill, True)
+        limits = {"memory_limit": MEMORY, "temp_directory": spill}
+        self._con = open_catalog(place, at or None, limits)
         (self.version,) = self._con.execute("SELECT getvariable('at_commit')").fetchall()[0]
         self._opened = opened
         self._lock = threading.Lock()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import uvicorn
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 from guidestore.flows.engine.gate import Access, Gate, names_of
 from guidestore.flows.explore.app import make_app
+from guidestore.flows.explore.cohorts import overview
+from guidestore.flows.explore.explored import Explored
+from guidestore.flows.explore.facts import facts_of
 
 HOST = "127.0.0.1"
 
@@ -35,6 +40,7 @@ def prepared(
     listener = _listening(port)
     token = secrets.token_hex(32)
     access = Access(private="", browser=token, people=False, names=names_of(HOST, ""), command="explore")
+    threading.Thread(target=_warm, args=(app.state.explored, cohort, at), daemon=True).start()
     config = uvicorn.Config(
         Gate(cast(Any, app), access),
         log_level="error",
@@ -44,6 +50,14 @@ def prepared(
     begins = {"page": "cohort" if cohort else "", "cohort": cohort, "at": at}
     query = urlencode({**{name: value for name, value in begins.items() if value}, "token": token})
     return uvicorn.Server(config), listener, f"http://{HOST}:{listener.getsockname()[1]}/?{query}"
+
+
+def _warm(explored: Explored, cohort: str, at: str) -> None:
+    """Works out what is asked first while the address is still being opened: of a million cases it takes seconds."""
+    with suppress(GuidestoreError):  # said to who asks
+        overview(explored, at)
+        if cohort:
+            facts_of(explored.view(at), cohort)
 
 
 def _listening(port: int) -> socket.socket:

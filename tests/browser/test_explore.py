@@ -196,7 +196,7 @@ def test_images_of_a_case(browser: Browser, url: str) -> None:
         assert options[0] == "no tiles"
         assert options[2].startswith("attention of scans/histology/clam")
         photograph = page.locator("img.photograph")
-        page.wait_for_function("document.querySelector('img.photograph').naturalWidth === 300")
+        expect(photograph).to_have_js_property("naturalWidth", 300)
         assert "P_1" in (photograph.get_attribute("alt") or "")
         at(page, "page=cohort&cohort=secret")
         page.locator("#cases tbody th a").first.click()

@@ -24,6 +24,7 @@ from sklearn.decomposition import PCA
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.evaluation import evaluate
+from guidestore.warehouse.catalog import query
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import all_runs
 from tests.commandline import guidestore
@@ -235,7 +236,7 @@ def test_the_map_is_that_of_scikit_learn(asked: Asked, page_store: Path) -> None
             np.testing.assert_allclose(sign * places_n2[:, axis], expected_n2[:, axis], atol=2e-4)
 
 
-def test_a_case_has_all_that_the_store_knows(asked: Asked) -> None:
+def test_a_case_has_all_that_the_store_knows(asked: Asked, page_store: Path) -> None:
     told = asked("/data/case", cohort="scans", case="P_1")
     assert [label["class"] for label in told["labels"]] == ["G"]
     assert [image["modality"] for image in told["images"]] == ["clinical", "histology", "mri_t2"]
@@ -248,6 +249,11 @@ def test_a_case_has_all_that_the_store_knows(asked: Asked) -> None:
     near = asked("/data/neighbours", cohort="skin", case="lesion-003", code_set="skin/clinical/made")
     assert len(near) == 12
     assert "lesion-003" not in {row["case_id"] for row in near}
+    asked_for = "FROM neighbours('lesion-003', 'skin/clinical/made', k := 12)"
+    expected = query(page_store, asked_for).table.to_pylist()
+    assert [row["case_id"] for row in near] == [row["case_id"] for row in expected]
+    np.testing.assert_allclose([row["similarity"] for row in near], [row["similarity"] for row in expected], atol=1e-6)
+    assert [row["labels"] for row in near] == [row["labels"] for row in expected]
 
 
 def test_what_changed_between_two_snapshots(asked: Asked) -> None:
@@ -278,7 +284,7 @@ def test_a_parquet_for_embedding_atlas(asked: Asked, page_store: Path, tmp_path:
         shown = np.stack([table[f"projection_{modality}_{axis}"].to_numpy() for axis in "xy"], axis=1)
         np.testing.assert_array_equal(shown, places.reshape(-1, 2))
     for wrong, said in (
-        (("--export", file), "writes one cohort"),
+        (("--export", file), "is for one cohort"),
         (("skin", "--export", tmp_path / "x.csv"), "no name for a Parquet file"),
     ):
         done = guidestore("explore", *wrong, "--store", page_store)

@@ -4,13 +4,13 @@ import { casesSection } from "./cases.js";
 import { count, ends, fill, h, number, spanOf, table, verdict, whisker } from "./dom.js";
 import { retrainButton } from "./prefect.js";
 
-export async function cohort(about) {
+export async function cohort(overview) {
   const { cohort: name, head } = asked();
   document.title = `${name}: verdicts and cases`;
   const verdicts = h("section", { "aria-labelledby": "verdicts" }, h("h2", { id: "verdicts" }, "Is it guidance?"), h("p", { class: "soft", role: "status" }, "Reading predictions …"));
   const cases = h("section", { id: "cases", "aria-labelledby": "cases-title" });
-  get("verdicts", { cohort: name }).then(
-    (told) => fill(verdicts, h("h2", { id: "verdicts" }, "Is it guidance?"), verdictSection(name, told, head), retrainButton(about, name, told)),
+  Promise.all([get("verdicts", { cohort: name }), overview]).then(
+    ([told, about]) => fill(verdicts, h("h2", { id: "verdicts" }, "Is it guidance?"), verdictSection(name, told, head), retrainButton(about, name, told)),
     (error) => fill(verdicts, h("h2", { id: "verdicts" }, "Is it guidance?"), h("p", { class: "refused", role: "alert" }, error.message)),
   );
   casesSection(cases, name);

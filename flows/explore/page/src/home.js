@@ -2,7 +2,8 @@
 import { asked, link } from "./api.js";
 import { count, day, h, short, table, told } from "./dom.js";
 
-export function home(about) {
+export async function home(overview) {
+  const about = await overview;
   document.title = "guidestore: codes and cases";
   const cohorts = table("Cohorts", [
     { title: "cohort", head: true, cell: (row) => h("a", { href: link({ page: "cohort", cohort: row.cohort }) }, row.cohort), value: (row) => row.cohort },

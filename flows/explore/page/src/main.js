@@ -13,23 +13,29 @@ const PAGES = { home, cohort, map, case: oneCase, snapshots, sweep };
 async function show() {
   const main = document.getElementById("main");
   const { page = "home", at, cohort: name } = asked();
+  const overview = get("overview"); // of a large store it takes a second, so only what shows it waits for it
+  overview.catch(() => null);
   try {
-    const about = await get("overview");
-    fill(document.getElementById("top"),
-      h("nav", { "aria-label": "Site" },
-        h("a", { class: "brand", href: link({}) || "?" }, "guidestore"),
-        name ? h("a", { href: link({ page: "cohort", cohort: name }), "aria-current": page === "cohort" ? "page" : null }, name) : null,
-        name ? h("a", { href: link({ page: "map", cohort: name }), "aria-current": page === "map" ? "page" : null }, "Map") : null,
-        h("a", { href: link({ page: "snapshots" }), "aria-current": page === "snapshots" ? "page" : null }, "Snapshots"),
-        about.serve ? h("a", { href: about.serve }, "Flows") : null),
-      h("p", { class: "where soft" }, `${about.store}, snapshot ${about.snapshot}`, at ? [" (", h("a", { href: newest() }, "go to the newest"), ")"] : ""));
-    fill(main, await (PAGES[page] ?? home)(about));
+    head({ page, at, name });
+    overview.then((about) => head({ page, at, name, about }), () => null);
+    fill(main, await (PAGES[page] ?? home)(overview));
     if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
   } catch (error) {
     document.title = "guidestore";
     fill(main, h("h1", {}, "That cannot be shown"), h("p", { class: "refused", role: "alert" }, error.message), h("p", {}, h("a", { href: "?" }, "To the start")));
   }
   document.body.dataset.shown = page;
+}
+
+function head({ page, at, name, about }) {
+    fill(document.getElementById("top"),
+      h("nav", { "aria-label": "Site" },
+        h("a", { class: "brand", href: link({}) || "?" }, "guidestore"),
+        name ? h("a", { href: link({ page: "cohort", cohort: name }), "aria-current": page === "cohort" ? "page" : null }, name) : null,
+        name ? h("a", { href: link({ page: "map", cohort: name }), "aria-current": page === "map" ? "page" : null }, "Map") : null,
+        h("a", { href: link({ page: "snapshots" }), "aria-current": page === "snapshots" ? "page" : null }, "Snapshots"),
+        about?.serve ? h("a", { href: about.serve }, "Flows") : null),
+      h("p", { class: "where soft" }, about ? `${about.store}, snapshot ${about.snapshot}` : " ", at ? [" (", h("a", { href: newest() }, "go to the newest"), ")"] : ""));
 }
 
 function newest() {

@@ -35,7 +35,7 @@ function palette(about) {
   return { of, rows: [], bar: [diverges ? -span : about.low, diverges ? span : about.high, table] };
 }
 
-export async function map(about) {
+export async function map() {
   const state = asked();
   const { cohort } = state;
   document.title = `${cohort}: map of codes`;
@@ -261,6 +261,7 @@ export async function map(about) {
     const kept = Number(state.case ?? -1);
     if (Number.isInteger(kept) && kept >= 0 && kept < n) point(kept, true);
     document.body.dataset.ready = "map";
+    window.guidestoreFrames = () => sides.flatMap((one) => one.scatter.frames.map(([, took]) => took)); // for measuring
   })();
 
   return [
