@@ -88,7 +88,7 @@ def _commands(folder: Path) -> tuple[str, ...]:
         f"export GUIDESTORE_STORE={at('store')}",
         *(f"guidestore import {at(f'{name}.csv')} --modality {name} {named}" for name in (BLURRED, FULL)),
         f"guidestore cohort add manifest {COHORT} --labels {at('labels.csv')} --splits {at('splits.csv')}",
-        f"guidestore guide {COHORT} {pair} --guidance ridge --decoder logistic",
+        f"guidestore guide {COHORT} {pair} --guidance ridge --decoder least_squares",
         f"guidestore sweep run {at('few-labels.yaml')}",
         f"guidestore sweep show {at('few-labels.yaml')} --test 1",
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import guidestore as gs
 from guidestore.embeddings.places import local_folder
 from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 from tests.commandline import guidestore
@@ -58,12 +59,16 @@ def test_import_guide_sql_and_upkeep(bucket, tmp_path):
     do(bucket, "guide", "skin", *GUIDE, "--permutations", 1)
     assert {row["row"] for row in ask(bucket, "FROM runs")} == {"S+I", "S", "I", "R(I)", "G(I)", "G(I)+I"}
     assert ask(bucket, "SELECT count(*) AS n FROM codes") == [{"n": 2 * CASES}]
+    in_python = gs.open(bucket)
+    assert len(in_python.pair("skin", "clinical/made", "dermoscopy/made")) == CASES
+    in_python.add_codes("other", "mri", "made", rng.normal(size=(8, 2)), [f"o{case}" for case in range(8)])
+    assert sorted(in_python.code_sets()["cases"]) == [8, CASES, CASES]
     do(bucket, "tag", "first")
     do(bucket, "compact")
     do(bucket, "gc", "--delete")
     do(bucket, "neighbours", ids[0], "--code-set", "skin/clinical/made", "-k", 3)
     do(bucket, "purge", ids[0], "--cohort", "skin", "--yes")
-    assert ask(bucket, "SELECT count(*) AS n FROM codes") == [{"n": 2 * CASES - 2}]
+    assert ask(bucket, "SELECT count(*) AS n FROM codes WHERE cohort = 'skin'") == [{"n": 2 * CASES - 2}]
     assert ask(bucket, "FROM tags")[0]["name"] == "first"
 
     checked = run("fsck", "--store", bucket)
