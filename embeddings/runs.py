@@ -150,7 +150,9 @@ class Run:
     @property
     def note(self) -> str:
         """What its training warns of; '' for nothing."""
-        return training_note(message=self.message, classes=len(self.classes), facts=self.training)
+        # Losses of other kinds are no cross-entropies whose chance is known.
+        classes = len(self.classes) if self.kind == "classes" else 0
+        return training_note(message=self.message, classes=classes, facts=self.training)
 
     @property
     def of_unknown_encoders(self) -> bool:

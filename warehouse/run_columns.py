@@ -28,7 +28,7 @@ def with_derived(runs: pa.Table) -> pa.Table:
         columns["note"].append(
             training_note(
                 message=settings.get("message", ""),
-                classes=len(settings.get("classes", ())),
+                classes=0 if "kind" in settings else len(settings.get("classes", ())),
                 facts=settings.get("facts", {}),
             )
         )

@@ -123,3 +123,11 @@ def test_the_likeliest_class_of_equals_the_first_is_predicted() -> None:
     assert run.case_ids == ("a", "b")
     assert run.predicted.tolist() == [1, 0]
     assert run.correct.tolist() == [True, False]
+
+
+def test_losses_of_other_kinds_than_classes_are_held_against_no_chance() -> None:
+    """ln 3 is the chance of three classes; the loss of three grades is another."""
+    facts = {"decoder_val_loss": 1.2}
+    of_classes = Run("r" * 64, "c", "t", "s", 0, "I", classes=("a", "b", "c"), training=facts)
+    assert "at chance" in of_classes.note
+    assert replace(of_classes, kind="ordinal").note == ""
