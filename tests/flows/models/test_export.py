@@ -341,7 +341,7 @@ def _external() -> bytes:
         (lambda: b"no model", "cannot be run"),
         (lambda: b"", "cannot be run"),
         (_external, "reads weights from other files"),
-        (lambda: _graph(("Identity", ["z"], ["p"])), "not a probability for each of 3 classes"),
+        (lambda: _graph(("Identity", ["z"], ["p"])), "not 3 numbers for each case"),
         (lambda: _graph(("Shape", ["z"], ["p"])), "cannot be run"),
         (lambda: _graph(("Unknown", ["z"], ["p"])), "cannot be run"),
     ],
