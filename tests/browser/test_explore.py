@@ -74,7 +74,7 @@ def test_which_patients_does_guidance_turn_wrong(browser: Browser, url: str) -> 
         verdict = row_of(page, "DIAG", "G(I)+I").first
         verdict.wait_for()
         assert verdict.get_by_role("rowheader").inner_text() in ("cannot tell", "guidance helps", "no effect", "hurts")
-        verdict.get_by_role("link", name="cases that G(I)+I turns wrong, DIAG").click()
+        verdict.get_by_role("link", name="turned wrong by G(I)+I, DIAG").click()
         expect(page.locator("#cases [role=status]")).to_have_text(re.compile(r"\d+ of 90 cases"))
         assert set(page.locator("#cases td.turned-wrong").all_inner_texts()) == {"turned wrong"}
         case = page.locator("#cases tbody th a").first
@@ -94,7 +94,7 @@ def test_the_other_questions_of_docs_browser(browser: Browser, url: str) -> None
         start = page.url
         page.get_by_role("link", name="skin", exact=True).first.click()
         line = row_of(page, "DIAG", "G(I)+I").first
-        line.get_by_role("link", name="cases that G(I)+I turns right, DIAG").click()
+        line.get_by_role("link", name="turned right by G(I)+I, DIAG").click()
         expect(page.locator("#cases td.turned-right").first).to_be_visible()
         assert set(page.locator("#cases td.turned-right").all_inner_texts()) == {"turned right"}
         row_of(page, "DIAG", "G(I)+I").first.get_by_role("link", name="map of G(I)+I, DIAG").click()

@@ -86,7 +86,7 @@ function neighbours(cohort, id, head, found, choices) {
     const show = async (codeSet) => {
       try {
         const rows = await get("neighbours", { cohort, case: id, code_set: codeSet });
-        fill(box, table("Nearest by cosine similarity", [
+        fill(box, table(`Nearest in ${codeSet.slice(cohort.length + 1)} by cosine similarity`, [
           { title: "case", head: true, cell: (row) => h("a", { href: link({ page: "case", cohort, case: row.case_id, head }) }, row.case_id) },
           { title: "similarity", number: true, cell: (row) => number(row.similarity) },
           { title: "labels", cell: (row) => row.labels ?? "–" },

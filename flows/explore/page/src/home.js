@@ -11,7 +11,7 @@ export async function home(overview) {
     { title: "images", number: true, cell: (row) => count(row.images), value: (row) => row.images },
     { title: "heads trained", number: true, cell: (row) => count(row.runs), value: (row) => row.runs },
     { title: "targets", cell: (row) => told(row.targets) },
-    { title: "map", cell: (row) => h("a", { href: link({ page: "map", cohort: row.cohort }), "aria-label": `map of ${row.cohort}` }, "its codes") },
+    { title: "map", cell: (row) => h("a", { href: link({ page: "map", cohort: row.cohort }), "aria-label": `its codes: map of ${row.cohort}` }, "its codes") },
     { title: "state", cell: (row) => [
       row.pseudonymized ? h("span", { class: "tag" }, "pseudonymized") : null,
       row.quarantined ? h("a", { class: "tag warn", href: link({ page: "cohort", cohort: row.cohort, where: "quarantined" }) + "#cases" }, `${row.quarantined} in quarantine`) : null,

@@ -22,7 +22,7 @@ export async function snapshots() {
     { title: "what", cell: (row) => short(row.message, 90) },
     { title: "added", number: true, cell: (row) => count(row.artifacts) },
     { title: "when (UTC)", cell: (row) => day(row.created_at) },
-    { title: "", cell: (row) => (row.version > 1 ? h("a", { href: link({ page: "snapshots", a: row.version - 1, b: row.version }) }, "what it changed") : "") },
+    { title: "difference", cell: (row) => (row.version > 1 ? h("a", { href: link({ page: "snapshots", a: row.version - 1, b: row.version }) }, "what it changed") : "") },
   ], rows));
   return parts;
 }
@@ -35,7 +35,7 @@ async function difference(a, b) {
     return [
       h("h2", {}, `From snapshot ${found.a} to ${found.b}`),
       table("What changed", [
-        { title: "", head: true, cell: (row) => CALLED[row.kind] },
+        { title: "what", head: true, cell: (row) => CALLED[row.kind] },
         { title: "came", number: true, cell: (row) => count(row.came) },
         { title: "went", number: true, cell: (row) => count(row.went) },
       ], sums),
