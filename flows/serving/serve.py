@@ -76,7 +76,16 @@ def serve(
         Pseudonyms.load(key)
         os.environ[KEY] = str(key.absolute())
     with _configured(host, port, auth, allow) as (url, server):
-        asyncio.run(_run(store, lambda: ready(url), quiet_seconds, server))
+        loop = asyncio.Runner()
+        try:
+            loop.run(_run(store, lambda: ready(url), quiet_seconds, server))
+        except GuidestoreError:  # the server is gone: tasks that are cancelled would try for a minute to tell it
+            raise
+        except BaseException:
+            loop.close()
+            raise
+        else:
+            loop.close()
 
 
 @contextmanager

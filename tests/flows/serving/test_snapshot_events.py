@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def ready(served: Served, snapshot: int) -> bool:
 
 @pytest.mark.prefect_pages
 def test_new_codes_are_announced_and_retrained_on(bucket: str, report_store: Path, tmp_path: Path) -> None:
-    """One story, because a server takes long to start: new codes, the switch in the browser, and a restart.
+    """One story, because a server takes long to start: new codes, the switch in the browser, a restart, and the end.
 
     PICTURES=docs makes the picture of docs/serving.md anew.
     """
@@ -152,3 +153,10 @@ def test_new_codes_are_announced_and_retrained_on(bucket: str, report_store: Pat
         assert not automation(served)["enabled"]
         time.sleep(2)  # it would be there by now
         assert len(retrains(served)) == 1, "nobody retrains what is switched off"
+
+        os.kill(served.server(), signal.SIGKILL)
+        assert served.process.wait(30) == 1  # it had told events: Prefect would try for 70 s to tell that it goes
+        until(lambda: not served.processes())
+    told = (tmp_path / "stderr").read_text()
+    assert told.startswith("error: the Prefect server ended with code -9"), told
+    assert told.count("\n") == 1, told
