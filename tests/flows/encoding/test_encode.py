@@ -132,7 +132,7 @@ def test_unknown_names_say_what_there_is(encoded: Phantom) -> None:
         encode(encoded.opened, EncodeSettings(cohort="phantom", modality="histology", encoder="textur"))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_in_the_middle_and_run_again_gives_the_same_codes(encoded: Phantom, tmp_path: Path, seed: int) -> None:
     """kill -9 after some bags: the rest follow, and every bag equals that of the uninterrupted run bit for bit."""
     store = EmbeddingStore.create(tmp_path / "store")
