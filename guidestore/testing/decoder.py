@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.fitting import fit_decoders
-from guidestore.heads.protocol import DecoderProblem
+from guidestore.heads.protocol import Decoder, DecoderProblem
 from guidestore.heads.registry import build_decoder, decoder_choice, load_decoder
 from guidestore.testing.guidance import few_epochs, same
 
@@ -121,7 +121,8 @@ class DecoderContract:
         for problem, fitted in zip(problems, fit_decoders(problems), strict=True):
             assert fitted is problem.decoder
             alone = case.fitted(seed=problem.seed)
-            np.testing.assert_allclose(problem.decoder.predict_proba(x_nd), alone.predict_proba(x_nd), atol=1e-4)
+            together = cast(Decoder, problem.decoder).predict_proba(x_nd)
+            np.testing.assert_allclose(together, alone.predict_proba(x_nd), atol=1e-4)
             assert problem.decoder.facts.keys() == alone.facts.keys()
 
     def test_refuses_bad_input_in_one_sentence(self, case):

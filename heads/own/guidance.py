@@ -58,7 +58,8 @@ class OwnGuidance(OwnModel):
             model = cast(Self, problem.model)
             try:
                 both = (problem.z_inferior_nd, problem.z_superior_nd)
-                results.append(model.fit(*both, seed=problem.seed, decoder=problem.decoder))
+                d_s = cast(FrozenDecoder | None, problem.decoder)
+                results.append(model.fit(*both, seed=problem.seed, decoder=d_s))
             except DivergedError as error:
                 results.append(error)
         return results

@@ -180,7 +180,8 @@ class _Fit:
                 if key not in wanted:
                     decoder = copy.deepcopy(model.decoder)
                     wanted[key] = DecoderProblem(decoder, x_nd, p.labels, x_val_nd, p.labels_val, p.n_classes, p.seed)
-        fitted = dict(zip(wanted, fit_decoders(list(wanted.values()), device=self.device), strict=True))
+        done = cast(list[Decoder | DivergedError], fit_decoders(list(wanted.values()), device=self.device))
+        fitted = dict(zip(wanted, done, strict=True))
         return [_whole(result, [fitted[key] for key in own]) for result, own in zip(fused, keys, strict=True)]
 
     def _fuse(self, model: FusedDecoder, p: DecoderProblem) -> tuple[Fusion, Views, Views] | DivergedError:

@@ -14,11 +14,13 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.decoders.common.calibrated import Calibrated
 from guidestore.heads.networks import Layers, run_layers
-from guidestore.heads.protocol import FrozenDecoder, LayeredDecoder
+from guidestore.heads.protocol import FrozenDecoder, FrozenForeteller, LayeredDecoder
 from guidestore.heads.scaling import Standardiser
 
 
-def teacher_layers(decoder: FrozenDecoder | None, scale_out: Standardiser, y_nd: np.ndarray, what: str) -> Layers:
+def teacher_layers(
+    decoder: FrozenDecoder | FrozenForeteller | None, scale_out: Standardiser, y_nd: np.ndarray, what: str
+) -> Layers:
     """Layers y -> logits as above, float32, for y = z_S standardised by `scale_out`; y_nd: (n, d_S) of the train pairs.
 
     The ReLU that the released code puts on its logits is left out. Raises InvalidInputError where there is no decoder,
