@@ -168,6 +168,8 @@ def prediction_rows(
 
     reference: of the run. conformal: of a value, what makes an interval of it; None: there is none.
     """
+    if not len(case_ids):  # of a head that diverged
+        return []
     if paired.kind not in ONE_CLASS_KINDS:
         said = zip(case_ids, parts, outcome_rows(paired.kind, probabilities, reference, conformal), strict=True)
         common = {"run": run, "cohort": paired.cohort, "label": None}

@@ -34,7 +34,7 @@ def labelled_bags(count: int, seed: int) -> tuple[list[Bag], np.ndarray]:
 def labelled_volumes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Volumes with a bright block in the channel of their class."""
     labels = np.arange(count) % 3
-    data = volumes(count, seed, (12, 12, 12))
+    data = volumes(count, seed, shape=(12, 12, 12))
     for row, label in enumerate(labels):
         data[row, label, 3:8, 3:8, 5:10] += 2
     return data, labels
