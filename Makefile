@@ -23,6 +23,7 @@ help:
 	@echo "make slow         long experiments, a full install, and the browser tests with the other Prefect"
 	@echo "make latest       the tests with the newest versions that pyproject.toml allows, in .venv-latest"
 	@echo "make constraints  constraints.txt anew, from the newest versions; make test then says whether they work"
+	@echo "make docs         the site of docs/, into build/site"
 	@echo "make durations    the tests, and how long each file of them took, into tests/durations.json"
 
 .uv/bin/uv:
@@ -52,6 +53,18 @@ check: install
 
 bench: install
 	@for script in tests/benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: .venv-docs/installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
+
+# What makes the site; all else is taken from .venv.
+.venv-docs/installed: .venv/installed
+	$(UV) venv --quiet --allow-existing .venv-docs
+	$(UV) pip install --quiet --python .venv-docs --group docs
+	own=$$(.venv-docs/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$own/zz-all-else.pth
+	touch $@
 
 gpu: install
 	$(BIN)/python -m tests.gpu
@@ -88,4 +101,4 @@ constraints: | $(UV)
 	    --no-emit-index-url --no-annotate --no-header; } > constraints.new
 	mv constraints.new constraints.txt
 
-.PHONY: help install demo test durations check bench gpu slow explore-bundle latest constraints
+.PHONY: help install demo test durations check bench docs gpu slow explore-bundle latest constraints

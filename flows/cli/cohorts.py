@@ -36,8 +36,8 @@ class LayoutGroup(TyperGroup):
         from guidestore.warehouse.cohorts.layout import LAYOUTS, own_layout
 
         if names_object(cmd_name):
-            return _layout_command(own_layout(cmd_name))
-        return _layout_command(LAYOUTS.load(cmd_name)) if cmd_name in LAYOUTS else None
+            return _layout_command(own_layout(cmd_name), cmd_name)
+        return _layout_command(LAYOUTS.load(cmd_name), cmd_name) if cmd_name in LAYOUTS else None
 
 
 app.add_typer(
@@ -50,7 +50,7 @@ app.add_typer(
 )
 
 
-def _layout_command(layout: type[Layout]) -> Any:
+def _layout_command(layout: type[Layout], called: str) -> Any:
     def add(name: str, store: str, replace: bool, dry_run: bool, **given: Any) -> None:
         from guidestore.flows.encoding.cohorts import add_files
         from guidestore.flows.work.settings import validated
@@ -84,7 +84,7 @@ def _layout_command(layout: type[Layout]) -> Any:
     add.__doc__, add.__annotations__ = layout.__doc__, annotations
     add.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     made = typer.Typer(add_completion=False)
-    made.command()(add)
+    made.command(called)(add)
     return get_command(made)
 
 
