@@ -14,6 +14,7 @@ from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Key, Split, Store
 
 if TYPE_CHECKING:
+    from guidestore.embeddings.interchange.codes import CodeColumns
     from guidestore.flows.encoding.import_settings import FolderSettings
     from guidestore.flows.encoding.settings import EncodeSettings
     from guidestore.flows.work.runners import Runner
@@ -81,53 +82,38 @@ def import_command(
     missing_options = [name for name, given in (("--cohort", cohort), ("--modality", modality)) if not given]
     if missing_options:
         raise InvalidInputError(f"give {' and '.join(missing_options)}: what the codes of {file} are of")
-    scope = FoldScope.parse(trained_on)
+    asked = {
+        "cohort": cohort,
+        "modality": modality,
+        "encoder": encoder,
+        "version": version,
+        "trained_on": FoldScope.parse(trained_on),
+        "supersede": replace,
+    }
     if file.is_dir():
         if columns or drop or missing or nan != "refuse":
             raise InvalidInputError("--columns, --drop, --missing and --nan are for tables, and a folder has none")
-        _import_folder(
-            file,
-            folder,
-            place,
-            cohort=cohort,
-            modality=modality,
-            encoder=encoder,
-            version=version,
-            trained_on=scope,
-            ids=ids,
-            id_column=id_column,
-            supersede=replace,
-        )
+        _import_folder(file, folder, place, ids=ids, id_column=id_column, **asked)
         return
     if folder != FolderSettings():
         given = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(folder.model_fields_set))
         raise InvalidInputError(f"{given} goes with a folder of another tool, and {file} is none")
     from guidestore.embeddings.interchange.codes import CodeColumns
     from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING_NUMBERS, words
-    from guidestore.flows.encoding.import_codes import import_codes
-    from guidestore.flows.work.stores import opened
 
     if not encoder:
         raise InvalidInputError(f"give --encoder NAME: what made the codes of {file}")
+    absent = MISSING_NUMBERS if missing is None else words(missing)
+    how = CodeColumns(id_column or ID_COLUMN, words(columns), words(drop), absent, nan)
+    _import_table(file, how, place, ids=ids, **asked)
+
+
+def _import_table(file: Path, how: CodeColumns, place: str, **asked: Any) -> None:
+    from guidestore.flows.encoding.import_codes import import_codes
+    from guidestore.flows.work.stores import opened
+
     with opened(place, create=True) as store:
-        report = import_codes(
-            store,
-            file,
-            cohort=cohort,
-            modality=modality,
-            encoder=encoder,
-            version=version,
-            trained_on=scope,
-            ids=ids,
-            how=CodeColumns(
-                id_column or ID_COLUMN,
-                words(columns),
-                words(drop),
-                MISSING_NUMBERS if missing is None else words(missing),
-                nan,
-            ),
-            supersede=replace,
-        )
+        report = import_codes(store, file, how=how, **asked)
     known = report.codes - report.new
     print(
         f"{report.code_set}: {count_of(report.codes, 'code')} of {count_of(report.code_set.code_dim, 'dimension')}, "

@@ -77,6 +77,20 @@ class _Looked:
     pixels: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What every set of a folder is imported as."""
+
+    cohort: str
+    modality: str
+    encoder: str
+    """Where the folder does not say it."""
+    version: str
+    trained_on: FoldScope
+    supersede: bool
+    settings: FolderSettings
+
+
 def import_folder(
     store: EmbeddingStore,
     folder: Path,
@@ -107,10 +121,8 @@ def import_folder(
     own = _own_slides(snapshot, cohort, modality)
     slides = read_slides(settings.slides, id_column) if settings.slides else own
     slides = replace(slides, mpps={**own.mpps, **slides.mpps})
-    imports = [
-        _Import(store, snapshot, cohort, modality, settings, one, slides, own, encoder, version, trained_on, supersede)
-        for one in sets
-    ]
+    asked = _Asked(cohort, modality, encoder, version, trained_on, supersede, settings)
+    imports = [_Import(store, snapshot, asked, one, slides, own) for one in sets]
     _check_apart(imports)
     for one in imports:
         one.look(progress)
@@ -245,25 +257,11 @@ class _Import:
     """One set of features on its way into the store."""
 
     def __init__(
-        self,
-        store: EmbeddingStore,
-        snapshot: Snapshot,
-        cohort: str,
-        modality: str,
-        settings: FolderSettings,
-        peers: PeerSet,
-        slides: Slides,
-        own: Slides,
-        encoder: str,
-        version: str,
-        trained_on: FoldScope,
-        supersede: bool,
+        self, store: EmbeddingStore, snapshot: Snapshot, asked: _Asked, peers: PeerSet, slides: Slides, own: Slides
     ) -> None:
-        self._store, self._snapshot, self._settings = store, snapshot, settings
-        self._cohort, self._modality, self.peers = cohort, modality, peers
-        self._slides, self._own, self._version, self._trained_on = slides, own, version, trained_on
-        self._supersede = supersede
-        self.name = peers.encoder if _is_name(peers.encoder or " ") else encoder
+        self._store, self._snapshot, self._asked = store, snapshot, asked
+        self.peers, self._slides, self._own = peers, slides, own
+        self.name = peers.encoder if _is_name(peers.encoder or " ") else asked.encoder
         self._looked: list[_Looked] = []
         self._told: list[str] = []
         """Notes on values."""
@@ -272,7 +270,7 @@ class _Import:
 
     def look(self, progress: Progress) -> None:
         """Decides everything but the values. Raises InvalidInputError."""
-        peers, settings = self.peers, self._settings
+        peers, settings = self.peers, self._asked.settings
         if not peers.items:
             raise InvalidInputError(f"{peers.place} has no files; name the folder that holds the features")
         matches, notes = match(
@@ -284,7 +282,7 @@ class _Import:
             case_is_slide=settings.case_is_slide,
         )
         notes += _in_two_parts(matches, peers.parts)
-        what = f"{self._modality}/{self.name}, headers"
+        what = f"{self._asked.modality}/{self.name}, headers"
         headers = [one.item.look() for one in counted(matches, len(matches), what, progress)]
         facts = _common_facts(matches, headers)
         width = _common_width(matches, headers)
@@ -292,8 +290,8 @@ class _Import:
         if peers.kind == "codes" and peers.of == "slide":
             facts["slides_of_a_case"] = "mean"
         input_kind = IMPORTED_BAGS if peers.kind == "bag" else IMPORTED_CODES
-        self._spec = EncoderSpec(self.name, self._version, input_kind, width, "", facts, self._trained_on)
-        key = CodeSetKey.of(self._cohort, self._modality, self._spec)
+        self._spec = EncoderSpec(self.name, self._asked.version, input_kind, width, "", facts, self._asked.trained_on)
+        key = CodeSetKey.of(self._asked.cohort, self._asked.modality, self._spec)
         self._looked = [
             self._decided(one, replace(header, d=width), notes) for one, header in zip(matches, headers, strict=True)
         ]
@@ -304,7 +302,7 @@ class _Import:
         self.report.blank = [one.match.item.name for one in self._looked if not one.header.n]
         self.report.tiles = sum(one.header.n for one in self._looked) if peers.kind == "bag" else 0
         self.report.notes += _short([*notes, *[note for header in headers for note in header.notes]])
-        self.report.notes += seen_by(self._snapshot, self._cohort, [self.name], cases)
+        self.report.notes += seen_by(self._snapshot, self._asked.cohort, [self.name], cases)
         self._check_pseudonyms(matches)
         self.report.notes += self._ambiguous(key)
 
@@ -315,7 +313,7 @@ class _Import:
         mpp, source = next(
             (
                 (value, said)
-                for value, said in ((table, "manifest"), (header.mpp, "tool"), (self._settings.mpp, "option"))
+                for value, said in ((table, "manifest"), (header.mpp, "tool"), (self._asked.settings.mpp, "option"))
                 if value is not None
             ),
             (None, ""),
@@ -324,9 +322,13 @@ class _Import:
             notes.append(
                 f"{name}: {table:g} um per pixel is given, and the tool says {header.mpp:g}; the former is taken"
             )
-        if source == "tool" and self._settings.mpp and abs(self._settings.mpp - (mpp or 0)) > 0.02 * (mpp or 0):
+        if (
+            source == "tool"
+            and self._asked.settings.mpp
+            and abs(self._asked.settings.mpp - (mpp or 0)) > 0.02 * (mpp or 0)
+        ):
             notes.append(
-                f"{name}: the tool says {mpp:g} um per pixel, which is taken, not --mpp {self._settings.mpp:g}"
+                f"{name}: the tool says {mpp:g} um per pixel, which is taken, not --mpp {self._asked.settings.mpp:g}"
             )
         if mpp is None and self.peers.kind == "bag":
             if self.peers.needs_mpp:
@@ -341,16 +343,15 @@ class _Import:
 
     def _check_pseudonyms(self, matches: Sequence[Match]) -> None:
         """Raises InvalidInputError where a name that may be a patient's would enter a cohort that hides them."""
-        rows = self._snapshot.rows("cohorts", cohort=self._cohort).to_pylist()
+        rows = self._snapshot.rows("cohorts", cohort=self._asked.cohort).to_pylist()
         if not any(row["pseudonymized"] for row in rows):
             return
-        cases = set(self._snapshot.rows("cases", cohort=self._cohort)["case_id"].to_pylist())
+        cases = set(self._snapshot.rows("cases", cohort=self._asked.cohort)["case_id"].to_pylist())
         for one in matches:
             if one.case_id not in cases or one.image_id not in {*self._own.cases, one.case_id}:
                 raise InvalidInputError(
-                    f"cohort {self._cohort} hides the ids of patients, and {one.item.name!r} is none of its images: "
-                    "rename "
-                    "the files' names to its own with --rename-ids"
+                    f"cohort {self._asked.cohort} hides the ids of patients, and {one.item.name!r} is none of its "
+                    "images: rename the files' names to its own with --rename-ids"
                 )
 
     def _ambiguous(self, key: CodeSetKey) -> list[str]:
@@ -370,7 +371,7 @@ class _Import:
     def write(self, progress: Progress) -> None:
         self._check_standing()
         if self.peers.kind == "bag":
-            what = f"{self._modality}/{self.name}"
+            what = f"{self._asked.modality}/{self.name}"
             for one in counted(self._looked, len(self._looked), what, progress):
                 try:
                     self._bag(one)
@@ -406,7 +407,7 @@ class _Import:
 
     def _check_standing(self) -> None:
         """Raises InvalidInputError where files contradict what the store has, which only `supersede` allows."""
-        if self._supersede or self.peers.kind != "bag":
+        if self._asked.supersede or self.peers.kind != "bag":
             return
         for one in self._looked:
             entries = self._standing.get((one.match.case_id, one.match.image_id), ())
@@ -443,7 +444,7 @@ class _Import:
     def _codes(self, progress: Progress) -> None:
         """One code of each case: the mean of its slides'. All in one commit."""
         by_case: defaultdict[str, list[np.ndarray]] = defaultdict(list)
-        what = f"{self._modality}/{self.name}"
+        what = f"{self._asked.modality}/{self.name}"
         for one in counted(self._looked, len(self._looked), what, progress):
             if one.header.n:
                 code = one.match.item.read(one.header, one.mpp)
@@ -471,7 +472,7 @@ class _Import:
         for case, artifact in zip(cases, artifacts, strict=True):
             for entry in self._standing.get((case, case), ()):
                 if entry.artifact != artifact:
-                    if not self._supersede:
+                    if not self._asked.supersede:
                         raise self._contradiction(f"case {case}")
                     old.append((entry, artifact))
         self.report.new = sum(artifact not in self._snapshot.artifacts for artifact in artifacts)
@@ -485,31 +486,31 @@ class _Import:
                 transaction.replace(entry, by=artifact)
 
     def _check_targets(self, codes: CaseCodes) -> None:
-        labels = labels_by_target(self._snapshot.rows("labels", cohort=self._cohort).to_pylist())
+        labels = labels_by_target(self._snapshot.rows("labels", cohort=self._asked.cohort).to_pylist())
         for target, of_cases in labels.items():
             found = target_among(codes.codes_nd, codes.case_ids, of_cases)
             if found is not None:
                 raise InvalidInputError(
-                    f"{self.peers.place}: dimension {found} is target {target} of cohort {self._cohort} in other "
+                    f"{self.peers.place}: dimension {found} is target {target} of cohort {self._asked.cohort} in other "
                     "words, and "
                     "codes must not hold what they foretell"
                 )
 
     def _write_cases(self, transaction: Transaction, case_ids: Sequence[str]) -> None:
         """The cohort and the cases, where they are new, and what the encoder's digest stands for."""
-        if not self._snapshot.rows("cohorts", cohort=self._cohort).num_rows:
-            row = {"cohort": self._cohort, "layout": "import", "source": "", "pseudonymized": False, "note": ""}
-            transaction.write_rows("cohorts", [row], cohort=self._cohort)
+        if not self._snapshot.rows("cohorts", cohort=self._asked.cohort).num_rows:
+            row = {"cohort": self._asked.cohort, "layout": "import", "source": "", "pseudonymized": False, "note": ""}
+            transaction.write_rows("cohorts", [row], cohort=self._asked.cohort)
         new = sorted(set(case_ids) - self._known_cases)
         if new:
-            rows = [{"cohort": self._cohort, "case_id": case} for case in new]
-            transaction.write_rows("cases", rows, cohort=self._cohort)
+            rows = [{"cohort": self._asked.cohort, "case_id": case} for case in new]
+            transaction.write_rows("cases", rows, cohort=self._asked.cohort)
             self._known_cases.update(new)
         register_encoder(transaction, self._spec, {})
 
     @cached_property
     def _known_cases(self) -> set[str]:
-        return set(self._snapshot.rows("cases", cohort=self._cohort)["case_id"].to_pylist())
+        return set(self._snapshot.rows("cases", cohort=self._asked.cohort)["case_id"].to_pylist())
 
 
 def _common_facts(matches: Sequence[Match], headers: Sequence[Header]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ cohort: {COHORT}
 inferior: {BLURRED}/{ENCODER}
 superior: {FULL}/{ENCODER}
 guidance: []
-students: kernel
+students: ridge
 labelled: 50
 seeds: [0, 1]
 permutations: 2

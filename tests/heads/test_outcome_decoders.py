@@ -71,6 +71,14 @@ def test_every_decoder_learns_comes_back_bit_for_bit_and_is_the_same_in_onnx(kin
     np.testing.assert_allclose(run, told[:, :width], rtol=1e-5, atol=1e-5)
 
 
+def test_a_label_that_no_val_case_was_looked_at_for_is_told_and_not_stopped_on_train() -> None:
+    x_nd, y, x_val_nd, y_val = cases("multilabel")
+    y_val = np.where(np.arange(2) == 1, np.nan, y_val)
+    decoder: Any = build_decoder_of("multilabel", "logistic")
+    with pytest.raises(InvalidInputError, match="no val case was looked at for label 2 of 2"):
+        decoder.fit(x_nd, y, x_val_nd, y_val, n_classes=2, seed=3)
+
+
 @pytest.mark.parametrize("kind", ["value", "survival", "ordinal"])
 def test_networks_of_a_batch_are_those_that_are_fitted_alone(kind: str) -> None:
     train, n_classes = cases(kind), {"ordinal": 3}.get(kind, 1)

@@ -96,6 +96,13 @@ def test_times_and_events_that_cannot_be_are_refused(cohort, tmp_path, times, ev
         add(cohort, tmp_path, {"t": times, "e": events}, **OS)
 
 
+def test_a_case_with_two_outcomes_is_told_in_words(cohort, tmp_path):
+    file = tmp_path / "twice.csv"
+    pd.DataFrame({"case_id": ["P00", "P00"], "t": [1.5, 2.0], "e": [1, 0]}).to_csv(file, index=False)
+    with pytest.raises(InvalidInputError, match=r"P00 is 2 without the event here and 1\.5 with the event in row 2"):
+        add_layout(cohort, "c", Manifest(labels=file, **OS))
+
+
 def test_survival_that_nothing_can_be_learnt_of_is_told(cohort, tmp_path):
     report = add(cohort, tmp_path, {"t": [3, 4, 5, None], "e": [0, 0, None, 1]}, survival=("os=t,e",))
     said = notes(report)

@@ -53,8 +53,9 @@ class LabelsSource:
         """The classes, grades or labels that the store has."""
         return self.standing[target].names if target in self.standing else ()
 
-    def once(self, column: str, values: Sequence[Any]) -> dict[str, Any]:
-        """case_id -> its value, without missing ones (None). Raises InvalidInputError where a case has two."""
+    def once(self, column: str, values: Sequence[Any], words: Callable[[Any], str] = repr) -> dict[str, Any]:
+        """case_id -> its value, without missing ones (None). Raises InvalidInputError where a case has two, which it
+        tells in `words`."""
         labels: dict[str, tuple[Any, int]] = {}
         for row, (case, value) in enumerate(zip(self.cases, values, strict=True)):
             if value is None:
@@ -62,7 +63,7 @@ class LabelsSource:
             before, where = labels.setdefault(case, (value, row))
             if before != value:
                 raise InvalidInputError(
-                    f"{self.table.where(row, column)}: case {case} is {value!r} here and {before!r} in row "
+                    f"{self.table.where(row, column)}: case {case} is {words(value)} here and {words(before)} in row "
                     f"{self.table.row_numbers[where]}; give it one label"
                 )
         return {case: value for case, (value, _) in labels.items()}

@@ -39,6 +39,7 @@ def read_survival(source: LabelsSource, target: str, time_column: str, event_col
             None if np.isnan(time) or event is None else (float(time), event)
             for time, event in zip(times, events, strict=True)
         ],
+        words=lambda label: f"{label[0]:g} {'with' if label[1] else 'without'} the event",
     )
     for what, lacks, halves in (
         (

@@ -8,7 +8,7 @@ import numpy as np
 
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.checks import take_tensor
-from guidestore.heads.decoders.common.foretelling import Foretelling
+from guidestore.heads.decoders.common.foretelling import ChosenForeteller
 from guidestore.heads.model import Tensors
 from guidestore.heads.networks import Layers
 from guidestore.heads.onnx_graph.graph import Value, linear, standardised
@@ -18,7 +18,7 @@ type AffineState = tuple[Standardiser, np.ndarray, np.ndarray]
 """Scale, weight (1, d), bias (1,)."""
 
 
-class AffineForeteller(Foretelling[AffineState]):
+class AffineForeteller(ChosenForeteller[AffineState]):
     """weight · standardised codes + bias."""
 
     kinds: ClassVar[frozenset[TargetKind]] = frozenset({"value"})

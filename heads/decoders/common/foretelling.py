@@ -17,10 +17,7 @@ from guidestore.heads.protocol import DecoderProblem
 
 
 class Foretelling[F](Model[F]):
-    """Contract: heads.protocol.Foreteller. A decoder is what it fits (`candidates`) and what that says (`say`).
-
-    Of the candidates that with the least val loss is kept, of equals the first.
-    """
+    """Contract: heads.protocol.Foreteller, but for the fit. A decoder is what it fitted and what that says (`say`)."""
 
     kinds: ClassVar[frozenset[TargetKind]]
     """One: names are alike where it is the same thing, so each kind has a class of its own."""
@@ -49,16 +46,25 @@ class Foretelling[F](Model[F]):
         return model
 
     @abstractmethod
-    def candidates(self, problem: DecoderProblem) -> Iterator[tuple[F, dict[str, float]]]:
-        """State and facts, val_loss among them, of each; the problem is checked, its codes are float32."""
-
-    @abstractmethod
     def say(self, fitted: F, x_nd: np.ndarray) -> np.ndarray:
         """(n, d) codes, float32 -> (n,) float64."""
 
     @abstractmethod
     def code_dim(self, fitted: F) -> int:
         """Of the codes that it was fitted on."""
+
+    def predict(self, x_nd: np.ndarray) -> np.ndarray:
+        fitted = self.fitted
+        x_nd = check_codes(x_nd, f"{self.name}: codes", code_dim=self.code_dim(fitted))
+        return check_finite_predictions(self.say(fitted, x_nd), self.name)
+
+
+class ChosenForeteller[F](Foretelling[F]):
+    """Of its `candidates` that with the least val loss is kept, of equals the first."""
+
+    @abstractmethod
+    def candidates(self, problem: DecoderProblem) -> Iterator[tuple[F, dict[str, float]]]:
+        """State and facts, val_loss among them, of each; the problem is checked, its codes are float32."""
 
     def fit(
         self,
@@ -78,11 +84,6 @@ class Foretelling[F](Model[F]):
     def chosen(self, problem: DecoderProblem) -> tuple[F, dict[str, float]]:
         """Of the candidates of a checked problem."""
         return min(self.candidates(problem), key=lambda candidate: candidate[1]["val_loss"])
-
-    def predict(self, x_nd: np.ndarray) -> np.ndarray:
-        fitted = self.fitted
-        x_nd = check_codes(x_nd, f"{self.name}: codes", code_dim=self.code_dim(fitted))
-        return check_finite_predictions(self.say(fitted, x_nd), self.name)
 
 
 def checked(problem: DecoderProblem, kind: TargetKind, what: str) -> DecoderProblem:

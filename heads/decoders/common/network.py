@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -140,9 +140,6 @@ class NetworkForeteller(Foretelling[Network]):
             model.facts = {"best_epoch": float(trained.epoch), "val_loss": trained.loss}
             results.append(model)
         return results
-
-    def candidates(self, problem: DecoderProblem) -> Iterator[tuple[Network, dict[str, float]]]:
-        raise NotImplementedError  # fit_many trains
 
     def code_dim(self, fitted: Network) -> int:
         return len(fitted.scale.mean)

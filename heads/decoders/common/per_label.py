@@ -86,7 +86,10 @@ class PerLabel:
                         shared[key] = codes_nd if known.all() else codes_nd[known]
                     parts += [shared[key], y[known, label].astype(np.int64)]
                 if not len(parts[2]):
-                    parts[2:] = parts[:2]
+                    raise InvalidInputError(
+                        f"{model._choice.name}: no val case was looked at for label {label + 1} of "
+                        f"{problem.n_classes}; leave the label out, or draw another split"
+                    )
                 decoder = build_decoder(model._choice.name, target=model._target, **model._choice.params)
                 x_nd, y_n, x_val_nd, y_val_n = parts
                 within.append(DecoderProblem(decoder, x_nd, y_n, x_val_nd, y_val_n, 2, check_seed(problem.seed)))

@@ -13,7 +13,7 @@ import numpy as np
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.checks import check_seed, take_tensor
 from guidestore.heads.cox import Baseline, RidgePath, RiskSets
-from guidestore.heads.decoders.common.foretelling import Foretelling, checked
+from guidestore.heads.decoders.common.foretelling import ChosenForeteller, checked
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.model import Tensors, fitted_alone
 from guidestore.heads.networks import Layers
@@ -33,7 +33,7 @@ def baseline_of(risk_n: np.ndarray, risk_val_n: np.ndarray, problem: DecoderProb
     return Baseline.fit(risk_n, problem.labels)
 
 
-class Surviving[F](Foretelling[F]):
+class Surviving[F](ChosenForeteller[F]):
     """Contract: heads.protocol.SurvivalForeteller."""
 
     kinds: ClassVar[frozenset[TargetKind]] = frozenset({"survival"})

@@ -10,7 +10,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_numbers, take_tensor
-from guidestore.heads.decoders.common.foretelling import Foretelling
+from guidestore.heads.decoders.common.foretelling import ChosenForeteller
 from guidestore.heads.decoders.common.grading import Grading
 from guidestore.heads.model import Tensors
 from guidestore.heads.onnx_graph.graph import Value, linear, standardised
@@ -33,7 +33,7 @@ class ProportionalOddsSettings:
         check_numbers(self.alphas, "proportional_odds: alphas", 0, open_low=True)
 
 
-class ProportionalOdds(Grading, Foretelling[_State]):
+class ProportionalOdds(Grading, ChosenForeteller[_State]):
     """Ordered logistic regression (heads.proportional_odds). alpha is that with the least val log loss; of equals the
     largest. The seed is not used."""
 

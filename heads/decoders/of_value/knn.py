@@ -11,7 +11,7 @@ import numpy as np
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.checks import take_tensor
 from guidestore.heads.decoders.common.affine_value import squared_error
-from guidestore.heads.decoders.common.foretelling import Foretelling
+from guidestore.heads.decoders.common.foretelling import ChosenForeteller
 from guidestore.heads.decoders.knn import KnnSettings
 from guidestore.heads.model import Tensors
 from guidestore.heads.nearest import Nearest
@@ -31,7 +31,7 @@ class _State:
     """Of the train rows."""
 
 
-class Knn(Foretelling[_State]):
+class Knn(ChosenForeteller[_State]):
     """The mean over the nearest train rows (Euclidean, exact), on codes standardised on train.
 
     k is that with the least mean squared val error; of equals the smallest. The seed is not used. The weights hold the

@@ -11,7 +11,7 @@ import numpy as np
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.checks import check_choice, check_number, check_numbers, take_tensor
 from guidestore.heads.decoders.common.affine_value import squared_error
-from guidestore.heads.decoders.common.foretelling import Foretelling
+from guidestore.heads.decoders.common.foretelling import ChosenForeteller
 from guidestore.heads.forest import Forest, flatten, take_forest, walk
 from guidestore.heads.model import Tensors
 from guidestore.heads.onnx_graph.graph import Value
@@ -40,7 +40,7 @@ class RandomForestSettings:
         check_choice(self.columns, "random_forest: columns", ("sqrt", "log2"))
 
 
-class RandomForest(Foretelling[_State]):
+class RandomForest(ChosenForeteller[_State]):
     """The mean over bagged regression trees, on codes as they are; size of leaves of the least mean squared val error,
     of equals the largest."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.checks import check_number, take_tensor
 from guidestore.heads.decoders.common.boosting import Boosted, boosted_from_tensors, boosted_to_tensors, kept
-from guidestore.heads.decoders.common.foretelling import Foretelling
+from guidestore.heads.decoders.common.foretelling import ChosenForeteller
 from guidestore.heads.model import Tensors
 from guidestore.heads.onnx_graph.graph import Value
 from guidestore.heads.onnx_graph.trees import boosted
@@ -60,7 +60,7 @@ class BoostingSettings:
         }
 
 
-class Xgboost(Foretelling[_State]):
+class Xgboost(ChosenForeteller[_State]):
     """Boosted trees of squared error, on codes as they are."""
 
     name: ClassVar[str] = "xgboost"
