@@ -36,13 +36,18 @@ if TYPE_CHECKING:
     from guidestore.flows.library.study import Study
     from guidestore.flows.library.tables import Table
     from guidestore.flows.library.versions import show_versions
+    from guidestore.heads.estimators import DecoderClassifier, DecoderRegressor, GuidanceRegressor
 
 _ERRORS, _LIBRARY = "guidestore.embeddings.errors", "guidestore.flows.library"
+_ESTIMATORS = "guidestore.heads.estimators"
 _PLACES = {
     "Bag": "guidestore.embeddings.types",
     "Bags": f"{_LIBRARY}.bags",
     "Comparison": f"{_LIBRARY}.comparing",
     "Data": f"{_LIBRARY}.data",
+    "DecoderClassifier": _ESTIMATORS,
+    "DecoderRegressor": _ESTIMATORS,
+    "GuidanceRegressor": _ESTIMATORS,
     "Head": f"{_LIBRARY}.head",
     "Plots": f"{_LIBRARY}.plots",
     "Store": f"{_LIBRARY}.store",
@@ -70,7 +75,10 @@ __all__ = [
     "Comparison",
     "CorruptArtifactError",
     "Data",
+    "DecoderClassifier",
+    "DecoderRegressor",
     "FoldLeakageError",
+    "GuidanceRegressor",
     "GuidestoreError",
     "Head",
     "InvalidInputError",

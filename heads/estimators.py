@@ -1,4 +1,5 @@
-"""Our models as scikit-learn estimators: any G as a regressor of many outputs, any D_c as a classifier.
+"""Our models as scikit-learn estimators: any G as a regressor of many outputs, any D_c as a classifier, and any D_c of
+a value as a regressor.
 
 They clone, have `get_params` and `set_params`, go into pipelines, grid searches and cross-validation, and pass all of
 scikit-learn's own checks (sklearn.utils.estimator_checks).
@@ -15,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.registry import build_decoder, build_guidance, decoder_choice, guidance_choice
+from guidestore.heads.registry import build_decoder, build_decoder_of, build_guidance, decoder_choice, guidance_choice
 
 
 class GuidanceRegressor(RegressorMixin, BaseEstimator):
@@ -37,7 +38,7 @@ class GuidanceRegressor(RegressorMixin, BaseEstimator):
     >>> import numpy as np
     >>> z_inferior = np.random.default_rng(0).normal(size=(50, 4))
     >>> z_superior = z_inferior @ np.ones((4, 3))
-    >>> GuidanceRegressor("ridge").fit(z_inferior, z_superior).predict(z_inferior).shape
+    >>> gs.GuidanceRegressor("ridge").fit(z_inferior, z_superior).predict(z_inferior).shape
     (50, 3)
     """
 
@@ -95,7 +96,7 @@ class DecoderClassifier(ClassifierMixin, BaseEstimator):
     -------
     >>> import numpy as np
     >>> codes, labels = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
-    >>> DecoderClassifier("logistic").fit(codes, labels).predict_proba(codes).shape
+    >>> gs.DecoderClassifier("logistic").fit(codes, labels).predict_proba(codes).shape
     (60, 2)
     """
 
@@ -118,8 +119,7 @@ class DecoderClassifier(ClassifierMixin, BaseEstimator):
         """
         x_nd, y = _validated(self, X, y, dtype=np.float64)
         check_classification_targets(y)
-        if not 0 < self.val_fraction < 1:
-            raise InvalidInputError(f"val_fraction is {self.val_fraction}; it must lie above 0 and below 1")
+        _check_share(self.val_fraction)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"DecoderClassifier needs two classes or more; all of y is of one class, {y[0]}")
@@ -151,6 +151,68 @@ class DecoderClassifier(ClassifierMixin, BaseEstimator):
         """(n, d) -> (n,) the likeliest class, of equals the first."""
         likeliest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[likeliest]
+
+
+class DecoderRegressor(RegressorMixin, BaseEstimator):
+    """A decoder D_c of a value on any code as a regressor.
+
+    Parameters
+    ----------
+    decoder : a name of a decoder of values (``guidestore heads``), ``module:Class``, a class or an object.
+    params : parameters of a name or class; None for its defaults.
+    val_fraction : share of the rows that is val, as of `DecoderClassifier`; two rows at least are train.
+    seed : of what is random in the fit, and of the val rows, an integer.
+
+    Attributes
+    ----------
+    model_ : the fitted decoder (heads.protocol.Foreteller).
+    n_features_in_ : d.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> codes = np.random.default_rng(0).normal(size=(60, 4))
+    >>> gs.DecoderRegressor("ridge").fit(codes, codes @ np.ones(4)).predict(codes).shape
+    (60,)
+    """
+
+    def __init__(
+        self,
+        decoder: Any = "ridge",
+        params: Mapping[str, Any] | None = None,
+        val_fraction: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        self.decoder = decoder
+        self.params = params
+        self.val_fraction = val_fraction
+        self.seed = seed
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """X (n, d) numbers, y (n,) numbers that are not all equal, n >= 2; codes are read as float32. Returns self.
+
+        Raises ValueError for what scikit-learn refuses, InvalidInputError for what the decoder does.
+        """
+        x_nd, y = _validated(self, X, y, y_numeric=True, dtype=np.float64, ensure_min_samples=2)
+        _check_share(self.val_fraction)
+        rows = np.random.default_rng(self.seed).permutation(len(y))
+        n_val = min(max(1, round(self.val_fraction * len(y))), len(y) - 2)
+        train, val = np.sort(rows[n_val:]), np.sort(rows[:n_val]) if n_val else np.arange(len(y))
+        choice = decoder_choice(self.decoder, self.params)
+        model = build_decoder_of("value", choice.name, **choice.params)
+        y = np.asarray(y, dtype=np.float64)
+        self.model_: Any = model.fit(x_nd[train], y[train], x_nd[val], y[val], n_classes=1, seed=self.seed)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """(n, d) -> (n,) float64, in the unit of y."""
+        check_is_fitted(self)
+        return self.model_.predict(_validated(self, X, reset=False, dtype=np.float64))
+
+
+def _check_share(val_fraction: float) -> None:
+    if not 0 < val_fraction < 1:
+        raise InvalidInputError(f"val_fraction is {val_fraction}; it must lie above 0 and below 1")
 
 
 def _validated(*given: Any, **more: Any) -> Any:

@@ -14,9 +14,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.estimators import DecoderClassifier, GuidanceRegressor
-from guidestore.heads.registry import DECODERS, GUIDANCE, build_guidance
+from guidestore.heads.estimators import DecoderClassifier, DecoderRegressor, GuidanceRegressor
+from guidestore.heads.registry import DECODERS, DECODERS_OF, GUIDANCE, build_decoder_of, build_guidance
 from guidestore.testing.decoder import labelled
+from guidestore.testing.foreteller import outcomes
 from guidestore.testing.guidance import pairs
 
 SMALL_NETWORK: dict[str, Any] = {"hidden": (8,), "epochs": 100, "learning_rate": 0.02}
@@ -34,6 +35,7 @@ TRAINED = {"mlp", "random_forest", "xgboost", *SMALL}
 EVERY = [
     *(GuidanceRegressor(name, SMALL.get(name)) for name in GUIDANCE.names() if name != "task_aware"),
     *(DecoderClassifier(name, SMALL.get(name)) for name in DECODERS.names()),
+    *(DecoderRegressor(name, SMALL.get(name)) for name in DECODERS_OF["value"].names()),
 ]
 """task_aware learns through a decoder, which no regressor is given."""
 
@@ -84,5 +86,18 @@ def test_they_clone_and_are_searched_and_validated() -> None:
 
 
 def test_a_wrong_share_of_val_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="val_fraction is 1"):
-        DecoderClassifier(val_fraction=1).fit(*labelled())
+    codes_nd, labels = labelled()
+    for wrong in (DecoderClassifier(val_fraction=1), DecoderRegressor(val_fraction=1)):
+        with pytest.raises(InvalidInputError, match="val_fraction is 1"):
+            wrong.fit(codes_nd, labels)
+
+
+def test_a_value_is_foretold_as_the_decoder_does() -> None:
+    codes_nd, y = outcomes("value")
+    regressor = DecoderRegressor("ridge", seed=2).fit(codes_nd, y)
+    rows = np.random.default_rng(2).permutation(len(y))
+    train, val = np.sort(rows[24:]), np.sort(rows[:24])
+    decoder: Any = build_decoder_of("value", "ridge")
+    decoder.fit(codes_nd[train], y[train], codes_nd[val], y[val], n_classes=1, seed=2)
+    assert np.array_equal(regressor.predict(codes_nd), decoder.predict(codes_nd))
+    assert regressor.score(codes_nd, y) > 0.8
