@@ -49,7 +49,7 @@ def predict_row(
     decoder = load_any_decoder(*components["decoder"])
     if row.averaged:
         superior = load_any_decoder(*components["superior_decoder"])
-        return (said(decoder, codes["z_I"]) + said(superior, codes["G(z_I)"])) / 2
+        return (said(decoder, codes["z_I"], horizon) + said(superior, codes["G(z_I)"], horizon)) / 2
     read = [codes[code] for code in reads]
     return said(decoder, read[0] if len(read) == 1 else np.hstack(read), horizon)
 

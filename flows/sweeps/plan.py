@@ -260,24 +260,15 @@ class _Grid:
             )
 
     def _baselines(self, paired: PairedCodes, seed: int) -> Iterator[BaselinesRecipe]:
-        """KD(I) and GD(I) per decoder, which must be an mlp; E(I) per decoder and guidance. Of classes alone."""
-        target = paired.target
-        if paired.kind != "classes" and self.sweep.baselines:
-            note = (
-                f"{' and '.join(self.sweep.baselines)} learn from probabilities of classes, so they are left out of "
-                f"{target}, a target of kind {paired.kind}"
-            )
-            self.plan.notes += [note] if note not in self.plan.notes else []
-            return
-        from guidestore.heads.baselines.student import check_student
-        from guidestore.heads.registry import build_decoder
+        """KD(I) and GD(I) per decoder, which must be an mlp; E(I) per decoder and guidance."""
+        from guidestore.heads.baselines.lessons import student_of
 
         permutations = self.sweep.permutations
         distilled = tuple(row for row in self.sweep.baselines if row != ENSEMBLE)
         for mode, decoder in itertools.product(self.sweep.modes, self.decoders):
             if distilled:
                 try:
-                    check_student(build_decoder(decoder.name, target=target, **decoder.params))
+                    student_of(decoder, paired.kind, paired.target)
                 except InvalidInputError:
                     note = f"{' and '.join(distilled)} distil into an mlp, so they are left out with decoder {decoder}"
                     self.plan.notes += [note] if note not in self.plan.notes else []

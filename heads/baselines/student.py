@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_fit, check_seed
 from guidestore.heads.decoders.common.class_weights import weights_as_given_k
 from guidestore.heads.decoders.mlp import Mlp
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.networks import diverged, layers_to_tensors
-from guidestore.heads.protocol import Decoder
 from guidestore.heads.scaling import Standardiser
 
 
@@ -21,8 +19,8 @@ from guidestore.heads.scaling import Standardiser
 class Lesson:
     """One fit of a student. n rows are labelled, or seen by the teacher, or both."""
 
-    student: Decoder
-    """Unfitted; an mlp."""
+    student: Mlp
+    """Unfitted."""
     x_nd: np.ndarray
     """(n, d_I)."""
     labels: np.ndarray
@@ -42,15 +40,6 @@ class Lesson:
     seed: int
 
 
-def check_student(decoder: Decoder) -> Mlp:
-    """`decoder` as the network that it must be. Raises InvalidInputError."""
-    if not isinstance(decoder, Mlp):
-        raise InvalidInputError(
-            f"decoder {decoder.name!r} cannot learn soft labels, which distillation teaches; use mlp or a preset of it"
-        )
-    return decoder
-
-
 def teach(lessons: Sequence[Lesson], *, device: str) -> list[tuple[Mlp, dict[str, float]] | DivergedError]:
     """Each student, fitted, as the mlp that it is, with facts; or its divergence. Raises InvalidInputError."""
     from guidestore.heads.training.head import Diverged, Head, SoftClasses
@@ -59,7 +48,7 @@ def teach(lessons: Sequence[Lesson], *, device: str) -> list[tuple[Mlp, dict[str
     heads: list[Head] = []
     scales: list[Standardiser] = []
     for lesson in lessons:
-        student, k = check_student(lesson.student), lesson.soft_nk.shape[1]
+        student, k = lesson.student, lesson.soft_nk.shape[1]
         use = student.settings
         x_nd, labels, x_val_nd, labels_val = check_fit(
             lesson.x_nd, lesson.labels, lesson.x_val_nd, lesson.labels_val, k, "student"

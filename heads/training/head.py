@@ -71,6 +71,25 @@ class Outcomes(Watched):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TaughtOutcomes(Outcomes):
+    """Outcomes of which a teacher also said something: a row's loss is hard * loss + soft * distance to the teacher.
+
+    The distance is that of the loss, of `binary` T^2 times the cross-entropy at temperature T, of `cox` the squared
+    error. The val loss is that of `Outcomes`.
+    """
+
+    hard_n: np.ndarray
+    """(n,) >= 0: 0 for rows whose outcome is not known, whose y_nc is 0. Of `cox`, which compares rows with each other,
+    1 - imitation of all that are known."""
+    soft_nc: np.ndarray
+    """(n, d_out) >= 0: 0 where the teacher said nothing."""
+    taught_nc: np.ndarray
+    """(n, d_out) what the teacher said: outputs of the network, of `binary` probabilities, softened already."""
+    temperature: float
+    """T > 0; 1 where the outcome has none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Values:
     """A distance to given values; no early stopping, the last epoch is used."""
 
@@ -125,7 +144,7 @@ class Head:
             soft = self.d_out if isinstance(self.task, SoftClasses) else 0
             return (*kept, len(self.task.x_val_nd), self.task.relu_dropout_on_logits, soft)
         if isinstance(self.task, Outcomes):
-            return (*kept, len(self.task.x_val_nd), self.d_out, self.task.loss)
+            return (*kept, len(self.task.x_val_nd), self.d_out, self.task.loss, isinstance(self.task, TaughtOutcomes))
         teacher = tuple(weight.shape for weight, _ in self.task.teacher or ())
         return (*kept, self.task.y_nd.shape[1], self.task.relu_output, self.task.loss, teacher, "values")
 

@@ -8,9 +8,10 @@ from typing import cast
 import numpy as np
 import torch
 
-from guidestore.heads.training.head import Classes, Head, Outcomes, SoftClasses, Values
+from guidestore.heads.training.head import Classes, Head, Outcomes, SoftClasses, TaughtOutcomes, Values
 from guidestore.heads.training.outcome_losses import OutcomeLoss
 from guidestore.heads.training.sharing import Arrays
+from guidestore.heads.training.taught_losses import TaughtOutcomeLoss
 
 SHORTEST = 1e-8
 """Vectors shorter than this have no direction, as in torch.nn.functional.cosine_similarity."""
@@ -199,6 +200,8 @@ class ValueLoss:
 
 def loss_of(heads: Sequence[Head], *, device: str, dtype: torch.dtype) -> CrossEntropy | OutcomeLoss | ValueLoss:
     """The loss of a batch of heads, whose tasks are of one kind."""
+    if isinstance(heads[0].task, TaughtOutcomes):
+        return TaughtOutcomeLoss(heads, device=device, dtype=dtype)
     if isinstance(heads[0].task, Outcomes):
         return OutcomeLoss(heads, device=device, dtype=dtype)
     kinds = {Classes: CrossEntropy, SoftClasses: SoftCrossEntropy, Values: ValueLoss}

@@ -113,7 +113,7 @@ def test_distilled_runs_say_of_how_many_folds_their_teachers_were(heads):
 
 def test_refusals_are_sentences():
     job = job_of(make_paired(), mode="matched", **OPTIONS | {"decoder": "logistic", "decoder_params": {}})
-    with pytest.raises(InvalidInputError, match="decoder 'logistic' cannot learn soft labels"):
+    with pytest.raises(InvalidInputError, match="decoder 'logistic' cannot learn what a teacher says"):
         train_baselines([job])
     with pytest.raises(InvalidInputError, match=r"baseline 'KD\(I' is unknown: did you mean 'KD\(I\)'"):
         train_baselines([job], baselines=("KD(I",))

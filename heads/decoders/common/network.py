@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from guidestore.heads.scaling import Standardiser
 if TYPE_CHECKING:
     from guidestore.heads.training.head import Outcomes
 
-type Codes = dict[tuple[int, int], tuple[Standardiser, np.ndarray, np.ndarray]]
-"""(object of the train codes, of the val codes) -> the scaling, train and val codes after it."""
+type Codes = dict[tuple[int, int, int], tuple[Standardiser, np.ndarray, np.ndarray]]
+"""(object of the train codes, of the val codes, of the lesson) -> the scaling, train and val codes after it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +36,23 @@ class Network:
     def __call__(self, x_nd: np.ndarray) -> np.ndarray:
         """(n, d) codes -> (n, c) float64 outputs."""
         return run_layers(self.layers, self.scale.apply(x_nd))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What a teacher adds to a problem (heads.baselines)."""
+
+    more_nd: np.ndarray
+    """(m, d) codes of cases without an outcome, which the teacher alone says something of."""
+    says_nk: np.ndarray
+    """(n + m, k) what it says of the problem's train rows, then of these, as heads.outcomes.said without curves; NaN
+    where it saw nothing."""
+    imitation: float
+    """Weight of the teacher against the outcome, from 0 to 1."""
+    heat_of_teacher: float
+    """What the logits of the teacher's probabilities are divided by, where it says some."""
+    heat: float
+    """The same of the student's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +87,17 @@ class NetworkForeteller(Foretelling[Network]):
     """Contract: heads.protocol.Foreteller, and BatchDecoder's fit_many. A kind says what its network is trained on."""
 
     settings: Any
+    can_be_taught: ClassVar[bool] = False
+    """Whether it learns what a teacher says too (`taught`)."""
 
     @abstractmethod
     def task(self, problem: DecoderProblem, x_val_nd: np.ndarray) -> Outcomes:
         """Of a checked problem. x_val_nd: float32, standardised."""
+
+    def taught(self, problem: DecoderProblem, says_nk: np.ndarray, heat: float) -> tuple[np.ndarray, np.ndarray]:
+        """(n, c) what a teacher that says (n, k) would have the network give, of `binary` probabilities softened by
+        `heat`; and the weight of each."""
+        raise NotImplementedError
 
     def extra(self, problem: DecoderProblem, network: Network) -> dict[str, np.ndarray]:
         """What the fit keeps beside the layers, by tensor."""
@@ -96,8 +120,10 @@ class NetworkForeteller(Foretelling[Network]):
         return fitted_alone(self.fit_many([DecoderProblem(self, x_nd, labels, x_val_nd, labels_val, n_classes, seed)]))
 
     @classmethod
-    def fit_many(cls, problems: Sequence[DecoderProblem], *, device: str = "cpu") -> list[Self | DivergedError]:
-        """As heads.protocol.BatchDecoder.fit_many."""
+    def fit_many(
+        cls, problems: Sequence[DecoderProblem], *, device: str = "cpu", taught: Sequence[Taught] = ()
+    ) -> list[Self | DivergedError]:
+        """As heads.protocol.BatchDecoder.fit_many. taught: one for each problem where there are teachers."""
         from guidestore.heads.training.head import Diverged, Head
         from guidestore.heads.training.train import train
 
@@ -105,20 +131,22 @@ class NetworkForeteller(Foretelling[Network]):
         codes: Codes = {}
         given: list[tuple[DecoderProblem, Standardiser]] = []
         heads: list[Head] = []
-        for model, problem in zip(models, problems, strict=True):
+        for model, problem, lesson in zip(models, problems, taught or [None] * len(problems), strict=True):
             model.forget()
-            key, use = (id(problem.x_nd), id(problem.x_val_nd)), model.settings
+            more_nd = problem.x_nd[:0] if lesson is None else lesson.more_nd
+            key, use = (id(problem.x_nd), id(problem.x_val_nd), id(lesson)), model.settings
             problem = replace(checked(problem, cls.kind(), cls.name), seed=check_seed(problem.seed))
             if key not in codes:
-                scale = Standardiser.fit(problem.x_nd)
-                x_nd, x_val_nd = (scale.apply(part).astype(np.float32) for part in (problem.x_nd, problem.x_val_nd))
+                every_nd = np.vstack([problem.x_nd, more_nd])
+                scale = Standardiser.fit(every_nd)
+                x_nd, x_val_nd = (scale.apply(part).astype(np.float32) for part in (every_nd, problem.x_val_nd))
                 codes[key] = (scale, x_nd, x_val_nd)
             scale, x_nd, x_val_nd = codes[key]
             given.append((problem, scale))
             heads.append(
                 Head(
                     x_nd=x_nd,
-                    task=model.task(problem, x_val_nd),
+                    task=model.task(problem, x_val_nd) if lesson is None else model._lesson(problem, x_val_nd, lesson),
                     hidden=(use.hidden_units,) if use.hidden_units else (),
                     dropout=use.dropout,
                     learning_rate=use.learning_rate,
@@ -140,6 +168,28 @@ class NetworkForeteller(Foretelling[Network]):
             model.facts = {"best_epoch": float(trained.epoch), "val_loss": trained.loss}
             results.append(model)
         return results
+
+    def _lesson(self, problem: DecoderProblem, x_val_nd: np.ndarray, lesson: Taught) -> Outcomes:
+        """The task of a problem with what a teacher adds."""
+        from guidestore.heads.training.head import TaughtOutcomes
+
+        task, n_more = self.task(problem, x_val_nd), len(lesson.more_nd)
+        seen_n = ~np.isnan(lesson.says_nk).any(axis=1)
+        given, weight = self.taught(problem, lesson.says_nk[seen_n], lesson.heat_of_teacher)
+        taught_nc, soft_nc = np.zeros((2, len(seen_n), task.d_out))
+        taught_nc[seen_n], soft_nc[seen_n] = given, weight * lesson.imitation
+        own = 1.0 - lesson.imitation * (np.ones(len(problem.x_nd)) if task.loss == "cox" else seen_n[: -n_more or None])
+        return TaughtOutcomes(
+            x_val_nd=task.x_val_nd,
+            patience=task.patience,
+            y_nc=np.vstack([task.y_nc, np.zeros((n_more, task.y_nc.shape[1]))]),
+            y_val_nc=task.y_val_nc,
+            loss=task.loss,
+            hard_n=np.append(own, np.zeros(n_more)),
+            soft_nc=soft_nc,
+            taught_nc=taught_nc,
+            temperature=lesson.heat if task.loss == "binary" else 1.0,
+        )
 
     def code_dim(self, fitted: Network) -> int:
         return len(fitted.scale.mean)

@@ -23,6 +23,7 @@ class Mlp(Grading, NetworkForeteller):
     name: ClassVar[str] = "mlp"
     Settings = NetworkSettings
     settings: NetworkSettings
+    can_be_taught: ClassVar[bool] = True
 
     def task(self, problem: DecoderProblem, x_val_nd: np.ndarray) -> Outcomes:
         from guidestore.heads.training.head import Outcomes
@@ -33,6 +34,13 @@ class Mlp(Grading, NetworkForeteller):
             for labels in (problem.labels, problem.labels_val)
         )
         return Outcomes(x_val_nd=x_val_nd, patience=self.settings.patience, y_nc=y, y_val_nc=y_val, loss="binary")
+
+    def taught(self, problem: DecoderProblem, says_nk: np.ndarray, heat: float) -> tuple[np.ndarray, np.ndarray]:
+        """Who goes on, of those who reach a grade; weighted by how many do."""
+        reach_nk = np.cumsum(says_nk[:, ::-1], axis=1)[:, ::-1]
+        reach_nc, above_nc = np.maximum(reach_nk[:, :-1], 1e-12), reach_nk[:, 1:]
+        going_on_nc = np.clip(above_nc / reach_nc, 1e-6, 1.0 - 1e-6)
+        return 1.0 / (1.0 + ((1.0 - going_on_nc) / going_on_nc) ** (1.0 / heat)), reach_nc
 
     def say(self, fitted: Network, x_nd: np.ndarray) -> np.ndarray:
         going_on_nk = 1.0 / (1.0 + np.exp(-np.clip(fitted(x_nd), -500.0, 500.0)))

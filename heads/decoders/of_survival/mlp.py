@@ -39,12 +39,17 @@ class Mlp(NetworkForeteller):
     kinds: ClassVar[frozenset[TargetKind]] = frozenset({"survival"})
     Settings = MlpSettings
     settings: MlpSettings
+    can_be_taught: ClassVar[bool] = True
 
     def task(self, problem: DecoderProblem, x_val_nd: np.ndarray) -> Outcomes:
         from guidestore.heads.training.head import Outcomes
 
         y, y_val = problem.labels, problem.labels_val
         return Outcomes(x_val_nd=x_val_nd, patience=self.settings.patience, y_nc=y, y_val_nc=y_val, loss="cox")
+
+    def taught(self, problem: DecoderProblem, says_nk: np.ndarray, heat: float) -> tuple[np.ndarray, np.ndarray]:
+        """The teacher's risks, which have no zero, in their own scale: that of Cox's model."""
+        return says_nk - says_nk.mean(axis=0), np.ones_like(says_nk)
 
     def extra(self, problem: DecoderProblem, network: Network) -> dict[str, np.ndarray]:
         risk_n, risk_val_n = (network(codes_nd)[:, 0] for codes_nd in (problem.x_nd, problem.x_val_nd))

@@ -37,6 +37,7 @@ class Mlp(NetworkForeteller):
     kinds: ClassVar[frozenset[TargetKind]] = frozenset({"value"})
     Settings = MlpSettings
     settings: MlpSettings
+    can_be_taught: ClassVar[bool] = True
 
     def task(self, problem: DecoderProblem, x_val_nd: np.ndarray) -> Outcomes:
         from guidestore.heads.training.head import Outcomes
@@ -45,6 +46,10 @@ class Mlp(NetworkForeteller):
         y_nc, y_val_nc = ((y_n[:, None] - mean) / sd for y_n in (problem.labels, problem.labels_val))
         patience, loss = self.settings.patience, self.settings.loss
         return Outcomes(x_val_nd=x_val_nd, patience=patience, y_nc=y_nc, y_val_nc=y_val_nc, loss=loss)
+
+    def taught(self, problem: DecoderProblem, says_nk: np.ndarray, heat: float) -> tuple[np.ndarray, np.ndarray]:
+        mean, sd = _moments(problem)
+        return (says_nk - mean) / sd, np.ones_like(says_nk)
 
     def extra(self, problem: DecoderProblem, network: Network) -> dict[str, np.ndarray]:
         return {"moments": _moments(problem)}
