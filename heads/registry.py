@@ -85,7 +85,8 @@ _STORED_FORETELLERS: Registry[type[FrozenForeteller]] = Registry(
     {
         "per_label": "guidestore.heads.decoders.common.per_label:PerLabel",
         "smoother": "guidestore.heads.kernels.foreteller:SmootherOf",
-    },
+    }
+    | {f"{name}-student": "guidestore.heads.transfer.foreteller:StudentForeteller" for name in STUDENTS.names()},
 )
 """As _STORED_DECODERS, of outcomes that are no class."""
 

@@ -54,4 +54,4 @@ class OrdinalLink:
         return cls(thresholds, take_tensor(tensors, "link_slope", (1,), what))
 
     def onnx(self, scores: Value) -> Value:
-        return grades_onnx(scores.sum(1) * self.slope, self.thresholds)
+        return grades_onnx(scores @ np.full((len(self.thresholds), 1), self.slope[0]), self.thresholds)

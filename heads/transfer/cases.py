@@ -9,7 +9,9 @@ import numpy as np
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.controls import in_control_order
 from guidestore.heads.input_rows import S_PLUS_I, I
+from guidestore.heads.outcomes import strata
 from guidestore.heads.transfer.inner_cv import Split, inner_splits
+from guidestore.heads.transfer.learning import Learning, learning_of
 from guidestore.heads.transfer.preparation import Preparation
 
 
@@ -25,6 +27,7 @@ class Cases:
     """(N, r_I)."""
     superior_nr: np.ndarray
     """(N, r_S)."""
+    learning: Learning
     splits: list[Split]
     """Of the labelled train cases; val is held out only where these cannot be cut into folds."""
 
@@ -35,20 +38,16 @@ class Cases:
         of_inferior = Preparation.fit(paired.inferior_nd[train & paired.has_inferior], f"z_I of {paired.cohort}")
         of_superior = Preparation.fit(paired.superior_nd[train & paired.has_superior], f"z_S of {paired.cohort}")
         inferior_nr, superior_nr = of_inferior.apply(paired.inferior_nd), of_superior.apply(paired.superior_nd)
-        splits = inner_splits(paired, seed=seed)
-        return cls(paired, seed, of_inferior, of_superior, inferior_nr, superior_nr, splits)
+        of_codes = (of_inferior, of_superior, inferior_nr, superior_nr)
+        return cls(paired, seed, *of_codes, learning_of(paired), inner_splits(paired, seed=seed))
 
     def permuted(self, control: str, permutation: int) -> Cases:
         """z_S of all train pairs in the order of a control, labelled or not; superior-only cases keep theirs."""
         superior_nr, pairs = self.superior_nr.copy(), self.pairs
         superior_nr[pairs] = in_control_order(
-            control, superior_nr[pairs], self.paired.labels[pairs], seed=self.seed, permutation=permutation
+            control, superior_nr[pairs], strata(self.paired)[pairs], seed=self.seed, permutation=permutation
         )
         return replace(self, superior_nr=superior_nr)
-
-    @property
-    def n_classes(self) -> int:
-        return len(self.paired.classes)
 
     @property
     def labelled(self) -> np.ndarray:

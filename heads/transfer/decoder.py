@@ -9,7 +9,7 @@ import numpy as np
 
 from guidestore.heads.checks import check_codes
 from guidestore.heads.onnx_graph.graph import Value
-from guidestore.heads.transfer.preparation import CLIP_SD, Preparation
+from guidestore.heads.transfer.preparation import Preparation
 from guidestore.heads.transfer.students.common.protocol import Student, Tensors
 
 
@@ -42,10 +42,7 @@ class StudentDecoder:
         return self._preparation.tensors() | self._tensors
 
     def onnx(self, x: Value) -> Value:
-        tensors = self.tensors()
-        clipped = ((x - tensors["input_mean"]) * tensors["input_gain"]).clip(-CLIP_SD, CLIP_SD)
-        prepared = clipped @ tensors["input_components"] - tensors["input_offset"]
-        return self.student.onnx(tensors, prepared)
+        return self.student.onnx(self._tensors, self._preparation.onnx(x))
 
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Self:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 
 from guidestore.heads.transfer.cases import Cases
-from guidestore.heads.transfer.inner_cv import balanced_accuracy
 from guidestore.heads.transfer.students.common.protocol import Student, Tensors
-from guidestore.heads.transfer.targets import one_hot
 from guidestore.heads.transfer.teacher import Teacher
 
 WEIGHTS = (0.0, 0.3, 1.0)
@@ -30,7 +28,9 @@ class Chosen:
     place: int
     """Of the regularisation on the student's path."""
     score: float
-    """Balanced accuracy in the inner cross-validation."""
+    """In the inner cross-validation, as heads.transfer.learning has it."""
+    held_out: Sequence[np.ndarray] = field(default=(), repr=False, compare=False)
+    """What was said of `Lesson.held_rows` by its like, in parts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ class Lesson:
 
         A teacher is fitted in each fold anew, without the labels that are held out.
         """
-        splits, labels = self.cases.splits, self.cases.paired.labels
+        splits, learning = self.cases.splits, self.cases.learning
         held = [split.held_n[self.has[split.held_n]] for split in splits]
         lambdas = LAMBDAS if self.noisy_labels and self.teacher else LAMBDAS[:1]
         weights = WEIGHTS if self.teacher and len(self.cases.unlabelled_pairs) else WEIGHTS[:1]
@@ -65,13 +65,17 @@ class Lesson:
         for split, held_n in zip(splits, held, strict=True):
             for (lam, weight), path in zip(plan, self._paths(split.fit_n, plan), strict=True):
                 for place, model in enumerate(path):
-                    predicted_nk = self.student.probabilities(model, self.x_nr[held_n])
+                    predicted_nk = learning.says(self.student, model, self.x_nr[held_n])
                     held_out.setdefault((lam, weight, place), []).append(predicted_nk)
-        labels_n = labels[np.concatenate(held)]
         return [
-            Chosen(weight, lam, place, balanced_accuracy(labels_n, predicted))
+            Chosen(weight, lam, place, learning.score(self.held_rows, predicted), predicted)
             for (lam, weight, place), predicted in held_out.items()
         ]
+
+    @property
+    def held_rows(self) -> np.ndarray:
+        """Rows of the cases that are held out, fold by fold."""
+        return np.concatenate([split.held_n[self.has[split.held_n]] for split in self.cases.splits])
 
     def fit(self, chosen: Chosen) -> Tensors:
         """The chosen student on all labelled train cases."""
@@ -82,8 +86,8 @@ class Lesson:
         """A student's path for each (lambda, weight), from the labels of `fit_n` alone."""
         cases, teacher = self.cases, self.teacher
         own_n, taught_n = fit_n[self.has[fit_n]], cases.unlabelled_pairs
-        true_nk = one_hot(cases.paired.labels[own_n], cases.n_classes)
-        mixed_nk, taught_nk = true_nk, np.zeros((0, cases.n_classes))
+        true_nk = cases.learning.targets(fit_n)[self.has[fit_n]]
+        mixed_nk, taught_nk = true_nk, np.zeros((0, cases.learning.n_columns))
         if teacher and any(lam < 1 for lam, _ in plan):
             crossed_nk = teacher.cross_fitted(cases, fit_n)[self.has[fit_n]]
             mixed_nk = np.where(np.isnan(crossed_nk), true_nk, crossed_nk)
@@ -96,5 +100,5 @@ class Lesson:
                 x_nr = np.vstack([x_nr, self.x_nr[taught_n]])
                 targets_nk = np.vstack([targets_nk, taught_nk])
                 weights_n = np.append(weights_n, np.full(len(taught_n), weight))
-            paths.append(self.student.fit_path(x_nr, targets_nk, weights_n, seed=cases.seed))
+            paths.append(cases.learning.fit_path(self.student, x_nr, targets_nk, weights_n, seed=cases.seed))
         return paths

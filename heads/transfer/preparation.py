@@ -9,6 +9,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import take_tensor
+from guidestore.heads.onnx_graph.graph import Value
 from guidestore.heads.scaling import CONSTANT_SHARE
 
 CLIP_SD = 4.0
@@ -67,6 +68,11 @@ class Preparation:
         """(n, d) -> (n, r) float64. Rows of NaN, cases without the modality, stay NaN."""
         clipped_nd = np.clip((x_nd.astype(np.float64) - self.mean) * self.gain, -CLIP_SD, CLIP_SD)
         return clipped_nd @ self.components - self.offset
+
+    def onnx(self, x: Value) -> Value:
+        """`apply` as a graph."""
+        clipped = ((x - self.mean) * self.gain).clip(-CLIP_SD, CLIP_SD)
+        return clipped @ self.components - self.offset
 
     def tensors(self) -> dict[str, np.ndarray]:
         """{input_mean, input_gain, input_components, input_offset}."""

@@ -16,17 +16,18 @@ from guidestore.heads.choice import Choice
 from guidestore.heads.controls import CONTROLS, OWN, in_control_order
 from guidestore.heads.errors import DivergedError
 from guidestore.heads.input_rows import INPUT_ROWS, S_PLUS_I, TAUGHT, Arm, I, S, arms_of, input_row
-from guidestore.heads.outcomes import refuse_other_than_classes
+from guidestore.heads.outcomes import check_target, reference_of, said, strata
 from guidestore.heads.protocol import GuidanceModel
-from guidestore.heads.registry import build_guidance, build_student, guidance_choice
+from guidestore.heads.registry import STUDENTS, build_guidance, build_student, guidance_choice
 from guidestore.heads.trained import Component, TrainedHead
 from guidestore.heads.transfer.cases import Cases
 from guidestore.heads.transfer.decoder import StudentDecoder
+from guidestore.heads.transfer.foreteller import StudentForeteller
 from guidestore.heads.transfer.inner_cv import inner_splits, shows_all_classes
 from guidestore.heads.transfer.lesson import Chosen, Lesson
 from guidestore.heads.transfer.preparation import Preparation
 from guidestore.heads.transfer.students.common.protocol import Student
-from guidestore.heads.transfer.teacher import MARGIN, Teacher, choose_teacher
+from guidestore.heads.transfer.teacher import MARGIN, Teacher, choose_teacher, teaches
 
 LABEL_TRANSFER = "label_transfer"
 """The guidance of row T(I), as tables name it."""
@@ -87,6 +88,12 @@ def train_transfer(
     if asked.guidance:
         build_guidance(asked.guidance.name, **asked.guidance.params)
     for job in jobs:
+        if not teaches(asked.student.name, job.paired.kind):
+            others = " or ".join(name for name in STUDENTS.names() if teaches(name, job.paired.kind))
+            raise InvalidInputError(
+                f"student {asked.student.name!r} learns probabilities of classes, and {job.paired.target} is of kind "
+                f"{job.paired.kind}; choose {others}"
+            )
         _check(job, rows)
     return [_Transfer(job, asked).heads(rows, permutations) for job in jobs]
 
@@ -119,16 +126,15 @@ def _check(job: TransferJob, rows: Sequence[str]) -> None:
     """The training set can be cut, shows every class to every row, and has pairs."""
     paired = job.paired
     check_seed(job.seed)
-    refuse_other_than_classes(
-        paired, "label transfer hands on probabilities of classes", "use guidance margins, which hands on scores"
-    )
     where = f"{paired.cohort}/{paired.split}/{paired.fold}"
-    if len(paired.classes) < 2:
+    if paired.kind == "classes" and len(paired.classes) < 2:
         raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
     for row in rows:
         has = INPUT_ROWS[row].has(paired)
         labelled = paired.rows("train", paired.has_label)
-        if not shows_all_classes(paired, labelled, has):
+        if paired.kind != "classes":
+            check_target(paired, labelled[has[labelled]], row, INPUT_ROWS[row].needs)
+        elif not shows_all_classes(paired, labelled, has):
             missing = sorted(set(range(len(paired.classes))) - set(paired.labels[labelled[has[labelled]]].tolist()))
             raise InvalidInputError(
                 f"{where}: no train case that row {row} can read is labelled "
@@ -139,6 +145,11 @@ def _check(job: TransferJob, rows: Sequence[str]) -> None:
         raise InvalidInputError(
             f"{where} has fewer than 2 train pairs, so nothing can be taught; "
             + paired.why_unpaired("materialize both modalities")
+        )
+    if not inner_splits(paired, seed=job.seed) and paired.kind != "classes":
+        raise InvalidInputError(
+            f"{where}: no labelled train cases of {paired.target} can be held out with something left to learn, and "
+            "val has none; label more cases, or draw a split with a val part"
         )
     if not inner_splits(paired, seed=job.seed):
         raise InvalidInputError(
@@ -151,7 +162,7 @@ def _check(job: TransferJob, rows: Sequence[str]) -> None:
 class _Fitted:
     """The student of one row or control."""
 
-    decoder: StudentDecoder
+    decoder: StudentDecoder | StudentForeteller
     guidance: GuidanceModel | None = None
     facts: dict[str, float] = field(default_factory=dict)
 
@@ -172,7 +183,7 @@ class _Transfer:
         return choose_teacher(self.cases, (S, S_PLUS_I))
 
     @cached_property
-    def own(self) -> tuple[Chosen, StudentDecoder]:
+    def own(self) -> tuple[Chosen, StudentDecoder | StudentForeteller]:
         """Row I: labels only."""
         return self.reference(I)
 
@@ -193,15 +204,16 @@ class _Transfer:
         """Whether the teacher knows more than z_I."""
         return self.teacher is not None and self.teacher.score >= self.known_without + MARGIN
 
-    def reference(self, row: str) -> tuple[Chosen, StudentDecoder]:
+    def reference(self, row: str) -> tuple[Chosen, StudentDecoder | StudentForeteller]:
         """S+I, S or I: the student on that input, labels only."""
         lesson = Lesson(self.student, self.cases, *self.cases.read(row))
         chosen = lesson.choose()
         return chosen, self.decoder(lesson, chosen, self.cases.preparation(row))
 
-    def decoder(self, lesson: Lesson, chosen: Chosen, preparation: Preparation) -> StudentDecoder:
+    def decoder(self, lesson: Lesson, chosen: Chosen, preparation: Preparation) -> StudentDecoder | StudentForeteller:
         facts = {"inner_cv": chosen.score, "regularisation": float(self.student.regularisations[chosen.place])}
-        return StudentDecoder(self.student, preparation, lesson.fit(chosen), facts)
+        held = (lesson.held_rows, np.concatenate(chosen.held_out))
+        return self.cases.learning.decoder(self.student, preparation, lesson.fit(chosen), *held, facts)
 
     def taught(self, control: str, permutation: int) -> _Fitted:
         """T(I): the student taught by the teacher where the gate is open, else by labels alone."""
@@ -236,7 +248,7 @@ class _Transfer:
     def fit_guidance(self, asked: Choice, control: str, permutation: int) -> GuidanceModel:
         """G on the train pairs, in the order of the control."""
         pairs = self.cases.pairs
-        z_superior_nd, labels_n = self.paired.superior_nd[pairs], self.paired.labels[pairs]
+        z_superior_nd, labels_n = self.paired.superior_nd[pairs], strata(self.paired)[pairs]
         z_superior_nd = in_control_order(control, z_superior_nd, labels_n, seed=self.seed, permutation=permutation)
         model = build_guidance(asked.name, **asked.params)
         return model.fit(self.paired.inferior_nd[pairs], z_superior_nd, seed=self.seed)
@@ -283,6 +295,7 @@ class _Transfer:
             components["guidance"] = (model.config, model.tensors())
         facts = {f"guidance_{name}": value for name, value in fitted.facts.items()}
         facts |= {f"decoder_{name}": value for name, value in decoder.facts.items()}
+        reference = reference_of(paired)
         return replace(head, components=components, facts=facts).predicting(
-            paired, has, lambda rows_n: decoder.predict_proba(self.raw(arm.row, rows_n, model))
+            paired, has, lambda rows_n: said(decoder, self.raw(arm.row, rows_n, model), reference)
         )

@@ -50,7 +50,8 @@ class MlpSettings:
 
 
 class Mlp(Family):
-    """One hidden layer of ReLU, weighted cross-entropy against soft targets, Adam. Contract: Student."""
+    """One hidden layer of ReLU, weighted cross-entropy against soft targets (of scores
+    the squared error), Adam. Contract: Student."""
 
     name: ClassVar[str] = "mlp-student"
     Settings = MlpSettings
@@ -63,16 +64,26 @@ class Mlp(Family):
     def fit_path(
         self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int
     ) -> list[dict[str, np.ndarray]]:
+        return self._path(x_nr, targets_nk, balanced(targets_nk, weights_n), seed, of_classes=True)
+
+    def fit_scores(
+        self, x_nr: np.ndarray, targets_nc: np.ndarray, weights_n: np.ndarray, *, seed: int
+    ) -> list[dict[str, np.ndarray]]:
+        return self._path(x_nr, targets_nc, weights_n / weights_n.sum(), seed, of_classes=False)
+
+    def _path(
+        self, x_nr: np.ndarray, targets_nc: np.ndarray, weights_n: np.ndarray, seed: int, *, of_classes: bool
+    ) -> list[dict[str, np.ndarray]]:
         import torch
 
         from guidestore.heads.training.descent import AdamW
 
         use, generator = self.settings, torch.Generator().manual_seed(seed)
-        weights = torch.from_numpy(balanced(targets_nk, weights_n)).float()
+        weights = torch.from_numpy(weights_n).float()
         # Prepared codes have norm 1; a network starts best from columns of variance 1.
         columns = float(np.sqrt(x_nr.shape[1]))
-        x, targets = torch.from_numpy(x_nr * columns).float(), torch.from_numpy(targets_nk).float()
-        widths = (x_nr.shape[1], use.hidden_units, targets_nk.shape[1])
+        x, targets = torch.from_numpy(x_nr * columns).float(), torch.from_numpy(targets_nc).float()
+        widths = (x_nr.shape[1], use.hidden_units, targets_nc.shape[1])
         parameters = []
         for d_in, d_out in pairwise(widths):
             for shape in ((d_out, d_in), (d_out,)):
@@ -84,9 +95,12 @@ class Mlp(Family):
         for step in range(1, max(use.steps) + 1):
             hidden = torch.relu(x @ hidden_weight.T + hidden_bias)
             kept = torch.rand(hidden.shape, generator=generator) >= use.dropout
-            logits = (hidden * kept / (1.0 - use.dropout)) @ weight.T + bias
-            loss = -(weights * (targets * torch.log_softmax(logits, dim=1)).sum(dim=1)).sum()
-            optimiser.step(loss)
+            outputs = (hidden * kept / (1.0 - use.dropout)) @ weight.T + bias
+            if of_classes:
+                losses = -(targets * torch.log_softmax(outputs, dim=1)).sum(dim=1)
+            else:
+                losses = (outputs - targets).square().sum(dim=1)
+            optimiser.step((weights * losses).sum())
             if step in use.steps:
                 arrays = [parameter.detach().numpy().copy() for parameter in parameters]
                 arrays[0] *= np.float32(columns)
@@ -94,8 +108,11 @@ class Mlp(Family):
         return [path[step] for step in use.steps]
 
     def probabilities(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
+        return softmax(self.scores(tensors, x_nr))
+
+    def scores(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
         layers = layers_from_tensors(tensors, (self.settings.hidden_units,), self.name)
-        return softmax(check_finite_predictions(run_layers(layers, x_nr), self.name))
+        return check_finite_predictions(run_layers(layers, x_nr), self.name)
 
     def check(self, tensors: Tensors, n_dims: int) -> dict[str, np.ndarray]:
         layers = layers_from_tensors(tensors, (self.settings.hidden_units,), self.name)
@@ -103,4 +120,7 @@ class Mlp(Family):
         return layers_to_tensors(layers)
 
     def onnx(self, tensors: Tensors, x: Value) -> Value:
-        return layered(x, tensors).softmax()
+        return self.scores_onnx(tensors, x).softmax()
+
+    def scores_onnx(self, tensors: Tensors, x: Value) -> Value:
+        return layered(x, tensors)

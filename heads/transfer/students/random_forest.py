@@ -44,9 +44,14 @@ class RandomForest(Family):
     def fit_path(
         self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int
     ) -> list[dict[str, np.ndarray]]:
+        return self.fit_scores(x_nr, targets_nk, balanced(targets_nk, weights_n), seed=seed)
+
+    def fit_scores(
+        self, x_nr: np.ndarray, targets_nc: np.ndarray, weights_n: np.ndarray, *, seed: int
+    ) -> list[dict[str, np.ndarray]]:
         from sklearn.ensemble import RandomForestRegressor
 
-        weights_n = balanced(targets_nk, weights_n) * len(x_nr)
+        weights_n = weights_n / weights_n.sum() * len(x_nr)
         path = []
         for min_leaf in self.settings.min_leaves:
             forest = RandomForestRegressor(
@@ -55,16 +60,26 @@ class RandomForest(Family):
                 max_features="sqrt",  # pyright: ignore[reportArgumentType]  (its stubs know numbers alone)
                 random_state=np.random.RandomState(np.random.MT19937(seed)),
             )
-            forest.fit(x_nr.astype(np.float32), targets_nk, sample_weight=weights_n)
+            forest.fit(
+                x_nr.astype(np.float32),
+                targets_nc if targets_nc.shape[1] > 1 else targets_nc[:, 0],
+                sample_weight=weights_n,
+            )
             path.append(flatten([tree.tree_ for tree in forest.estimators_]))
         return path
 
     def probabilities(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
-        scores_nk = walk(tensors, x_nr)
+        scores_nk = self.scores(tensors, x_nr)
         return scores_nk / scores_nk.sum(axis=1, keepdims=True)
+
+    def scores(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
+        return walk(tensors, x_nr)
 
     def check(self, tensors: Tensors, n_dims: int) -> dict[str, np.ndarray]:
         return take_forest(tensors, n_dims, self.name)
 
     def onnx(self, tensors: Tensors, x: Value) -> Value:
-        return walked(x, tensors).share()
+        return self.scores_onnx(tensors, x).share()
+
+    def scores_onnx(self, tensors: Tensors, x: Value) -> Value:
+        return walked(x, tensors)

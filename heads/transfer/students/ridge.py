@@ -45,24 +45,34 @@ class Ridge(Family):
     def fit_path(
         self, x_nr: np.ndarray, targets_nk: np.ndarray, weights_n: np.ndarray, *, seed: int
     ) -> list[dict[str, np.ndarray]]:
-        weights_n = balanced(targets_nk, weights_n)
-        x_mean_r, t_mean_k = weights_n @ x_nr, weights_n @ targets_nk
+        return self.fit_scores(x_nr, targets_nk, balanced(targets_nk, weights_n), seed=seed)
+
+    def fit_scores(
+        self, x_nr: np.ndarray, targets_nc: np.ndarray, weights_n: np.ndarray, *, seed: int
+    ) -> list[dict[str, np.ndarray]]:
+        weights_n = weights_n / weights_n.sum()
+        x_mean_r, t_mean_c = weights_n @ x_nr, weights_n @ targets_nc
         weighted_nr = (x_nr - x_mean_r) * weights_n[:, None]
         eigenvalues_r, vectors_rr = np.linalg.eigh(weighted_nr.T @ (x_nr - x_mean_r))
-        turned_rk = vectors_rr.T @ (weighted_nr.T @ (targets_nk - t_mean_k))
+        turned_rc = vectors_rr.T @ (weighted_nr.T @ (targets_nc - t_mean_c))
         path = []
         for alpha in self.settings.alphas:
-            weight_rk = vectors_rr @ (turned_rk / (np.maximum(eigenvalues_r, 0.0) + alpha)[:, None])
-            path.append({"weight": np.ascontiguousarray(weight_rk.T), "bias": t_mean_k - x_mean_r @ weight_rk})
+            weight_rc = vectors_rr @ (turned_rc / (np.maximum(eigenvalues_r, 0.0) + alpha)[:, None])
+            path.append({"weight": np.ascontiguousarray(weight_rc.T), "bias": t_mean_c - x_mean_r @ weight_rc})
         return path
 
     def probabilities(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
-        scores_nk = x_nr @ tensors["weight"].T + tensors["bias"]
-        return to_probabilities(check_finite_predictions(scores_nk, self.name))
+        return to_probabilities(self.scores(tensors, x_nr))
+
+    def scores(self, tensors: Tensors, x_nr: np.ndarray) -> np.ndarray:
+        return check_finite_predictions(x_nr @ tensors["weight"].T + tensors["bias"], self.name)
 
     def check(self, tensors: Tensors, n_dims: int) -> dict[str, np.ndarray]:
         weight_kr = take_tensor(tensors, "weight", (None, n_dims), self.name)
         return {"weight": weight_kr, "bias": take_tensor(tensors, "bias", (len(weight_kr),), self.name)}
 
     def onnx(self, tensors: Tensors, x: Value) -> Value:
-        return linear(x, tensors["weight"], tensors["bias"]).at_least(FLOOR).share()
+        return self.scores_onnx(tensors, x).at_least(FLOOR).share()
+
+    def scores_onnx(self, tensors: Tensors, x: Value) -> Value:
+        return linear(x, tensors["weight"], tensors["bias"])

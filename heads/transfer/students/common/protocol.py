@@ -39,6 +39,20 @@ class Student(Protocol):
         """(n, r) prepared codes, (n, k) targets whose rows sum to 1, (n,) weights >= 0 -> one per regularisation."""
         ...
 
+    def fit_scores(
+        self, x_nr: np.ndarray, targets_nc: np.ndarray, weights_n: np.ndarray, *, seed: int
+    ) -> list[Tensors]:
+        """As `fit_path`, by squared error to (n, c) targets of any value: outcomes that are no class. Optional."""
+        ...
+
+    def scores(self, tensors: Mapping[str, np.ndarray], x_nr: np.ndarray) -> np.ndarray:
+        """(n, r) -> (n, c) float64 of a model of `fit_scores`."""
+        ...
+
+    def scores_onnx(self, tensors: Mapping[str, np.ndarray], x: Value) -> Value:
+        """`scores` as a graph."""
+        ...
+
     def probabilities(self, tensors: Mapping[str, np.ndarray], x_nr: np.ndarray) -> np.ndarray:
         """(n, r) -> (n, k) float64; rows sum to 1."""
         ...
