@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from guidestore.embeddings.interchange.outgoing import (
     write_csv,
 )
 from guidestore.embeddings.interchange.writers._h5 import dataset, new_h5
+from guidestore.embeddings.interchange.writers._zip import write_tensor
 from guidestore.embeddings.types import PARTS
 
 K_SAMPLE = 8
@@ -58,25 +60,27 @@ def _write_split(file: Path, slides: Iterable[OutgoingSlide], parts: Mapping[str
 
 
 def _write_bags(out: Outgoing, slides: Iterable[OutgoingSlide], folder: Path) -> None:
-    import torch
-
     pt_files, h5_files = folder / "pt_files", folder / "h5_files"
     pt_files.mkdir()
     h5_files.mkdir()
     placeless = []
     for slide in slides:
-        features_nd = np.empty((slide.tiles, slide.code_dim), np.float32)
-        coords_n2 = np.empty((slide.tiles, 2), np.int32)
-        for part, bag in slide.parts():
-            features_nd[part] = bag.features_nd
-            if bag.coords_n2 is not None:
-                coords_n2[part] = bag.coords_n2
-        torch.save(torch.from_numpy(features_nd), pt_files / f"{slide.name}.pt")
+        tensor = pt_files / f"{slide.name}.pt"
         if not slide.has_places:
             placeless.append(slide.name)
+            write_tensor(tensor, (slide.tiles, slide.code_dim), (bag.features_nd for _, bag in slide.parts()))
             continue
         with new_h5(h5_files / f"{slide.name}.h5") as opened:
-            dataset(opened, "features", features_nd.shape, np.float32, {})[:] = features_nd
-            dataset(opened, "coords", coords_n2.shape, np.int32, {})[:] = coords_n2
+            write_tensor(tensor, (slide.tiles, slide.code_dim), _into_h5(slide, opened))
     if placeless:
         out.left_out("file of h5_files", "since the bag has no coordinates", placeless)
+
+
+def _into_h5(slide: OutgoingSlide, opened: Any) -> Iterator[np.ndarray]:
+    """Writes the bag as it is read, and yields its features in float32."""
+    features = dataset(opened, "features", (slide.tiles, slide.code_dim), np.float32, {})
+    coords = dataset(opened, "coords", (slide.tiles, 2), np.int32, {})
+    for part, bag in slide.parts():
+        features_nd = bag.features_nd.astype(np.float32, copy=False)
+        features[part], coords[part] = features_nd, bag.coords_n2
+        yield features_nd

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from guidestore.embeddings.interchange.outgoing import CaseMeans, Outgoing, Writer, check_ids, part_counts, write_csv
+from guidestore.embeddings.interchange.outgoing import (
+    CaseMeans,
+    Outgoing,
+    OutgoingSlide,
+    Writer,
+    check_ids,
+    part_counts,
+    write_csv,
+)
+from guidestore.embeddings.interchange.writers._zip import write_tensor
 from guidestore.embeddings.types import PARTS
 
 _COLUMNS = ("origin", "embeddings", "target", "split", "wsi_id")
@@ -63,20 +72,20 @@ def _manifest(
 
 
 def _write_bags(out: Outgoing, folder: Path, means: CaseMeans) -> None:
-    import torch
-
     folder.mkdir()
     for slide in out.need_bags("eva").filled:
-        features_nd = np.empty((slide.tiles, slide.code_dim), np.float32)
-        for part, bag in slide.parts():
-            features_nd[part] = bag.features_nd
-            means.add(slide.case_id, bag.features_nd)
-        torch.save(torch.from_numpy(features_nd), folder / f"{slide.name}.pt")
+        write_tensor(folder / f"{slide.name}.pt", (slide.tiles, slide.code_dim), _summed(slide, means))
+
+
+def _summed(slide: OutgoingSlide, means: CaseMeans) -> Iterator[np.ndarray]:
+    """The features in float32, each part of which goes into the mean of the case as it is read."""
+    for _, bag in slide.parts():
+        features_nd = bag.features_nd.astype(np.float32, copy=False)
+        means.add(slide.case_id, features_nd)
+        yield features_nd
 
 
 def _write_codes(folder: Path, codes: Mapping[str, np.ndarray]) -> None:
-    import torch
-
     folder.mkdir()
     for case_id, code_d in codes.items():
-        torch.save(torch.from_numpy(code_d), folder / f"{case_id}.pt")
+        write_tensor(folder / f"{case_id}.pt", code_d.shape, [code_d])

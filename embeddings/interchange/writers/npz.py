@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from guidestore.embeddings.interchange.outgoing import Outgoing, Writer
+from guidestore.embeddings.interchange.outgoing import Outgoing, OutgoingSlide, Writer
 from guidestore.embeddings.interchange.writers._plain import FACTS, name_of, write_tables
+from guidestore.embeddings.interchange.writers._zip import NpzArray, write_npz
 
 
 class Npz(Writer):
@@ -24,11 +26,26 @@ class Npz(Writer):
         if out.bags is not None:
             (folder / "bags").mkdir()
             for slide in out.bags.slides:
-                bag = slide.read(slice(None))
-                arrays = {"features": bag.features_nd} | ({} if bag.coords_n2 is None else {"coords": bag.coords_n2})
-                facts = {name: np.asarray(np.nan if (value := getattr(bag, name)) is None else value) for name in FACTS}
-                np.savez(folder / "bags" / f"{slide.name}.npz", **(arrays | facts))  # pyright: ignore[reportArgumentType]
+                write_npz(folder / "bags" / f"{slide.name}.npz", _arrays(slide))
         for codes in out.codes:
             ids = np.array(codes.codes.case_ids)
             np.savez(folder / f"{name_of(codes)}.npz", case_id=ids, codes=codes.codes.codes_nd)
         write_tables(out, folder, "npz")
+
+
+def _arrays(slide: OutgoingSlide) -> Iterator[NpzArray]:
+    coords_n2 = np.empty((slide.tiles, 2), np.int32)
+
+    def features() -> Iterator[np.ndarray]:
+        for part, bag in slide.parts():
+            if bag.coords_n2 is not None:
+                coords_n2[part] = bag.coords_n2
+            yield bag.features_nd
+
+    yield NpzArray("features", (slide.tiles, slide.code_dim), slide.dtype, features())
+    if slide.has_places:
+        yield NpzArray("coords", coords_n2.shape, coords_n2.dtype, [coords_n2])
+    facts = slide.read(slice(0, 0))
+    for name in FACTS:
+        value = np.asarray(np.nan if (said := getattr(facts, name)) is None else said)
+        yield NpzArray(name, (), value.dtype, [value])
