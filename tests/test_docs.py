@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from typer.main import get_command
 
 from guidestore.flows.cli.main import app
+from tests.commandline import guidestore
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GUIDESTORE_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -26,10 +28,10 @@ def tour() -> str:
     return README.split("## Five minutes with your own codes")[1].split("\n## ")[0]
 
 
-def commands() -> str:
-    """All console blocks of the tour as one shell script; a command goes on until the next ``$``."""
+def commands() -> list[str]:
+    """Of all console blocks of the tour; a command goes on until the next ``$``."""
     blocks = re.findall(r"```console\n(.*?)```", tour(), re.DOTALL)
-    return "set -e\n" + "".join(re.sub(r"^\$ ", "", block, flags=re.MULTILINE) for block in blocks)
+    return [command.strip() for block in blocks for command in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
 
 
 def table_rows(text: str) -> dict[str, float]:
@@ -38,25 +40,33 @@ def table_rows(text: str) -> dict[str, float]:
     return {row: float(value) for row, value in found}
 
 
-def run_tour(folder: Path, script: str) -> str:
+def with_data(folder: Path) -> Path:
     if not (DATA / "mfeat").is_dir():
         pytest.skip("the real data of GUIDESTORE_TEST_DATA is missing")
     (folder / "mfeat").symlink_to(DATA / "mfeat")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment.pop("GUIDESTORE_STORE", None)
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return folder
 
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of one fold, with one permutation."""
-    whole = commands()
-    assert whole.count(f"{GUIDE}\n") == 1
-    return run_tour(tmp_path_factory.mktemp("tour"), whole.replace(GUIDE, f"{GUIDE} --fold 0 --permutations 1"))
+    """Of one fold, with one permutation, in this process: a dozen others would import for longer than they work."""
+    shown = []
+    assert commands().count(GUIDE) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(with_data(tmp_path_factory.mktemp("tour")))
+        for command in commands():
+            name, rest = re.findall(r"^(?:export )?(?:(\w+)=)?(.*)", command, re.DOTALL)[0]
+            if not rest.startswith(("guidestore ", "$(guidestore ")):
+                patch.setenv(name, rest)
+                continue
+            less = rest.replace(GUIDE, f"{GUIDE} --fold 0 --permutations 1")
+            words = shlex.split(os.path.expandvars(less.removeprefix("$(").removesuffix(" | tail -1)")))
+            done = guidestore(*words[1:])
+            assert done.returncode == 0, done.stderr
+            if name:
+                patch.setenv(name, done.stdout.splitlines()[-1])
+            shown.append(done.stdout)
+    return "".join(shown)
 
 
 def test_a_fold_of_the_tour_prints_nearly_the_table_that_it_shows(printed: str) -> None:
@@ -67,7 +77,15 @@ def test_a_fold_of_the_tour_prints_nearly_the_table_that_it_shows(printed: str) 
 
 @pytest.mark.slow
 def test_the_tour_prints_the_table_it_shows(tmp_path: Path) -> None:
-    shown, got = table_rows(tour()), table_rows(run_tour(tmp_path, commands()))
+    """As a shell runs it."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment.pop("GUIDESTORE_STORE", None)
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(commands())],
+        cwd=with_data(tmp_path), env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown, got = table_rows(tour()), table_rows(done.stdout)
     # Another processor may round a logistic fit differently.
     assert got == pytest.approx(shown, abs=0.01)
 
@@ -78,9 +96,7 @@ def test_the_tour_answers_and_predicts(printed: str) -> None:
 
 
 def test_every_command_of_the_readme_exists() -> None:
-    text = subprocess.run(
-        [sys.executable, "-m", "guidestore", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    text = guidestore("--help").stdout
     named = set(re.findall(r"guidestore ([a-z]+)", README)) - {"is", "refuses"}
     for command in named:
         assert re.search(rf"\b{command}\b", text), command
