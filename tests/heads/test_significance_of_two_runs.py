@@ -69,6 +69,16 @@ def test_holm_worked_example():
     assert holm({"PN": 0.6, "VS": 0.7}) == {"PN": 1.0, "VS": 1.0}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_holm_is_that_of_statsmodels_to_the_bit(seed):
+    """Ties among them, and values that go beyond 1."""
+    from statsmodels.stats.multitest import multipletests
+
+    p_values = np.random.default_rng(seed).integers(0, 200, 60) / 200 / 10**seed
+    adjusted = holm({str(task): p for task, p in enumerate(p_values)})
+    assert list(adjusted.values()) == multipletests(p_values, method="holm")[1].tolist()
+
+
 def test_refuses_what_cannot_be_tested():
     labels = [1, 0, 1, 0]
     a = binary_run("a", labels, [0.9, 0.1, 0.6, 0.4])
