@@ -84,6 +84,7 @@ _STORED_FORETELLERS: Registry[type[FrozenForeteller]] = Registry(
     "",
     {
         "per_label": "guidestore.heads.decoders.common.per_label:PerLabel",
+        "fused": "guidestore.heads.fusion.common.fused:FusedForeteller",
         "smoother": "guidestore.heads.kernels.foreteller:SmootherOf",
     }
     | {f"{name}-student": "guidestore.heads.transfer.foreteller:StudentForeteller" for name in STUDENTS.names()},

@@ -310,7 +310,7 @@ def _fits(job: HeadJob) -> Iterator[tuple[str, Choice, Any]]:
         row = INPUT_ROWS[arm.row]
         if row.has_g:
             by_class = bool(arm.control) and CONTROLS[arm.control].orders == "class"
-            of_labels = paired.labels.tobytes() if by_class else b""
+            of_labels = paired.y.tobytes() if by_class else b""
             yield "guidance", recipe.guidance, ("guidance", codes, recipe.guidance, *arm[1:], of_labels)
         if row.trains_decoder(recipe.mode):
             yield "decoder", recipe.decoder, run

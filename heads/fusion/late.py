@@ -1,4 +1,4 @@
-"""Late fusion: one decoder per code, the mean of their probabilities."""
+"""Late fusion: one decoder per code, the mean of what they say."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.checks import check_seed, take_tensor
 from guidestore.heads.fusion.common.checks import check_blocks, check_fusion_fit
 from guidestore.heads.fusion.common.protocol import Blocks
@@ -35,10 +36,11 @@ class Late(Model[tuple[int, int]]):
         *,
         n_classes: int,
         seed: int,
+        kind: TargetKind = "classes",
     ) -> Self:
         self.forget()
         check_seed(seed)
-        (left_nd, right_nd), *_ = check_fusion_fit(blocks, labels, blocks_val, labels_val, n_classes, self.name)
+        (left_nd, right_nd), *_ = check_fusion_fit(blocks, labels, blocks_val, labels_val, n_classes, self.name, kind)
         self._fitted = (left_nd.shape[1], right_nd.shape[1])
         return self
 

@@ -9,11 +9,10 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.heads.checks import check_choice, check_number, check_seed
-from guidestore.heads.choice import Choice
 from guidestore.heads.cross_fitting import check_cross_fit
 from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, S_PLUS_I, Mode, S, input_row
 from guidestore.heads.outcomes import check_stop, check_target, refuse_other_than_classes
-from guidestore.heads.registry import CONCATENATION, check_class_weights
+from guidestore.heads.registry import check_class_weights
 from guidestore.heads.rows.job import RowsJob
 
 
@@ -29,8 +28,6 @@ def check_job(job: RowsJob) -> None:
     job.build_decoder(S_PLUS_I)
     if paired.kind == "classes":
         check_class_weights(job.decoder.name, paired.classes, job.decoder.params, target=paired.target)
-    elif job.fusion != Choice.of(CONCATENATION):
-        refuse_other_than_classes(paired, f"fusion {job.fusion} learns from classes", "leave the fusion out")
     _check_stored(job)
     n_pairs = len(job.pairs)
     if job.guided_rows and n_pairs < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 
@@ -10,12 +11,11 @@ from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.choice import Choice
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.fitting import needs_decoder
-from guidestore.heads.fusion.common.fused import FusedDecoder
+from guidestore.heads.fusion.common.fused import fused_of
 from guidestore.heads.input_rows import INPUT_ROWS, Arm, Mode, arms_of
 from guidestore.heads.protocol import Decoder, Foreteller, FrozenDecoder, GuidanceModel
 from guidestore.heads.registry import (
     CONCATENATION,
-    build_decoder,
     build_decoder_of,
     build_fusion,
     build_guidance,
@@ -106,10 +106,11 @@ class RowsJob:
         """An unfitted one for `row`, its fusion in front."""
         target, asked = self.paired.target, self.fusion_of(row)
         fusion = build_fusion(asked.name, **asked.params) if asked else None
+        decoder = build_decoder_of(self.paired.kind, self.decoder.name, target=target, **self.decoder.params)
         if fusion is None:
-            return build_decoder_of(self.paired.kind, self.decoder.name, target=target, **self.decoder.params)
-        decoder = build_decoder(self.decoder.name, target=target, **self.decoder.params)
-        return FusedDecoder(fusion, decoder, (self.paired.superior_nd.shape[1], self.paired.inferior_nd.shape[1]))
+            return decoder
+        widths = (self.paired.superior_nd.shape[1], self.paired.inferior_nd.shape[1])
+        return cast(Any, fused_of(self.paired.kind, fusion, decoder, widths))
 
     def build_guidance(self) -> GuidanceModel:
         """An unfitted one."""

@@ -12,7 +12,7 @@ Axes as in heads.training: h head, b row of a step, c column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -28,7 +28,7 @@ class OutcomeLoss:
 
     def __init__(self, heads: Sequence[Head], *, device: str, dtype: torch.dtype) -> None:
         tasks = [cast(Outcomes, head.task) for head in heads]
-        self._told = {"mse": _mse, "huber": _huber, "binary": _binary, "cox": cox}[tasks[0].loss]
+        self._told = LOSSES[tasks[0].loss]
         self.y, self.y_val = (
             torch.from_numpy(np.stack(part)).to(device, dtype)
             for part in zip(*((task.y_nc, task.y_val_nc) for task in tasks), strict=True)
@@ -103,3 +103,12 @@ def cox(out: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     delta = weight * (so_far - event * spared) - event
     delta = torch.zeros_like(delta).scatter_(1, order, delta / n_events[:, None])
     return loss, delta[..., None]
+
+
+LOSSES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]] = {
+    "mse": _mse,
+    "huber": _huber,
+    "binary": _binary,
+    "cox": cox,
+}
+"""(h, b, c) outputs and y -> loss (h,) and its gradient."""

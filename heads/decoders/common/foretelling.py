@@ -88,13 +88,28 @@ class ChosenForeteller[F](Foretelling[F]):
 
 def checked(problem: DecoderProblem, kind: TargetKind, what: str) -> DecoderProblem:
     """A problem whose codes are float32 and whose outcomes can be learnt. Raises InvalidInputError."""
-    x_nd = check_codes(problem.x_nd, f"{what}: train codes")
-    x_val_nd = check_codes(problem.x_val_nd, f"{what}: val codes", code_dim=x_nd.shape[1])
+    given = (problem.x_nd, problem.labels, problem.x_val_nd, problem.labels_val, problem.n_classes)
+    found = checked_outcomes(*given, kind, what)
+    return DecoderProblem(problem.decoder, *found, problem.n_classes, problem.seed)
+
+
+def checked_outcomes(
+    x_nd: np.ndarray,
+    labels: np.ndarray,
+    x_val_nd: np.ndarray,
+    labels_val: np.ndarray,
+    n_classes: int,
+    kind: TargetKind,
+    what: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """These codes, float32, with outcomes that can be learnt. Raises InvalidInputError."""
+    x_nd = check_codes(x_nd, f"{what}: train codes")
+    x_val_nd = check_codes(x_val_nd, f"{what}: val codes", code_dim=x_nd.shape[1])
     dtype = np.int64 if kind == "ordinal" else np.float64
     parts = []
-    for name, y, codes_nd in (("train", problem.labels, x_nd), ("val", problem.labels_val, x_val_nd)):
+    for name, y, codes_nd in (("train", labels, x_nd), ("val", labels_val, x_val_nd)):
         y = np.asarray(y, dtype=dtype)
-        check_y(kind, y, n_names=problem.n_classes, what=f"{what}: {name} outcomes")
+        check_y(kind, y, n_names=n_classes, what=f"{what}: {name} outcomes")
         if len(y) != len(codes_nd) or not known_of(y).all():
             raise InvalidInputError(
                 f"{what}: {name} has {len(codes_nd)} codes and {int(known_of(y).sum())} known outcomes; give one each"
@@ -107,9 +122,9 @@ def checked(problem: DecoderProblem, kind: TargetKind, what: str) -> DecoderProb
         where = "train" if not y[:, 1].any() else "val"
         raise InvalidInputError(f"{what}: no {where} case has an event; follow them for longer, or draw another split")
     if kind == "ordinal":
-        missing = sorted(set(range(problem.n_classes)) - set(y.tolist()))
+        missing = sorted(set(range(n_classes)) - set(y.tolist()))
         if missing:
             raise InvalidInputError(
                 f"{what}: no train row has grade {', '.join(map(str, missing))}; join grades or draw another split"
             )
-    return DecoderProblem(problem.decoder, x_nd, y, x_val_nd, y_val, problem.n_classes, problem.seed)
+    return x_nd, y, x_val_nd, y_val

@@ -1,6 +1,7 @@
-"""Fusions that are small networks: learnt with a linear softmax head of their own, which then makes way for a decoder.
+"""Fusions that are small networks: learnt with a linear head of their own, which then makes way for a decoder.
 
-The two codes are standardised on train. Loss: class-balanced cross-entropy, with AdamW, stopped early on that of val.
+The two codes are standardised on train. Loss: class-balanced cross-entropy, or what lesson.py has for another kind of
+target, with AdamW, stopped early on that of val.
 Each fusion writes its network once, over `Maths` (maths.py); numpy runs it in float64 over the float32 weights.
 Initial weights and the order of rows are keyed as the batched trainer's (heads.training.draws).
 """
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.checks import check_number, check_seed, take_tensor
 from guidestore.heads.fusion.common.checks import check_blocks, check_fusion_fit
 from guidestore.heads.fusion.common.maths import Fused, GraphMaths, Maths, NumpyMaths, Weights
@@ -101,13 +103,15 @@ class LearntFusion(Model[_State]):
         *,
         n_classes: int,
         seed: int,
+        kind: TargetKind = "classes",
     ) -> Self:
         from guidestore.heads.fusion.common.learning import FusionFit, train
+        from guidestore.heads.fusion.common.lesson import lesson_of
         from guidestore.heads.training.descent import Schedule
 
         self.forget()
         blocks, labels, blocks_val, labels_val = check_fusion_fit(
-            blocks, labels, blocks_val, labels_val, n_classes, self.name
+            blocks, labels, blocks_val, labels_val, n_classes, self.name, kind
         )
         scales = [Standardiser.fit(block_nd) for block_nd in blocks]
         left_nd, right_nd = (scale.apply(block_nd) for scale, block_nd in zip(scales, blocks, strict=True))
@@ -117,11 +121,9 @@ class LearntFusion(Model[_State]):
             what=self.name,
             left_nd=left_nd,
             right_nd=right_nd,
-            labels=labels,
+            lesson=lesson_of(kind, labels, labels_val, n_classes),
             left_val_nd=left_val_nd,
             right_val_nd=right_val_nd,
-            labels_val=labels_val,
-            n_classes=n_classes,
             seed=check_seed(seed),
             maps=self.maps(left_nd.shape[1], right_nd.shape[1]),
             fused_dim=self.fused_dim,

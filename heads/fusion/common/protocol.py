@@ -12,11 +12,13 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from guidestore.embeddings.outcomes import TargetKind
+
 type Blocks = Sequence[np.ndarray]
 
 
 class Fusion(Protocol):
-    """Two codes -> one view or several. One decoder is fitted per view; the mean of their probabilities counts."""
+    """Two codes -> one view or several. One decoder is fitted per view; the mean of what they say counts."""
 
     name: ClassVar[str]
     n_views: ClassVar[int]
@@ -40,8 +42,11 @@ class Fusion(Protocol):
         *,
         n_classes: int,
         seed: int,
+        kind: TargetKind = "classes",
     ) -> Self:
-        """Fit on the blocks and (n,) labels of train; val rows serve early stopping alone. Returns self."""
+        """Fit on the blocks and (n,) labels of train, or y of another kind; val rows serve early stopping alone.
+
+        kind: passed where it is not classes. Returns self."""
         ...
 
     def views(self, blocks: Blocks) -> tuple[np.ndarray, ...]:

@@ -20,8 +20,12 @@ from guidestore.flows.models.on_cohort import predict_cohort
 from guidestore.flows.models.predict import predict
 from guidestore.flows.results.champion import decide
 from guidestore.flows.results.evaluation import evaluate
+from guidestore.flows.results.gates import CLOSED
 from guidestore.flows.results.pooled import pooled_effects
 from guidestore.flows.results.two_runs import compare_runs
+from guidestore.flows.sweeps.file import SweepFile
+from guidestore.flows.sweeps.ranking import rank_sweep
+from guidestore.flows.sweeps.run import run_sweep
 from guidestore.heads.metrics import main_metric_of
 from guidestore.heads.significance import VERDICTS
 from guidestore.warehouse.predictions import load_predictions
@@ -171,3 +175,35 @@ def test_targets_of_one_kind_are_pooled_and_those_of_several_are_not(store: Embe
 def test_a_head_of_an_outcome_becomes_champion_by_val(store: EmbeddingStore) -> None:
     decision = decide(store, "champion", _of(store, "os"))
     assert decision.run in _of(store, "os")
+
+
+@pytest.mark.parametrize(
+    "target", [pytest.param(target, marks=[] if target == "os" else pytest.mark.slow) for target in TARGETS]
+)
+def test_a_sweep_has_budgets_fusions_distillation_and_label_transfer(store: EmbeddingStore, target: str) -> None:
+    small = {"name": "mlp", "hidden_units": 4, "epochs": 15}
+    given = {"cohort": "made", "inferior": "clinical/made", "superior": "dermoscopy/made", "permutations": 1}
+    models = {
+        "guidance": "ridge",
+        "fusion": ["late"] if target == "os" else ["concatenation", "late"],
+        "decoder": [small],
+        "students": "ridge",
+    }
+    sweep = SweepFile(**given, **models, name="all", targets=target, baselines=["KD(I)", "E(I)"], labelled=[30, "all"])  # pyright: ignore[reportArgumentType]
+    report = run_sweep(store, sweep)
+    runs = load_runs(store.snapshot(), report.runs)
+    assert {run.status for run in runs} == {"ok"}
+    guided = {"G(I)", "G(I)+I", "KD(I)", "E(I)", "T(I)"}
+    for budget in (30, "all"):
+        rows = {run.row for run in runs if run.labelled == budget}
+        assert guided <= rows
+        assert any(run.decoder.endswith("fusion=late") for run in runs if run.labelled == budget)
+    n_train = {run.labelled: run.n_train for run in runs if run.row == "I" and run.decoder.startswith("mlp")}
+    assert n_train[30] == 30 < n_train["all"]
+    (of_pairs,) = {run.n_train for run in runs if run.row == "KD(I)" and run.labelled == 30 and not run.control}
+    assert of_pairs > n_train["all"] - 1  # what has no outcome is taught too
+    ranked = rank_sweep(store, sweep, chosen=100)
+    assert {head.effect.head.row for head in ranked} == guided
+    assert all(head.test and head.test.verdict in (*VERDICTS, CLOSED) for head in ranked)
+    told = next(run for run in runs if run.row == "T(I)" and not run.control and run.labelled == 30)
+    assert len(predict(store, told.id, cases=["case-0000"]).as_rows()) == 1
