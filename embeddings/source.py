@@ -68,15 +68,20 @@ def code_of(of: Any) -> Code:
     bases = [base.__module__ for base in inspect.getmro(of)] if inspect.isclass(of) else []
     sources = _sources(of.__module__, bases) if "<locals>" not in of.__qualname__ else {}
     if not sources or not _as_in_files(of, sources):
-        return Code(object_name(of), _session_of(of), package)
+        return Code(object_name(of), session_source(of), package)
     return Code(object_name(of), _digest(sources, package), package)
 
 
 _sessions: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 
-def _session_of(of: Any) -> str:
-    return _sessions.setdefault(of, f"{UNVERSIONED}-{uuid4().hex}")
+def session_source(of: Any) -> str:
+    """In place of a digest: the same for one object as long as it lives, where it can be told from others."""
+    fresh = f"{UNVERSIONED}-{uuid4().hex}"
+    try:
+        return _sessions.setdefault(of, fresh)
+    except TypeError:  # no hash, or no weak reference
+        return fresh
 
 
 def is_installed(module: str) -> bool:

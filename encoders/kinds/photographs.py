@@ -52,7 +52,7 @@ class Photographs(InputKind):
             )
 
     def source(self, request: SourceRequest) -> PhotographSource:
-        size_px = request.options.photograph_px or request.info.photograph_px
+        size_px = request.options.photograph_px or request.info.photograph_px or PhotographSettings().size_px
         return PhotographSource(request.images, size_px, KEPT_BYTES if request.again else 0)
 
     def new_inputs(self, new: NewImages) -> dict[str, np.ndarray]:

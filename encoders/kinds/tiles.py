@@ -60,7 +60,9 @@ class Tiles(InputKind):
         from guidestore.encoders.slides.tiling import TilingSettings
 
         options, info = request.options, request.info
-        tiling = TilingSettings(options.mpp or info.mpp, options.tile_px or info.tile_size_px)
+        usual = TilingSettings()
+        mpp, edge_px = options.mpp or info.mpp, options.tile_px or info.tile_size_px
+        tiling = TilingSettings(mpp or usual.target_mpp, edge_px or usual.tile_size_px)
         return SlideSource(request.images, tiling)
 
     def in_words(self, preprocessing: Mapping[str, Any]) -> str:

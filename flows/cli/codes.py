@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Key, Split, Store
 
 if TYPE_CHECKING:
-    from guidestore.embeddings.interchange.codes import CodeColumns
+    from guidestore.flows.encoding.import_any import FolderImport
+    from guidestore.flows.encoding.import_codes import ImportReport
+    from guidestore.flows.encoding.import_published import PublishedImport
     from guidestore.flows.encoding.import_settings import FolderSettings
     from guidestore.flows.encoding.settings import EncodeSettings
     from guidestore.flows.work.runners import Runner
@@ -74,46 +75,49 @@ def import_command(
     Of a folder each slide is committed as it is read: interrupt it anywhere and run it again. Slides that cannot be
     read are named, and the others go on. docs/peers.md has a table of the layouts.
     """
+    from guidestore.embeddings.interchange.table import words
     from guidestore.embeddings.types import FoldScope
-    from guidestore.flows.encoding.import_settings import FolderSettings
+    from guidestore.flows.encoding.import_any import ImportAsked, import_any
+    from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.stores import to_fill
 
-    if file.is_dir() and _import_published(file, place, cohort or modality or encoder):
-        return
-    missing_options = [name for name, given in (("--cohort", cohort), ("--modality", modality)) if not given]
-    if missing_options:
-        raise InvalidInputError(f"give {' and '.join(missing_options)}: what the codes of {file} are of")
-    asked = {
-        "cohort": cohort,
-        "modality": modality,
-        "encoder": encoder,
-        "version": version,
-        "trained_on": FoldScope.parse(trained_on),
-        "supersede": replace,
-    }
-    if file.is_dir():
-        if columns or drop or missing or nan != "refuse":
-            raise InvalidInputError("--columns, --drop, --missing and --nan are for tables, and a folder has none")
-        _import_folder(file, folder, place, ids=ids, id_column=id_column, **asked)
-        return
-    if folder != FolderSettings():
-        given = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(folder.model_fields_set))
-        raise InvalidInputError(f"{given} goes with a folder of another tool, and {file} is none")
-    from guidestore.embeddings.interchange.codes import CodeColumns
-    from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING_NUMBERS, words
-
-    if not encoder:
-        raise InvalidInputError(f"give --encoder NAME: what made the codes of {file}")
-    absent = MISSING_NUMBERS if missing is None else words(missing)
-    how = CodeColumns(id_column or ID_COLUMN, words(columns), words(drop), absent, nan)
-    _import_table(file, how, place, ids=ids, **asked)
+    asked = ImportAsked(
+        file=file,
+        cohort=cohort,
+        modality=modality,
+        encoder=encoder,
+        version=version,
+        trained_on=FoldScope.parse(trained_on),
+        ids=ids,
+        id_column=id_column,
+        columns=words(columns),
+        drop=words(drop),
+        missing=None if missing is None else words(missing),
+        nan=nan,
+        replace=replace,
+        folder=folder,
+    )
+    asked.check()
+    with to_fill(place, dry_run=folder.dry_run, resumes=file.is_dir()) as store, progress_bars() as progress:
+        done = import_any(store, asked, progress)
+    _show_import(done, dry_run=folder.dry_run)
 
 
-def _import_table(file: Path, how: CodeColumns, place: str, **asked: Any) -> None:
-    from guidestore.flows.encoding.import_codes import import_codes
-    from guidestore.flows.work.stores import opened
+def _show_import(done: ImportReport | FolderImport | PublishedImport, *, dry_run: bool) -> None:
+    from guidestore.flows.encoding.import_any import FolderImport
+    from guidestore.flows.encoding.import_codes import ImportReport
 
-    with opened(place, create=True) as store:
-        report = import_codes(store, file, how=how, **asked)
+    if isinstance(done, ImportReport):
+        _show_codes(done)
+    elif isinstance(done, FolderImport):
+        _show_folder(done, dry_run=dry_run)
+    else:
+        for key in done.code_sets:
+            print(f"{key} (trained on {key.trained_on})")
+        print(f"{count_of(done.artifacts, 'artifact')}, {done.new} new; snapshot {done.snapshot}")
+
+
+def _show_codes(report: ImportReport) -> None:
     known = report.codes - report.new
     print(
         f"{report.code_set}: {count_of(report.codes, 'code')} of {count_of(report.code_set.code_dim, 'dimension')}, "
@@ -128,36 +132,8 @@ def _import_table(file: Path, how: CodeColumns, place: str, **asked: Any) -> Non
         print(f"note: {note}", file=sys.stderr)
 
 
-def _import_published(folder: Path, place: str, given: str) -> bool:
-    """Takes back what `guidestore publish` wrote; False where `folder` is something else."""
-    from guidestore.flows.encoding.import_published import import_published, is_published
-    from guidestore.flows.work.progress import progress_bars
-    from guidestore.flows.work.stores import opened
-
-    if not is_published(folder):
-        return False
-    if given:
-        raise InvalidInputError(
-            f"{folder} was published by guidestore and says itself what it holds; leave out --cohort, --modality and "
-            "--encoder"
-        )
-    with opened(place, create=True, resumes=True) as store, progress_bars() as progress:
-        done = import_published(store, folder, progress)
-    for key in done.code_sets:
-        print(f"{key} (trained on {key.trained_on})")
-    print(f"{count_of(done.artifacts, 'artifact')}, {done.new} new; snapshot {done.snapshot}")
-    return True
-
-
-def _import_folder(file: Path, folder: FolderSettings, place: str, **given: Any) -> None:
-    from guidestore.flows.encoding.import_folder import import_folder, pool_tiles
-    from guidestore.flows.work.progress import progress_bars
-    from guidestore.flows.work.stores import to_fill
-
-    with to_fill(place, dry_run=folder.dry_run) as store, progress_bars() as progress:
-        reports = import_folder(store, file, folder, progress=progress, **given)
-        pooled = pool_tiles(store, reports, progress) if folder.pool and not folder.dry_run else []
-    for report in reports:
+def _show_folder(done: FolderImport, *, dry_run: bool) -> None:
+    for report in done.reports:
         key = report.code_set
         what = f"{count_of(report.bags, 'slide')} of " if key.kind == "bag" else f"{count_of(report.bags, 'code')} of "
         tiles = f", {count_of(report.tiles, 'tile')}" if key.kind == "bag" else ""
@@ -166,18 +142,18 @@ def _import_folder(file: Path, folder: FolderSettings, place: str, **given: Any)
             f"{count_of(key.code_dim, 'dimension')}"
         )
         known = report.bags - report.new - len(report.failed)
-        done = f"{report.new} new" + (f", {report.replaced} of them replace others" if report.replaced else "")
-        done += f", {known} were there" if known else ""
-        print(f"{key} (trained on {key.trained_on}): {'nothing imported (--dry-run)' if folder.dry_run else done}")
+        told = f"{report.new} new" + (f", {report.replaced} of them replace others" if report.replaced else "")
+        told += f", {known} were there" if known else ""
+        print(f"{key} (trained on {key.trained_on}): {'nothing imported (--dry-run)' if dry_run else told}")
         if report.blank:
             print(f"blank: {', '.join(report.blank)}")
         for note in report.notes:
             print(f"note: {note}", file=sys.stderr)
         for name, reason in report.failed.items():
             print(f"not imported: {name}: {reason}", file=sys.stderr)
-    for key in pooled:
+    for key in done.pooled:
         print(f"code set {key}: the mean of each case's tiles")
-    if any(report.failed for report in reports):
+    if any(report.failed for report in done.reports):
         raise typer.Exit(8)
 
 

@@ -52,11 +52,10 @@ app.add_typer(
 
 def _layout_command(layout: type[Layout], called: str) -> Any:
     def add(name: str, store: str, replace: bool, dry_run: bool, **given: Any) -> None:
-        from guidestore.flows.encoding.cohorts import add_files
-        from guidestore.flows.work.settings import validated
+        from guidestore.flows.encoding.cohorts import add_files, layout_of
         from guidestore.flows.work.stores import to_fill
 
-        asked = validated(layout, **{field: value for field, value in given.items() if value is not None})
+        asked = layout_of(called, given)
         with to_fill(store, dry_run=dry_run) as filled:
             report = add_files(filled, name, asked, supersede=replace, dry_run=dry_run)
         _show(report, dry_run=dry_run)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +13,15 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import ID_COLUMN, Table, TableRow, read_table
 from guidestore.embeddings.outcomes import KINDS
 from guidestore.embeddings.pairing import labels_of, outcomes_of, targets_of
+from guidestore.embeddings.plugins import names_object
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.encoding.lookups import check_cohort
+from guidestore.flows.work.settings import validated
 from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort
 from guidestore.warehouse.cohorts.label_rules import LabelRules
 from guidestore.warehouse.cohorts.labels import read_labels
-from guidestore.warehouse.cohorts.layout import Layout, Progress, add_layout
+from guidestore.warehouse.cohorts.layout import LAYOUTS, Layout, Progress, add_layout, own_layout
 from guidestore.warehouse.cohorts.outcome_splits import draw_outcome_splits
 from guidestore.warehouse.cohorts.reading import Reading
 from guidestore.warehouse.cohorts.splits import Split
@@ -36,6 +40,22 @@ def add_files(
     from guidestore.encoders.examine import examine
 
     return add_layout(store, cohort, layout, progress, examine, supersede=supersede, dry_run=dry_run)
+
+
+def layout_of(given: Any, fields: Mapping[str, Any]) -> Layout:
+    """A layout by its name or ``module:Class`` and its fields, or an object that reads. Raises InvalidInputError."""
+    if not isinstance(given, str):
+        if isinstance(given, type) or not callable(getattr(given, "read", None)):
+            what = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+            raise InvalidInputError(f"{what} is no layout; pass the name of one, or an object with read(reading)")
+        if fields:
+            raise InvalidInputError(f"the layout is an object, which has its fields; leave out {', '.join(fields)}")
+        return given
+    layout = own_layout(given) if names_object(given) else LAYOUTS.load(given)
+    listed = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items() if value is not None
+    }
+    return validated(layout, **listed)
 
 
 def add_split(

@@ -23,6 +23,7 @@ from guidestore.encoders.info import EncoderInfo
 from guidestore.encoders.input_kind import InputKind, SourceRequest, input_kind, kind_of
 from guidestore.encoders.kinds.tiles import SlideSource
 from guidestore.encoders.lanes import in_lanes
+from guidestore.encoders.own import given_encoder, info_of
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.registry import build_frozen, encoder_info, preset_of
 from guidestore.encoders.sources import CaseImage, Item, Source, load_item
@@ -50,9 +51,18 @@ class EncodePlan:
     """Of the code set, what is there already, and notes."""
 
 
-def encode(store: EmbeddingStore, settings: EncodeSettings, progress: Progress = no_progress) -> EncodeReport:
-    """Encodes what is missing. Raises GuidestoreError for what concerns all cases; single ones are quarantined."""
-    job = _Encode(store, with_first_name(store, settings), EncodeReport(), progress)
+def encode(
+    store: EmbeddingStore,
+    settings: EncodeSettings,
+    progress: Progress = no_progress,
+    *,
+    encoder: Encoder | None = None,
+) -> EncodeReport:
+    """Encodes what is missing. Raises GuidestoreError for what concerns all cases; single ones are quarantined.
+
+    encoder: an object in place of the one that the settings name.
+    """
+    job = _Encode(store, with_first_name(store, settings), EncodeReport(), progress, given=encoder)
     job.run()
     job.report.snapshot = store.snapshot().version
     return job.report
@@ -75,10 +85,12 @@ class _Encode:
     """What must not reach the store: the paths of a pseudonymized cohort, which hold patient ids -> image id."""
     plan: dict[str, int] | None = None
     """Where given, it is filled (see `EncodePlan`) and nothing is encoded."""
+    given: Encoder | None = None
+    """In place of the encoder that the settings name."""
 
     def run(self) -> None:
         _ = self.read_at  # before anything else is read
-        info = encoder_info(self.settings.encoder)
+        info = self.info
         self.report.device = in_words(self.devices)
         small = info.one_thread or (info.is_trained and self.settings.preset == "demo")
         with one_thread() if small else nullcontext():
@@ -93,7 +105,9 @@ class _Encode:
         kind, source = self._source(info)
         arithmetic = {} if info.weights == "none" else settings.arithmetic.as_dict()
         encoders = [
-            build_frozen(
+            given_encoder(self.given, source.preprocessing)
+            if self.given
+            else build_frozen(
                 settings.encoder,
                 kind,
                 source.preprocessing | arithmetic,
@@ -217,10 +231,14 @@ class _Encode:
         return self.store.snapshot().read_at
 
     @cached_property
+    def info(self) -> EncoderInfo:
+        return info_of(self.given) if self.given else encoder_info(self.settings.encoder)
+
+    @cached_property
     def devices(self) -> tuple[str, ...]:
         """Of the encoder; one without a network computes on the CPU, and torch is not asked."""
         asked = self.settings.device
-        if encoder_info(self.settings.encoder).weights == "none":
+        if self.info.weights == "none":
             if asked != AUTO:
                 devices_of(asked)
             return (CPU,)

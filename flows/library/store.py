@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from guidestore.embeddings.errors import NotFoundInStoreError, unknown_name
 from guidestore.embeddings.opening import new_storage, opened_storage
@@ -19,6 +19,7 @@ from guidestore.flows.library.tables import Table
 if TYPE_CHECKING:
     from guidestore.embeddings.runs import Part
     from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.encoders.protocol import Encoder
     from guidestore.flows.library.bags import Bags
     from guidestore.flows.library.comparing import Comparison
     from guidestore.flows.library.data import Data
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from guidestore.flows.library.study import Study
     from guidestore.flows.work.reporting import Progress
     from guidestore.warehouse.cohorts.cohort import CohortReport
+    from guidestore.warehouse.cohorts.layout import Layout
 
 MARGIN = 0.02
 """The smallest gain that counts as one, as of guidestore.heads.significance, which loads numpy."""
@@ -295,6 +297,197 @@ class Store:
         with self.writing():
             return _added(add_split(self.embeddings, first, target, **drawn))
 
+    def add_cohort(
+        self,
+        cohort: str,
+        layout: Layout | str = "manifest",
+        *,
+        replace: bool = False,
+        dry_run: bool = False,
+        **files: Any,
+    ) -> Table:
+        """Commits a cohort, or more of one, from files: cases, images with their digests, labels and splits.
+
+        layout: of `guidestore cohort add --help`, or ``module:Class``, whose fields are `files` (``images=…``,
+        ``labels=…``); or an object with ``read(reading)`` of your own (guidestore.warehouse.cohorts.layout.Layout).
+        replace: other labels and images supersede those of the store. dry_run: says what would be added. Returns a row
+        per kind of what was added; `notes` say what was missing. Raises InvalidInputError naming file, row and column.
+
+        >>> labels = scratch / "labels.csv"
+        >>> _ = labels.write_text("case_id,grade\\nA,low\\nB,high\\n")
+        >>> store.add_cohort("listed", labels=labels)["added"]
+        [2, 2]
+        """
+        from guidestore.flows.encoding.cohorts import add_files, layout_of
+
+        asked = layout_of(layout, files)
+        with self.writing():
+            return _added(add_files(self.embeddings, cohort, asked, supersede=replace, dry_run=dry_run))
+
+    def encode(
+        self, cohort: str, modality: str, encoder: Encoder | str, *, progress: Progress | None = None, **settings: Any
+    ) -> Table:
+        """Pushes the images of a modality through an encoder; each case is committed as it finishes, and what has its
+        code is not read again.
+
+        encoder: a name (``guidestore encoders``), ``module:Class``, or an object that follows
+        guidestore.encoders.protocol.Encoder: its class's code and what it was made with belong to its identity.
+        settings: the options of ``guidestore encode`` by their names (``tile_px=224``, ``split="cv5"``,
+        ``weights="file.safetensors"``, ``cases=[…]``; flows.encoding.settings). Returns one row: code_sets, encoded,
+        existing, quarantined, images_read, device, snapshot; ``FROM quarantine`` has why cases could not be read.
+        Raises GuidestoreError for what concerns all cases.
+
+        >>> store.encode("pictures", "photo", "colour_texture")["encoded"]
+        [3]
+        """
+        from guidestore.encoders.own import check_encoder
+        from guidestore.flows.encoding.encode import encode
+        from guidestore.flows.encoding.settings import EncodeSettings
+        from guidestore.flows.work.reporting import no_progress
+        from guidestore.flows.work.settings import validated
+
+        given = None if isinstance(encoder, str) else check_encoder(encoder)
+        name = encoder if isinstance(encoder, str) else encoder.spec.name
+        asked = validated(EncodeSettings, cohort=cohort, modality=modality, encoder=name, **settings)
+        with self.writing():
+            report = encode(self.embeddings, asked, progress or no_progress, encoder=given)
+        row = {"code_sets": list(map(str, report.code_sets)), "encoded": report.encoded, "existing": report.existing}
+        row |= {"quarantined": len(report.failed), "images_read": report.images_read, "device": report.device}
+        return Table.of_rows([{**row, "snapshot": report.snapshot}], notes=report.notes)
+
+    def import_codes(
+        self,
+        file: Path | str,
+        cohort: str = "",
+        modality: str = "",
+        encoder: str = "",
+        *,
+        version: str = "1",
+        trained_on: str = "unknown",
+        ids: Path | str | None = None,
+        id_column: str = "",
+        columns: Sequence[str] = (),
+        drop: Sequence[str] = (),
+        missing: Sequence[str] | None = None,
+        nan: Literal["refuse", "drop-column", "median"] = "refuse",
+        replace: bool = False,
+        progress: Progress | None = None,
+        **folder: Any,
+    ) -> Table:
+        """Commits codes that lie in files, as ``guidestore import`` does: a table (CSV, Excel, Parquet, npz, npy with
+        `ids`), a folder of another tool (TRIDENT, CLAM, STAMP, …; docs/peers.md), or one that `publish` wrote, which
+        says itself what it holds.
+
+        columns, drop: names or patterns of a table's columns. folder: options of a folder by their names
+        (``layout=…``, ``slides=…``; flows.encoding.import_settings). Returns a row per code set: code_set, codes, new;
+        of a folder also failed, slides that could not be read. Raises InvalidInputError, InvalidNameError.
+
+        >>> table = scratch / "codes.csv"
+        >>> _ = table.write_text("case_id,f0,f1\\nA,0.5,1.5\\nB,2.5,0.25\\n")
+        >>> store.import_codes(table, "listed", "mri", "mine")["new"]
+        [2]
+        """
+        from guidestore.embeddings.types import FoldScope
+        from guidestore.flows.encoding.import_any import ImportAsked, import_any
+        from guidestore.flows.encoding.import_settings import FolderSettings
+        from guidestore.flows.library.imported import notes_of, rows_of
+        from guidestore.flows.work.reporting import no_progress
+        from guidestore.flows.work.settings import validated
+
+        asked = ImportAsked(
+            file=Path(file),
+            cohort=cohort,
+            modality=modality,
+            encoder=encoder,
+            version=version,
+            trained_on=FoldScope.parse(trained_on),
+            ids=None if ids is None else Path(ids),
+            id_column=id_column,
+            columns=columns,
+            drop=drop,
+            missing=missing,
+            nan=nan,
+            replace=replace,
+            folder=validated(FolderSettings, **folder),
+        )
+        asked.check()
+        with self.writing():
+            done = import_any(self.embeddings, asked, progress or no_progress)
+        return Table.of_rows(rows_of(done), notes=notes_of(done))
+
+    # What goes out ---------------------------------------------------------------------------------------------------
+
+    def export(
+        self,
+        cohort: str,
+        code_sets: str | Sequence[str],
+        layout: str,
+        output: Path | str,
+        *,
+        split: str = "",
+        target: str = "",
+        stamp_version: str = "2.0.0",
+        at: int | str | None = None,
+    ) -> Path:
+        """Writes codes as a new folder of files of another tool, and returns it.
+
+        code_sets: MODALITY/ENCODER[@DIGEST], one of bags at most. layout: clam, deepguide, eva, lazyslide, npz,
+        parquet, patho-bench, stamp or trident (docs/export.md). split, target: '' for the cohort's only one. Raises
+        InvalidInputError where the folder is there or the layout cannot hold it, FoldLeakageError,
+        NotFoundInStoreError.
+
+        >>> sorted(file.name for file in store.export("digits", "blurred/pixels", "npz", scratch / "out").iterdir())
+        ['blurred_pixels.npz', 'labels.csv', 'splits.csv']
+        """
+        from guidestore.flows.encoding.export_codes import export_codes
+
+        named = {"layout": layout, "split": split, "target": target, "stamp_version": stamp_version}
+        sets = [code_sets] if isinstance(code_sets, str) else list(code_sets)
+        first = self.embeddings.snapshot().first_name(cohort)
+        exported = export_codes(self.embeddings.snapshot(at), Path(output), cohort=first, code_sets=sets, **named)
+        return exported.folder
+
+    def export_model(self, run: str, output: Path | str, *, allow_train_codes: bool = False) -> Path:
+        """Writes a run's encoder, G and D_c as one new folder (ONNX, safetensors, a card) that predicts without the
+        store, and returns it. run: an alias, or 8 digits or more of its id. allow_train_codes: also models whose
+        weights hold codes of train cases. Raises InvalidInputError, NotFoundInStoreError.
+
+        >>> store.export_model("champion", scratch)
+        Traceback (most recent call last):
+        guidestore.embeddings.errors.InvalidInputError: ... is there already; name a new folder, or remove it first
+        """
+        from guidestore.flows.models.export import export_model
+
+        with self.writing(adds=False):
+            return export_model(self.embeddings, run, output, allow_train_codes=allow_train_codes).folder
+
+    def publish(
+        self,
+        output: Path | str,
+        at: int | str | None = None,
+        *,
+        cohorts: Sequence[str] = (),
+        licence: str = "",
+        url: str = "",
+        creator: str = "",
+        with_pseudonymized: bool = False,
+    ) -> Path:
+        """Writes codes, labels and splits as a data set (Parquet, a card, Croissant with lineage), and returns its new
+        folder; weights, runs, predictions and paths of images stay. `import_codes` takes it back.
+
+        at: snapshot number, tag or alias; None: the newest. cohorts: () for all. licence: an SPDX id or an address.
+        with_pseudonymized: pseudonymized cohorts too. Raises NotFoundInStoreError, InvalidInputError.
+
+        >>> (store.publish(scratch / "published", cohorts=["digits"], licence="CC-BY-4.0") / "README.md").is_file()
+        True
+        """
+        from guidestore.flows.encoding.publish import publish
+
+        newest = self.embeddings.snapshot()
+        told = {"licence": licence, "url": url, "creator": creator, "with_pseudonymized": with_pseudonymized}
+        chosen = tuple(newest.first_name(name) for name in cohorts)
+        return publish(self.embeddings.snapshot(at), Path(output), cohorts=chosen, **told).folder
+
     # What is asked of it ----------------------------------------------------------------------------------------------
 
     def pair(
@@ -518,6 +711,78 @@ class Store:
         named = {"cohort": cohort, "inferior": inferior, "superior": superior, "split": split}
         settings = with_first_name(self.embeddings, validated(GuideSettings, **asked, **named))
         return Table.of_rows(advise(self.embeddings.snapshot(), settings, labelled=labelled))
+
+    def sweep(
+        self,
+        sweep: Path | str | Mapping[str, Any],
+        *,
+        test: int = 0,
+        metric: str = "",
+        device: str = "auto",
+        progress: Progress | None = None,
+    ) -> Table:
+        """Trains and commits what the store lacks of a grid of heads, and ranks the guided ones on val, target by
+        target: a row each with scores and gains, as ``guidestore sweep show``.
+
+        sweep: a YAML file, or its fields as a mapping (docs/sweeps.md), in which guidance, decoder and fusion may be
+        classes and objects of your own. test: score so many of the best of each target on test, a look that is counted.
+        metric: what to rank by, as of `guide`. Raises GuidestoreError.
+
+        >>> grid = {"name": "tried", "cohort": "digits", "inferior": "blurred/pixels", "superior": "full/pixels",
+        ...         "folds": 0, "guidance": ["ridge"], "decoder": ["least_squares"], "permutations": 1}
+        >>> store.sweep(grid)["row"]
+        ['G(I)', 'G(I)+I']
+        """
+        from guidestore.flows.library.sweeps import sweep_of
+        from guidestore.flows.sweeps.ranking import rank_sweep
+        from guidestore.flows.sweeps.run import run_sweep
+        from guidestore.flows.work.reporting import no_progress
+
+        grid = sweep_of(sweep)
+        with self.writing():
+            report = run_sweep(self.embeddings, grid, progress or no_progress, device=device)
+            ranked = rank_sweep(self.embeddings, grid, metric=metric, chosen=test, progress=progress or no_progress)
+        return Table.of_rows([of_head.as_row() for of_head in ranked], notes=report.notes)
+
+    def neighbours(
+        self,
+        case: str,
+        code_set: str,
+        k: int = 10,
+        *,
+        metric: Literal["cosine", "euclidean"] = "cosine",
+        targets: Sequence[str] = (),
+        exact: bool = False,
+        at: int | str | None = None,
+    ) -> Table:
+        """The k cases most like a case by their codes, the nearest first, with their labels of `targets` (() for all).
+
+        code_set: COHORT/MODALITY/ENCODER[@DIGEST]. metric: what near means. exact: compare all codes of a set of more
+        than 200,000 too, without an index. Raises NotFoundInStoreError, InvalidInputError.
+
+        >>> len(store.neighbours("digit-0003", "digits/full/pixels", k=5))
+        5
+        """
+        from guidestore.flows.results.neighbours import neighbours
+
+        notes: list[str] = []
+        asked = {"k": k, "metric": metric, "targets": tuple(targets), "exact": exact, "at": at}
+        with self.writing():
+            found = neighbours(self.embeddings, case, code_set, note=notes.append, **asked)
+        return Table.of_rows(found.rows, found.columns, asked=["case_id"], notes=[*notes, *found.notes])
+
+    def alias(self, name: str, run: str) -> str:
+        """Points a movable name, such as champion, at a run (another alias, or 8 digits or more of its id), whose id it
+        returns. Raises NotFoundInStoreError, InvalidNameError.
+
+        >>> run = store.sql("SELECT run FROM runs WHERE row = 'G(I)+I' AND control = '' LIMIT 1")["run"][0]
+        >>> store.alias("champion", run) == run
+        True
+        """
+        with self.writing():
+            entry = self.embeddings.find_run(run)
+            self.embeddings.move_alias(name, artifact=entry.artifact)
+        return entry.artifact
 
     @contextmanager
     def writing(self, *, adds: bool = True) -> Iterator[None]:

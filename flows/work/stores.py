@@ -42,10 +42,11 @@ def indexing(store: EmbeddingStore, *, resumes: bool = False, adds: bool = True)
 
 
 @contextmanager
-def to_fill(place: Path | str, *, dry_run: bool) -> Iterator[EmbeddingStore]:
-    """The store at a place, made where there is none; for a dry run then one that is gone afterwards."""
+def to_fill(place: Path | str, *, dry_run: bool, resumes: bool = False) -> Iterator[EmbeddingStore]:
+    """The store at a place, made where there is none; for a dry run then one that is gone afterwards. resumes: as of
+    `indexing`."""
     if not dry_run:
-        with opened(place, create=True) as store:
+        with opened(place, create=True, resumes=resumes) as store:
             yield store
         return
     with TemporaryDirectory() as folder:

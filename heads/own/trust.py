@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.fingerprint import kept_parameters
 from guidestore.embeddings.plugins import load_object
 from guidestore.embeddings.source import is_installed, object_name
 
@@ -80,37 +81,14 @@ def own_params(model: Any, where: str) -> dict[str, Any]:
 
     They are what `get_params` says, or its attributes of the names that its class takes. Raises InvalidInputError.
     """
-    takes = inspect.signature(type(model)).parameters
-    if hasattr(model, "get_params"):
-        given = model.get_params(deep=False)
-    else:
-        named = [p for p in takes.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        lacking = [p.name for p in named if not hasattr(model, p.name)]
-        if lacking:
-            raise InvalidInputError(
-                f"{where} does not keep its parameter {lacking[0]} as an attribute of that name, so it cannot be built "
-                "again; keep it, or pass the class"
-            )
-        given = {p.name: getattr(model, p.name) for p in named}
-    defaults: dict[str, Any] = {}
-    for base in reversed(inspect.getmro(type(model))):  # skorch's classes pass what they do not name on to their bases
-        if "__init__" in vars(base) and base is not object:
-            defaults |= {name: p.default for name, p in inspect.signature(base.__init__).parameters.items()}
-    return {
-        name: described(value, f"parameter {name} of {where}")
-        for name, value in sorted(given.items())
-        if not name.startswith("_")  # skorch's own notes
-        and not _same(value, defaults.get(name, inspect.Parameter.empty))
-    }
-
-
-def _same(value: Any, default: Any) -> bool:
-    if value is default:
-        return True
-    plain = bool | int | float | str | tuple | None
-    if not (isinstance(value, plain) and isinstance(default, plain)) or type(value) is not type(default):
-        return False
-    return value == default or (value != value and default != default)
+    try:
+        kept = kept_parameters(model)
+    except LookupError as lacking:
+        raise InvalidInputError(
+            f"{where} does not keep its parameter {lacking.args[0]} as an attribute of that name, so it cannot be "
+            "built again; keep it, or pass the class"
+        ) from None
+    return {name: described(value, f"parameter {name} of {where}") for name, value in kept.items()}
 
 
 def objects_in(value: Any) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import guidestore as gs
 from guidestore.embeddings.errors import GuidestoreError
@@ -27,9 +28,22 @@ ORDER = (
         "Store.tag",
         "Store.sql",
     ),
-    *("Table", "Store.diff", "Store.add_codes", "Store.add_labels", "Store.add_split", "Store.pair", "Data", "fit"),
+    *(
+        "Table",
+        "Store.diff",
+        "Store.import_codes",
+        "Store.add_cohort",
+        "Store.encode",
+        "Store.add_codes",
+        "Store.add_labels",
+        "Store.add_split",
+        "Store.pair",
+        "Data",
+        "fit",
+    ),
     *("Head", "load", "Store.bags", "Bags", "Store.advise", "Store.guide", "Study", "Plots"),
-    *("Store.evaluate", "Store.compare", "Store.predict", "Store.runs", "datasets.diabetes"),
+    *("Store.evaluate", "Store.compare", "Store.predict", "Store.runs", "Store.alias", "Store.sweep"),
+    *("Store.neighbours", "Store.export", "Store.export_model", "Store.publish", "datasets.diabetes"),
 )
 """What makes things comes before what uses them."""
 
@@ -42,6 +56,17 @@ def add_slides(store: EmbeddingStore) -> None:
         for number, n in enumerate((5, 7, 3)):
             bag = Bag(rng.normal(size=(n, 8)).astype(np.float16), np.zeros((n, 2), np.int32), 0.5, 256, 256)
             transaction.write_bag(key, f"s{number}", f"s{number}", bag, input_digests=[str(number)])
+
+
+def add_pictures(store: gs.Store, folder: Path) -> None:
+    """A photograph each of three cases."""
+    rows = ["case_id,modality,path"]
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        rows.append(f"c{number},photo,{number}.png")
+    (folder / "images.csv").write_text("\n".join(rows))
+    store.add_cohort("pictures", images=folder / "images.csv")
 
 
 def documented() -> Iterator[tuple[str, Any]]:
@@ -74,6 +99,8 @@ def test_the_examples_run(tmp_path: Path) -> None:
     finder, failed = doctest.DocTestFinder(recurse=False), []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, verbose=False)
     for name, value in in_order():
+        if name == "Store.encode":
+            add_pictures(store, tmp_path)
         if name == "Store.bags":
             add_slides(store.embeddings)
         for test in finder.find(value, name, globs=known):
