@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from guidestore.heads.metrics.area import area_under_roc
+
 
 def balanced_accuracy(labels_n: np.ndarray, scores_nk: np.ndarray) -> float:
     """Mean recall of the argmax over the classes that occur."""
@@ -20,11 +22,8 @@ def auroc(labels_n: np.ndarray, scores_nk: np.ndarray) -> float:
     areas = []
     for c in range(scores_nk.shape[1]):
         positive = labels_n == c
-        n_pos, n_neg = int(positive.sum()), int((~positive).sum())
-        if n_pos and n_neg:
-            others = np.sort(scores_nk[~positive, c])
-            below, up_to = (np.searchsorted(others, scores_nk[positive, c], side) for side in ("left", "right"))
-            areas.append((below + up_to).mean() / (2 * n_neg))
+        if positive.any() and not positive.all():
+            areas.append(area_under_roc(positive, scores_nk[:, c]))
     return float(np.mean(areas)) if areas else 0.5
 
 

@@ -40,6 +40,17 @@ def test_agrees_with_scikit_learn_where_every_class_occurs(k, seed):
     assert metrics["auroc"] == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
 
 
+@pytest.mark.parametrize("decimals", [0, 1, 2])
+def test_auroc_of_equal_scores_is_scikit_learns(decimals):
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(decimals)
+    for _ in range(20):
+        labels, said = rng.permutation(np.arange(40) % 2), rng.random(40).round(decimals)
+        metrics = evaluate(labels, np.column_stack([1 - said, said]), ["a", "b"])
+        assert metrics["auroc"] == pytest.approx(roc_auc_score(labels, said), abs=1e-15)
+
+
 def test_absent_classes_are_left_out_not_invented():
     probabilities = np.array([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7]])
     metrics = evaluate(np.array([0, 1]), probabilities, ("a", "b", "c"))
