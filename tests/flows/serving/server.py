@@ -33,7 +33,8 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 class Served:
     """A store that is served, and the API of its server."""
 
-    store: Path
+    store: str
+    """Folder or URL."""
     home: Path
     process: subprocess.Popen[str]
     api: httpx.Client
@@ -56,7 +57,7 @@ class Served:
         """Runs flows one after the other in one process, not as the runner would; name -> id of its run."""
         secret = (self.home / "guidestore-auth").read_text().strip()
         own = {"PREFECT_API_URL": str(self.api.base_url).rstrip("/"), "PREFECT_API_AUTH_STRING": secret}
-        own |= {"GUIDESTORE_STORE": str(self.store), "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+        own |= {"GUIDESTORE_STORE": self.store, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
         done = subprocess.run(
             [sys.executable, "-m", "tests.flows.serving.in_one_process"],
             cwd=Path(__file__).parents[3],
@@ -142,7 +143,7 @@ def serving(
         line = process.stdout.readline()
         assert line, (folder / "stderr").read_text()
         with api_of(port, folder) as api:
-            yield Served(Path(store), folder / "home", process, api, line)
+            yield Served(str(store), folder / "home", process, api, line)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ from pathlib import Path
 from guidestore.embeddings.compact import compact
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.serving.new_codes import codes_by_commit, codes_since
-from tests.flows.serving.test_snapshot_events import add_cases
+from tests.flows.serving.new_cases import add_cases
 
 
 def test_only_commits_that_add_codes_count_and_a_compaction_adds_none(report_store: Path, tmp_path: Path) -> None:
