@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.stores import opened
 from guidestore.warehouse.cohorts.layouts.phantom import generate_phantom
 from guidestore.warehouse.cohorts.layouts.radpath import Radpath
+from tests.flows.short_training import shorten
 
 CASES = 24
 
@@ -50,8 +52,16 @@ GUIDE = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_training() -> Iterator[None]:
+    """The encoders of slides and volumes."""
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        yield
+
+
 @pytest.fixture(scope="session")
-def encoded(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Phantom:
+def encoded(tmp_path_factory: pytest.TempPathFactory, worker_id: str, short_training: None) -> Phantom:
     """Made once, by the worker that needs it first."""
     own = tmp_path_factory.getbasetemp()
     root = (own if worker_id == "master" else own.parent) / "phantom"

@@ -171,22 +171,20 @@ def test_killed_while_training_and_run_again_gives_the_same_weights_and_codes(en
     add_split(store, "phantom", "class", name="cv2", folds=2, seed=0, val_fraction=0.34)
     settings = Phantom(tmp_path / "store", encoded.images, ()).encode_settings(modality="mri_all", encoder="densenet3d")
     code = (
+        "import os, pytest\n"
         "from guidestore.embeddings.store import EmbeddingStore\n"
         "from guidestore.flows.encoding.encode import encode\n"
         "from guidestore.flows.encoding.settings import EncodeSettings\n"
+        "from tests.flows.short_training import shorten\n"
+        "def kill(what, done, _):\n"
+        "    if 'training' in what and done == 5: os.kill(os.getpid(), 9)\n"
+        "shorten(pytest.MonkeyPatch())\n"
         f"store = EmbeddingStore.open({str(tmp_path / 'store')!r})\n"
-        f"encode(store, EncodeSettings.model_validate_json({settings.model_dump_json()!r}))"
+        f"encode(store, EncodeSettings.model_validate_json({settings.model_dump_json()!r}), kill)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
-    while not (checkpoints := list((tmp_path / "store" / "staging").glob("scratch-*/checkpoint.pt"))):
-        assert process.poll() is None
-        time.sleep(0.01)
-    for _ in range(3):  # some epochs later
-        seen = checkpoints[0].stat().st_mtime_ns
-        while checkpoints[0].stat().st_mtime_ns == seen and process.poll() is None:
-            time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    checkpoints = list((tmp_path / "store" / "staging").glob("scratch-*/checkpoint.pt"))
     assert not store.snapshot().entries(kind="weights")
     kept = load_checkpoint(checkpoints[0])
     assert kept is not None

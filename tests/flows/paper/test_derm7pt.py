@@ -35,7 +35,7 @@ def settings(**values: object) -> Derm7ptSettings:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("derm7pt") / "release_v0"
-    generate_derm7pt_phantom(folder, cases=CASES, seed=0)
+    generate_derm7pt_phantom(folder, cases=CASES, seed=0, image_px=(192, 128))
     return folder
 
 
