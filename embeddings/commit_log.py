@@ -106,7 +106,7 @@ class CommitLog:
         known = heads.markers(storage)  # before the log, which only grows
         self._named: tuple[dict[str, int], dict[str, tuple[int, str]]] | None = None
         self._lock = threading.RLock()
-        self._checkpoints = self._of_this_log()
+        self._checkpoints = _checkpoints_of(storage)  # of no method: a log in a cycle would stay in memory
         self._checkpoint = next(self._checkpoints, None)
         if self._checkpoint:
             self.head, self._head_sha256 = self._checkpoint.version, self._checkpoint.commit_sha256
@@ -114,21 +114,6 @@ class CommitLog:
         self._withdrawn: list[tuple[int, tuple[str, str]]] = []
         self._catch_up(_GAP_REACH)
         self._refuse_lost_end(known)
-
-    def _of_this_log(self) -> Iterator[Manifest]:
-        """Manifests of checkpoints, newest first. A checkpoint is a shortcut: one that is damaged, or of another log,
-        is passed over, and fsck reports it. Raises CorruptArtifactError where the log has lost the commit of one."""
-        for path in checkpoints.manifests(self._storage):
-            try:
-                manifest = checkpoints.read_manifest(self._storage, path)
-                if manifest and read_record(self._storage, manifest.version).sha256 == manifest.commit_sha256:
-                    yield manifest
-            except CorruptArtifactError:
-                version = checkpoints.version_of(path) or 0
-                gone = self._storage.size(path_of(version)) is None
-                if gone and self._storage.size(path) is not None:  # the checkpoint may have been swept meanwhile
-                    later = self._storage.size(path_of(version + 1)) is not None
-                    raise (_hole(version) if later else lost_end(path, version)) from None
 
     def _folded_log(self, schema: pa.Schema, kinds: Sequence[str] = ()) -> pa.Table:
         """The log up to the commit that opening began at, from the newest checkpoint whose segments are whole."""
@@ -437,6 +422,22 @@ class CommitLog:
             heads.sweep(self._storage, self.head)
         except StorageError:
             return  # the commit stands; the next multiple of EVERY_COMMITS tries again
+
+
+def _checkpoints_of(storage: Storage) -> Iterator[Manifest]:
+    """Manifests of checkpoints, newest first. A checkpoint is a shortcut: one that is damaged, or of another log,
+    is passed over, and fsck reports it. Raises CorruptArtifactError where the log has lost the commit of one."""
+    for path in checkpoints.manifests(storage):
+        try:
+            manifest = checkpoints.read_manifest(storage, path)
+            if manifest and read_record(storage, manifest.version).sha256 == manifest.commit_sha256:
+                yield manifest
+        except CorruptArtifactError:
+            version = checkpoints.version_of(path) or 0
+            gone = storage.size(path_of(version)) is None
+            if gone and storage.size(path) is not None:  # the checkpoint may have been swept meanwhile
+                later = storage.size(path_of(version + 1)) is not None
+                raise (_hole(version) if later else lost_end(path, version)) from None
 
 
 def _paths(rows: pa.Table) -> Iterator[tuple[str, str]]:

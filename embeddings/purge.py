@@ -182,6 +182,8 @@ class _Case:
     """Files that hold nothing but what goes whole. Tables do not count: what their rows are is looked at."""
     withdrawn: frozenset[str]
     """Files that earlier purges of the case replaced; killed, they may have left some."""
+    folds: frozenset[tuple[str, int]]
+    """(split, fold) that have the case in train or val."""
     weights: frozenset[str]
     """Artifacts of the trained weights that saw the case, as far as the log still tells."""
     staying: tuple[Entry, ...]
@@ -201,7 +203,8 @@ class _Case:
         gone = pc.field("kind") == "tombstone"
         tombstones = log.filter(gone & (pc.field("case_id") == case_id)).to_pylist()
         trained = [entry_of(row) for row in rows.filter(pc.field("kind") == "weights").to_pylist()]
-        weights = _weights_that_saw(snapshot, trained, cohort, case_id)
+        folds = _folds_that_saw(snapshot, cohort, case_id)
+        weights = {entry.artifact for entry in trained if entry.cohort == cohort and (entry.split, entry.fold) in folds}
         weights |= {artifact for row in tombstones for artifact in json.loads(row["meta"])["weights"]}
         saw = [entry for entry in trained if entry.artifact in weights]
         holding = {entry.artifact for entry in saw if _holds_codes(store, entry)}
@@ -215,6 +218,7 @@ class _Case:
             tuple(entry_of(row) for row in own.to_pylist()),
             frozenset(path for path in files_named(own) if path not in shared and not path.endswith(".parquet")),
             frozenset(file["path"] for row in tombstones for file in row["files"]),
+            folds,
             frozenset(weights),
             tuple({entry.artifact: entry for entry in saw if entry.artifact not in holding}.values()),
         )
@@ -235,7 +239,9 @@ def _misses(store: EmbeddingStore, case: _Case, added: pa.Table) -> bool:
     tables: dict[str, FileRef] = {}
     for row in late:
         ours = row["cohort"] == case.cohort
-        if ours and (row["kind"] in ("tombstone", "weights", "index") or row["case_id"] == case.case_id):
+        if ours and (row["kind"] in ("tombstone", "index") or row["case_id"] == case.case_id):
+            return True
+        if ours and row["kind"] == "weights" and (row["split"], row["fold"]) in case.folds:
             return True
         if row["kind"] not in (*NOT_ARTIFACTS, "bag", "weights", "index"):  # a bag is of one case
             tables |= {file["path"]: FileRef(**file) for file in row["files"]}
@@ -286,15 +292,13 @@ def _rewritten(store: EmbeddingStore, file: FileRef, case: _Case, staging: Path,
     return Redirect(file, FileRef(path, len(data), hashlib.sha256(data).hexdigest()))
 
 
-def _weights_that_saw(snapshot: Snapshot, entries: list[Entry], cohort: str, case_id: str) -> set[str]:
-    """Artifacts of weights trained on a fold that has the case in train or val."""
-    saw = {
-        (cohort, row["split"], row["fold"])
+def _folds_that_saw(snapshot: Snapshot, cohort: str, case_id: str) -> frozenset[tuple[str, int]]:
+    """(split, fold) that have the case in train or val: weights trained on one of them saw it."""
+    return frozenset(
+        (row["split"], row["fold"])
         for row in snapshot.rows("splits", cohort=cohort).to_pylist()
         if row["case_id"] == case_id and row["part"] in ("train", "val")
-    }
-    weights = (entry for entry in entries if entry.kind == "weights")
-    return {entry.artifact for entry in weights if (entry.cohort, entry.split, entry.fold) in saw}
+    )
 
 
 def _holds_codes(store: EmbeddingStore, entry: Entry) -> bool:

@@ -32,6 +32,7 @@ from guidestore.embeddings.current import (
 )
 from guidestore.embeddings.errors import CorruptArtifactError, StorageError
 from guidestore.embeddings.heads import lost_end
+from guidestore.embeddings.retrying import until_undisturbed
 from guidestore.embeddings.storage import disk_errors
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.warehouse.catalog import head_of
@@ -72,18 +73,21 @@ def build_index(store: EmbeddingStore, *, rebuild: bool = False) -> IndexInfo:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         while True:
-            temporary = folder / f"building-{ULID()}.duckdb"
-            try:
-                info = _attempt(store, folder, temporary, rebuild=rebuild)
-            finally:
-                for leftover in (temporary, Path(f"{temporary}.wal")):
-                    leftover.unlink(missing_ok=True)
-            if info:
+            if info := until_undisturbed(store, lambda: _attempt(store, folder, rebuild=rebuild)):
                 return info
 
 
-def _attempt(store: EmbeddingStore, folder: Path, temporary: Path, *, rebuild: bool) -> IndexInfo | None:
+def _attempt(store: EmbeddingStore, folder: Path, *, rebuild: bool) -> IndexInfo | None:
     """One build; None where another indexer took away meanwhile what it was to stand beside."""
+    temporary = folder / f"building-{ULID()}.duckdb"
+    try:
+        return _built(store, folder, temporary, rebuild=rebuild)
+    finally:
+        for leftover in (temporary, Path(f"{temporary}.wal")):
+            leftover.unlink(missing_ok=True)
+
+
+def _built(store: EmbeddingStore, folder: Path, temporary: Path, *, rebuild: bool) -> IndexInfo | None:
     head = store.log.refresh()
     standing = _standing(folder)
     if standing and standing.version > head:  # another indexer saw commits that we did not

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import multiprocessing
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -403,3 +405,16 @@ def test_a_sealed_commit_that_lacks_a_key_is_damage(log, storage, tmp_path):
         path.write_bytes(sealed_json({**whole, **broken}))
         with pytest.raises(CorruptArtifactError, match="is sealed but no commit"):
             CommitLog(storage)
+
+
+def test_a_log_leaves_memory_as_soon_as_nobody_has_it(storage):
+    CommitLog(storage).append(add=[entry("a")], actor=ACTOR, message="add a")
+    opened = CommitLog(storage)
+    opened.table()
+    alive = weakref.ref(opened)
+    gc.disable()  # what waits for it may be many logs, of 50 MB each
+    try:
+        del opened
+        assert alive() is None
+    finally:
+        gc.enable()

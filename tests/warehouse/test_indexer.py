@@ -195,6 +195,26 @@ def test_a_purge_rebuilds_and_deletes_every_older_catalog(store: EmbeddingStore,
     assert CASES[1].encode() in after.path.parent.joinpath(files(root)[-1]).read_bytes()
 
 
+def test_a_purge_that_takes_what_is_to_be_read_is_looked_at_again(
+    store: EmbeddingStore, root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commit_cohort(store)
+    commit_rest(store)
+    late = [CASES[0]]
+    fill = indexer._fill
+
+    def filled(*given) -> None:
+        if late:
+            purge(EmbeddingStore.open(root), COHORT, late.pop())
+        fill(*given)
+
+    monkeypatch.setattr(indexer, "_fill", filled)
+    assert build_index(store).commits_behind == 0
+    assert late == []
+    assert [path.name for path in (root / "index").glob("building-*")] == []
+    assert CASES[0] not in query(root, "SELECT case_id FROM codes").table["case_id"].to_pylist()
+
+
 def test_what_comes_and_goes_is_right_at_every_snapshot_in_parts_too(store: EmbeddingStore, root: Path, parts: bool):
     commit_cohort(store)
     commit_rest(store)
