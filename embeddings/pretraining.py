@@ -14,9 +14,14 @@ from guidestore.embeddings.errors import unknown_name
 
 COLLECTIONS: Mapping[str, str] = {
     "acrobat": "ACROBAT",
+    "brax": "BRAX",
     "camelyon": "CAMELYON",
+    "chexpert": "CheXpert",
     "cptac": "CPTAC",
     "gtex": "GTEx",
+    "mimic-cxr": "MIMIC-CXR",
+    "nih-cxr": "NIH ChestX-ray14",
+    "padchest": "PadChest",
     "paip": "PAIP",
     "panda": "PANDA",
     "plco": "PLCO",
@@ -37,16 +42,21 @@ class Pretraining:
 
     names: tuple[str, ...]
     """As this project, TRIDENT, STAMP, LazySlide and AtlasPatch call the encoder."""
-    saw: tuple[str, ...]
-    """Of COLLECTIONS; empty: none of them, as its authors say."""
+    saw: tuple[str, ...] | None
+    """Of COLLECTIONS; empty: none of them, as its authors say; None: that is not sure."""
     source: str
+    weights: str = ""
+    """Licence of its weights, and whether they are gated, where no encoder of this project says it."""
 
+
+_NON_COMMERCIAL = "CC-BY-NC-ND-4.0, gated"
+_HUB = "its page on the model hub"
 
 PRETRAINING = (
     Pretraining(("uni", "uni_v1", "uni1"), ("gtex",), "Chen et al. 2024, Mass-100K: MGH, BWH and GTEx"),
     Pretraining(("phikon",), ("tcga",), "Filiot et al. 2023, 6,093 slides of TCGA"),
     Pretraining(("phikon_v2", "phikon-v2", "phikonv2"), ("cptac", "gtex", "tcga"), "Filiot et al. 2024, PANCAN-XL"),
-    Pretraining(("ctranspath",), ("paip", "tcga"), "Wang et al. 2022, TCGA and PAIP"),
+    Pretraining(("ctranspath",), ("paip", "tcga"), "Wang et al. 2022, TCGA and PAIP", "GPL-3.0"),
     Pretraining(("retccl",), ("paip", "tcga"), "Wang et al. 2023, TCGA and PAIP"),
     Pretraining(
         ("chief", "chief-ctranspath", "chief_ctranspath"),
@@ -61,9 +71,24 @@ PRETRAINING = (
     ),
     Pretraining(("lunit-vits8", "lunit_vits8", "lunit"), ("tcga",), "Kang et al. 2023, TCGA and TULIP"),
     Pretraining(("hipt",), ("tcga",), "Chen et al. 2022, 10,678 slides of TCGA"),
-    Pretraining(("madeleine",), ("acrobat",), "Jaume et al. 2024, ACROBAT and kidneys of BWH"),
+    Pretraining(("madeleine",), ("acrobat",), "Jaume et al. 2024, ACROBAT and kidneys of BWH", _NON_COMMERCIAL),
     Pretraining(("virchow",), (), "Vorontsov et al. 2024, slides of MSKCC alone"),
     Pretraining(("prov_gigapath", "gigapath"), (), "Xu et al. 2024, slides of Providence alone"),
+    Pretraining(
+        ("rad_dino", "rad-dino"),
+        ("brax", "chexpert", "mimic-cxr", "nih-cxr", "padchest"),
+        "Pérez-García et al. 2025, radiographs of five public sets",
+    ),
+    Pretraining(("uni2_h", "uni2-h", "uni_v2", "uni2"), None, _HUB),
+    Pretraining(("virchow2",), None, _HUB),
+    Pretraining(("h_optimus_0", "h-optimus-0", "hoptimus0"), None, _HUB),
+    Pretraining(("h_optimus_1", "h-optimus-1", "hoptimus1"), None, _HUB),
+    Pretraining(("conch_v1_5", "conch_v15", "conchv1_5", "conch1_5"), None, _HUB),
+    Pretraining(("conch_v1", "conch"), None, _HUB, _NON_COMMERCIAL),
+    Pretraining(("musk",), None, _HUB, _NON_COMMERCIAL),
+    Pretraining(("titan",), None, _HUB, _NON_COMMERCIAL),
+    Pretraining(("prism",), None, _HUB, _NON_COMMERCIAL),
+    Pretraining(("medsiglip", "medsiglip-448"), None, _HUB),
     Pretraining(("resnet50_trunc", "resnet50", "resnet18"), (), "ImageNet"),
 )
 _BY_NAME = {name: one for one in PRETRAINING for name in one.names}

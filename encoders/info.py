@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from guidestore.embeddings.pretraining import COLLECTIONS, pretraining_of
+
 Weights = Literal["none", "trained", "file", "pretrained"]
 """none: it has none. trained: here, on each fold of a cohort. file: others trained them, and the user has their file.
 pretrained: others trained them, and they are a file or on the model hub."""
@@ -48,13 +50,19 @@ class EncoderInfo:
     """What the class takes to be this encoder, where it builds several."""
 
     @property
+    def is_gated(self) -> bool:
+        """The licence must be accepted on the hub before the weights can be had."""
+        return self.hub.endswith(", gated")
+
+    @property
     def is_trained(self) -> bool:
         return self.weights == "trained"
 
     def row(self) -> dict[str, Any]:
-        """For `guidestore encoders`: encoder, takes, code_dim, tile_px, mpp, weights, licence.
+        """For `guidestore encoders`: encoder, takes, code_dim, tile_px, mpp, weights, licence, saw.
 
-        tile_px is the size of a photograph too, where a network was made for one size.
+        tile_px is the size of a photograph too, where a network was made for one size. saw: public collections of its
+        pretraining, see `embeddings.pretraining`; '' where that is not known.
         """
         weights = {
             "none": "none needed",
@@ -70,7 +78,15 @@ class EncoderInfo:
             "mpp": self.mpp or None,
             "weights": weights,
             "licence": self.licence,
+            "saw": _saw(self.name),
         }
+
+
+def _saw(encoder: str) -> str:
+    known = pretraining_of(encoder)
+    if known is None or known.saw is None:
+        return ""
+    return ", ".join(COLLECTIONS[name] for name in known.saw) or "none of the public ones"
 
 
 def infos_in(module: str) -> Iterator[EncoderInfo]:

@@ -29,6 +29,8 @@ with _without_torchvision():
     from monai.data.meta_tensor import MetaTensor
     from monai.networks.nets.densenet import DenseNet
     from monai.networks.nets.resnet import ResNet
+    from monai.networks.nets.segresnet import SegResNet
+    from monai.networks.nets.segresnet_ds import SegResEncoder
     from monai.networks.nets.swin_unetr import SwinTransformer
     from monai.transforms.compose import Compose
     from monai.transforms.croppad.array import CropForeground, ResizeWithPadOrCrop
@@ -58,6 +60,8 @@ __all__ = [
     "ResampleToMatch",
     "Resize",
     "ResizeWithPadOrCrop",
+    "SegResEncoder",
+    "SegResNet",
     "Spacing",
     "SwinTransformer",
 ]

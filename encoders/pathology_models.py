@@ -49,7 +49,7 @@ class PatchModel:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     pooling: Pooling = "cls"
-    layout: Literal["timm", "transformers", "clip", "own"] = "timm"
+    layout: Literal["timm", "transformers", "clip", "siglip", "own"] = "timm"
     """How the published file names its tensors; own: as its authors' code does, which timm can translate."""
     part: str = ""
     """Where the published file may hold more than the encoder: prefix of its tensors there. Others are left out."""

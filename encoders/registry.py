@@ -23,6 +23,7 @@ from guidestore.encoders.own import OwnEncoder, asked_for, own_class, own_info
 from guidestore.encoders.pathology_models import MODELS, picture_info, timm_model
 from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
 from guidestore.encoders.protocol import Encoder
+from guidestore.encoders.radiology_models import RADIOLOGY_MODELS
 
 if TYPE_CHECKING:  # torch loads with it
     from guidestore.encoders.trainable import Preset
@@ -34,7 +35,8 @@ def _built_in() -> Mapping[str, EncoderInfo]:
     modules = [f"{encoders.__name__}.{module.name}" for module in pkgutil.iter_modules(encoders.__path__)]
     infos = [info for module in modules for info in infos_in(module)]
     infos.sort(key=lambda info: (get_args(Weights).index(info.weights), info.name))
-    infos += [picture_info(model) for model in (*MODELS.values(), *PHOTOGRAPH_MODELS.values())]
+    tables = (MODELS, PHOTOGRAPH_MODELS, RADIOLOGY_MODELS)
+    infos += [picture_info(model) for table in tables for model in table.values()]
     return {info.name: info for info in infos}
 
 

@@ -22,6 +22,7 @@ from guidestore.encoders.conch import ConchVision, with_positions
 from guidestore.encoders.hub import fetch_weights, file_sha256, read_weights
 from guidestore.encoders.input_kind import input_kind as kind_called
 from guidestore.encoders.pathology_models import CONCH, PatchModel
+from guidestore.encoders.siglip_layout import siglip_to_timm
 from guidestore.encoders.transfer import fetched, pinned_empty, uploaded
 from guidestore.encoders.transformers_layout import to_timm
 from guidestore.encoders.weights import fit_state
@@ -176,6 +177,8 @@ def own_names(model: PatchModel, network: nn.Module, state: Mapping[str, Tensor]
         state = to_timm(state, model.input_size_px // network.patch_embed.patch_size[0])  # pyright: ignore
     if model.layout == "clip":
         state = clip_to_timm(state)
+    if model.layout == "siglip":
+        state = siglip_to_timm(state)
     if model.layout == "own" and not state.keys() >= network.state_dict().keys():
         # timm keeps the translation of the authors' own files beside each family of networks.
         state = import_module(type(network).__module__).checkpoint_filter_fn(state, network)

@@ -15,6 +15,7 @@ from guidestore.embeddings.pairing import class_targets, outcomes_of, targets_of
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.embeddings.words import count_of
+from guidestore.flows.encoding.licences import licence_behind
 from guidestore.flows.encoding.seen import encoders_behind, seen_by
 
 
@@ -92,6 +93,8 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
             detail = f"{key.kind} of {key.code_dim} dimensions, trained on {key.trained_on}"
             encoders = [one.encoder for one in encoders_behind(snapshot, key)]
             detail += ", saw-cohort" if seen_by(snapshot, cohort, encoders) else ""
+            licence = licence_behind(snapshot, key)
+            detail += f", weights {licence}" if licence else ""
             detail += _unusable(snapshot, key, [entry.case_id for entry in entries])
             rows.append({"what": "codes", "name": str(key), "count": len(entries), "detail": detail})
     return rows

@@ -38,6 +38,7 @@ from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.croissant import croissant
 from guidestore.flows.encoding.data_card import data_card
 from guidestore.flows.encoding.data_set import DataSet, PublishedSet
+from guidestore.flows.encoding.licences import licence_behind
 from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.work.new_folder import new_folder
 
@@ -222,14 +223,7 @@ def _write_set(
     rows = write(snapshot, key, entries, folder / place, place, told)
     schema = pq.read_schema(folder / place)
     seen = tuple(seen_notes(snapshot, key.cohort, [key.name]))
-    return PublishedSet(key, place, rows, entries.num_rows, encoder, _licence_of(key.encoder), schema, seen)
-
-
-def _licence_of(encoder: str) -> str:
-    from guidestore.encoders.registry import encoder_infos
-
-    info = encoder_infos().get(encoder)
-    return info.licence if info else ""
+    return PublishedSet(key, place, rows, entries.num_rows, encoder, licence_behind(snapshot, key), schema, seen)
 
 
 def _write_codes(

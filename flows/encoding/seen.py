@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from guidestore.embeddings.pretraining import COLLECTIONS, collections_of, pretraining_of
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import CodeSetKey, CodeSetName
 
@@ -21,6 +22,15 @@ def seen_notes(snapshot: Snapshot, cohort: str, names: Iterable[CodeSetName | No
     return seen_by(snapshot, cohort, encoders)
 
 
+def seen_in(snapshot: Snapshot, runs: Iterable[Run]) -> list[str]:
+    """As `seen_notes`, of all code sets that these runs used."""
+    used: dict[str, list[CodeSetName | None]] = {}
+    for run in runs:
+        used.setdefault(run.cohort, []).extend((run.inferior, run.superior))
+    notes = (seen_notes(snapshot, cohort, names) for cohort, names in used.items())
+    return list(dict.fromkeys(note for of_cohort in notes for note in of_cohort))
+
+
 def seen_by(snapshot: Snapshot, cohort: str, encoders: Iterable[str], case_ids: Iterable[str] = ()) -> list[str]:
     """As `seen_notes`, by the encoders' names. case_ids: those that the cohort gets besides its own."""
     rows = snapshot.rows("cohorts", cohort=cohort).to_pylist()
@@ -29,7 +39,7 @@ def seen_by(snapshot: Snapshot, cohort: str, encoders: Iterable[str], case_ids: 
     notes = []
     for encoder in encoders:
         known = pretraining_of(encoder)
-        both = [name for name in known.saw if name in of] if known else []
+        both = [name for name in known.saw or () if name in of] if known else []
         if known and both:
             said = " and ".join(f"{COLLECTIONS[name]} ({of[name]})" for name in both)
             notes.append(

@@ -10,6 +10,7 @@ from typing import Any
 from guidestore.embeddings.errors import NotFoundInStoreError
 from guidestore.embeddings.runs import Part, Run
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.seen import seen_in
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.library.asking import ask
@@ -56,7 +57,7 @@ class Study:
         self._runs: list[Run] = load_runs(snapshot, ids)
         self._scores = load_scores(snapshot, self._runs, part)
         self._predictions = load_predictions(snapshot, self._runs, part)
-        self._notes = tuple(notes)
+        self._notes = tuple(dict.fromkeys((*notes, *seen_in(snapshot, self._runs))))
 
     @classmethod
     def of_selection(

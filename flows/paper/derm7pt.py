@@ -3,7 +3,7 @@ is reused."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.encoders.registry import encoder_info
 from guidestore.flows.encoding.cohorts import add_files
+from guidestore.flows.encoding.seen import seen_in
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.paper.course import Course
@@ -123,10 +124,11 @@ def _tasks(snapshot: Snapshot, cohort: str) -> tuple[tuple[str, ...], list[str]]
 def _table(cohort: str, snapshot: Snapshot, runs: list[str]) -> PaperTable:
     trained = load_runs(snapshot, runs)
     layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
-    return build_table2(
+    table = build_table2(
         trained,
         load_scores(snapshot, trained),
         load_predictions(snapshot, trained),
         cohort=cohort,
         layout=layouts[0],
     )
+    return replace(table, notes=(*table.notes, *seen_in(snapshot, trained)))

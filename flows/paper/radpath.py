@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.kinds.volumes import GROUPS
 from guidestore.flows.encoding.cohorts import add_files
 from guidestore.flows.encoding.lookups import split_folds
+from guidestore.flows.encoding.seen import seen_in
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.paper.course import Course
@@ -143,4 +145,5 @@ def _table(cohort: str, snapshot: Snapshot, runs: list[str]) -> PaperTable:
     trained = load_runs(snapshot, runs)
     effects = row_effects(trained, load_predictions(snapshot, trained), metrics=(BALANCED_ACCURACY.name,))
     layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
-    return build_table1(trained, load_scores(snapshot, trained), effects, cohort=cohort, layout=layouts[0])
+    table = build_table1(trained, load_scores(snapshot, trained), effects, cohort=cohort, layout=layouts[0])
+    return replace(table, notes=(*table.notes, *seen_in(snapshot, trained)))

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.seen import seen_notes
+from guidestore.flows.encoding.seen import seen_in
 from guidestore.flows.report.bars import Bars, bars_of
 from guidestore.flows.report.calibration import N_BINS, Calibrated, calibrations_of, draw_calibration
 from guidestore.flows.report.code_map import CodeMap, Places, code_map
@@ -183,8 +183,7 @@ def _render(*, parts: list[_Part], summary: list[SummaryRow], family: str, metho
 
 
 def _seen(snapshot: Snapshot, section: Section) -> tuple[str, ...]:
-    codes = [name for run in section.runs for name in (run.inferior, run.superior)]
-    return tuple(seen_notes(snapshot, section.runs[0].cohort, codes))
+    return tuple(seen_in(snapshot, section.runs))
 
 
 def _check_writable(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from prefect import flow, get_run_logger
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import check_name
+from guidestore.flows.encoding.seen import seen_in
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.recipes import every_guidance
@@ -116,7 +117,9 @@ def _at_snapshot(store: EmbeddingStore, settings: RetrainForm, progress: Progres
 def read_table(runs: tuple[str, ...]) -> Evaluation:
     """The paper's rows on test, from stored predictions."""
     with opened_store() as store:
-        return evaluate(store.snapshot(), runs)
+        snapshot = store.snapshot()
+        evaluation = evaluate(snapshot, runs)
+        return replace(evaluation, notes=(*evaluation.notes, *seen_in(snapshot, load_runs(snapshot, runs))))
 
 
 @step("contest alias")

@@ -16,6 +16,7 @@ from guidestore.encoders.hub import file_sha256
 from guidestore.encoders.pathology_models import MODELS, PatchModel, timm_model
 from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
 from guidestore.encoders.protocol import Encoder
+from guidestore.encoders.radiology_models import RADIOLOGY_MODELS
 from guidestore.encoders.registry import build_encoder, encoder_info, encoder_infos
 from guidestore.encoders.slides.encode import encode_slide
 from guidestore.encoders.slides.tiling import TilingSettings
@@ -103,7 +104,7 @@ def test_every_row_has_the_published_number_of_parameters(name):
     count = sum(value.numel() for value in build_network(MODELS[name]).parameters())
     assert count == pytest.approx(PARAMETERS[name], rel=0.015)
     pretrained = {name for name, info in encoder_infos().items() if info.weights == "pretrained"}
-    assert {*PARAMETERS, *PHOTOGRAPH_MODELS} == pretrained
+    assert {*PARAMETERS, *PHOTOGRAPH_MODELS, *RADIOLOGY_MODELS} == pretrained
 
 
 def test_an_encoder_keeps_the_contract(resnet_file):

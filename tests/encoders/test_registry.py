@@ -14,6 +14,7 @@ from guidestore.embeddings.types import FoldScope
 from guidestore.encoders.info import EncoderInfo, infos_in
 from guidestore.encoders.pathology_models import MODELS
 from guidestore.encoders.photograph_models import PHOTOGRAPH_MODELS
+from guidestore.encoders.radiology_models import RADIOLOGY_MODELS
 from guidestore.encoders.registry import build_encoder, encoder_class, encoder_info, encoder_infos, preset_of
 from guidestore.encoders.weights import tensors_of
 from tests.embeddings.test_plugins import install, python
@@ -59,7 +60,7 @@ def test_what_is_known_of_an_encoder_is_what_it_is():
     sizes = [encoder_info(name).photograph_px for name in ("colour_texture", "dinov2_vits14", "resnet18")]
     assert sizes == [256, 518, 224]
     assert {name for name, info in encoder_infos().items() if info.multi_task} == {"inception_multitask"}
-    for name in ("resnet3d", "swin_unetr"):
+    for name in ("resnet3d", "swin_unetr", "segresnet", "segresnet_ds"):
         assert (encoder_info(name).takes, encoder_info(name).weights) == (("volumes",), "file")
         with pytest.raises(InvalidInputError, match=f"{name} needs its weights: name their file with --weights"):
             build_encoder(name, channels=4)
@@ -78,7 +79,7 @@ def test_encoders_are_listed_by_where_their_weights_come_from():
     assert [row["encoder"] for row in rows] == [
         *("colour_texture", "first_order", "texture", "tile_mean"),
         *("attention_pooling", "clam_mb", "clam_sb", "densenet3d", "inception_multitask", "mean_pooling"),
-        *("resnet3d", "swin_unetr", *MODELS, *PHOTOGRAPH_MODELS),
+        *("resnet3d", "segresnet", "segresnet_ds", "swin_unetr", *MODELS, *PHOTOGRAPH_MODELS, *RADIOLOGY_MODELS),
     ]
     by_name = {row["encoder"]: row for row in rows}
     assert (by_name["texture"]["code_dim"], by_name["texture"]["weights"]) == ("46", "none needed")
@@ -87,6 +88,8 @@ def test_encoders_are_listed_by_where_their_weights_come_from():
     assert by_name["uni2_h"]["weights"] == "--weights FILE, or hub MahmoodLab/UNI2-h, gated"
     assert by_name["panderm_large"]["weights"] == by_name["resnet3d"]["weights"] == "--weights FILE"
     assert (by_name["uni"]["takes"], by_name["monet"]["takes"]) == ("tiles, photographs", "photographs, tiles")
+    assert (by_name["phikon"]["saw"], by_name["virchow"]["saw"]) == ("TCGA", "none of the public ones")
+    assert by_name["medsiglip"]["saw"] == by_name["texture"]["saw"] == ""
     assert by_name["first_order"]["code_dim"] == "15 c + c (c - 1) / 2"
     for name in ("texture", "colour_texture"):
         assert by_name[name]["code_dim"] == str(encoder_of(name).spec.code_dim)

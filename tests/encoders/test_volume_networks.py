@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from monai.networks.nets.resnet import ResNet
+from monai.networks.nets.segresnet import SegResNet
+from monai.networks.nets.segresnet_ds import SegResNetDS
 from monai.networks.nets.swin_unetr import SwinUNETR
 from safetensors.torch import save_file
 
@@ -18,6 +20,7 @@ from guidestore.embeddings.types import NEVER_TRAINED
 from guidestore.encoders.frozen_volumes import FrozenVolumeEncoder
 from guidestore.encoders.protocol import Encoder
 from guidestore.encoders.resnet3d import ResNet3dEncoder
+from guidestore.encoders.segresnet import SegResNetDsEncoder, SegResNetEncoder
 from guidestore.encoders.swin_unetr import SwinUnetrEncoder
 from tests.encoders.making import volumes
 
@@ -175,6 +178,31 @@ def test_layouts_of_swin_files_give_the_same_codes(tmp_path: Path):
     np.testing.assert_allclose(codes[0][:, :192], swin_codes(loaded, first), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("norm", "channels"), [(("group", {"num_groups": 8}), 4), ("batch", 1)])
+def test_segresnets_give_monais_deepest_features(tmp_path: Path, norm: object, channels: int):
+    torch.manual_seed(3)
+    network = SegResNet(3, 8, channels, norm=norm, blocks_down=(1, 2, 1)).eval()  # pyright: ignore
+    encoder = SegResNetEncoder(weights=save(tmp_path / "w.pt", {"state_dict": network.state_dict()}), channels=channels)
+    batch = volumes(2)[:, :channels]
+    with torch.no_grad():
+        expected = network.encode(torch.tensor(batch))[0].mean(dim=(2, 3, 4)).numpy()
+    assert encoder.spec.code_dim == 32
+    np.testing.assert_allclose(encoder.encode(batch), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("norm", "alone"), [("instance", False), ("batch", True)])
+def test_segresnets_with_deep_supervision_give_monais_deepest_features(tmp_path: Path, norm: str, alone: bool):
+    torch.manual_seed(4)
+    network = SegResNetDS(3, 8, 4, norm=norm, blocks_down=(1, 2, 1)).eval()
+    state = network.encoder.state_dict() if alone else network.state_dict()
+    encoder = SegResNetDsEncoder(weights=save(tmp_path / "w.pt", state), channels=4)
+    batch = volumes(2)
+    with torch.no_grad():
+        expected = network.encoder(torch.tensor(batch))[-1].mean(dim=(2, 3, 4)).numpy()
+    assert encoder.spec.code_dim == 32
+    np.testing.assert_allclose(encoder.encode(batch), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_files_that_do_not_fit_give_a_sentence(tmp_path: Path):
     resnet, swin = make_resnet().state_dict(), make_swin().state_dict()
     flat = {"conv1.weight": torch.zeros(4, 3, 7, 7)}
@@ -184,6 +212,8 @@ def test_files_that_do_not_fit_give_a_sentence(tmp_path: Path):
         (ResNet3dEncoder, flat, 4, r"tensor conv1\.weight is \(4, 3, 7, 7\); give the file of a 3-D network"),
         (ResNet3dEncoder, odd, 4, r"2 tensors are odd \(layer2\.0\.conv2\.weight is \(1,\) instead of .*layer9"),
         (ResNet3dEncoder, make_resnet(channels=2).state_dict(), 4, "takes 2 channels and the volumes have 4; give"),
+        (SegResNetEncoder, swin, 4, r"holds no segresnet: tensor convInit\.conv\.weight is missing"),
+        (SegResNetDsEncoder, resnet, 4, r"holds no segresnet_ds: tensor conv_init\.weight is missing"),
         (SwinUnetrEncoder, resnet, 4, r"holds no swin_unetr: tensor patch_embed\.proj\.weight is missing"),
     ]
     for number, (kind, state, channels, sentence) in enumerate(cases):

@@ -9,11 +9,14 @@ import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pretraining import COLLECTIONS, PRETRAINING, collections_of, pretraining_of
+from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetName
 from guidestore.encoders.registry import encoder_infos
 from guidestore.flows.encoding.import_codes import import_codes
-from guidestore.flows.encoding.seen import seen_notes
+from guidestore.flows.encoding.licences import weights_licence
+from guidestore.flows.encoding.lookups import describe_cohort
+from guidestore.flows.encoding.seen import seen_in, seen_notes
 from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.manifest import Manifest
 
@@ -47,6 +50,30 @@ def test_an_encoder_that_saw_the_collection_of_the_cohort_is_named(store: Embedd
     assert bring(store, "my_own") == []
 
 
+def test_runs_on_such_codes_say_it_once(store: EmbeddingStore, tmp_path: Path) -> None:
+    """As paper tables, reports, Prefect's result and the library's studies do."""
+    bring(store, "phikon")
+    labelled(store, tmp_path, "tcga")
+    (expected,) = bring(store, "phikon")
+    name = CodeSetName("c", "histology", "phikon")
+    runs = [Run(f"r{n}", "c", "grade", "cv", n, "S", superior=name) for n in range(3)]
+    assert seen_in(store.snapshot(), runs) == [expected]
+
+
+def test_the_licence_of_imported_weights_is_told(store: EmbeddingStore) -> None:
+    assert weights_licence("uni_v1") == weights_licence("uni") == "CC-BY-NC-ND-4.0, gated"
+    assert weights_licence("TITAN") == "CC-BY-NC-ND-4.0, gated"
+    assert weights_licence("gigapath") == "Apache-2.0, gated"
+    assert weights_licence("midnight12k") == "MIT"
+    assert weights_licence("my_own") == weights_licence("texture") == ""
+    bring(store, "hoptimus1")
+    bring(store, "my_own")
+    details = {row["name"]: row["detail"] for row in describe_cohort(store.snapshot(), "c") if row["what"] == "codes"}
+    told = {name.split("@")[0].rpartition("/")[2]: detail for name, detail in details.items()}
+    assert told["hoptimus1"].endswith(", weights CC-BY-NC-ND-4.0, gated")
+    assert "weights" not in told["my_own"]
+
+
 def test_barcodes_say_it_too(store: EmbeddingStore) -> None:
     assert "TCGA (by its case ids)" in bring(store, "ctranspath", [f"TCGA-AA-{i:04d}" for i in range(8)])[0]
     assert collections_of([], ["TCGA-AA-0001", "X", "Y"]) == {}
@@ -62,7 +89,7 @@ def test_the_registry_names_collections_and_sources() -> None:
     names = [name for one in PRETRAINING for name in one.names]
     assert len(set(names)) == len(names)
     for one in PRETRAINING:
-        assert set(one.saw) <= COLLECTIONS.keys()
+        assert set(one.saw or ()) <= COLLECTIONS.keys()
         assert one.source
     assert pretraining_of("UNI_v1") is pretraining_of("uni")
     assert {"uni", "phikon", "phikon_v2", "virchow", "prov_gigapath", "midnight_12k"} <= encoder_infos().keys()
