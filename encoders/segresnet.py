@@ -54,7 +54,7 @@ class SegResNetEncoder(FrozenVolumeEncoder):
                 blocks_down=_blocks(state, "conv1.conv.weight"),
             )
         network.up_layers = network.up_samples = nn.ModuleList()
-        network.conv_final = nn.Identity()
+        network.conv_final = nn.Sequential()
         return network
 
     def pooled(self, network: Any, images_bcdhw: torch.Tensor) -> torch.Tensor:
