@@ -27,6 +27,13 @@ def uncensored_before(counts_bn: np.ndarray, truth_n3: np.ndarray) -> np.ndarray
 
     Of equal times events come before censorings.
     """
+    _, group_n, after_bg = _uncensored(counts_bn, truth_n3)
+    before_bg = np.concatenate([np.ones((len(counts_bn), 1)), after_bg[:, :-1]], axis=1)
+    return before_bg[:, group_n]
+
+
+def _uncensored(counts_bn: np.ndarray, truth_n3: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(g,) distinct times, (n,) which is whose, and (b, g) G(t): the share that is not censored up to each of them."""
     time_n, event_n = truth_n3[:, 0], truth_n3[:, 1]
     distinct_g, group_n = np.unique(time_n, return_inverse=True)
     counts_bn = counts_bn.astype(np.float64)
@@ -36,9 +43,7 @@ def uncensored_before(counts_bn: np.ndarray, truth_n3: np.ndarray) -> np.ndarray
     at_risk_bg = np.cumsum(all_bg[:, ::-1], axis=1)[:, ::-1]
     events_bg = all_bg - censored_bg
     left_bg = 1.0 - censored_bg / np.maximum(at_risk_bg - events_bg, 1.0)
-    after_bg = np.cumprod(left_bg, axis=1)
-    before_bg = np.concatenate([np.ones((len(counts_bn), 1)), after_bg[:, :-1]], axis=1)
-    return before_bg[:, group_n]
+    return distinct_g, group_n, np.cumprod(left_bg, axis=1)
 
 
 def _concordance(
@@ -95,26 +100,16 @@ def drawn_auc_at(
 def brier_scores(truth_n3: np.ndarray, survival_nt: np.ndarray, times_t: np.ndarray) -> np.ndarray:
     """(T,) mean squared distance of what was said to outlive each time from who did, weighed for censoring. (Graf et
     al., Statistics in Medicine 18, 1999.)"""
-    once_1n, (time_n, event_n) = np.ones((1, len(truth_n3))), truth_n3[:, :2].T
-    own_n = uncensored_before(once_1n, truth_n3)[0]
-    scores = []
+    time_n, event_n = truth_n3[:, :2].T
+    distinct_g, group_n, after_1g = _uncensored(np.ones((1, len(truth_n3))), truth_n3)
+    curve = np.append(1.0, after_1g[0])  # before the first time everybody is there
+    own_n, scores = curve[group_n], []
     for time, said_n in zip(times_t, survival_nt.T, strict=True):
         died, lives = (time_n <= time) & (event_n == 1), time_n > time
-        censored_up_to = (time_n <= time) & (event_n == 0)
-        later = _uncensored_up_to(truth_n3, censored_up_to)
+        later = curve[np.searchsorted(distinct_g, time, side="right")]
         terms = np.where(died, said_n**2 / np.maximum(own_n, 1e-12), 0.0)
         scores.append(float(np.mean(terms + np.where(lives, (1.0 - said_n) ** 2 / max(later, 1e-12), 0.0))))
     return np.array(scores)
-
-
-def _uncensored_up_to(truth_n3: np.ndarray, censored_n: np.ndarray) -> float:
-    """G(t), where `censored_n` are those that are censored at t or before."""
-    share = 1.0
-    for time in np.unique(truth_n3[censored_n, 0]):
-        here = truth_n3[:, 0] == time
-        events = int((here & (truth_n3[:, 1] == 1)).sum())
-        share *= 1.0 - int((here & censored_n).sum()) / (int((truth_n3[:, 0] >= time).sum()) - events)
-    return share
 
 
 def _integrated_brier(scored: Scored) -> float | None:

@@ -12,15 +12,15 @@ import argparse
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import cast
 
 import numpy as np
 
-from guidestore.embeddings.outcomes import TargetKind
+from guidestore.embeddings.outcomes import TargetKind, known_of
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.guiding.recipes import HeadRecipe, MarginsRecipe, PlugRecipe, RowsRecipe, references
@@ -29,7 +29,8 @@ from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
 from guidestore.heads.input_rows import I
 from guidestore.heads.metrics import Scored, metric_named, truth_of
-from tests.evidence.verdicts import PERMUTATIONS, gain_over_nearest, trained
+from guidestore.heads.trained import TrainedHead
+from tests.evidence.verdicts import PERMUTATIONS, gain_over_nearest, heads_of, said_by
 
 FILE = Path(__file__).parents[2] / "docs" / "evidence-outcomes.jsonl"
 DECODERS: dict[TargetKind, str] = {"value": "ridge", "survival": "ridge", "ordinal": "proportional_odds"}
@@ -69,6 +70,7 @@ NULLS = tuple(SUPERIORS)[:-1]
 class Line:
     """One guided row of one cohort."""
 
+    rule: int
     number: int
     kind: TargetKind
     superior: str
@@ -82,8 +84,14 @@ class Line:
     over_nearest: float | None
 
 
-def cohort(kind: TargetKind, superior: str, number: int) -> PairedCodes:
-    """All pairs labelled; test has the cases that are judged, then those that tell the truth."""
+RULE = 2
+"""By which verdicts are made, where that changes: 1, controls with one run borrowed the luck of shuffled pairs; 2, each
+has that of its own draws. Rows of several are never counted together."""
+
+
+def cohort(kind: TargetKind, superior: str, number: int) -> tuple[PairedCodes, np.ndarray]:
+    """All pairs of train and val have an outcome; test has the cases that are judged, then, without, those that tell
+    the truth. And the outcomes of all."""
     rng = np.random.default_rng([number, zlib.crc32(f"{kind} {superior}".encode())])
     n = N_TRAIN + N_VAL + N_TEST + N_MORE
     h = rng.standard_normal((n, LATENT_DIM))
@@ -101,7 +109,7 @@ def cohort(kind: TargetKind, superior: str, number: int) -> PairedCodes:
     else:
         labels, names = np.digitize(place, [-1.0, 0.0, 1.0]).astype(np.int64), ("0", "1", "2", "3")
     every = np.ones(n, dtype=bool)
-    return PairedCodes(
+    paired = PairedCodes(
         *("made", "drawn", 0, "outcome", names),
         tuple(f"case-{case:05d}" for case in range(n)),
         *(z_i.astype(np.float32), z_s.astype(np.float32), every, every, labels),
@@ -109,6 +117,9 @@ def cohort(kind: TargetKind, superior: str, number: int) -> PairedCodes:
         kind=kind,
         outcomes=outcomes,
     )
+    shown = paired.y.copy()
+    shown[-N_MORE:] = -1 if kind == "ordinal" else np.nan  # so that no metric is taken of them
+    return paired.with_y(shown), paired.y
 
 
 def recipes(kind: TargetKind) -> list[HeadRecipe]:
@@ -123,35 +134,37 @@ def recipes(kind: TargetKind) -> list[HeadRecipe]:
 
 def judged(number: int, kind: TargetKind, superior: str) -> list[Line]:
     """The lines of one cohort."""
-    paired = cohort(kind, superior, number)
+    paired, truth = cohort(kind, superior, number)
     with one_thread():
-        runs, said = trained(paired, recipes(kind))
-    first = {f"case-{N_TRAIN + N_VAL + case:05d}" for case in range(N_TEST)}
-    judges = {run: _of(predictions, first, inside=True) for run, predictions in said.items()}
-    more = {run: _of(predictions, first, inside=False) for run, predictions in said.items()}
-    lines = []
-    for found in row_effects(runs, judges):
-        gain = found.effect.gain_over_i.gain if found.effect else None
-        ends = (gain.value, gain.low, gain.high) if gain else (None, None, None)
-        true = _true_gain(found, runs, more) if gain else None
-        lines.append(Line(number, kind, superior, found.head.row, found.verdict, *ends, true, gain_over_nearest(found)))
+        trained = heads_of(paired, recipes(kind))
+        runs = [run for run, _ in trained]
+        heads = {run.id: (run, head) for run, head in trained if head.status == "ok"}
+        y = truth[paired.parts != "train"]  # what heads say of
+        judges = {}
+        for run, head in heads.values():
+            judges[run.id] = said_by(run, head, (head.parts == "test") & known_of(head.labels), y)
+        lines = []
+        for found in row_effects(runs, judges):
+            gain = found.effect.gain_over_i.gain if found.effect else None
+            ends = (gain.value, gain.low, gain.high) if gain else (None, None, None)
+            true = _true_gain(found, heads, y) if gain else None
+            told = (found.verdict, *ends, true, gain_over_nearest(found))
+            lines.append(Line(RULE, number, kind, superior, found.head.row, *told))
     return lines
 
 
-def _of(predictions: RunPredictions, ids: set[str], *, inside: bool) -> RunPredictions:
-    kept = np.array([(case in ids) == inside for case in predictions.case_ids])
-    case_ids = tuple(case for case, keep in zip(predictions.case_ids, kept, strict=True) if keep)
-    of = {"labels": predictions.labels[kept], "probabilities": predictions.probabilities[kept]}
-    return replace(predictions, case_ids=case_ids, **of)
-
-
-def _true_gain(found: RowEffect, runs: list[Run], more: dict[str, RunPredictions]) -> float:
+def _true_gain(found: RowEffect, heads: Mapping[str, tuple[Run, TrainedHead]], y: np.ndarray) -> float:
     """Of the heads as trained, on the further cases."""
+    runs = [run for run, _ in heads.values()]
     guided = next(run for run in runs if run.head == found.head)
     of_i = [run for run in runs if run.row == I]
     of_i = [run for run in of_i if run.decoder == guided.decoder] or of_i  # as flows.results.effects has it
-    inferior = fmean(_score(more[run.id], found.metric) for run in of_i)
-    return _score(more[guided.id], found.metric) - inferior
+
+    def score(run: Run) -> float:
+        of, head = heads[run.id]
+        return _score(said_by(of, head, ~known_of(head.labels), y), found.metric)
+
+    return score(guided) - fmean(score(run) for run in of_i)
 
 
 def _score(predictions: RunPredictions, metric: str) -> float:
@@ -187,9 +200,10 @@ def table(lines: list[Line]) -> str:
 
 
 def known(file: Path) -> list[Line]:
-    """The lines so far; a last one that was cut is left out."""
+    """The lines of this rule so far; a last one that was cut is left out."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [Line(**json.loads(line)) for line in lines if line.endswith("}")]
+    every = [Line(**json.loads(line)) for line in lines if line.endswith("}")]
+    return [line for line in every if line.rule == RULE]
 
 
 def main() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from guidestore.embeddings.outcomes import known_of
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.types import CodeSetName, PairedCodes
 from guidestore.flows.guiding.jobs import HeadJob, train_jobs
@@ -76,19 +79,28 @@ def gain_over_nearest(found: RowEffect) -> float | None:
 
 def trained(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> tuple[list[Run], dict[str, RunPredictions]]:
     """The runs of all rows and controls, and what they said of the test cases, by the run's id."""
-    jobs = [HeadJob(paired, recipe, {arm: _id(recipe, arm) for arm in recipe.arms}) for recipe in recipes]
-    runs: dict[str, Run] = {}
+    runs: list[Run] = []
     predictions: dict[str, RunPredictions] = {}
-    for job, heads in zip(jobs, train_jobs(jobs), strict=True):
-        for head in heads:
-            run = _run(paired, job, head)
-            runs[run.id] = run
-            test = head.parts == "test"
-            if head.status == "ok":
-                ids = tuple(case for case, kept in zip(head.case_ids, test, strict=True) if kept)
-                of = (head.labels[test], head.probabilities[test], run.kind, run.reference)
-                predictions[run.id] = RunPredictions(run.id, run.unit, ids, *of)
-    return list(runs.values()), predictions
+    for run, head in heads_of(paired, recipes):
+        runs.append(run)
+        if head.status == "ok":
+            predictions[run.id] = said_by(run, head, (head.parts == "test") & known_of(head.labels), head.labels)
+    return runs, predictions
+
+
+def heads_of(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> list[tuple[Run, TrainedHead]]:
+    """Every head with its run."""
+    jobs = [HeadJob(paired, recipe, {arm: _id(recipe, arm) for arm in recipe.arms}) for recipe in recipes]
+    every = [
+        (_run(paired, job, head), head) for job, heads in zip(jobs, train_jobs(jobs), strict=True) for head in heads
+    ]
+    return list({run.id: (run, head) for run, head in every}.values())
+
+
+def said_by(run: Run, head: TrainedHead, shown: np.ndarray, y: np.ndarray) -> RunPredictions:
+    """Of the cases `shown` ((m,) bool), whose outcomes are those of y (m, …)."""
+    ids = tuple(case for case, kept in zip(head.case_ids, shown, strict=True) if kept)
+    return RunPredictions(run.id, run.unit, ids, y[shown], head.probabilities[shown], run.kind, run.reference)
 
 
 def _id(recipe: HeadRecipe, arm: Arm) -> str:
