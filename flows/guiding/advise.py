@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from guidestore.embeddings.outcomes import KINDS, TargetKind
 from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
@@ -17,13 +18,26 @@ from guidestore.heads.advice.advise import Advice
 from guidestore.heads.advice.advise import advise as foretell
 from guidestore.heads.input_rows import GUIDED_PLUS_I, MARGINS, PLUG, TAUGHT, S
 
+LINEAR: Mapping[TargetKind, str] = {
+    "classes": "logistic",
+    "multilabel": "logistic",
+    "ordinal": "proportional_odds",
+    "value": "ridge",
+    "survival": "ridge",
+}
+"""The decoder to start with."""
 MODELS: Mapping[str, Mapping[str, str]] = {
     MARGINS: {"guidance": MARGINS_GUIDANCE},
     PLUG: {"guidance": PLUG_GUIDANCE},
-    GUIDED_PLUS_I: {"guidance": "ridge", "decoder": "logistic"},
+    GUIDED_PLUS_I: {"guidance": "ridge"},
     TAUGHT: {"students": "kernel"},
 }
-"""What trains each row that may be advised, as `guide` and sweeps name it."""
+"""What trains each row that may be advised, as `guide` and sweeps name it, beside the decoder."""
+
+
+def models_of(row: str, kind: TargetKind) -> Mapping[str, str]:
+    """By the name of the option or field."""
+    return {**MODELS[row], **({"decoder": LINEAR[kind]} if row == GUIDED_PLUS_I else {})}
 
 
 def advise(snapshot: Snapshot, settings: GuideSettings, *, labelled: int | None = None) -> list[dict[str, Any]]:
@@ -38,11 +52,12 @@ def advise(snapshot: Snapshot, settings: GuideSettings, *, labelled: int | None 
         for target in settings.targets or (only_target(snapshot, settings.cohort),):
             names: dict[str, Any] = {"inferior": settings.inferior, "superior": settings.superior}
             paired = [
-                pair(snapshot, cohort=settings.cohort, target=target, **names, split=split, fold=fold) for fold in folds
+                pair(snapshot, cohort=settings.cohort, target=target, **names, split=split, fold=fold, kinds=KINDS)
+                for fold in folds
             ]
             advice = foretell(paired, labelled=labelled)
             rows.append({"target": target, "folds": len(folds), **_facts(advice)})
-            rows[-1]["command"] = _command(settings, target, split, advice.row, labelled) if advice.row else ""
+            rows[-1]["command"] = _command(settings, target, split, advice, labelled) if advice.row else ""
     return rows
 
 
@@ -50,7 +65,8 @@ def _facts(advice: Advice) -> dict[str, Any]:
     """In the order of columns."""
     counts = ("n_labelled", "n_pairs", "n_unlabelled_pairs", "n_archive", "n_test", "redundant")
     facts: dict[str, Any] = {name: getattr(advice, name) for name in counts}
-    facts |= {f"auroc_{name}": advice.areas.get(row) for name, row in (("i", "I"), ("s", S), ("s_plus_i", "S+I"))}
+    facts |= {"metric": advice.metric.name}
+    facts |= {name: advice.areas.get(row) for name, row in (("i", "I"), ("s", S), ("s_plus_i", "S+I"))}
     for name in ("s_over_i", "s_plus_i_over_s", "gain"):
         interval = getattr(advice, name)
         facts |= {f"{name}{end}": getattr(interval, field) if interval else None for end, field in _ENDS}
@@ -62,9 +78,9 @@ def _facts(advice: Advice) -> dict[str, Any]:
 _ENDS = (("", "value"), ("_low", "low"), ("_high", "high"))
 
 
-def _command(settings: GuideSettings, target: str, split: str, row: str, labelled: int | None) -> str:
+def _command(settings: GuideSettings, target: str, split: str, advice: Advice, labelled: int | None) -> str:
     """`guide`, or a sweep where that has what guide has not: students, and label budgets."""
-    models, folds = MODELS[row], settings.folds
+    models, folds = models_of(advice.row, advice.kind), settings.folds
     given = {"cohort": settings.cohort, "inferior": settings.inferior, "superior": settings.superior}
     if labelled is None and "guidance" in models:
         words = ["guidestore", "guide", settings.cohort, "--inferior", settings.inferior]

@@ -4,31 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind
 from guidestore.embeddings.types import PairedCodes
 from guidestore.embeddings.words import count_of
-from guidestore.heads.advice.areas import OVERLAP, Area, Gain, area
+from guidestore.heads.advice.areas import OVERLAP, Area, Gain
 from guidestore.heads.advice.codes import TrainingSet, together, training_set
+from guidestore.heads.advice.figures import figure_of
 from guidestore.heads.advice.fold import REFERENCE, Arm, Fold
 from guidestore.heads.checks import check_seed
 from guidestore.heads.decoders.common.temperature import fit_temperature
 from guidestore.heads.input_rows import GUIDED_PLUS_I, MARGINS, PLUG, S_PLUS_I, TAUGHT, I, S
 from guidestore.heads.label_budget import hide_labels
+from guidestore.heads.metrics import main_metric_of
+from guidestore.heads.metrics.metric import Metric
 from guidestore.heads.networks import softmax
 from guidestore.heads.redundancy import redundancy
 from guidestore.heads.significance.intervals import Interval
+from guidestore.heads.transfer.inner_cv import draw_folds, shows_all_classes
 
 WIDTH = 1.96
-SATURATED = 0.95
-"""AUROC of S from which on no margin was worth its while on real cohorts: it says what the label says."""
+SATURATED: Mapping[TargetKind, float] = {
+    "classes": 0.95,
+    "multilabel": 0.95,
+    "ordinal": 0.9,
+    "value": 0.9,
+    "survival": 0.9,
+}
+"""The main metric of S from which on it says what the label says: an AUROC of .95 on real cohorts, where no margin was
+worth its while. Of a value that S decides guidance gains exactly nothing (LuPTS); that .9 is near it is a guess."""
 MARGIN = 0.02
 """By which S or S+I must be expected to beat I."""
-STAND_IN_ERROR = 0.008
+STAND_IN_ERROR: Mapping[TargetKind, float] = {
+    "classes": 0.008,
+    "multilabel": 0.008,
+    "ordinal": 0.02,
+    "value": 0.02,
+    "survival": 0.01,
+}
 """Standard deviation over kinds of simulated cohorts of the mean foretold gain less the true one: what is foretold from
 are linear stand-ins for rows, controls and references (tests/evidence/test_advice.py)."""
+FEWEST_PAIRS = 10
+"""With an outcome, of a target that has no classes."""
 MANY_DOUBTED = 0.1
 """Share of labels."""
 CANDIDATES = (MARGINS, PLUG, TAUGHT, GUIDED_PLUS_I)
@@ -36,8 +57,9 @@ CANDIDATES = (MARGINS, PLUG, TAUGHT, GUIDED_PLUS_I)
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What was foretold of one target; areas are AUROC in inner cross-validation of the train cases."""
+    """What was foretold of one target; areas are of the kind's main metric in inner cross-validation of train."""
 
+    kind: TargetKind
     n_labelled: int
     """Labelled cases that have z_I, within the label budget where one was asked for."""
     n_pairs: int
@@ -53,8 +75,8 @@ class Advice:
     s_over_i: Interval | None
     s_plus_i_over_s: Interval | None
     doubted: float | None
-    """Share of labels that the best of these three, asked of cases that it has not seen, is surer of another class than
-    it is on average of cases of that class: labels that are wrong, or cases that are hard."""
+    """Of classes: share of labels that the best of these three, asked of cases that it has not seen, is surer of
+    another class than it is on average of cases of that class: labels that are wrong, or cases that are hard."""
     row: str
     """The row to try; '' where none can be expected to gain."""
     gain: Interval | None
@@ -75,7 +97,12 @@ class Advice:
     @property
     def saturated(self) -> bool:
         """Whether z_S all but settles the label."""
-        return self.areas.get(S, 0.0) > SATURATED
+        return self.areas.get(S, 0.0) > SATURATED[self.kind]
+
+    @property
+    def metric(self) -> Metric:
+        """What areas and gains are in."""
+        return main_metric_of(self.kind)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -86,13 +113,19 @@ class Advice:
             f"{count_of(self.n_archive, 'labelled case')} with the superior modality alone."
         )
         if self.gain is None:
-            why = (
+            label = (
                 "label at least two pairs of every class, and ask again"
+                if self.kind == "classes"
+                else f"give {FEWEST_PAIRS} pairs or more an outcome, so that what is left without a fifth of them has "
+                "something to learn (an event, every grade, each label with and without it), and ask again"
+            )
+            why = (
+                label
                 if self.n_pairs >= 2
                 else "without pairs nothing leads from the superior modality to the inferior one"
             )
             return counted, f"Nothing can be foretold: {why}."
-        return counted, self._of_s, self._of_labels, self._expected
+        return counted, self._of_s, *([self._of_labels] if self.kind == "classes" else []), self._expected
 
     @property
     def _of_s(self) -> str:
@@ -100,9 +133,10 @@ class Advice:
         assert self.s_plus_i_over_s is not None  # noqa: S101
         shown = ", ".join(f"{row} {self.areas[row]:.3f}" for row in (I, S, S_PLUS_I))
         mediates = "so z_S stands for all that z_I knows" if self.mediates else "so z_I knows what z_S does not"
-        saturated = f"; S above {SATURATED:g} all but settles the label" if self.saturated else ""
+        saturated = f"; S above {SATURATED[self.kind]:g} all but settles the label" if self.saturated else ""
+        title = self.metric.title[:1].upper() + self.metric.title[1:]
         return (
-            f"AUROC in inner cross-validation: {shown}; S - I {_shown(self.s_over_i)}, S+I - S "
+            f"{title} in inner cross-validation: {shown}; S - I {_shown(self.s_over_i)}, S+I - S "
             f"{_shown(self.s_plus_i_over_s)}, {mediates}{saturated}."
         )
 
@@ -118,7 +152,7 @@ class Advice:
     @property
     def _expected(self) -> str:
         assert self.gain is not None  # noqa: S101  (asked where there is one)
-        gain = f"{_shown(self.gain)} AUROC over the nearest rival, {self.nearest}"
+        gain = f"{_shown(self.gain)} {self.metric.title} over the nearest rival, {self.nearest}"
         shown = f"; {count_of(self.n_test, 'test case')} could show a gain of "
         shown = f"{shown}{self.smallest_shown:.3f} at least" if self.smallest_shown is not None else ""
         if self.row:
@@ -144,7 +178,7 @@ def advise(folds: Sequence[PairedCodes], *, labelled: int | None = None, seed: i
     """
     check_seed(seed)
     first = folds[0]
-    if len(first.classes) < 2:
+    if first.kind in ONE_CLASS_KINDS and len(first.classes) < 2:
         raise InvalidInputError(f"target {first.target} has fewer than 2 classes; there is nothing to predict")
     for name, of in (("inferior", "has_inferior"), ("superior", "has_superior")):
         for fold in folds:
@@ -159,7 +193,8 @@ def advise(folds: Sequence[PairedCodes], *, labelled: int | None = None, seed: i
     if all(_is_enough(of) for of in sets):
         foretold = _Foretold.of([training_set(of, labelled, seed=seed) for of in sets], seed)
     of, tested = hide_labels(sets[0], labelled, seed=seed), _tested(folds)
-    counts = {
+    counts: dict[str, Any] = {
+        "kind": first.kind,
         "n_labelled": int((of.has_label & of.has_inferior).sum()),
         "n_pairs": int(of.is_pair.sum()),
         "n_unlabelled_pairs": int((of.is_pair & ~of.has_label).sum()),
@@ -182,7 +217,7 @@ def advise(folds: Sequence[PairedCodes], *, labelled: int | None = None, seed: i
         s_plus_i_over_s=_interval(foretold.gain((S_PLUS_I, ""), (S, ""))),
         doubted=foretold.doubted,
         row=row if wanted else "",
-        gain=_interval(Gain(gain.value, float(np.hypot(gain.error, STAND_IN_ERROR)))),
+        gain=_interval(Gain(gain.value, float(np.hypot(gain.error, STAND_IN_ERROR[first.kind])))),
         candidate=row,
         nearest=nearest,
         smallest_shown=smallest * (n_held / tested) ** 0.5 if tested else None,
@@ -194,9 +229,13 @@ def _interval(gain: Gain) -> Interval:
 
 
 def _is_enough(paired: PairedCodes) -> bool:
-    """Whether each class has two labelled pairs."""
-    labels = paired.labels[paired.has_label & paired.is_pair]
-    return bool((np.bincount(labels, minlength=len(paired.classes)) >= 2).all())
+    """Whether each class has two labelled pairs; of other kinds whether there are some, and each fold of inner
+    cross-validation has something to learn."""
+    shown = np.flatnonzero(paired.has_label & paired.is_pair)
+    if paired.kind == "classes":
+        return bool((np.bincount(paired.labels[shown], minlength=len(paired.classes)) >= 2).all())
+    folds = draw_folds(paired, shown, seed=0)
+    return len(shown) >= FEWEST_PAIRS and all(shows_all_classes(paired, of.fit_n, paired.is_pair) for of in folds)
 
 
 def _tested(folds: Sequence[PairedCodes]) -> int:
@@ -212,7 +251,7 @@ class _Foretold:
     """Of one or several training sets, one area each."""
 
     areas: Mapping[Arm, Sequence[Area]]
-    doubted: float
+    doubted: float | None
     n_held: int
 
     @classmethod
@@ -223,7 +262,6 @@ class _Foretold:
         for of in sets:
             paired = of.paired
             held_n = paired.rows("train", paired.has_label, paired.is_pair)
-            labels = paired.labels[held_n]
             said: dict[Arm, np.ndarray] = {}
             for r, splits in enumerate(of.repeats):
                 for split in splits:
@@ -232,12 +270,13 @@ class _Foretold:
                         empty = (len(of.repeats), len(held_n), said_mk.shape[1])
                         into = said.setdefault(arm, np.full(empty, np.nan))
                         into[r, np.searchsorted(held_n, fold.held)] = said_mk
-            found = {arm: area(labels, said_rmk) for arm, said_rmk in said.items()}
+            found = {arm: figure_of(paired, held_n, said_rmk) for arm, said_rmk in said.items()}
             for arm, of_arm in found.items():
                 areas.setdefault(arm, []).append(of_arm)
-            best = max((S_PLUS_I, S, I), key=lambda row: found[row, ""].value)
-            doubted.append(_doubted(labels, said[best, ""].mean(axis=0)))
-        return cls(areas, float(np.mean(doubted)), len(held_n))
+            if paired.kind == "classes":
+                best = max((S_PLUS_I, S, I), key=lambda row: found[row, ""].value)
+                doubted.append(_doubted(paired.labels[held_n], said[best, ""].mean(axis=0)))
+        return cls(areas, float(np.mean(doubted)) if doubted else None, len(held_n))
 
     def value(self, arm: Arm) -> float:
         return float(np.mean([of.value for of in self.areas[arm]]))

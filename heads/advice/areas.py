@@ -1,4 +1,5 @@
-"""AUROC of what was said of held-out cases, and how sure a difference is (DeLong, DeLong & Clarke-Pearson, 1988)."""
+"""AUROC of what was said of held-out cases, and how sure a difference is (DeLong, DeLong & Clarke-Pearson, 1988); of
+other kinds than classes see figures.py."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ class Area:
     """Of one row, over all repeats."""
 
     value: float
-    """Mean over repeats of the AUROC, that a mean over classes of one against the rest."""
+    """Mean over repeats of the AUROC, that a mean over classes of one against the rest, or of the main metric."""
     influence_n: np.ndarray
     """(n,) what each held-out case adds to it, beyond the mean; its squares sum up to the variance."""
 
@@ -38,15 +39,23 @@ def _influence(labels_n: np.ndarray, said_nk: np.ndarray) -> np.ndarray:
         positive_n = labels_n == c
         if positive_n.all() or not positive_n.any():
             continue
-        part_n = np.empty(len(labels_n))
-        for side_n, sign in ((positive_n, 1), (~positive_n, -1)):
-            others = np.sort(score_n[~side_n])
-            below, up_to = (np.searchsorted(others, score_n[side_n], end) for end in ("left", "right"))
-            won = (below + up_to) / (2 * len(others))
-            won = won if sign > 0 else 1 - won
-            part_n[side_n] = (won - won.mean()) / side_n.sum()
+        won_n, part_n = won(positive_n, score_n), np.empty(len(labels_n))
+        for side_n in (positive_n, ~positive_n):
+            part_n[side_n] = (won_n[side_n] - won_n[side_n].mean()) / side_n.sum()
         parts.append(part_n)
     return np.mean(parts, axis=0) if parts else np.zeros(len(labels_n))
+
+
+def won(positive_n: np.ndarray, score_n: np.ndarray) -> np.ndarray:
+    """(n,) the share of cases of the other side, of those with (n,) bool and those without, that each is right about;
+    ties count half. Its mean over either side is the AUROC."""
+    won_n = np.empty(len(score_n))
+    for side_n, sign in ((positive_n, 1), (~positive_n, -1)):
+        others = np.sort(score_n[~side_n])
+        below, up_to = (np.searchsorted(others, score_n[side_n], end) for end in ("left", "right"))
+        share_n = (below + up_to) / (2 * len(others))
+        won_n[side_n] = share_n if sign > 0 else 1 - share_n
+    return won_n
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.controls import SELF, SHUFFLED, WITHIN_CLASS, in_control_order
 from guidestore.heads.input_rows import S_PLUS_I, I, S
 from guidestore.heads.kernels.preparation import Preparation
 from guidestore.heads.label_budget import hide_labels
+from guidestore.heads.outcomes import strata
 from guidestore.heads.replaced_codes import replaced
-from guidestore.heads.transfer.inner_cv import Split, draw_folds
+from guidestore.heads.transfer.inner_cv import Split, draw_folds, shows_all_classes
 
 MOST_COLUMNS = 192
 """Codes of more are read in so many principal directions of the train cases, which no label chooses: rows and controls
@@ -60,9 +62,9 @@ def together(folds: Sequence[PairedCodes]) -> list[PairedCodes]:
 
 
 def _rows_of(paired: PairedCodes, keep: np.ndarray) -> PairedCodes:
-    names = ("inferior_nd", "superior_nd", "has_inferior", "has_superior", "labels")
+    names = ("inferior_nd", "superior_nd", "has_inferior", "has_superior", "labels", "outcomes")
     cases = tuple(case for case, kept in zip(paired.case_ids, keep, strict=True) if kept)
-    kept = {name: getattr(paired, name)[keep] for name in names}
+    kept = {name: of[keep] for name in names if (of := getattr(paired, name)) is not None}
     return replace(paired, **kept, case_ids=cases, parts=np.repeat("train", len(cases)))
 
 
@@ -83,6 +85,13 @@ def training_set(paired: PairedCodes, labelled: int | None, *, seed: int) -> Tra
             f"{paired.cohort}: a fold of inner cross-validation has fewer than {FEWEST} labelled pairs to learn from; "
             "label more pairs, or ask for a larger budget"
         )
+    told = all(shows_all_classes(paired, split.fit_n, paired.is_pair) for splits in repeats for split in splits)
+    if paired.kind != "classes" and not told:
+        raise InvalidInputError(
+            f"{paired.cohort}: a fold of inner cross-validation has nothing to learn of {paired.target} from "
+            f"{labelled or 'its'} labelled pairs: no event, one value alone, or a grade or label that none shows; ask "
+            "for a larger budget"
+        )
     of_i, of_s = (
         _small(codes_nd, has, f"{name} of {paired.cohort}")
         for name, codes_nd, has in (
@@ -92,9 +101,10 @@ def training_set(paired: PairedCodes, labelled: int | None, *, seed: int) -> Tra
     )
     codes = {I: of_i, S: of_s, S_PLUS_I: np.hstack([of_s, of_i]) * 0.5**0.5}
     pairs = paired.rows("train", paired.is_pair)
+    alike = strata(paired)[pairs]
     for control in (SHUFFLED, WITHIN_CLASS):
         codes[control] = of_s.copy()
-        codes[control][pairs] = in_control_order(control, of_s[pairs], paired.labels[pairs], seed=seed, permutation=0)
+        codes[control][pairs] = in_control_order(control, of_s[pairs], alike, seed=seed, permutation=0)
     own = replace(paired, inferior_nd=of_i, superior_nd=of_s)
     for kind, name in enumerate(SELVES):
         other = replaced(own, SELF, kind, seed=seed)
@@ -109,9 +119,9 @@ def _within_budget(paired: PairedCodes, split: Split, labelled: int, seed: int) 
             f"{paired.cohort}: {labelled} labels are asked for, but inner cross-validation leaves {len(split.fit_n)} "
             "to learn from; ask for fewer, or for all"
         )
-    labels = np.full(len(paired), -1)
-    labels[split.fit_n] = paired.labels[split.fit_n]
-    budget = hide_labels(replace(paired, labels=labels), labelled, seed=seed)
+    y = np.full_like(paired.y, -1 if paired.kind in ONE_CLASS_KINDS else np.nan)
+    y[split.fit_n] = paired.y[split.fit_n]
+    budget = hide_labels(paired.with_y(y), labelled, seed=seed)
     return Split(np.flatnonzero(budget.has_label), split.held_n)
 
 

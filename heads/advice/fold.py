@@ -14,9 +14,10 @@ import numpy as np
 from guidestore.heads.advice.codes import STAND_INS, TrainingSet
 from guidestore.heads.controls import OWN, SHUFFLED, WITHIN_CLASS
 from guidestore.heads.input_rows import GUIDED_PLUS_I, MARGINS, PLUG, S_PLUS_I, TAUGHT, I, S
-from guidestore.heads.kernels.scoring import label_targets, score
+from guidestore.heads.kernels.outcomes import Scoring
 from guidestore.heads.kernels.smoother import ALPHAS, KERNELS, Decomposition, Decompositions, Kernel
 from guidestore.heads.margins.train import MARGIN
+from guidestore.heads.outcomes import strata
 from guidestore.heads.transfer.inner_cv import Split
 
 EXACT_ROWS = 400
@@ -52,14 +53,17 @@ class Fold:
 
     def __init__(self, of: TrainingSet, split: Split, seed: int) -> None:
         self.set, self.paired, self.held = of, of.paired, split.held_n[of.paired.is_pair[split.held_n]]
-        self.seed, self.k = seed, len(of.paired.classes)
-        self.labels = np.full(len(of.paired), -1)
-        self.labels[split.fit_n] = of.paired.labels[split.fit_n]
-        self.targets_nk = np.zeros((len(self.labels), self.k))
-        self.targets_nk[split.fit_n] = label_targets(self.labels[split.fit_n], self.k)
+        self.seed, self.scoring = seed, Scoring.of(of.paired)
+        self.k = self.scoring.n_columns
+        self.known = np.zeros(len(of.paired), dtype=bool)
+        """Whose outcome may be seen."""
+        self.known[split.fit_n] = True
+        self.alike = np.where(self.known, strata(of.paired), -1)
+        self.targets_nk = np.zeros((len(self.known), self.k))
+        self.targets_nk[split.fit_n] = self.scoring.targets(split.fit_n)
         has = {I: self.paired.has_inferior, S: self.paired.has_superior, S_PLUS_I: self.paired.is_pair}
         self.shown = {row: split.fit_n[has[row][split.fit_n]] for row in has}
-        kept = np.ones(len(self.labels), dtype=bool)
+        kept = np.ones(len(self.known), dtype=bool)
         kept[split.held_n] = False
         self.pairs = np.flatnonzero(self.paired.is_pair & kept)
         self.kernels: Sequence[Kernel] = KERNELS if len(self.pairs) <= EXACT_ROWS else KERNELS[:1]
@@ -72,7 +76,7 @@ class Fold:
         for kernel in self.kernels:
             of = codes.of(kernel, rows_n)
             for alpha, left_nc in zip(ALPHAS, of.left_out(targets_nc, ALPHAS), strict=True):
-                loss = -score(self.labels[rows_n], left_nc) if by_score else float(((left_nc - targets_nc) ** 2).mean())
+                loss = -self.scoring.score(rows_n, left_nc) if by_score else float(((left_nc - targets_nc) ** 2).mean())
                 if best is None or loss < best[0]:
                     best = loss, Fit(of, targets_nc, alpha, left_nc)
         assert best is not None  # noqa: S101  (there are kernels and penalties)
@@ -100,10 +104,10 @@ class Fold:
             (row, ""): fit.says(self.set.codes[row][self.held]) for row, fit in plain.items()
         }
         said[REFERENCE] = self.on_labels(I, by_score=True).says(self.set.codes[I][self.held])
-        inferior, labels_n = plain[I], self.labels[self.shown[I]]
-        known = score(labels_n, inferior.left_nc)
+        inferior, score = plain[I], self.scoring.score
+        known = score(self.shown[I], inferior.left_nc)
         teachers = {row: self.scores_of(row, plain[row]) for row in (S, I)}
-        knows = score(self.labels[self.shown[S]], plain[S].left_nc) >= known + MARGIN
+        knows = score(self.shown[S], plain[S].left_nc) >= known + MARGIN
         for arm, scores_nk in self.lessons(teachers):
             for row, student in self.students(arm, scores_nk):
                 averaged = self.averaged(student, inferior)
@@ -122,7 +126,7 @@ class Fold:
         scores_nk = teachers[S]
         yield "", scores_nk
         rng = np.random.default_rng([self.seed, 3])
-        labels_p = self.labels[self.pairs]
+        labels_p = self.alike[self.pairs]
         for control in (SHUFFLED, WITHIN_CLASS):
             order = np.arange(len(self.pairs))
             groups = [order] if control == SHUFFLED else [np.flatnonzero(labels_p == c) for c in np.unique(labels_p)]
@@ -136,9 +140,9 @@ class Fold:
     def students(self, control: str, scores_nk: np.ndarray) -> Iterator[tuple[str, Fit]]:
         """M(I)'s, which regresses scores alone; T(I)'s, which has labels where there are some."""
         yield MARGINS, self.fit(self.codes[I], self.pairs, scores_nk[self.pairs])
-        if (self.labels[self.pairs] < 0).any():
+        if not self.known[self.pairs].all():
             rows_n = np.union1d(self.pairs, self.shown[I])
-            targets_nk = np.where((self.labels >= 0)[:, None], self.targets_nk, scores_nk)
+            targets_nk = np.where(self.known[:, None], self.targets_nk, scores_nk)
             yield TAUGHT, self.fit(self.codes[I], rows_n, targets_nk[rows_n])
 
     def averaged(self, student: Fit, inferior: Fit) -> np.ndarray:
@@ -146,13 +150,13 @@ class Fold:
         return student.says(z_md) / student.deviation + inferior.says(z_md) / inferior.deviation
 
     def on_shown(self, student: Fit, inferior: Fit) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and averaged scores of the labelled pairs, left out one by one."""
+        """Rows and averaged scores of the labelled pairs, left out one by one."""
         at_i, at_p = (
             np.flatnonzero(np.isin(self.shown[I], self.pairs)),
             np.searchsorted(self.pairs, self.shown[S_PLUS_I]),
         )
         mixed = student.left_nc[at_p] / student.deviation + inferior.left_nc[at_i] / inferior.deviation
-        return self.labels[self.shown[S_PLUS_I]], mixed
+        return self.shown[S_PLUS_I], mixed
 
     def plug(self, name: str, inferior: Fit) -> np.ndarray:
         """P(I) whose decoder reads z_S alone, where that foretells the labels better than I does; else I.

@@ -11,7 +11,7 @@ import pytest
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import parts_of
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.guiding.advise import advise
+from guidestore.flows.guiding.advise import advise, models_of
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.models.export import export_model
@@ -26,7 +26,9 @@ from guidestore.flows.results.two_runs import compare_runs
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import run_sweep
+from guidestore.heads.advice.advise import CANDIDATES
 from guidestore.heads.metrics import main_metric_of
+from guidestore.heads.registry import build_decoder_of
 from guidestore.heads.significance import VERDICTS
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs, load_scores
@@ -144,8 +146,26 @@ def test_what_has_no_meaning_for_a_kind_is_said(store: EmbeddingStore) -> None:
         InvalidInputError, match="decoder 'logistic' learns classes, and os is of kind survival; choose"
     ):
         guide(store, GuideSettings(**CODES, targets=("os",), guidance="ridge", decoder="logistic"))
-    with pytest.raises(InvalidInputError, match="is of kind value"):
-        advise(store.snapshot(), GuideSettings(**CODES, targets=("length",)))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_advised_of_every_kind_can_be_run(store: EmbeddingStore, target: str) -> None:
+    settings = GuideSettings(**{**CODES, "permutations": 1}, targets=(target,))
+    (told,) = advise(store.snapshot(), settings)
+    kind = TARGETS[target]["kind"]
+    assert told["metric"] == main_metric_of(kind).name
+    assert told["s"] > told["i"] + 0.02
+    assert told["advice"].count("in inner cross-validation") == 1
+    assert told["gain_low"] < told["gain"] < told["gain_high"]
+    for row in CANDIDATES:
+        models = models_of(row, kind)
+        if "students" not in models:
+            asked = GuideSettings(**CODES, targets=(target,), **models)
+            build_decoder_of(kind, asked.decoder)
+    (few,) = advise(store.snapshot(), settings, labelled=30)
+    assert few["n_unlabelled_pairs"] > told["n_unlabelled_pairs"]
+    if few["row"]:
+        assert '"labelled": 30' in few["command"]
 
 
 def _of(store: EmbeddingStore, target: str) -> list[str]:
