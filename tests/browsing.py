@@ -9,11 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 REACH_SECONDS = 20
 """In which the place that Playwright's Chromium comes from must have begun to send it."""
@@ -36,6 +37,23 @@ def chromium(*arguments: str) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", *arguments])
         yield browser
         browser.close()
+
+
+def faults_of(page: Page, *rules: str) -> list[str]:
+    """What axe finds serious or critical on a page as it is, by all or by these rules: the rule, and the elements."""
+    try:
+        axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    except ModuleNotFoundError:
+        reason = "axe-playwright-python is not installed; `make install` has it"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    page.evaluate(axe)  # not as a script of the page, whose policy allows none
+    asked = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    found = page.evaluate("asked => axe.run(document, asked)", asked)
+    return [
+        f"{fault['id']}: {'; '.join(node['html'][:200] for node in fault['nodes'][:5])}"
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
 
 
 def _system() -> str | None:

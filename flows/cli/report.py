@@ -20,6 +20,15 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="The file to write; an earlier one is replaced.")] = Path(
         "report.html"
     ),
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Folder for every figure as PDF, SVG and PNG of 300 dpi.")
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option("--tables", help="Folder for the input rows and the gains as LaTeX and CSV.")
+    ] = None,
+    case_ids: Annotated[
+        bool, typer.Option("--case-ids/--no-case-ids", help="Whether the page names the cases of its maps by id.")
+    ] = True,
     target: Annotated[str, typer.Option("--target", help="Only runs of this target; default: a section each.")] = "",
     split: Annotated[str, typer.Option("--split", help="Only runs of this split.")] = "",
     inferior: Annotated[str, typer.Option("--inferior", help="Only runs of MODALITY/ENCODER as inferior.")] = "",
@@ -32,8 +41,8 @@ def report(
 ) -> None:
     """Write one HTML file about stored runs: is it guidance? It opens without a network; nothing is read or trained.
 
-    Tables and verdicts, bars with intervals, confusion matrices, calibration, how well G foretells z_S, a map of codes,
-    and provenance.
+    First in plain words, then tables and verdicts, which cases came in and which did not, bars with intervals,
+    confusion matrices, calibration, how well G foretells z_S, a map of codes with its cases, and provenance.
     """
     from guidestore.flows.report import write_report
     from guidestore.flows.results.selection import RunSelection
@@ -43,10 +52,14 @@ def report(
     with progress_bars() as progress, opened(place, adds=False) as store:
         first = store.snapshot().first_name(cohort)
         selection = RunSelection(first, target, split, inferior, superior, mode, guidance, decoder)
-        done = write_report(store, selection, out, at=at, progress=progress)
+        done = write_report(
+            store, selection, out, at=at, names_cases=case_ids, figures=figures, tables=tables, progress=progress
+        )
     for effect in done.effects:
         head = effect.head
         print(f"{head.target}, {head.row} ({head.guidance}, {head.decoder}, {head.mode}): {effect.verdict}")
     if done.uncounted:
         print(f"note: {done.uncounted}", file=sys.stderr)
+    for folder in filter(None, (figures, tables)):
+        print(f"written: {count_of(sum(file.parent == folder for file in done.files), 'file')} in {folder}")
     print(f"written: {done.file} ({done.size / 1e6:.1f} MB, {count_of(done.runs, 'run')}, snapshot {done.snapshot})")

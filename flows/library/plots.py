@@ -12,11 +12,10 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.flows.report.bars import bar_rows_of, fill_bars
 from guidestore.flows.report.calibration import calibrations_of, fill_calibration
-from guidestore.flows.report.confusion import confusions_of
+from guidestore.flows.report.confusion import confusion_size, confusions_of, fill_confusions
 from guidestore.flows.report.figures import drawing
+from guidestore.flows.report.gains import fill_gains, gains_size
 from guidestore.flows.report.sections import Section, sections_of
-from guidestore.flows.work.colours import INK, ROW_COLOURS
-from guidestore.heads.metrics import drawn_metrics
 
 if TYPE_CHECKING:
     from guidestore.flows.results.effects import RowEffect
@@ -86,27 +85,9 @@ class Plots:
         told = [of for of in self._effects if of.effect is not None]
         if not told:
             raise InvalidInputError("no guided row of the study has a gain to draw")
-        with drawing(7.0, 0.9 + 0.62 * len(told), Drawing) as figure:
+        with drawing(*gains_size(len(told)), Drawing) as figure:
             figure.set_facecolor("white")
-            panel = figure.subplots()
-            panel.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-            for y, of in enumerate(told):
-                assert of.effect is not None  # noqa: S101  (of `told`)
-                nearest, reference = of.effect.nearest_control, of.effect.nearest_reference
-                gains = [(of.effect.gain_over_i.gain, "o", "over I")]
-                gains += [(nearest.over.gain, "s", "over the nearest control")] if nearest else []
-                gains += [(reference.over.gain, "^", "over the best reference")] if reference else []
-                for place, (gain, marker, name) in enumerate(gains):
-                    at, colour = y + 0.22 * (place - 1), ROW_COLOURS.get(of.head.row, INK)
-                    panel.plot([gain.low, gain.high], [at, at], color=colour, linewidth=1.3)
-                    label = name if y == 0 else None
-                    panel.plot([gain.value], [at], marker=marker, color=colour, markersize=5, linestyle="", label=label)
-            panel.set_yticks(range(len(told)), [f"{of.head.target}, {of.head.name}\n{of.verdict}" for of in told])
-            panel.set_ylim(len(told) - 0.4, -0.6)
-            metrics = " or ".join(dict.fromkeys(drawn_metrics()[of.metric].title for of in told))
-            panel.set_xlabel(f"gain in {metrics}")
-            panel.grid(axis="x")
-            figure.legend(loc="outside lower center", ncols=3, frameon=False)
+            fill_gains(figure, told)
         return figure
 
     def calibration(self, block: int = 1) -> Figure:
@@ -116,7 +97,7 @@ class Plots:
         1
         """
         rows = calibrations_of(self._section(block))
-        with drawing(3.8, 3.4, Drawing) as figure:
+        with drawing(3.8, 3.9, Drawing) as figure:
             figure.set_facecolor("white")
             fill_calibration(figure, rows)
         return figure
@@ -125,20 +106,11 @@ class Plots:
         """Of I, G(I)+I and S+I of a block: the share of each true class that is taken for each class.
 
         >>> [axes.get_title() for axes in study.plot.confusion().axes]
-        ['I', 'G(I)+I', 'S+I']
+        ['I, n = ...', 'G(I)+I, n = ...', 'S+I, n = ...']
         """
         section = self._section(block)
         confusions = confusions_of(section)
-        k = len(section.classes)
-        with drawing(0.6 + len(confusions) * (1.0 + 0.24 * k), 1.2 + 0.24 * k, Drawing) as figure:
+        with drawing(*confusion_size(confusions), Drawing) as figure:
             figure.set_facecolor("white")
-            panels = figure.subplots(1, len(confusions), sharey=True, squeeze=False)[0]
-            for panel, of in zip(panels, confusions, strict=True):
-                shares = [[share or 0.0 for _, share in cells] for _, cells in of.lines]
-                panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-                panel.set_title(of.row)
-                panel.set_xticks(range(k), section.classes, rotation=90)
-                panel.set_yticks(range(k), section.classes)
-                panel.set_xlabel("taken for")
-            panels[0].set_ylabel("true class")
+            fill_confusions(figure, confusions)
         return figure

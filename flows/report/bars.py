@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.flows.report.figures import drawing, inline_svg, mark_bar
+from guidestore.flows.report.figures import Picture, mark_bar
 from guidestore.flows.report.sections import Section
 from guidestore.flows.report.tables import NOTHING
 from guidestore.flows.results.evaluation import tabulate
@@ -21,15 +19,16 @@ from guidestore.heads.significance.intervals import interval_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TITLE_CHARS = 20
-"""Of a panel; longer titles reach into the next."""
+_TITLE_CHARS = 60
+"""Of all panels beside each other; longer titles reach into the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """The figure, its numbers (label of a row, one cell per metric), and notes. `svg` is '' where nothing is drawn."""
+    """The picture, None where nothing is drawn; its rows as numbers and as text (label, a cell per metric); notes."""
 
-    svg: Markup
+    picture: Picture | None
+    told: tuple[BarRow, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
 
@@ -48,14 +47,14 @@ class BarRow:
 def bars_of(section: Section) -> Bars:
     """The bars of one section, from its stored predictions."""
     if not section.predictions:
-        return Bars(Markup(), (), ("No run here has stored predictions of labelled test cases, so nothing is drawn.",))
+        return Bars(None, (), (), ("No run here has stored predictions of labelled test cases, so nothing is drawn.",))
     try:
         rows, notes = bar_rows_of(section)
     except InvalidInputError as error:
-        return Bars(Markup(), (), (f"No intervals: {error}.",))
+        return Bars(None, (), (), (f"No intervals: {error}.",))
     cells = [tuple(_cell(row.intervals.get(metric)) for metric in drawn_metrics(section.kind)) for row in rows]
     labels = [row.label for row in rows]
-    return Bars(_draw(section, rows), tuple(zip(labels, cells, strict=True)), tuple(dict.fromkeys(notes)))
+    return Bars(_draw(section, rows), tuple(rows), tuple(zip(labels, cells, strict=True)), tuple(dict.fromkeys(notes)))
 
 
 def bar_rows_of(section: Section) -> tuple[list[BarRow], list[str]]:
@@ -88,12 +87,11 @@ def _cell(interval: Interval | None) -> str:
     return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]" if interval else NOTHING
 
 
-def _draw(section: Section, rows: list[BarRow]) -> Markup:
-    with drawing(8.0, 0.75 + 0.3 * len(rows)) as figure:
-        fill_bars(figure, section, rows)
-        first = next(iter(drawn_metrics(section.kind).values()))
-        told = "; ".join(f"{row.label} {_cell(row.intervals.get(first.name))}" for row in rows)
-        return inline_svg(figure, f"{section.name}-bars", f"Bars: {first.title} of {told}")
+def _draw(section: Section, rows: list[BarRow]) -> Picture:
+    first = next(iter(drawn_metrics(section.kind).values()))
+    told = "; ".join(f"{row.label} {_cell(row.intervals.get(first.name))}" for row in rows)
+    size_in = (8.0, 0.75 + 0.3 * len(rows))
+    return Picture("bars", size_in, f"Bars: {first.title} of {told}", lambda figure: fill_bars(figure, section, rows))
 
 
 def fill_bars(figure: Figure, section: Section, rows: Sequence[BarRow]) -> None:
@@ -106,10 +104,12 @@ def fill_bars(figure: Figure, section: Section, rows: Sequence[BarRow]) -> None:
                 _bar(panel, y, row, row.intervals[name])
         if metric.chance is not None:
             panel.axvline(metric.chance(len(section.classes)), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        panel.set_title(metric.title if len(metric.title) <= _TITLE_CHARS else metric.short, loc="left")
+        panel.set_title(metric.title if len(metric.title) <= _TITLE_CHARS // len(metrics) else metric.short, loc="left")
         if metric.better == "higher":  # else an error, in units of its own
-            panel.set_xlim(0, 1)
-            panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+            low = min((of.low for row in rows if (of := row.intervals.get(name))), default=0.0)
+            panel.set_xlim(min(0.0, max(-1.0, low)), 1)  # R², rank and kappa may lie below 0
+            if low >= 0:
+                panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
         panel.set_ylim(len(rows) - 0.4, -0.6)
         panel.set_yticks(range(len(rows)), [row.label for row in rows])
         panel.tick_params(axis="y", length=0)

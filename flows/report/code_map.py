@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 from markupsafe import Markup
 
 from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
-from guidestore.flows.report.figures import UNLABELLED_COLOUR, class_colours, css_colour, drawing, inline_svg
+from guidestore.flows.report.figures import (
+    UNLABELLED_COLOUR,
+    Picture,
+    class_colours,
+    css_colour,
+    drawing,
+    inline_svg,
+    places_in,
+)
 from guidestore.flows.report.guided_codes import GuidedPairs
-from guidestore.flows.report.outcomes import groups_of
+from guidestore.flows.report.outcomes import groups_of, said_of, truth_of_cases
+from guidestore.flows.report.plain_words import modality_name
 from guidestore.flows.report.sections import Section
-from guidestore.heads.input_rows import GUIDED_PLUS_I
+from guidestore.flows.report.tables import NOTHING
+from guidestore.flows.work.colours import INK
+from guidestore.heads.input_rows import GUIDED_PLUS_I, I
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TSNE_FROM_CASES = 100
 """t-SNE shows neighbourhoods that a plane of PCA cannot, but makes clusters of noise where cases are few."""
@@ -23,6 +40,9 @@ MAX_CASES = 400
 _KEPT_DIMENSIONS = 50
 """PCA before t-SNE, as its authors do."""
 _SEED = 0
+_SIZE_IN = (8.6, 3.1)
+_LONG = 24
+"""Characters of a class from which fewer fit beside each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +50,42 @@ class CodeMap:
     """The figure, the classes with their colours in the page's style, and what to say below."""
 
     svg: Markup
+    """For the page: under the pointer a case is marked in all three maps, and named."""
+    picture: Picture
+    """The same for a folder."""
     legend: tuple[tuple[str, str], ...]
+    columns: tuple[str, ...]
+    rows: tuple[MappedCase, ...]
+    """A line per case, in the order of ids; () where cases are not to be named."""
     method: str
     unit: str
     """fold 0, seed 0."""
     cases: int
     of_cases: int
     errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class MappedCase:
+    """One case of the map."""
+
+    name: str
+    point: str
+    """Id of its points in the page."""
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """What is drawn of n cases: titles of the maps with their (n, 2) points and what they must hold, and how."""
+
+    maps: dict[str, tuple[np.ndarray, np.ndarray]]
+    labels: np.ndarray
+    wrong: np.ndarray
+    colours: list[str]
+
+    def colour(self, label: int) -> str:
+        return self.colours[label] if label >= 0 else UNLABELLED_COLOUR
 
 
 class Places:
@@ -57,8 +106,11 @@ def method_for(n_cases: int) -> str:
     return "t-SNE" if n_cases >= TSNE_FROM_CASES else "PCA"
 
 
-def code_map(section: Section, pairs: GuidedPairs, guided_nd: np.ndarray, places: Places) -> CodeMap:
-    """z_I in a map of its own; z_S and G(z_I), which share a space, in one map drawn side by side."""
+def code_map(section: Section, pairs: GuidedPairs, guided_nd: np.ndarray, places: Places, *, named: bool) -> CodeMap:
+    """z_I in a map of its own; z_S and G(z_I), which share a space, in one map drawn side by side.
+
+    named: whether the page says which case is which.
+    """
     n = len(pairs.case_ids)
     kept = np.arange(n)
     if n > MAX_CASES:
@@ -67,35 +119,111 @@ def code_map(section: Section, pairs: GuidedPairs, guided_nd: np.ndarray, places
     inferior_n2 = places.of(pairs.inferior_nd[kept], method)
     both_n2 = places.of(np.concatenate([pairs.superior_nd[kept], guided_nd[kept]]), method)
     groups, names = groups_of(section, pairs.y)
-    labels, wrong = groups[kept], _wrong(section, pairs)[kept]
-    colours: list[str] = class_colours(len(names))
-    shown: list[int] = sorted(set(labels.tolist()) - {-1})
-    panels_of = {
-        "z_I": (inferior_n2, inferior_n2),
-        "z_S": (both_n2[: len(kept)], both_n2),
+    maps = {
+        f"z_I: {modality_name(section.inferior)}": (inferior_n2, inferior_n2),
+        f"z_S: {modality_name(section.superior)}": (both_n2[: len(kept)], both_n2),
         "G(z_I), in the map of z_S": (both_n2[len(kept) :], both_n2),
     }
-    with drawing(8.6, 3.1) as figure:
-        for panel, (title, (points_n2, span_n2)) in zip(figure.subplots(1, 3), panels_of.items(), strict=True):
-            panel.set_title(title, loc="left")
-            panel.set_xticks([])
-            panel.set_yticks([])
-            panel.spines[["top", "right"]].set_visible(True)
-            for label in (-1, *shown):
-                colour = colours[label] if label >= 0 else UNLABELLED_COLOUR
-                for is_wrong, marker, size in ((False, "o", 3.2), (True, "x", 4.5)):
-                    x, y = points_n2[(labels == label) & (wrong == is_wrong)].T
-                    panel.plot(x, y, marker, color=colour, markersize=size, markeredgewidth=1.4 * is_wrong)
-            margin = 0.04 * np.ptp(span_n2, axis=0) + 1e-9  # codes that are all alike have no extent
-            panel.set_xlim(span_n2[:, 0].min() - margin[0], span_n2[:, 0].max() + margin[0])
-            panel.set_ylim(span_n2[:, 1].min() - margin[1], span_n2[:, 1].max() + margin[1])
-        label = f"Maps of z_I, z_S and G(z_I) of {len(kept)} test cases by {method}, coloured by outcome"
-        svg = inline_svg(figure, f"{section.name}-map", label)
-    legend = [(css_colour(colours[c]), names[c]) for c in shown]
-    if -1 in labels:
+    drawn = _Drawn(maps, groups[kept], _wrong(section, pairs)[kept], class_colours(len(names)))
+    shown: list[int] = sorted(set(drawn.labels.tolist()) - {-1})
+    label = f"Maps of z_I, z_S and G(z_I) of {len(kept)} test cases by {method}, coloured by outcome"
+    columns, rows = mapped_cases(section, pairs, kept) if named else ((), ())
+    with drawing(*_SIZE_IN) as figure:
+        panels = _panels(figure, drawn)
+        svg = inline_svg(figure, f"{section.name}-map", label, lambda drawn_on: _points(drawn_on, panels, drawn, rows))
+    legend = [(css_colour(drawn.colours[c]), names[c]) for c in shown]
+    if -1 in drawn.labels:
         legend.append((css_colour(UNLABELLED_COLOUR), "no label"))
     _, fold, seed = pairs.unit
-    return CodeMap(svg, tuple(legend), method, f"fold {fold}, seed {seed}", len(kept), n, int(wrong.sum()))
+    counts = len(kept), n, int(drawn.wrong.sum())
+    picture = Picture("map", (8.6, 3.5), label, lambda figure: _fill(figure, drawn, shown, names))
+    return CodeMap(svg, picture, tuple(legend), columns, rows, method, f"fold {fold}, seed {seed}", *counts)
+
+
+def _panels(figure: Figure, drawn: _Drawn) -> list[Any]:
+    """The three maps, empty."""
+    panels = list(figure.subplots(1, 3))
+    for panel, (title, (_, span_n2)) in zip(panels, drawn.maps.items(), strict=True):
+        panel.set_title(title, loc="left")
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.spines[["top", "right"]].set_visible(True)
+        margin = 0.04 * np.ptp(span_n2, axis=0) + 1e-9  # codes that are all alike have no extent
+        panel.set_xlim(span_n2[:, 0].min() - margin[0], span_n2[:, 0].max() + margin[0])
+        panel.set_ylim(span_n2[:, 1].min() - margin[1], span_n2[:, 1].max() + margin[1])
+    return panels
+
+
+def _fill(figure: Figure, drawn: _Drawn, shown: list[int], names: tuple[str, ...]) -> None:
+    """The maps with their points and a legend."""
+    panels = _panels(figure, drawn)
+    for panel, (points_n2, _) in zip(panels, drawn.maps.values(), strict=True):
+        for label in (-1, *shown):
+            for is_wrong, marker, size in ((False, "o", 3.2), (True, "x", 4.5)):
+                x, y = points_n2[(drawn.labels == label) & (drawn.wrong == is_wrong)].T
+                style = {"color": drawn.colour(label), "markersize": size, "markeredgewidth": 1.4 * is_wrong}
+                panel.plot(x, y, marker, **style)
+    # A handle per name: of names that begin with _ matplotlib makes no legend.
+    keys = [panels[0].plot([], [], "o", color=drawn.colour(label), markersize=4)[0] for label in shown]
+    told = [names[label] for label in shown]
+    if drawn.wrong.any():
+        keys += panels[0].plot([], [], "x", color=INK, markersize=4.5, markeredgewidth=1.4)
+        told.append(f"{GUIDED_PLUS_I} is wrong")
+    columns = 3 if max(map(len, names), default=0) > _LONG else 6
+    figure.legend(keys, [f"\u200b{name}" for name in told], loc="outside lower center", ncols=columns, frameon=False)
+
+
+def _points(figure: Figure, panels: list[Any], drawn: _Drawn, rows: Sequence[MappedCase]) -> list[ElementTree.Element]:
+    """A group per case with its three points; with `rows` it is a link to itself, and names the case."""
+    places = [
+        places_in(figure, panel, points_n2)
+        for panel, (points_n2, _) in zip(panels, drawn.maps.values(), strict=True)
+    ]  # fmt: skip
+    groups = []
+    for case, (label, is_wrong) in enumerate(zip(drawn.labels.tolist(), drawn.wrong.tolist(), strict=True)):
+        colour = drawn.colour(label)
+        group = ElementTree.Element("g", {"class": "case"})
+        into = group
+        told = ", ".join((rows[case].name, *rows[case].cells)) if rows else ""
+        if rows:
+            row = rows[case]
+            group.set("id", row.point)
+            # By keyboard the same is in the table below, without hundreds of stops.
+            into = ElementTree.SubElement(group, "a", {"href": f"#{row.point}", "tabindex": "-1", "aria-label": told})
+            ElementTree.SubElement(into, "title").text = told
+        for place in places:
+            x, y = place[case]
+            if is_wrong:
+                cross = f"M{x - 2.2:.1f} {y - 2.2:.1f}l4.4 4.4m0 -4.4l-4.4 4.4"
+                style = {"d": cross, "stroke": colour, "stroke-width": "1.4", "fill": "none"}
+                ElementTree.SubElement(into, "path", style)
+            else:
+                at = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "2", "fill": colour}
+                ElementTree.SubElement(into, "circle", at)
+        if rows:
+            at = {"x": f"{figure.get_figwidth() * 36:.0f}", "y": f"{figure.get_figheight() * 72 + 11:.0f}"}
+            name = ElementTree.SubElement(into, "text", {**at, "text-anchor": "middle", "font-size": "9"})
+            name.text = told
+        groups.append(group)
+    return groups
+
+
+def mapped_cases(
+    section: Section, pairs: GuidedPairs, kept: np.ndarray
+) -> tuple[tuple[str, ...], tuple[MappedCase, ...]]:
+    """Columns and lines of the cases `kept`: the outcome, and what I and the guided row say, where they do."""
+    said: dict[str, dict[str, str]] = {}
+    for row in (I, GUIDED_PLUS_I):
+        of_unit = next((run for run in section.of_row(row) if run.unit == pairs.unit), None)
+        if of_unit is not None:
+            said[row] = dict(zip(of_unit.case_ids, said_of(section, of_unit), strict=True))
+    truth = truth_of_cases(section, pairs.y[kept])
+    rows = []
+    for place, case in enumerate(kept):
+        case_id = pairs.case_ids[case]
+        cells = (truth[place], *(of_row.get(case_id, NOTHING) for of_row in said.values()))
+        rows.append(MappedCase(case_id, f"{section.name}-case-{place}", cells))
+    return ("case", section.target, *(f"{row} says" for row in said)), tuple(rows)
 
 
 def _wrong(section: Section, pairs: GuidedPairs) -> np.ndarray:

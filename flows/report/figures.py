@@ -1,14 +1,17 @@
-"""How figures of the report look, and how they come into the page: inline SVG that takes the page's ink and font."""
+"""How figures of the report look: in the page inline SVG that takes its ink and font, in a folder PDF, SVG and PNG."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+import numpy as np
 from markupsafe import Markup
 
 from guidestore.flows.work.colours import CONTROL_COLOUR, INK, OKABE_ITO
@@ -41,6 +44,55 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+SAVED = (".pdf", ".svg", ".png")
+"""What is written of a figure: two that scale, and one of PNG_DPI for those who want pixels."""
+PNG_DPI = 300
+_SAVED_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "path",  # whoever opens it may lack the font
+    "pdf.fonttype": 42,  # TrueType, whole letters: journals refuse type 3
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+}
+_WITHOUT_TIME: dict[str, dict[str, None]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}
+"""Metadata, so that the same figure has the same bytes."""
+
+Fill = Callable[["Figure"], None]
+"""Draws into an empty figure."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A figure of the report."""
+
+    name: str
+    """Of its files, after that of the section: bars, calibration, …"""
+    size_in: tuple[float, float]
+    label: str
+    """Tells it to those who do not see it."""
+    fill: Fill = field(repr=False)
+
+    def inline(self, section: str) -> Markup:
+        """As an element of the page; section: its id there."""
+        with drawing(*self.size_in) as figure:
+            self.fill(figure)
+            return inline_svg(figure, f"{section}-{self.name}", self.label)
+
+    def save(self, folder: Path, stem: str, title: str) -> list[Path]:
+        """Writes its files, of the same bytes every time. title: what it is of and of how many cases."""
+        with drawing(self.size_in[0], self.size_in[1] + 0.25, saved=True) as figure:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+            self.fill(figure)
+            return save_figure(figure, folder / f"{stem}-{self.name}")
+
+
+def save_figure(figure: Figure, stem: Path, suffixes: Sequence[str] = SAVED) -> list[Path]:
+    """Writes a figure, drawn in `drawing(…, saved=True)`, beside `stem`; raises OSError."""
+    files = [stem.with_name(stem.name + suffix) for suffix in suffixes]
+    for file in files:
+        figure.savefig(file, dpi=PNG_DPI, metadata=_WITHOUT_TIME[file.suffix])
+    return files
+
+
 def class_colours(n_classes: int) -> list[str]:
     """One per class. Beyond seven there are not as many that everybody tells apart: then from dark to bright."""
     if n_classes <= len(_CLASS_COLOURS):
@@ -57,14 +109,19 @@ def css_colour(colour: str) -> str:
 
 
 @contextmanager
-def drawing(width_in: float, height_in: float, kind: type[Figure] | None = None) -> Iterator[Figure]:
-    """A figure in the report's style. Close the block after `inline_svg`. kind: a class of figures; None: the plain."""
+def drawing(
+    width_in: float, height_in: float, kind: type[Figure] | None = None, *, saved: bool = False
+) -> Iterator[Figure]:
+    """A figure in the report's style, or in that of files. Close the block after `inline_svg` or `save_figure`.
+
+    kind: a class of figures; None: the plain.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context():
         mpl.rcdefaults()  # a matplotlibrc of the user's must not change the report
-        mpl.rcParams.update(_STYLE)
+        mpl.rcParams.update({**_STYLE, **_SAVED_STYLE} if saved else _STYLE)
         yield (kind or Figure)(figsize=(width_in, height_in), layout="constrained")
 
 
@@ -73,9 +130,11 @@ def mark_bar(artist: Any) -> None:
     artist.set_gid("bar")
 
 
-def inline_svg(figure: Figure, name: str, label: str) -> Markup:
+def inline_svg(
+    figure: Figure, name: str, label: str, over: Callable[[Figure], list[ElementTree.Element]] | None = None
+) -> Markup:
     """The figure as an element of the page. `name` makes its ids the page's only ones, `label` tells it to those who do
-    not see it."""
+    not see it. over: elements drawn over it, which may hold links, by `places_in`."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
@@ -91,14 +150,23 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
         element.attrib = dict(_tidied(element.attrib, ids))
         element.text, element.tail = (text if text and text.strip() else None for text in (element.text, element.tail))
     width_in = figure.get_figwidth()
+    if over is not None:
+        root.extend(over(figure))
     root.attrib = {
         "viewBox": root.attrib["viewBox"],
-        "role": "img",
+        "role": "group" if over else "img",  # an image has no links in it
         "aria-label": label,
         "style": f"width:{width_in * PX_PER_IN:.0f}px",
     }
     text = ElementTree.tostring(root, encoding="unicode")
     return Markup(text.replace(INK, "currentColor"))
+
+
+def places_in(figure: Figure, panel: Any, points_n2: np.ndarray) -> np.ndarray:
+    """(n, 2) float64 where points of a panel lie in the SVG of the figure, once that is drawn."""
+    pixels_n2 = panel.transData.transform(points_n2)
+    pixels_n2[:, 1] = figure.bbox.height - pixels_n2[:, 1]
+    return pixels_n2 * (72.0 / figure.dpi)
 
 
 def _local(tag: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.outcomes import KINDS
 from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.runs import Run, Unit
@@ -35,7 +35,33 @@ class GuidedPairs:
     """Of each permutation of the control."""
 
 
-def guided_pairs_of(snapshot: Snapshot, section: Section) -> list[GuidedPairs]:
+class Pairs:
+    """Paired codes of the runs of a section, each read once."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._known: dict[tuple[Any, ...], PairedCodes] = {}
+
+    def of(self, run: Run) -> PairedCodes:
+        """Of a run with both code sets. Raises GuidestoreError where they are not in the snapshot (any more)."""
+        if run.inferior is None or run.superior is None:
+            raise NotFoundInStoreError(f"run {run.id} reads one modality alone")
+        names = (run.target, run.inferior, run.superior, run.split, run.fold)
+        if names not in self._known:
+            self._known[names] = pair(
+                self._snapshot,
+                cohort=run.cohort,
+                target=run.target,
+                inferior=run.inferior,
+                superior=run.superior,
+                split=run.split,
+                fold=run.fold,
+                kinds=KINDS,
+            )
+        return self._known[names]
+
+
+def guided_pairs_of(pairs: Pairs, section: Section) -> list[GuidedPairs]:
     """One for each fold and seed that has a trained G and at least two test pairs, in the order of fold and seed.
 
     Raises GuidestoreError where the codes are not in the snapshot (any more).
@@ -45,25 +71,12 @@ def guided_pairs_of(snapshot: Snapshot, section: Section) -> list[GuidedPairs]:
         trained = run.status == "ok" and "guidance" in run.weights
         if trained and run.row in GUIDED_ROWS and run.control in ("", SHUFFLED):
             by_unit.setdefault(run.unit, {})[run.permutation] = run
-    paired: dict[tuple[Any, ...], PairedCodes] = {}
     of_units = []
     for unit, by_permutation in sorted(by_unit.items()):
         run = by_permutation.get(-1)
         if run is None or run.inferior is None or run.superior is None:
             continue
-        names = (run.cohort, run.target, run.inferior, run.superior, run.split, run.fold)
-        if names not in paired:
-            paired[names] = pair(
-                snapshot,
-                cohort=run.cohort,
-                target=run.target,
-                inferior=run.inferior,
-                superior=run.superior,
-                split=run.split,
-                fold=run.fold,
-                kinds=KINDS,
-            )
-        codes = paired[names]
+        codes = pairs.of(run)
         rows = codes.rows("test", codes.is_pair)
         if len(rows) < 2:
             continue

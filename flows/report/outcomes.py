@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from markupsafe import Markup
 
 from guidestore.embeddings.runs import RunPredictions
-from guidestore.flows.report.figures import drawing, inline_svg
+from guidestore.flows.report.figures import Picture
 from guidestore.flows.report.sections import Section
 from guidestore.flows.results.effects import is_guided
 from guidestore.flows.work.colours import INK, OKABE_ITO, ROW_COLOURS
 from guidestore.heads.input_rows import GUIDED_PLUS_I, S_PLUS_I, I
 
-_HALVES = (("lower risk", OKABE_ITO["blue"], "-"), ("higher risk", OKABE_ITO["vermilion"], (0, (4, 2))))
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_HALVES = {"lower risk": (OKABE_ITO["blue"], "-"), "higher risk": (OKABE_ITO["vermilion"], (0, (4, 2)))}
 _TIMES = 5
 _Z = 1.959964
 
@@ -25,7 +28,7 @@ class OutcomeShown:
     """A figure and a table below it."""
 
     title: str
-    svg: Markup
+    picture: Picture
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -71,6 +74,37 @@ def groups_of(section: Section, y: np.ndarray) -> tuple[np.ndarray, tuple[str, .
     return groups, (f"up to {low:.4g}{unit}", f"up to {high:.4g}{unit}", f"above {high:.4g}{unit}")
 
 
+def truth_of_cases(section: Section, y: np.ndarray) -> list[str]:
+    """The outcome of each of n cases in words, – where it is not known. y: of these, by the kind."""
+    unit = f" {section.unit}" if section.unit else ""
+    if section.kind in ("classes", "ordinal"):
+        return [section.classes[label] if label >= 0 else "–" for label in y]
+    if section.kind == "multilabel":
+        return [_labels(section, [value == 1 for value in of_case]) for of_case in y]
+    if section.kind == "survival":
+        return ["–" if np.isnan(t) else f"{'event' if e else 'censored'} at {t:.4g}{unit}" for t, e in y]
+    return ["–" if np.isnan(value) else f"{value:.4g}{unit}" for value in y]
+
+
+def said_of(section: Section, run: RunPredictions) -> list[str]:
+    """What a run says of each of its cases, in words."""
+    if section.kind in ("classes", "ordinal"):
+        top_n = run.probabilities[np.arange(len(run)), run.predicted]
+        return [f"{section.classes[c]} (p {p:.2f})" for c, p in zip(run.predicted, top_n, strict=True)]
+    if section.kind == "multilabel":
+        return [_labels(section, [p >= 0.5 for p in of_case]) for of_case in run.probabilities]
+    if section.kind == "survival":
+        from scipy.stats import rankdata
+
+        return [f"risk at {rank:.0%} of these cases" for rank in rankdata(run.probabilities[:, 0]) / len(run)]
+    unit = f" {section.unit}" if section.unit else ""
+    return [f"{value:.4g}{unit}" for value in run.probabilities[:, 0]]
+
+
+def _labels(section: Section, has: Sequence[bool]) -> str:
+    return ", ".join(name for name, one in zip(section.classes, has, strict=True) if one) or "none of the labels"
+
+
 def _rows(section: Section) -> list[str]:
     """I, G(I)+I or else the first guided row, S+I."""
     guided = sorted((run.row for run in section.runs if is_guided(run.head)), key=lambda row: row != GUIDED_PLUS_I)
@@ -94,53 +128,63 @@ def _by_case(row: str, runs: Sequence[RunPredictions]) -> _Cases:
 
 def _survival(section: Section, rows: list[_Cases]) -> OutcomeShown:
     """Kaplan-Meier curves of the halves of the cases by predicted risk."""
-    from statsmodels.duration.survfunc import SurvfuncRight, survdiff
+    from matplotlib.ticker import AutoLocator
+    from statsmodels.duration.survfunc import SurvfuncRight
 
     unit = f", {section.unit}" if section.unit else ""
     longest = max(float(of_row.y[:, 0].max()) for of_row in rows)
+    times = [float(time) for time in AutoLocator().tick_values(0, longest) if 0 <= time <= longest][: _TIMES + 1]
     lines: list[tuple[str, ...]] = []
-    with drawing(2.9 * len(rows), 2.9) as figure:
-        panels = np.atleast_1d(figure.subplots(1, len(rows), sharey=True))
-        times = [float(time) for time in panels[0].xaxis.get_major_locator().tick_values(0, longest)]
-        times = [time for time in times if 0 <= time <= longest][: _TIMES + 1]
-        for panel, of_row in zip(panels, rows, strict=True):
-            higher = of_row.said_n > np.median(of_row.said_n)
-            time_n, event_n = of_row.y.T
-            for part, (name, colour, line) in zip((~higher, higher), _HALVES, strict=True):
-                if not part.any():
-                    continue
-                curve = SurvfuncRight(time_n[part], event_n[part])
-                x, share, low, high = _curve(curve, time_n[part].max())
-                panel.step(x, share, where="post", color=colour, linestyle=line, linewidth=1.4, label=name)
-                panel.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
-                at_risk = [str(int((time_n[part] >= time).sum())) for time in times]
-                median = curve.quantile(0.5)
-                lines.append(
-                    (
-                        f"{of_row.row}, {name}",
-                        f"{int(event_n[part].sum())} of {int(part.sum())}",
-                        "–" if np.isnan(median) else f"{median:.4g}",
-                        _p(survdiff, of_row, higher) if name == _HALVES[0][0] else "",
-                        *at_risk,
-                    )
+    for of_row in rows:
+        for number, (name, part) in enumerate(_halves(of_row)):
+            time_n, event_n = of_row.y[part].T
+            median = SurvfuncRight(time_n, event_n).quantile(0.5)
+            lines.append(
+                (
+                    f"{of_row.row}, {name}",
+                    f"{int(event_n.sum())} of {int(part.sum())}",
+                    "–" if np.isnan(median) else f"{median:.4g}",
+                    "" if number else _p(of_row),
+                    *(str(int((time_n >= time).sum())) for time in times),
                 )
-            panel.set_title(of_row.row, loc="left")
-            panel.set_xlim(0, longest)
-            panel.set_xticks(times)
-            panel.set_ylim(0, 1.02)
-            panel.grid()
-            panel.set_xlabel(f"time{unit}")
-        panels[0].set_ylabel("share without the event")
-        panels[0].legend(frameon=False, loc="upper right")
-        svg = inline_svg(figure, f"{section.name}-survival", "Kaplan-Meier curves of test cases by predicted risk")
+            )
+    label = "Kaplan-Meier curves of test cases by predicted risk"
     return OutcomeShown(
         "Survival by predicted risk",
-        svg,
+        Picture("survival", (2.9 * len(rows), 3.1), label, lambda figure: _fill_survival(figure, rows, times, unit)),
         "Kaplan-Meier curves with 95 % bands (log-log) of the halves of the test cases by predicted risk, the mean "
         "place of a case among the cases of its runs. p: log-rank between the halves, uncorrected; no verdict.",
         ("row, half", "events", f"median{unit}", "p", *(f"at risk at {time:g}" for time in times)),
         tuple(lines),
     )
+
+
+def _halves(of_row: _Cases) -> list[tuple[str, np.ndarray]]:
+    """Name and (n,) bool of the halves that have cases, the lower first."""
+    higher = of_row.said_n > np.median(of_row.said_n)
+    return [(name, part) for name, part in zip(_HALVES, (~higher, higher), strict=True) if part.any()]
+
+
+def _fill_survival(figure: Figure, rows: list[_Cases], times: list[float], unit: str) -> None:
+    from statsmodels.duration.survfunc import SurvfuncRight
+
+    panels = np.atleast_1d(figure.subplots(1, len(rows), sharey=True))
+    for panel, of_row in zip(panels, rows, strict=True):
+        for name, part in _halves(of_row):
+            time_n, event_n = of_row.y[part].T
+            x, share, low, high = _curve(SurvfuncRight(time_n, event_n), time_n.max())
+            colour, line = _HALVES[name]
+            panel.step(x, share, where="post", color=colour, linestyle=line, linewidth=1.4, label=name)
+            panel.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+        panel.set_title(f"{of_row.row}, n = {len(of_row.y)}", loc="left")
+        panel.set_xlim(0, of_row.y[:, 0].max())
+        panel.set_xticks(times)
+        panel.set_ylim(0, 1.02)
+        panel.grid()
+        panel.set_xlabel(f"time{unit}")
+    panels[0].set_ylabel("share without the event")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, handlelength=3)
 
 
 def _curve(curve, last: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -156,7 +200,10 @@ def _curve(curve, last: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     return x, share, low, high
 
 
-def _p(survdiff, of_row: _Cases, higher: np.ndarray) -> str:
+def _p(of_row: _Cases) -> str:
+    from statsmodels.duration.survfunc import survdiff
+
+    higher = of_row.said_n > np.median(of_row.said_n)
     if not higher.any() or higher.all() or not of_row.y[:, 1].any():
         return "–"
     _, p = survdiff(of_row.y[:, 0], of_row.y[:, 1], higher.astype(int))
@@ -166,34 +213,38 @@ def _p(survdiff, of_row: _Cases, higher: np.ndarray) -> str:
 def _value(section: Section, rows: list[_Cases]) -> OutcomeShown:
     """Predicted against true values, and what is left over predicted ones."""
     unit = f", {section.unit}" if section.unit else ""
-    every = np.concatenate([of for row in rows for of in (row.y, row.said_n)])
-    ends = every.min(), every.max()
     lines: list[tuple[str, ...]] = []
-    with drawing(2.7 * len(rows), 5.0) as figure:
-        grid = figure.subplots(2, len(rows), sharex=True, sharey="row", squeeze=False)
-        for column, of_row in enumerate(rows):
-            upper, lower = grid[:, column]
-            colour, left_n = ROW_COLOURS.get(of_row.row, INK), of_row.y - of_row.said_n
-            upper.plot(of_row.said_n, of_row.y, "o", color=colour, markersize=2.6, alpha=0.7)
-            upper.plot(ends, ends, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-            lower.plot(of_row.said_n, left_n, "o", color=colour, markersize=2.6, alpha=0.7)
-            lower.axhline(0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-            upper.set_title(of_row.row, loc="left")
-            lower.set_xlabel(f"predicted{unit}")
-            slope = intercept = np.nan
-            if np.ptp(of_row.said_n) > 0:
-                slope, intercept = np.polyfit(of_row.said_n, of_row.y, 1)
-            lines.append(
-                (of_row.row, str(len(left_n)), *(f"{of:.4g}" for of in (slope, intercept, left_n.mean(), left_n.std())))
-            )
-        grid[0, 0].set_ylabel(f"true{unit}")
-        grid[1, 0].set_ylabel(f"true − predicted{unit}")
-        svg = inline_svg(figure, f"{section.name}-values", "Predicted against true values of test cases, and residuals")
+    for of_row in rows:
+        left_n = of_row.y - of_row.said_n
+        slope = intercept = np.nan
+        if np.ptp(of_row.said_n) > 0:
+            slope, intercept = np.polyfit(of_row.said_n, of_row.y, 1)
+        lines.append(
+            (of_row.row, str(len(left_n)), *(f"{of:.4g}" for of in (slope, intercept, left_n.mean(), left_n.std())))
+        )
+    label = "Predicted against true values of test cases, and residuals"
     return OutcomeShown(
         "Predicted against true",
-        svg,
+        Picture("values", (2.7 * len(rows), 5.0), label, lambda figure: _fill_value(figure, rows, unit)),
         "A point is a test case with the mean of its predictions over folds and seeds. Dotted: right. A slope below 1 "
         "says that predictions are too far apart.",
         ("row", "cases", "slope", "intercept", f"mean residual{unit}", f"sd of residuals{unit}"),
         tuple(lines),
     )
+
+
+def _fill_value(figure: Figure, rows: list[_Cases], unit: str) -> None:
+    every = np.concatenate([of for row in rows for of in (row.y, row.said_n)])
+    ends = every.min(), every.max()
+    grid = figure.subplots(2, len(rows), sharex=True, sharey="row", squeeze=False)
+    for column, of_row in enumerate(rows):
+        upper, lower = grid[:, column]
+        colour, left_n = ROW_COLOURS.get(of_row.row, INK), of_row.y - of_row.said_n
+        upper.plot(of_row.said_n, of_row.y, "o", color=colour, markersize=2.6, alpha=0.7)
+        upper.plot(ends, ends, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+        lower.plot(of_row.said_n, left_n, "o", color=colour, markersize=2.6, alpha=0.7)
+        lower.axhline(0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+        upper.set_title(f"{of_row.row}, n = {len(left_n)}", loc="left")
+        lower.set_xlabel(f"predicted{unit}")
+    grid[0, 0].set_ylabel(f"true{unit}")
+    grid[1, 0].set_ylabel(f"true − predicted{unit}")

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, NotFoundInStoreError
+from guidestore.embeddings.runs import Head
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.encoding.seen import seen_in
+from guidestore.flows.report.accounting import Accounting, accounting_of
 from guidestore.flows.report.bars import Bars, bars_of
-from guidestore.flows.report.calibration import N_BINS, Calibrated, calibrations_of, draw_calibration
+from guidestore.flows.report.calibration import Calibrated, calibration_picture, calibrations_of
 from guidestore.flows.report.code_map import CodeMap, Places, code_map
-from guidestore.flows.report.confusion import Confusion, confusions_of
-from guidestore.flows.report.figures import css_colour
+from guidestore.flows.report.confusion import Confusion, confusion_picture, confusions_of
+from guidestore.flows.report.figures import Picture
+from guidestore.flows.report.gains import gains_picture
 from guidestore.flows.report.guidance import GuidanceTable, guidance_table, reliability_of
-from guidestore.flows.report.guided_codes import foretell, guided_pairs_of
-from guidestore.flows.report.methods import Methods, methods_of
+from guidestore.flows.report.guided_codes import Pairs, foretell, guided_pairs_of
+from guidestore.flows.report.methods import methods_of
 from guidestore.flows.report.outcomes import OutcomeShown, outcome_shown
-from guidestore.flows.report.provenance import Provenance, provenance_of
+from guidestore.flows.report.plain_words import headline, modality_words, plain_sentences, terms_of
+from guidestore.flows.report.provenance import provenance_of
 from guidestore.flows.report.sections import Section, sections_of
-from guidestore.flows.report.tables import Gain, InputTable, SummaryRow, gain_of, input_table, summary_of
+from guidestore.flows.report.table_files import file_stems, write_tables
+from guidestore.flows.report.tables import Gain, InputTable, count, gain_of, input_table, summary_of
 from guidestore.flows.results.blocks import block_effects
 from guidestore.flows.results.effects import RowEffect
 from guidestore.flows.results.families import family_of
 from guidestore.flows.results.looks import count_look
 from guidestore.flows.results.selection import RunSelection
-from guidestore.flows.work.colours import ROW_COLOURS
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.metrics import drawn_metrics
@@ -51,27 +57,40 @@ class Report:
     sections: int
     runs: int
     effects: tuple[RowEffect, ...]
+    files: tuple[Path, ...]
+    """Figures and tables beside the page."""
     uncounted: str
     """Why this look at test was not counted; '' where it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Everything that the template shows of one section; None and '' where `codes_note` says why it cannot."""
+    """Everything that the template shows of one section; None and '' where a note says why it cannot."""
 
     section: Section
     cases: int
     metric_names: tuple[str, ...]
     inputs: InputTable
     gains: list[Gain]
+    plain: list[str]
+    accounting: Accounting | None
     bars: Bars
     outcome: OutcomeShown | None
     confusions: list[Confusion]
     calibrations: list[Calibrated]
-    calibration_svg: Markup
+    calibration: Picture | None
     guidance: GuidanceTable | None
     map: CodeMap | None
     codes_note: str
+    cases_note: str
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All that can be written into a folder."""
+        confusions = confusion_picture(self.confusions) if self.confusions else None
+        outcome, guidance, of_map = (part and part.picture for part in (self.outcome, self.guidance, self.map))
+        all_of = (self.bars.picture, outcome, confusions, self.calibration, guidance, of_map)
+        return [picture for picture in all_of if picture is not None]
 
 
 def write_report(
@@ -81,15 +100,24 @@ def write_report(
     *,
     at: int | str | None = None,
     only: Collection[str] = (),
+    names_cases: bool = True,
+    figures: Path | None = None,
+    tables: Path | None = None,
     progress: Progress = no_progress,
 ) -> Report:
     """Writes the report on the newest of the selected runs to the file `out`, over an earlier one.
 
-    only: ids of runs; () for all that are selected. The same store and snapshot give the same bytes. Raises
-    NotFoundInStoreError without runs, InvalidInputError where `out` cannot be written, CorruptArtifactError.
+    only: ids of runs; () for all that are selected. names_cases: whether the page says which case a point of a map is,
+    and which was not predicted; of pseudonymized cohorts these are pseudonyms. figures, tables: folders, made where
+    they are not there, for every figure as PDF, SVG and PNG, and for the tables as LaTeX and CSV. The same store and
+    snapshot give the same bytes. Raises NotFoundInStoreError without runs, InvalidInputError where something cannot be
+    written, CorruptArtifactError.
     """
     out = Path(out)
     _check_writable(out)
+    for folder in (figures, tables):
+        if folder is not None:
+            _made(folder)
     snapshot = store.snapshot(at)
     newest = newest_runs(snapshot, lambda run: selection.wants(run) and (not only or run.id in only))
     if not newest:
@@ -104,33 +132,90 @@ def write_report(
             for section in sections_of(runs, load_scores(snapshot, runs), predictions)
         ]
         effects = block_effects([section.block for section in sections], predictions)
-        places = Places()
+        told = {effect.head: effect for section in sections for effect in effects[section.block.number]}
+        family, places = family_of(told.values()), Places()
+        p_values = family.p_values
         parts = [
-            _part(snapshot, section, effects[section.block.number], places)
+            _part(snapshot, section, effects[section.block.number], places, p_values, names_cases=names_cases)
             for section in counted(sections, len(sections), "report", progress)
         ]
-        told = {effect.head: effect for section in sections for effect in effects[section.block.number]}
         made = provenance_of(store, snapshot, selection, runs)
         page = _render(
             parts=parts,
             summary=summary_of(sections, effects),
-            family=family_of(told.values()).sentence,
+            family=family.sentence,
+            terms=terms_of(sections, _metrics_of(sections)),
+            names=_headings(sections),
+            names_cases=names_cases,
             methods=methods_of(snapshot, made, runs, list(told.values())),
             made=made,
         )
+        files: list[Path] = []
+        if tables is not None:
+            files += write_tables(tables, [(part.section, part.bars.told) for part in parts], effects, family)
+        if figures is not None:
+            files += _write_figures(figures, parts, list(told.values()))
     data = page.encode()
     _write(out, data)
-    return Report(out, len(data), snapshot.version, len(sections), len(runs), tuple(told.values()), uncounted)
+    effects_told = tuple(told.values())
+    return Report(out, len(data), snapshot.version, len(sections), len(runs), effects_told, tuple(files), uncounted)
 
 
-def _part(snapshot: Snapshot, section: Section, effects: Sequence[RowEffect], places: Places) -> _Part:
-    calibrations = calibrations_of(section)
-    guidance, shown, note = None, None, ""
+def _metrics_of(sections: Sequence[Section]) -> list[str]:
+    return [name for section in sections for name in drawn_metrics(section.kind)]
+
+
+def _headings(sections: Sequence[Section]) -> dict[int, str]:
+    """Number of a block -> its heading, which no other has."""
+    short = {section.block.number: section.target for section in sections}
+    often = Counter(short.values())
+    return {
+        section.block.number: section.target
+        if often[section.target] == 1
+        else f"{section.target}: {section.inferior} by {section.superior}, {section.heads}, {section.split}"
+        for section in sections
+    }
+
+
+def _write_figures(folder: Path, parts: Sequence[_Part], told: Sequence[RowEffect]) -> list[Path]:
+    stems = file_stems([part.section for part in parts])
+    files: list[Path] = []
     try:
-        pairs = guided_pairs_of(snapshot, section)
+        for part, stem in zip(parts, stems, strict=True):
+            words = modality_words(part.section)
+            title = f"{part.section.target}: {words['I']} guided by {words['S']}, {count(part.cases, 'test case')}"
+            for picture in part.pictures:
+                files += picture.save(folder, stem, title)
+        gains = gains_picture(told)
+        if gains is not None:
+            files += gains.save(folder, "all", "What guidance gained, n: test cases")
+    except OSError as error:
+        raise InvalidInputError(f"{folder} cannot be written ({error.strerror}); name another --figures") from error
+    return files
+
+
+def _part(
+    snapshot: Snapshot,
+    section: Section,
+    effects: Sequence[RowEffect],
+    places: Places,
+    p_values: Mapping[Head, float],
+    *,
+    names_cases: bool,
+) -> _Part:
+    calibrations = calibrations_of(section)
+    guidance, shown, accounting, note, cases_note = None, None, None, "", ""
+    first, all_pairs = headline(effects), Pairs(snapshot)
+    try:
+        accounting = accounting_of(snapshot, section, effects, all_pairs, named=names_cases)
+    except (NotFoundInStoreError, InvalidInputError, FoldLeakageError) as error:
+        cases_note = f"Cases cannot be counted: {error}."
+    try:
+        pairs = guided_pairs_of(all_pairs, section)
         if pairs:
-            guidance = guidance_table(section, pairs, *reliability_of(snapshot, pairs))
-            shown = code_map(section, pairs[0], foretell(snapshot, pairs[0].guidance, pairs[0]), places)
+            guidance = guidance_table(pairs, *reliability_of(snapshot, pairs))
+            guided_nd = foretell(snapshot, pairs[0].guidance, pairs[0])
+            shown = code_map(section, pairs[0], guided_nd, places, named=names_cases)
         else:
             note = "No fold here has a trained G and two test pairs."
     except (NotFoundInStoreError, InvalidInputError, FoldLeakageError) as error:
@@ -141,14 +226,17 @@ def _part(snapshot: Snapshot, section: Section, effects: Sequence[RowEffect], pl
         tuple(metric.title for metric in drawn_metrics(section.kind).values()),
         input_table(section),
         [gain_of(effect) for effect in effects],
+        plain_sentences(section, effects, p_values.get(first.head) if first else None),
+        accounting,
         bars_of(section),
         outcome_shown(section),
         confusions_of(section),
         calibrations,
-        draw_calibration(section, calibrations) if calibrations else Markup(),
+        calibration_picture(calibrations) if calibrations else None,
         guidance,
         shown,
         note,
+        cases_note,
     )
 
 
@@ -158,7 +246,7 @@ def _nothing_found(snapshot: Snapshot, selection: RunSelection) -> str:
     return f"{unmet or unscored}; {HOW_TO_GET_RUNS}"
 
 
-def _render(*, parts: list[_Part], summary: list[SummaryRow], family: str, methods: Methods, made: Provenance) -> str:
+def _render(**shown: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -169,17 +257,7 @@ def _render(*, parts: list[_Part], summary: list[SummaryRow], family: str, metho
         lstrip_blocks=True,
     )
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
-    return environment.get_template("template.html").render(
-        parts=parts,
-        summary=summary,
-        family=family,
-        methods=methods,
-        made=made,
-        style=style,
-        row_colours={row: css_colour(colour) for row, colour in ROW_COLOURS.items()},
-        n_bins=N_BINS,
-        several_heads=len(parts) > len({part.section.target for part in parts}),
-    )
+    return environment.get_template("template.html").render(style=style, **shown)
 
 
 def _seen(snapshot: Snapshot, section: Section) -> tuple[str, ...]:
@@ -196,6 +274,14 @@ def _check_writable(out: Path) -> None:
         raise InvalidInputError(f"{out} is a folder; name the file of the report, as in {out / 'report.html'}")
     if not has_folder:
         raise InvalidInputError(f"there is no folder {out.parent} to write {out.name} into; make it first")
+
+
+def _made(folder: Path) -> None:
+    """The folder is there. Raises InvalidInputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"{folder} cannot be made ({error.strerror}); name another folder") from error
 
 
 def _write(out: Path, data: bytes) -> None:

@@ -18,7 +18,7 @@ from guidestore.flows.results.effects import row_effects, spread
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import all_runs
-from tests.browsing import chromium
+from tests.browsing import chromium, faults_of
 from tests.commandline import guidestore
 from tests.report_store import CLASSES
 
@@ -61,19 +61,77 @@ def cells(table) -> list[list[str]]:
 def test_it_opens_offline_under_its_headings(context: BrowserContext, report_file: Path) -> None:
     page = opened(context, report_file)
     assert page.locator("h1").all_inner_texts() == ["Is it guidance? Cohort skin"]
-    assert page.locator("h2").all_inner_texts() == ["At a glance", *CLASSES, "Methods", "Provenance"]
+    parts = ["In plain words", "At a glance", *CLASSES, "Methods", "Provenance"]
+    assert page.locator("h2").all_inner_texts() == ["Contents", *parts]
+    assert page.locator("nav li").all_inner_texts() == parts
+    headings = page.locator("h2, h3").all_inner_texts()
+    assert len(headings) == len(set(headings))
     for target in CLASSES:
         assert section_of(page, target).locator("h3").all_inner_texts() == [
-            "Input rows",
-            "Is it real?",
-            "Metrics with intervals",
-            "Confusion matrices",
-            "Calibration",
-            "Does G foretell z_S?",
-            "Map of codes",
+            f"{target}: every case accounted for",
+            f"{target}: input rows",
+            f"{target}: is it real?",
+            f"{target}: metrics with intervals",
+            f"{target}: confusion matrices",
+            f"{target}: calibration",
+            f"{target}: does G foretell z_S?",
+            f"{target}: map of codes",
         ]
     page.locator("#summary a").first.click()  # links lead within the page
     assert page.url.endswith("#section-1")
+
+
+def test_a_case_is_named_under_the_pointer_in_all_three_maps(context: BrowserContext, report_file: Path) -> None:
+    page = opened(context, report_file)
+    section = section_of(page, "PIG")
+    case = section.locator("g.case").nth(4)
+    points, name = case.locator("circle, path"), case.locator("text")
+    assert points.count() == 3
+    assert not name.is_visible()
+    points.nth(1).hover()
+    assert name.is_visible()
+    assert re.match(r"lesion-\d{3}, (absent|present), ", name.text_content() or "")
+    points.nth(2).click()
+    page.mouse.move(0, 0)
+    assert name.is_visible()  # the click keeps it
+    widths = points.evaluate_all("all => all.map(one => getComputedStyle(one).strokeWidth)")
+    assert widths == ["2.4px"] * 3
+    # The same by keyboard: from the table of the cases to the map.
+    section.locator("summary", has_text="cases of these maps").click()
+    link = section.locator("details a", has_text="lesion-002")
+    link.press("Enter")
+    shown = section.locator("g.case text:visible")
+    assert (shown.text_content() or "").startswith("lesion-002, ")
+
+
+@pytest.mark.parametrize("width", [1400, 800, 400])
+def test_the_verdict_is_never_cut(browser: Browser, report_file: Path, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    page = opened(context, report_file)
+    for table in page.locator("table.verdicts").all():
+        box = table.locator("xpath=ancestor::div[contains(@class, 'scroll')]")
+        hint = box.locator(".hint")
+        overflows = box.evaluate("box => box.scrollWidth > box.clientWidth")
+        assert hint.is_visible() == overflows
+        for scrolled in (0, 10_000):
+            box.evaluate("(box, left) => box.scrollLeft = left", scrolled)
+            for verdict in table.locator(".verdict").all():
+                place = verdict.bounding_box()
+                assert place
+                assert place["x"] >= 0
+                assert place["x"] + place["width"] <= width
+    assert page.locator("table.verdicts").count() == 3
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(browser: Browser, report_file: Path, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(report_file.as_uri())
+    page.locator("details").evaluate_all("all => all.forEach(details => details.open = true)")
+    assert faults_of(page, *(["color-contrast"] if scheme == "dark" else [])) == []
+    context.close()
 
 
 def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_store: Path, report_file: Path) -> None:
@@ -94,9 +152,9 @@ def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_s
                 ),
                 spread(of_head.gap_closed, "+.0%"),
             ]
-            expected.append([effect.head.row, effect.verdict, *gains])
+            expected.append([f"{effect.verdict}\n{effect.head.row}", *gains])
         shown = cells(section_of(page, target).locator("table.gains"))
-        assert [row[:6] for row in shown] == expected
+        assert [row[:5] for row in shown] == expected
     summary = page.locator("#summary tbody tr .verdict").all_inner_texts()
     assert summary == [effect.verdict for target in CLASSES for effect in effects if effect.head.target == target]
 
@@ -120,7 +178,7 @@ def test_figures_are_seen_and_told(context: BrowserContext, report_file: Path) -
     page = opened(context, report_file)
     for target in CLASSES:
         section = section_of(page, target)
-        figures = section.locator("svg[role=img]").all()
+        figures = section.locator("svg[role=img], svg[role=group]").all()
         assert len(figures) == 4
         for figure in figures:
             box = figure.bounding_box()

@@ -53,7 +53,7 @@ def test_curves_are_those_of_kaplan_and_meier_of_halves_by_risk(survival):
         assert line[2] == f"{SurvfuncRight(*survival[part].T).quantile(0.5):.4g}"
     assert shown.rows[0][3].startswith((".0", "<.0001"))
     assert shown.rows[1][3] == ""
-    assert 'role="img"' in shown.svg
+    assert 'role="img"' in shown.picture.inline("section-1")
 
 
 def test_the_band_is_that_of_kalbfleisch_and_prentice():

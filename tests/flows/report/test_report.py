@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from PIL import Image
+from statsmodels.stats.proportion import proportion_confint
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetName
 from guidestore.flows.report import write_report
+from guidestore.flows.report.accounting import accounting_of
 from guidestore.flows.report.calibration import calibrated
 from guidestore.flows.report.code_map import Places, method_for
 from guidestore.flows.report.confusion import confusions_of
-from guidestore.flows.report.guided_codes import foretell, guided_pairs_of
+from guidestore.flows.report.gains import gains_picture
+from guidestore.flows.report.guided_codes import Pairs, foretell, guided_pairs_of
+from guidestore.flows.report.plain_words import meaning, modality_name, terms_of
 from guidestore.flows.report.sections import Section, sections_of
 from guidestore.flows.results.effects import row_effects, spread
 from guidestore.flows.results.evaluation import evaluate
 from guidestore.flows.results.selection import RunSelection
+from guidestore.heads.metrics import drawn_metrics, metric_named
 from guidestore.heads.prediction import predict_row
+from guidestore.heads.significance.guidance_effect import VERDICTS
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import all_runs
 from tests.commandline import guidestore
@@ -68,7 +80,7 @@ def test_tables_and_verdicts_are_those_of_the_python_calls(store: Path, page: st
         assert found.effect is not None
         nearest = found.effect.nearest_control
         line = f"{spread(found.effect.gain_over_i)} {nearest.rival.name}: {spread(nearest.over)}"
-        assert f"{found.head.row} {found.verdict} {line}" in told
+        assert f"{found.verdict} {found.head.row} {line}" in told
 
 
 def test_it_is_one_file_that_needs_no_other(page: str) -> None:
@@ -81,11 +93,160 @@ def test_it_is_one_file_that_needs_no_other(page: str) -> None:
     assert re.findall(r'href="[^#]', page) == []
 
 
-def test_names_stay_names_and_cases_stay_out(page: str) -> None:
+def test_names_stay_names(page: str) -> None:
     assert "<b>bold" not in page
     for names in CLASSES.values():
         assert all(html.escape(name) in page for name in names)
-    assert "lesion-" not in page
+
+
+def test_cases_are_named_where_their_points_are_unless_one_asks_for_a_page_without(store: Path, page: str) -> None:
+    snapshot = EmbeddingStore.open(store).snapshot()
+    splits = snapshot.rows("splits", cohort="skin").to_pylist()
+    of_test = {row["case_id"] for row in splits if row["part"] == "test"}
+    groups = re.findall(r'<g class="case" id="(section-\d)-case-\d+"><a href="#[^"]+".*?</g>', page)
+    assert sorted(groups) == ["section-1"] * len(of_test) + ["section-2"] * len(of_test)
+    assert set(re.findall("lesion-[0-9]+", page)) == of_test
+    labels = {
+        r["case_id"]: r["class"] for r in snapshot.rows("labels", cohort="skin").to_pylist() if r["target"] == "PIG"
+    }
+    for case in of_test:
+        assert re.search(rf"<title>{case}, {labels[case]}, \w+ \(p [01]\.\d\d\), \w+ \(p", page)
+    file = store.parent / "without.html"
+    write_report(EmbeddingStore.open(store), RunSelection("skin", target="PIG"), file, names_cases=False)
+    without = file.read_text(encoding="utf-8")
+    assert "lesion-" not in without
+    assert without.count('class="case"') == len(of_test)
+
+
+def test_every_case_is_accounted_for(own_store: Path) -> None:
+    opened = EmbeddingStore.open(own_store)
+    with opened.begin("two more cases, one in quarantine") as transaction:
+        transaction.write_rows("cases", [{"cohort": "skin", "case_id": f"late-{i}"} for i in (1, 2)], cohort="skin")
+        refused = {
+            "cohort": "skin",
+            "case_id": "late-1",
+            "image_id": "late-1",
+            "modality": "clinical",
+            "reason": "dark",
+        }
+        row = refused | {"encoder": "e", "encoder_digest": "d", "at": "2026-01-01T00:00:00+00:00"}
+        transaction.write_rows("quarantine", [row], cohort="skin")
+    snapshot = opened.snapshot()
+    for section in sections(own_store):
+        effects = row_effects(section.runs, section.predictions)
+        accounting = accounting_of(snapshot, section, effects, Pairs(snapshot), named=True)
+        assert accounting.columns[2:5] == ("code of clinical", "code of dermoscopy", "both codes")
+        assert accounting.columns[-2:] == ("predicted by I", "predicted by G(I)+I")
+        assert accounting.notes == tuple(
+            f"{row}: 72 predictions of 36 test cases by 2 runs (1 fold, 2 seeds)." for row in ("I", "G(I)+I")
+        )
+        assert dict(accounting.rows) == {
+            "train": (36, 0, 36, 36, 36, 36, 0, 0),
+            "val": (18, 0, 18, 18, 18, 18, 0, 0),
+            "test": (36, 0, 36, 36, 36, 36, 36, 36),
+            "in no part": (2, 1, 0, 0, 0, 0, 0, 0),
+            "all": (92, 1, 90, 90, 90, 90, 36, 36),
+        }
+
+
+def test_a_case_that_could_be_predicted_and_was_not_is_named(own_store: Path) -> None:
+    copied_runs(
+        own_store, "part", lambda run, metrics, said: (run, metrics, [r for r in said if r["case_id"] != "lesion-002"])
+    )
+    opened = EmbeddingStore.open(own_store)
+    runs = [run for run in all_runs(opened.snapshot()) if run.cohort == "part"]
+    (section,) = sections(own_store, [replace(run, cohort="skin") for run in runs])
+    effects = row_effects(section.runs, section.predictions)
+    accounting = accounting_of(opened.snapshot(), section, effects, Pairs(opened.snapshot()), named=True)
+    assert accounting.notes[0] == "1 test case could be predicted and were not: lesion-002."
+    assert dict(accounting.rows)["test"][-2:] == (35, 35)
+
+
+def test_the_first_thing_said_is_plain(store: Path, page: str) -> None:
+    told = plain(page)
+    snapshot = EmbeddingStore.open(store).snapshot()
+    runs = all_runs(snapshot)
+    for effect in row_effects(runs, load_predictions(snapshot, runs)):
+        if effect.head.row == "G(I)+I":
+            gain = effect.effect.gain_over_i.gain
+            assert f"{gain.value:+.3f}, and anything from {gain.low:+.3f} to {gain.high:+.3f} fits these cases" in told
+    words = told[: told.index("At a glance verdict")] if "At a glance verdict" in told else told
+    assert "On 36 test cases, clinical alone reached an AUROC of" in words
+    assert "This cannot be told from luck: these cases are too few." in words
+    for word in ("S+I predicts from both", "G(I)+I guidance: predicts from clinical and what G foretells"):
+        assert word in told
+        assert told.index(word) < told.index("gain over the nearest control")
+
+
+def test_every_verdict_has_a_sentence_and_every_metric_a_meaning() -> None:
+    section = SimpleNamespace(inferior="mri_t1ce/densenet3d", superior="histology/clam")
+    for verdict in VERDICTS:
+        said = meaning(verdict, cast(Any, section))
+        assert "{" not in said
+        assert "cannot be told whether" not in said
+    assert modality_name("mri_t1ce/densenet3d") == "MRI T1ce"
+    assert "MRI T1ce" in meaning("row I is under-trained", cast(Any, section))
+    assert "noise" in meaning("control noise not run", cast(Any, section))
+    kinds = ("classes", "ordinal", "multilabel", "value", "survival")
+    shown = [name for kind in kinds for name in drawn_metrics(kind)]
+    assert {metric_named(name).title for name in shown} == set(dict(terms_of([], shown)))
+
+
+def test_tables_are_files_of_the_numbers_of_the_python_calls(store: Path, tmp_path: Path) -> None:
+    opened = EmbeddingStore.open(store)
+    done = write_report(opened, RunSelection("skin", target="PIG"), tmp_path / "r.html", tables=tmp_path / "tables")
+    assert sorted(done.files) == sorted((tmp_path / "tables").iterdir())
+    one = {file.name: file.read_text(encoding="utf-8") for file in done.files}
+    assert sorted(one) == ["gains.csv", "gains.tex", "input-rows.csv", "input-rows.tex"]
+    snapshot = opened.snapshot()
+    runs = [run for run in all_runs(snapshot) if run.target == "PIG"]
+    effects = {effect.head.row: effect for effect in row_effects(runs, load_predictions(snapshot, runs))}
+    gains = list(csv.DictReader(io.StringIO(one["gains.csv"])))
+    assert [(row["row"], row["verdict"]) for row in gains] == [(row, e.verdict) for row, e in effects.items()]
+    for row in gains:
+        effect = effects[row["row"]].effect
+        assert effect is not None
+        gain = effect.gain_over_i.gain
+        assert [float(row[f"gain_over_i{end}"]) for end in ("", "_low", "_high")] == [gain.value, gain.low, gain.high]
+        assert f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]".replace("-", "$-$") in one["gains.tex"]
+    rows = list(csv.DictReader(io.StringIO(one["input-rows.csv"])))
+    means = {row.label: row.mean for row in evaluate(snapshot, [run.id for run in runs]).rows}
+    assert {row["label"] for row in rows} == set(means)
+    for row in rows:
+        assert float(row["value"]) == pytest.approx(means[row["label"]][row["metric"]])
+        assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
+        assert f"{float(row['value']):.3f} [{float(row['low']):.3f}, {float(row['high']):.3f}]" in one["input-rows.tex"]
+
+
+@pytest.mark.slow
+def test_every_figure_is_in_the_folder(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "figures"
+    write_report(EmbeddingStore.open(store), RunSelection("skin", target="PIG"), tmp_path / "r.html", figures=folder)
+    of_section = [f"1-PIG-{name}" for name in ("bars", "calibration", "confusion", "guidance", "map")]
+    files = [stem + suffix for stem in (*of_section, "all-gains") for suffix in (".pdf", ".svg", ".png")]
+    assert sorted(file.name for file in folder.iterdir()) == sorted(files)
+
+
+def test_a_figure_is_the_same_files_each_time_and_needs_no_font(store: Path, tmp_path: Path) -> None:
+    snapshot = EmbeddingStore.open(store).snapshot()
+    runs = [run for run in all_runs(snapshot) if run.target == "PIG"]
+    picture = gains_picture(row_effects(runs, load_predictions(snapshot, runs)))
+    assert picture is not None
+    one, two = ({f.suffix: f.read_bytes() for f in picture.save(tmp_path, name, "of 36")} for name in "ab")
+    assert one == two
+    assert one[".pdf"].startswith(b"%PDF")
+    assert b"/Type3" not in one[".pdf"]
+    assert b"/FontFile2" in one[".pdf"]  # TrueType, in the file
+    assert "<text" not in one[".svg"].decode()  # letters are outlines
+    with Image.open(io.BytesIO(one[".png"])) as png:
+        assert png.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_folders_that_cannot_be_made_are_said_before_the_work(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInputError, match="cannot be made"):
+        write_report(EmbeddingStore.open(store), SKIN, tmp_path / "r.html", figures=tmp_path / "file")
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_the_command_prints_the_verdicts(store: Path, tmp_path: Path) -> None:
@@ -243,7 +404,7 @@ def test_the_stored_g_is_the_one_that_predicted(store: Path) -> None:
     """G(z_I) of the map and the reliability, sent through the stored decoder, gives the stored probabilities."""
     snapshot = EmbeddingStore.open(store).snapshot()
     (section,) = (one for one in sections(store) if one.target == "DIAG")
-    pairs = guided_pairs_of(snapshot, section)
+    pairs = guided_pairs_of(Pairs(snapshot), section)
     assert [one.unit for one in pairs] == [("official", 0, 0), ("official", 0, 1)]
     assert [len(one.shuffled) for one in pairs] == [2, 2]
     one = pairs[0]
@@ -279,15 +440,26 @@ def make_run(
 
 
 def test_calibration_by_hand() -> None:
-    # Bin .5 to .6: two predictions at .55, one right. Bin .9 to 1: two at 1, both right.
-    found = calibrated("I", np.array([0.55, 0.55, 1.0, 1.0 + 1e-16]), np.array([True, False, True, True]))
+    # 24 cases, so two bins of twelve. Equals stay together.
+    sure = np.repeat([0.55, 1.0 + 1e-16], 12)
+    right = np.array([True] * 6 + [False] * 6 + [True] * 12)
+    found = calibrated("I", sure, right, [f"c{i}" for i in range(24)])
     assert found.confidence_b == pytest.approx([0.55, 1.0])
     assert found.accuracy_b == pytest.approx([0.5, 1.0])
     assert found.share_b == pytest.approx([0.5, 0.5])
     assert found.error == pytest.approx(0.025)
     assert found.overconfidence == pytest.approx(0.025)
-    surely = calibrated("I", np.array([0.7]), np.array([False]))
-    assert surely.error == surely.overconfidence == pytest.approx(0.7)
+    # Wilson's intervals of 6 and 12 of 12, by statsmodels.
+    for low, high, count in zip(found.low_b, found.high_b, (6, 12), strict=True):
+        assert (low, high) == pytest.approx(proportion_confint(count, 12, method="wilson"))
+    # Another seed on the same cases tells nothing new of how sure the share is.
+    twice = calibrated("I", np.tile(sure, 2), np.tile(right, 2), [f"c{i}" for i in range(24)] * 2)
+    assert (twice.predictions, twice.cases) == (48, 24)
+    assert twice.low_b == pytest.approx(found.low_b)
+    one = calibrated("I", np.array([0.7, 0.7]), np.array([False, False]), ["a", "b"])
+    assert one.error == one.overconfidence == pytest.approx(0.7)
+    many = calibrated("I", np.random.default_rng(0).random(500), np.arange(500) % 2 == 0, [f"c{i}" for i in range(500)])
+    assert many.share_b == pytest.approx(0.1)
 
 
 def test_places_are_found_once_and_again() -> None:
