@@ -7,7 +7,7 @@ from collections.abc import Callable
 from guidestore.embeddings.errors import CommitConflictError, CorruptArtifactError
 from guidestore.embeddings.store import EmbeddingStore
 
-_ATTEMPTS = 5
+_ATTEMPTS = 12
 """Each takes as long as reading what it is about; who still commits to that then should be stopped."""
 
 
