@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -169,15 +170,22 @@ def _sweep(folder: Path, name: str, **changes: object) -> Path:
     return file
 
 
-@pytest.fixture
-def sweeps(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """A store, and the files of two sweeps that were run on it."""
-    store = make_store(tmp_path, targets=())
-    files = _sweep(tmp_path, "narrow", guidance=["ridge"]), _sweep(tmp_path, "wide", guidance=["ridge", "pls", "cca"])
-    for file in files:
-        done = guidestore("sweep", "run", file, "--store", store)
+@pytest.fixture(scope="module")
+def two_sweeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store, and the files of two sweeps that were run on it."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    store = make_store(folder, targets=())
+    for name, guidance in (("narrow", ["ridge"]), ("wide", ["ridge", "pls", "cca"])):
+        done = guidestore("sweep", "run", _sweep(folder, name, guidance=guidance), "--store", store)
         assert done.returncode == 0, done.stderr
-    return store, *files
+    return folder
+
+
+@pytest.fixture
+def sweeps(two_sweeps: Path, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Copies: the store, and the two files."""
+    folder = Path(shutil.copytree(two_sweeps, tmp_path / "sweeps"))
+    return folder / "store", folder / "narrow.yaml", folder / "wide.yaml"
 
 
 def test_two_sweeps_are_compared_by_what_each_chose_on_val(sweeps: tuple[Path, Path, Path]) -> None:
@@ -185,9 +193,10 @@ def test_two_sweeps_are_compared_by_what_each_chose_on_val(sweeps: tuple[Path, P
     store = EmbeddingStore.open(root)
     found = compare_sweeps(store, "narrow", "wide")
     assert [row["target"] for row in found.as_rows()] == ["DIAG", "PIG"]
+    ranked = {side: rank_sweep(store, read_sweep(file)) for side, file in (("a", narrow), ("b", wide))}
     for row, target in zip(found.as_rows(), ("DIAG", "PIG"), strict=True):
-        for side, file in (("a", narrow), ("b", wide)):
-            best = next(one for one in rank_sweep(store, read_sweep(file)) if one.effect.head.target == target)
+        for side in ("a", "b"):
+            best = next(one for one in ranked[side] if one.effect.head.target == target)
             assert best.effect.score is not None
             assert row[side] == pytest.approx(best.effect.score.value)
             assert row[f"head {side}"] == best.effect.head.name
