@@ -29,13 +29,6 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
-    yield context
-    context.close()
-
-
 def opened(context: BrowserContext, file: Path) -> Page:
     """The report, once it is sure that it asked for nothing and complained of nothing."""
     page = context.new_page()
@@ -49,6 +42,12 @@ def opened(context: BrowserContext, file: Path) -> Page:
     return page
 
 
+@pytest.fixture(scope="module")
+def page(browser: Browser, report_file: Path) -> Iterator[Page]:
+    with browser.new_context(viewport={"width": 1200, "height": 900}, offline=True) as context:
+        yield opened(context, report_file)
+
+
 def section_of(page: Page, target: str):
     return page.locator("section.target").filter(has=page.locator("h2", has_text=re.compile(f"^{target}$")))
 
@@ -58,8 +57,7 @@ def cells(table) -> list[list[str]]:
     return [row.locator("th, td").all_inner_texts() for row in table.locator("tbody tr").all()]
 
 
-def test_it_opens_offline_under_its_headings(context: BrowserContext, report_file: Path) -> None:
-    page = opened(context, report_file)
+def test_it_opens_offline_under_its_headings(page: Page) -> None:
     assert page.locator("h1").all_inner_texts() == ["Is it guidance? Cohort skin"]
     parts = ["In plain words", "At a glance", *CLASSES, "Methods", "Provenance"]
     assert page.locator("h2").all_inner_texts() == ["Contents", *parts]
@@ -81,7 +79,8 @@ def test_it_opens_offline_under_its_headings(context: BrowserContext, report_fil
     assert page.url.endswith("#section-1")
 
 
-def test_a_case_is_named_under_the_pointer_in_all_three_maps(context: BrowserContext, report_file: Path) -> None:
+def test_a_case_is_named_under_the_pointer_in_all_three_maps(browser: Browser, report_file: Path) -> None:
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
     page = opened(context, report_file)
     section = section_of(page, "PIG")
     case = section.locator("g.case").nth(4)
@@ -102,6 +101,7 @@ def test_a_case_is_named_under_the_pointer_in_all_three_maps(context: BrowserCon
     link.press("Enter")
     shown = section.locator("g.case text:visible")
     assert (shown.text_content() or "").startswith("lesion-002, ")
+    context.close()
 
 
 @pytest.mark.parametrize("width", [1400, 800, 400])
@@ -134,8 +134,7 @@ def test_axe_finds_no_serious_fault(browser: Browser, report_file: Path, scheme:
     context.close()
 
 
-def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_store: Path, report_file: Path) -> None:
-    page = opened(context, report_file)
+def test_verdicts_are_those_of_the_python_call(page: Page, report_store: Path) -> None:
     snapshot = EmbeddingStore.open(report_store).snapshot()
     runs = all_runs(snapshot)
     effects = row_effects(runs, load_predictions(snapshot, runs))
@@ -159,8 +158,7 @@ def test_verdicts_are_those_of_the_python_call(context: BrowserContext, report_s
     assert summary == [effect.verdict for target in CLASSES for effect in effects if effect.head.target == target]
 
 
-def test_tables_are_those_of_evaluate(context: BrowserContext, report_store: Path, report_file: Path) -> None:
-    page = opened(context, report_file)
+def test_tables_are_those_of_evaluate(page: Page, report_store: Path) -> None:
     for target in CLASSES:
         done = guidestore("evaluate", "skin", "--target", target, "--store", report_store, "--format", "json")
         expected = [
@@ -174,8 +172,7 @@ def test_tables_are_those_of_evaluate(context: BrowserContext, report_store: Pat
         assert cells(section_of(page, target).locator("table.inputs")) == expected
 
 
-def test_figures_are_seen_and_told(context: BrowserContext, report_file: Path) -> None:
-    page = opened(context, report_file)
+def test_figures_are_seen_and_told(page: Page) -> None:
     for target in CLASSES:
         section = section_of(page, target)
         figures = section.locator("svg[role=img], svg[role=group]").all()
@@ -207,8 +204,7 @@ def test_figures_are_seen_and_told(context: BrowserContext, report_file: Path) -
     )
 
 
-def test_class_names_are_shown_as_they_are(context: BrowserContext, report_file: Path) -> None:
-    page = opened(context, report_file)
+def test_class_names_are_shown_as_they_are(page: Page) -> None:
     for target, names in CLASSES.items():
         section = section_of(page, target)
         matrices = section.locator("table.confusion").all()
