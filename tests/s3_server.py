@@ -52,11 +52,14 @@ def main() -> None:
     # moto sends what it does not know to the real service; nothing here has the rights to.
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     from moto.core.utils import path_url  # noqa: F401 - fails here where moto[server] is not installed
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import create_backend_app
     from moto.s3.models import s3_backends
-    from werkzeug.serving import make_server
+    from werkzeug.serving import WSGIRequestHandler, make_server
 
-    served = DomainDispatcherApplication(create_backend_app)
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, *_: object) -> None: ...
+
+    served = create_backend_app("s3")  # moto's dispatcher lists its folder of services at each request
     one_write = threading.Lock()
 
     def application(environ, start_response):
@@ -66,7 +69,7 @@ def main() -> None:
             return list(served(environ, start_response))
 
     s3_backends["123456789012"]["global"].create_bucket(BUCKET, "us-east-1")
-    server = make_server("127.0.0.1", 0, application, threaded=True)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     print(server.server_port, flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()  # ends with the process that started us
