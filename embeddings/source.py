@@ -94,7 +94,10 @@ def is_installed(module: str) -> bool:
 
 @cache
 def _site_folders() -> tuple[Path, ...]:
-    return tuple({Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")})
+    """Of this environment, and of others that it sees (the system's, the user's, those of a .pth file)."""
+    own = [sysconfig.get_path(kind) for kind in ("purelib", "platlib")]
+    seen = [folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
+    return tuple({Path(folder).resolve() for folder in (*own, *seen)})
 
 
 def _file_of(module: str) -> Path | None:

@@ -3,6 +3,8 @@
 A hook of mkdocs (mkdocs.yml): `make docs` builds the site.
 """
 
+# pyright: reportMissingImports=false
+# (what is imported here is of .venv-docs)
 from __future__ import annotations
 
 import re
@@ -15,14 +17,24 @@ from mkdocs.structure.files import File, Files
 
 import guidestore
 
+sys.path.insert(0, str(Path(__file__).parent))  # mkdocs loads this file alone
+import notebooks
+
 ROOT = Path(__file__).parents[2]
 FROM_ROOT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+NOTEBOOK_LINK = re.compile(r"\]\((\d_\w+)\.py\)")
+"""From one notebook to another, as in their folder."""
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the made pages."""
-    made = {page: _moved((ROOT / name).read_text(encoding="utf-8")) for name, page in FROM_ROOT.items()}
+    made: dict[str, str | bytes] = {
+        page: _moved((ROOT / name).read_text(encoding="utf-8")) for name, page in FROM_ROOT.items()
+    }
     made |= {"reference/python.md": python_names(), "reference/commands.md": commands(), "reference/sql.md": views()}
+    for notebook in notebooks.rendered():
+        made[f"notebooks/{notebook.name}.md"] = NOTEBOOK_LINK.sub(r"](\1.md)", notebook.markdown)
+        made |= {f"notebooks/{name}": content for name, content in notebook.figures.items()}
     for path, content in made.items():
         files.append(File.generated(config, path, content=content))
     return files

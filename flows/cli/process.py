@@ -17,6 +17,7 @@ def run() -> NoReturn:
     What libraries asked to be called at the end is called, and output flushed. Where threads are still at work, Python
     waits for them and ends as ever.
     """
+    os.environ["MPLBACKEND"] = "agg"  # figures are files: a notebook's `!guidestore` would ask for the notebook's own
     try:
         main()
         code = 0

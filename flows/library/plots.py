@@ -93,10 +93,12 @@ class Plots:
     def calibration(self, block: int = 1) -> Figure:
         """Of I, G(I)+I and S+I of a block: the share that is right over the confidence in it, folds and seeds together.
 
+        Raises InvalidInputError where the target has no one class or grade a case.
+
         >>> len(study.plot.calibration().axes)
         1
         """
-        rows = calibrations_of(self._section(block))
+        rows = _of_one_class(calibrations_of(self._section(block)), "calibration", block)
         with drawing(3.8, 3.9, Drawing) as figure:
             figure.set_facecolor("white")
             fill_calibration(figure, rows)
@@ -105,12 +107,23 @@ class Plots:
     def confusion(self, block: int = 1) -> Figure:
         """Of I, G(I)+I and S+I of a block: the share of each true class that is taken for each class.
 
+        Raises InvalidInputError where the target has no one class or grade a case.
+
         >>> [axes.get_title() for axes in study.plot.confusion().axes]
         ['I, n = ...', 'G(I)+I, n = ...', 'S+I, n = ...']
         """
         section = self._section(block)
-        confusions = confusions_of(section)
+        confusions = _of_one_class(confusions_of(section), "confusion", block)
         with drawing(*confusion_size(confusions), Drawing) as figure:
             figure.set_facecolor("white")
             fill_confusions(figure, confusions)
         return figure
+
+
+def _of_one_class[Drawn](rows: list[Drawn], what: str, block: int) -> list[Drawn]:
+    """Raises InvalidInputError where there are none."""
+    if not rows:
+        raise InvalidInputError(
+            f"block {block} has no {what}: its target has no one class a case; draw bars() or gains()"
+        )
+    return rows

@@ -22,6 +22,11 @@ atexit.register(print, "asked for")
 {more}
 process.run()
 """
+BACKEND = """
+import os
+os.environ["MPLBACKEND"] = "module://of_a_notebook"
+atexit.register(lambda: print(os.environ["MPLBACKEND"]))
+"""
 THREAD = "threading.Thread(target=lambda: (time.sleep(0.3), print('thread'))).start()"
 
 
@@ -31,8 +36,9 @@ THREAD = "threading.Thread(target=lambda: (time.sleep(0.3), print('thread'))).st
         ("", "--version", 0, ["asked for"]),
         ("", "nonsense", 2, ["asked for"]),
         (THREAD, "--version", 0, ["thread", "asked for", "taken apart"]),
+        (BACKEND, "--version", 0, ["agg", "asked for"]),
     ],
-    ids=["at once", "an error", "a thread"],
+    ids=["at once", "an error", "a thread", "from a notebook"],
 )
 def test_a_process_ends(more: str, word: str, code: int, said: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", CODE.format(more=more), word], capture_output=True, text=True)
