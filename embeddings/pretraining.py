@@ -56,8 +56,10 @@ PRETRAINING = (
     Pretraining(("uni", "uni_v1", "uni1"), ("gtex",), "Chen et al. 2024, Mass-100K: MGH, BWH and GTEx"),
     Pretraining(("phikon",), ("tcga",), "Filiot et al. 2023, 6,093 slides of TCGA"),
     Pretraining(("phikon_v2", "phikon-v2", "phikonv2"), ("cptac", "gtex", "tcga"), "Filiot et al. 2024, PANCAN-XL"),
-    Pretraining(("ctranspath",), ("paip", "tcga"), "Wang et al. 2022, TCGA and PAIP", "GPL-3.0"),
-    Pretraining(("retccl",), ("paip", "tcga"), "Wang et al. 2023, TCGA and PAIP"),
+    Pretraining(
+        ("ctranspath", "xiyue-wang-ctranspath-7c998680"), ("paip", "tcga"), "Wang et al. 2022, TCGA and PAIP", "GPL-3.0"
+    ),
+    Pretraining(("retccl", "xiyue-wang-retccl-931956f3"), ("paip", "tcga"), "Wang et al. 2023, TCGA and PAIP"),
     Pretraining(
         ("chief", "chief-ctranspath", "chief_ctranspath"),
         ("gtex", "paip", "panda", "tcga"),

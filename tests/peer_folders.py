@@ -203,6 +203,45 @@ def slideflow(folder: Path, tile_um: Any = 128) -> Path:
     return folder
 
 
+def slide2vec(folder: Path, encoder: str = "prost40m", form: str = "pt") -> Path:
+    """As `write_tile_embeddings` of slide2vec and `_save_tiling_result` of hs2p do."""
+    for name in ("tile_embeddings", "tiles"):
+        (folder / name).mkdir(parents=True)
+    for slide in SLIDES:
+        told = {
+            "sample_id": slide, "artifact_type": "tile_embeddings", "format": form, "feature_dim": D, "num_tiles": 20,
+            "encoder_name": encoder, "encoder_level": "tile", "image_path": "private", "tile_size_lv0": EDGE,
+            "requested_tile_size_px": 224, "requested_spacing_um": 0.5, "annotation": None,
+        }  # fmt: skip
+        (folder / "tile_embeddings" / f"{slide}.meta.json").write_text(json.dumps(told))
+        if form == "pt":
+            torch.save(torch.from_numpy(features(slide)), folder / "tile_embeddings" / f"{slide}.pt")
+        else:
+            np.savez_compressed(folder / "tile_embeddings" / f"{slide}.npz", features=features(slide))
+        x, y = places().T
+        fractions = np.ones(20, np.float32)
+        index = np.arange(20, dtype=np.int32)
+        np.savez_compressed(
+            folder / "tiles" / f"{slide}.coordinates.npz", tile_index=index, x=x, y=y, tissue_fractions=fractions
+        )
+        geometry = {"slide": {"base_spacing_um": MPP}, "tiling": {"tile_size_lv0": EDGE, "n_tiles": 20}}
+        (folder / "tiles" / f"{slide}.coordinates.meta.json").write_text(json.dumps(geometry))
+    return folder
+
+
+def marugoto(folder: Path, repetitions: int = 1) -> Path:
+    """As `extract_features_` does: float16, and each tile again as often as it was augmented."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for slide in SLIDES:
+        values = features(slide, dtype=np.float16)
+        with h5py.File(folder / f"{slide}.h5", "w") as handle:
+            handle["coords"] = np.concatenate([places(edge=224)] * (1 + repetitions))
+            handle["feats"] = np.concatenate([values, *[values + np.float16(1)] * repetitions])
+            handle["augmented"] = np.repeat([False, True], [20, 20 * repetitions])
+            handle.attrs["extractor"] = "marugoto-extract-v0.8.0_xiyue-wang-ctranspath-7c998680"
+    return folder
+
+
 def deepguide(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for part, cases in DEEPGUIDE_PARTS.items():

@@ -87,7 +87,7 @@ class H5File:
             raise InvalidInputError(
                 f"{self.path}: the values of {name} lie in other files, which are not followed; copy them into one"
             )
-        if place.dtype.kind not in "fiu" or place.dtype.itemsize > 8 or place.shape is None:
+        if place.dtype.kind not in "fiub" or place.dtype.itemsize > 8 or place.shape is None:
             raise InvalidInputError(f"{self.path}: {name} is {place.dtype} of shape {place.shape}, and no numbers")
         return Matrix(self.path, name, place)
 

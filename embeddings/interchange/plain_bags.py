@@ -55,6 +55,8 @@ def coords_in(path: Path) -> np.ndarray:
         return read_npy(path)
     if path.name.endswith(".npz"):
         arrays = read_npz(path)
+        if arrays.keys() >= {"x", "y"} and arrays["x"].shape == arrays["y"].shape:  # hs2p's
+            return np.stack([arrays["x"], arrays["y"]], axis=-1)
         name = next((name for name in ("coords", "arr_0") if name in arrays), None)
         if name is None:
             raise InvalidInputError(f"{path} holds {', '.join(arrays) or 'nothing'}, and no coords")

@@ -17,6 +17,8 @@ LayoutName = Literal[
     "deepguide",
     "atlas-patch",
     "slideflow",
+    "slide2vec",
+    "marugoto",
     "plain",
 ]
 

@@ -16,8 +16,10 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import files_in, folders_in, within
+from guidestore.embeddings.interchange.grids import usual_gap
 from guidestore.embeddings.interchange.h5 import H5File, is_h5, opened
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
+from guidestore.embeddings.interchange.readers.marugoto import AUGMENTED
 from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, level0_coords, number_of, tile_edge
 
 NEWEST = (2, 5)
@@ -41,7 +43,7 @@ class Stamp(Reader):
                         raise InvalidInputError(f"{path} is no HDF5 file, or an unfinished one; make it again")
                     continue
                 with opened(path) as file:
-                    if "feats" in file:
+                    if "feats" in file and AUGMENTED not in file:
                         by_kind[_kind_of(file)].append(path)
             kinds = sorted({kind for kind, _ in by_kind})
             if len(kinds) > 1:
@@ -135,11 +137,10 @@ def _check_um(path: Path, coords: np.ndarray, tile_um: float) -> None:
     """Raises InvalidInputError where tiles lie apart as they do not in um."""
     if not np.isfinite(coords).all():
         raise InvalidInputError(f"{path}: a coordinate is not finite")
-    steps = [np.diff(np.unique(np.rint(coords[:, axis] * 8) / 8)) for axis in (0, 1)]
-    nearest = min((float(step.min()) for step in steps if len(step)), default=tile_um)
-    if nearest < tile_um * (1 - _OFF) or (len(coords) >= _FEWEST_TILES and nearest > tile_um * (1 + _OFF)):
+    gap = usual_gap(coords) or tile_um
+    if gap < tile_um * (1 - _OFF) or (len(coords) >= _FEWEST_TILES and gap > tile_um * (1 + _OFF)):
         raise InvalidInputError(
-            f"{path}: tiles lie {nearest:g} apart, and they are {tile_um:g} um wide: coordinates are in pixels or "
+            f"{path}: tiles lie {gap:g} apart, and they are {tile_um:g} um wide: coordinates are in pixels or "
             "another unit, "
             "though the file says um"
         )

@@ -109,6 +109,55 @@ def test_stamp_places_are_within_half_a_pixel(store: EmbeddingStore, tmp_path: P
         assert (bag.tile_size_px, bag.tile_size_level0_px) == (224, 514)
 
 
+def test_stamp_keeps_the_places_of_grids_that_lie_anyhow(store: EmbeddingStore, tmp_path: Path) -> None:
+    """CLAM lays a grid for each piece of tissue, so an export of its tiles has columns 25 um apart."""
+    folder = peers.stamp(tmp_path / "stamp")
+    apart = np.concatenate([places(edge=514), places(edge=514) + np.array([51, 9000])])
+    with h5py.File(next(folder.rglob("S1-1.h5")), "r+") as handle:
+        values = np.concatenate([half("S1-1")] * 2)
+        for name, new in (("feats", values), ("coords", (apart * MPP).astype(np.float32))):
+            del handle[name]
+            handle[name] = new
+    (report,) = bring(store, folder, mpp=MPP)
+    np.testing.assert_array_equal(store.snapshot().bags(report.code_set, "P1")[0].coords_n2, apart)
+
+
+@pytest.mark.parametrize("form", ["pt", "npz"])
+def test_slide2vec_says_places_and_mpp(store: EmbeddingStore, tmp_path: Path, form: str) -> None:
+    folder = peers.slide2vec(tmp_path / "run", form=form)
+    (report,) = bring(store, folder)
+    assert (report.tool, report.code_set.encoder) == ("slide2vec", "prost40m")
+    check_bags(store, report, features, places())
+    bag = store.snapshot().bags(report.code_set, "P1")[0]
+    assert (bag.mpp, bag.tile_size_px, bag.tile_size_level0_px) == (MPP, 224, 256)
+
+
+def test_slide2vec_slides_without_a_tile_are_blank(store: EmbeddingStore, tmp_path: Path) -> None:
+    folder = peers.slide2vec(tmp_path / "run")
+    meta = folder / "tile_embeddings" / "S2-1.meta.json"
+    meta.write_text(meta.read_text().replace('"num_tiles": 20', '"num_tiles": 0'))
+    (folder / "tile_embeddings" / "S2-1.pt").unlink()
+    (report,) = bring(store, folder)
+    assert report.blank == ["S2-1"]
+    assert store.snapshot().bags(report.code_set, "P2")[0].features_nd.shape == (0, peers.D)
+
+
+@pytest.mark.parametrize("repetitions", [0, 1, 2])
+def test_marugoto_leaves_augmented_tiles_out(store: EmbeddingStore, tmp_path: Path, repetitions: int) -> None:
+    folder = peers.marugoto(tmp_path / "feats", repetitions)
+    (report,) = bring(store, folder, mpp=0.5)
+    assert report.code_set.encoder == "xiyue-wang-ctranspath-7c998680"
+    check_bags(store, report, half, places(edge=512))  # 224 of the file are 256 um
+    assert any("rows are of augmented tiles" in note for note in report.notes) == bool(repetitions)
+    bag = store.snapshot().bags(report.code_set, "P1")[0]
+    assert (bag.tile_size_px, bag.tile_size_level0_px) == (224, 512)
+
+
+def test_marugoto_has_no_places_where_their_unit_is_not_known(store: EmbeddingStore, tmp_path: Path) -> None:
+    (report,) = bring(store, peers.marugoto(tmp_path / "feats"))
+    check_bags(store, report, half)
+
+
 def test_stamp_without_an_mpp_is_refused(store: EmbeddingStore, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"coordinates are in um.*--mpp"):
         bring(store, peers.stamp(tmp_path / "stamp"))

@@ -51,6 +51,22 @@ def renamed(place: str, old: str, new: str) -> Callable[[Path], None]:
     return h5(place, lambda file: file.move(old, new))
 
 
+def remade_bare(place: str, name: str, values: np.ndarray) -> Callable[[Path], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = values
+
+    return lambda folder: changed(folder / place, change)
+
+
+def meta(slide: str, **values: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        file = folder / "tile_embeddings" / f"{slide}.meta.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+    return change
+
+
 def another_trident(**told: Any) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         trident_slide(folder / TRIDENT / "S2-1.h5", features("S2-1", dtype=np.float16), places(), "uni_v1", **told)
@@ -291,6 +307,29 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
         peers.lazyslide, attributes("slide_properties", lambda said: said.update(shape=[100, 100])),
         {}, "level 0 has 100",
     ),
+    # slide2vec, marugoto
+    "metadata of other tiles": (
+        peers.slide2vec, meta("S2-1", num_tiles=21), {}, "says 21 tiles, and S2-1.pt holds 20",
+    ),
+    "metadata of another kind": (
+        peers.slide2vec, meta("S2-1", artifact_type="slide_embeddings"), {}, "and lies in tile_embeddings",
+    ),
+    "metadata of another encoder": (
+        peers.slide2vec, meta("S2-1", encoder_name="uni"), {}, "features of prost40m and of uni",
+    ),
+    "features without their file": (
+        peers.slide2vec, lambda f: (f / "tile_embeddings" / "S2-1.pt").unlink(), {}, "S2-1.pt, which is not there",
+    ),
+    "places of fewer tiles": (
+        peers.slide2vec, lambda f: np.savez(f / "tiles" / "S2-1.coordinates.npz", x=np.arange(7), y=np.arange(7)),
+        {}, "7 places",
+    ),
+    "augmented rows between others": (
+        peers.marugoto, remade_bare("S2-1.h5", "augmented", np.arange(40) % 2 == 0), {}, "lie between others",
+    ),
+    "fewer flags than rows": (
+        peers.marugoto, remade_bare("S2-1.h5", "augmented", np.zeros(7, bool)), {}, r"has the shape \(7,\)",
+    ),
     # slideflow, plain files, Patho-Bench
     "no tile_px": (peers.slideflow, config(tile_px=None), {}, "nothing says its um per pixel"),
     "tile_um is a magnification": (peers.slideflow, config(tile_um="20x"), {"mpp": 0.5}, "places are left out"),
@@ -320,6 +359,11 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+SAYS_ITS_ENCODER = (
+    peers.trident, peers.stamp, peers.lazyslide, peers.slideflow, peers.slide2vec, peers.marugoto,
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_it_is_refused_or_told(tmp_path: Path, name: str) -> None:
     make, mutate, options, said = MUTANTS[name]
@@ -327,7 +371,7 @@ def test_it_is_refused_or_told(tmp_path: Path, name: str) -> None:
     slides = slides_table(tmp_path)
     mutate(folder)
     given = {
-        "encoder": "" if make in (peers.trident, peers.stamp, peers.lazyslide, peers.slideflow) else "e",
+        "encoder": "" if make in SAYS_ITS_ENCODER else "e",
         **options,
     }
     mpp = {"mpp": given.pop("mpp", 0.499)} if make in (peers.stamp, peers.slideflow) and name != "no tile_px" else {}
