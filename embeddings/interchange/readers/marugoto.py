@@ -6,7 +6,7 @@ the coordinates is not stated; where tiles lie 224 apart it is 256/224 um, as ST
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -113,7 +113,7 @@ class MarugotoBag(PeerItem):
         return plain
 
 
-def _first(blocks: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+def _first(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
     for block in blocks:
         if rows <= 0:
             return
