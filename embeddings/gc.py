@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
@@ -43,12 +44,18 @@ class Sweep:
         return sum(file.size for file in self.swept)
 
 
-def collect(store: EmbeddingStore, *, dry_run: bool, older_than_h: float = ORPHAN_AGE_H) -> Sweep:
+def collect(
+    store: EmbeddingStore,
+    *,
+    dry_run: bool,
+    older_than_h: float = ORPHAN_AGE_H,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Sweep:
     """Finds orphans under objects/ and staging/, and segments of checkpoints that were never finished.
 
     Unless `dry_run`, those older than `older_than_h` hours go: of objects/ into the trash, which is emptied of what has
-    lain there for a day. Raises CorruptArtifactError where the log is not whole: what a lost commit named would look
-    like an orphan.
+    lain there for a day. `progress` is told how many are swept, of how many. Raises CorruptArtifactError where the log
+    is not whole: what a lost commit named would look like an orphan.
     """
     storage = store.storage
     store = EmbeddingStore(storage)  # says so where the log has lost its end since
@@ -80,7 +87,8 @@ def collect(store: EmbeddingStore, *, dry_run: bool, older_than_h: float = ORPHA
     restored: list[FileRef] = []
     if not dry_run:
         folder = trash.new_folder()
-        for file in old:
+        for done, file in enumerate(old):
+            progress(done, len(old))
             if file.path.startswith("objects/"):
                 storage.move(file.path, f"{folder}/{file.path}")
             else:

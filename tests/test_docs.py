@@ -37,7 +37,7 @@ def commands() -> list[str]:
 
 def table_rows(text: str) -> dict[str, float]:
     """Input row -> mean balanced accuracy of a printed table."""
-    found = re.findall(r"^│ ([^│]+?)\s*│\s*([\d.]+)(?: ±|\s*│)", text, re.MULTILINE)  # without ± of one run
+    found = re.findall(r"^((?:\S+ )*\S+) {2,}(\d\.\d{3})(?: ±| )", text, re.MULTILINE)  # without ± of one run
     return {row: float(value) for row, value in found}
 
 

@@ -36,7 +36,15 @@ from guidestore.embeddings.retrying import until_undisturbed
 from guidestore.embeddings.storage import disk_errors
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.warehouse.catalog import head_of
-from guidestore.warehouse.tables import apply_log, create_tables, create_views, layout_digest, open_to_fill
+from guidestore.warehouse.tables import (
+    Progress,
+    apply_log,
+    create_tables,
+    create_views,
+    layout_digest,
+    open_to_fill,
+    silent,
+)
 
 _ABANDONED_S = 3600.0
 """A temporary file that nobody wrote to for so long belongs to a build that was killed."""
@@ -60,7 +68,7 @@ class IndexInfo:
     """kept: it was up to date, or another indexer was faster."""
 
 
-def build_index(store: EmbeddingStore, *, rebuild: bool = False) -> IndexInfo:
+def build_index(store: EmbeddingStore, *, rebuild: bool = False, progress: Progress = silent) -> IndexInfo:
     """Brings the index of a store, on this machine, up to its newest commit, and says what it did.
 
     It grows a copy of the newest part of the current catalog, or puts a part of what is new beside a large one; it
@@ -73,21 +81,23 @@ def build_index(store: EmbeddingStore, *, rebuild: bool = False) -> IndexInfo:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         while True:
-            if info := until_undisturbed(store, lambda: _attempt(store, folder, rebuild=rebuild)):
+            if info := until_undisturbed(store, lambda: _attempt(store, folder, rebuild=rebuild, progress=progress)):
                 return info
 
 
-def _attempt(store: EmbeddingStore, folder: Path, *, rebuild: bool) -> IndexInfo | None:
+def _attempt(store: EmbeddingStore, folder: Path, *, rebuild: bool, progress: Progress) -> IndexInfo | None:
     """One build; None where another indexer took away meanwhile what it was to stand beside."""
     temporary = folder / f"building-{ULID()}.duckdb"
     try:
-        return _built(store, folder, temporary, rebuild=rebuild)
+        return _built(store, folder, temporary, rebuild=rebuild, progress=progress)
     finally:
         for leftover in (temporary, Path(f"{temporary}.wal")):
             leftover.unlink(missing_ok=True)
 
 
-def _built(store: EmbeddingStore, folder: Path, temporary: Path, *, rebuild: bool) -> IndexInfo | None:
+def _built(
+    store: EmbeddingStore, folder: Path, temporary: Path, *, rebuild: bool, progress: Progress
+) -> IndexInfo | None:
     head = store.log.refresh()
     standing = _standing(folder)
     if standing and standing.version > head:  # another indexer saw commits that we did not
@@ -113,7 +123,7 @@ def _built(store: EmbeddingStore, folder: Path, temporary: Path, *, rebuild: boo
             temporary.unlink(missing_ok=True)
     if base is None:
         new = store.log.since(0)
-    _fill(temporary, [folder / part.name for part in earlier], store, new)
+    _fill(temporary, [folder / part.name for part in earlier], store, new, progress)
     condemned = standing if base is None else None
     built = Current(
         (*earlier, _described(temporary)), head, _commit_sha256(store, head), duckdb.__version__, layout_digest()
@@ -179,14 +189,14 @@ def _copy_verified(folder: Path, part: CatalogFile, target: Path | None) -> bool
     return digest.hexdigest() == part.sha256
 
 
-def _fill(file: Path, earlier: Sequence[Path], store: EmbeddingStore, new: LogSince) -> None:
+def _fill(file: Path, earlier: Sequence[Path], store: EmbeddingStore, new: LogSince, progress: Progress) -> None:
     """Writes the part `file`, afresh where it is not there yet."""
     fresh = not file.exists()
     try:
         with contextlib.closing(open_to_fill(file, earlier)) as con:
             if fresh:
                 create_tables(con)
-            apply_log(con, store.storage, new)
+            apply_log(con, store.storage, new, progress)
             create_views(con, len(earlier))
             con.execute("CHECKPOINT")
     except duckdb.Error as error:

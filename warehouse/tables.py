@@ -14,7 +14,7 @@ building afresh are the same call.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 
@@ -94,7 +94,15 @@ def _create(con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> Non
     con.unregister("empty")
 
 
-def apply_log(con: duckdb.DuckDBPyConnection, storage: Storage, since: LogSince) -> None:
+Progress = Callable[[int, int], None]
+"""Called with the number of artifacts that are in the index now, of those that are to come into it."""
+
+
+def silent(done: int, total: int) -> None:
+    """For callers that want none."""
+
+
+def apply_log(con: duckdb.DuckDBPyConnection, storage: Storage, since: LogSince, progress: Progress = silent) -> None:
     """Brings a catalog up to date with what the log says beyond the commit that it ends at.
 
     Every file is verified on the way. Raises CorruptArtifactError where one is damaged, missing, or lacks rows that
@@ -109,13 +117,20 @@ def apply_log(con: duckdb.DuckDBPyConnection, storage: Storage, since: LogSince)
     # Compressed floats cost a scan of 1 M x 256 half a second and save 4 % of the file; compressing the digests of
     # 100,000 artifacts costs half a second.
     con.execute("SET force_compression = 'uncompressed'")
+    counts = {row["values"]: row["counts"] for row in pc.value_counts(new["kind"]).to_pylist()}
+    done, total = 0, sum(counts.get(kind, 0) for kind in ("codes", "run", *(f"rows:{kind}" for kind in SCHEMAS)))
+    progress(0, total)
     if "codes" in present:
-        _load_codes(con, storage, new)
+        for loaded in _load_codes(con, storage, new):
+            done += loaded
+            progress(done, total)
     for kind in SCHEMAS:
         # Metrics and predictions come with their run, or later.
         for entry_kind in ("run", f"rows:{kind}") if kind in RUN_KINDS else (f"rows:{kind}",):
             if entry_kind in present:
                 _load_rows(con, storage, kind, new, entry_kind)
+                done += counts[entry_kind] if entry_kind != "run" or kind == RUN_KINDS[-1] else 0
+                progress(min(done, total), total)
     con.register("new_log", new.select(_LOG_COLUMNS))
     con.execute("INSERT INTO part.log FROM new_log")
     con.unregister("new_log")
@@ -207,7 +222,8 @@ def _mark_removed(con: duckdb.DuckDBPyConnection, removed: pa.Table) -> None:
     con.unregister("gone")
 
 
-def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, new: pa.Table) -> None:
+def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, new: pa.Table) -> Iterator[int]:
+    """How many at a time."""
     shapes = new.select(["kind", "shape"]).filter(pc.field("kind") == "codes")["shape"]
     for width in sorted(pc.unique(pc.list_element(shapes, 0)).to_pylist()):
         con.execute(
@@ -226,6 +242,7 @@ def _load_codes(con: duckdb.DuckDBPyConnection, storage: Storage, new: pa.Table)
                 "FROM rows"
             )
             con.unregister("rows")
+            yield table.num_rows
 
 
 def _load_rows(con: duckdb.DuckDBPyConnection, storage: Storage, kind: str, new: pa.Table, entry_kind: str) -> None:

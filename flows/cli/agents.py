@@ -7,15 +7,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import typer
-
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
+from guidestore.flows.cli.app import App
 from guidestore.flows.cli.options import STORE, Store
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
-app = typer.Typer()
+app = App()
 
 MOST_ROWS = 200
 """Of an answer, as of a table that `guidestore sql` prints."""
@@ -33,6 +32,8 @@ def mcp_command(place: Store = STORE) -> None:
 
     It lists cohorts and code sets, answers SQL with the limits of `guidestore sql`, finds neighbours, advises and
     compares runs on val. Nothing it has writes. Needs `pip install 'guidestore[mcp]'`.
+
+    $ guidestore mcp --store guidestore-store
     """
     try:
         import mcp  # noqa: F401

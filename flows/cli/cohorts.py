@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from guidestore.embeddings.words import count_of
+from guidestore.flows.cli.app import App, Group
 from guidestore.flows.cli.options import STORE, Format, Store, Target
+from guidestore.flows.cli.output import Kind, show_done
 
 if TYPE_CHECKING:
     from guidestore.warehouse.cohorts.cohort import CohortReport
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
 
 _SHOWN_CHANGES = 5
 
-app = typer.Typer(help="Cohorts: named sets of cases with images, labels and splits.", no_args_is_help=True)
+app = App(help="Cohorts: named sets of cases with images, labels and splits.")
 
 
-class LayoutGroup(TyperGroup):
+class LayoutGroup(Group):
     """A command for each layout, made of the fields of the layout's class when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -41,24 +43,29 @@ class LayoutGroup(TyperGroup):
 
 
 app.add_typer(
-    typer.Typer(
+    App(
         cls=LayoutGroup,
         help="Add a cohort, or more of one, from files. A layout of your own is module:Class.",
-        no_args_is_help=True,
     ),
     name="add",
 )
 
 
 def _layout_command(layout: type[Layout], called: str) -> Any:
-    def add(name: str, store: str, replace: bool, dry_run: bool, **given: Any) -> None:
-        from guidestore.flows.encoding.cohorts import add_files, layout_of
-        from guidestore.flows.work.stores import to_fill
+    def add(name: str, store: str, replace: bool, dry_run: bool, format_: Kind, **given: Any) -> None:
+        from guidestore.flows.work.progress import progress_bars
 
-        asked = layout_of(called, given)
-        with to_fill(store, dry_run=dry_run) as filled:
-            report = add_files(filled, name, asked, supersede=replace, dry_run=dry_run)
-        _show(report, dry_run=dry_run)
+        with progress_bars() as progress:
+            from guidestore.flows.encoding.cohorts import add_files, layout_of
+            from guidestore.flows.work.stores import to_fill
+
+            def told(done: int, total: int) -> None:
+                progress("files", done, total)
+
+            asked = layout_of(called, given)
+            with to_fill(store, dry_run=dry_run) as filled:
+                report = add_files(filled, name, asked, told, supersede=replace, dry_run=dry_run)
+        _show(report, format_, dry_run=dry_run)
 
     annotations: dict[str, Any] = {"name": Annotated[str, typer.Argument(help="Name of the cohort.")]}
     defaults: dict[str, Any] = {"store": STORE}
@@ -72,8 +79,8 @@ def _layout_command(layout: type[Layout], called: str) -> Any:
         bool, typer.Option("--replace", help="These labels and images supersede others; the old stay in the history.")
     ]
     annotations["dry_run"] = Annotated[bool, typer.Option("--dry-run", help="Say what would be added; add nothing.")]
-    defaults |= {"replace": False, "dry_run": False}
-    annotations["store"] = Store
+    defaults |= {"replace": False, "dry_run": False, "format_": "table"}
+    annotations |= {"store": Store, "format_": Format}
     parameters = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=defaults.get(name, inspect.Parameter.empty)
@@ -82,12 +89,12 @@ def _layout_command(layout: type[Layout], called: str) -> Any:
     ]
     add.__doc__, add.__annotations__ = layout.__doc__, annotations
     add.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
-    made = typer.Typer(add_completion=False)
+    made = App(add_completion=False)
     made.command(called)(add)
     return get_command(made)
 
 
-def _show(report: CohortReport, *, dry_run: bool = False) -> None:
+def _show(report: CohortReport, format_: str, *, dry_run: bool = False, more: Sequence[str] = ()) -> None:
     named = {
         "splits": count_of(report.splits, "split"),
         "targets": count_of(report.targets, "target")
@@ -100,9 +107,13 @@ def _show(report: CohortReport, *, dry_run: bool = False) -> None:
     changed += [f"{what} of {count_of(count, 'image')} changed" for what, count in report.images_changed.items()]
     added = ", ".join([*counts.values(), *changed]) or "nothing new"
     would = "would add " if dry_run else ""
-    print(
-        f"cohort {report.cohort}: {would}{added}; " + ("nothing written" if dry_run else f"snapshot {report.snapshot}")
-    )
+    end = "nothing written" if dry_run else f"snapshot {report.snapshot}"
+    row: dict[str, Any] = {"cohort": report.cohort, "snapshot": report.snapshot, "dry_run": dry_run}
+    row |= {"splits": report.splits, "targets": report.targets, "classes": report.classes}
+    row |= {f"{kind}_added": count for kind, count in report.added.items()}
+    row |= {f"{kind}_changed": len(rows) for kind, rows in report.changed.items()}
+    row |= {f"images_changed_{what}": count for what, count in report.images_changed.items()}
+    show_done([f"cohort {report.cohort}: {would}{added}; {end}", *more], [row], format_)
     for kind, rows in report.changed.items():
         more = f"; and {len(rows) - _SHOWN_CHANGES} more" if len(rows) > _SHOWN_CHANGES else ""
         print(f"note: {kind} changed: {'; '.join(rows[:_SHOWN_CHANGES])}{more}", file=sys.stderr)
@@ -125,8 +136,13 @@ def split_command(
     ] = "",
     groups: Annotated[Path | None, typer.Option("--groups", help="Table of case_id and the column of --group.")] = None,
     store: Store = STORE,
+    format_: Format = "table",
 ) -> None:
-    """Draw stratified folds (train, val, test) with a seed, and keep them."""
+    """Draw stratified folds (train, val, test) with a seed, and keep them.
+
+    $ guidestore cohort split glioma --folds 5
+    $ guidestore cohort split glioma --folds 3 --name by-site --groups sites.csv --group site
+    """
     from guidestore.flows.encoding.cohorts import add_split
     from guidestore.flows.encoding.lookups import only_target
     from guidestore.flows.work.stores import opened
@@ -146,8 +162,8 @@ def split_command(
             group=group,
             groups=groups,
         )
-    _show(report)
-    print(f"split {name}: {folds} folds, stratified by {target}{f', grouped by {group}' * bool(group)}, seed {seed}")
+    drawn = f"split {name}: {folds} folds, stratified by {target}{f', grouped by {group}' * bool(group)}, seed {seed}"
+    _show(report, format_, more=[drawn])
 
 
 @app.command("remove")
@@ -156,8 +172,12 @@ def remove_command(
     target: Annotated[str, typer.Option("--target", help="Only this target and its labels.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     store: Store = STORE,
+    format_: Format = "table",
 ) -> None:
-    """Take a cohort, or a target of it, out from here on. Earlier snapshots keep it (`--at`); `purge` is for ever."""
+    """Take a cohort, or a target of it, out from here on. Earlier snapshots keep it (`--at`); `purge` is for ever.
+
+    $ guidestore cohort remove glioma --target survival --yes
+    """
     from guidestore.flows.work.stores import opened
     from guidestore.warehouse.cohorts.removal import remove_cohort, remove_target
 
@@ -169,9 +189,13 @@ def remove_command(
     with opened(store) as to_change:
         if target:
             labels = remove_target(to_change, cohort, target)
-            print(f"target {target} of cohort {cohort}: {count_of(labels, 'label')} removed")
+            sentence = f"target {target} of cohort {cohort}: {count_of(labels, 'label')} removed"
+            row = {"cohort": cohort, "target": target, "labels_removed": labels}
         else:
-            print(f"cohort {cohort}: {count_of(remove_cohort(to_change, cohort), 'artifact')} removed")
+            artifacts = remove_cohort(to_change, cohort)
+            sentence = f"cohort {cohort}: {count_of(artifacts, 'artifact')} removed"
+            row = {"cohort": cohort, "artifacts_removed": artifacts}
+    show_done([sentence], [row], format_)
 
 
 @app.command("rename")
@@ -179,19 +203,27 @@ def rename_command(
     old: Annotated[str, typer.Argument(help="Cohort.")],
     new: Annotated[str, typer.Argument(help="What it is shown as from here on.")],
     store: Store = STORE,
+    format_: Format = "table",
 ) -> None:
-    """Show a cohort by another name. Both names find it from then on: what is stored keeps the first."""
+    """Show a cohort by another name. Both names find it from then on: what is stored keeps the first.
+
+    $ guidestore cohort rename glioma gliomas-2026
+    """
     from guidestore.flows.work.stores import opened
     from guidestore.warehouse.cohorts.renaming import rename_cohort
 
     with opened(store) as to_change:
         first = rename_cohort(to_change, old, new)
-    print(f"cohort {first} is shown as {new}" + "; both names find it" * (new != first))
+    sentence = f"cohort {first} is shown as {new}" + "; both names find it" * (new != first)
+    show_done([sentence], [{"first_name": first, "cohort": new}], format_)
 
 
 @app.command("list")
 def list_cohorts(store: Store = STORE, format_: Format = "table") -> None:
-    """All cohorts of the store."""
+    """All cohorts of the store.
+
+    $ guidestore cohort list
+    """
     from guidestore.flows.cli.store import ask
 
     ask("SELECT * FROM cohorts ORDER BY cohort", None, store, format_)
@@ -201,7 +233,10 @@ def list_cohorts(store: Store = STORE, format_: Format = "table") -> None:
 def show_cohort(
     cohort: Annotated[str, typer.Argument(help="Cohort.")], store: Store = STORE, format_: Format = "table"
 ) -> None:
-    """One cohort: its images, labels, splits and codes, counted."""
+    """One cohort: its images, labels, splits and codes, counted.
+
+    $ guidestore cohort show glioma
+    """
     from guidestore.embeddings.store import EmbeddingStore
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.encoding.lookups import describe_cohort

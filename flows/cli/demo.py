@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.cli.next_steps import Step, activation, own_data, show_steps, store_named
+from guidestore.flows.cli.output import print_text, show_rows
+from guidestore.flows.cli.predictions import show_predictions
+from guidestore.flows.cli.verdict_tables import show_verdicts
 from guidestore.flows.encoding.cohorts import add_files, add_split
 from guidestore.flows.encoding.encode import encode
 from guidestore.flows.encoding.settings import EncodeSettings
@@ -161,3 +167,52 @@ def _best_on_val(store: EmbeddingStore, runs: list[str]) -> str:
     guided = [run for run in load_runs(snapshot, runs) if run.row == "G(I)+I" and not run.control]
     scores = load_scores(snapshot, guided, "val")
     return max(sorted(run.id for run in guided), key=lambda run: scores[run, "balanced_accuracy"])
+
+
+def show_demo(folder: Path, result: DemoResult) -> None:
+    """Prints the tables, the questions with their answers, the prediction, and what to do next."""
+    store = folder / "store"
+    print()
+    show_verdicts(result.evaluation, "MRI guided by histology, phantom cohort, test cases", "table")
+    for question, (sql, rows) in result.answers.items():
+        print(f'\n{question}\n  guidestore sql --store {quote(str(store))} "{shell_quoted(sql)}"\n')
+        if rows:
+            show_rows(rows, list(rows[0]), "table")
+        else:
+            print("  (none)")
+    case = folder / "new-case" / "NEW_0001"
+    print(f"\nA new case from its MRI alone (its slide would say {result.new_case_class}):")
+    print(f"  guidestore predict --store {quote(str(store))} --run champion {quote(str(case))}\n")
+    show_predictions(result.prediction, "table")
+    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
+    nothing = "" if result.images_read or result.trained else _NOTHING_DONE
+    print()
+    print_text(times)
+    print_text(f"images read: {result.images_read}, networks and heads trained: {result.trained}{nothing}")
+    print(f"snapshot {result.snapshot}, tag demo")
+    show_steps("What next", [*activation(), store_named(store), *STEPS])
+    show_steps("Your own data", own_data())
+
+
+_NOTHING_DONE = " (every code was in the store: nothing was read or trained)"
+CASE = "PHANTOM_0001"
+_OF_FOLD = f"--split {SPLIT} --fold 0"
+STEPS: tuple[Step, ...] = (
+    (f"guidestore report {COHORT} --out report.html", "all of it in one file, for colleagues"),
+    (f"guidestore explore {COHORT}", "codes and cases in a browser"),
+    ("guidestore serve", "encode, retrain and sweep from a browser"),
+    ('guidestore sql "FROM code_sets"', "what is in the store; SHOW TABLES lists the rest"),
+    (
+        f"guidestore neighbours {CASE} --code-set {COHORT}/mri_all/densenet3d {_OF_FOLD}",
+        "the cases most like one",
+    ),
+    (
+        f"guidestore attention {CASE} --cohort {COHORT} --encoder attention_pooling {_OF_FOLD}",
+        "where the slide's classifier looked, as a picture",
+    ),
+)
+
+
+def shell_quoted(text: str) -> str:
+    """Within double quotes of a shell."""
+    return re.sub(r'(["$`\\\\])', r"\\\1", text)

@@ -7,12 +7,11 @@ import sys
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-import typer
-
-from guidestore.flows.cli.options import STORE, Store
+from guidestore.flows.cli.app import App
+from guidestore.flows.cli.options import STORE, Format, Store
 from guidestore.flows.library.versions import examined, told, without_paths
 
-app = typer.Typer()
+app = App()
 
 ANSWER_SECONDS = 20.0
 """For a library to load; on a quiet machine the slowest takes 2."""
@@ -34,19 +33,26 @@ _PREFECT_API = "from prefect.settings import get_current_settings; print(get_cur
 
 
 @app.command()
-def doctor(store: Store = STORE) -> None:
+def doctor(store: Store = STORE, format_: Format = "table") -> None:
     """Print versions, devices, and the state of libraries, Prefect and the store: one table for a bug report.
 
     It names no folder and no case, and what is missing is said.
+
+    $ guidestore doctor
     """
-    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.cli.output import print_table, show_rows
+    from guidestore.flows.work.progress import progress_bars
 
     with ExitStack() as stack:
+        stack.enter_context(progress_bars())
         devices, api = (stack.enter_context(_asked(code)) for code in (_DEVICES, _PREFECT_API))
         states = [*examined(store), ("devices", _answer(devices))]
         states.append(("Prefect server", told(lambda: _server(_answer(api)))))
     rows = [{"what": what, "state": without_paths(state, store)} for what, state in states]
-    show_rows(rows, ["what", "state"], "table")
+    if format_ == "table":
+        print_table(("what", "state"), [tuple(row.values()) for row in rows], format_, most_lines=99)
+    else:
+        show_rows(rows, ["what", "state"], format_)
 
 
 def _asked(code: str) -> subprocess.Popen[str]:

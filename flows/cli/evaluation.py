@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.runs import Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.cli.output import paper_table, show_rows
+from guidestore.flows.cli.output import FOR_EYES, show_rows
+from guidestore.flows.cli.verdict_tables import show_verdicts
 from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.evaluation import Evaluation, check_judging, evaluation_of
@@ -40,8 +41,13 @@ class Asked:
     format_: str
 
 
-def show_evaluation(store: EmbeddingStore, selection: RunSelection, asked: Asked, progress: Progress) -> None:
-    """Prints it. Raises NotFoundInStoreError where no run is selected, InvalidInputError for what cannot be joined."""
+def evaluated(
+    store: EmbeddingStore, selection: RunSelection, asked: Asked, progress: Progress
+) -> tuple[Callable[[], None], Sequence[str]]:
+    """What prints it, and notes.
+
+    Raises NotFoundInStoreError where no run is selected, InvalidInputError for what cannot be joined.
+    """
     if asked.pool_targets and asked.by:
         raise InvalidInputError("--pool-targets is one answer over targets and --by one for each subgroup; give one")
     check_judging(asked.metric, asked.smallest_effect)
@@ -64,32 +70,44 @@ def show_evaluation(store: EmbeddingStore, selection: RunSelection, asked: Asked
         notes += filter(None, [count_look(store, runs, "evaluate", on=asked.on and cohort)])
     if asked.pool_targets:
         pooled = pooled_effects(runs, predictions, metric=asked.metric, margin=asked.smallest_effect)
-        _show_pooled(pooled, title, asked.format_)
+        show = partial(_show_pooled, pooled, title, asked.format_)
     elif asked.by:
         gains = subgroup_gains(newest, runs, predictions, asked.by, cohort=cohort, metric=asked.metric)
         rows = [gain.as_row() for gain in gains]
         if not rows:
             raise NotFoundInStoreError(f"no guided head has cases in a subgroup of {asked.by}; {HOW_TO_GET_RUNS}")
-        _show(rows, f"{title}: gains by {asked.by}, exploratory, intervals over cases alone", asked.format_)
+        of = f"{title}: gains by {asked.by}, exploratory, intervals over cases alone"
+        show = partial(_show, rows, of, asked.format_)
     else:
-        _show_tables(runs, scores, predictions, title, asked)
-    for note in dict.fromkeys(notes):
-        print(f"note: {note}", file=sys.stderr)
+        show = _tables(runs, scores, predictions, title, asked, progress)
+    return show, list(dict.fromkeys(notes))
+
+
+def _tables(
+    runs: Sequence[Run],
+    scores: Scores,
+    predictions: Mapping[str, RunPredictions],
+    title: str,
+    asked: Asked,
+    progress: Progress,
+) -> Callable[[], None]:
+    how = {"metric": asked.metric, "margin": asked.smallest_effect, "progress": progress}
+    evaluation = evaluation_of(runs, scores, predictions, **how)
+    reliable = _calibration(evaluation, predictions) if asked.on else {}
+    return partial(_show_tables, evaluation, reliable, title, asked)
 
 
 def _show_tables(
-    runs: Sequence[Run], scores: Scores, predictions: Mapping[str, RunPredictions], title: str, asked: Asked
+    evaluation: Evaluation, reliable: Mapping[tuple[int, str], dict[str, float]], title: str, asked: Asked
 ) -> None:
-    evaluation = evaluation_of(runs, scores, predictions, metric=asked.metric, margin=asked.smallest_effect)
-    reliable = _calibration(evaluation, predictions) if asked.on else {}
-    if asked.format_ != "table":
+    if asked.format_ not in FOR_EYES:
         rows = [row | reliable.get((row["block"], row["label"]), {}) for row in evaluation.as_rows()]
         show_rows(rows, list(rows[0]), asked.format_)
         return
-    paper_table(evaluation, title)
+    show_verdicts(evaluation, title, asked.format_)
     if reliable:
         rows = [{"block": block, "input": label, **values} for (block, label), values in reliable.items()]
-        show_rows(rows, list(rows[0]), "table", title="Calibration, folds and seeds together")
+        show_rows(rows, list(rows[0]), asked.format_, title="Calibration, folds and seeds together")
 
 
 def _calibration(
@@ -111,7 +129,7 @@ def _calibration(
 
 def _show_pooled(effects: Sequence[RowEffect], title: str, format_: str) -> None:
     rows = [effect.as_row() for effect in effects]
-    if format_ != "table":
+    if format_ not in FOR_EYES:
         show_rows(rows, list(rows[0]), format_)
         return
     shown = []
@@ -124,7 +142,7 @@ def _show_pooled(effects: Sequence[RowEffect], title: str, format_: str) -> None
 
 def _show(rows: Sequence[dict[str, Any]], title: str, format_: str) -> None:
     columns = list(rows[0])
-    if format_ == "table":
+    if format_ in FOR_EYES:
         columns = [name for name in columns if any(row[name] not in (None, "") for row in rows)]
     show_rows(rows, columns, format_, title=title)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from guidestore.flows.cli.app import App
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, Format, Store
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from guidestore.flows.paper.report import ExperimentReport
     from guidestore.flows.paper.settings import Derm7ptSettings, RadPathSettings
 
-app = typer.Typer(help="The paper's tables, each from one command.", no_args_is_help=True)
+app = App(help="The paper's tables, each from one command.")
 
 
 @command(app, settings="guidestore.flows.paper.settings:RadPathSettings", arguments=("cohort",))
@@ -29,12 +30,15 @@ def radpath(
 
     Adds the cohort, encodes, trains and evaluates what the store does not have yet; run again, it prints the table from
     stored runs. With --preset paper and a GPU this is the paper's protocol; the default is for two CPU cores.
+
+    $ guidestore experiment radpath glioma --source RadPath --out table1
     """
-    from guidestore.flows.paper.radpath import run_radpath
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    with opened(place, create=settings.source is not None) as store, progress_bars() as progress:
+    with progress_bars() as progress, opened(place, create=settings.source is not None) as store:
+        from guidestore.flows.paper.radpath import run_radpath
+
         report = run_radpath(store, settings, progress)
     _finish(report, out, format_)
 
@@ -50,26 +54,30 @@ def derm7pt(
 
     Adds the cohort, encodes, trains and evaluates what the store does not have yet; run again, it prints the table from
     stored runs. The figures are bars of the rows, and of what guidance gained with intervals.
+
+    $ guidestore experiment derm7pt skin --source release_v0 --out table2
     """
-    from guidestore.flows.paper.derm7pt import run_derm7pt
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    with opened(place, create=settings.source is not None) as store, progress_bars() as progress:
+    with progress_bars() as progress, opened(place, create=settings.source is not None) as store:
+        from guidestore.flows.paper.derm7pt import run_derm7pt
+
         report = run_derm7pt(store, settings, progress)
     _finish(report, out, format_)
 
 
 def _finish(report: ExperimentReport, out: Path, format_: str) -> None:
     """Prints and writes the table, and says what it took."""
-    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.cli.output import FOR_EYES, show_rows
+    from guidestore.flows.cli.paper_table import show_table
     from guidestore.flows.paper.report import write_table
-    from guidestore.flows.paper.table import as_rows, show
+    from guidestore.flows.paper.table import as_rows
 
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
-    if format_ == "table":
-        show(report.table)
+    if format_ in FOR_EYES:
+        show_table(report.table, format_)
     else:
         rows = as_rows(report.table)
         show_rows(rows, list(rows[0]), format_)

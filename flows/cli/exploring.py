@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from guidestore.flows.cli.app import App
 from guidestore.flows.cli.options import STORE, At, Store
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()
@@ -45,6 +46,9 @@ def explore(
 
     The page reads the index and writes nothing. It is on loopback; the token in the address lets a browser in. Ctrl-C
     stops it.
+
+    $ guidestore explore glioma
+    $ guidestore explore glioma --export glioma.parquet
     """
     import sys
 

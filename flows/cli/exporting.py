@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from guidestore.embeddings.words import count_of
-from guidestore.flows.cli.options import STORE, At, Split, Store, Target
+from guidestore.flows.cli.app import App
+from guidestore.flows.cli.options import STORE, At, Format, Split, Store, Target
+from guidestore.flows.cli.output import show_done
 
-app = typer.Typer()
+app = App()
 
 
 @app.command("export")
@@ -33,15 +35,21 @@ def export_command(
     ] = "2.0.0",
     at: At = None,
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
     """Write codes as the files of another tool: TRIDENT, CLAM, STAMP, Patho-Bench, eva, LazySlide, DeepGuide.
 
     Ids and pseudonyms stay as they are in the store; no path of this machine goes out. What is left out is named.
+
+    $ guidestore export glioma --code-set histology/texture --layout clam --output for-clam
+    $ guidestore export glioma --code-set mri_all/densenet3d --layout npz --output codes --split cv5
     """
-    from guidestore.flows.encoding.export_codes import export_codes
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    with opened(place, adds=False) as store:
+    with progress_bars() as progress, opened(place, adds=False) as store:
+        from guidestore.flows.encoding.export_codes import export_codes
+
         exported = export_codes(
             store.snapshot(at),
             output,
@@ -51,11 +59,17 @@ def export_command(
             split=split,
             target=target,
             stamp_version=stamp_version,
+            progress=progress,
         )
-    for key in exported.code_sets:
-        print(f"{key} (trained on {key.trained_on})")
+    said = [f"{key} (trained on {key.trained_on})" for key in exported.code_sets]
     count = count_of(exported.slides, "slide") + " of " if exported.slides else ""
-    print(f"{count}{count_of(exported.cases, 'case')} for {exported.tool} -> {exported.folder}")
+    said.append(f"{count}{count_of(exported.cases, 'case')} for {exported.tool} -> {exported.folder}")
+    whole = {"slides": exported.slides, "cases": exported.cases, "tool": exported.tool, "folder": str(exported.folder)}
+    rows = [
+        {"code_set": str(key), "trained_on": str(key.trained_on), **whole, "snapshot": exported.snapshot}
+        for key in exported.code_sets
+    ]
+    show_done(said, rows, format_)
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
 
@@ -69,16 +83,23 @@ def export_model_command(
         typer.Option("--allow-train-codes", help="Also models whose weights hold codes of the train cases (knn, …)."),
     ] = False,
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
-    """Write a run's encoder, G and D_c as one folder (ONNX, safetensors, a card) that predicts without the store."""
-    from guidestore.flows.models.export import export_model
+    """Write a run's encoder, G and D_c as one folder (ONNX, safetensors, a card) that predicts without the store.
+
+    $ guidestore export-model champion --output model
+    """
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    with opened(place) as store:
+    with progress_bars(), opened(place) as store:
+        from guidestore.flows.models.export import export_model
+
         exported = export_model(store, run, output, allow_train_codes=allow_train_codes)
-    print(f"run {exported.run[:12]} -> {exported.folder}")
-    for name, size in exported.files.items():
-        print(f"  {name}  {size:,} bytes")
+    said = [f"  {name}  {size:,} bytes" for name, size in exported.files.items()]
+    of = {"run": exported.run, "folder": str(exported.folder)}
+    rows = [{**of, "file": name, "bytes": size} for name, size in exported.files.items()]
+    show_done([f"run {exported.run[:12]} -> {exported.folder}", *said], rows, format_)
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
 
@@ -101,15 +122,20 @@ def publish_command(
         ),
     ] = False,
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
     """Write codes, labels and splits as a data set: Parquet, a card for Hugging Face, Croissant with lineage.
 
     Weights, runs, predictions and paths of images stay. `guidestore import FOLDER` brings the same artifacts back.
+
+    $ guidestore publish submitted --output published --cohort mfeat --licence CC-BY-4.0
     """
-    from guidestore.flows.encoding.publish import publish
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    with opened(place, adds=False) as store:
+    with progress_bars() as progress, opened(place, adds=False) as store:
+        from guidestore.flows.encoding.publish import publish
+
         published = publish(
             store.snapshot(snapshot),
             output,
@@ -118,10 +144,19 @@ def publish_command(
             url=url,
             creator=creator,
             with_pseudonymized=with_pseudonymized,
+            progress=progress,
         )
-    for item in published.data.sets:
-        print(f"{item.file}  {item.key} (trained on {item.key.trained_on}), {count_of(item.items, 'code')}")
-    size = sum(size for size, _ in published.data.files.values())
-    print(f"snapshot {published.data.snapshot} -> {published.folder}, {size / 1e6:.1f} MB")
+    data = published.data
+    said = [
+        f"{item.file}  {item.key} (trained on {item.key.trained_on}), {count_of(item.items, 'code')}"
+        for item in data.sets
+    ]
+    size = sum(size for size, _ in data.files.values())
+    rows = [
+        {"code_set": str(item.key), "trained_on": str(item.key.trained_on), "codes": item.items, "file": item.file}
+        | {"snapshot": data.snapshot, "folder": str(published.folder), "bytes": data.files[item.file][0]}
+        for item in data.sets
+    ]
+    show_done([*said, f"snapshot {data.snapshot} -> {published.folder}, {size / 1e6:.1f} MB"], rows, format_)
     for note in published.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from typer.core import TyperCommand
 
+from guidestore.flows.cli.app import Command
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
@@ -49,7 +51,7 @@ def command(
     return register
 
 
-class _Lazy(TyperCommand):
+class _Lazy(Command):
     """A command that knows its name and help at once, and its parameters when it is run or its help is asked for."""
 
     function: Callable[..., None]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from guidestore.embeddings.words import count_of
+from guidestore.flows.cli.app import App
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Store
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from guidestore.flows.results.evaluation import Evaluation
     from guidestore.flows.results.two_runs import RunComparison
 
-app = typer.Typer()
+app = App()
 
 Metric = Annotated[
     str,
@@ -56,35 +57,43 @@ def guide(
 
     The five input rows are S+I, S, I, G(I) and G(I)+I. The control trains G on shuffled pairs: where it gains as much
     as the real G, the gain is capacity, not guidance.
+
+    $ guidestore guide mfeat --inferior mor/mfeat --superior fou/mfeat --guidance ridge --decoder logistic
+    $ guidestore guide mfeat --inferior mor/mfeat --superior fou/mfeat --advise
     """
     from guidestore.embeddings.errors import InvalidInputError
-    from guidestore.flows.guiding.guide import guide as run
-    from guidestore.flows.results.evaluation import check_judging, evaluate
-    from guidestore.flows.work.naming import with_first_name
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
     if labelled is not None and not advise:
         raise InvalidInputError("--labelled is a question to --advise; to train with fewer labels, run a sweep")
-    check_judging(metric, smallest_effect)
-    with opened(place) as store:
-        if advise:
-            _advise(store.snapshot(), with_first_name(store, settings), labelled, format_)
-            return
-        said: list[str] = []
+    said: list[str] = []
 
-        def say(note: str) -> None:
-            said.append(note)
-            print(f"note: {note}", file=sys.stderr, flush=True)
+    def say(note: str) -> None:
+        said.append(note)
+        print(f"note: {note}", file=sys.stderr, flush=True)
 
-        with progress_bars() as progress:
-            report = run(store, settings, progress, say=say)
+    with progress_bars() as progress:
+        from guidestore.flows.guiding.guide import guide as run
+        from guidestore.flows.results.evaluation import check_judging, evaluate
+        from guidestore.flows.work.naming import with_first_name
+
+        check_judging(metric, smallest_effect)
+        with opened(place) as store:
+            if advise:
+                advice = _advice(store.snapshot(), with_first_name(store, settings), labelled)
+            else:
+                report = run(store, settings, progress, say=say)
+                evaluation = evaluate(
+                    store.snapshot(), report.runs, metric=metric, margin=smallest_effect, progress=progress
+                )
+    if advise:
+        _show_advice(*advice, format_)
+        return
     for note in report.notes:
         if note not in said:
             print(f"note: {note}", file=sys.stderr)
     title = f"{settings.cohort}: {settings.inferior} guided by {settings.superior}, test cases"
-    with opened(place) as store:
-        evaluation = evaluate(store.snapshot(), report.runs, metric=metric, margin=smallest_effect)
     _show_evaluation(evaluation, title, format_)
     print(
         f"runs: {report.trained} trained, {report.existing} there already; snapshot {report.snapshot}"
@@ -93,23 +102,32 @@ def guide(
     )
 
 
-def _advise(snapshot: Snapshot, settings: GuideSettings, labelled: int | None, format_: str) -> None:
+def _advice(
+    snapshot: Snapshot, settings: GuideSettings, labelled: int | None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows, and notes on them."""
     from guidestore.embeddings.types import CodeSetName
-    from guidestore.flows.cli.output import show_rows
     from guidestore.flows.encoding.seen import seen_notes
     from guidestore.flows.guiding.advise import advise
 
     rows = advise(snapshot, settings, labelled=labelled)
     codes = [CodeSetName.parse(text, settings.cohort) for text in (settings.inferior, settings.superior)]
-    for seen in seen_notes(snapshot, settings.cohort, codes):
-        print(f"note: {seen}", file=sys.stderr)
-    for redundant in dict.fromkeys(row["redundant"] for row in rows if row["redundant"]):
-        print(f"note: {redundant}", file=sys.stderr)
+    redundant = dict.fromkeys(row["redundant"] for row in rows if row["redundant"])
+    return rows, [*seen_notes(snapshot, settings.cohort, codes), *redundant]
+
+
+def _show_advice(rows: list[dict[str, Any]], notes: list[str], format_: str) -> None:
+    from guidestore.flows.cli.output import print_text, show_rows
+
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     if format_ != "table":
         show_rows(rows, list(rows[0]), format_)
         return
     for row in rows:
-        print(f"{row['target']}: {row['advice']}" + (f"\n  {row['command']}" if row["command"] else ""))
+        print_text(f"{row['target']}: {row['advice']}")
+        if row["command"]:
+            print(f"  {row['command']}")
 
 
 @app.command()
@@ -136,25 +154,35 @@ def evaluate(
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
-    """Print the tables again from stored runs; trains nothing. The store counts the look at test."""
-    from guidestore.flows.cli.evaluation import Asked, show_evaluation
-    from guidestore.flows.results.selection import RunSelection
+    """Print the tables again from stored runs; trains nothing. The store counts the look at test.
+
+    $ guidestore evaluate mfeat
+    $ guidestore evaluate mfeat --part val --metric balanced_accuracy --format csv
+    $ guidestore evaluate skin --pool-targets
+    """
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    selection = RunSelection(
-        cohort, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
-    )
-    asked = Asked(part, pool_targets, on, by, metric, smallest_effect, at, format_)
-    with opened(place, adds=False) as store, progress_bars() as progress:
-        show_evaluation(store, selection, asked, progress)
+    with progress_bars() as progress, opened(place, adds=False) as store:
+        from guidestore.flows.cli.evaluation import Asked, evaluated
+        from guidestore.flows.results.selection import RunSelection
+
+        selection = RunSelection(
+            cohort, target=target, inferior=inferior, superior=superior, guidance=guidance, decoder=decoder
+        )
+        asked = Asked(part, pool_targets, on, by, metric, smallest_effect, at, format_)
+        show, notes = evaluated(store, selection, asked, progress)
+    show()
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _show_evaluation(evaluation: Evaluation, title: str, format_: str) -> None:
-    from guidestore.flows.cli.output import paper_table, show_rows
+    from guidestore.flows.cli.output import FOR_EYES, show_rows
+    from guidestore.flows.cli.verdict_tables import show_verdicts
 
-    if format_ == "table":
-        paper_table(evaluation, title)
+    if format_ in FOR_EYES:
+        show_verdicts(evaluation, title, format_)
     else:
         rows = evaluation.as_rows()
         show_rows(rows, list(rows[0]), format_)
@@ -182,14 +210,20 @@ def compare(
     From stored predictions alone: gains with 95 % intervals over cases, McNemar's test, the cases that changed. Of two
     sweeps: per task, the guided heads that each has best on val. Of two snapshots: what each head that both have gained
     between them.
+
+    $ guidestore compare champion 0a1b2c3d
+    $ guidestore compare first.yaml second.yaml
+    $ guidestore compare submitted 31
     """
     from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.results.two_runs import RunComparison
-    from guidestore.flows.results.two_snapshots import SnapshotComparison
-    from guidestore.flows.sweeps.comparing import compare_named
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    with opened(place, adds=False) as store:
+    with progress_bars(), opened(place, adds=False) as store:
+        from guidestore.flows.results.two_runs import RunComparison
+        from guidestore.flows.results.two_snapshots import SnapshotComparison
+        from guidestore.flows.sweeps.comparing import compare_named
+
         comparison = compare_named(store, a, b, part=part, at=at)
     if isinstance(comparison, RunComparison):
         _show_two_runs(comparison, part or "test", format_)
@@ -203,12 +237,14 @@ def compare(
 
 def _show_rest(notes: Sequence[str], changed: list[dict[str, Any]], format_: str) -> None:
     """What stands below a table for the eye: notes, and the cases whose prediction changed."""
-    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.cli.output import FOR_EYES, print_text, show_rows
 
-    if format_ != "table":
+    if format_ not in FOR_EYES:
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
         return
     for note in notes:
-        print(note)
+        print_text(note)
     if changed:
         shown = changed[:MOST_CHANGED]
         first = f", the first {MOST_CHANGED}" if len(changed) > MOST_CHANGED else ""
@@ -216,20 +252,23 @@ def _show_rest(notes: Sequence[str], changed: list[dict[str, Any]], format_: str
 
 
 def _show_two_runs(comparison: RunComparison, part: Part, format_: str) -> None:
-    from guidestore.flows.cli.output import show_rows
+    from guidestore.flows.cli.output import FOR_EYES, print_text, show_rows
 
     rows, changed = comparison.as_rows(), comparison.changed_rows()
-    if format_ != "table":
+    if format_ not in FOR_EYES:
         show_rows(rows, list(rows[0]), format_)
+        _show_rest(comparison.notes, changed, format_)
         return
-    print(f"a: {comparison.names[0]}\nb: {comparison.names[1]}\n{count_of(comparison.n_cases, f'{part} case')}")
+    for name, whole in zip("ab", comparison.names, strict=True):
+        print_text(f"{name}: {whole}\n")
+    print_text(f"{count_of(comparison.n_cases, f'{part} case')}, b minus a:\n")
     show_rows(rows, list(rows[0]), format_)
     test = comparison.mcnemar
     if test is not None:
         kind = "exact" if test.exact else "chi-squared"
-        print(f"McNemar ({kind}): only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}")
+        print_text(f"McNemar ({kind}): only a right {test.only_a}, only b right {test.only_b}, p {test.p_value:.3g}")
     for note in comparison.notes:
-        print(note)
+        print_text(note)
     if changed:
         show_rows(changed, list(changed[0]), format_, title=f"{count_of(len(changed), 'case')} changed")
 
@@ -264,9 +303,14 @@ def predict(
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
-    """Class probabilities of new cases from the inferior image alone."""
-    from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.models.predict import predict as run_predict
+    """Class probabilities of new cases from the inferior image alone.
+
+    $ guidestore predict --run champion new-cases/PAT_0042
+    $ guidestore predict --model exported --codes new.csv --encoder radiomics --format csv
+    $ guidestore predict --case PAT_0001 --case PAT_0002
+    """
+    from guidestore.flows.cli.predictions import show_predictions
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
     given = {
@@ -278,13 +322,16 @@ def predict(
         "device": device,
         "weights": weights,
     }
-    if model is None:
-        with opened(place) as store:
-            prediction = run_predict(store, run, cases=case or (), **given)
-    else:
-        prediction = _predict_exported(model, case, given)
-    rows = prediction.as_rows()
-    show_rows(rows, list(rows[0]), format_, title=f"run {prediction.run[:12]}")
+    with progress_bars() as progress:
+        given["progress"] = progress
+        if model is None:
+            from guidestore.flows.models.predict import predict as run_predict
+
+            with opened(place) as store:
+                prediction = run_predict(store, run, cases=case or (), **given)
+        else:
+            prediction = _predict_exported(model, case, given)
+    show_predictions(prediction, format_)
 
 
 def _predict_exported(folder: Path, cases: list[str] | None, given: dict[str, Any]) -> Prediction:
@@ -301,14 +348,19 @@ def alias_command(
     name: Annotated[str, typer.Argument(help="Movable name, such as champion.")],
     run: Annotated[str, typer.Argument(help="Run id (8 digits or more) or another alias.")],
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
-    """Point a movable name at a run; `predict --run NAME` then uses it."""
+    """Point a movable name at a run; `predict --run NAME` then uses it.
+
+    $ guidestore alias champion 0a1b2c3d
+    """
+    from guidestore.flows.cli.output import show_done
     from guidestore.flows.work.stores import opened
 
     with opened(place) as store:
         entry = store.find_run(run)
         store.move_alias(name, artifact=entry.artifact)
-    print(f"{name} -> run {entry.artifact[:12]}")
+    show_done([f"{name} -> run {entry.artifact[:12]}"], [{"alias": name, "run": entry.artifact}], format_)
 
 
 @app.command("heads")
@@ -316,8 +368,21 @@ def heads_command(format_: Format = "table") -> None:
     """List guidance models, decoders, fusions and students: their parameters with defaults, and what each is.
 
     A class of your own works too: `--guidance my_models:Shrunk` names the class Shrunk of my_models.py.
-    """
-    from guidestore.flows.cli.output import show_rows
-    from guidestore.heads.listing import COLUMNS, every_model
 
-    show_rows(every_model(), COLUMNS, format_, title="heads")
+    $ guidestore heads
+    """
+    from guidestore.flows.cli.output import print_table, show_rows
+    from guidestore.flows.work.progress import progress_bars
+
+    with progress_bars():
+        from guidestore.heads.listing import COLUMNS, every_model
+
+        rows = every_model()
+    if format_ != "table":
+        show_rows(rows, COLUMNS, format_, title="heads")
+        return
+    for role in dict.fromkeys(row["role"] for row in rows):
+        of_role = [row for row in rows if row["role"] == role]
+        shown = [(row["name"], "\n".join(filter(None, (row["is"], row["parameters"])))) for row in of_role]
+        print_table((role, "what it is, and its parameters"), shown, format_, most_lines=99)
+        print()

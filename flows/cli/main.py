@@ -26,18 +26,17 @@ from guidestore.flows.cli import (
     store,
     sweeps,
 )
+from guidestore.flows.cli.app import App
 from guidestore.flows.cli.interrupt import answered
 from guidestore.flows.library.versions import version
 from guidestore.flows.work.printable import printable
 
-app = typer.Typer(
+app = App(
     name="guidestore",
     help="Encode medical images once, keep every latent code, train and compare guidance heads honestly.\n\n"
     "Start with `guidestore demo`. Then bring your own: `guidestore cohort add`, `guidestore encode` (or "
-    "`guidestore import` for codes you have), `guidestore guide`, `guidestore sql`, `guidestore predict`.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    "`guidestore import` for codes you have), `guidestore guide`, `guidestore sql`, `guidestore predict`.\n\n"
+    "$ guidestore demo\n$ guidestore guide --help",
 )
 _debug = False
 _INTERRUPTED = 130
@@ -98,32 +97,17 @@ def demo(
     """Run the main job on a generated cohort: encode once, keep every code, guide, compare, predict. Some 2 minutes.
 
     A second run reads no image: every code is in the store.
-    """
-    from rich.console import Console
 
-    from guidestore.flows.cli.demo import run_demo
-    from guidestore.flows.cli.output import paper_table, show_rows
+    $ guidestore demo
+    $ guidestore demo --dir elsewhere
+    """
     from guidestore.flows.work.progress import progress_bars
 
-    console = Console(stderr=True)
     with progress_bars() as progress:
-        result = run_demo(folder, lambda text: console.print(text, highlight=False), progress)
-    print()
-    paper_table(result.evaluation, "MRI guided by histology, phantom cohort, test cases")
-    for question, (sql, rows) in result.answers.items():
-        print(f'\n{question}\n  guidestore sql --store {folder / "store"} "{sql}"')
-        if rows:
-            show_rows(rows, list(rows[0]), "table")
-        else:
-            print("  (none)")
-    print(f"\nA new case from its MRI alone (its slide would say {result.new_case_class}):")
-    print(f"  guidestore predict --store {folder / 'store'} --run champion {folder / 'new-case' / 'NEW_0001'}")
-    rows = result.prediction.as_rows()
-    show_rows(rows, list(rows[0]), "table")
-    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
-    print(f"\n{times}\nimages read: {result.images_read}, networks and heads trained: {result.trained}", end="")
-    print("" if result.images_read or result.trained else " (every code was in the store: nothing was read or trained)")
-    print(f'snapshot {result.snapshot}, tag demo: guidestore sql --store {folder / "store"} "FROM code_sets"')
+        from guidestore.flows.cli.demo import run_demo, show_demo
+
+        result = run_demo(folder, lambda text: print(text, file=sys.stderr, flush=True), progress)
+    show_demo(folder, result)
 
 
 app.add_typer(cohorts.app, name="cohort")

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from guidestore.flows.cli.app import App
 from guidestore.flows.cli.options import STORE, At, Format, Key, Store
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()
@@ -44,9 +45,12 @@ def neighbours(
 
     A case is as near as the nearest pair of images. Up to 200,000 codes are all compared; a larger code set gets an
     index on first use, which the store keeps, and whose recall is printed.
+
+    $ guidestore neighbours PAT_0042 --code-set glioma/mri_all/densenet3d --split cv5 --fold 0
+    $ guidestore neighbours digit-0003 --code-set mfeat/fou/mfeat -k 5
     """
     from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.results.neighbours import neighbours as find
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
     def note(text: str) -> None:
@@ -56,7 +60,9 @@ def neighbours(
         from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 
         case = Pseudonyms.load(key).case(case)
-    with opened(place) as store:
+    with progress_bars(), opened(place) as store:
+        from guidestore.flows.results.neighbours import neighbours as find
+
         table = find(
             store,
             case,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from guidestore.flows.cli.output import Kind
 
 Store = Annotated[
     str,
@@ -14,9 +16,7 @@ Store = Annotated[
     ),
 ]
 STORE = "guidestore-store"
-Format = Annotated[
-    Literal["table", "csv", "json", "parquet"], typer.Option("--format", help="How to print the answer.")
-]
+Format = Annotated[Kind, typer.Option("--format", help="How to print the answer.")]
 At = Annotated[str | None, typer.Option("--at", help="Snapshot number, tag or alias; default: the newest.")]
 Key = Annotated[Path | None, typer.Option("--key", help="Key file of a pseudonymized cohort.")]
 Split = Annotated[str, typer.Option("--split", help="Split; default: the cohort's only one.")]

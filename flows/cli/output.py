@@ -1,29 +1,31 @@
-"""How answers are shown: tables on a terminal, csv, json or parquet for pipes."""
+"""How answers are shown: tables for the eye, on a terminal or as Markdown; csv, json or parquet for programs.
+
+A table on a terminal keeps to its width (`layout`); in a pipe each row is one line and nothing is cut off.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from itertools import chain, islice
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.work.printable import printable
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-    from guidestore.flows.results.effects import RowEffect
-    from guidestore.flows.results.evaluation import EvaluatedBlock, Evaluation
-    from guidestore.flows.results.families import Family
-
-Format = Literal["table", "csv", "json", "parquet"]
+Kind = Literal["table", "csv", "json", "parquet", "markdown"]
+FOR_EYES = ("table", "markdown")
+"""Formats that are read: rounded, with titles and notes. The others hold every column as it is."""
 MAX_TABLE_ROWS = 200
-"""A terminal shows no more; the other formats give all."""
+"""A terminal shows no more; in a pipe, and in the other formats, all there are."""
+_MEASURED_ROWS = 1000
+"""Of a pipe: by which the columns are set."""
 
 
 def show_rows(
@@ -33,27 +35,44 @@ def show_rows(
 
     more: rows that there are beyond these, which a table says.
     """
-    if format_ == "table":
-        _table(rows, columns, title, more)
+    values = [tuple(row.get(name) for name in columns) for row in rows]
+    if format_ in FOR_EYES:
+        print_table(columns, values, format_, title, more=more)
     elif format_ in STREAMED:
-        STREAMED[format_](columns, [[tuple(row.get(name) for name in columns) for row in rows]])
+        STREAMED[format_](columns, [values])
     else:
         import pyarrow as pa
 
-        show_arrow(pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows]), format_)
+        by_name = {name: [_plain(row[place]) for row in values] for place, name in enumerate(columns)}
+        show_arrow(pa.table({name: pa.array(column) for name, column in by_name.items()}), format_)
 
 
 def show_arrow(table: Any, format_: str, title: str = "", *, more: int = 0) -> None:
     """`show_rows` of an Arrow table, or of what has its `column_names` and `to_pylist`."""
     if format_ == "parquet":
-        import pyarrow.parquet as pq
-
         if sys.stdout.isatty():
             raise InvalidInputError("parquet is binary: send it into a file, as in `… --format parquet > out.parquet`")
+        import pyarrow.parquet as pq
+
+        sys.stdout.flush()
         pq.write_table(table, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
     show_rows(table.to_pylist(), table.column_names, format_, title, more=more)
+
+
+def show_done(
+    sentences: Iterable[str], rows: Sequence[dict[str, Any]], format_: str, columns: Sequence[str] = ()
+) -> None:
+    """What a command did: sentences on a terminal and in pipes, rows in the other formats.
+
+    columns: of the rows, where there may be none.
+    """
+    if format_ == "table":
+        for sentence in sentences:
+            print(printable(sentence))
+    else:
+        show_rows(rows, columns or list(dict.fromkeys(name for row in rows for name in row)), format_)
 
 
 def show_csv(columns: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]]) -> None:
@@ -78,110 +97,147 @@ def show_json(columns: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]]
     print("[]" if before == "[\n" else "\n]")
 
 
-STREAMED = {"csv": show_csv, "json": show_json}
+def show_markdown(columns: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]]) -> None:
+    """Prints rows as a table of Markdown, rounded as for the eye, batch by batch."""
+    print(_piped(map(str, columns)))
+    aligned = False
+    for batch in batches:
+        rows = list(batch)
+        if not aligned:
+            print(_piped("---:" if right else "---" for right in _numeric(columns, rows)))
+            aligned = True
+        for row in rows:
+            print(_piped(map(as_text, row)))
+    if not aligned:
+        print(_piped("---" for _ in columns))
+
+
+def show_plain(columns: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]]) -> None:
+    """Prints rows in lines without an end, for a pipe; the columns are set by the first thousand."""
+    from guidestore.flows.cli.layout import GAP, as_lines, verdict_first
+
+    rows = chain.from_iterable(batches)
+    first = list(islice(rows, _MEASURED_ROWS))
+    order, right = verdict_first(columns), _numeric(columns, first)
+    names, right = [_one_line(columns[place]) for place in order], [right[place] for place in order]
+    measured = [[_one_line(as_text(row[place])) for place in order] for row in first]
+    for line in as_lines(names, measured, numeric=right, width=None):
+        print(line)
+    widths = [max(len(row[place]) for row in [names, *measured]) for place in range(len(names))]
+    for row in rows:
+        cells = [_one_line(as_text(row[place])) for place in order]
+        set_ = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)]
+        print((" " * GAP).join(set_).rstrip())
+
+
+STREAMED = {"csv": show_csv, "json": show_json, "markdown": show_markdown}
 """Formats whose rows are printed as they come."""
 
 
-def _console(width: int) -> Console:
-    """Of standard output. Names are text: brackets and colons in them mean nothing. width: of a pipe, in characters."""
-    from rich.console import Console
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    format_: str,
+    title: str = "",
+    *,
+    more: int = 0,
+    most_lines: int = 2,
+    below: bool = False,
+) -> None:
+    """Prints a table for the eye: `table`, or `markdown`. Values are rounded to four digits; text is as it is."""
+    if title:
+        print_text(title if format_ == "table" else f"**{_unmarked(title)}**\n")
+    if format_ == "markdown":
+        show_markdown(columns, [rows])
+        print()
+        return
+    width = terminal_width()
+    if width is None:
+        show_plain(columns, [rows])
+    else:
+        from guidestore.flows.cli.layout import as_lines, verdict_first
 
-    return Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False)
-
-
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str, more: int) -> None:
-    from rich.table import Table
-
-    table = Table(title=printable(title) or None, title_justify="left")
-    numeric = {name for name in columns if any(isinstance(row.get(name), int | float) for row in rows)}
-    for name in columns:
-        table.add_column(printable(name), justify="right" if name in numeric else "left", overflow="fold")
-    for row in rows[:MAX_TABLE_ROWS]:
-        table.add_row(*(printable(_cell(row.get(name))) for name in columns))
-    console = _console(200)
-    console.print(table)
-    more += max(0, len(rows) - MAX_TABLE_ROWS)
+        order, right = verdict_first(columns), _numeric(columns, rows)
+        cells = [[printable(as_text(row[place])) for place in order] for row in rows[:MAX_TABLE_ROWS]]
+        names, right = [printable(columns[place]) for place in order], [right[place] for place in order]
+        how = {"bold": bold, "rule": "─", "most_lines": most_lines, "below": below}
+        for line in as_lines(names, cells, numeric=right, width=width, **how):
+            print(line)
+        more += max(0, len(rows) - MAX_TABLE_ROWS)
     if more:
-        console.print(f"… and {more} more rows; --format csv|json|parquet gives all", highlight=False)
+        print_text(f"… and {more} more rows; --format csv|json|parquet gives all")
 
 
-def _cell(value: Any) -> str:
+def print_text(text: str, *, spaces: int = 0) -> None:
+    """Prints a sentence: on a terminal in whole words, `spaces` from the left."""
+    from guidestore.flows.cli.layout import wrapped
+
+    width, text = terminal_width(), printable(text)
+    for line in text.split("\n") if width is None else wrapped(text, max(width - spaces, 20)):
+        print(f"{' ' * spaces}{line}")
+
+
+def terminal_width() -> int | None:
+    """Of the terminal that standard output is, in characters; None of a pipe or a file."""
+    if not sys.stdout.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    if told.isdigit() and int(told) > 0:
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def bold(text: str) -> str:
+    """The text in bold, where standard output is a terminal that has it."""
+    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") in (None, "dumb")
+    return text if plain else f"\x1b[1m{text}\x1b[0m"
+
+
+def _numeric(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[bool]:
+    """Of each column, whether it stands to the right: numbers do, and text that begins as one does."""
+    kinds = (int, float, Decimal)
+    return [any(isinstance(row[place], kinds) for row in rows) for place in range(len(columns))]
+
+
+def as_text(value: Any) -> str:
+    """A value as tables show it: four digits of a number, four numbers of a list."""
     if value is None:
         return ""
-    if isinstance(value, float):
+    if isinstance(value, float | Decimal):
         return "–" if math.isnan(value) else f"{value:.4g}"
     if isinstance(value, list | tuple):
-        shown = ", ".join(_cell(item) for item in value[:4])
-        return f"[{shown}{', …' if len(value) > 4 else ''}]"
+        most = 4 if sys.stdout.isatty() else len(value)
+        shown = ", ".join(as_text(item) for item in value[:most])
+        return f"[{shown}{', …' if len(value) > most else ''}]"
     return str(value)
 
 
+def _one_line(text: str) -> str:
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _piped(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_unmarked, cells))} |"
+
+
+def _unmarked(text: str) -> str:
+    """Text that means nothing to Markdown."""
+    escaped = "".join(f"\\{sign}" if sign in "\\|`*<>[]" else sign for sign in printable(text))
+    return escaped.replace("\n", "<br>")
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    """As JSON has it: numbers are numbers, what is none is null, other things are text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)
-
-
-def paper_table(evaluation: Evaluation, title: str) -> None:
-    """Prints the tables of an `Evaluation` in the paper's form, and what each guided row gained."""
-    console = _console(140)
-    console.print(printable(title), highlight=False)
-    for of_block in evaluation.blocks:
-        console.print(f"\n{printable(of_block.block.title)}", highlight=False)
-        console.print(_rows_table(of_block))
-        if of_block.effects:
-            console.print(_effects_table(of_block.effects, evaluation.family))
-    for note in evaluation.notes:
-        console.print(f"  {printable(note)}", highlight=False)
-
-
-def _rows_table(of_block: EvaluatedBlock) -> Table:
-    from rich.table import Table
-
-    from guidestore.heads.metrics import drawn_metrics
-
-    metrics = drawn_metrics(of_block.block.runs[0].kind)
-    table = Table()
-    for name in ("input", *(metric.short for metric in metrics.values()), "runs"):
-        table.add_column(name, justify="left" if name == "input" else "right", no_wrap=name != "input")
-    for row in of_block.rows:
-        scores = (_spread(row.mean[name], row.sd[name]) for name in metrics)
-        table.add_row(printable(row.label), *scores, str(row.n))
-    return table
-
-
-def _effects_table(effects: Sequence[RowEffect], family: Family) -> Table:
-    from rich.table import Table
-
-    from guidestore.flows.results.effects import spread
-
-    table = Table(title="Is it guidance?", title_justify="left")
-    for name in ("input", "verdict", "gain over I", "nearest control", "best reference", "gap closed", "p, Holm"):
-        left = name in ("input", "verdict")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
-    for of_head in effects:
-        effect = of_head.effect
-        if effect is None:
-            table.add_row(of_head.head.row, of_head.verdict, *["–"] * 5)
-            continue
-        nearest, reference = (
-            f"{gain.rival.name}\n{spread(gain.over)}" if gain else "–"
-            for gain in (effect.nearest_control, effect.nearest_reference)
-        )
-        closed = spread(effect.gap_closed, ".0%")
-        p = f"{family.p_values[of_head.head]:.3f}"
-        table.add_row(of_head.head.row, of_head.verdict, spread(effect.gain_over_i), nearest, reference, closed, p)
-    return table
-
-
-def _spread(mean: float, sd: float) -> str:
-    if math.isnan(mean):
-        return "–"
-    text = f"{mean:.3f}"
-    return text if math.isnan(sd) else f"{text} ± {sd:.3f}"
+    item = getattr(value, "item", None)  # numpy's
+    return _plain(item()) if callable(item) else str(value)

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from guidestore.embeddings.words import count_of
-from guidestore.flows.cli.options import STORE, At, Store
+from guidestore.flows.cli.app import App
+from guidestore.flows.cli.options import STORE, At, Format, Store
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()
@@ -38,28 +39,36 @@ def report(
     decoder: Annotated[str, typer.Option("--decoder", help="Only this decoder.")] = "",
     at: At = None,
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
     """Write one HTML file about stored runs: is it guidance? It opens without a network; nothing is read or trained.
 
     First in plain words, then tables and verdicts, which cases came in and which did not, bars with intervals,
     confusion matrices, calibration, how well G foretells z_S, a map of codes with its cases, and provenance.
+
+    $ guidestore report mfeat --out report.html
+    $ guidestore report mfeat --figures figures --tables tables
     """
-    from guidestore.flows.report import write_report
-    from guidestore.flows.results.selection import RunSelection
+    from guidestore.flows.cli.output import show_done
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
     with progress_bars() as progress, opened(place, adds=False) as store:
+        from guidestore.flows.report import write_report
+        from guidestore.flows.results.selection import RunSelection
+
         first = store.snapshot().first_name(cohort)
         selection = RunSelection(first, target, split, inferior, superior, mode, guidance, decoder)
         done = write_report(
             store, selection, out, at=at, names_cases=case_ids, figures=figures, tables=tables, progress=progress
         )
-    for effect in done.effects:
-        head = effect.head
-        print(f"{head.target}, {head.row} ({head.guidance}, {head.decoder}, {head.mode}): {effect.verdict}")
+    heads = [(effect.head, effect.verdict) for effect in done.effects]
+    said = [f"{verdict}: {h.target}, {h.row} ({h.guidance}, {h.decoder}, {h.mode})" for h, verdict in heads]
     if done.uncounted:
         print(f"note: {done.uncounted}", file=sys.stderr)
     for folder in filter(None, (figures, tables)):
-        print(f"written: {count_of(sum(file.parent == folder for file in done.files), 'file')} in {folder}")
-    print(f"written: {done.file} ({done.size / 1e6:.1f} MB, {count_of(done.runs, 'run')}, snapshot {done.snapshot})")
+        said.append(f"written: {count_of(sum(file.parent == folder for file in done.files), 'file')} in {folder}")
+    size = f"{done.size / 1e6:.1f} MB, {count_of(done.runs, 'run')}, snapshot {done.snapshot}"
+    rows = [{**effect.as_row(), "file": str(done.file), "snapshot": done.snapshot} for effect in done.effects]
+    rows = rows or [{"file": str(done.file), "snapshot": done.snapshot}]
+    show_done([*said, f"written: {done.file} ({size})"], rows, format_)

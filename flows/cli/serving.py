@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from guidestore.flows.cli.app import App
 from guidestore.flows.cli.options import STORE
 from guidestore.flows.engine.browsers import Extra
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()
@@ -59,6 +60,9 @@ def serve(
     """Encode, retrain, sweep, compare and verify from a browser: starts Prefect's UI and runs what is asked for there.
 
     Uses the Prefect server at PREFECT_API_URL where that is set, else starts one. Ctrl-C stops all of it.
+
+    $ guidestore serve
+    $ guidestore serve --host 0.0.0.0 --port 4200 --auth USER:PASSWORD
     """
     from guidestore.embeddings.places import shown
     from guidestore.flows.serving.serve import serve as run

@@ -9,12 +9,13 @@ import typer
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.words import count_of
+from guidestore.flows.cli.app import App
 from guidestore.flows.cli.options import STORE, At, Format, Key, Store
 
 if TYPE_CHECKING:
     from guidestore.embeddings.purge import PurgePlan
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()
@@ -29,20 +30,24 @@ def sql(
 ) -> None:
     """Ask the warehouse: cohorts, codes, runs, metrics, predictions, lineage, at any snapshot, read-only.
 
-    Examples: `FROM code_sets`; `FROM metrics WHERE metric = 'balanced_accuracy' AND part = 'test'`;
-    `FROM neighbours('CASE', 'COHORT/MODALITY/ENCODER', 5)`; `SHOW TABLES` lists all views.
+    `SHOW TABLES` lists all views.
+
+    $ guidestore sql "FROM code_sets"
+    $ guidestore sql "FROM metrics WHERE metric = 'balanced_accuracy' AND part = 'test'" --format csv
+    $ guidestore sql "FROM neighbours('CASE', 'COHORT/MODALITY/ENCODER', 5)" --at 12
     """
     ask(query, at, place, format_, timeout)
 
 
 def ask(query: str, at: str | None, place: str, format_: str, timeout_s: float = 60.0) -> None:
     """Prints what SQL answers, and how far the index is behind."""
-    from guidestore.flows.cli.output import MAX_TABLE_ROWS, STREAMED, show_arrow
+    from guidestore.flows.cli.output import MAX_TABLE_ROWS, STREAMED, show_arrow, show_plain, terminal_width
     from guidestore.warehouse.catalog import query as query_arrow
     from guidestore.warehouse.catalog import query_plain, query_rows
 
-    if format_ in STREAMED:
-        answer = query_rows(place, query, STREAMED[format_], at, timeout_s=timeout_s)
+    streamed = STREAMED | ({} if terminal_width() else {"table": show_plain})
+    if format_ in streamed:
+        answer = query_rows(place, query, streamed[format_], at, timeout_s=timeout_s)
     elif format_ == "table":
         answer = query_plain(place, query, at, timeout_s=timeout_s, most_rows=MAX_TABLE_ROWS)
         show_arrow(answer.table, format_, more=answer.table.more)
@@ -57,13 +62,25 @@ def ask(query: str, at: str | None, place: str, format_: str, timeout_s: float =
 def index(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="From the commits, not from the last index.")] = False,
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
-    """Bring the SQL index up to the newest commit. It is disposable: the commits hold everything."""
-    from guidestore.embeddings.store import EmbeddingStore
-    from guidestore.warehouse.indexer import build_index
+    """Bring the SQL index up to the newest commit. It is disposable: the commits hold everything.
 
-    info = build_index(EmbeddingStore.open(place), rebuild=rebuild)
-    print(f"index at snapshot {info.version}: {info.path.name}")
+    $ guidestore index
+    $ guidestore index --rebuild
+    """
+    from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.cli.output import show_done
+    from guidestore.flows.work.progress import progress_bars
+
+    with progress_bars() as progress:
+        from guidestore.warehouse.indexer import build_index
+
+        info = build_index(
+            EmbeddingStore.open(place), rebuild=rebuild, progress=lambda done, total: progress("index", done, total)
+        )
+    row = {"snapshot": info.version, "index": info.path.name, "action": info.action}
+    show_done([f"index at snapshot {info.version}: {info.path.name}"], [row], format_)
 
 
 @app.command("tag")
@@ -71,12 +88,19 @@ def tag_command(
     name: Annotated[str, typer.Argument(help="Name that will always mean this snapshot.")],
     at: At = None,
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
-    """Give a snapshot a fixed name."""
+    """Give a snapshot a fixed name.
+
+    $ guidestore tag submitted
+    $ guidestore tag before-relabelling --at 12
+    """
+    from guidestore.flows.cli.output import show_done
     from guidestore.flows.work.stores import opened
 
     with opened(place, adds=False) as store:
-        print(f"{name} -> snapshot {store.tag(name, at)}")
+        snapshot = store.tag(name, at)
+    show_done([f"{name} -> snapshot {snapshot}"], [{"tag": name, "snapshot": snapshot}], format_)
 
 
 @app.command()
@@ -86,7 +110,11 @@ def diff(
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
-    """Count what snapshot B has and A has not, and the other way round: codes, labels, splits, runs, weights."""
+    """Count what snapshot B has and A has not, and the other way round: codes, labels, splits, runs, weights.
+
+    $ guidestore diff 12
+    $ guidestore diff submitted 31 --format csv
+    """
     from guidestore.embeddings.store import EmbeddingStore
     from guidestore.flows.cli.output import show_rows
     from guidestore.flows.results.changes import COLUMNS, changes_between
@@ -112,6 +140,9 @@ def fsck_command(
     """Read every byte of the store and name what is not as it was committed.
 
     It prints the head of the log. Keep that elsewhere: `--head` then tells whether commits were taken away or forged.
+
+    $ guidestore fsck
+    $ guidestore fsck --drop-damaged
     """
     from guidestore.embeddings.fsck import drop_damaged, fsck
     from guidestore.embeddings.opening import storage_at
@@ -146,24 +177,33 @@ def fsck_command(
 def gc_command(
     dry_run: Annotated[bool, typer.Option("--dry-run/--delete", help="Only list, or delete.")] = True,
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
     """Sweep what crashed writers left, once it is older than 24 hours. Lists only, unless --delete.
 
     Swept data lie in the store's trash for another day, and go with the first `gc --delete` after that.
+
+    $ guidestore gc
+    $ guidestore gc --delete
     """
     from guidestore.embeddings.gc import collect
+    from guidestore.flows.cli.output import show_done
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    with opened(place) as store:
-        sweep = collect(store, dry_run=dry_run)
+    with progress_bars() as progress, opened(place) as store:
+        sweep = collect(store, dry_run=dry_run, progress=lambda done, total: progress("sweeping", done, total))
     moves, deletes = ("would move", "would delete") if dry_run else ("moved", "deleted")
-    for file in sweep.swept:
-        verb, where = (moves, " to the trash") if file.path.startswith("objects/") else (deletes, "")
-        print(f"{verb} {file.path}{where} ({count_of(file.size, 'byte')})")
-    for file in sweep.emptied:
-        print(f"{deletes} {file.path} ({count_of(file.size, 'byte')})")
+    rows, sentences = [], []
+    for file in (*sweep.swept, *sweep.emptied):
+        trashed = file in sweep.swept and file.path.startswith("objects/")
+        verb, where = (moves, " to the trash") if trashed else (deletes, "")
+        rows.append({"what": f"{verb}{where}", "path": file.path, "bytes": file.size})
+        sentences.append(f"{verb} {file.path}{where} ({count_of(file.size, 'byte')})")
     for path in sweep.restored:
-        print(f"moved {path} back from the trash")
+        rows.append({"what": "moved back from the trash", "path": path, "bytes": None})
+        sentences.append(f"moved {path} back from the trash")
+    show_done(sentences, rows, format_, columns=("what", "path", "bytes"))
     print(
         f"{count_of(len(sweep.swept), 'orphan')}, {sweep.bytes / 1e6:.1f} MB; {len(sweep.kept)} stay, young or of "
         "writers at work",
@@ -178,9 +218,14 @@ def purge_command(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     key: Key = None,
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
-    """Remove a withdrawn case from every snapshot, and name the trained weights that saw it. Cannot be undone."""
+    """Remove a withdrawn case from every snapshot, and name the trained weights that saw it. Cannot be undone.
+
+    $ guidestore purge PAT_0042 --cohort glioma
+    """
     from guidestore.embeddings.purge import plan_purge, purge
+    from guidestore.flows.cli.output import show_done
     from guidestore.flows.work.stores import opened
 
     if key is not None:
@@ -191,10 +236,15 @@ def purge_command(
         if not yes:
             _confirm(plan_purge(store, cohort, case))
         report = purge(store, cohort, case)
-    print(
-        f"case {case}: {count_of(report.artifacts, 'artifact')} gone, "
-        f"{count_of(report.rewritten, 'shared file')} rewritten"
-    )
+    saw = [
+        {"what": f"{entry.meta.get('role')} {entry.meta.get('name')}", "fold": f"{entry.split}/{entry.fold}"}
+        | {"weights": entry.artifact}
+        for entry in report.weights
+    ]
+    gone = f"{count_of(report.artifacts, 'artifact')} gone, {count_of(report.rewritten, 'shared file')} rewritten"
+    again = (f"saw the case, train it again: {row['what']} of {row['fold']} ({row['weights'][:12]})" for row in saw)
+    counted = {"case": case, "artifacts": report.artifacts, "rewritten": report.rewritten}
+    show_done([f"case {case}: {gone}", *again], [counted | row for row in saw or [{}]], format_)
     if store.storage.keeps_versions():
         print(
             f"note: the bucket keeps versions, so old ones of the case's files are still in it: delete the noncurrent "
@@ -202,9 +252,6 @@ def purge_command(
             file=sys.stderr,
         )
     _forget(case)
-    for entry in report.weights:
-        what = f"{entry.meta.get('role')} {entry.meta.get('name')}"
-        print(f"saw the case, train it again: {what} of {entry.split}/{entry.fold} ({entry.artifact[:12]})")
 
 
 def _forget(case: str) -> None:
@@ -235,13 +282,20 @@ def _confirm(plan: PurgePlan) -> None:
 
 
 @app.command("compact")
-def compact_command(place: Store = STORE) -> None:
-    """Join the many small files of each set of case codes into one; earlier snapshots keep theirs."""
+def compact_command(place: Store = STORE, format_: Format = "table") -> None:
+    """Join the many small files of each set of case codes into one; earlier snapshots keep theirs.
+
+    $ guidestore compact
+    """
     from guidestore.embeddings.compact import compact
+    from guidestore.flows.cli.output import show_done
+    from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.reporting import counted
     from guidestore.flows.work.stores import opened
 
-    with opened(place) as store:
-        for key in store.snapshot().code_sets:
-            joined = compact(store, key)
-            if joined:
-                print(f"{key}: {count_of(joined, 'file')} joined")
+    with progress_bars() as progress, opened(place) as store:
+        keys = store.snapshot().code_sets
+        done = [(str(key), compact(store, key)) for key in counted(keys, len(keys), "code sets", progress)]
+    rows = [{"code_set": name, "files_joined": joined} for name, joined in done if joined]
+    sentences = [f"{row['code_set']}: {count_of(row['files_joined'], 'file')} joined" for row in rows]
+    show_done(sentences or ["nothing to join"], rows, format_, columns=("code_set", "files_joined"))

@@ -8,27 +8,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from guidestore.flows.cli.app import App
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, Format, Store
 
 if TYPE_CHECKING:
     from guidestore.flows.work.runners import Runner
 
-app = typer.Typer(help="A grid of heads on stored codes, from one YAML file.", no_args_is_help=True)
+app = App(help="A grid of heads on stored codes, from one YAML file.")
 
 File = Annotated[Path, typer.Argument(help="The sweep: a YAML file.")]
 
 
 @app.command()
 def plan(file: File, place: Store = STORE, format_: Format = "table") -> None:
-    """Say how many heads a sweep trains, how many distinct G, and about how long that takes here."""
+    """Say how many heads a sweep trains, how many distinct G, and about how long that takes here.
+
+    $ guidestore sweep plan grid.yaml
+    """
     from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.sweeps.file import read_sweep
-    from guidestore.flows.sweeps.plan import plan_sweep
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    sweep = read_sweep(file)
-    with opened(place) as store:
+    with progress_bars(), opened(place) as store:
+        from guidestore.flows.sweeps.file import read_sweep
+        from guidestore.flows.sweeps.plan import plan_sweep
+
+        sweep = read_sweep(file)
         planned = plan_sweep(store, sweep)
     row = {
         "sweep": sweep.name,
@@ -53,21 +59,27 @@ def run(
     file: File,
     device: Annotated[str, typer.Option("--device", help="Where networks train: auto, cpu, cuda, cuda:1, …")] = "auto",
     place: Store = STORE,
+    format_: Format = "table",
 ) -> None:
     """Train what the store lacks of a sweep; killed and run again, it goes on where it was.
 
     Test is not read: `guidestore sweep show --test N` scores the heads that were chosen on val.
+
+    $ guidestore sweep run grid.yaml
+    $ guidestore sweep run grid.yaml --device cuda
     """
-    from guidestore.flows.sweeps.file import read_sweep
-    from guidestore.flows.sweeps.run import run_sweep
+    from guidestore.flows.cli.output import show_done
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
     def say(note: str) -> None:
         print(f"note: {note}", file=sys.stderr, flush=True)
 
-    sweep = read_sweep(file)
-    with opened(place) as store, progress_bars() as progress:
+    with progress_bars() as progress, opened(place) as store:
+        from guidestore.flows.sweeps.file import read_sweep
+        from guidestore.flows.sweeps.run import run_sweep
+
+        sweep = read_sweep(file)
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.sweep import sweep_on_ray
 
@@ -75,10 +87,11 @@ def run(
         else:
             report = run_sweep(store, sweep, progress, device=device, say=say)
     on = f"; on {report.device}" if report.device else ""
-    print(
-        f"runs: {report.trained} trained, {report.existing} there already, {report.diverged} diverged; snapshot "
-        f"{report.snapshot}{on}; see them with `guidestore sweep show {file}`"
-    )
+    counts = {"trained": report.trained, "there_already": report.existing, "diverged": report.diverged}
+    counted = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
+    said = f"runs: {counted}; snapshot {report.snapshot}{on}; see them with `guidestore sweep show {file}`"
+    row = {"sweep": sweep.name, **counts, "snapshot": report.snapshot, "device": report.device}
+    show_done([said], [row], format_)
 
 
 @app.command()
@@ -100,23 +113,27 @@ def show(
     """Rank a sweep's guided heads on val, target by target: scores beside I, S and S+I, gains over I and every control.
 
     Test is not looked at unless --test says for how many; then the store counts the looks.
+
+    $ guidestore sweep show grid.yaml
+    $ guidestore sweep show grid.yaml --top 5 --test 1
     """
-    from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.cli.ranking_table import ranking_table
-    from guidestore.flows.results.looks import count_looks
-    from guidestore.flows.sweeps.file import read_sweep
-    from guidestore.flows.sweeps.ranking import rank_sweep
+    from guidestore.flows.cli.output import FOR_EYES, show_rows
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
-    sweep = read_sweep(file)
     with progress_bars() as progress, opened(place) as store:
+        from guidestore.flows.cli.ranking_table import ranking_table
+        from guidestore.flows.results.looks import count_looks
+        from guidestore.flows.sweeps.file import read_sweep
+        from guidestore.flows.sweeps.ranking import rank_sweep
+
+        sweep = read_sweep(file)
         ranked = rank_sweep(store, sweep, metric=metric, chosen=test, progress=progress)
     targets = list(dict.fromkeys(of_head.effect.head.target for of_head in ranked))
     shown = [[one for one in ranked if one.effect.head.target == target][:top] for target in targets]
-    if format_ == "table":
+    if format_ in FOR_EYES:
         for target, heads in zip(targets, shown, strict=True):
-            ranking_table(target, sum(one.effect.head.target == target for one in ranked), heads)
+            ranking_table(target, sum(one.effect.head.target == target for one in ranked), heads, format_)
     else:
         rows = [of_head.as_row() for heads in shown for of_head in heads]
         show_rows(rows, list(max(rows, key=len)), format_)
@@ -140,16 +157,20 @@ def curve(
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
-    """Draw what labels buy, in a sweep of several `labelled`: for I, the guided heads and their controls."""
+    """Draw what labels buy, in a sweep of several `labelled`: for I, the guided heads and their controls.
+
+    $ guidestore sweep curve labels.yaml --output curve.svg
+    """
     from guidestore.flows.cli.output import show_rows
-    from guidestore.flows.sweeps.file import read_sweep
-    from guidestore.flows.sweeps.label_curve import draw_curves, label_curves
     from guidestore.flows.work.progress import progress_bars
     from guidestore.flows.work.stores import opened
 
     with progress_bars() as progress, opened(place) as store:
+        from guidestore.flows.sweeps.file import read_sweep
+        from guidestore.flows.sweeps.label_curve import draw_curves, label_curves
+
         curves = label_curves(store, read_sweep(file), metric=metric, heads=heads, test=test, progress=progress)
-    draw_curves(curves, output)
+        draw_curves(curves, output)
     rows = [row for of_head in curves for row in of_head.as_rows()]
     show_rows(
         rows,

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from guidestore.embeddings.outcomes import KINDS
 from guidestore.embeddings.pairing import outcomes_of, parts_of
 from guidestore.embeddings.records import Entry
 from guidestore.embeddings.snapshot import Snapshot, fold_allows
-from guidestore.embeddings.types import CodeSetKey, CodeSetName
+from guidestore.embeddings.types import Bag, CodeSetKey, CodeSetName
 from guidestore.embeddings.words import count_of
 from guidestore.flows.work.new_folder import new_folder
+from guidestore.flows.work.reporting import Progress, no_progress
 
 STAMP_VERSION = "2.0.0"
 """STAMP refuses files of a version later than its own; all of STAMP 2 reads these attributes."""
@@ -59,6 +60,7 @@ def export_codes(
     split: str = "",
     target: str = "",
     stamp_version: str = STAMP_VERSION,
+    progress: Progress = no_progress,
 ) -> CodesExported:
     """Writes the new folder `output`.
 
@@ -73,6 +75,8 @@ def export_codes(
     out = collected(snapshot, cohort, code_sets, split=split, target=target, stamp_version=stamp_version)
     if not writer.keeps_nan:
         _check_finite(out.codes, writer.tool)
+    if out.bags:
+        out = replace(out, bags=replace(out.bags, slides=_told(out.bags.slides, progress)))
     with new_folder(output) as folder:
         writer.write(out, folder)
     slides = out.bags.slides if out.bags else ()
@@ -198,6 +202,23 @@ def _slide(snapshot: Snapshot, entry: Entry, name: str) -> OutgoingSlide:
         has_places,
         partial(read_bag, snapshot.storage, entry),
     )
+
+
+def _told(slides: Sequence[OutgoingSlide], progress: Progress) -> tuple[OutgoingSlide, ...]:
+    """The slides, whose tiles are told as they are read."""
+    done, total = 0, sum(slide.tiles for slide in slides)
+
+    def telling(slide: OutgoingSlide) -> OutgoingSlide:
+        def read(rows: slice) -> Bag:
+            nonlocal done
+            bag = slide.read(rows)
+            done = min(done + len(bag), total)
+            progress("tiles written", done, total)
+            return bag
+
+        return replace(slide, read=read)
+
+    return tuple(map(telling, slides))
 
 
 def _check_finite(sets: Sequence[OutgoingCodes], tool: str) -> None:

@@ -12,6 +12,7 @@ from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.input_kind import NewImages, input_kind
 from guidestore.encoders.protocol import Encoder
 from guidestore.flows.encoding.stored_encoders import Encoders
+from guidestore.flows.work.reporting import Progress, counted, no_progress
 
 
 def encode_images(
@@ -23,6 +24,7 @@ def encode_images(
     trust_geometry: bool,
     device: str,
     weights: Path | None,
+    progress: Progress = no_progress,
 ) -> tuple[list[str], np.ndarray]:
     """Case ids and codes (n, d) of the images of new cases, as `key` has them.
 
@@ -42,5 +44,6 @@ def encode_images(
 
     inputs = kind.new_inputs(NewImages(files, key.modality, stored.spec.preprocessing, mpp, encoder_of, trust_geometry))
     # One by one, as a cohort is encoded: the codes then equal the stored ones bit for bit.
-    codes = [encoder.encode(image[None] if isinstance(image, np.ndarray) else [image]) for image in inputs.values()]
+    images = counted(inputs.values(), len(inputs), "cases", progress)
+    codes = [encoder.encode(image[None] if isinstance(image, np.ndarray) else [image]) for image in images]
     return list(inputs), np.concatenate(codes)

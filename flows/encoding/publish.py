@@ -41,6 +41,7 @@ from guidestore.flows.encoding.data_set import DataSet, PublishedSet
 from guidestore.flows.encoding.licences import licence_behind
 from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.work.new_folder import new_folder
+from guidestore.flows.work.reporting import Progress, counted, no_progress
 
 KINDS = ("cohorts", "targets", "cases", "labels", "splits", "images", "encoders")
 """Of rows that go out; runs, looks and predictions stay."""
@@ -88,6 +89,7 @@ def publish(
     url: str = "",
     creator: str = "",
     with_pseudonymized: bool = False,
+    progress: Progress = no_progress,
 ) -> Published:
     """Writes the new folder `output`; it appears whole or not at all, and one slide's part is in memory at a time.
 
@@ -105,8 +107,9 @@ def publish(
         with pq.ParquetWriter(
             folder / ARTIFACTS, ARTIFACT_SCHEMA, compression="ZSTD", write_page_checksum=True
         ) as told:
-            for key in keys:
-                sets.append(_write_set(snapshot, key, encoders.get(key.encoder_digest, {}), folder, told))
+            for key in counted(keys, len(keys), "code sets", progress):
+                encoder = encoders.get(key.encoder_digest, {})
+                sets.append(_write_set(snapshot, key, encoder, folder, told, progress))
         tables[Path(ARTIFACTS).stem] = ARTIFACT_SCHEMA
         files = {
             file.relative_to(folder).as_posix(): (file.stat().st_size, _sha256(file))
@@ -211,7 +214,12 @@ def without_places(kind: str, table: pa.Table) -> pa.Table:
 
 
 def _write_set(
-    snapshot: Snapshot, key: CodeSetKey, encoder: Mapping[str, Any], folder: Path, told: pq.ParquetWriter
+    snapshot: Snapshot,
+    key: CodeSetKey,
+    encoder: Mapping[str, Any],
+    folder: Path,
+    told: pq.ParquetWriter,
+    progress: Progress,
 ) -> PublishedSet:
     kind = "bags" if key.kind == "bag" else "codes"
     place = f"{kind}/{key.cohort}_{key.modality}_{key.encoder}_{key.encoder_digest[:8]}.parquet"
@@ -219,8 +227,8 @@ def _write_set(
     entries = snapshot.select(
         kind=key.kind, cohort=key.cohort, modality=key.modality, encoder_digest=key.encoder_digest
     ).sort_by([("case_id", "ascending"), ("image_id", "ascending"), ("artifact", "ascending")])
-    write = _write_bags if key.kind == "bag" else _write_codes
-    rows = write(snapshot, key, entries, folder / place, place, told)
+    given = (snapshot, key, entries, folder / place, place, told)
+    rows = _write_bags(*given, progress) if key.kind == "bag" else _write_codes(*given)
     schema = pq.read_schema(folder / place)
     seen = tuple(seen_notes(snapshot, key.cohort, [key.name]))
     return PublishedSet(key, place, rows, entries.num_rows, encoder, licence_behind(snapshot, key), schema, seen)
@@ -253,7 +261,13 @@ def _pixels(meta: str) -> str | None:
 
 
 def _write_bags(
-    snapshot: Snapshot, key: CodeSetKey, entries: pa.Table, file: Path, place: str, told: pq.ParquetWriter
+    snapshot: Snapshot,
+    key: CodeSetKey,
+    entries: pa.Table,
+    file: Path,
+    place: str,
+    told: pq.ParquetWriter,
+    progress: Progress,
 ) -> int:
     shapes = zip(entries["dtype"].to_pylist(), entries["shape"].to_pylist(), strict=True)
     dtypes = {dtype for dtype, (n, _) in shapes if n}
@@ -264,7 +278,7 @@ def _write_bags(
     tiles = groups = 0
     rows = []
     with _writer(file, schema, "features") as writer:
-        for row in entries.to_pylist():
+        for row in counted(entries.to_pylist(), entries.num_rows, f"slides of {key.name.within}", progress):
             entry = entry_of(row)
             n, d = entry.shape
             first = groups

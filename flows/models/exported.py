@@ -20,6 +20,7 @@ from guidestore.flows.encoding.stored_encoders import StoredEncoder
 from guidestore.flows.models.card import NAME, Card, read_card
 from guidestore.flows.models.predict import Prediction, given_codes
 from guidestore.flows.work.devices import AUTO, one_device
+from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.outcomes import n_outputs
 
@@ -81,6 +82,7 @@ class ExportedModel:
         trust_geometry: bool = False,
         device: str = AUTO,
         weights: Path | None = None,
+        progress: Progress = no_progress,
     ) -> Prediction:
         """As flows.models.predict.predict, from `files` or `codes`.
 
@@ -103,6 +105,7 @@ class ExportedModel:
                     device=device,
                     weights=weights,
                     trust_geometry=trust_geometry,
+                    progress=progress,
                 )
             case_ids = tuple(new_cases)
         if self.card.medians is not None:

@@ -22,6 +22,7 @@ from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName
 from guidestore.flows.encoding.new_images import encode_images
 from guidestore.flows.encoding.stored_encoders import Encoders, StoredEncoders
 from guidestore.flows.work.devices import AUTO, one_device
+from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.conformal import Conformal, conformal_of
 from guidestore.heads.metrics.survival import times_up_to
@@ -84,6 +85,7 @@ def predict(
     trust_geometry: bool = False,
     device: str = AUTO,
     weights: Path | None = None,
+    progress: Progress = no_progress,
 ) -> Prediction:
     """Predicts with the stored weights of `run` (an alias, or 8 digits or more of its id).
 
@@ -123,6 +125,7 @@ def predict(
                 device=device,
                 weights=weights,
                 trust_geometry=trust_geometry,
+                progress=progress,
             )
 
     if np.isnan(z_inferior_nd).any() and fills_medians(snapshot, key):

@@ -334,7 +334,7 @@ def legend(table: PaperTable) -> str:
 
 def to_markdown(table: PaperTable) -> str:
     """A pipe table, a line per measure in a cell; the effects of the guided rows; the notes as a list."""
-    header, rows = _shown(table)
+    header, rows = shown(table)
     lines = [
         [table.form.name, *header],
         ["---", *(["---:"] * len(header))],
@@ -353,7 +353,7 @@ def _pipes(lines: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _shown(table: PaperTable) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
+def shown(table: PaperTable) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
     """Header, and (name, the lines of each cell) of the rows; turned where there are more columns than rows."""
     titles, names = [column.title for column in table.columns], list(table.rows)
     cells = [[_lines(table.form, name, cell) for cell in row] for name, row in table.rows.items()]
@@ -415,32 +415,3 @@ def _gains(table: PaperTable) -> SideTable:
         )
     title = "Is it guidance? Gains with 95 % intervals"
     return SideTable("gains", f"{title}; {family.sentence}" if family.sentence else title, tuple(rows))
-
-
-def show(table: PaperTable) -> None:
-    """Prints the table on the terminal."""
-    import sys
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from guidestore.flows.work.printable import printable
-
-    title = f"{table.form.name}, cohort {table.cohort}, {table.mode}: {legend(table)}"
-    shown = Table(title=printable(title), title_justify="left", show_lines=True)
-    shown.add_column("")
-    header, rows = _shown(table)
-    for name in header:
-        shown.add_column(name, justify="right")
-    for name, cells in rows:
-        shown.add_row(name, *("\n".join(cell) for cell in cells))
-    console = Console(width=None if sys.stdout.isatty() else 200, markup=False, emoji=False)
-    console.print(shown)
-    for side in table.below:
-        names, lines = side.as_text()
-        below = Table(*names, title=side.title, title_justify="left")
-        for line in lines:
-            below.add_row(*map(printable, line))
-        console.print(below)
-    for note in table.notes:
-        console.print(f"  {printable(note)}", highlight=False)

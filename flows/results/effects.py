@@ -13,6 +13,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.runs import Head, Run, RunPredictions
 from guidestore.flows.results.gates import CLOSED, gate_note, is_closed
+from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.heads.controls import CONTROLS, DECIDING, SHUFFLED
 from guidestore.heads.input_rows import INPUT_ROWS, REFERENCE, S_PLUS_I, I, S, controls_of
 from guidestore.heads.metrics import AUROC, BALANCED_ACCURACY, main_metric_of, metric_named
@@ -135,6 +136,7 @@ def row_effects(
     *,
     metrics: Sequence[str] = (),
     margin: float = MARGIN,
+    progress: Progress = no_progress,
 ) -> list[RowEffect]:
     """The effects of all guided heads among `runs`, in their order.
 
@@ -144,10 +146,12 @@ def row_effects(
     the guided row, row I, and all references and controls that were run have. S and S+I join where they have these
     units and cases too: otherwise the gap stays open. The cases of one head are drawn once for all its rows.
     """
+    runs = list(runs)
+    guided = len({run.head for run in runs if run.id in predictions and is_guided(run.head)})
     with threadpool_limits(1):
         return [
             group.effect_in(metric, margin)
-            for group in comparison_groups(runs, predictions)
+            for group in counted(comparison_groups(runs, predictions), guided, "verdicts", progress)
             for metric in metrics or ("",)
             if not metric or group.kind in metric_named(metric).kinds
         ]

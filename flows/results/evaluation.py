@@ -17,6 +17,7 @@ from guidestore.flows.results.blocks import Block, block_effects, blocks_of
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.families import Family, family_of
 from guidestore.flows.results.training_warnings import training_warnings
+from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.checks import check_number
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.input_rows import GD, INPUT_ROWS, KD, TABLE_ROWS
@@ -127,7 +128,13 @@ EFFECT_COLUMNS = (
 
 
 def evaluate(
-    snapshot: Snapshot, ids: Iterable[str], part: Part = "test", *, metric: str = "", margin: float = MARGIN
+    snapshot: Snapshot,
+    ids: Iterable[str],
+    part: Part = "test",
+    *,
+    metric: str = "",
+    margin: float = MARGIN,
+    progress: Progress = no_progress,
 ) -> Evaluation:
     """The tables over the runs with these ids, from their stored metrics and predictions on `part`.
 
@@ -136,7 +143,7 @@ def evaluate(
     """
     runs = load_runs(snapshot, ids)
     scores, predictions = load_scores(snapshot, runs, part), load_predictions(snapshot, runs, part)
-    return evaluation_of(runs, scores, predictions, metric=metric, margin=margin)
+    return evaluation_of(runs, scores, predictions, metric=metric, margin=margin, progress=progress)
 
 
 def check_judging(metric: str, margin: float) -> None:
@@ -154,11 +161,13 @@ def evaluation_of(
     *,
     metric: str = "",
     margin: float = MARGIN,
+    progress: Progress = no_progress,
 ) -> Evaluation:
     """The tables over these runs, from their scores and predictions on one part; otherwise as `evaluate`."""
     check_judging(metric, margin)
     blocks = blocks_of(runs)
-    effects = block_effects(blocks, predictions, metrics=(metric,) if metric else (), margin=margin)
+    asked = (metric,) if metric else ()
+    effects = block_effects(blocks, predictions, metrics=asked, margin=margin, progress=progress)
     told = tuple(
         EvaluatedBlock(block, tabulate(block.runs, scores), tuple(_in_order(effects[block.number]))) for block in blocks
     )

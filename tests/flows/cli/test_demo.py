@@ -41,7 +41,7 @@ def test_it_prints_table_answers_and_a_prediction(demo: tuple[Path, Done]) -> No
 
 def assert_all_is_said(text: str) -> None:
     for row in ROWS:
-        assert text.count(f" {row} ") >= 2  # as-published and matched
+        assert text.count(f"\n{row}  ") >= 2  # as-published and matched
     assert text.count("guidestore sql --store") >= 4
     assert "NEW_0001" in text
     assert "nothing was read" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -18,16 +19,10 @@ from tests.flows.serving.waiting import free_port
 
 
 def told(store: Path) -> dict[str, str]:
-    """The table: what was looked at -> the state it is in, its lines joined."""
-    done = guidestore("doctor", "--store", store)
+    """What was looked at -> the state it is in."""
+    done = guidestore("doctor", "--store", store, "--format", "json")
     assert done.returncode == 0, done.stderr
-    rows: dict[str, str] = {}
-    for line in done.stdout.splitlines():
-        if line.startswith("│"):
-            what, state = (cell.strip() for cell in line.strip("│").split("│"))
-            name = what or next(reversed(rows))
-            rows[name] = f"{rows.get(name, '')} {state}".strip()
-    return rows
+    return {row["what"]: row["state"] for row in json.loads(done.stdout)}
 
 
 def test_it_says_what_is_there(report_store: Path, tmp_path: Path) -> None:

@@ -94,7 +94,10 @@ _SHOWN = 5
 
 
 class Derm7pt(Layout):
-    """The seven-point checklist data set: two photographs and eight targets per case, and the split `published`."""
+    """The seven-point checklist data set: two photographs and eight targets per case, and the split `published`.
+
+    $ guidestore cohort add derm7pt skin --source release_v0
+    """
 
     source: Path = Field(description="The folder release_v0, with images/ and meta/.")
 

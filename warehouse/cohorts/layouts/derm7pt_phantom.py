@@ -152,7 +152,10 @@ HAIR_RGB = (48, 34, 28)
 
 
 class Derm7ptPhantom(Layout):
-    """A generated cohort in Derm7pt's layout whose dermoscopy tells more than its photographs: to try things out."""
+    """A generated cohort in Derm7pt's layout whose dermoscopy tells more than its photographs: to try things out.
+
+    $ guidestore cohort add derm7pt-phantom skin --images skin-images
+    """
 
     images: Path = Field(description="Folder to generate the files in.")
     cases: int = Field(default=200, ge=MIN_CASES, description="How many cases.")

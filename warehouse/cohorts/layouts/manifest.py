@@ -29,7 +29,10 @@ _IMAGE_COLUMNS = (ID_COLUMN, "modality", "path", "image_id", "mpp")
 
 
 class Manifest(HidingLayout):
-    """A cohort from tables: images, labels and splits, each a CSV, Excel or Parquet file."""
+    """A cohort from tables: images, labels and splits, each a CSV, Excel or Parquet file.
+
+    $ guidestore cohort add manifest glioma --images images.csv --labels labels.csv
+    """
 
     images: Path | None = Field(default=None, description="Table: case_id, modality, path[, image_id, mpp].")
     labels: Path | None = Field(default=None, description="Table: case_id and a column per target.")

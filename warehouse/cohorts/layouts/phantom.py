@@ -99,7 +99,10 @@ GRIDS: Mapping[str, VoxelGrid] = {
 
 
 class Phantom(Layout):
-    """A generated cohort of real files whose slides tell the class better than their MRI: to try things out."""
+    """A generated cohort of real files whose slides tell the class better than their MRI: to try things out.
+
+    $ guidestore cohort add phantom trial --images trial-images
+    """
 
     images: Path = Field(description="Folder to generate the files in.")
     cases: int = Field(default=48, ge=1, description="How many cases.")

@@ -42,7 +42,10 @@ _SHOWN = 5
 
 
 class Radpath(HidingLayout):
-    """A cohort in the RadPath layout: four MRI sequences and slides per case, and the split `radpath`."""
+    """A cohort in the RadPath layout: four MRI sequences and slides per case, and the split `radpath`.
+
+    $ guidestore cohort add radpath glioma --source RadPath
+    """
 
     source: Path = Field(description="Folder with Radiology/, Pathology/ and a label CSV.")
     labels: Path | None = Field(
