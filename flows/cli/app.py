@@ -162,7 +162,12 @@ def _said(param: Any, ctx: Any) -> str:
         values = default if isinstance(default, list | tuple) else [default]
         facts.append(f"[default: {', '.join(map(str, values))}]")
     text = " ".join((param.help or "").split()).replace("`", "")
-    return " ".join([text, *(fact.replace(" ", _TIED) for fact in facts)]).strip()
+    return " ".join([text, *map(_tied, facts)]).strip()
+
+
+def _tied(fact: str) -> str:
+    """In one line; a list of defaults may go on in the next."""
+    return ", ".join(part.replace(" ", _TIED) for part in fact.split(", "))
 
 
 _NO_DEFAULTS = (None, "", -1, [], ())

@@ -249,7 +249,7 @@ def encoders(format_: Format = "table") -> None:
 
 
 def _tiles(row: Mapping[str, Any]) -> str:
-    return f"{row['tile_px']}" + (f" at {row['mpp']:g}" if row["mpp"] else "") if row["tile_px"] else ""
+    return f"{row['tile_px']}" + (f" at {row['mpp']:.2g}" if row["mpp"] else "") if row["tile_px"] else ""
 
 
 def _source(weights: str, licence: str) -> str:

@@ -33,7 +33,7 @@ def sql(
     `SHOW TABLES` lists all views.
 
     $ guidestore sql "FROM code_sets"
-    $ guidestore sql "FROM metrics WHERE metric = 'balanced_accuracy' AND part = 'test'" --format csv
+    $ guidestore sql "FROM metrics WHERE part = 'test'" --format csv
     $ guidestore sql "FROM neighbours('CASE', 'COHORT/MODALITY/ENCODER', 5)" --at 12
     """
     ask(query, at, place, format_, timeout)

@@ -13,14 +13,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from rich.cells import cell_len
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.types import UNKNOWN_TRAINING, CodeSetName, FoldScope
+from guidestore.flows.cli.paper_table import show_table
 from guidestore.flows.paper.figures import draw
-from guidestore.flows.paper.table import PaperTable, as_rows, show, to_csv, to_markdown
+from guidestore.flows.paper.table import PaperTable, as_rows, to_csv, to_markdown
 from guidestore.flows.paper.table1 import FORM, PUBLISHED, build_table1
 from guidestore.flows.results.evaluation import EFFECT_COLUMNS
+from tests.terminal import WIDTHS, terminal
 
 CONTROL = FORM.control
 
@@ -212,11 +215,20 @@ def test_rows_without_runs_print_a_dash_and_one_run_has_no_deviation():
 
 
 def test_the_terminal_shows_the_same(table: PaperTable, capsys: pytest.CaptureFixture[str]):
-    show(table)
+    show_table(table, "table")
     text = capsys.readouterr().out
     for part in ("Table 1, cohort glioma, as-published", "[in the paper]", "0.500 ± 0.141 [0.506]", "diverged [0.654]"):
         assert part in text
     assert table.notes[0] in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_fits_a_terminal(table: PaperTable, width: int):
+    with terminal(width) as shown:
+        show_table(table, "table")
+    assert max(map(cell_len, shown.text.splitlines())) <= width
+    assert shown.text.count("0.500 ± 0.141 [0.506]") == 1
+    shown.check_tables()
 
 
 @pytest.mark.parametrize(
