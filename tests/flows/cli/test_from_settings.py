@@ -111,7 +111,7 @@ def test_what_pydantic_refuses_is_one_sentence(wrong: tuple[object, ...], senten
 def test_help_tells_descriptions_defaults_and_choices() -> None:
     text = " ".join(CliRunner().invoke(app, ["work", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output.split())
     for told in (
-        "Works on a cohort.", "Edge of a tile; default: the encoder's own.", "8<=x<=512", "demo|paper",
+        "Works on a cohort.", "Edge of a tile; default: the encoder's own.", "[8 to 512]", "demo|paper",
         "matched|as-published", "repeat for several", "OPTIONS_ADDRESS", "--dry",
     ):  # fmt: skip
         assert told in text, told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import pty
 import signal
@@ -11,14 +12,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.cli.interrupt import SENTENCE
 from guidestore.flows.cli.output import MAX_TABLE_ROWS, show_rows
 from guidestore.flows.work.printable import printable
 from tests.flows.serving.waiting import until
+from tests.terminal import WIDTHS, terminal
 
 NAMES = ("[/bold]", "[red]x[/red]", ":smile:", "a\x1b[2Jb", "a\x9b2Jb", "x\u202ey", "ü 肺")
 ROWS = [{"class": name, "[/n]": 1.5} for name in NAMES]
@@ -53,9 +58,66 @@ def test_csv_and_json_give_what_there_is(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out) == []
 
 
-def test_a_table_says_how_many_rows_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
-    show_rows([{"a": 1}] * (MAX_TABLE_ROWS + 3), ["a"], "table", more=10)
-    assert "… and 13 more rows" in capsys.readouterr().out
+def test_a_terminal_says_how_many_rows_it_leaves_out_and_a_pipe_has_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal(80) as shown:
+        show_rows([{"a": 1}] * (MAX_TABLE_ROWS + 3), ["a"], "table", more=10)
+    assert "… and 13 more rows" in shown.text
+    show_rows([{"a": 1}] * (MAX_TABLE_ROWS + 3), ["a"], "table")
+    assert capsys.readouterr().out.count("1\n") == MAX_TABLE_ROWS + 3
+
+
+WIDE = {f"column_{number}": f"value {number} of a row" for number in range(9)} | {"verdict": "guidance helps", "n": 12}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_wide_rows_become_blocks_and_nothing_is_lost(width: int) -> None:
+    """Digests and long words too; the verdict first."""
+    rows = [WIDE | {"digest": "0123456789abcdef" * 20}] * 2
+    with terminal(width) as shown:
+        show_rows(rows, list(rows[0]), "table")
+    lines = shown.text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("── 1 of 2 ─")
+    assert lines[1].split() == ["verdict", "guidance", "helps"]
+    assert "".join(lines).replace(" ", "").count("0123456789abcdef" * 20) == 2
+    assert sum("value 7 of a row" in line for line in lines) == 2
+
+
+def test_text_may_take_two_lines_and_numbers_and_verdicts_none() -> None:
+    rows = [{"what": "some words that need more room than there is " * 2, "p": 0.1234, "verdict": "cannot tell"}]
+    with terminal(80) as shown:
+        show_rows(rows, ["what", "p", "verdict"], "table")
+    heading, _, first, second = shown.text.splitlines()
+    assert heading.split() == ["verdict", "what", "p"]
+    assert first.startswith("cannot tell  some words") and first.endswith("0.1234")
+    assert second.strip() == "more room than there is" or second.startswith(" " * 13)
+
+
+def test_a_pipe_has_a_line_for_each_row_and_whole_values(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([{"a": "x" * 500, "b": "two\nlines"}, {"a": [0.5] * 9, "b": None}], ["a", "b"], "table")
+    _, _, first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{'x' * 500}  two\\nlines"
+    assert second == "[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]"
+
+
+def test_json_has_numbers_and_null(capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"a": Decimal("1.5"), "b": np.float32(0.25), "c": math.nan, "d": np.int64(3), "e": None, "f": True}
+    show_rows([values], list(values), "json")
+    assert json.loads(capsys.readouterr().out) == [{"a": 1.5, "b": 0.25, "c": None, "d": 3, "e": None, "f": True}]
+
+
+def test_markdown_is_a_table_whatever_the_names_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows(
+        [{"a|b": "<b>*x*|y", "n": 1.23456}, {"a|b": "two\nlines", "n": None}], ["a|b", "n"], "markdown", "of [it]"
+    )
+    assert capsys.readouterr().out == (
+        "**of \\[it\\]**\n\n| a\\|b | n |\n| --- | ---: |\n| \\<b\\>\\*x\\*\\|y | 1.235 |\n| two<br>lines |  |\n\n"
+    )
+
+
+def test_parquet_is_not_sent_to_a_terminal() -> None:
+    with terminal(80), pytest.raises(InvalidInputError, match="> out.parquet"):
+        show_rows([{"a": 1}], ["a"], "parquet")
 
 
 def test_what_is_printable() -> None:
