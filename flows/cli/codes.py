@@ -245,11 +245,11 @@ def encoders(format_: Format = "table") -> None:
         for row in rows
     ]
     columns = ("encoder", "takes", "dimensions", "tiles", "--weights; licence")
-    print_table(columns, shown, format_, "encoders; tiles in pixels at micrometres per pixel", below=True)
+    print_table(columns, shown, format_, "encoders; tiles: pixels, micrometres per pixel", below=True)
 
 
 def _tiles(row: Mapping[str, Any]) -> str:
-    return f"{row['tile_px']}" + (f" at {row['mpp']:.2g}" if row["mpp"] else "") if row["tile_px"] else ""
+    return f"{row['tile_px']}" + (f", {row['mpp']:.2g}" if row["mpp"] else "") if row["tile_px"] else ""
 
 
 def _source(weights: str, licence: str) -> str:

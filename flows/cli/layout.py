@@ -48,7 +48,7 @@ def as_lines(
     """
     natural = [max([cell_len(name), *(cell_len(row[place]) for row in rows)]) for place, name in enumerate(columns)]
     has_room = width is None or sum(natural) + GAP * (len(columns) - 1) <= width
-    if width is not None and below and not has_room:
+    if width is not None and below and not has_room and sum(natural[:-1]) + GAP * (len(columns) - 2) <= width:
         yield from _with_last_below(columns, rows, numeric, width, bold, rule)
         return
     if width is not None and (not has_room or any("\n" in cell for row in rows for cell in row)):

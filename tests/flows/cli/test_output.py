@@ -89,8 +89,9 @@ def test_text_may_take_two_lines_and_numbers_and_verdicts_none() -> None:
         show_rows(rows, ["what", "p", "verdict"], "table")
     heading, _, first, second = shown.text.splitlines()
     assert heading.split() == ["verdict", "what", "p"]
-    assert first.startswith("cannot tell  some words") and first.endswith("0.1234")
-    assert second.strip() == "more room than there is" or second.startswith(" " * 13)
+    assert first.startswith("cannot tell  some words")
+    assert first.endswith("0.1234")
+    assert second.startswith(" " * 13)
 
 
 def test_a_pipe_has_a_line_for_each_row_and_whole_values(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +117,7 @@ def test_markdown_is_a_table_whatever_the_names_hold(capsys: pytest.CaptureFixtu
 
 
 def test_parquet_is_not_sent_to_a_terminal() -> None:
-    with terminal(80), pytest.raises(InvalidInputError, match="> out.parquet"):
+    with terminal(80), pytest.raises(InvalidInputError, match="send it into a file"):
         show_rows([{"a": 1}], ["a"], "parquet")
 
 
