@@ -256,7 +256,7 @@ def test_the_command_prints_the_verdicts(store: Path, tmp_path: Path) -> None:
     snapshot = EmbeddingStore.open(store).snapshot()
     runs = [run for run in all_runs(snapshot) if run.target == "PIG"]
     for effect in row_effects(runs, load_predictions(snapshot, runs)):
-        assert f"PIG, {effect.head.row} (ridge, logistic, matched): {effect.verdict}\n" in done.stdout
+        assert f"{effect.verdict}: PIG, {effect.head.row} (ridge, logistic, matched)\n" in done.stdout
     text = out.read_text(encoding="utf-8")
     assert "DIAG" not in text
     assert "guidestore report skin --target PIG --at" in text
