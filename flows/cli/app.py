@@ -42,8 +42,8 @@ class App(typer.Typer):
     def __init__(self, **given: Any) -> None:
         super().__init__(**({"cls": Group, "no_args_is_help": True, "pretty_exceptions_enable": False} | given))
 
-    def command(self, name: str | None = None, **given: Any) -> Any:
-        return super().command(name, **({"cls": Command} | given))
+    def command(self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **given: Any) -> Any:
+        return super().command(name, cls=cls or Command, **given)
 
 
 def examples_of(text: str) -> list[str]:

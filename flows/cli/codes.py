@@ -288,6 +288,7 @@ def attention(
 
         snapshot, cohort = store.snapshot(at), store.snapshot().first_name(cohort)
         maps = attention_of(snapshot, cohort, case, encoder=encoder, modality=modality, split=split, fold=fold)
+        files = []
         if format_ == "table":
             files = draw_attention(store.snapshot(), cohort, maps, out, key)
     if format_ == "table":

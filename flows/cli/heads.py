@@ -16,7 +16,6 @@ from guidestore.flows.cli.options import STORE, At, Format, Store
 
 if TYPE_CHECKING:
     from guidestore.embeddings.runs import Part
-    from guidestore.embeddings.snapshot import Snapshot
     from guidestore.flows.guiding.settings import GuideSettings
     from guidestore.flows.models.predict import Prediction
     from guidestore.flows.results.evaluation import Evaluation
@@ -67,6 +66,9 @@ def guide(
 
     if labelled is not None and not advise:
         raise InvalidInputError("--labelled is a question to --advise; to train with fewer labels, run a sweep")
+    if advise:
+        _advise(settings, place, labelled, (metric, smallest_effect), format_)
+        return
     said: list[str] = []
 
     def say(note: str) -> None:
@@ -76,20 +78,12 @@ def guide(
     with progress_bars() as progress:
         from guidestore.flows.guiding.guide import guide as run
         from guidestore.flows.results.evaluation import check_judging, evaluate
-        from guidestore.flows.work.naming import with_first_name
 
         check_judging(metric, smallest_effect)
         with opened(place) as store:
-            if advise:
-                advice = _advice(store.snapshot(), with_first_name(store, settings), labelled)
-            else:
-                report = run(store, settings, progress, say=say)
-                evaluation = evaluate(
-                    store.snapshot(), report.runs, metric=metric, margin=smallest_effect, progress=progress
-                )
-    if advise:
-        _show_advice(*advice, format_)
-        return
+            report = run(store, settings, progress, say=say)
+            judged = {"metric": metric, "margin": smallest_effect, "progress": progress}
+            evaluation = evaluate(store.snapshot(), report.runs, **judged)
     for note in report.notes:
         if note not in said:
             print(f"note: {note}", file=sys.stderr)
@@ -102,23 +96,26 @@ def guide(
     )
 
 
-def _advice(
-    snapshot: Snapshot, settings: GuideSettings, labelled: int | None
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows, and notes on them."""
-    from guidestore.embeddings.types import CodeSetName
-    from guidestore.flows.encoding.seen import seen_notes
-    from guidestore.flows.guiding.advise import advise
-
-    rows = advise(snapshot, settings, labelled=labelled)
-    codes = [CodeSetName.parse(text, settings.cohort) for text in (settings.inferior, settings.superior)]
-    redundant = dict.fromkeys(row["redundant"] for row in rows if row["redundant"])
-    return rows, [*seen_notes(snapshot, settings.cohort, codes), *redundant]
-
-
-def _show_advice(rows: list[dict[str, Any]], notes: list[str], format_: str) -> None:
+def _advise(
+    settings: GuideSettings, place: str, labelled: int | None, judging: tuple[str, float], format_: str
+) -> None:
     from guidestore.flows.cli.output import print_text, show_rows
+    from guidestore.flows.work.progress import progress_bars
+    from guidestore.flows.work.stores import opened
 
+    with progress_bars(), opened(place) as store:
+        from guidestore.embeddings.types import CodeSetName
+        from guidestore.flows.encoding.seen import seen_notes
+        from guidestore.flows.guiding.advise import advise
+        from guidestore.flows.results.evaluation import check_judging
+        from guidestore.flows.work.naming import with_first_name
+
+        check_judging(*judging)
+        snapshot, settings = store.snapshot(), with_first_name(store, settings)
+        rows = advise(snapshot, settings, labelled=labelled)
+        codes = [CodeSetName.parse(text, settings.cohort) for text in (settings.inferior, settings.superior)]
+        redundant = dict.fromkeys(row["redundant"] for row in rows if row["redundant"])
+        notes = [*seen_notes(snapshot, settings.cohort, codes), *redundant]
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     if format_ != "table":

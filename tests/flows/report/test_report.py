@@ -168,6 +168,7 @@ def test_the_first_thing_said_is_plain(store: Path, page: str) -> None:
     runs = all_runs(snapshot)
     for effect in row_effects(runs, load_predictions(snapshot, runs)):
         if effect.head.row == "G(I)+I":
+            assert effect.effect is not None
             gain = effect.effect.gain_over_i.gain
             assert f"{gain.value:+.3f}, and anything from {gain.low:+.3f} to {gain.high:+.3f} fits these cases" in told
     words = told[: told.index("At a glance verdict")] if "At a glance verdict" in told else told
