@@ -108,6 +108,16 @@ def twice_note(name: str, coords_n2: np.ndarray) -> tuple[str, ...]:
     return (f"{name}: {twice} of {len(coords_n2)} tiles lie where another lies",) if twice else ()
 
 
+def scale_note(name: str, mpp: float | None, magnification: float | None) -> tuple[str, ...]:
+    """A note where the tool's own um per pixel and magnification cannot both be right: 20x is about 0.5 um."""
+    if not mpp or not magnification or 5 <= mpp * magnification <= 20:
+        return ()
+    return (
+        f"{name}: {mpp:g} um per pixel and {magnification:g}x do not go together ({magnification:g}x is about "
+        f"{10 / magnification:g} um); the um are kept",
+    )
+
+
 def tile_edge(value: Any) -> int:
     """An edge in pixels of an attribute: whole numbers, floats (rounded), text of one; 0 where it says none."""
     number = number_of(value)
@@ -163,7 +173,8 @@ class H5Bag(PeerItem):
                         f"must agree in tiles, and coordinates be (tiles, {self.columns})"
                     )
             tiles = self.tiles(file)
-        notes = (*tiles.notes, *dtype_notes(self.name, matrix.dtype))
+        scale = scale_note(self.name, tiles.mpp, tiles.magnification)
+        notes = (*tiles.notes, *scale, *dtype_notes(self.name, matrix.dtype))
         return Header(n, d, str(kept_dtype(matrix.dtype)), tiles.facts, tiles.mpp, notes)
 
     def read(self, header: Header, mpp: float | None) -> BagStream:

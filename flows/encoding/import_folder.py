@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -422,12 +422,14 @@ class _Import:
         )
 
     def _bag(self, one: _Looked) -> None:
+        self._note_twin(one)
         if self._artifact(one) in self._snapshot.artifacts:
             return
         key, case, image = self.report.code_set, one.match.case_id, one.match.image_id
         bag = one.match.item.read(one.header, one.mpp)
         assert isinstance(bag, BagStream)  # noqa: S101  (a set of bags has items of bags)
         self._told += [] if bag.coords_n2 is None else twice_note(one.match.item.name, bag.coords_n2)
+        bag = replace(bag, blocks=self._watched(one.match.item.name, bag.blocks))
         with self._store.begin(f"import of {key}: {image}", read_at=self._snapshot.read_at) as transaction:
             self._write_cases(transaction, [case])
             try:
@@ -440,6 +442,29 @@ class _Import:
                 transaction.replace(entry, by=artifact)
                 self.report.replaced += 1
         self.report.new += 1
+
+    def _note_twin(self, one: _Looked) -> None:
+        """Notes a slide whose files are another's: exported twice, or copied under a wrong name."""
+        name = one.match.item.name
+        twin = self._slide_of.setdefault(self._inputs(one), name)
+        if twin != name and one.header.n:
+            self._told.append(f"{name}: its files are those of {twin} to the byte")
+
+    @cached_property
+    def _slide_of(self) -> dict[tuple[str, ...], str]:
+        return {}
+
+    def _watched(self, name: str, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same blocks; a bag all of whose tiles have one code is noted, as an encoder that failed leaves it."""
+        rows, first = 0, None
+        for block in blocks:
+            if len(block) and (first is None or rows):
+                first = block[0].copy() if first is None else first
+                is_same = bool((block[-1] == first).all()) and bool((block == first).all())
+                rows = rows + len(block) if is_same else 0
+            yield block
+        if rows > 1:
+            self._told.append(f"{name}: all {rows:,} tiles have one and the same code")
 
     def _codes(self, progress: Progress) -> None:
         """One code of each case: the mean of its slides'. All in one commit."""
@@ -465,6 +490,11 @@ class _Import:
         digests = [
             sorted(hashlib.sha256(np.ascontiguousarray(code)).hexdigest() for code in by_case[case]) for case in cases
         ]
+        case_of: dict[tuple[str, ...], str] = {}
+        for case, digest in zip(cases, digests, strict=True):
+            twin = case_of.setdefault(tuple(digest), case)
+            if twin != case:
+                self.report.notes.append(f"case {case} has the very code of case {twin}")
         artifacts = [
             code_artifact(self.report.code_set, case, case, digest) for case, digest in zip(cases, digests, strict=True)
         ]

@@ -64,6 +64,13 @@ def _pt_tiles(cut: Path | None) -> Tiles:
 def _tiles(cut: Path | None, file: H5File) -> Tiles:
     if cut is None:
         return Tiles({"tool": "CLAM"})
+    with opened(cut) as patches:
+        places, tiles = patches.matrix("coords").shape[0], file.matrix("coords").shape[0]
+    if places != tiles:
+        raise InvalidInputError(
+            f"{cut} has {places:,} places, and {file.path} {tiles:,}: they are of two tilings; take patches/ of the "
+            "run that made the features, or leave it out"
+        )
     return _cut(cut)
 
 
@@ -72,7 +79,11 @@ def _cut(path: Path) -> Tiles:
     with opened(path) as file:
         told = file.attributes("coords")
     px, level = tile_edge(told.get("patch_size")), number_of(told.get("patch_level"))
-    scale = number_of(told.get("downsample"))
+    scale, scales = number_of(told.get("downsample")), told.get("downsample")
+    if isinstance(scales, list) and any(
+        abs((number_of(one) or 0) - (scale or 0)) > 0.01 * (scale or 0) for one in scales
+    ):
+        raise InvalidInputError(f"{path} says downsample {scales}, and tiles that are not square are not read")
     if not px or level is None or scale is None or scale < 1:
         raise InvalidInputError(
             f"{path} lacks patch_size, patch_level or downsample, which say how large CLAM's tiles are; copy it again"

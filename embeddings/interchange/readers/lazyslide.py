@@ -32,6 +32,7 @@ from guidestore.embeddings.interchange.tiles import (
     level0_coords,
     mpp_of,
     number_of,
+    scale_note,
     stream,
     tile_edge,
 )
@@ -99,7 +100,8 @@ class _Tiles(PeerItem):
         shape, kind = shape_of(self.table / "X")
         n, d = form_of(self.table, "X", shape, np.dtype(kind))
         tiles = _tiles_of(self.place, _region(self.table))
-        notes = (*tiles.notes, *dtype_notes(self.name, np.dtype(kind)))
+        scale = scale_note(self.name, tiles.mpp, tiles.magnification)
+        notes = (*tiles.notes, *scale, *dtype_notes(self.name, np.dtype(kind)))
         return Header(n, d, str(kept_dtype(np.dtype(kind))), tiles.facts, tiles.mpp, notes)
 
     def read(self, header: Header, mpp: float | None) -> BagStream:

@@ -89,6 +89,10 @@ def _kind_of(file: H5File) -> tuple[str, str]:
 def _checked(file: H5File) -> dict[str, Any]:
     says = file.attributes()
     version = _VERSION.match(str(says.get("stamp_version") or ""))
+    if not version and says.get("stamp_version"):
+        raise InvalidInputError(
+            f"{file.path} says stamp_version {says['stamp_version']!r}, which is none; preprocess the slide again"
+        )
     if version and tuple(map(int, version.groups())) > NEWEST:
         raise InvalidInputError(
             f"{file.path} is of STAMP {says['stamp_version']}, newer than {NEWEST[0]}.{NEWEST[1]}, whose files are "

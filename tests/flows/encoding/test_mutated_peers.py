@@ -248,7 +248,22 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "no HDF5": (peers.trident, lambda f: (f / TRIDENT / S2).write_bytes(b"PK??"), {}, "cannot be read as HDF5"),
     "mpp in nm": (peers.trident, states, {}, "nothing says its um per pixel"),
     "two tools in one folder": (peers.trident, two_tools, {}, "features of CLAM and of TRIDENT"),
+    "features are all the same": (
+        peers.trident, remade(S2, "features", half * 0), {}, "20 tiles have one and the same",
+    ),
+    "features of another slide": (
+        peers.eva, lambda f: (f / "S2-1.pt").write_bytes((f / "S1-1.pt").read_bytes()), {}, "those of S1-1 to the byte",
+    ),
+    "mpp of another magnification": (
+        peers.trident, lambda f: peers.trident_states(f, mpp=0.12), {}, "0.12 um per pixel and 20x do not go together",
+    ),
     # CLAM
+    "patches of another tiling": (
+        peers.clam, remade("patches/S2-1.h5", "coords", places(19)), {}, "19 places, and .* 20: they are of two",
+    ),
+    "tiles that are not square": (
+        peers.clam, attribute("patches/S2-1.h5", "coords", "downsample", np.array([2.0, 4.0])), {}, "not square",
+    ),
     "dictionary in a .pt": (
         lambda place: peers.clam(place, h5=False),
         saved("S2-1.pt", {"features": torch.zeros(3, D)}), {}, "holds a dict",
@@ -268,6 +283,7 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     ),
     "no name of the encoder": (peers.clam, lambda _: None, {"encoder": ""}, "give --encoder"),
     # STAMP
+    "a version that is none": (peers.stamp, attribute(S2, "", "stamp_version", "nightly"), {}, "which is none"),
     "newer STAMP": (peers.stamp, attribute(S2, "", "stamp_version", "3.0.0"), {}, "newer than 2.5"),
     "unit is px": (peers.stamp, attribute(S2, "", "unit", "px"), {}, "says unit 'px'"),
     "pixels as um": (peers.stamp, remade(S2, "coords", places(edge=514).astype(np.float32)), {}, "lie 514 apart"),
@@ -306,6 +322,9 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "slide of other size": (
         peers.lazyslide, attributes("slide_properties", lambda said: said.update(shape=[100, 100])),
         {}, "level 0 has 100",
+    ),
+    "mpp of another slide": (
+        peers.lazyslide, attributes("slide_properties", lambda said: said.update(mpp=0.12)), {}, "do not go together",
     ),
     # slide2vec, marugoto
     "metadata of other tiles": (
