@@ -64,6 +64,8 @@ def object_name(of: Any) -> str:
 
 def code_of(of: Any) -> Code:
     """Of a class or function, as it is loaded: where its file has changed since, it is unversioned."""
+    if not isinstance(of.__module__, str):  # of code that was run as text
+        return Code(f"__main__:{of.__qualname__}", session_source(of), "")
     package = package_of(of.__module__)
     bases = [base.__module__ for base in inspect.getmro(of)] if inspect.isclass(of) else []
     sources = _sources(of.__module__, bases) if "<locals>" not in of.__qualname__ else {}

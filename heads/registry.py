@@ -1,8 +1,8 @@
 """Names and presets -> guidance models, decoders, fusions and students.
 
 A file in heads/guidance, heads/decoders, heads/fusion or heads/transfer/students is the implementation of its name; an
-installed distribution brings more through the entry-point groups ``guidestore.guidance`` and ``guidestore.decoders``,
-and ``module:Class`` names one's own (heads.own).
+installed distribution brings more through the entry-point groups ``guidestore.guidance``, ``guidestore.decoders`` and
+``guidestore.fusions``, and ``module:Class`` names one's own (heads.own).
 Names are listed without importing what they name; implementations are imported when they are asked for, and presets,
 which stand beside the model that they are for, with ours.
 """
@@ -25,6 +25,7 @@ from guidestore.heads.controls import CONTROLS
 from guidestore.heads.fusion.common.protocol import Fusion
 from guidestore.heads.own.code import choice_of, own_of
 from guidestore.heads.own.decoder import OwnDecoder
+from guidestore.heads.own.fusion import OwnFusion
 from guidestore.heads.own.guidance import OwnGuidance
 from guidestore.heads.presets.preset import Preset
 from guidestore.heads.protocol import (
@@ -49,7 +50,7 @@ DECODERS_OF: Mapping[TargetKind, Registry[type[Foreteller]]] = {
 """Of outcomes that are no class, and of grades where their order counts: names are alike where it is the same thing,
 and the kind of the target chooses. Grades can be learnt as classes too, by any name of DECODERS that ordinal has not;
 several labels by any name of DECODERS, one of them for each label (heads.decoders.common.per_label)."""
-FUSIONS: Registry[type[Fusion]] = Registry("fusion", "", one_per_file("guidestore.heads.fusion"))
+FUSIONS: Registry[type[Fusion]] = Registry("fusion", "guidestore.fusions", one_per_file("guidestore.heads.fusion"))
 STUDENTS: Registry[type[Student]] = Registry("student", "", one_per_file("guidestore.heads.transfer.students"))
 
 _STORED_GUIDANCE: Registry[type[GuidanceModel]] = Registry(
@@ -191,6 +192,11 @@ def decoder_choice(given: Any, params: Mapping[str, Any] | None = None) -> Choic
     return choice_of(DECODERS, given, params)
 
 
+def fusion_choice(given: Any, params: Mapping[str, Any] | None = None) -> Choice:
+    """As `guidance_choice`, of a fusion."""
+    return choice_of(FUSIONS, given, params)
+
+
 # Unfitted ------------------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +267,8 @@ def build_fusion(name: str, **params: Any) -> Fusion | None:
             f"fusion concatenation has no parameters, so {', '.join(params)} has no meaning; leave it out, or choose "
             f"{' or '.join(FUSIONS.names())}"
         )
+    if FUSIONS.is_own(name):
+        return cast(Any, OwnFusion.named(FUSIONS, name, params))
     if name not in FUSIONS:
         raise unknown_name(FUSIONS.kind, name, [CONCATENATION, *FUSIONS.names()])
     return FUSIONS.load(name)(**params)
@@ -320,4 +328,6 @@ def _is_own(registry: Registry[Any], config: Mapping[str, Any]) -> bool:
 def load_fusion(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Fusion:
     """The fitted fusion again. Raises InvalidInputError."""
     name: Any = config.get("name")
+    if _is_own(FUSIONS, config):
+        return cast(Any, OwnFusion.restored(FUSIONS, config, tensors))
     return FUSIONS.load(name).from_tensors(config, tensors)

@@ -14,8 +14,9 @@ from guidestore.flows.cli.output import FOR_EYES, show_rows
 from guidestore.flows.cli.verdict_tables import show_verdicts
 from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.results.effects import GAINS, RowEffect
-from guidestore.flows.results.evaluation import Evaluation, check_judging, evaluation_of
+from guidestore.flows.results.evaluation import Evaluation, evaluation_of, judging_metric
 from guidestore.flows.results.looks import count_look
+from guidestore.flows.results.own_scores import keep_scores
 from guidestore.flows.results.pooled import pooled_effects
 from guidestore.flows.results.selection import RunSelection
 from guidestore.flows.results.stored import selected_runs
@@ -50,7 +51,7 @@ def evaluated(
     """
     if asked.pool_targets and asked.by:
         raise InvalidInputError("--pool-targets is one answer over targets and --by one for each subgroup; give one")
-    check_judging(asked.metric, asked.smallest_effect)
+    asked = replace(asked, metric=judging_metric(asked.metric, asked.smallest_effect))
     snapshot, newest = store.snapshot(asked.at), store.snapshot()
     named, cohort, notes = selection.cohort, newest.first_name(selection.cohort), []
     runs = selected_runs(snapshot, replace(selection, cohort=cohort), asked.part)
@@ -65,6 +66,8 @@ def evaluated(
         notes += elsewhere.notes
     else:
         scores, predictions = load_scores(snapshot, runs, asked.part), load_predictions(snapshot, runs, asked.part)
+    if not asked.on:
+        keep_scores(store, runs, scores, predictions, asked.metric, asked.part)
     notes += seen_notes(newest, cohort, [name for run in runs for name in (run.inferior, run.superior)])
     if asked.part == "test" or asked.on:
         notes += filter(None, [count_look(store, runs, "evaluate", on=asked.on and cohort)])

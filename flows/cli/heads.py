@@ -12,7 +12,7 @@ import typer
 from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.app import App
 from guidestore.flows.cli.from_settings import command
-from guidestore.flows.cli.options import STORE, At, Format, Store
+from guidestore.flows.cli.options import STORE, At, Format, Metric, SmallestEffect, Store
 
 if TYPE_CHECKING:
     from guidestore.embeddings.runs import Part
@@ -23,17 +23,6 @@ if TYPE_CHECKING:
 
 app = App()
 
-Metric = Annotated[
-    str,
-    typer.Option(
-        "--metric",
-        help="In which gains and verdicts are given; choose it before you look. Default: auroc, or "
-        "balanced_accuracy where a test set lacks a class.",
-    ),
-]
-SmallestEffect = Annotated[
-    float, typer.Option("--smallest-effect", min=0, help="The smallest gain that counts as one: no effect lies within.")
-]
 MOST_CHANGED = 100
 """Changed cases that `compare` prints, of sweeps and snapshots."""
 
@@ -77,13 +66,16 @@ def guide(
 
     with progress_bars() as progress:
         from guidestore.flows.guiding.guide import guide as run
-        from guidestore.flows.results.evaluation import check_judging, evaluate
+        from guidestore.flows.results.evaluation import evaluation_of, judging_metric, scored
+        from guidestore.flows.results.own_scores import keep_scores
 
-        check_judging(metric, smallest_effect)
+        metric = judging_metric(metric, smallest_effect)
         with opened(place) as store:
             report = run(store, settings, progress, say=say)
-            judged = {"metric": metric, "margin": smallest_effect, "progress": progress}
-            evaluation = evaluate(store.snapshot(), report.runs, **judged)
+            runs, scores, predictions = scored(store.snapshot(), report.runs)
+            keep_scores(store, runs, scores, predictions, metric, "test")
+        judged = {"metric": metric, "margin": smallest_effect, "progress": progress}
+        evaluation = evaluation_of(runs, scores, predictions, **judged)
     for note in report.notes:
         if note not in said:
             print(f"note: {note}", file=sys.stderr)
@@ -107,10 +99,10 @@ def _advise(
         from guidestore.embeddings.types import CodeSetName
         from guidestore.flows.encoding.seen import seen_notes
         from guidestore.flows.guiding.advise import advise
-        from guidestore.flows.results.evaluation import check_judging
+        from guidestore.flows.results.evaluation import judging_metric
         from guidestore.flows.work.naming import with_first_name
 
-        check_judging(*judging)
+        judging_metric(*judging)
         snapshot, settings = store.snapshot(), with_first_name(store, settings)
         rows = advise(snapshot, settings, labelled=labelled)
         codes = [CodeSetName.parse(text, settings.cohort) for text in (settings.inferior, settings.superior)]

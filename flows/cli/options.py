@@ -21,3 +21,14 @@ At = Annotated[str | None, typer.Option("--at", help="Snapshot number, tag or al
 Key = Annotated[Path | None, typer.Option("--key", help="Key file of a pseudonymized cohort.")]
 Split = Annotated[str, typer.Option("--split", help="Split; default: the cohort's only one.")]
 Target = Annotated[str, typer.Option("--target", help="Target; default: the cohort's only one.")]
+Metric = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        help="In which gains and verdicts are given; choose it before you look. Default: auroc, or "
+        "balanced_accuracy where a test set lacks a class. One of your own is module:Class.",
+    ),
+]
+SmallestEffect = Annotated[
+    float, typer.Option("--smallest-effect", min=0, help="The smallest gain that counts as one: no effect lies within.")
+]

@@ -10,7 +10,7 @@ import typer
 
 from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.app import App
-from guidestore.flows.cli.options import STORE, At, Format, Store
+from guidestore.flows.cli.options import STORE, At, Format, Metric, SmallestEffect, Store
 
 app = App()
 
@@ -37,6 +37,8 @@ def report(
     mode: Annotated[str, typer.Option("--mode", help="Only matched or as-published.")] = "",
     guidance: Annotated[str, typer.Option("--guidance", help="Only this G (rows without G stay).")] = "",
     decoder: Annotated[str, typer.Option("--decoder", help="Only this decoder.")] = "",
+    metric: Metric = "",
+    smallest_effect: SmallestEffect = 0.02,
     at: At = None,
     place: Store = STORE,
     format_: Format = "table",
@@ -60,7 +62,16 @@ def report(
         first = store.snapshot().first_name(cohort)
         selection = RunSelection(first, target, split, inferior, superior, mode, guidance, decoder)
         done = write_report(
-            store, selection, out, at=at, names_cases=case_ids, figures=figures, tables=tables, progress=progress
+            store,
+            selection,
+            out,
+            at=at,
+            names_cases=case_ids,
+            figures=figures,
+            tables=tables,
+            metric=metric,
+            margin=smallest_effect,
+            progress=progress,
         )
     heads = [(effect.head, effect.verdict) for effect in done.effects]
     said = [f"{verdict}: {h.target}, {h.row} ({h.guidance}, {h.decoder}, {h.mode})" for h, verdict in heads]

@@ -27,9 +27,9 @@ def show_verdicts(evaluation: Evaluation, title: str, format_: str) -> None:
 
 
 def _rows(of_block: EvaluatedBlock, format_: str) -> None:
-    from guidestore.heads.metrics import drawn_metrics
+    from guidestore.heads.metrics import metric_named
 
-    metrics = drawn_metrics(of_block.block.runs[0].kind)
+    metrics = {name: metric_named(name) for name in of_block.rows[0].mean} if of_block.rows else {}
     columns = ("input", *(metric.short for metric in metrics.values()), "runs")
     rows = [(row.label, *(_spread(row.mean[m], row.sd[m]) for m in metrics), row.n) for row in of_block.rows]
     print_table(columns, rows, format_, of_block.block.title)

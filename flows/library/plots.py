@@ -44,8 +44,9 @@ class Plots:
         scores: Scores,
         predictions: Mapping[str, RunPredictions],
         effects: Sequence[RowEffect],
+        metric: str = "",
     ) -> None:
-        self._sections = sections_of(runs, scores, predictions)
+        self._sections = sections_of(runs, scores, predictions, metric)
         self._effects = effects
 
     def __repr__(self) -> str:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from guidestore.warehouse.cohorts.cohort import CohortReport
     from guidestore.warehouse.cohorts.layout import Layout
 
+type Metric = Any
+"""Its name, ``module:Class``, or a function, class or object of one's own."""
+
 MARGIN = 0.02
 """The smallest gain that counts as one, as of guidestore.heads.significance, which loads numpy."""
 _LISTED = 8
@@ -441,10 +444,17 @@ class Store:
         """
         from guidestore.flows.encoding.export_codes import export_codes
 
-        named = {"layout": layout, "split": split, "target": target, "stamp_version": stamp_version}
-        sets = [code_sets] if isinstance(code_sets, str) else list(code_sets)
-        first = self.embeddings.snapshot().first_name(cohort)
-        exported = export_codes(self.embeddings.snapshot(at), Path(output), cohort=first, code_sets=sets, **named)
+        newest = self.embeddings.snapshot()
+        exported = export_codes(
+            self.embeddings.snapshot(at),
+            Path(output),
+            cohort=newest.first_name(cohort),
+            code_sets=[code_sets] if isinstance(code_sets, str) else list(code_sets),
+            layout=layout,
+            split=split,
+            target=target,
+            stamp_version=stamp_version,
+        )
         return exported.folder
 
     def export_model(self, run: str, output: Path | str, *, allow_train_codes: bool = False) -> Path:
@@ -556,7 +566,7 @@ class Store:
         seeds: Sequence[int] = (0,),
         modes: Sequence[str] = ("matched",),
         permutations: int = 5,
-        metric: str = "",
+        metric: Metric = "",
         smallest_effect: float = MARGIN,
         device: str = "auto",
         progress: Progress | None = None,
@@ -566,7 +576,9 @@ class Store:
 
         guidance, decoder: as of `fit`, or lists of them. targets, split, folds:
         () and '' for the cohort's only target, its only split, all folds. permutations: shuffled-pairs controls of each
-        fold and seed. metric: of gains and verdicts; '': AUROC, or balanced accuracy where a test set lacks a class.
+        fold and seed. metric: of gains and verdicts, by its name, or one of your own: ``module:Class``, or a function,
+        class or object that is called with y and said (guidestore.heads.metrics.own); '': AUROC, or balanced accuracy
+        where a test set lacks a class.
         smallest_effect: the smallest gain that counts as one, in that metric. progress: called with (what, done,
         total). Raises GuidestoreError: unknown names, leakage between folds, too few cases.
 
@@ -597,7 +609,7 @@ class Store:
         guidance: str = "",
         decoder: str = "",
         part: Part = "test",
-        metric: str = "",
+        metric: Metric = "",
         smallest_effect: float = MARGIN,
         at: int | str | None = None,
     ) -> Study:
@@ -717,7 +729,7 @@ class Store:
         sweep: Path | str | Mapping[str, Any],
         *,
         test: int = 0,
-        metric: str = "",
+        metric: Metric = "",
         device: str = "auto",
         progress: Progress | None = None,
     ) -> Table:

@@ -18,8 +18,9 @@ from guidestore.flows.library.head import Model
 from guidestore.flows.library.plots import Plots
 from guidestore.flows.library.tables import Table
 from guidestore.flows.results.effects import spread
-from guidestore.flows.results.evaluation import Evaluation, check_judging, evaluation_of
+from guidestore.flows.results.evaluation import Evaluation, evaluation_of, judging_metric
 from guidestore.flows.results.looks import count_look
+from guidestore.flows.results.own_scores import keep_scores
 from guidestore.flows.results.selection import RunSelection
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
@@ -58,6 +59,7 @@ class Study:
         self._scores = load_scores(snapshot, self._runs, part)
         self._predictions = load_predictions(snapshot, self._runs, part)
         self._notes = tuple(dict.fromkeys((*notes, *seen_in(snapshot, self._runs))))
+        keep_scores(store, self._runs, self._scores, self._predictions, metric, part)
 
     @classmethod
     def of_selection(
@@ -66,14 +68,14 @@ class Study:
         selection: RunSelection,
         cohort: str,
         part: Part,
-        metric: str,
+        metric: Any,
         smallest_effect: float,
         at: int | str | None,
     ) -> Study:
         """Of the newest stored runs that are selected; a look at test is counted. Raises NotFoundInStoreError."""
         from guidestore.flows.results.stored import selected_runs
 
-        check_judging(metric, smallest_effect)
+        metric = judging_metric(metric, smallest_effect)
         runs = selected_runs(store.snapshot(at), selection, part)
         refused = count_look(store, runs, "evaluate") if part == "test" else ""
         title = f"{cohort}, {part} cases"
@@ -164,7 +166,7 @@ class Study:
 
         >>> study.plot.gains().savefig(scratch / "gains.svg")
         """
-        return Plots(self._runs, self._scores, self._predictions, self._evaluation.effects)
+        return Plots(self._runs, self._scores, self._predictions, self._evaluation.effects, self.metric)
 
     def report(self, out: Path | str = "report.html") -> Path:
         """Writes one HTML file about these runs, which needs no network. A look at test is counted, unless the same
@@ -182,7 +184,15 @@ class Study:
             raise InvalidInputError("a report is about test, and this study is of val; evaluate part='test' first")
         store = self._store
         with indexing(store, adds=False):
-            written = write_report(store, self._selection, Path(out), at=self._at, only=[run.id for run in self._runs])
+            written = write_report(
+                store,
+                self._selection,
+                Path(out),
+                at=self._at,
+                only=[run.id for run in self._runs],
+                metric=self.metric,
+                margin=self.smallest_effect,
+            )
         return written.file
 
 
@@ -191,14 +201,14 @@ def guide_all(
     asked: Mapping[str, Any],
     guidance: Model | Sequence[Model],
     decoder: Model | Sequence[Model],
-    metric: str,
+    metric: Any,
     smallest_effect: float,
     progress: Progress | None,
 ) -> Study:
     """Trains what the store lacks of every G with every D_c; one look at test. Raises GuidestoreError.
 
     asked: other fields of GuideSettings."""
-    check_judging(metric, smallest_effect)
+    metric = judging_metric(metric, smallest_effect)
     first = with_first_name(store, validated(GuideSettings, **asked))
     # Once for all: code that cannot be digested is another choice each time.
     guidances = [guidance_choice(given) for given in _listed(guidance)]

@@ -10,9 +10,13 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.sweeps.file import SweepFile, read_sweep
 from guidestore.flows.work.settings import validated
 from guidestore.heads.choice import Choice
-from guidestore.heads.registry import decoder_choice, guidance_choice
+from guidestore.heads.registry import decoder_choice, fusion_choice, guidance_choice
 
-_MODELS: Mapping[str, Callable[[Any], Choice]] = {"guidance": guidance_choice, "decoder": decoder_choice}
+_MODELS: Mapping[str, Callable[[Any], Choice]] = {
+    "guidance": guidance_choice,
+    "decoder": decoder_choice,
+    "fusion": fusion_choice,
+}
 
 
 def sweep_of(given: Path | str | Mapping[str, Any]) -> SweepFile:

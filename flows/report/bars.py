@@ -12,7 +12,6 @@ from guidestore.flows.report.sections import Section
 from guidestore.flows.report.tables import NOTHING
 from guidestore.flows.results.evaluation import tabulate
 from guidestore.flows.work.colours import CONTROL_COLOUR, INK, ROW_COLOURS
-from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import DrawnMetrics, Interval, draw_metrics
 from guidestore.heads.significance.intervals import interval_of
 
@@ -52,23 +51,23 @@ def bars_of(section: Section) -> Bars:
         rows, notes = bar_rows_of(section)
     except InvalidInputError as error:
         return Bars(None, (), (), (f"No intervals: {error}.",))
-    cells = [tuple(_cell(row.intervals.get(metric)) for metric in drawn_metrics(section.kind)) for row in rows]
+    cells = [tuple(_cell(row.intervals.get(metric)) for metric in section.metrics) for row in rows]
     labels = [row.label for row in rows]
     return Bars(_draw(section, rows), tuple(rows), tuple(zip(labels, cells, strict=True)), tuple(dict.fromkeys(notes)))
 
 
 def bar_rows_of(section: Section) -> tuple[list[BarRow], list[str]]:
     """The rows of the figure, and notes. Raises InvalidInputError where no interval can be told."""
-    drawn = draw_metrics(list(section.predictions.values()))
+    drawn = draw_metrics(list(section.predictions.values()), metrics=tuple(section.metrics))
     rows: list[BarRow] = []
     notes: list[str] = []
-    for table_row in tabulate(section.runs, section.scores):
+    for table_row in tabulate(section.runs, section.scores, section.metric):
         runs = [run.run for run in section.of(table_row.runs)]
         if not runs:
             notes.append(f"{table_row.label} has no test predictions.")
             continue
         intervals = {}
-        for name, metric in drawn_metrics(section.kind).items():
+        for name, metric in section.metrics.items():
             try:
                 intervals[name] = _interval(drawn, name, runs)
             except InvalidInputError:
@@ -88,7 +87,7 @@ def _cell(interval: Interval | None) -> str:
 
 
 def _draw(section: Section, rows: list[BarRow]) -> Picture:
-    first = next(iter(drawn_metrics(section.kind).values()))
+    first = next(iter(section.metrics.values()))
     told = "; ".join(f"{row.label} {_cell(row.intervals.get(first.name))}" for row in rows)
     size_in = (8.0, 0.75 + 0.3 * len(rows))
     return Picture("bars", size_in, f"Bars: {first.title} of {told}", lambda figure: fill_bars(figure, section, rows))
@@ -96,7 +95,7 @@ def _draw(section: Section, rows: list[BarRow]) -> Picture:
 
 def fill_bars(figure: Figure, section: Section, rows: Sequence[BarRow]) -> None:
     """A panel per metric."""
-    metrics = drawn_metrics(section.kind)
+    metrics = section.metrics
     panels = figure.subplots(1, len(metrics), sharey=True)
     for (name, metric), panel in zip(metrics.items(), panels, strict=True):
         for y, row in enumerate(rows):
@@ -105,7 +104,7 @@ def fill_bars(figure: Figure, section: Section, rows: Sequence[BarRow]) -> None:
         if metric.chance is not None:
             panel.axvline(metric.chance(len(section.classes)), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
         panel.set_title(metric.title if len(metric.title) <= _TITLE_CHARS // len(metrics) else metric.short, loc="left")
-        if metric.better == "higher":  # else an error, in units of its own
+        if metric.better == "higher" and metric.from_0_to_1:  # else an error, in units of its own
             low = min((of.low for row in rows if (of := row.intervals.get(name))), default=0.0)
             panel.set_xlim(min(0.0, max(-1.0, low)), 1)  # R², rank and kappa may lie below 0
             if low >= 0:

@@ -116,8 +116,9 @@ def _facts(snapshot: Snapshot, made: Provenance, runs: Sequence[Run], effects: S
     budgets = sorted({str(run.labelled) for run in runs} - {"all"})
     controls = list(dict.fromkeys(run.control for run in runs if run.control in CONTROLS))
     kinds: dict[TargetKind, None] = dict.fromkeys(run.kind for run in runs)
-    metrics = ", ".join(dict.fromkeys(metric.title for kind in kinds for metric in drawn_metrics(kind).values()))
-    main = ", ".join(dict.fromkeys(metric_named(effect.metric).title for effect in effects if effect.effect))
+    mains = [metric_named(effect.metric).title for effect in effects if effect.effect]
+    shown = [metric.title for kind in kinds for metric in drawn_metrics(kind).values()]
+    metrics, main = (", ".join(dict.fromkeys(titles)) for titles in ([*shown, *mains], mains))
     told = Counter(effect.verdict for effect in effects)
     versions = ", ".join(f"{name} {trained}" for name, trained, _ in made.libraries if trained != NOTHING)
     return _Facts(

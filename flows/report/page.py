@@ -34,12 +34,13 @@ from guidestore.flows.report.table_files import file_stems, write_tables
 from guidestore.flows.report.tables import Gain, InputTable, count, gain_of, input_table, summary_of
 from guidestore.flows.results.blocks import block_effects
 from guidestore.flows.results.effects import RowEffect
+from guidestore.flows.results.evaluation import judging_metric
 from guidestore.flows.results.families import family_of
 from guidestore.flows.results.looks import count_look
 from guidestore.flows.results.selection import RunSelection
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.significance import MARGIN
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import HOW_TO_GET_RUNS, all_runs, load_runs, load_scores, newest_runs
 
@@ -103,18 +104,21 @@ def write_report(
     names_cases: bool = True,
     figures: Path | None = None,
     tables: Path | None = None,
+    metric: Any = "",
+    margin: float = MARGIN,
     progress: Progress = no_progress,
 ) -> Report:
     """Writes the report on the newest of the selected runs to the file `out`, over an earlier one.
 
     only: ids of runs; () for all that are selected. names_cases: whether the page says which case a point of a map is,
     and which was not predicted; of pseudonymized cohorts these are pseudonyms. figures, tables: folders, made where
-    they are not there, for every figure as PDF, SVG and PNG, and for the tables as LaTeX and CSV. The same store and
-    snapshot give the same bytes. Raises NotFoundInStoreError without runs, InvalidInputError where something cannot be
-    written, CorruptArtifactError.
+    they are not there, for every figure as PDF, SVG and PNG, and for the tables as LaTeX and CSV. metric, margin: of
+    verdicts, as of `flows.results.evaluation.evaluate`. The same store and snapshot give the same bytes. Raises
+    NotFoundInStoreError without runs, InvalidInputError where something cannot be written, CorruptArtifactError.
     """
     out = Path(out)
     _check_writable(out)
+    metric = judging_metric(metric, margin)
     for folder in (figures, tables):
         if folder is not None:
             _made(folder)
@@ -129,9 +133,10 @@ def write_report(
         predictions = load_predictions(snapshot, runs)
         sections = [
             replace(section, seen=_seen(snapshot, section))
-            for section in sections_of(runs, load_scores(snapshot, runs), predictions)
+            for section in sections_of(runs, load_scores(snapshot, runs), predictions, metric)
         ]
-        effects = block_effects([section.block for section in sections], predictions)
+        asked = (metric,) if metric else ()
+        effects = block_effects([section.block for section in sections], predictions, metrics=asked, margin=margin)
         told = {effect.head: effect for section in sections for effect in effects[section.block.number]}
         family, places = family_of(told.values()), Places()
         p_values = family.p_values
@@ -162,7 +167,7 @@ def write_report(
 
 
 def _metrics_of(sections: Sequence[Section]) -> list[str]:
-    return [name for section in sections for name in drawn_metrics(section.kind)]
+    return [name for section in sections for name in section.metrics]
 
 
 def _headings(sections: Sequence[Section]) -> dict[int, str]:
@@ -223,7 +228,7 @@ def _part(
     return _Part(
         section,
         len({case_id for run in section.predictions.values() for case_id in run.case_ids}),
-        tuple(metric.title for metric in drawn_metrics(section.kind).values()),
+        tuple(metric.title for metric in section.metrics.values()),
         input_table(section),
         [gain_of(effect) for effect in effects],
         plain_sentences(section, effects, p_values.get(first.head) if first else None),

@@ -108,7 +108,7 @@ def plain_sentences(section: Section, effects: Sequence[RowEffect], p_holm: floa
     words, first = modality_words(section), headline(effects)
     if first is None:
         return [f"No guided head of {section.target} was scored, so nothing can be said of guidance."]
-    rows = tabulate(section.runs, section.scores)
+    rows = tabulate(section.runs, section.scores, section.metric)
     means = {row.row: row.mean.get(first.metric) for row in reversed(rows) if not row.control}
     own = next((row.mean.get(first.metric) for row in rows if row.head == first.head), None)
     if first.effect is None or own is None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.flows.results.blocks import Block, blocks_of
+from guidestore.flows.results.own_scores import with_metric
+from guidestore.heads.metrics import Metric, drawn_metrics
 from guidestore.warehouse.runs import Scores
 
 
@@ -22,6 +24,8 @@ class Section:
     """Run id -> its labelled test cases; runs without any (diverged ones) are not in it."""
     seen: tuple[str, ...] = ()
     """Sentences on encoders that saw the cohort when they were pretrained."""
+    metric: str = ""
+    """In which gains are given; '' for the main one."""
 
     @property
     def name(self) -> str:
@@ -48,6 +52,11 @@ class Section:
     def kind(self) -> TargetKind:
         """Of the target."""
         return self.block.runs[0].kind
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """By name: what its tables and bars show."""
+        return drawn_metrics(self.kind, self.metric)
 
     @property
     def unit(self) -> str:
@@ -91,12 +100,20 @@ class Section:
         return [self.predictions[run] for run in runs if run in self.predictions]
 
 
-def sections_of(runs: Sequence[Run], scores: Scores, predictions: Mapping[str, RunPredictions]) -> list[Section]:
+def sections_of(
+    runs: Sequence[Run], scores: Scores, predictions: Mapping[str, RunPredictions], metric: str = ""
+) -> list[Section]:
     """The sections of these runs, in the order of their blocks.
 
-    `scores`, `predictions`: on test, of the runs that have any.
+    `scores`, `predictions`: on test, of the runs that have any. metric: as of `Section`.
     """
+    scores = with_metric(scores, predictions, metric)
     return [
-        Section(block, scores, {run.id: predictions[run.id] for run in block.runs if run.id in predictions})
+        Section(
+            block,
+            scores,
+            {run.id: predictions[run.id] for run in block.runs if run.id in predictions},
+            metric=metric,
+        )
         for block in blocks_of(runs)
     ]

@@ -17,7 +17,7 @@ from guidestore.flows.report.tables import NOTHING, p_text
 from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.families import Family
 from guidestore.flows.work.latex import latex_table
-from guidestore.heads.metrics import drawn_metrics, metric_named
+from guidestore.heads.metrics import metric_named
 from guidestore.heads.significance import Interval
 
 
@@ -57,7 +57,7 @@ def write_tables(
 
 
 def _rows_tex(section: Section, rows: Sequence[BarRow]) -> str:
-    metrics, words = drawn_metrics(section.kind), modality_words(section)
+    metrics, words = section.metrics, modality_words(section)
     cases = len({case for run in section.predictions.values() for case in run.case_ids})
     return latex_table(
         ["input", *(metric.title for metric in metrics.values())],

@@ -62,7 +62,7 @@ class SummaryRow:
 
 def input_table(section: Section) -> InputTable:
     """Mean ± sd over folds and seeds, as `guidestore evaluate` prints it."""
-    rows = tabulate(section.runs, section.scores)
+    rows = tabulate(section.runs, section.scores, section.metric)
     shown = tuple((row.label, tuple(mean_sd(row, name) for name in row.mean), row.n) for row in rows)
     return InputTable(shown, tuple(_notes(section)))
 
@@ -134,7 +134,7 @@ def summary_of(sections: Sequence[Section], effects: Mapping[int, Sequence[RowEf
     family = family_of(effect for _, effect in first.values())
     rows = []
     for section, effect in first.values():
-        table = tabulate(section.runs, section.scores)
+        table = tabulate(section.runs, section.scores, section.metric)
         inferior = next((row for row in table if row.row == I and not row.control), None)
         guided = next((row for row in table if row.head == effect.head), None)
         of_i, of_guided = (_number(row.mean[effect.metric] if row else math.nan) for row in (inferior, guided))

@@ -16,12 +16,13 @@ from guidestore.embeddings.words import count_of
 from guidestore.flows.results.blocks import Block, block_effects, blocks_of
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.families import Family, family_of
+from guidestore.flows.results.own_scores import with_metric
 from guidestore.flows.results.training_warnings import training_warnings
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.checks import check_number
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.input_rows import GD, INPUT_ROWS, KD, TABLE_ROWS
-from guidestore.heads.metrics import check_metric, drawn_metrics, metric_named
+from guidestore.heads.metrics import asked_metric, drawn_metrics, metric_named
 from guidestore.heads.significance import MARGIN
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import Scores, load_runs, load_scores
@@ -141,17 +142,23 @@ def evaluate(
     metric: in which gains and verdicts are given; '' for the main one. margin: the smallest gain that counts. Raises
     NotFoundInStoreError without runs, InvalidInputError for a metric that there is not.
     """
-    runs = load_runs(snapshot, ids)
-    scores, predictions = load_scores(snapshot, runs, part), load_predictions(snapshot, runs, part)
+    runs, scores, predictions = scored(snapshot, ids, part)
     return evaluation_of(runs, scores, predictions, metric=metric, margin=margin, progress=progress)
 
 
-def check_judging(metric: str, margin: float) -> None:
-    """In what, and from which gain on, verdicts are given; to be asked before anything is trained or looked at. Raises
-    InvalidInputError."""
-    if metric:
-        check_metric(metric)
+def scored(
+    snapshot: Snapshot, ids: Iterable[str], part: Part = "test"
+) -> tuple[list[Run], Scores, Mapping[str, RunPredictions]]:
+    """The runs with these ids, and their stored metrics and predictions. Raises NotFoundInStoreError without runs."""
+    runs = load_runs(snapshot, ids)
+    return runs, load_scores(snapshot, runs, part), load_predictions(snapshot, runs, part)
+
+
+def judging_metric(metric: Any, margin: float) -> str:
+    """The name of what verdicts are given in ('' for the main metric), from that gain on; to be asked before anything
+    is trained or looked at. metric: as of `heads.metrics.asked_metric`. Raises InvalidInputError."""
     check_number(margin, "smallest effect", 0)
+    return asked_metric(metric)
 
 
 def evaluation_of(
@@ -164,12 +171,14 @@ def evaluation_of(
     progress: Progress = no_progress,
 ) -> Evaluation:
     """The tables over these runs, from their scores and predictions on one part; otherwise as `evaluate`."""
-    check_judging(metric, margin)
+    metric = judging_metric(metric, margin)
+    scores = with_metric(scores, predictions, metric)
     blocks = blocks_of(runs)
     asked = (metric,) if metric else ()
     effects = block_effects(blocks, predictions, metrics=asked, margin=margin, progress=progress)
     told = tuple(
-        EvaluatedBlock(block, tabulate(block.runs, scores), tuple(_in_order(effects[block.number]))) for block in blocks
+        EvaluatedBlock(block, tabulate(block.runs, scores, metric), tuple(_in_order(effects[block.number])))
+        for block in blocks
     )
     every = [effect for block in told for effect in block.effects]
     family = family_of(every)
@@ -182,8 +191,10 @@ def _in_order(effects: Iterable[RowEffect]) -> list[RowEffect]:
     return sorted(effects, key=lambda effect: TABLE_ROWS.index(effect.head.row))
 
 
-def tabulate(runs: Iterable[Run], scores: Scores) -> tuple[TableRow, ...]:
-    """The table of these runs; those that diverged make a row, but do not count in it. Heads are never averaged."""
+def tabulate(runs: Iterable[Run], scores: Scores, metric: str = "") -> tuple[TableRow, ...]:
+    """The table of these runs; those that diverged make a row, but do not count in it. Heads are never averaged.
+
+    metric: one of one's own that is shown too."""
     heads: dict[Head, list[Run]] = {}
     for run in runs:
         heads.setdefault(_over_permutations(run.head), []).append(run)
@@ -200,7 +211,9 @@ def tabulate(runs: Iterable[Run], scores: Scores) -> tuple[TableRow, ...]:
         ),
     )
     names = Counter(map(_label, in_order))
-    return tuple(_table_row(head, _label(head, names[_label(head)] > 1), heads[head], scores) for head in in_order)
+    return tuple(
+        _table_row(head, _label(head, names[_label(head)] > 1), heads[head], scores, metric) for head in in_order
+    )
 
 
 def _over_permutations(head: Head) -> Head:
@@ -220,10 +233,10 @@ def _label(head: Head, with_models: bool = False) -> str:
     return f"{label} ({models})" if with_models else label
 
 
-def _table_row(head: Head, label: str, runs: Sequence[Run], scores: Scores) -> TableRow:
+def _table_row(head: Head, label: str, runs: Sequence[Run], scores: Scores, asked: str) -> TableRow:
     good = tuple(run.id for run in runs if run.status == "ok")
     mean, sd = {}, {}
-    for metric in drawn_metrics(runs[0].kind):
+    for metric in drawn_metrics(runs[0].kind, asked):
         values = [scores[run, metric] for run in good if (run, metric) in scores]
         mean[metric] = statistics.fmean(values) if values else math.nan
         sd[metric] = statistics.stdev(values) if len(values) > 1 else math.nan

@@ -137,9 +137,10 @@ class SweepFile(BaseModel):
 
     def choices(self, kind: Literal["guidance", "fusion", "decoder", "students"]) -> list[Choice]:
         """The grid of one kind of model, each once. Raises InvalidInputError for code of others that is not there."""
-        from guidestore.heads.registry import decoder_choice, guidance_choice
+        from guidestore.heads.registry import decoder_choice, fusion_choice, guidance_choice
 
-        choice_of = {"guidance": guidance_choice, "decoder": decoder_choice}.get(kind, Choice.of)
+        own = {"guidance": guidance_choice, "decoder": decoder_choice, "fusion": fusion_choice}
+        choice_of = own.get(kind, Choice.of)
         models: tuple[Model, ...] = getattr(self, kind)
         return list(dict.fromkeys(choice for model in models for choice in model.choices(choice_of)))
 

@@ -19,6 +19,7 @@ from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.controls import OWN, SHUFFLED
 from guidestore.heads.input_rows import GUIDED_PLUS_I, I
+from guidestore.heads.metrics import asked_metric
 from guidestore.heads.significance import Interval, draw_metrics, interval_of, on_common_cases
 from guidestore.warehouse.predictions import load_predictions
 
@@ -89,6 +90,7 @@ def label_curves(
         )
     sweep = with_first_name(store, sweep)
     runs = sweep_runs(store, sweep)
+    metric = asked_metric(metric)
     ranked = ranked_on_val(store.snapshot(), runs, metric)
     # The smallest budget is where guidance has most to give.
     smallest = min((budget for budget in sweep.labelled if budget != "all"), default="all")

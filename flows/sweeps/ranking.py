@@ -28,7 +28,7 @@ from guidestore.flows.sweeps.plan import SweepPlan, batches_of
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.input_rows import REFERENCE, S_PLUS_I, I, S
-from guidestore.heads.metrics import check_metric, metric_named
+from guidestore.heads.metrics import asked_metric, metric_named
 from guidestore.heads.significance import Interval
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.row_source import RowSource
@@ -97,7 +97,7 @@ def sweep_runs(store: EmbeddingStore, sweep: SweepFile) -> list[Run]:
 
 
 def rank_sweep(
-    store: EmbeddingStore, sweep: SweepFile, *, metric: str = "", chosen: int = 0, progress: Progress = no_progress
+    store: EmbeddingStore, sweep: SweepFile, *, metric: Any = "", chosen: int = 0, progress: Progress = no_progress
 ) -> list[Ranked]:
     """The guided heads of the sweep that are there, target by target, best on val first. The first `chosen` of each,
     with row I, S, S+I and the controls that they are compared with, are scored on test, and that look is counted.
@@ -105,8 +105,7 @@ def rank_sweep(
 
     Raises GuidestoreError, and InvalidInputError where none is there or the metric is unknown.
     """
-    if metric:
-        check_metric(metric)
+    metric = asked_metric(metric)
     sweep = with_first_name(store, sweep)
     runs = sweep_runs(store, sweep)
     ranked = ranked_on_val(store.snapshot(), runs, metric)

@@ -1,7 +1,7 @@
 """How good predictions are: metric.py says what a metric is, and a file per kind of target has those of that kind.
 
-To add one, write it into the file of its kind and put it into that file's METRICS; an installed distribution brings a
-`Metric` through the entry-point group ``guidestore.metrics``.
+To add one, write it into the file of its kind and put it into that file's METRICS. One's own (own.py) is handed over,
+named ``module:Class``, or brought by an installed distribution through the entry-point group ``guidestore.metrics``.
 """
 
 from guidestore.heads.metrics.classes import AUROC, BALANCED_ACCURACY, balanced_log_loss
@@ -9,6 +9,7 @@ from guidestore.heads.metrics.metric import Drawn, Metric, Scored
 from guidestore.heads.metrics.table import (
     METRICS,
     all_metrics,
+    asked_metric,
     check_metric,
     drawn_metrics,
     evaluate,
@@ -25,6 +26,7 @@ __all__ = [
     "Metric",
     "Scored",
     "all_metrics",
+    "asked_metric",
     "balanced_log_loss",
     "check_metric",
     "drawn_metrics",

@@ -75,6 +75,8 @@ class Metric:
     """Gains count what is better, whichever way that is."""
     kinds: frozenset[TargetKind] = frozenset({"classes"})
     """Kinds of targets that it is for."""
+    from_0_to_1: bool = True
+    """Whether figures may draw it on that axis; of what is better lower never."""
 
 
 def at_once(drawn: Drawn) -> Callable[[Scored], float | None]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind, known_of
-from guidestore.embeddings.plugins import Registry
+from guidestore.embeddings.plugins import Registry, names_object
 from guidestore.heads.checks import check_labels
 from guidestore.heads.metrics import classes as of_classes
 from guidestore.heads.metrics import multilabel, ordinal, survival, value
 from guidestore.heads.metrics.metric import Metric, Scored
+from guidestore.heads.metrics.own import own_metric
 
 METRICS: tuple[Metric, ...] = tuple(
     metric for kind in (of_classes, ordinal, multilabel, value, survival) for metric in kind.METRICS
@@ -28,21 +31,45 @@ MAIN: Mapping[TargetKind, Metric] = {
 }
 """In which verdicts are given, heads ranked and champions chosen, where nothing else is asked."""
 
-_BROUGHT: Registry[Metric] = Registry("metric", "guidestore.metrics", {})
+_BROUGHT: Registry[Any] = Registry("metric", "guidestore.metrics", {})
+_asked: dict[str, Metric] = {}
+"""Metrics of one's own that this process was asked for, by name."""
 
 
 def every_metric() -> dict[str, Metric]:
     """By name, of whatever kind: ours first, then those of other distributions. Raises InvalidInputError."""
-    every = {metric.name: metric for metric in METRICS}
+    return {metric.name: metric for metric in (*METRICS, *_brought().values())}
+
+
+@cache
+def _brought() -> Mapping[str, Metric]:
+    """By the name of the entry point."""
+    ours = {metric.name for metric in METRICS}
     for name in _BROUGHT.names():
-        metric = _BROUGHT.load(name)
-        if not isinstance(metric, Metric) or metric.name != name or name in every:
+        if name in ours:
             raise InvalidInputError(
-                f"the entry point {name!r} of guidestore.metrics must be a guidestore.heads.metrics.Metric of a name "
-                "that is not taken yet; mend or uninstall the package that has it"
+                f"the entry point {name!r} of guidestore.metrics has the name of a metric of guidestore; rename it, or "
+                "uninstall the package that has it"
             )
-        every[name] = metric
-    return every
+    return {name: own_metric(_BROUGHT.load(name), name) for name in _BROUGHT.names()}
+
+
+def asked_metric(given: Any, kind: TargetKind | None = None) -> str:
+    """The name of a metric that heads can be compared by; '' for ''.
+
+    given: a name; ``module:Class``, of the working directory too; a function, class or object of one's own
+    (heads.metrics.own), which `metric_named` knows from then on. Raises InvalidInputError, suggesting the nearest.
+    """
+    if given == "" or given is None:
+        return ""
+    if isinstance(given, str) and given in _brought():
+        given = _brought()[given].name
+    elif not isinstance(given, str) or names_object(given):
+        metric = own_metric(given)
+        _asked[metric.name] = metric
+        given = metric.name
+    check_metric(given, kind)
+    return given
 
 
 def all_metrics(kind: TargetKind = "classes") -> tuple[Metric, ...]:
@@ -50,9 +77,11 @@ def all_metrics(kind: TargetKind = "classes") -> tuple[Metric, ...]:
     return tuple(metric for metric in every_metric().values() if kind in metric.kinds)
 
 
-def drawn_metrics(kind: TargetKind = "classes") -> dict[str, Metric]:
-    """Those with a drawn form, by name: what tables show and heads are compared by."""
-    return {metric.name: metric for metric in all_metrics(kind) if metric.drawn}
+def drawn_metrics(kind: TargetKind = "classes", *asked: str) -> dict[str, Metric]:
+    """Those with a drawn form, by name: what tables show and heads are compared by. asked: metrics of one's own that
+    are shown beside them, where they are for that kind; '' for none."""
+    own = [_asked[name] for name in asked if name in _asked and kind in _asked[name].kinds]
+    return {metric.name: metric for metric in (*all_metrics(kind), *own) if metric.drawn}
 
 
 def main_metric_of(kind: TargetKind) -> Metric:
@@ -62,7 +91,7 @@ def main_metric_of(kind: TargetKind) -> Metric:
 
 def metric_named(name: str) -> Metric:
     """Of whatever kind. Raises InvalidInputError, suggesting the nearest."""
-    every = every_metric()
+    every = every_metric() | _asked
     if name not in every:
         raise unknown_name("metric", name, every)
     return every[name]
@@ -70,7 +99,8 @@ def metric_named(name: str) -> Metric:
 
 def check_metric(name: str, kind: TargetKind | None = None) -> None:
     """That heads can be compared by it, and that it is for that kind of target. Raises InvalidInputError."""
-    known = drawn_metrics(kind) if kind else {of.name: of for of in every_metric().values() if of.drawn}
+    every = {of.name: of for of in (every_metric() | _asked).values() if of.drawn}
+    known = drawn_metrics(kind, name) if kind else every
     if name not in known:
         raise unknown_name("metric", name, known)
 

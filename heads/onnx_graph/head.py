@@ -50,7 +50,8 @@ def parts_with_train_codes(components: Mapping[str, Component]) -> list[str]:
     for role, component in components.items():
         part: Any = (load_guidance if role == "guidance" else load_any_decoder)(*component)
         while part is not None:
-            if getattr(part, "keeps_train_codes", False):
-                names.add(part.name)
+            for of in (part, getattr(part, "fusion", None)):
+                if getattr(of, "keeps_train_codes", False):
+                    names.add(str(getattr(of, "name", of)))
             part = getattr(part, "decoder", None)
     return sorted(names)

@@ -16,7 +16,7 @@ from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 from guidestore.heads.checks import take_tensor
 from guidestore.heads.own.code import Own
 
-type Says = Literal["predict", "predict_proba"]
+type Says = Literal["predict", "predict_proba", "transform"]
 type Tensors = Mapping[str, np.ndarray]
 
 
@@ -212,6 +212,7 @@ _HINTS = {
     "predict_proba": ", so it is no decoder; take one that foretells probabilities, or put it into scikit-learn's "
     "CalibratedClassifierCV",
     "predict": ", so it is no guidance model; take one that predicts many outputs",
+    "transform": ", so it is no fusion; take one that makes codes of codes",
     "fit": "; give it one, or make it a torch.nn.Module",
 }
 

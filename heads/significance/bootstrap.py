@@ -99,7 +99,7 @@ def draw_metrics(
     Raises InvalidInputError where a run occurs twice, a case has two labels, or the number of classes differs.
     """
     check_number(draws, "draws", MIN_DRAWS, integer=True)
-    known = drawn_metrics(runs[0].kind if runs else "classes")
+    known = drawn_metrics(runs[0].kind if runs else "classes", *(metrics or ()))
     for name in metrics or ():
         check_choice(name, "metric", tuple(known))
     asked = [known[name] for name in (known if metrics is None else metrics)]

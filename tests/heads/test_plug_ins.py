@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from guidestore.heads.metrics.classes import METRICS
@@ -14,7 +15,6 @@ import numpy as np
 from guidestore.heads.checks import take_tensor
 from guidestore.heads.decoders.common.fitted import FittedDecoder
 from guidestore.heads.guidance.common.fitted import GuidanceBase
-from guidestore.heads.metrics import Metric
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -51,10 +51,10 @@ class Share(FittedDecoder[np.ndarray]):
     def unpack(self, tensors):
         return take_tensor(tensors, "share", (None,), self.name)
 
-def errors(scored):
-    return float(np.mean(scored.predicted != scored.labels))
+def error_rate(y, said):
+    return np.mean(said.argmax(axis=1) != y)
 
-error_rate = Metric("error_rate", "error rate", "errors", errors, better="lower")
+error_rate.title, error_rate.better = "error rate", "lower"
 '''
 ENTRY_POINTS = """
 [guidestore.guidance]
@@ -70,7 +70,7 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads import registry
 listed = ["mean" in registry.guidance_names(), "share" in registry.decoder_names(), "theirs" in sys.modules]
-from guidestore.heads.metrics import drawn_metrics, evaluate
+from guidestore.heads.metrics import asked_metric, drawn_metrics, evaluate, metric_named
 from guidestore.heads.onnx_graph.head import head_onnx
 from guidestore.heads.prediction import predict_row
 z_i, z_s = np.zeros((4, 3), np.float32), np.arange(8, dtype=np.float32).reshape(4, 2)
@@ -86,7 +86,9 @@ print(json.dumps({
     "listed": listed,
     "guided": model.predict(z_i)[0].tolist(),
     "said": predict_row("G(I)+I", components, z_i)[0].tolist(),
-    "errors": evaluate(labels, decoder.predict_proba(both), ("a", "b"))["error_rate"],
+    "asked": asked_metric("error_rate"),
+    "errors": evaluate(labels, decoder.predict_proba(both), ("a", "b"))[asked_metric("error_rate")],
+    "better": metric_named(asked_metric("error_rate")).better,
     "drawn": list(drawn_metrics()),
     "refusal": refusal,
 }))
@@ -100,11 +102,13 @@ def test_they_are_listed_without_being_imported_and_then_fitted_loaded_and_score
     assert told["guided"] == [6.0, 8.0]
     assert told["said"] == [0.75, 0.25]
     assert told["errors"] == 0.25
-    assert told["drawn"] == [metric.name for metric in METRICS if metric.drawn]
+    assert re.fullmatch("error_rate@[0-9a-f]{8}", told["asked"])
+    assert told["better"] == "lower"
+    assert told["drawn"] == [*(metric.name for metric in METRICS if metric.drawn), told["asked"]]
     assert told["refusal"] == "'mean' has no ONNX form; export a head without it"
 
 
-def test_a_metric_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_metric_with_the_name_of_ours_is_refused(tmp_path: Path) -> None:
     install(tmp_path, "theirs", "[guidestore.metrics]\nauroc = theirs:error_rate\n", "theirs", SOURCE)
     code = """
 from guidestore.embeddings.errors import InvalidInputError
@@ -114,6 +118,4 @@ try:
 except InvalidInputError as error:
     print(error)
 """
-    assert "entry point 'auroc' of guidestore.metrics must be a guidestore.heads.metrics.Metric" in python(
-        code, tmp_path
-    )
+    assert "entry point 'auroc' of guidestore.metrics has the name of a metric of guidestore" in python(code, tmp_path)
