@@ -15,6 +15,8 @@ from guidestore.embeddings.store import EmbeddingStore
 from tests.flows.serving.server import RETRAIN, serving
 from tests.packaging.tracked import ROOT
 
+UV = ROOT / ".uv/bin/uv" if (ROOT / ".uv/bin/uv").exists() else shutil.which("uv") or "uv"
+"""As the Makefile finds it; pip would take as long to be installed as all else here."""
 DECOYS = ("flows/__init__.py", "embeddings.py", "heads.py", "warehouse/__init__.py", "encoders.py")
 
 
@@ -26,9 +28,9 @@ def environment() -> dict[str, str]:
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Path:
     """Python of an environment that has the wheel, and all else from ours; its path of imports leads to no checkout."""
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv/bin/python"
-    install = [python, "-m", "pip", "--isolated", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
+    install = [UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "--no-index", wheel]
     subprocess.run(install, check=True, env=environment())
     (own,) = (tmp_path / "venv/lib").glob("python*/site-packages")
     (own / "all-else.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
@@ -75,10 +77,9 @@ def test_decoys_are_not_taken_for_ours(
 @pytest.mark.slow
 def test_with_what_it_requires_it_does_its_main_job(wheel: Path, decoys: Path, tmp_path: Path) -> None:
     """Nothing but what the wheel requires, in the versions of constraints.txt: what it forgot to require is missed."""
-    uv = shutil.which("uv") or ROOT / ".uv/bin/uv"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
     to = ("--quiet", "--python", tmp_path / "venv", "--constraints", ROOT / "constraints.txt")
-    subprocess.run([uv, "pip", "install", *to, wheel], check=True, env=environment())
+    subprocess.run([UV, "pip", "install", *to, wheel], check=True, env=environment())
     command = tmp_path / "venv/bin/guidestore"
     assert said(command, "--version", cwd=decoys).startswith("guidestore 0.1.0")
     assert "G(I)+I" in said(command, "demo", "--dir", tmp_path / "demo", cwd=decoys)
