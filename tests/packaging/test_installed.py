@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ import pytest
 
 from guidestore.embeddings.store import EmbeddingStore
 from tests.flows.serving.server import RETRAIN, serving
+from tests.flows.serving.waiting import until
 from tests.packaging.tracked import ROOT
 
 UV = ROOT / ".uv/bin/uv" if (ROOT / ".uv/bin/uv").exists() else shutil.which("uv") or "uv"
@@ -55,7 +57,8 @@ def said(*command: str | Path, cwd: Path) -> str:
 def test_decoys_are_not_taken_for_ours(
     installed: Path, decoys: Path, report_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A query by the command and by `-m`, `serve`, and a retraining: its run is a process of Prefect's."""
+    """A query by the command and by `-m`, `serve`, and a retraining: its run is a process of Prefect's. Then Prefect's
+    server is killed, of which `serve` says a sentence."""
     shutil.copytree(report_store, store := tmp_path / "store")
     where = Path(said(installed, "-c", "import guidestore; print(guidestore.__file__)", cwd=decoys).strip())
     assert where.is_relative_to(installed.parents[1])
@@ -71,6 +74,12 @@ def test_decoys_are_not_taken_for_ours(
     with serving(store, tmp_path / "served", python=installed) as served:
         run = served.start("retrain", {**RETRAIN, "permutations": 1, "guidance": "cca"})
         assert served.end_of(run)["type"] == "COMPLETED", served.log(run)
+        os.kill(served.server(), signal.SIGKILL)  # test_serve.py ends its own by Ctrl-C
+        assert served.process.wait(60) == 1
+        until(lambda: not served.processes())
+    told = (tmp_path / "served/stderr").read_text()
+    assert told.startswith("error: the Prefect server ended with code -9"), told
+    assert told.count("\n") == 1, told
     assert EmbeddingStore.open(store).snapshot().rows("runs").num_rows > before
 
 

@@ -314,6 +314,10 @@ def test_the_automation_is_switched_off_in_the_browser(served: Served, page: Pag
     assert switch.get_attribute("aria-checked") == "true"
     switch.click()
     until(lambda: not automation(served)["enabled"])
+    before, number = len(retrains(served)), add_cases(served.store, 30)
+    until(lambda: number in [event["payload"]["snapshot"] for event in events(served, "guidestore.snapshot.ready")])
+    time.sleep(2)  # it would be there by now
+    assert len(retrains(served)) == before
 
 
 @pytest.mark.usefixtures("ended")
@@ -498,6 +502,7 @@ def test_ctrl_c_leaves_no_process_and_a_whole_store(served: Served, long_runs: t
     assert fsck(EmbeddingStore.open(served.store).storage).clean
 
 
+@pytest.mark.slow  # test_snapshot_events.py and tests/packaging/test_installed.py have its parts
 @pytest.mark.prefect_pages
 def test_what_came_while_it_was_down_is_announced_and_what_was_switched_off_stays_so(
     served: Served, store: str, folder: Path
@@ -505,7 +510,7 @@ def test_what_came_while_it_was_down_is_announced_and_what_was_switched_off_stay
     """And where its Prefect server is killed, it ends with a sentence."""
     served.process.send_signal(signal.SIGTERM)  # where the test before was left out
     served.process.wait(60)
-    while_down = add_cases(store, 30)
+    while_down = add_cases(store, 40)
 
     def announced(name: str) -> int:
         return max((event["payload"]["snapshot"] for event in events(again, name)), default=0)
