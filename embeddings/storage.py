@@ -34,6 +34,8 @@ class Storage(Protocol):
     Writes are durable when the call returns. `create` is the only arbiter between concurrent writers: exactly one of
     them gets True. Missing files raise CorruptArtifactError (the caller asked for what a commit names); a refusing
     disk (full, read-only, gone) raises StorageError and leaves no file under the asked name.
+
+    A path is relative to the place, its parts apart by /; a prefix is that of a folder; data are the bytes of a file.
     """
 
     @property
@@ -64,7 +66,7 @@ class Storage(Protocol):
         ...
 
     def sizes(self, paths: Sequence[str]) -> list[int | None]:
-        """`size` of each, asked at once where that is quicker."""
+        """`size` of each of the paths, asked at once where that is quicker."""
         ...
 
     def create(self, path: str, data: bytes) -> bool:
@@ -76,7 +78,7 @@ class Storage(Protocol):
         ...
 
     def move(self, path: str, target: str) -> bool:
-        """Gives a file another name, and makes it as new; False if there is none."""
+        """Gives the file at path the name `target`, and makes it as new; False if there is none."""
         ...
 
     def clock(self, folder: str) -> float:

@@ -56,6 +56,7 @@ class EncoderInfo:
 
     @property
     def is_trained(self) -> bool:
+        """Whether it is trained here, on the folds of a split."""
         return self.weights == "trained"
 
     def row(self) -> dict[str, Any]:

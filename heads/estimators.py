@@ -61,7 +61,7 @@ class GuidanceRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """(n, d_I) -> (n, d_S) float64 of float32's precision, or (n,) where y was."""
+        """X (n, d_I) -> (n, d_S) float64 of float32's precision, or (n,) where y was."""
         check_is_fitted(self)
         said = self.model_.predict(_validated(self, X, reset=False, dtype=np.float64)).astype(np.float64)
         return said[:, 0] if self.one_output_ else said
@@ -143,12 +143,12 @@ class DecoderClassifier(ClassifierMixin, BaseEstimator):
         return train_rows, val_rows if len(val_rows) else train_rows
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """(n, d) -> (n, k) float64; columns as `classes_`."""
+        """X (n, d) -> (n, k) float64; columns as `classes_`."""
         check_is_fitted(self)
         return self.model_.predict_proba(_validated(self, X, reset=False, dtype=np.float64))
 
     def predict(self, X: Any) -> np.ndarray:
-        """(n, d) -> (n,) the likeliest class, of equals the first."""
+        """X (n, d) -> (n,) the likeliest class of `classes_` (dtype of y), of equals the first."""
         likeliest = self.predict_proba(X).argmax(axis=1)
         return self.classes_[likeliest]
 
@@ -205,7 +205,7 @@ class DecoderRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """(n, d) -> (n,) float64, in the unit of y."""
+        """X (n, d) -> (n,) float64, in the unit of y."""
         check_is_fitted(self)
         return self.model_.predict(_validated(self, X, reset=False, dtype=np.float64))
 

@@ -49,15 +49,16 @@ class GuidanceModel(Protocol):
         ...
 
     def fit(self, z_inferior_nd: np.ndarray, z_superior_nd: np.ndarray, *, seed: int) -> Self:
-        """Fit on train pairs: row i of (n, d_I) and of (n, d_S) are one case, n >= 2. Returns self."""
+        """Fit on train pairs: row i of z_inferior_nd (n, d_I) and of z_superior_nd (n, d_S) are one case, n >= 2. seed:
+        of its draws. Returns self."""
         ...
 
     def predict(self, z_inferior_nd: np.ndarray) -> np.ndarray:
-        """(n, d_I) -> (n, d_S) float32, in the units of z_S."""
+        """z_inferior_nd (n, d_I) -> (n, d_S) float32, in the units of z_S."""
         ...
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What the fit learnt."""
+        """Name -> array, what the fit learnt; from_tensors takes them back."""
         ...
 
     @classmethod
@@ -85,8 +86,8 @@ class DecoderGuidedModel(GuidanceModel, Protocol):
         seed: int,
         decoder: FrozenDecoder | None = None,
     ) -> Self:
-        """As GuidanceModel.fit. decoder: D_S, fitted, on z_S. Raises InvalidInputError where it is needed and missing,
-        is of other codes, or is of a kind that has no gradient."""
+        """As GuidanceModel.fit, on z_inferior_nd and z_superior_nd. decoder: D_S, fitted, on z_S. Raises
+        InvalidInputError where it is needed and missing, is of other codes, or is of a kind that has no gradient."""
         ...
 
 
@@ -105,7 +106,7 @@ class FrozenDecoder(Protocol):
         ...
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What the fit learnt."""
+        """Name -> array, what the fit learnt; from_tensors takes them back."""
         ...
 
     @classmethod
@@ -130,7 +131,7 @@ class FrozenForeteller(Protocol):
         ...
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What the fit learnt."""
+        """Name -> array, what the fit learnt; from_tensors takes them back."""
         ...
 
     @classmethod
@@ -152,7 +153,7 @@ class Foreteller(FrozenForeteller, Protocol):
 
     @property
     def facts(self) -> dict[str, float]:
-        """As in Decoder."""
+        """What the last fit found, as in Decoder."""
         ...
 
     def fit(
@@ -165,7 +166,8 @@ class Foreteller(FrozenForeteller, Protocol):
         n_classes: int,
         seed: int,
     ) -> Self:
-        """As Decoder.fit, of y. n_classes: of several labels how many; else 1, and of no meaning."""
+        """As Decoder.fit on x_nd, x_val_nd; labels and labels_val are y. n_classes: of several labels how many; else 1,
+        and of no meaning."""
         ...
 
 
@@ -200,7 +202,8 @@ class Decoder(FrozenDecoder, Protocol):
         n_classes: int,
         seed: int,
     ) -> Self:
-        """Fit on (n, d) codes and (n,) labels; val rows serve early stopping or one choice. Returns self."""
+        """Fit on codes x_nd (n, d) and (n,) labels of train; those of val, x_val_nd and labels_val, serve early
+        stopping or one choice. Returns self."""
         ...
 
 

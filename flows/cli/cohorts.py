@@ -128,7 +128,7 @@ def split_command(
     cohort: Annotated[str, typer.Argument(help="Cohort.")],
     folds: Annotated[int, typer.Option("--folds", min=2, help="Stratified folds; each case is tested once.")] = 5,
     name: Annotated[str, typer.Option("--name", help="Name of the split; default cvFOLDS.")] = "",
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draw.")] = 0,
     val: Annotated[float, typer.Option("--val", min=0.01, max=0.9, help="Val's share of what is not test.")] = 0.15,
     target: Target = "",
     group: Annotated[

@@ -134,7 +134,7 @@ class Data:
     def torch(
         self, part: Part = "train", row: str = "I", *, labelled: bool = True, device: str = "cpu"
     ) -> torch.utils.data.TensorDataset:
-        """`xy` as a map-style data set of (x (d,) float32, y () int64), resident on a device.
+        """`xy` of a part and row as a map-style data set of (x (d,) float32, y () int64), resident on a device.
 
         >>> x, y = data.torch("train")[0]
         >>> x.shape, y.dtype

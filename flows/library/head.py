@@ -114,7 +114,7 @@ class Head:
         return self.facts.get(REFERENCE_FACTS.get(self.kind, ""), math.nan)
 
     def predict(self, z_inferior: Codes, z_superior: Codes | None = None) -> np.ndarray:
-        """What the head foretells of n cases; as `predict_proba`.
+        """What the head foretells of n cases from z_inferior (n, d_I), and z_superior (n, d_S) where its row reads it.
 
         Classes and grades: (n,) int64, the index in `classes` of the likeliest, of equals the first. Several labels:
         (n, L) float64 probabilities. A value: (n,) float64 in `unit`. Survival: (n,) float64, a risk, higher is worse.

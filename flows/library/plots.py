@@ -79,6 +79,7 @@ class Plots:
 
     def gains(self) -> Figure:
         """The gain of every guided head over I, over its nearest control and its best reference, with 95 % intervals.
+        Raises InvalidInputError where there is none.
 
         >>> study.plot.gains()
         Figure of ... x ... in; savefig('figure.svg') writes SVG, PDF or PNG

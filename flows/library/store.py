@@ -54,7 +54,12 @@ def open(place: Path | str, *, create: bool = False) -> Store:
 class Store:
     """A store of latent codes, labels, splits and runs. Made by `open`; cheap, and safe beside other processes.
 
-    What it commits is indexed at once; `sql` brings an index up to date that is behind.
+    What it commits is indexed at once; `sql` brings an index up to date that is behind. Arguments of one name mean the
+    same everywhere: cohort, either name of it (where '' may stand: all); modality, such as mri_t1 or histology;
+    inferior and superior, MODALITY/ENCODER[@DIGEST]; code_set, COHORT/MODALITY/ENCODER[@DIGEST]; target or targets and
+    split, where '' or () is the cohort's only one; part, train, val or test; at, a snapshot's number, tag or alias,
+    None for the newest; metric, of gains and verdicts; device, where networks run: auto, cpu, cuda, cuda:1, …;
+    progress, called with (what, done, total).
 
     >>> store
     Store ..., snapshot ..., index up to date
@@ -381,9 +386,11 @@ class Store:
         `ids`), a folder of another tool (TRIDENT, CLAM, STAMP, …; docs/peers.md), or one that `publish` wrote, which
         says itself what it holds.
 
-        columns, drop: names or patterns of a table's columns. folder: options of a folder by their names
-        (``layout=…``, ``slides=…``; flows.encoding.import_settings). Returns a row per code set: code_set, codes, new;
-        of a folder also failed, slides that could not be read. Raises InvalidInputError, InvalidNameError.
+        file: the table or folder; cohort, modality, encoder: '' where it says them itself. version, trained_on, nan,
+        replace: as of `add_codes`. id_column: of the ids; '': case_id. missing: words that mean no value; None: NA,
+        nan, NULL and the like. columns, drop: names or patterns of a table's columns. folder: options of a folder by
+        their names (``layout=…``, ``slides=…``; flows.encoding.import_settings). Returns a row per code set: code_set,
+        codes, new; of a folder also failed, slides that could not be read. Raises InvalidInputError, InvalidNameError.
 
         >>> table = scratch / "codes.csv"
         >>> _ = table.write_text("case_id,f0,f1\\nA,0.5,1.5\\nB,2.5,0.25\\n")
@@ -435,8 +442,8 @@ class Store:
         """Writes codes as a new folder of files of another tool, and returns it.
 
         code_sets: MODALITY/ENCODER[@DIGEST], one of bags at most. layout: clam, deepguide, eva, lazyslide, npz,
-        parquet, patho-bench, stamp or trident (docs/export.md). split, target: '' for the cohort's only one. Raises
-        InvalidInputError where the folder is there or the layout cannot hold it, FoldLeakageError,
+        parquet, patho-bench, stamp or trident (docs/peers.md). output: the folder. stamp_version: what STAMP's files
+        name. Raises InvalidInputError where the folder is there or the layout cannot hold it, FoldLeakageError,
         NotFoundInStoreError.
 
         >>> sorted(file.name for file in store.export("digits", "blurred/pixels", "npz", scratch / "out").iterdir())
@@ -459,8 +466,8 @@ class Store:
 
     def export_model(self, run: str, output: Path | str, *, allow_train_codes: bool = False) -> Path:
         """Writes a run's encoder, G and D_c as one new folder (ONNX, safetensors, a card) that predicts without the
-        store, and returns it. run: an alias, or 8 digits or more of its id. allow_train_codes: also models whose
-        weights hold codes of train cases. Raises InvalidInputError, NotFoundInStoreError.
+        store, and returns it. run: an alias, or 8 digits or more of its id. output: the folder. allow_train_codes: also
+        models whose weights hold codes of train cases. Raises InvalidInputError, NotFoundInStoreError.
 
         >>> store.export_model("champion", scratch)
         Traceback (most recent call last):
@@ -485,8 +492,8 @@ class Store:
         """Writes codes, labels and splits as a data set (Parquet, a card, Croissant with lineage), and returns its new
         folder; weights, runs, predictions and paths of images stay. `import_codes` takes it back.
 
-        at: snapshot number, tag or alias; None: the newest. cohorts: () for all. licence: an SPDX id or an address.
-        with_pseudonymized: pseudonymized cohorts too. Raises NotFoundInStoreError, InvalidInputError.
+        output: the folder. cohorts: () for all. licence: an SPDX id or an address. url, creator: of the data set, for
+        its card. with_pseudonymized: pseudonymized cohorts too. Raises NotFoundInStoreError, InvalidInputError.
 
         >>> (store.publish(scratch / "published", cohorts=["digits"], licence="CC-BY-4.0") / "README.md").is_file()
         True
@@ -574,13 +581,13 @@ class Store:
         """Trains and commits what the store lacks of the input rows, their references and their controls, for every G
         and D_c that is named, and judges the gains. The same again trains nothing. One look at test is counted.
 
-        guidance, decoder: as of `fit`, or lists of them. targets, split, folds:
-        () and '' for the cohort's only target, its only split, all folds. permutations: shuffled-pairs controls of each
-        fold and seed. metric: of gains and verdicts, by its name, or one of your own: ``module:Class``, or a function,
-        class or object that is called with y and said (guidestore.heads.metrics.own); '': AUROC, or balanced accuracy
-        where a test set lacks a class.
-        smallest_effect: the smallest gain that counts as one, in that metric. progress: called with (what, done,
-        total). Raises GuidestoreError: unknown names, leakage between folds, too few cases.
+        guidance, decoder: as of `fit`, or lists of them. targets, split, folds: () and '' for the cohort's only target,
+        its only split, all folds. seeds: a head each. modes: matched (one kind of decoder in all rows), as-published
+        (D_I and D_S as trained encoders left them). permutations: shuffled-pairs controls of each fold and seed.
+        metric: of gains and verdicts, by its name, or one of your own: ``module:Class``, or a function, class or object
+        that is called with y and said (guidestore.heads.metrics.own); '': AUROC, or balanced accuracy where a test set
+        lacks a class. smallest_effect: the smallest gain that counts as one, in that metric. progress: called with
+        (what, done, total). Raises GuidestoreError: unknown names, leakage between folds, too few cases.
 
         >>> study = store.guide("digits", inferior="blurred/pixels", superior="full/pixels", guidance="ridge",
         ...                     decoder="least_squares", folds=[0], permutations=1)
@@ -613,8 +620,11 @@ class Store:
         smallest_effect: float = MARGIN,
         at: int | str | None = None,
     ) -> Study:
-        """The study of stored runs, the newest of each head; trains nothing. '' selects all there are. A look at test
-        is counted, unless the same runs were looked at before. Raises NotFoundInStoreError where there is none.
+        """The study of stored runs, the newest of each head; trains nothing. A look at test is counted, unless the same
+        runs were looked at before. Raises NotFoundInStoreError where there is none.
+
+        target, split, inferior, superior, mode, guidance, decoder: '' for all that there are. smallest_effect: as of
+        `guide`.
 
         >>> store.evaluate("digits", guidance="ridge").effects()["row"]
         ['G(I)', 'G(I)+I']
@@ -663,9 +673,9 @@ class Store:
 
         One source: images (NIfTI files, case folders, slides, photographs); codes (n, d) with their ids, or a file of
         them, made by `encoder` (NAME or NAME@DIGEST, that of the run); or cases, ids of the store. mpp: um per level-0
-        pixel of slides that do not say it. weights: file of a pretrained encoder; None: the model hub. device: where
-        the encoder runs. Raises InvalidInputError on another modality, encoder or width, and for a run that needs the
-        superior image; NotFoundInStoreError.
+        pixel of slides that do not say it. weights: file of a pretrained encoder; None: the model hub. trust_geometry:
+        as of ``guidestore encode``. Raises InvalidInputError on another modality, encoder or width, and for a run that
+        needs the superior image; NotFoundInStoreError.
 
         >>> run = store.sql("SELECT run FROM runs WHERE row = 'G(I)+I' AND control = '' LIMIT 1")["run"][0]
         >>> store.predict(run, cases=["digit-0003"]).columns[:3]
@@ -798,7 +808,7 @@ class Store:
 
     @contextmanager
     def writing(self, *, adds: bool = True) -> Iterator[None]:
-        """Indexes what the outermost of these blocks commits."""
+        """Indexes what the outermost of these blocks commits. adds: False where it commits nothing that SQL shows."""
         from guidestore.flows.work.stores import indexing
 
         if self._is_writing:

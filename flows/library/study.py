@@ -72,7 +72,10 @@ class Study:
         smallest_effect: float,
         at: int | str | None,
     ) -> Study:
-        """Of the newest stored runs that are selected; a look at test is counted. Raises NotFoundInStoreError."""
+        """Of the newest stored runs that are selected; a look at test is counted. metric, smallest_effect: as of
+        `Store.guide`. Raises NotFoundInStoreError, InvalidInputError.
+
+        store: the store's parts. selection: which runs. cohort: as it is shown."""
         from guidestore.flows.results.stored import selected_runs
 
         metric = judging_metric(metric, smallest_effect)
@@ -169,8 +172,8 @@ class Study:
         return Plots(self._runs, self._scores, self._predictions, self._evaluation.effects, self.metric)
 
     def report(self, out: Path | str = "report.html") -> Path:
-        """Writes one HTML file about these runs, which needs no network. A look at test is counted, unless the same
-        runs were looked at before. Raises InvalidInputError where it cannot be written, or the study is of val.
+        """Writes one HTML file, `out`, about these runs, which needs no network. A look at test is counted, unless the
+        same runs were looked at before. Raises InvalidInputError where it cannot be written, or the study is of val.
 
         >>> study.report("nowhere/report.html")
         Traceback (most recent call last):

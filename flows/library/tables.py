@@ -63,7 +63,7 @@ class Table:
         asked: Sequence[str] = (),
         notes: Sequence[str] = (),
     ) -> Table:
-        """Of flat rows. columns: () for those of the longest row."""
+        """Of flat rows. columns: () for those of the longest row. asked, notes: as of the class."""
         import pyarrow as pa
 
         names = list(columns or max(rows, key=len, default={}))

@@ -101,7 +101,9 @@ class SweepFile(BaseModel):
     folds: Folds = Field(default=(), description="Empty: all folds of the split.")
     inferior: Names = Field(description="Inferior code sets: MODALITY/ENCODER[@DIGEST].")
     superior: Names = Field(description="Superior code sets.")
-    modes: Annotated[tuple[Literal["matched", "as-published"], ...], BeforeValidator(_listed)] = ("matched",)
+    modes: Annotated[tuple[Literal["matched", "as-published"], ...], BeforeValidator(_listed)] = Field(
+        default=("matched",), description="One kind of decoder in all rows, or D_I and D_S as the encoders left them."
+    )
     guidance: Models = Field(
         default=(Model(name="autoencoder"),), description="Guidance models G; [] for none: students alone."
     )
@@ -111,7 +113,7 @@ class SweepFile(BaseModel):
         description="How the two codes of S+I and G(I)+I are joined.",
     )
     decoder: Models = Field(default=(Model(name="mlp"),), min_length=1, description="Decoders D_c.")
-    seeds: Annotated[Numbers, Field(min_length=1)] = (0,)
+    seeds: Numbers = Field(default=(0,), min_length=1, description="Of heads, controls and drawn labels; a run each.")
     controls: Annotated[
         tuple[Literal["shuffled", "within class", "self", "label again", "noise", "repeated"], ...],
         BeforeValidator(_listed),

@@ -42,14 +42,14 @@ class DecoderCase:
     """Parameters that it needs for two classes."""
 
     def build(self, **more: Any) -> Any:
-        """An unfitted one."""
+        """An unfitted one; more: parameters beside its own."""
         given = {**self.params, **more}
         built = {name: given.pop(name) for name in ("target", "calibration") if name in given}
         choice = decoder_choice(self.model, given or None)
         return build_decoder(choice.name, **built, **choice.params)
 
     def fitted(self, *, seed: int = 3, val_seed: int = 1, **more: Any) -> Any:
-        """One that saw `labelled`."""
+        """One that saw `labelled`. seed: of the fit; val_seed: of the val rows; more: as of `build`."""
         return self.build(**more).fit(*labelled(), *labelled(30, val_seed), n_classes=3, seed=seed)
 
     @cached_property

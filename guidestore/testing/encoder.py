@@ -46,7 +46,7 @@ class EncoderContract:
         return self.encoder_class()
 
     def batch(self, encoder: Encoder, count: int, seed: int = 0) -> Any:
-        """`count` items of its input kind."""
+        """`count` items of the input kind of `encoder`, drawn from the seed."""
         made = {"tiles": tiles, "volumes": volumes, "photographs": tiles, "bags": bags}
         return made[encoder.spec.input_kind](count, seed)
 

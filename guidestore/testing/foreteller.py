@@ -49,12 +49,12 @@ class ForetellerCase:
     """Whether the seed matters."""
 
     def build(self) -> Any:
-        """An unfitted one."""
+        """An unfitted one of its kind."""
         choice = decoder_choice(self.model, self.params or None)
         return build_decoder_of(self.kind, choice.name, **choice.params)
 
     def fitted(self, *, seed: int = 3) -> Any:
-        """One that saw `outcomes`."""
+        """One that saw `outcomes`; seed: of the fit."""
         return self.build().fit(*outcomes(self.kind), *outcomes(self.kind, 40, 1), n_classes=1, seed=seed)
 
     @cached_property

@@ -63,12 +63,12 @@ class GuidanceCase:
     """Far from all train cases it still predicts what it has seen."""
 
     def build(self, **more: Any) -> Any:
-        """An unfitted one."""
+        """An unfitted one; more: parameters beside its own."""
         choice = guidance_choice(self.model, {**self.params, **more} or None)
         return build_guidance(choice.name, **choice.params)
 
     def fitted(self, *, seed: int = 3) -> Any:
-        """One that saw `pairs`."""
+        """One that saw `pairs`; seed: of the fit."""
         model = self.build()
         return model.fit(*pairs(), seed=seed, **through(model))
 

@@ -20,7 +20,7 @@ class LayoutContract:
         """Writes the files of a cohort into `folder`, and says how they are read."""
 
     def break_(self, folder: Path) -> None:
-        """Takes away what the layout cannot be read without: here all files."""
+        """Takes away from the folder what the layout cannot be read without: here all files."""
         for file in folder.rglob("*"):
             if file.is_file():
                 file.unlink()

@@ -33,7 +33,7 @@ class Layout(BaseModel, ABC):
 
     @abstractmethod
     def read(self, reading: Reading) -> CohortTables:
-        """The tables of the cohort; every image file that is there is hashed. What is missing is an issue.
+        """The tables of the cohort; every image file that is there is hashed by `reading`, what is missing is an issue.
 
         Raises InvalidInputError naming file, row and column on what cannot be read.
         """

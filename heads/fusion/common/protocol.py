@@ -44,17 +44,18 @@ class Fusion(Protocol):
         seed: int,
         kind: TargetKind = "classes",
     ) -> Self:
-        """Fit on the blocks and (n,) labels of train, or y of another kind; val rows serve early stopping alone.
+        """Fit on the blocks and (n,) labels of train, or y of another kind; blocks_val and labels_val serve early
+        stopping alone. n_classes, seed: as of heads.protocol.Decoder.fit.
 
         kind: passed where it is not classes. Returns self."""
         ...
 
     def views(self, blocks: Blocks) -> tuple[np.ndarray, ...]:
-        """`n_views` codes (n, d) float32."""
+        """`n_views` codes (n, d) float32 of the blocks of n cases."""
         ...
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What the fit learnt."""
+        """Name -> array, what the fit learnt."""
         ...
 
     @classmethod
