@@ -180,6 +180,23 @@ def test_bad_splits_give_a_sentence_and_no_commit(store: EmbeddingStore, data: P
     assert store.snapshot().version == 0
 
 
+def test_a_table_of_parts_alone_is_one_split(store: EmbeddingStore, data: Path) -> None:
+    """As eva's manifest, which has a row for each file of a case."""
+    rows = "A.svs,a1.pt,1,train,A\nA.svs,a2.pt,1,train,A\nB.svs,b.pt,0,test,B\n"
+    file = table(data, "eva.csv", "origin,embeddings,target,split,wsi_id\n" + rows)
+    add_layout(store, "glioma", Manifest(images=data / "manifest.csv"))
+    add_layout(store, "glioma", Manifest(labels=file, columns=("target",), splits=file, id_column="wsi_id"))
+    told = [(row["split"], row["fold"], row["case_id"], row["part"]) for row in committed(store, "splits")]
+    assert sorted(told) == [("given", 0, "A", "train"), ("given", 0, "B", "test")]
+    assert {(row["case_id"], row["class"]) for row in committed(store, "labels")} == {("A", "1"), ("B", "0")}
+    torn = table(data, "torn.csv", "case_id,split\nA,train\nA,val\n")
+    with pytest.raises(InvalidInputError, match="column split: case A is in val here and in train in row 2 of given/0"):
+        add_layout(store, "glioma", Manifest(splits=torn))
+    odd = table(data, "odd.csv", "case_id,split\nA,fit\n")
+    with pytest.raises(InvalidInputError, match="column split: 'fit' is no part; use train, val, test"):
+        add_layout(store, "glioma", Manifest(splits=odd))
+
+
 def test_files_that_are_no_tables(store: EmbeddingStore, data: Path):
     (data / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InvalidInputError, match=r"broken\.parquet cannot be read as a table"):

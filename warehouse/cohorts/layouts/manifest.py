@@ -26,6 +26,8 @@ from guidestore.warehouse.cohorts.labels import read_labels
 from guidestore.warehouse.cohorts.layout import HidingLayout, Reading, slide_mpp_field
 
 _IMAGE_COLUMNS = (ID_COLUMN, "modality", "path", "image_id", "mpp")
+ONLY_SPLIT = "given"
+"""Name of the split of a table that says of each case its part alone."""
 
 
 class Manifest(HidingLayout):
@@ -36,7 +38,10 @@ class Manifest(HidingLayout):
 
     images: Path | None = Field(default=None, description="Table: case_id, modality, path[, image_id, mpp].")
     labels: Path | None = Field(default=None, description="Table: case_id and a column per target.")
-    splits: Path | None = Field(default=None, description="Table: case_id, split, fold, part.")
+    splits: Path | None = Field(
+        default=None,
+        description="Table: case_id, split, fold, part; or case_id and split, which is train, val or test.",
+    )
     classes: tuple[str, ...] = Field(
         default=(),
         description="TARGET=A,B,C fixes the class order, TARGET=@FILE takes it from a file, a class a line; repeat per "
@@ -108,7 +113,7 @@ class Manifest(HidingLayout):
             return case_id
 
         labels = self._labels(self.labels, rules, reading, known) if self.labels else LabelsRead()
-        splits = _splits(self._table(self.splits, "split", "fold", "part"), known) if self.splits else []
+        splits = _splits(self._table(self.splits, "split"), known) if self.splits else []
         described, issues = describe_images(images, reading, self.slide_mpp)
         return CohortTables(
             reading.cohort,
@@ -210,17 +215,22 @@ def _mpp(row: TableRow) -> float | None:
 
 def _splits(table: Table, known: Callable[[TableRow], str]) -> list[dict[str, Any]]:
     parts: dict[tuple[str, int, str], tuple[str, TableRow]] = {}
+    is_only_one = not {"fold", "part"} & set(table.columns)  # as in eva's manifest, whose column split holds the part
+    if not is_only_one:
+        table.check_columns((ID_COLUMN, "split", "fold", "part"))
+    of_part = "split" if is_only_one else "part"
     for row in table:
-        case_id, split = known(row), _name(row, "split", "split")
-        if not row["fold"].isdecimal():
-            raise InvalidInputError(f"{row.where}, column fold: {row['fold']!r} is no fold; folds count from 0")
-        if row["part"] not in PARTS:
-            raise InvalidInputError(f"{row.where}, column part: {row['part']!r} is no part; use {', '.join(PARTS)}")
-        fold = int(row["fold"])
-        before, where = parts.setdefault((split, fold, case_id), (row["part"], row))
-        if before != row["part"]:
+        case_id, split = known(row), ONLY_SPLIT if is_only_one else _name(row, "split", "split")
+        fold_text, part = "0" if is_only_one else row["fold"], row[of_part]
+        if not fold_text.isdecimal():
+            raise InvalidInputError(f"{row.where}, column fold: {fold_text!r} is no fold; folds count from 0")
+        if part not in PARTS:
+            raise InvalidInputError(f"{row.where}, column {of_part}: {part!r} is no part; use {', '.join(PARTS)}")
+        fold = int(fold_text)
+        before, where = parts.setdefault((split, fold, case_id), (part, row))
+        if before != part:
             raise InvalidInputError(
-                f"{row.where}, column part: case {case_id} is in {row['part']} here and in {before} in row "
+                f"{row.where}, column {of_part}: case {case_id} is in {part} here and in {before} in row "
                 f"{where.number} of {split}/{fold}; a case has one part in a fold"
             )
     origin = f"given: {table.file.name}"
