@@ -62,8 +62,8 @@ def _sets(folder: Path, place: Path) -> list[PeerSet]:
     ]
     note = "eva's bags have no places: its writer keeps neither coordinates nor the order of tiles"
     labels = (
-        f"the targets and parts of {_MANIFEST} are not imported; `guidestore cohort add manifest` takes them (--labels, "
-        "--splits, --id-column), see docs/peers.md"
+        f"the targets and parts of {_MANIFEST} are not imported; `guidestore cohort add manifest` takes them "
+        "(--labels, --splits, --id-column), see docs/peers.md"
     )
     notes = (note, labels) if is_bags else (labels,)
     kind = "bag" if is_bags else "codes"
