@@ -58,7 +58,7 @@ class Neighbours:
         nearest = np.argsort((apart**2).sum(axis=2), axis=1)[:, : self.k]
         return self.answers_nd[nearest].mean(axis=1)
 '''
-Path("my_models.py").write_text(code)
+_ = Path("my_models.py").write_text(code)
 
 # %% [markdown]
 # ## Try it

@@ -58,7 +58,7 @@ x, y = places_n2.T
 drawn = panel.scatter(x, y, c=bag.features_nd[:, 0].astype(float), marker="s", s=110, cmap="viridis")
 panel.set(aspect="equal", xlabel="x, pixels of level 0", ylabel="y", title=bags.case_ids[0])
 panel.invert_yaxis()
-figure.colorbar(drawn, label="first number of the tile's code")
+_ = figure.colorbar(drawn, label="first number of the tile's code")
 
 # %% [markdown]
 # ## Bags to one code a slide
@@ -93,7 +93,7 @@ from pathlib import Path
 picture = plt.imread(next(Path("attention").glob(f"{case}_*.png")))
 figure, panel = plt.subplots(figsize=(9, 5.2), layout="constrained")
 panel.imshow(picture)
-panel.axis("off")
+panel.set_axis_off()
 
 # %% [markdown]
 # Yellow tiles weigh most: the colour is a tile's rank in its slide, so there is yellow even where all weigh nearly

@@ -100,11 +100,12 @@ store.diff("draft", "final").df()
 #
 # ## What that changed in the answer
 #
-# `compare` pairs the heads of both states case by case, from stored predictions:
+# `compare` pairs the heads of both states case by case, from stored predictions: `a` is the draft, `b` the final state,
+# the gain in R² has its 95 % interval. Here are the rows; controls and references follow them.
 
 # %%
-changed = store.compare("draft", "final")
-changed
+changed = store.compare("draft", "final").table().df()
+changed[["row", "a", "b", "gain", "low", "high"]].head(5).round(3)
 
 # %%
 import matplotlib.pyplot as plt
@@ -117,7 +118,7 @@ panel.bar(places - 0.2, rows[labels], 0.4, label="draft", color="#b8b8b8")
 panel.bar(places + 0.2, after[labels], 0.4, label="final", color="#1f4e79")
 panel.set_xticks(places, labels)
 panel.set_ylabel("R² on test")
-panel.legend()
+_ = panel.legend()
 
 # %% [markdown]
 # The old state still answers, with the old numbers. A figure of the draft can be made again by its tag, whatever came

@@ -27,3 +27,9 @@ def test_make_docs_builds_it_without_a_warning_and_it_asks_no_other_host() -> No
     assert not [name for name in guidestore.__all__ if f"guidestore.{name}" not in names and name != "__version__"]
     commands = pages[ROOT / "build" / "site" / "reference" / "commands" / "index.html"]
     assert "guidestore guide" in commands
+    for notebook in (ROOT / "docs/notebooks").glob("*.py"):
+        page = pages[ROOT / "build/site/notebooks" / notebook.stem / "index.html"]
+        assert "To conclude" in page or "to conclude" in page
+        figures = re.findall(r'<img[^>]* src="\.\./(figures/[^"]+)"', page)
+        assert figures
+        assert all((ROOT / "build/site/notebooks" / figure).stat().st_size > 1000 for figure in figures)
