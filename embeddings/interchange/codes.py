@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,6 +26,7 @@ from guidestore.embeddings.interchange.table import (
     pc,
     read_table,
 )
+from guidestore.embeddings.remote import fetched
 from guidestore.embeddings.types import CaseCodes
 from guidestore.embeddings.words import count_of
 
@@ -69,9 +71,14 @@ def read_codes(file: Path, *, ids: Path | None = None, how: CodeColumns | None =
 
     CSV, Excel, Parquet: a column of ids and either numeric columns, in their order, or one column of lists. npz: arrays
     ``case_id`` (n,) and one of shape (n, d). npy: (n, d), with `ids` a text file or table of n case ids in row order.
-    What a file is, its content says. NaN are left only where ``how.nan`` is median. Raises InvalidInputError.
+    What a file is, its content says; file and ids may be URLs (embeddings.remote). NaN are left only where ``how.nan``
+    is median. Raises InvalidInputError.
     """
-    how = how or CodeColumns()
+    with fetched(file) as local, nullcontext() if ids is None else fetched(ids) as local_ids:
+        return _read(local, local_ids, how or CodeColumns())
+
+
+def _read(file: Path, ids: Path | None, how: CodeColumns) -> CodesRead:
     kind = kind_of(file)
     if kind == "npy":
         if ids is None:

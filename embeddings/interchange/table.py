@@ -24,6 +24,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.dialect import kind_of, sniff
 from guidestore.embeddings.interchange.limits import check_columns, check_fits, check_list, reason_of
 from guidestore.embeddings.interchange.parquet_size import parquet_size
+from guidestore.embeddings.remote import fetched
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unseen by type checkers
 
@@ -301,29 +302,34 @@ def read_table(
 ) -> Table:
     """The table in `file`, of whatever kind its content is, which must have the `required` columns and a row.
 
-    Raises InvalidInputError naming the file, and row or column where there is one.
+    file: a path, or a URL (embeddings.remote). Raises InvalidInputError naming the file, and row or column where there
+    is one.
     """
-    file = Path(file)
-    kind = kind_of(file)
-    try:
-        if kind == "parquet":
-            table = _read_parquet(file)
-        elif kind == "excel":
-            from guidestore.embeddings.interchange.excel import read_sheet
-
-            table = _of_text(file, *read_sheet(file))
-        elif kind == "text":
-            table = _read_csv(file, id_column)
-        else:
-            raise InvalidInputError(f"{file} is a {kind} file and no table; give CSV, Excel or Parquet")
-    except (OSError, EOFError, UnicodeError, csv.Error, ValueError, pa.ArrowException) as error:
-        raise InvalidInputError(
-            f"{file} cannot be read as a table ({reason_of(error)}); save it as UTF-8 CSV or as Parquet"
-        ) from error
+    with fetched(file) as local:
+        table = _read(local, id_column)
+    table = replace(table, file=Path(file))
     table.check_columns(required)
     if not may_be_empty:
         table.check_rows()
     return table
+
+
+def _read(file: Path, id_column: str) -> Table:
+    kind = kind_of(file)
+    try:
+        if kind == "parquet":
+            return _read_parquet(file)
+        if kind == "excel":
+            from guidestore.embeddings.interchange.excel import read_sheet
+
+            return _of_text(file, *read_sheet(file))
+        if kind == "text":
+            return _read_csv(file, id_column)
+        raise InvalidInputError(f"{file} is a {kind} file and no table; give CSV, Excel or Parquet")
+    except (OSError, EOFError, UnicodeError, csv.Error, ValueError, pa.ArrowException) as error:
+        raise InvalidInputError(
+            f"{file} cannot be read as a table ({reason_of(error)}); save it as UTF-8 CSV or as Parquet"
+        ) from error
 
 
 def words(texts: Sequence[str] | None) -> tuple[str, ...]:

@@ -89,9 +89,34 @@ def test_tables_are_those_of_other_libraries(store: gs.Store) -> None:
     own = table.df(copy=True)
     own.loc[0, "n"] = -1
     assert table["n"][0] > 0
-    if "polars" not in sys.modules:
-        with pytest.raises(gs.InvalidInputError, match="polars is not installed"):
-            table.pl()
+
+
+def test_narwhals_and_duckdb_take_a_table_without_copying(store: gs.Store) -> None:
+    import duckdb
+    import narwhals as nw
+
+    answer = store.sql("SELECT fold, part, count(*) AS n FROM splits GROUP BY ALL ORDER BY ALL")
+    native = nw.from_arrow(answer, backend="pyarrow").to_native()
+    for name in answer.columns:
+        ours, theirs = (of[name].chunk(0).buffers() for of in (answer.arrow(), native))
+        assert [b and b.address for b in ours] == [b and b.address for b in theirs], name
+    assert duckdb.sql("SELECT sum(n) FROM answer").fetchall() == [(sum(answer["n"]),)]
+
+
+def test_polars_takes_and_gives_tables_without_copying_numbers(store: gs.Store) -> None:
+    pl = pytest.importorskip("polars")
+    table = store.sql("SELECT fold, part, count(*)::BIGINT AS n FROM splits GROUP BY ALL ORDER BY ALL")
+    frame = table.pl()
+    assert frame.to_dicts() == table.rows()
+    assert frame["n"].to_arrow().buffers()[1].address == table.arrow()["n"].chunk(0).buffers()[1].address
+    codes = pl.DataFrame({"case_id": ["p0", "p1"], "f0": [0.5, 1.5], "f1": [2.0, 0.25]})
+    assert store.add_codes("polars", "mri", "mine", codes)["codes"] == [2]
+
+
+def test_without_polars_a_sentence_says_so(store: gs.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polars", None)  # as where it is not installed
+    with pytest.raises(gs.InvalidInputError, match="polars is not installed"):
+        store.cohorts().pl()
 
 
 def test_sql_of_a_snapshot_and_after_a_commit_of_another(store: gs.Store) -> None:

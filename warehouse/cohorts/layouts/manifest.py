@@ -17,6 +17,7 @@ from pydantic import Field
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING, Table, TableRow, read_table, words
 from guidestore.embeddings.pretraining import check_collection
+from guidestore.embeddings.remote import refuse_url
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import describe_images
@@ -88,6 +89,8 @@ class Manifest(HidingLayout):
         given = self.images or self.labels or self.splits
         if not given:
             raise InvalidInputError(f"nothing to add to cohort {reading.cohort}: give a manifest, labels or splits")
+        if self.images:
+            refuse_url(self.images, "a table of images, whose paths start from its folder,")
         rules = LabelRules.of(
             classes=self.classes,
             merged=self.merge,
@@ -179,6 +182,7 @@ def _images(table: Table) -> list[dict[str, Any]]:
         image_id = _name(row, "image_id", "image id") if row.values.get("image_id") else case_id
         if not row["path"] or "\0" in row["path"]:
             raise InvalidInputError(f"{row.where}, column path: case {case_id} has no usable path; give the image file")
+        refuse_url(row["path"], f"{row.where}, column path: an image")
         before = seen.setdefault((case_id, modality, image_id), row)
         if before is not row:
             raise InvalidInputError(
