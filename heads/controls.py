@@ -34,31 +34,48 @@ class Control:
     """How tables call a row of it: ``{row}, shuffled pairs``."""
     explains: str = ""
     """The verdict on a row that is not surely above it; '' where it takes no part in verdicts."""
-    runs: int = 1
-    """How many are trained on one fold and seed; 0: as many permutations as are asked for."""
+    drawn: bool = False
+    """Whether it is drawn at random, as often as permutations are asked for; else one is trained on a fold and seed."""
     orders: Literal["", "all", "class"] = ""
     """Among which pairs z_S is permuted."""
     replaces: bool = False
     """Whether other codes are put in place of z_S."""
     kinds: tuple[str, ...] = ()
-    """Of runs that are different codes, by their number: each is a control of its own."""
+    """Of runs that are different codes: each is a control of its own. All but the last have one run each, numbered as
+    here; those that follow are draws of the last."""
+    like: str = ""
+    """The control whose draws tell how far luck in training moves one that is not drawn; '' of one that is."""
     stand_in: str = ""
     """``module:Class`` of what stands in for G(z_I) in G(I)+I; '' where nothing does."""
+
+    def runs(self, permutations: int) -> int:
+        """How many are trained on one fold and seed."""
+        return max(0, len(self.kinds) - 1) + (permutations if self.drawn else 1)
+
+    def kind(self, permutation: int) -> int:
+        """The number of the kind of a run, which is a control of its own; -1 where there are no kinds."""
+        return min(permutation, len(self.kinds) - 1)
+
+    def kind_name(self, permutation: int) -> str:
+        """Of a run; '' where there are no kinds."""
+        return self.kinds[self.kind(permutation)] if self.kinds and permutation >= 0 else ""
 
 
 CONTROLS: dict[str, Control] = {
     control.name: control
     for control in (
-        Control(SHUFFLED, "{row}, shuffled pairs", "capacity, not guidance", runs=0, orders="all"),
-        Control(WITHIN_CLASS, "{row}, pairs shuffled within class", "label, not guidance", orders="class"),
+        Control(SHUFFLED, "{row}, shuffled pairs", "capacity, not guidance", drawn=True, orders="all"),
+        Control(
+            *(WITHIN_CLASS, "{row}, pairs shuffled within class", "label, not guidance"), drawn=True, orders="class"
+        ),
         Control(
             *(SELF, "{row}, S made of I", "I alone, re-expressed"),
-            runs=2,
+            drawn=True,
             replaces=True,
             kinds=("principal directions", "random features"),
         ),
-        Control(OWN, "{row}, teacher on I", "self-training, not guidance", replaces=True),
-        Control(LABEL_AGAIN, "{row}, label for S", "label, not guidance", replaces=True),
+        Control(OWN, "{row}, teacher on I", "self-training, not guidance", replaces=True, like=WITHIN_CLASS),
+        Control(LABEL_AGAIN, "{row}, label for S", "label, not guidance", replaces=True, like=WITHIN_CLASS),
         Control(NOISE, "{row}, noise for G", stand_in="guidestore.heads.guidance.common.stand_ins:Noise"),
         Control(REPEATED, "{row}, z_I for G", stand_in="guidestore.heads.guidance.common.stand_ins:Repeated"),
     )

@@ -176,11 +176,11 @@ def arms_of(
     mode: str = "matched",
     through_labels: bool = False,
 ) -> tuple[Arm, ...]:
-    """The `rows`, then their controls among `controls`: each permutation of the shuffled pairs, then the others.
+    """The `rows`, then their controls among `controls`, of each its draws.
 
-    permutations: of the shuffled pairs; with 0 what decides a verdict is left out altogether, since there is none
-    without them. through_labels: G learns from labels, so the label alone is a control of it. Raises InvalidInputError
-    for a row or a control that there is not.
+    permutations: draws of each control that is drawn; with 0 what decides a verdict is left out altogether, since
+    there is none without them. through_labels: G learns from labels, so the label alone is a control of it. Raises
+    InvalidInputError for a row or a control that there is not.
     """
     check_number(permutations, "permutations", 0, integer=True)
     for row in rows:
@@ -190,7 +190,7 @@ def arms_of(
     arms = [Arm(row) for row in rows]
     for name in controls:
         control = CONTROLS[name]
-        runs = permutations if not control.runs or (control.explains and not permutations) else control.runs
+        runs = 0 if control.explains and not permutations else control.runs(permutations)
         held = [row for row in rows if name in controls_of(row, mode=mode, through_labels=through_labels)]
         arms += [Arm(row, name, permutation) for permutation in range(runs) for row in held]
     return tuple(arms)

@@ -20,9 +20,9 @@ def replaced(paired: PairedCodes, control: str, permutation: int, *, seed: int) 
     """`paired` with z_S replaced as a control of heads.controls says; cases, labels and parts stay as they are.
 
     self: of the width of z_S at most, drawn without the label, fitted on the z_I of the train cases: permutation 0 is
-    the scores of standardised z_I on its principal directions, 1 is random features max(0, z_I W + b) of it, W and b
-    normal. own: z_I. label again: the label as one column per class, or the outcome, for labelled pairs of train and
-    val alone.
+    the scores of standardised z_I on its principal directions, each further one a draw of random features
+    max(0, z_I W + b) of it, W and b normal. own: z_I. label again: the label as one column per class, or the outcome,
+    for labelled pairs of train and val alone.
     A case has the new z_S where it has z_S and z_I; of a class that then had none in train, all with z_I do.
     """
     has = _pairs_of_all_classes(paired)

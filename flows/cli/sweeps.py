@@ -125,7 +125,7 @@ def show(
         from guidestore.flows.cli.ranking_table import ranking_table
         from guidestore.flows.results.looks import count_looks
         from guidestore.flows.sweeps.file import read_sweep
-        from guidestore.flows.sweeps.ranking import rank_sweep
+        from guidestore.flows.sweeps.ranking import family_on_test, rank_sweep
 
         sweep = read_sweep(file)
         ranked = rank_sweep(store, sweep, metric=metric, chosen=test, progress=progress)
@@ -138,6 +138,7 @@ def show(
         rows = [of_head.as_row() for heads in shown for of_head in heads]
         show_rows(rows, list(max(rows, key=len)), format_)
     if test:
+        print(family_on_test(ranked), file=sys.stderr)
         snapshot = store.snapshot()
         looks = count_looks(snapshot, snapshot.first_name(sweep.cohort))
         print(f"looks at test of cohort {sweep.cohort} so far: {looks}", file=sys.stderr)

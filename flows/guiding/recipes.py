@@ -32,7 +32,7 @@ class RowsRecipe:
     guidance: Choice
     decoder: Choice
     permutations: int
-    """Shuffled-pairs controls of each row that has them."""
+    """Draws of each random control of each row that has them."""
     controls: tuple[str, ...] = DECIDING
     fusion: Choice = SIDE_BY_SIDE
     """How S+I and G(I)+I combine their two codes."""

@@ -32,6 +32,9 @@ class GuideSettings(CohortSettings):
         "freshly trained decoder of one family. Imported codes have no classifiers and use matched.",
     )
     permutations: int = Field(
-        default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per fold and seed."
+        default=5,
+        ge=0,
+        le=MOST_PERMUTATIONS,
+        description="Draws of each random control per fold and seed: shuffled, within class, codes of z_I.",
     )
     device: Device = AUTO

@@ -583,7 +583,7 @@ class Store:
 
         guidance, decoder: as of `fit`, or lists of them. targets, split, folds: () and '' for the cohort's only target,
         its only split, all folds. seeds: a head each. modes: matched (one kind of decoder in all rows), as-published
-        (D_I and D_S as trained encoders left them). permutations: shuffled-pairs controls of each fold and seed.
+        (D_I and D_S as trained encoders left them). permutations: draws of each random control per fold and seed.
         metric: of gains and verdicts, by its name, or one of your own: ``module:Class``, or a function, class or object
         that is called with y and said (guidestore.heads.metrics.own); '': AUROC, or balanced accuracy where a test set
         lacks a class. smallest_effect: the smallest gain that counts as one, in that metric. progress: called with

@@ -51,7 +51,7 @@ class RadPathSettings(CohortSettings):
     mode: Literal["as-published", "matched"] = Field(
         default="as-published", description="as-published: rows R and P are the trained classifiers themselves."
     )
-    permutations: int = Field(default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per split.")
+    permutations: int = Field(default=5, ge=0, le=MOST_PERMUTATIONS, description="Draws of each control per split.")
     key: Path | None = Field(default=None, description="Key file of a pseudonymized cohort.")
     device: Device = AUTO
     precision: Precision = PRECISION
@@ -86,7 +86,7 @@ class Derm7ptSettings(CohortSettings):
         default="",
         description="as-published: rows C and D are the trained classifiers themselves; empty: the preset's.",
     )
-    permutations: int = Field(default=5, ge=0, le=MOST_PERMUTATIONS, description="Shuffled-pairs controls per seed.")
+    permutations: int = Field(default=5, ge=0, le=MOST_PERMUTATIONS, description="Draws of each control per seed.")
     device: Device = AUTO
     precision: Precision = PRECISION
     deterministic: bool = DETERMINISTIC

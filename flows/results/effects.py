@@ -296,9 +296,8 @@ def _controls(own: Sequence[Run]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for run in sorted(own, key=lambda run: run.permutation):
         if run.control in DECIDING:
-            kinds = CONTROLS[run.control].kinds
-            name = f"{run.control}, {kinds[run.permutation]}" if 0 <= run.permutation < len(kinds) else run.control
-            found.setdefault(name, []).append(run.id)
+            kind = CONTROLS[run.control].kind_name(run.permutation)
+            found.setdefault(f"{run.control}, {kind}" if kind else run.control, []).append(run.id)
     return dict(sorted(found.items(), key=lambda item: DECIDING.index(item[0].partition(",")[0])))
 
 

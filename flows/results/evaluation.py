@@ -197,7 +197,7 @@ def tabulate(runs: Iterable[Run], scores: Scores, metric: str = "") -> tuple[Tab
     metric: one of one's own that is shown too."""
     heads: dict[Head, list[Run]] = {}
     for run in runs:
-        heads.setdefault(_over_permutations(run.head), []).append(run)
+        heads.setdefault(over_draws(run.head), []).append(run)
     targets = list(dict.fromkeys(head.target for head in heads))
     rows, controls = list(INPUT_ROWS), ["", *CONTROLS]
     in_order = sorted(
@@ -210,25 +210,26 @@ def tabulate(runs: Iterable[Run], scores: Scores, metric: str = "") -> tuple[Tab
             head.permutation,
         ),
     )
-    names = Counter(map(_label, in_order))
+    names = Counter(map(row_label, in_order))
     return tuple(
-        _table_row(head, _label(head, names[_label(head)] > 1), heads[head], scores, metric) for head in in_order
+        _table_row(head, row_label(head, names[row_label(head)] > 1), heads[head], scores, metric) for head in in_order
     )
 
 
-def _over_permutations(head: Head) -> Head:
-    """What the permutations of a control share; where a control's runs are of different kinds, each is its own."""
+def over_draws(head: Head) -> Head:
+    """What the draws of a control share; where it has kinds, each is its own."""
     control = CONTROLS.get(head.control)
-    return head if control and control.kinds else replace(head, permutation=-1)
+    return replace(head, permutation=control.kind(head.permutation) if control else -1)
 
 
-def _label(head: Head, with_models: bool = False) -> str:
+def row_label(head: Head, with_models: bool = False) -> str:
+    """How tables call a head of `over_draws`."""
     label = head.row
     if head.control:
         control = CONTROLS[head.control]
         label = control.title.format(row=head.row)
-        if 0 <= head.permutation < len(control.kinds):
-            label += f": {control.kinds[head.permutation]}"
+        if kind := control.kind_name(head.permutation):
+            label += f": {kind}"
     models = ", ".join(filter(None, (head.guidance, head.decoder)))
     return f"{label} ({models})" if with_models else label
 

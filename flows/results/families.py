@@ -22,8 +22,9 @@ class Family:
     """What the family is; '' where it is empty."""
 
 
-def family_of(effects: Iterable[RowEffect]) -> Family:
-    """The family of these effects, those of a head once. Give those of one metric a head."""
+def family_of(effects: Iterable[RowEffect], *, which: str = "asked for") -> Family:
+    """The family of these effects, those of a head once. Give those of one metric a head. which: heads these are, in
+    words."""
     told = {effect.head: effect for effect in effects if effect.effect is not None}
     if not told:
         return Family({}, "")
@@ -34,7 +35,7 @@ def family_of(effects: Iterable[RowEffect]) -> Family:
     metrics = " or ".join(dict.fromkeys(metric_named(effect.metric).title for effect in told.values()))
     number = f"{len(told)} {'hypothesis' if len(told) == 1 else 'hypotheses'}"
     sentence = (
-        f"family for Holm: {number}, one for each target and guided head asked for "
+        f"family for Holm: {number}, one for each target and guided head {which} "
         f"({count_of(targets, 'target')}; {rows}), in {metrics}"
     )
     return Family({head: corrected[name] for head, name in names.items()}, sentence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
@@ -13,8 +13,8 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.words import count_of
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups
 from guidestore.flows.results.effects import main_metric
+from guidestore.flows.results.evaluation import over_draws, row_label
 from guidestore.flows.results.looks import count_look
-from guidestore.heads.controls import CONTROLS
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import newest_runs
 
@@ -22,7 +22,7 @@ from guidestore.warehouse.runs import newest_runs
 @dataclass(frozen=True, slots=True)
 class HeadComparison:
     """A head at snapshot b minus the same at snapshot a, over its folds and seeds, those of a control over its
-    permutations too."""
+    draws too."""
 
     head: Head
     gain: MetricGain
@@ -40,7 +40,7 @@ class HeadComparison:
         return {
             "target": head.target,
             "mode": head.mode,
-            "row": CONTROLS[head.control].title.format(row=head.row) if head.control else head.row,
+            "row": row_label(head),
             "inferior": head.inferior.within if head.inferior else "",
             "superior": head.superior.within if head.superior else "",
             "guidance": head.guidance,
@@ -109,7 +109,7 @@ def compare_snapshots(
     groups: dict[Head, list[tuple[Run, Run]]] = {}
     for before, after in pairs:
         if before.id in predictions and after.id in predictions:
-            groups.setdefault(replace(after.head, permutation=-1), []).append((before, after))
+            groups.setdefault(over_draws(after.head), []).append((before, after))
     if not groups:
         raise InvalidInputError(f"none of the {len(pairs)} changed heads has labelled {part} predictions to compare")
     compared = [run for members in groups.values() for pair in members for run in pair]

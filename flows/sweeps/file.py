@@ -123,7 +123,7 @@ class SweepFile(BaseModel):
         "labels. noise and repeated stand in for G(z_I).",
     )
     cross_fit: int = Field(default=0, ge=0, description="Folds of G for the train cases of G(I)+I; 0: none.")
-    permutations: int = Field(default=5, ge=0, description="Shuffled-pairs controls of each guided row.")
+    permutations: int = Field(default=5, ge=0, description="Draws of each random control of each guided row.")
     students: Models = Field(
         default=(),
         description="Students of label transfer: each adds row T(I) with its controls, on the same codes; with "

@@ -34,8 +34,8 @@ from guidestore.flows.sweeps.file import MOST_RUNS, SweepFile
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
-from guidestore.heads.controls import CONTROLS, DECIDING
-from guidestore.heads.input_rows import BASELINE_ROWS, ENSEMBLE, INPUT_ROWS, arms_of
+from guidestore.heads.controls import CONTROLS
+from guidestore.heads.input_rows import ALL_ROWS, BASELINE_ROWS, ENSEMBLE, INPUT_ROWS, arms_of
 from guidestore.heads.redundancy import redundancy
 from guidestore.heads.registry import guidance_choice
 
@@ -46,8 +46,6 @@ JOBS_AT_ONCE = 64
 """Of a batch: what is trained and committed together. More saves little on a CPU, and a kill loses more."""
 STUDENT_JOBS = 8
 """As how many jobs of input rows one of these counts: its nested cross-validation is long."""
-MOST_ARMS = len(arms_of(permutations=0)) + 2 * sum(CONTROLS[name].runs for name in DECIDING)
-"""Runs of one head beside its shuffled pairs, at most."""
 TIMED_EPOCHS = 4
 """Of each model that has epochs, to estimate a sweep's time."""
 
@@ -165,7 +163,7 @@ class _Grid:
         per_mode = len(self.guidance) * len(self.fusions) * len(self.decoders)
         per_mode += len(sweep.baselines) * len(self.decoders) * max(1, len(self.guidance))
         heads = cells * len(self.targets) * (len(sweep.modes) * per_mode + len(self.students))
-        of_head = MOST_ARMS + 2 * sweep.permutations
+        of_head = len(arms_of(ALL_ROWS, sweep.permutations, sweep.controls, through_labels=True))
         if heads * of_head > MOST_RUNS:
             raise InvalidInputError(
                 f"sweep {sweep.name} asks for {heads:,} heads with {of_head} runs each; the most is "

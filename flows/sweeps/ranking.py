@@ -138,6 +138,12 @@ def _on_test(
     return tested
 
 
+def family_on_test(ranked: Iterable[Ranked]) -> str:
+    """Which hypotheses the p of the heads scored on test are corrected over, as a sentence."""
+    told = [one.test for one in ranked if one.test is not None]
+    return family_of(told, which="chosen on val and scored on test").sentence
+
+
 def ranked_on_val(snapshot: RowSource, runs: Sequence[Run], metric: str = "") -> list[Ranked]:
     """The guided heads among these runs, best on val first; those without a score last."""
     predictions = load_predictions(snapshot, runs, "val")

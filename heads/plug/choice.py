@@ -72,12 +72,16 @@ def errors_in(cases: Cases, split: Split, superior: Superior, codes: Decompositi
     errors = np.empty((len(SHARES), len(ALPHAS), len(KERNELS), len(ALPHAS)))
     for s, share in enumerate(SHARES):
         fits = fit_block(cases, superior, share, ALPHAS, cases.fitted_in(split, S_PLUS_I), cases.fitted_in(split, I))
-        for p, block in enumerate(fits):
-            missing_mk = targets_mk - z_i_md @ block.of_i - block.constant
-            for g, (of, (features_mr, onto_rd)) in enumerate(zip(of_g, onto, strict=True)):
-                # G is linear in what it regresses, so G(z_I) times the block's weights is a smoother of z_S times them.
-                said = of.shrunk_predictions(onto_rd @ block.of_s, features_mr, ALPHAS)
-                errors[s, p, g] = ((missing_mk - said) ** 2).sum(axis=(1, 2))
+        missing_mpk = np.stack([targets_mk - z_i_md @ block.of_i - block.constant for block in fits], axis=1)
+        if not share:
+            errors[s] = (missing_mpk**2).sum(axis=(0, 2))[:, None, None]
+            continue
+        # G is linear in what it regresses, so G(z_I) times a block's weights is a smoother of z_S times them.
+        of_s_dc = np.hstack([block.of_s for block in fits])
+        for g, (of, (features_mr, onto_rd)) in enumerate(zip(of_g, onto, strict=True)):
+            said_amc = of.shrunk_predictions(onto_rd @ of_s_dc, features_mr, ALPHAS)
+            left_ampk = missing_mpk - said_amc.reshape(len(ALPHAS), *missing_mpk.shape)
+            errors[s, :, g] = (left_ampk**2).sum(axis=(1, 3)).T
     return errors
 
 

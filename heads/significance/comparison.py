@@ -46,8 +46,10 @@ def compare(
 ) -> Comparison:
     """Row minus other row (run ids) in `metric`. Both must have the same units, and in each unit the same cases.
 
-    luck: widens the draws by t-distributed noise of that size. Raises InvalidInputError; `on_common_cases` helps where
-    cases differ.
+    luck: widens the draws by noise of that size, and as t is wider than a normal distribution. Its degrees of freedom
+    are more the less of the variance is luck, since that of the cases is known: those of the luck over its share. (By
+    Satterthwaite it would be over the square of the share; of two degrees that covers 92 % where luck is most of it.
+    Tests hold the share to 93 to 97 %.) Raises InvalidInputError; `on_common_cases` helps where cases differ.
     """
     check_same_units(drawn, row, other)
     gains = drawn.row(metric, row) - drawn.row(metric, other)
@@ -55,12 +57,14 @@ def compare(
         gains = -gains
     # Means over different numbers of equal runs differ by rounding alone; that must not pass for a difference.
     gains[np.abs(gains) < ROUNDING] = 0.0
-    if luck is not None:
+    degrees = None
+    if luck is not None and luck.sd > 0:
+        degrees = luck.degrees * (1 + float(np.nanvar(gains[1:])) / luck.sd**2)
         # A stream of its own, so that it is independent of the draw of the cases.
         rng = np.random.default_rng([drawn.seed, 1])
-        gains[1:] += luck.sd * rng.standard_t(luck.degrees, drawn.draws)
+        apart = gains[1:] - gains[0] + luck.sd * rng.standard_normal(drawn.draws)
+        gains[1:] = gains[0] + apart * np.sqrt(degrees / rng.chisquare(degrees, drawn.draws))
     what = f"the difference of {metric}"
-    degrees = luck.degrees if luck is not None and luck.sd > 0 else None
     return Comparison(metric, interval_of(gains, what), p_value_of(gains, degrees), drawn.draws, drawn.seed, luck)
 
 

@@ -17,8 +17,8 @@ The verdict, in this order; *above* means that the interval of a gain lies wholl
 Every interval is two-sided, 95 %, and covers cases and luck in training (training_luck.py): the estimand is the expected
 gain over row I on new cases and with new seeds of this training set. No correction is needed within a row: `guidance
 helps` asks for all gains at once (an intersection-union test), so its error is at most that of one of them and its p is
-the largest. Over several targets or rows a caller corrects `p_helps` with `heads.significance.holm`. Controls with one
-run borrow the luck of the shuffled permutations: with a single permutation on each test set it stays unknown, and
+the largest. Over several targets or rows a caller corrects `p_helps` with `heads.significance.holm`. A control that is
+one run borrows the luck of what it is like (heads.controls): with one permutation and one seed it stays unknown, and
 `guidance helps` is then said too easily.
 """  # noqa: E501  (a row of the table)
 
@@ -83,7 +83,7 @@ class GuidedRow:
     inferior: Sequence[str]
     """Row I."""
     controls: Sequence[Rival]
-    """Shuffled pairs among them; several permutations count with their mean."""
+    """Shuffled pairs among them; several draws of one count with their mean."""
     references: Sequence[Rival] = ()
     """Other models of z_I alone."""
     superior: Sequence[str] = ()
@@ -177,13 +177,7 @@ def guidance_effect(drawn: DrawnMetrics, metric: str, row: GuidedRow, *, margin:
     one = spread_of_runs(drawn, metric, shuffled)
     lent = one if row.lends_luck else None
     over_i = _over_untaught(drawn, metric, row.guided, row.inferior, lent)
-    controls = [
-        Gain(
-            rival,
-            compare(drawn, metric, row.guided, rival.runs, luck=luck_against_control(one, rival.runs)),
-        )
-        for rival in row.controls
-    ]
+    controls = [_over_control(drawn, metric, row, rival) for rival in row.controls]
     references = [Gain(rival, _over_untaught(drawn, metric, row.guided, rival.runs, lent)) for rival in row.references]
     superior = _over_untaught(drawn, metric, row.superior, row.inferior, lent) if row.superior else None
     gap = _over_untaught(drawn, metric, row.s_plus_i, row.inferior, lent) if row.s_plus_i else None
@@ -232,6 +226,17 @@ def decide(
     if not superior_exceeds:
         return NOT_SHOWN
     return NOT_RUN.format(lacking[0]) if lacking else HELPS
+
+
+def _over_control(drawn: DrawnMetrics, metric: str, row: GuidedRow, rival: Rival) -> Gain:
+    """A control of one run borrows its spread from what it is like, else from shuffled pairs."""
+    like = (CONTROLS[rival.control].like or rival.control, SHUFFLED)
+    lenders = [lender.runs for name in like for lender in row.controls if lender.control == name]
+    spreads = (spread_of_runs(drawn, metric, runs) for runs in lenders)
+    borrowed = next((spread for spread in spreads if spread is not None), None)
+    one_more = rival.control == SHUFFLED
+    luck = luck_against_control(drawn, metric, row.guided, rival.runs, borrowed, one_more=one_more)
+    return Gain(rival, compare(drawn, metric, row.guided, rival.runs, luck=luck))
 
 
 def _over_untaught(

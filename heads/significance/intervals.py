@@ -72,7 +72,7 @@ def interval_of(values: np.ndarray, what: str) -> Interval:
     return Interval(float(values[0]), float(drawn[j - 1]), float(drawn[-j]))
 
 
-def p_value_of(values: np.ndarray, degrees: int | None = None) -> float:
+def p_value_of(values: np.ndarray, degrees: float | None = None) -> float:
     """Two-sided p of a difference being 0: twice the share of the draws on the far side of 0, the figure counted in.
 
     (1 + min(#(<= 0), #(>= 0))) * 2 / (draws + 1), at most 1 (Davison & Hinkley, Bootstrap Methods, 1997, eq. 4.11).

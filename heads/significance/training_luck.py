@@ -1,9 +1,8 @@
 """How far luck in training alone moves a row: the spread of heads that differ in nothing else.
 
 Drawing cases says nothing about it: of several pairings that carry nothing, one will have led to the better head, and a
-large test set then shows that surely. Two spreads tell it. The permutations of the shuffled control: the true pairing
-is one more such pairing if pairs do not matter, so their spread is that of one head under a pairing drawn at random.
-And the seeds of a row, or of the difference of two rows trained with the same seeds, where there are several.
+large test set then shows that surely. Two spreads tell it: of a control over its draws, each by a seed of its own, and
+of the difference of two rows over the seeds that both were trained with.
 (tests/heads/test_significance_simulated.py: drawing cases alone says `guidance helps` of guidance that cannot help too
 often; tests/evidence has the rates.)
 """
@@ -11,7 +10,7 @@ often; tests/evidence has the rates.)
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,26 +32,43 @@ class TrainingLuck:
 
 
 def spread_of_runs(drawn: DrawnMetrics, metric: str, control: Sequence[str]) -> TrainingLuck | None:
-    """Of one run of a control: from its permutations and seeds on the same cases; None where there are no two.
+    """Of one run of a control: from its draws and seeds on the same cases; None where there are no two.
 
     The variance between runs, less the part that their finite cases explain (its bootstrap estimate), pooled over test
     sets.
     """
-    by_test_set: dict[int, list[np.ndarray]] = {}
-    for run in control:
-        column = drawn.runs[run]
-        by_test_set.setdefault(drawn.test_sets[column], []).append(drawn.values[metric][:, column])
-    return _excess(list(by_test_set.values()))
+    return _excess(_by(drawn, metric, control, drawn.test_sets))
 
 
-def luck_against_control(one: TrainingLuck | None, control: Sequence[str]) -> TrainingLuck | None:
-    """Of a guided row minus the mean of a control's runs, from the spread of one run of the shuffled control.
+def luck_against_control(
+    drawn: DrawnMetrics,
+    metric: str,
+    row: Sequence[str],
+    control: Sequence[str],
+    like: TrainingLuck | None = None,
+    *,
+    one_more: bool = False,
+) -> TrainingLuck | None:
+    """Of a guided row minus the mean of a control's runs.
 
-    It is not divided by the seeds or folds of the guided row: their pairing is one and the same. A control that does
-    not permute borrows it, whatever the spread of its own runs: theirs is of seeds alone, and a z_S that holds nothing
-    still is one draw of many.
+    like: the spread of one draw of a like control, where this one is a single run on each fold and seed: it is one of
+    many that it might as well have been. one_more: the row is one more draw of the control if guidance does nothing, as
+    the true pairing is of shuffled pairs. With several seeds, two parts: the mean over the draws is as sure as their
+    spread and number make it; and what the difference moves over seeds beyond that. With one seed nothing tells how far
+    the row itself moves: it is taken to move as one draw of the control does, whatever the number of folds.
     """
-    return None if one is None else TrainingLuck(one.sd * math.sqrt(1 + 1 / len(control)), one.degrees)
+    draws = _excess(_by(drawn, metric, control, drawn.units))
+    over_seeds = _over_seeds(drawn, metric, row, control)
+    one = draws or like
+    if one and (over_seeds is None or one_more):
+        return TrainingLuck(one.sd * math.sqrt(1 + 1 / len(control)), one.degrees)
+    if over_seeds is None or one is None:
+        return over_seeds
+    if draws is None:
+        return _sum(over_seeds, one)
+    mean = TrainingLuck(draws.sd / math.sqrt(len(control)), draws.degrees)
+    beyond = math.sqrt(max(0.0, over_seeds.sd**2 - mean.sd**2))
+    return _sum(mean, TrainingLuck(beyond, over_seeds.degrees))
 
 
 def luck_over_seeds(
@@ -64,17 +80,38 @@ def luck_over_seeds(
     set has two seeds: None over several folds, whose own spread tells (comparison.wider_over_folds); else borrowed from
     `one`, the spread of one run of the shuffled control, for either side; None where that is not known either.
     """
+    own, units = _over_seeds(drawn, metric, row, other), len(drawn.tested_on(row))
+    if own is not None or one is None or units >= MIN_FOLDS:
+        return own
+    return TrainingLuck(one.sd * math.sqrt(2 / units), one.degrees)
+
+
+def _over_seeds(drawn: DrawnMetrics, metric: str, row: Sequence[str], other: Sequence[str]) -> TrainingLuck | None:
+    """Of the mean difference, from its spread over the seeds of each test set; None where none has two."""
     differences: dict[int, list[np.ndarray]] = {}
     units = drawn.tested_on(row)
     for unit, test_set in units.items():
         sides = [[run for run in side if drawn.units[drawn.runs[run]] == unit] for side in (row, other)]
         differences.setdefault(test_set, []).append(drawn.row(metric, sides[0]) - drawn.row(metric, sides[1]))
     own = _excess(list(differences.values()))
-    if own is not None:
-        return TrainingLuck(own.sd / math.sqrt(len(units)), own.degrees)
-    if one is None or len(units) >= MIN_FOLDS:
-        return None
-    return TrainingLuck(one.sd * math.sqrt(2 / len(units)), one.degrees)
+    return own and TrainingLuck(own.sd / math.sqrt(len(units)), own.degrees)
+
+
+def _by(drawn: DrawnMetrics, metric: str, runs: Sequence[str], key: Sequence[Hashable]) -> list[list[np.ndarray]]:
+    """The figures of runs, those together that have the same key; key: of each column."""
+    groups: dict[Hashable, list[np.ndarray]] = {}
+    for run in runs:
+        column = drawn.runs[run]
+        groups.setdefault(key[column], []).append(drawn.values[metric][:, column])
+    return list(groups.values())
+
+
+def _sum(*parts: TrainingLuck) -> TrainingLuck:
+    """Of independent parts; the degrees of freedom by Satterthwaite."""
+    variance = sum(part.sd**2 for part in parts)
+    if not variance:
+        return TrainingLuck(0.0, sum(part.degrees for part in parts))
+    return TrainingLuck(math.sqrt(variance), int(variance**2 / sum(part.sd**4 / part.degrees for part in parts)))
 
 
 def _excess(groups: Sequence[Sequence[np.ndarray]]) -> TrainingLuck | None:

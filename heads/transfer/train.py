@@ -204,6 +204,11 @@ class _Transfer:
         """Whether the teacher knows more than z_I."""
         return self.teacher is not None and self.teacher.score >= self.known_without + MARGIN
 
+    @property
+    def teaches(self) -> bool:
+        """Whether the teacher has anything to say to the student that labels do not."""
+        return self.gate and (self.asked.noisy_labels or len(self.cases.unlabelled_pairs) > 0)
+
     def reference(self, row: str) -> tuple[Chosen, StudentDecoder | StudentForeteller]:
         """S+I, S or I: the student on that input, labels only."""
         lesson = Lesson(self.student, self.cases, *self.cases.read(row))
@@ -218,7 +223,7 @@ class _Transfer:
     def taught(self, control: str, permutation: int) -> _Fitted:
         """T(I): the student taught by the teacher where the gate is open, else by labels alone."""
         cases, teacher = self.cases, self.inferior_teacher if control == OWN else self.teacher
-        if control and CONTROLS[control].orders and self.gate:
+        if control and CONTROLS[control].orders and self.teaches:
             cases = cases.permuted(control, permutation)
             teacher = choose_teacher(cases, (S, S_PLUS_I))
         facts = {
@@ -233,12 +238,12 @@ class _Transfer:
             facts |= {"teacher_reads_both": float(teacher.reads == S_PLUS_I), "teacher_sharpness": teacher.sharpness}
         g = self.asked.guidance if control != OWN else None
         model = self.fit_guidance(g, control, permutation) if g else None
-        if model is None and not self.gate:
+        if model is None and not self.teaches:
             return _Fitted(self.own[1], None, facts)
         preparation, x_nr = cases.of_inferior, cases.inferior_nr
         if model is not None:
             preparation, x_nr = self.read_guided(model)
-        active = teacher if self.gate else None
+        active = teacher if self.teaches else None
         lesson = Lesson(self.student, cases, x_nr, self.paired.has_inferior, active, self.asked.noisy_labels)
         chosen = lesson.choose()
         n_taught = len(cases.unlabelled_pairs) if chosen.weight > 0 else 0

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from guidestore.heads.significance.guidance_effect import HELPS
+from tests.evidence import __main__ as study
 from tests.evidence.__main__ import Cell, judged, known, missing, table
 from tests.evidence.cohorts import KINDS, NULLS, cohort
 
@@ -34,7 +36,9 @@ def test_a_cohort_is_the_same_whenever_it_is_made_and_z_s_is_what_its_kind_says(
         assert of_label > 0.35
 
 
-def test_a_study_that_was_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_study_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "SEEDS", 1)
+    monkeypatch.setattr(study, "JUDGED", ((1, 300),))
     file, cells = tmp_path / "evidence.jsonl", [Cell(number, "class alone", 60, "closed-form") for number in range(2)]
     lines = judged(cells[0])
     assert {line["row"] for line in lines} == {"G(I)", "G(I)+I", "T(I)", "M(I)", "P(I)"}
@@ -55,8 +59,8 @@ def test_guidance_that_cannot_help_is_hardly_ever_said_to(kind: str) -> None:
     helped: Counter[str] = Counter()
     for number in range(25):
         helped.update(
-            str(x["row"])
+            f"{x['row']}, {x['seeds']} seeds, {x['n_test']} cases"
             for x in judged(Cell(number, kind, 165, "closed-form"))
-            if x["verdict"][:13] == "guidance help"
+            if x["verdict"] == HELPS
         )
     assert all(binomtest(n, 25).proportion_ci().low <= 0.05 for n in helped.values()), helped

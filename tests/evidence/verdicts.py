@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,12 +58,23 @@ def networks(seed: int) -> list[HeadRecipe]:
     ]
 
 
-def verdicts(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> list[Said]:
-    """On test, in the main metric."""
+def verdicts(runs: Sequence[Run], predictions: Mapping[str, RunPredictions], cases: int) -> list[Said]:
+    """On the first test cases, in the main metric."""
+    shown = {name: first(said, cases) for name, said in predictions.items()}
     return [
         Said(found.head.row, found.verdict, _gain_over_i(found), gain_over_nearest(found))
-        for found in row_effects(*trained(paired, recipes))
+        for found in row_effects(runs, shown)
     ]
+
+
+def first(said: RunPredictions, cases: int) -> RunPredictions:
+    """Of the first test cases alone; test cases come in the order in which they were drawn."""
+    return replace(
+        said,
+        case_ids=said.case_ids[:cases],
+        labels=said.labels[:cases],
+        probabilities=said.probabilities[:cases],
+    )
 
 
 def _gain_over_i(found: RowEffect) -> float | None:

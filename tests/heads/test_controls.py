@@ -41,7 +41,7 @@ def test_within_class_each_case_keeps_its_class_and_hardly_any_its_code(paired):
         assert in_control_order(same, codes, labels, seed=0, permutation=0) is codes
 
 
-@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("kind", [0, 1, 2])
 def test_a_code_made_of_i_is_drawn_without_labels_val_test_or_z_s(paired, kind):
     made = replaced(paired, "self", kind, seed=3)
     assert made.superior_nd.shape[1] <= paired.superior_nd.shape[1]
@@ -58,8 +58,9 @@ def test_a_code_made_of_i_is_drawn_without_labels_val_test_or_z_s(paired, kind):
     again = replaced(changed, "self", kind, seed=3)
     shown = made.has_superior & ~held_out
     np.testing.assert_array_equal(again.superior_nd[shown], made.superior_nd[shown])
-    if kind == 1:
-        assert not np.array_equal(replaced(paired, "self", kind, seed=4).superior_nd[shown], made.superior_nd[shown])
+    if kind:
+        for other in (replaced(paired, "self", kind, seed=4), replaced(paired, "self", kind + 1, seed=3)):
+            assert not np.array_equal(other.superior_nd[shown], made.superior_nd[shown])
 
 
 def test_principal_directions_are_those_of_scikit_learn(paired):
@@ -112,9 +113,11 @@ def test_which_controls_there_are():
     wanted = {(row, c) for row in ("G(I)", "G(I)+I") for c in ("shuffled", "within class", "self")}
     assert {place for place in plain if place[1]} == wanted
     assert [arm for arm in arms_of(("G(I)",), 2) if arm.control] == [
-        *(Arm("G(I)", "shuffled", p) for p in (0, 1)), Arm("G(I)", "within class", 0),
-        *(Arm("G(I)", "self", kind) for kind in range(len(CONTROLS["self"].kinds))),
+        *(Arm("G(I)", "shuffled", p) for p in (0, 1)), *(Arm("G(I)", "within class", p) for p in (0, 1)),
+        *(Arm("G(I)", "self", p) for p in (0, 1, 2)),
     ]  # fmt: skip
+    kinds = [CONTROLS["self"].kind_name(p) for p in (0, 1, 2)]
+    assert kinds == ["principal directions", "random features", "random features"]
     through = {(arm.row, arm.control) for arm in arms_of(permutations=2, through_labels=True)}
     assert through - plain == {("G(I)", "label again"), ("G(I)+I", "label again")}
     published = {(arm.row, arm.control) for arm in arms_of(permutations=2, mode="as-published")}

@@ -197,6 +197,34 @@ def test_training_luck_is_the_spread_that_cases_do_not_explain():
     assert spread_of_runs(drawn, BA, ["d0"]) is None
 
 
+def test_a_control_has_the_luck_of_its_own_draws_or_of_what_it_is_like():
+    """With one seed: draws within class and of random features move far, and shuffled pairs do not."""
+    labels, ids, runs = balanced_labels(3_000), {}, []
+    names = {"guided": 1, "inferior": 1, "shuffled": 8, "within class": 8, "self, principal directions": 1}
+    names |= {"self, random features": 8, "own": 1}
+    for place, (name, n_draws) in enumerate(names.items()):
+        for p in range(n_draws):
+            apart = {"within class": 0.3, "self, random features": 0.15}.get(name, 0.0) * (p % 2)
+            runs.append(make_run(f"{name}{p}", labels, skill=1.0 + apart, seed=10 * place + p))
+            ids.setdefault(name, []).append(runs[-1].run)
+    drawn = draw_metrics(runs, draws=499)
+    controls = [Rival(name, of) for name, of in ids.items() if name not in ("guided", "inferior")]
+    effect = guidance_effect(drawn, BA, GuidedRow(ids["guided"], ids["inferior"], controls))
+    luck = {gain.rival.name: gain.over.luck for gain in effect.over_controls}
+    lenders = ("shuffled", "within class", "self, random features")
+    spread = {name: spread_of_runs(drawn, BA, ids[name]) for name in lenders}
+    for name, lender in (
+        *((name, name) for name in spread),
+        *(("self, principal directions", "self, random features"), ("own", "within class")),
+    ):
+        one, found = spread[lender], luck[name]
+        assert one is not None
+        assert found is not None
+        assert (found.sd, found.degrees) == (pytest.approx(one.sd * np.sqrt(1 + 1 / len(ids[name]))), 7)
+    sds = [one.sd for one in spread.values() if one]
+    assert sds[0] < sds[2] < sds[1]
+
+
 def test_luck_over_seeds_is_that_of_the_mean_difference():
     labels = balanced_labels(3_000)
     g = [make_run(f"g{s}", labels, seed=s, skill=1.5 + 0.2 * (s % 2), unit=("s", 0, s)) for s in range(8)]

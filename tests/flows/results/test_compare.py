@@ -130,7 +130,8 @@ def test_two_snapshots_are_compared_head_by_head(phantom: Phantom) -> None:
     guide(store, GuideSettings(**{**settings, "inferior": f"mri_all/noisy@{second}"}))
     found = compare_snapshots(store, middle, store.snapshot().version)
     rows = {row["row"]: row for row in found.as_rows()}
-    controls = ("shuffled pairs", "pairs shuffled within class", "S made of I")
+    of_self = ("S made of I: principal directions", "S made of I: random features")
+    controls = ("shuffled pairs", "pairs shuffled within class", *of_self)
     guided = {f"{row}, {control}" for row in ("G(I)", "G(I)+I") for control in controls}
     assert rows.keys() == {"S+I", "S", "I", "R(I)", "G(I)", "G(I)+I"} | guided
     assert rows["S"]["gain"] == 0

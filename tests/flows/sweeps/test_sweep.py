@@ -149,6 +149,7 @@ def test_the_commands_plan_run_show_and_count_looks(store: Path, tmp_path: Path)
     assert EmbeddingStore.open(store).snapshot().rows("looks").num_rows == 0
     looked = guidestore("sweep", "show", file, *options, "--test", 1, "--format", "json")
     assert "looks at test of cohort skin so far: 1" in looked.stderr
+    assert "1 hypothesis, one for each target and guided head chosen on val and scored on test" in looked.stderr
     best = json.loads(looked.stdout)
     assert best[0]["test"] is not None
     assert [row.get("test") for row in best[1:]] == [None] * 3
