@@ -58,7 +58,7 @@ def compare(
     # Means over different numbers of equal runs differ by rounding alone; that must not pass for a difference.
     gains[np.abs(gains) < ROUNDING] = 0.0
     degrees = None
-    if luck is not None and luck.sd > 0:
+    if luck is not None and luck.sd > ROUNDING:
         degrees = luck.degrees * (1 + float(np.nanvar(gains[1:])) / luck.sd**2)
         # A stream of its own, so that it is independent of the draw of the cases.
         rng = np.random.default_rng([drawn.seed, 1])

@@ -27,7 +27,7 @@ class TrainingLuck:
 
     sd: float
     """In units of the metric; 0 where runs differ no more than drawing cases explains."""
-    degrees: int
+    degrees: float
     """Degrees of freedom of the estimate."""
 
 
@@ -111,7 +111,7 @@ def _sum(*parts: TrainingLuck) -> TrainingLuck:
     variance = sum(part.sd**2 for part in parts)
     if not variance:
         return TrainingLuck(0.0, sum(part.degrees for part in parts))
-    return TrainingLuck(math.sqrt(variance), int(variance**2 / sum(part.sd**4 / part.degrees for part in parts)))
+    return TrainingLuck(math.sqrt(variance), variance**2 / sum(part.sd**4 / part.degrees for part in parts))
 
 
 def _excess(groups: Sequence[Sequence[np.ndarray]]) -> TrainingLuck | None:

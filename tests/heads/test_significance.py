@@ -496,3 +496,18 @@ def test_imports_without_scipy_and_statsmodels():
     heavy = {"scipy", "statsmodels", "sklearn", "torch"}
     code = f"import sys, guidestore.heads.significance; sys.exit(bool({heavy} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_draw_and_two_seeds_are_enough_for_an_interval():
+    """Then every spread has a single degree of freedom."""
+    labels, ids, runs = balanced_labels(300), {}, []
+    for place, name in enumerate(("guided", "inferior", "shuffled", "own")):
+        for s in range(2):
+            runs.append(make_run(f"{name}{s}", labels, skill=1.0 + 0.5 * s, seed=10 * place + s, unit=("s", 0, s)))
+            ids.setdefault(name, []).append(runs[-1].run)
+    drawn = draw_metrics(runs, draws=499)
+    row = GuidedRow(ids["guided"], ids["inferior"], [Rival(name, ids[name]) for name in ("shuffled", "own")])
+    for gain in guidance_effect(drawn, BA, row).over_controls:
+        assert gain.over.luck is not None
+        assert gain.over.luck.degrees == pytest.approx(1, abs=1)
+        assert gain.over.gain.low < gain.over.gain.value < gain.over.gain.high
