@@ -74,7 +74,7 @@ CONTROLS: dict[str, Control] = {
             replaces=True,
             kinds=("principal directions", "random features"),
         ),
-        Control(OWN, "{row}, teacher on I", "self-training, not guidance", replaces=True, like=WITHIN_CLASS),
+        Control(OWN, "{row}, teacher on I", "self-training, not guidance", replaces=True, like=SHUFFLED),
         Control(LABEL_AGAIN, "{row}, label for S", "label, not guidance", replaces=True, like=WITHIN_CLASS),
         Control(NOISE, "{row}, noise for G", stand_in="guidestore.heads.guidance.common.stand_ins:Noise"),
         Control(REPEATED, "{row}, z_I for G", stand_in="guidestore.heads.guidance.common.stand_ins:Repeated"),

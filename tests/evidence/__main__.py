@@ -3,9 +3,9 @@
     python -m tests.evidence --cohorts 500 [--heads closed-form|networks] [--file docs/evidence.jsonl]
 
 Each cohort is trained and judged as `guide` and `evaluate` do it, in the main metric, with five draws of each control:
-with one seed on 300 test cases, and with three seeds on 300 and on 2,400, where luck in training shows most. What is in
-the file already is not done again, so a run that was stopped goes on. Printed per row and kind of cohort: how often
-`guidance helps` was said, the upper Clopper-Pearson end of the most often of these, and the mean gains.
+with one seed and with three, on 300 test cases. What is in the file already is not done again: a run that was stopped
+goes on. Printed per row and kind of cohort: how often `guidance helps` was said, the upper Clopper-Pearson end of the
+more often of the two, and the mean gains.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from tests.evidence.verdicts import closed_form, networks, trained, verdicts
 HEADS = {"closed-form": closed_form, "networks": networks}
 SIZES = (60, 165, 400, 1_000)
 SEEDS = 3
-JUDGED = ((1, 300), (SEEDS, 300), (SEEDS, 2_400))
+JUDGED = ((1, 300), (SEEDS, 300))
 """Seeds and test cases."""
+DRAWN = 2_400
+"""Test cases of a cohort; the first are judged."""
 FILE = Path(__file__).parents[2] / "docs" / "evidence.jsonl"
 
 
@@ -48,7 +50,7 @@ def judged(cell: Cell) -> list[dict[str, object]]:
     """The lines of the file of one cohort."""
     with one_thread():
         recipes = [recipe for seed in range(SEEDS) for recipe in HEADS[cell.heads](seed)]
-        paired = cohort(cell.kind, cell.n_train, cell.number, n_test=max(cases for _, cases in JUDGED))
+        paired = cohort(cell.kind, cell.n_train, cell.number, n_test=DRAWN)
         return lines_of(cell, *trained(paired, recipes))
 
 
@@ -75,7 +77,7 @@ def missing(file: Path, cells: list[Cell]) -> Iterator[Cell]:
 
 def table(lines: list[dict[str, object]]) -> str:
     """A Markdown table of how often each row of each kind of cohort was said to be helped, by seeds x test cases; `at
-    most` is the upper Clopper-Pearson end of the most often of these."""
+    most` is the upper Clopper-Pearson end of the more often of them."""
     from scipy.stats import binomtest
 
     groups: dict[tuple[str, ...], dict[tuple[int, int], list[dict[str, object]]]] = {}

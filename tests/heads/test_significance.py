@@ -215,7 +215,7 @@ def test_a_control_has_the_luck_of_its_own_draws_or_of_what_it_is_like():
     spread = {name: spread_of_runs(drawn, BA, ids[name]) for name in lenders}
     for name, lender in (
         *((name, name) for name in spread),
-        *(("self, principal directions", "self, random features"), ("own", "within class")),
+        *(("self, principal directions", "self, random features"), ("own", "shuffled")),
     ):
         one, found = spread[lender], luck[name]
         assert one is not None

@@ -10,10 +10,10 @@ help, each by another way to be fooled, and one in which it truly does:
 | self-training | labels are transferred from a teacher on z_S that sees z_I and nothing else |
 | guidance | labels are transferred from a teacher on z_S that sees the class clearly |
 
-Measured, 1,000 cohorts each (`pytest -m slow -s` of this file), with Clopper-Pearson intervals. `guidance helps` is said
-of 1.3 % of the capacity cohorts (.7 to 2.2), 0 % of the noise cohorts (0 to .4), .4 % of the self-training cohorts (.1 to
-1.0) and 92.0 % of the guidance cohorts (90.1 to 93.6). There the gain in balanced accuracy is .18 over I, .25 over shuffled
-pairs and .18 over the control `own`, on 400 test cases, with 24 labelled and 1,000 unlabelled pairs and three seeds.
+Measured, 150 cohorts each (`pytest -m slow -s` of this file does 1,000), with Clopper-Pearson intervals. `guidance helps`
+is said of .7 % of the capacity cohorts (0 to 3.7), 0 % of the noise cohorts (0 to 2.4), .7 % of the self-training cohorts
+(0 to 3.7) and 96.0 % of the guidance cohorts (91.5 to 98.5). There the gain in balanced accuracy is .19 over I, .25 over
+shuffled pairs and .19 over the control `own`, on 400 test cases, with 24 labelled and 1,000 unlabelled pairs and three seeds.
 """  # noqa: E501  (one row of the table)
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def test_intervals_cover_the_expected_gain(seeds, draws, n_cohorts):
     """Over new cases, seeds and draws: the row moves by .02 with its seed, what it is held against by as much, and a
     control by .03 more with each of its five draws. Expected is a gain of .1.
 
-    Measured over 1,000 cohorts: MEASURED
+    Measured over 600 cohorts, in this order: 94.2 %, 93.0 %, 93.0 %, 94.3 %.
     """
     rng = np.random.default_rng(1)
     covered, labels = 0, np.repeat([0, 1], 200)
