@@ -68,6 +68,7 @@ class StorageError(GuidestoreError):
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputError:
     """The error for a name that nothing has: suggests the nearest and lists them all."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
+    lower = {known.lower(): known for known in names}
+    near = [lower[one] for one in difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)]
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InvalidInputError(f"{kind} {name!r} is unknown: {hint}choose one of {', '.join(names)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import operator
@@ -144,7 +145,9 @@ class Snapshot:
         name = replace(name, cohort=self.first_name(name.cohort))
         matches = [key for key in self.code_sets if name.means(key.name)]
         if not matches:
-            known = "; there are " + ", ".join(str(key) for key in self.code_sets[:20])
+            names = list(dict.fromkeys(f"{key.cohort}/{key.name.stem.within}" for key in self.code_sets))
+            near = difflib.get_close_matches(str(name), names, n=1)
+            known = (f"; did you mean {near[0]}?" if near else ";") + f" there are {', '.join(names[:20])}"
             if not self.code_sets:
                 known = "; there are none yet, make them with `guidestore encode` or `guidestore import`"
             raise NotFoundInStoreError(f"no code set '{name}' at snapshot {self.version}{known}")
@@ -158,8 +161,14 @@ class Snapshot:
                 )
             matches = allowed
         if len(matches) > 1:
+            matches.sort(key=lambda key: str(key.trained_on))
             listed = ", ".join(f"{key} (trained on {key.trained_on})" for key in matches)
-            raise AmbiguousNameError(f"'{name}' matches several code sets: {listed}; add @DIGEST")
+            scope = matches[0].trained_on
+            fold = f", or --split {scope.split} --fold {scope.fold} where that is asked" if scope.kind == "fold" else ""
+            digest = str(matches[0]).rpartition("@")[2]
+            raise AmbiguousNameError(
+                f"'{name}' matches several code sets: {listed}; add @DIGEST, such as @{digest}{fold}"
+            )
         return matches[0]
 
     def _code_set_rows(self, key: CodeSetKey) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -126,9 +127,11 @@ class EmbeddingStore:
         runs = [id_ for id_ in ids if len(wanted) >= 8 and id_.startswith(wanted)]
         if not runs:
             aliases = ", ".join(name for name, (_, artifact) in snapshot.aliases.items() if artifact) or "none yet"
+            near = difflib.get_close_matches(name, [known for known, (_, of) in snapshot.aliases.items() if of], n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
             raise NotFoundInStoreError(
-                f"there is no run {name!r} at snapshot {snapshot.version}; give an alias ({aliases}) or at least 8 "
-                'digits of a run id from `guidestore sql "FROM runs"`'
+                f"there is no run {name!r} at snapshot {snapshot.version}; {hint}give an alias ({aliases}) or at least "
+                '8 digits of a run id from `guidestore sql "FROM runs"`'
             )
         if len(runs) > 1:
             raise AmbiguousNameError(f"run {name!r} matches {len(runs)} runs; give more digits")

@@ -78,11 +78,15 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except Exception as error:
-            show = getattr(error, "show", None)  # a wrong command line: typer shows its usage itself
-            if show is None and _debug:
+            is_usage = hasattr(error, "format_message")  # a wrong command line, as typer found it
+            if not is_usage and _debug:
                 raise
-            if show is not None:
-                show()
+            if is_usage and not str(error):  # a group without a command: its help
+                error.show()  # pyright: ignore[reportAttributeAccessIssue]
+            elif is_usage:
+                from guidestore.flows.cli.wrong_lines import sentence_of
+
+                print(printable(f"error: {sentence_of(error)}"), file=sys.stderr)
             else:
                 sentence = f"error: {type(error).__name__}: {error} (a bug of guidestore; --debug shows where)"
                 print(printable(sentence), file=sys.stderr)

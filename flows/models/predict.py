@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -29,6 +30,9 @@ from guidestore.flows.work.threads import one_thread
 from guidestore.heads.conformal import Conformal, conformal_of
 from guidestore.heads.metrics.survival import times_up_to
 from guidestore.warehouse.runs import run_of
+
+_SUGGEST_AMONG = 10_000
+"""Cases among which the nearest name is looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +163,9 @@ def _stored_codes(snapshot: Snapshot, key: CodeSetKey, cases: Sequence[str]) -> 
     row_of = {case_id: row for row, case_id in enumerate(codes.case_ids)}
     unknown = [case_id for case_id in cases if case_id not in row_of]
     if unknown:
-        raise NotFoundInStoreError(f'code set {key} has no code of case {unknown[0]}; `guidestore sql "FROM codes"`')
+        near = difflib.get_close_matches(unknown[0], list(row_of)[:_SUGGEST_AMONG], n=1)
+        hint = f"did you mean {near[0]}?" if near else '`guidestore sql "FROM codes"` lists them'
+        raise NotFoundInStoreError(f"code set {key} has no code of case {unknown[0]}; {hint}")
     return cases, codes.codes_nd[[row_of[case_id] for case_id in cases]]
 
 

@@ -114,6 +114,8 @@ def _lines() -> Iterator[Progress]:
 def _line(what: str, of: _Told) -> str:
     seconds = time.monotonic() - of.since
     a_second = (of.done - of.first) / seconds if seconds else 0.0
+    if not of.total:
+        return f"{what}: {_clock(seconds)} so far"
     left = f", {_clock((of.total - of.done) / a_second)} left" if a_second else f", {_clock(seconds)} so far"
     return f"{what}: {of.done:,} of {of.total:,}{', ' + rate(a_second) if a_second else ''}{left}"
 

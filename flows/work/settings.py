@@ -35,5 +35,6 @@ def validated[T: BaseModel](model: type[T], **values: Any) -> T:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InvalidInputError(f"{field} = {first['input']!r}: {first['msg']}") from error
+        field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+        message = first["msg"].replace("Input should", "it should")
+        raise InvalidInputError(f"{field} = {first['input']!r}: {message}") from error

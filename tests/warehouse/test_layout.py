@@ -80,6 +80,6 @@ def test_wrong_options_give_a_sentence(tmp_path: Path):
     assert few.returncode
     assert "cases" in few.stderr
     assert not (tmp_path / "i").exists()
-    assert "No such command 'radpaht'" in guidestore("cohort", "add", "radpaht", "x").stderr
+    assert "no such command 'radpaht'; did you mean 'radpath'?" in guidestore("cohort", "add", "radpaht", "x").stderr
     with pytest.raises(InvalidInputError, match="--classes 'grade': write TARGET=CLASS,CLASS"):
         add_layout(EmbeddingStore.create(tmp_path / "s"), "x", Manifest(labels=tmp_path / "l", classes=("grade",)))

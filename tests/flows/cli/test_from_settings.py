@@ -96,8 +96,8 @@ def test_bounds_and_choices_are_those_of_the_field(wrong: tuple[object, ...]) ->
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (("--mpp", 0), "mpp = 0.0: Input should be greater than 0"),
-        (("--mode", "best"), "modes.0 = 'best': Input should be 'matched' or 'as-published'"),
+        (("--mpp", 0), "mpp = 0.0: it should be greater than 0"),
+        (("--mode", "best"), "modes = 'best': it should be 'matched' or 'as-published'"),
         (("--source", "nowhere"), "does not point to a directory"),
     ],
 )
