@@ -14,7 +14,7 @@ from guidestore.flows.sweeps.ranking import BASELINES
 if TYPE_CHECKING:
     from guidestore.flows.sweeps.ranking import Ranked
 
-_HEAD = ("row", "guidance", "decoder", "mode", "inferior", "superior", "labelled")
+_HEAD = ("mode", "row", "guidance", "decoder", "inferior", "superior", "labelled")
 """Columns that say which head it is."""
 _OVER_I, _OVER_REFERENCE, *_OVER_CONTROLS = GAINS
 
