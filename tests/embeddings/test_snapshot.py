@@ -117,9 +117,7 @@ def test_no_set_of_that_fold_is_leakage(several):
 
 
 def test_an_unknown_set_says_what_there_is(several):
-    with pytest.raises(
-        NotFoundInStoreError, match=r"no code set .*/x.*there are glioma/histology/pooling,"
-    ):
+    with pytest.raises(NotFoundInStoreError, match=r"no code set .*/x.*there are glioma/histology/pooling,"):
         several.code_set("glioma/mri_t2/x")
     with pytest.raises(NotFoundInStoreError, match="no codes of"):
         several.codes(dataclasses.replace(slide_key(), encoder_digest="0" * 64))
