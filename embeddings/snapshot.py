@@ -164,7 +164,9 @@ class Snapshot:
             matches.sort(key=lambda key: str(key.trained_on))
             listed = ", ".join(f"{key} (trained on {key.trained_on})" for key in matches)
             scope = matches[0].trained_on
-            fold = f", or --split {scope.split} --fold {scope.fold} where that is asked" if scope.kind == "fold" else ""
+            chosen = (
+                f", or --split {scope.split} --fold {scope.fold} where that is asked" if scope.kind == "fold" else ""
+            )
             digest = str(matches[0]).rpartition("@")[2]
             raise AmbiguousNameError(
                 f"'{name}' matches several code sets: {listed}; add @DIGEST, such as @{digest}{fold}"
