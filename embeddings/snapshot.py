@@ -169,7 +169,7 @@ class Snapshot:
             )
             digest = str(matches[0]).rpartition("@")[2]
             raise AmbiguousNameError(
-                f"'{name}' matches several code sets: {listed}; add @DIGEST, such as @{digest}{fold}"
+                f"'{name}' matches several code sets: {listed}; add @DIGEST, such as @{digest}{chosen}"
             )
         return matches[0]
 
