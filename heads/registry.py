@@ -242,6 +242,7 @@ def build_decoder(name_or_preset: str, *, target: str = "", calibration: str = "
 def build_decoder_of(kind: TargetKind, name_or_preset: str, *, target: str = "", **params: Any) -> Decoder | Foreteller:
     """An unfitted decoder for a target of that kind; otherwise as `build_decoder`."""
     if kind == "multilabel":
+        _refuse_of_others(kind, name_or_preset, target)
         per_label = cast(Any, _STORED_FORETELLERS.load("per_label"))
         return per_label(Choice.of(name_or_preset, params), target=target)
     if kind in DECODERS_OF and (name_or_preset in DECODERS_OF[kind] or kind != "ordinal"):
@@ -249,13 +250,20 @@ def build_decoder_of(kind: TargetKind, name_or_preset: str, *, target: str = "",
             from guidestore.heads.own.foreteller import OwnForeteller
 
             return cast(Any, OwnForeteller(own_of(DECODERS, name_or_preset), params, kind))
-        if name_or_preset not in DECODERS_OF[kind] and name_or_preset in DECODERS:
-            raise InvalidInputError(
-                f"decoder {name_or_preset!r} learns classes, and {target or 'the target'} is of kind {kind}; choose "
-                f"among {', '.join(decoder_names_of(kind))}"
-            )
+        _refuse_of_others(kind, name_or_preset, target)
         return DECODERS_OF[kind].load(name_or_preset)(**params)
+    _refuse_of_others(kind, name_or_preset, target)
     return build_decoder(name_or_preset, target=target, **params)
+
+
+def _refuse_of_others(kind: TargetKind, name: str, target: str) -> None:
+    """Raises InvalidInputError for a decoder of other kinds of targets alone."""
+    learns = ["classes"] * (name in decoder_names()) + [other for other, of in DECODERS_OF.items() if name in of]
+    if learns and name not in decoder_names_of(kind):
+        raise InvalidInputError(
+            f"decoder {name!r} learns {' and '.join(learns)}, and {target or 'the target'} is of kind {kind}; choose "
+            f"among {', '.join(decoder_names_of(kind))}"
+        )
 
 
 def build_fusion(name: str, **params: Any) -> Fusion | None:

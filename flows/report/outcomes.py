@@ -138,7 +138,7 @@ def _survival(section: Section, rows: list[_Cases]) -> OutcomeShown:
     for of_row in rows:
         for number, (name, part) in enumerate(_halves(of_row)):
             time_n, event_n = of_row.y[part].T
-            median = SurvfuncRight(time_n, event_n).quantile(0.5)
+            median = SurvfuncRight(time_n, event_n).quantile(0.5) if event_n.any() else np.nan
             lines.append(
                 (
                     f"{of_row.row}, {name}",
@@ -196,7 +196,8 @@ def _curve(curve, last: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     low[inside], high[inside] = share[inside] ** np.exp(step), share[inside] ** np.exp(-step)
     low, high = np.where(np.isnan(low), share, low), np.where(np.isnan(high), share, high)
     x = np.concatenate([[0.0], curve.surv_times, [last]])
-    share, low, high = (np.concatenate([[1.0], of, of[-1:]]) for of in (share, low, high))
+    # Of a half without an event there is no time in between, and its share stays 1.
+    share, low, high = (np.concatenate([[1.0], of, [of[-1] if len(of) else 1.0]]) for of in (share, low, high))
     return x, share, low, high
 
 

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.runs import Head, Run, RunPredictions
+from guidestore.flows.results.few_events import events_note
 from guidestore.flows.results.gates import CLOSED, gate_note, is_closed
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.heads.controls import CONTROLS, DECIDING, SHUFFLED
@@ -272,6 +273,9 @@ class ComparisonGroup:
             return RowEffect(self.head, metric or main_metric_of(self.kind).name, 0, 0, None, self.note)
         asked, metric = metric, metric or main_metric(self.common)
         n_cases = len({case for run in self.common for case in run.case_ids})
+        few, can_tell = events_note(self.common)
+        if not can_tell:
+            return RowEffect(self.head, metric, n_cases, self.n_units, None, few)
         try:
             drawn = draw_metrics(self.common, metrics=(metric,))
             effect = guidance_effect(drawn, metric, self.row, margin=margin)
@@ -287,7 +291,7 @@ class ComparisonGroup:
         by = effect.gain_over_i.method
         folds = f"gain over I by {by}, which is wider than the bootstrap" if by == OVER_FOLDS else ""
         instead = "" if asked or metric != INSTEAD else INSTEAD_OF_AUROC
-        note = "; ".join(filter(None, (self.note, gate_note(guided), luck, folds, instead)))
+        note = "; ".join(filter(None, (self.note, few, gate_note(guided), luck, folds, instead)))
         return RowEffect(self.head, metric, n_cases, self.n_units, effect, note, score)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
@@ -22,7 +23,7 @@ from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.heads.checks import check_number
 from guidestore.heads.controls import CONTROLS
 from guidestore.heads.input_rows import GD, INPUT_ROWS, KD, TABLE_ROWS
-from guidestore.heads.metrics import asked_metric, drawn_metrics, metric_named
+from guidestore.heads.metrics import asked_metric, drawn_metrics, main_metric_of, metric_named
 from guidestore.heads.significance import MARGIN
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import Scores, load_runs, load_scores
@@ -154,6 +155,21 @@ def scored(
     return runs, load_scores(snapshot, runs, part), load_predictions(snapshot, runs, part)
 
 
+def _without(metric: str, runs: Sequence[Run]) -> str:
+    """Which targets are of kinds that the metric is not for; raises InvalidInputError where all are."""
+    lacking = {run.target: run.kind for run in runs if metric and run.kind not in metric_named(metric).kinds}
+    if not lacking:
+        return ""
+    named = ", ".join(f"{target} ({kind})" for target, kind in lacking.items())
+    of = " and ".join(sorted(metric_named(metric).kinds))
+    if all(run.target in lacking for run in runs):
+        able = ", ".join(dict.fromkeys(main_metric_of(kind).name for kind in lacking.values()))
+        raise InvalidInputError(
+            f"metric {metric} is for {of}, and these runs foretell {named}; ask for {able}, or for none"
+        )
+    return f"{metric} is for {of}, so gains of {named} are left out"
+
+
 def judging_metric(metric: Any, margin: float) -> str:
     """The name of what verdicts are given in ('' for the main metric), from that gain on; to be asked before anything
     is trained or looked at. metric: as of `heads.metrics.asked_metric`. Raises InvalidInputError."""
@@ -173,6 +189,7 @@ def evaluation_of(
     """The tables over these runs, from their scores and predictions on one part; otherwise as `evaluate`."""
     metric = judging_metric(metric, margin)
     scores = with_metric(scores, predictions, metric)
+    other = _without(metric, runs)
     blocks = blocks_of(runs)
     asked = (metric,) if metric else ()
     effects = block_effects(blocks, predictions, metrics=asked, margin=margin, progress=progress)
@@ -182,7 +199,7 @@ def evaluation_of(
     )
     every = [effect for block in told for effect in block.effects]
     family = family_of(every)
-    notes = [*_notes(runs, every), *filter(None, [family.sentence])]
+    notes = [*_notes(runs, every), *filter(None, [other, family.sentence])]
     return Evaluation(told, family, tuple(notes))
 
 

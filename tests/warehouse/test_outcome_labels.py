@@ -207,6 +207,7 @@ def test_a_value_of_many_numbers_is_taken_with_a_sentence_and_ids_are_not(cohort
     [
         ({"kind": ("os=survival",)}, "--kind os=survival does not say the columns; write --survival os="),
         ({"survival": ("os=t",)}, "--survival os names 1 column"),
+        ({"survival": ("os=t,t",)}, "--survival os names column t for the time and for the event"),
         ({"survival": ("os=t,when",)}, "has no column 'when', which --survival os names"),
         ({"survival": ("os=t,e",), "kind": ("os=value",)}, "--survival makes os survival, and --kind os=value"),
         ({"event": ("os=1",)}, "--event names os, whose time nobody said"),
@@ -219,6 +220,14 @@ def test_a_value_of_many_numbers_is_taken_with_a_sentence_and_ids_are_not(cohort
 def test_options_that_cannot_be_are_refused(cohort, tmp_path, said, sentence):
     with pytest.raises(InvalidInputError, match=sentence):
         add(cohort, tmp_path, {"t": [1, 2], "e": [0, 1], "g": ["a", "b"]}, **said)
+
+
+def test_a_second_time_is_no_column_of_events(cohort, tmp_path):
+    times = np.linspace(1, 30, 12).round(1).tolist()
+    with pytest.raises(
+        InvalidInputError, match="column u: u has 12 different values, so it cannot say who had the event"
+    ):
+        add(cohort, tmp_path, {"t": times, "u": times[::-1]}, survival=("os=t,u",))
 
 
 def test_codes_must_not_hold_a_time_of_survival(cohort, tmp_path):

@@ -147,7 +147,12 @@ _FORMS = {"survival": "TIME_COLUMN,EVENT_COLUMN", "event": "WORD,…", "multilab
 
 
 def _pair(target: str, columns: tuple[str, ...]) -> tuple[str, str]:
-    if len(columns) != 2 or columns[0] == columns[1]:
+    if len(columns) == 2 and columns[0] == columns[1]:
+        raise InvalidInputError(
+            f"--survival {target} names column {columns[0]} for the time and for the event; write "
+            f"{target}=TIME_COLUMN,EVENT_COLUMN"
+        )
+    if len(columns) != 2:
         raise InvalidInputError(
             f"--survival {target} names {count_of(len(columns), 'column')}; write {target}=TIME_COLUMN,EVENT_COLUMN"
         )

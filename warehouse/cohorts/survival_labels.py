@@ -22,6 +22,8 @@ _WORDS = {
 _NUMBERED = re.compile(r"([01])\s*[:=-]\s*\S")
 """As cBioPortal writes it: 1:DECEASED."""
 _SHOWN = 5
+_MOST_WORDS = 10
+"""Different words that say who had an event, causes of it among them; a column of more is of times, or of names."""
 
 
 def read_survival(source: LabelsSource, target: str, time_column: str, event_column: str) -> LabelsRead:
@@ -125,6 +127,11 @@ def _events(
 def _unread(source: LabelsSource, target: str, column: str, counts: Counter[str], row: int) -> str:
     where = source.table.where(row, column)
     numbers = {_number(word) for word in counts}
+    if len(counts) > _MOST_WORDS:
+        return (
+            f"{where}: {column} has {len(counts)} different values, so it cannot say who had the event; write "
+            f"--survival {target}=TIME_COLUMN,EVENT_COLUMN with a column of events, 1 and 0"
+        )
     if not all(number.isdecimal() for number in numbers) or len(numbers) == 1:
         example = next(iter(counts))
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from guidestore.flows.models.exported import ExportedModel
 from guidestore.flows.models.on_cohort import predict_cohort
 from guidestore.flows.models.predict import predict
 from guidestore.flows.results.champion import decide
+from guidestore.flows.results.effects import row_effects
 from guidestore.flows.results.evaluation import evaluate
 from guidestore.flows.results.gates import CLOSED
 from guidestore.flows.results.pooled import pooled_effects
@@ -146,6 +148,12 @@ def test_what_has_no_meaning_for_a_kind_is_said(store: EmbeddingStore) -> None:
         InvalidInputError, match="decoder 'logistic' learns classes, and os is of kind survival; choose"
     ):
         guide(store, GuideSettings(**CODES, targets=("os",), guidance="ridge", decoder="logistic"))
+    for target, decoder, learns in (
+        ("findings", "ridge", "value and survival"),
+        ("length", "discrete_time", "survival"),
+    ):
+        with pytest.raises(InvalidInputError, match=f"decoder '{decoder}' learns {learns}, and {target} is of kind"):
+            guide(store, GuideSettings(**CODES, targets=(target,), guidance="ridge", decoder=decoder))
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -166,6 +174,36 @@ def test_what_is_advised_of_every_kind_can_be_run(store: EmbeddingStore, target:
     assert few["n_unlabelled_pairs"] > told["n_unlabelled_pairs"]
     if few["row"]:
         assert '"labelled": 30' in few["command"]
+
+
+def test_a_metric_of_another_kind_is_refused_or_noted(store: EmbeddingStore) -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"metric auroc is for classes, and these runs foretell os \(survival\)"
+    ):
+        evaluate(store.snapshot(), _of(store, "os"), metric="auroc")
+    told = evaluate(store.snapshot(), [*_of(store, "os"), *_of(store, "length")], metric="r2")
+    assert {effect.head.target for effect in told.effects} == {"length"}
+    assert "r2 is for value, so gains of os (survival) are left out" in told.notes
+
+
+def test_of_few_events_nothing_is_told(store: EmbeddingStore) -> None:
+    runs = load_runs(store.snapshot(), _of(store, "os"))
+    said = load_predictions(store.snapshot(), runs)
+    n = len(next(iter(said.values())).case_ids)
+    for events, note in (
+        (4, f"4 of the {n} cases have an event, and of fewer than 5 nothing can be told"),
+        (12, f"12 of the {n} cases have an event: with fewer than 20 intervals are too narrow"),
+        (30, ""),
+    ):
+        few = {}
+        for run, of in said.items():
+            labels = of.labels.copy()
+            labels[:, 1] = np.argsort(np.argsort(labels[:, 0])) < events
+            few[run] = replace(of, labels=labels)
+        for effect in row_effects(runs, few):
+            assert (effect.effect is None) is (events == 4)
+            assert effect.note.startswith(note)
+            assert ("events are" in effect.note or "have an event" in effect.note) is bool(note)
 
 
 def _of(store: EmbeddingStore, target: str) -> list[str]:

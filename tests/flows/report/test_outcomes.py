@@ -56,6 +56,15 @@ def test_curves_are_those_of_kaplan_and_meier_of_halves_by_risk(survival):
     assert 'role="img"' in shown.picture.inline("section-1")
 
 
+def test_a_half_without_an_event_stays_at_one(survival):
+    risk = survival[:, 0]
+    survival[risk > np.median(risk), 1] = 0.0
+    shown = outcome_shown(section("survival", {"I": [predictions("r0", survival, risk, "survival")]}))
+    assert shown is not None
+    assert shown.rows[1][1:3] == ("0 of 20", "–")
+    assert 'role="img"' in shown.svg
+
+
 def test_the_band_is_that_of_kalbfleisch_and_prentice():
     # R's survfit(..., conf.type = "log-log") on aml, the maintained group (Miller, Survival analysis, 1981): at 13
     # weeks .8182, .4474 to .9512; at 48 weeks .1841, .0117 to .5251.
