@@ -177,17 +177,17 @@ def test_what_is_advised_of_every_kind_can_be_run(store: EmbeddingStore, target:
 
 
 def test_a_metric_of_another_kind_is_refused_or_noted(store: EmbeddingStore) -> None:
-    with pytest.raises(
-        InvalidInputError, match=r"metric auroc is for classes, and these runs foretell os \(survival\)"
-    ):
-        evaluate(store.snapshot(), _of(store, "os"), metric="auroc")
-    told = evaluate(store.snapshot(), [*_of(store, "os"), *_of(store, "length")], metric="r2")
+    os, length = _of(store, "os"), _of(store, "length")
+    with pytest.raises(InvalidInputError, match=r"is for classes, and these runs foretell os \(survival\)"):
+        evaluate(store.snapshot(), os, metric="auroc")
+    told = evaluate(store.snapshot(), [*os, *length], metric="r2")
     assert {effect.head.target for effect in told.effects} == {"length"}
     assert "r2 is for value, so gains of os (survival) are left out" in told.notes
 
 
 def test_of_few_events_nothing_is_told(store: EmbeddingStore) -> None:
-    runs = load_runs(store.snapshot(), _of(store, "os"))
+    ids = _of(store, "os")
+    runs = load_runs(store.snapshot(), ids)
     said = load_predictions(store.snapshot(), runs)
     n = len(next(iter(said.values())).case_ids)
     for events, note in (
