@@ -62,7 +62,7 @@ def test_a_half_without_an_event_stays_at_one(survival):
     shown = outcome_shown(section("survival", {"I": [predictions("r0", survival, risk, "survival")]}))
     assert shown is not None
     assert shown.rows[1][1:3] == ("0 of 20", "–")
-    assert 'role="img"' in shown.svg
+    assert 'role="img"' in shown.picture.inline("section-1")
 
 
 def test_the_band_is_that_of_kalbfleisch_and_prentice():
