@@ -163,7 +163,7 @@ def _without(metric: str, runs: Sequence[Run]) -> str:
     named = ", ".join(f"{target} ({kind})" for target, kind in lacking.items())
     of = " and ".join(sorted(metric_named(metric).kinds))
     if all(run.target in lacking for run in runs):
-        able = ", ".join(dict.fromkeys(main_metric_of(kind).name for kind in lacking.values()))
+        able = ", ".join(dict.fromkeys(main_metric_of(run.kind).name for run in runs))
         raise InvalidInputError(
             f"metric {metric} is for {of}, and these runs foretell {named}; ask for {able}, or for none"
         )
