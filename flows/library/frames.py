@@ -58,7 +58,10 @@ def array_of(values: Codes, what: str) -> np.ndarray:
     if hasattr(values, "detach"):  # torch
         values = values.detach().cpu().numpy()
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
+        if not array.ndim:
+            raise TypeError(f"it is a {type(values).__name__}")
+        return array
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"{what} is no array of numbers ({error}); give one row (d,) for each case") from error
 

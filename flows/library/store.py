@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from guidestore.embeddings.errors import NotFoundInStoreError, unknown_name
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError, unknown_name
 from guidestore.embeddings.opening import new_storage, opened_storage
 from guidestore.embeddings.places import shown
 from guidestore.embeddings.words import count_of
@@ -47,6 +47,8 @@ def open(place: Path | str, *, create: bool = False) -> Store:
     >>> again.head == store.head
     True
     """
+    if not isinstance(place, str | Path):
+        raise InvalidInputError(f"a store lies at a folder or a URL, not at a {type(place).__name__}")
     (new_storage if create else opened_storage)(place)
     return Store(place)
 
@@ -108,6 +110,7 @@ class Store:
         >>> store.sql("SELECT target, count(*) AS cases FROM labels GROUP BY target").rows()
         [{'target': 'digit', 'cases': 1797}]
         """
+        _check(query, str, "query")
         return ask(self.place, query, at, timeout_s=timeout_s, repr_rows=False)
 
     def cohorts(self, at: int | str | None = None) -> Table:
@@ -298,6 +301,7 @@ class Store:
         from guidestore.flows.encoding.cohorts import add_split
         from guidestore.flows.encoding.lookups import only_target
 
+        _check(folds, int, "folds")
         snapshot = self.embeddings.snapshot()
         first = snapshot.first_name(cohort)
         target = target or only_target(snapshot, first)
@@ -361,7 +365,7 @@ class Store:
             report = encode(self.embeddings, asked, progress or no_progress, encoder=given)
         row = {"code_sets": list(map(str, report.code_sets)), "encoded": report.encoded, "existing": report.existing}
         row |= {"quarantined": len(report.failed), "images_read": report.images_read, "device": report.device}
-        return Table.of_rows([{**row, "snapshot": report.snapshot}], notes=report.notes)
+        return Table.of_rows([{**row, "snapshot": report.snapshot}], notes=report.notes, notes_name_cases=True)
 
     def import_codes(
         self,
@@ -423,7 +427,7 @@ class Store:
         asked.check()
         with self.writing():
             done = import_any(self.embeddings, asked, progress or no_progress)
-        return Table.of_rows(rows_of(done), notes=notes_of(done))
+        return Table.of_rows(rows_of(done), notes=notes_of(done), notes_name_cases=True)
 
     # What goes out ---------------------------------------------------------------------------------------------------
 
@@ -456,7 +460,7 @@ class Store:
             self.embeddings.snapshot(at),
             Path(output),
             cohort=newest.first_name(cohort),
-            code_sets=[code_sets] if isinstance(code_sets, str) else list(code_sets),
+            code_sets=list(map(str, _several(code_sets))),
             layout=layout,
             split=split,
             target=target,
@@ -533,6 +537,7 @@ class Store:
         from guidestore.flows.encoding.lookups import only_split, only_target
         from guidestore.flows.library.data import Data
 
+        _check(fold, int, "fold")
         snapshot = self.embeddings.snapshot(at)
         first = self.embeddings.snapshot().first_name(cohort)
         paired = pair(
@@ -599,8 +604,8 @@ class Store:
         from guidestore.flows.library.study import guide_all
 
         asked = {"inferior": inferior, "superior": superior, "split": split, "permutations": permutations}
-        asked |= {"targets": (targets,) if isinstance(targets, str) else tuple(targets), "folds": tuple(folds)}
-        asked |= {"seeds": tuple(seeds), "modes": tuple(modes), "device": device, "cohort": cohort}
+        asked |= {"targets": (targets,) if isinstance(targets, str) else tuple(targets), "folds": _several(folds)}
+        asked |= {"seeds": _several(seeds), "modes": tuple(modes), "device": device, "cohort": cohort}
         with self.writing():
             return guide_all(self.embeddings, asked, guidance, decoder, metric, smallest_effect, progress)
 
@@ -729,7 +734,7 @@ class Store:
         from guidestore.flows.work.naming import with_first_name
         from guidestore.flows.work.settings import validated
 
-        asked = {"targets": (targets,) if isinstance(targets, str) else tuple(targets), "folds": tuple(folds)}
+        asked = {"targets": (targets,) if isinstance(targets, str) else tuple(targets), "folds": _several(folds)}
         named = {"cohort": cohort, "inferior": inferior, "superior": superior, "split": split}
         settings = with_first_name(self.embeddings, validated(GuideSettings, **asked, **named))
         return Table.of_rows(advise(self.embeddings.snapshot(), settings, labelled=labelled))
@@ -822,6 +827,18 @@ class Store:
             self._is_writing = False
 
 
+def _several(given: Any) -> tuple[Any, ...]:
+    """One is one of several."""
+    return (given,) if isinstance(given, int | str) else tuple(given)
+
+
+def _check(given: object, kind: type, what: str) -> None:
+    """Raises InvalidInputError."""
+    if not isinstance(given, kind) or isinstance(given, bool):
+        wanted = {int: "a whole number", str: "text"}[kind]
+        raise InvalidInputError(f"{what} is {given!r}, a {type(given).__name__}; it must be {wanted}")
+
+
 def _listed(names: Sequence[str]) -> str:
     more = f", … ({len(names)})" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more if names else "none yet"
@@ -829,4 +846,5 @@ def _listed(names: Sequence[str]) -> str:
 
 def _added(report: CohortReport) -> Table:
     rows = [{"what": kind, "added": count} for kind, count in report.added.items() if count]
-    return Table.of_rows(rows, ("what", "added"), notes=[issue.sentence for issue in report.issues])
+    notes = [issue.sentence for issue in report.issues]
+    return Table.of_rows(rows, ("what", "added"), notes=notes, notes_name_cases=True)

@@ -46,13 +46,15 @@ class Table:
         asked: Sequence[str] = (),
         notes: Sequence[str] = (),
         repr_rows: bool = True,
+        notes_name_cases: bool = False,
     ) -> None:
         """asked: columns of ids that are to be shown. notes: sentences that a reader must know. repr_rows: whether
-        `repr` shows values: of an answer to SQL it cannot be told what they are."""
+        `repr` shows values: of an answer to SQL it cannot be told what they are. notes_name_cases: whether notes may,
+        so that they are counted and not shown until they are asked for."""
         self._arrow = arrow
         self._asked = frozenset(asked)
         self.notes = tuple(notes)
-        self._repr_rows = repr_rows
+        self._repr_rows, self._notes_name_cases = repr_rows, notes_name_cases
 
     @classmethod
     def of_rows(
@@ -62,13 +64,14 @@ class Table:
         *,
         asked: Sequence[str] = (),
         notes: Sequence[str] = (),
+        notes_name_cases: bool = False,
     ) -> Table:
         """Of flat rows. columns: () for those of the longest row. asked, notes: as of the class."""
         import pyarrow as pa
 
         names = list(columns or max(rows, key=len, default={}))
         arrays = {name: [row.get(name) for row in rows] for name in names}
-        return cls(pa.table(arrays), asked=asked, notes=notes)
+        return cls(pa.table(arrays), asked=asked, notes=notes, notes_name_cases=notes_name_cases)
 
     # In other libraries ----------------------------------------------------------------------------------------------
 
@@ -165,6 +168,9 @@ class Table:
             yield f"… and {count_of(len(self) - _SHOWN_ROWS, 'more row')}"
         if hidden := self._hidden(asked):
             yield f"not shown, as it names cases or files: {', '.join(hidden)}"
+        if self.notes and self._notes_name_cases:
+            yield f"{count_of(len(self.notes), 'note')}, which may name cases: .notes has them"
+            return
         yield from (printable(note) for note in self.notes)
 
     def _is_number(self, name: str) -> bool:

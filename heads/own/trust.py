@@ -88,6 +88,8 @@ def own_params(model: Any, where: str) -> dict[str, Any]:
             f"{where} does not keep its parameter {lacking.args[0]} as an attribute of that name, so it cannot be "
             "built again; keep it, or pass the class"
         ) from None
+    except ValueError:  # it has no signature
+        raise InvalidInputError(f"{where} is no model: name one, or pass a class or an object with fit") from None
     return {name: described(value, f"parameter {name} of {where}") for name, value in kept.items()}
 
 

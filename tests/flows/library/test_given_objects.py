@@ -80,6 +80,14 @@ def test_an_encoder_and_a_layout_are_objects(tmp_path: Path, module: Path) -> No
     added = store.add_cohort("made", Pictures(folder))
     assert {row["what"]: row["added"] for row in added.rows()}["images"] == 3
 
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    for name in ("Jane-8", "Jane-9"):
+        (twice / f"{name}.png").write_bytes((folder / "Jane-0.png").read_bytes())
+    same = store.add_cohort("same", Pictures(twice))
+    assert "Jane-8 = Jane-9" in same.notes[0]
+    assert "Jane" not in repr(same) + str(same) + same._repr_html_()
+
     row = store.encode("made", "photo", Power(to=2.0), photograph_px=64).rows()[0]
     assert (row["encoded"], row["quarantined"]) == (3, 0)
     codes = store.embeddings.snapshot().codes(store.embeddings.snapshot().code_set("made/photo/power"))
