@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from guidestore.flows.cli import demo as sizes
+from guidestore.flows.cli.next_steps import own_data
 from tests.commandline import Done, guidestore
 
 ROOT = Path(__file__).parents[3]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROWS = ("S+I", "S", "I", "G(I)", "G(I)+I", "G(I)+I, shuffled pairs")
 
 
@@ -42,7 +45,10 @@ def test_it_prints_table_answers_and_a_prediction(demo: tuple[Path, Done]) -> No
 def assert_all_is_said(text: str) -> None:
     for row in ROWS:
         assert text.count(f"\n{row}  ") >= 2  # as-published and matched
-    assert text.count("guidestore sql --store") >= 4
+    assert text.count("guidestore sql --store") == 3
+    assert "export GUIDESTORE_STORE=" in text
+    for command, _ in (*sizes.STEPS, *own_data()):
+        assert f"\n  {command}\n" in f"{text}\n"
     assert "NEW_0001" in text
     assert "nothing was read" not in text
 
@@ -51,6 +57,20 @@ def test_a_second_run_reads_no_image_and_says_so(demo: tuple[Path, Done], small:
     done = guidestore("demo", "--dir", demo[0])
     assert done.returncode == 0, done.stderr
     assert "images read: 0, networks and heads trained: 0 (every code was in the store" in done.stdout
+
+
+def test_what_it_says_to_do_next_works_as_written(
+    demo: tuple[Path, Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for servers, and the report, which has tests of its own. README has the same commands."""
+    monkeypatch.setenv("GUIDESTORE_STORE", str(demo[0] / "store"))
+    monkeypatch.chdir(tmp_path)
+    for command, _ in sizes.STEPS:
+        if command.split()[1] in ("neighbours", "attention", "sql"):
+            done = guidestore(*shlex.split(command)[1:])
+            assert done.returncode == 0, done.stderr
+            assert command in README or command.split()[1] == "sql"
+    assert list(tmp_path.glob("*.png"))
 
 
 @pytest.mark.slow
