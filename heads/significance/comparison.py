@@ -51,6 +51,8 @@ def compare(
     Satterthwaite it would be over the square of the share; of two degrees that covers 92 % where luck is most of it.
     Tests hold the share to 93 to 97 %.) Raises InvalidInputError; `on_common_cases` helps where cases differ.
     """
+    from scipy.stats import chi2
+
     check_same_units(drawn, row, other)
     gains = drawn.row(metric, row) - drawn.row(metric, other)
     if metric in drawn.lower_is_better:
@@ -63,7 +65,8 @@ def compare(
         # A stream of its own, so that it is independent of the draw of the cases.
         rng = np.random.default_rng([drawn.seed, 1])
         apart = gains[1:] - gains[0] + luck.sd * rng.standard_normal(drawn.draws)
-        gains[1:] = gains[0] + apart * np.sqrt(degrees / rng.chisquare(degrees, drawn.draws))
+        # By quantiles: drawn as such, another rounding of the degrees would draw others.
+        gains[1:] = gains[0] + apart * np.sqrt(degrees / chi2.ppf(rng.random(drawn.draws), degrees))
     what = f"the difference of {metric}"
     return Comparison(metric, interval_of(gains, what), p_value_of(gains, degrees), drawn.draws, drawn.seed, luck)
 
