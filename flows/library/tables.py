@@ -66,7 +66,7 @@ class Table:
         notes: Sequence[str] = (),
         notes_name_cases: bool = False,
     ) -> Table:
-        """Of flat rows. columns: () for those of the longest row. asked, notes: as of the class."""
+        """Of flat rows. columns: () for those of the longest row. asked, notes, notes_name_cases: as of the class."""
         import pyarrow as pa
 
         names = list(columns or max(rows, key=len, default={}))

@@ -38,7 +38,7 @@ TARGETS = ("BWV", "RS")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_training() -> Iterator[None]:
+def two_epochs() -> Iterator[None]:
     """Two epochs at the smallest size: what is tested here is not what the network learns."""
     with pytest.MonkeyPatch.context() as patch:
         demo = InceptionMultitask.presets["demo"]

@@ -36,7 +36,7 @@ def made(target: str, gain: float, seed: int) -> tuple[list[Run], dict[str, RunP
     labels = rng.integers(0, 2, N)
     arms = [("I", "", -1), ("S", "", -1), ("S+I", "", -1), (GUIDED_PLUS_I, "", -1), (REFERENCE, "", -1)]
     for control in DUE:
-        count = max(3 if not CONTROLS[control].runs else CONTROLS[control].runs, len(CONTROLS[control].kinds))
+        count = CONTROLS[control].runs(3)
         arms += [(GUIDED_PLUS_I, control, number) for number in range(count)]
     runs, predictions = [], {}
     for row, control, permutation in arms:

@@ -210,7 +210,7 @@ def test_students_of_label_transfer_stand_beside_their_controls(store: Path) -> 
     """T(I) with its controls, at two budgets; run again, nothing is trained."""
     taught = sweep(targets="PIG", guidance=[], students=["ridge"], seeds=0, labelled=[12, "all"], permutations=2)
     report = run_sweep(EmbeddingStore.open(store), taught)
-    assert report.trained == 2 * (R + 4 + 2 + 1 + 1)
+    assert report.trained == 2 * (R + 4 + 2 + 2 + 1)
     assert run_sweep(EmbeddingStore.open(store), taught).trained == 0
     runs = stored_runs(store)
     assert {(run["row"], run["control"]) for run in runs} == {
