@@ -195,7 +195,7 @@ def test_the_report_has_the_figures_of_evaluate(several: Path, tmp_path: Path) -
         if row["verdict"]:
             ends = (float(row[f"gain_over_i{end}"]) for end in ("", "_low", "_high"))
             value, low, high = (f"{end:+.3f}" for end in ends)
-            assert f"{label} {row['verdict']} {value} [{low}, {high}] " in told
+            assert f"{row['verdict']} {label} {value} [{low}, {high}] " in told
 
 
 def test_a_closed_gate_and_a_teacher_that_saw_the_labels_are_said_in_words() -> None:
