@@ -22,7 +22,9 @@ app = App(help="The paper's tables, each from one command.")
 @command(app, settings="guidestore.flows.paper.settings:RadPathSettings", arguments=("cohort",))
 def radpath(
     settings: RadPathSettings,
-    out: Annotated[Path, typer.Option("--out", help="Folder of table1.md, table1.csv and table1.png.")] = Path(),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of table1 as .md, .csv, .tex, .pdf, .svg and .png.")
+    ] = Path(),
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
@@ -46,7 +48,9 @@ def radpath(
 @command(app, settings="guidestore.flows.paper.settings:Derm7ptSettings", arguments=("cohort",))
 def derm7pt(
     settings: Derm7ptSettings,
-    out: Annotated[Path, typer.Option("--out", help="Folder of table2.md, table2.csv and the figures.")] = Path(),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of table2 as .md, .csv and .tex, and its figures.")
+    ] = Path(),
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.paper.table import Cell, Column, PaperTable
+from guidestore.flows.report.figures import SAVED, drawing, save_figure, saved_style
+from guidestore.flows.report.gains import fill_gains, gains_size
 from guidestore.flows.work.colours import ROW_COLOURS
 from guidestore.heads.metrics import metric_named
 
@@ -21,12 +23,14 @@ BESIDE = 12
 """Columns that fit beside each other; more panels stand below each other."""
 
 
-def draw(table: PaperTable, path: Path) -> None:
+def draw(table: PaperTable, *paths: Path) -> None:
     """Bars of I, G(I), G(I)+I and the control per column, ± sd, under the lines of S and S+I: a panel per measure.
 
-    path: .png or .svg. Raises InvalidInputError for another suffix.
+    Where both lines lie at the same height, that of S+I is on the left half. paths: .png, .svg or .pdf. Raises
+    InvalidInputError for another suffix.
     """
-    figure, panels = _panels(table, path)
+    _check_suffixes(paths)
+    figure, panels = _panels(table)
     form = table.form
     bars = [(form.rows[row], ROW_COLOURS[row], "") for row in _BARS]
     if form.control in table.rows:
@@ -36,52 +40,48 @@ def draw(table: PaperTable, path: Path) -> None:
         for number, (name, colour, hatch) in enumerate(bars):
             xs = [x - 0.4 + (number + 0.5) * width for x in range(len(columns))]
             _bars(panel, xs, _values(table, name, measure, columns), width, name, colour, hatch)
-        for row, style in _LINES.items():
-            _levels(panel, _values(table, form.rows[row], measure, columns), form.rows[row], ROW_COLOURS[row], style)
-        panel.set_ylim(0, 1)
-        panel.set_ylabel("mean ± sd")
-    _save(figure, panels[0][2], path)
+        for side, (row, style) in enumerate(_LINES.items()):
+            values = _values(table, form.rows[row], measure, columns)
+            _levels(panel, values, form.rows[row], ROW_COLOURS[row], style, side)
+        panel.set_ylim(0, 1.02)
+        panel.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+        runs = [cell.n for name, _, _ in bars for _, _, cell in _values(table, name, measure, columns) if cell]
+        least, most = min(runs, default=0), max(runs, default=0)
+        panel.set_ylabel(f"mean ± sd over {least if least == most else f'{least} to {most}'} runs")
+    _save(figure, panels[0][2], paths)
 
 
-def draw_gains(table: PaperTable, path: Path) -> None:
-    """What G(I)+I gained over I per column, with its 95 % interval, beside what the shuffled control gained.
+def draw_gains(table: PaperTable, *paths: Path) -> None:
+    """What G(I)+I gained per column: over I, over the nearest control, over the best reference, with 95 % intervals.
 
-    Columns whose effect is not known are left empty. path: .png or .svg. Raises InvalidInputError for another suffix.
+    Columns whose effect is not known are left out. paths: .png, .svg or .pdf. Raises InvalidInputError for another
+    suffix, and where no effect is known.
     """
+    _check_suffixes(paths)
     name = table.form.rows["G(I)+I"]
-    figure, panels = _panels(table, path, {effect.metric for effect in table.effects.values()})
-    for _, columns, panel in panels:
-        for x, column in enumerate(columns):
-            known = table.effects.get((name, column.key))
-            if known is None or known.effect is None:
-                continue
-            gain = known.effect.gain_over_i.gain
-            control = gain.value - known.effect.gain_over_shuffled.gain.value
-            colour, edge = ROW_COLOURS["G(I)+I"], {"edgecolor": "#555555", "linewidth": 0.6}
-            panel.bar(x - 0.2, gain.value, 0.38, label=name, color=colour, **edge)
-            ends = [[gain.value - gain.low], [gain.high - gain.value]]
-            panel.errorbar(x - 0.2, gain.value, ends, color="#333333", capsize=2, linewidth=0.9)
-            grey, hatch = _CONTROL
-            panel.bar(x + 0.2, control, 0.38, label=table.form.control, color=grey, hatch=hatch, **edge)
-        panel.axhline(0, color="#333333", linewidth=0.8)
-        panel.set_ylabel(f"gain over {table.form.rows['I']}, 95 % interval")
-    _save(figure, panels[0][2], path)
+    known = {column.title: table.effects.get((name, column.key)) for column in table.columns}
+    told = {title: effect for title, effect in known.items() if effect is not None and effect.effect is not None}
+    if not told:
+        raise InvalidInputError(f"no gain of {name} can be told, so there is nothing to draw")
+    with drawing(*gains_size(len(told)), saved=True) as figure:
+        fill_gains(figure, list(told.values()), list(told))
+        for path in paths:
+            save_figure(figure, Path(path).with_suffix(""), (Path(path).suffix,))
 
 
 _Panels = list[tuple[str, list[Column], Any]]
 
 
-def _panels(table: PaperTable, path: Path, wanted: set[str] | None = None) -> tuple[Any, _Panels]:
-    """A figure with a panel for each measure (of `wanted`), and the columns that it shows."""
+def _check_suffixes(paths: Sequence[Path]) -> None:
+    for path in (path for path in paths if Path(path).suffix not in SAVED):
+        raise InvalidInputError(f"{Path(path).name} is no name for a figure; end it in {', '.join(SAVED)}")
+
+
+def _panels(table: PaperTable) -> tuple[Any, _Panels]:
+    """A figure with a panel for each measure, and the columns that it shows."""
     from matplotlib.figure import Figure
 
-    if Path(path).suffix.lower() not in (".png", ".svg"):
-        raise InvalidInputError(f"{Path(path).name} is no name for a figure; end it in .png or .svg")
-    measures = [
-        measure
-        for measure in dict.fromkeys(measure for column in table.columns for measure in column.measures)
-        if wanted is None or measure in wanted
-    ]
+    measures = list(dict.fromkeys(measure for column in table.columns for measure in column.measures))
     by_measure = [[column for column in table.columns if measure in column.measures] for measure in measures]
     widths = [max(2, len(columns)) for columns in by_measure]
     stacked = sum(widths) > BESIDE
@@ -101,12 +101,14 @@ def _panels(table: PaperTable, path: Path, wanted: set[str] | None = None) -> tu
     return figure, list(zip(measures, by_measure, row, strict=True))
 
 
-def _save(figure: Any, panel: Any, path: Path) -> None:
+def _save(figure: Any, panel: Any, paths: Sequence[Path]) -> None:
     handles, labels = panel.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     figure.legend(once.values(), once, loc="outside lower center", ncols=len(once), frameon=False, fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with saved_style():
+        for path in paths:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            save_figure(figure, Path(path).with_suffix(""), (Path(path).suffix,))
 
 
 def _values(table: PaperTable, row: str, measure: str, columns: Sequence[Column]) -> list[tuple[float, float, Cell]]:
@@ -137,10 +139,12 @@ def _bars(
             panel.errorbar(x, mean, sd, color="#333333", capsize=2, linewidth=0.9)
 
 
-def _levels(panel: Any, values: Sequence[tuple[float, float, Cell | None]], name: str, colour: str, style: Any) -> None:
-    """A line over the bars of each column, once in the legend."""
+def _levels(
+    panel: Any, values: Sequence[tuple[float, float, Cell | None]], name: str, colour: str, style: Any, side: int
+) -> None:
+    """A line over one half of the bars of each column, once in the legend. side: 0 the left, 1 the right."""
     levels = [(x, mean) for x, (mean, _, _) in enumerate(values) if math.isfinite(mean)]
     if levels:
         xs, means = zip(*levels, strict=True)
-        ends = [x - 0.45 for x in xs], [x + 0.45 for x in xs]
-        panel.hlines(means, *ends, colors=colour, linestyles=style, linewidth=1.6, label=name)
+        ends = [x - 0.45 * (1 - side) for x in xs], [x + 0.45 * side for x in xs]
+        panel.hlines(means, *ends, colors=colour, linestyles=style, linewidth=1.6, label=name, clip_on=False)

@@ -125,6 +125,16 @@ def drawing(
         yield (kind or Figure)(figsize=(width_in, height_in), layout="constrained")
 
 
+@contextmanager
+def saved_style() -> Iterator[None]:
+    """For a figure of another style that `save_figure` writes: its letters are in the file, its bytes the same."""
+    import matplotlib as mpl
+
+    kept = {name: value for name, value in _SAVED_STYLE.items() if "fonttype" in name}
+    with mpl.rc_context({**kept, "svg.hashsalt": _STYLE["svg.hashsalt"]}):
+        yield
+
+
 def mark_bar(artist: Any) -> None:
     """Gives a shape the class ``bar`` in the page."""
     artist.set_gid("bar")

@@ -78,7 +78,8 @@ def test_run_again_it_reads_and_trains_nothing(done: tuple[Path, ExperimentRepor
     assert "Is it guidance?" in shown.stdout
     assert "G(C)+C against C" in shown.stdout
     assert {file.name for file in tmp_path.iterdir()} == {
-        *("table2.md", "table2.csv", "table2.png", "table2-gains.png", "table2-mcnemar.csv")
+        *("table2.md", "table2.csv", "table2.tex", "table2-mcnemar.csv"),
+        *(f"table2{kind}.{suffix}" for kind in ("", "-gains") for suffix in ("pdf", "svg", "png")),
     }
     rows = json.loads(guidestore(*command, "--format", "json").stdout)
     assert rows == json.loads(json.dumps(as_rows(report.table)))

@@ -26,6 +26,11 @@ from guidestore.heads.significance import VERDICTS
 from tests.commandline import guidestore
 from tests.flows.conftest import CASES, Phantom
 
+FILES = [
+    *("table1.md", "table1.csv", "table1.tex"),
+    *(f"table1{kind}.{suffix}" for kind in ("", "-gains") for suffix in ("pdf", "svg", "png")),
+]
+
 
 def settings(**values: object) -> RadPathSettings:
     given = {"inputs": ("mri_t1", "mri_all"), "splits": 1, "tile_px": 128, "mpp": 2.0, "permutations": 1}
@@ -90,7 +95,7 @@ def test_the_command_prints_and_writes_it(done: tuple[Path, ExperimentReport], t
     assert shown.returncode == 0, shown.stderr
     assert "images read: 0, codes made: 0, networks and heads trained: 0" in shown.stderr
     assert "G(R)+R, shuffled pairs" in shown.stdout
-    assert {file.name for file in tmp_path.iterdir()} == {"table1.md", "table1.csv", "table1.png", "table1-gains.png"}
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(FILES)
     rows = json.loads(guidestore(*command, "--format", "json").stdout)
     assert rows == json.loads(json.dumps(as_rows(report.table)))
     drawn = guidestore(
@@ -107,7 +112,7 @@ def test_the_command_prints_and_writes_it(done: tuple[Path, ExperimentReport], t
 def test_it_is_written_as_markdown_csv_and_a_figure(done: tuple[Path, ExperimentReport], tmp_path: Path) -> None:
     _, report = done
     files = write_table(report.table, tmp_path / "new" / "out")
-    assert [file.name for file in files] == ["table1.md", "table1.csv", "table1.png", "table1-gains.png"]
+    assert [file.name for file in files] == FILES
     assert "| G(R)+R, shuffled pairs |" in files[0].read_text()
     rows = list(csv.DictReader(files[1].read_text().splitlines()))
     assert len({row["row"] for row in rows}) == len(report.table.rows)

@@ -266,7 +266,7 @@ def test_the_figure_has_the_bars_in_their_colours(table: PaperTable, tmp_path: P
     draw(table, tmp_path / "figures" / "table1.png")
     with Image.open(tmp_path / "figures" / "table1.png") as image:
         pixels = np.asarray(image.convert("RGB"))
-    assert pixels.shape == (600, 1050, 3)
+    assert pixels.shape == (1200, 2100, 3)  # 300 dpi
     for colour in ("0072B2", "E69F00", "009E73", "D55E00"):
         rgb = [int(colour[place : place + 2], 16) for place in (0, 2, 4)]
         assert (np.abs(pixels.astype(int) - rgb).max(axis=2) < 8).sum() > 100, colour

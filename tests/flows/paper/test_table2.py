@@ -18,6 +18,7 @@ from guidestore.flows.paper.melanoma import AT_THRESHOLD, DIRECT, SCORE, melanom
 from guidestore.flows.paper.report import write_table
 from guidestore.flows.paper.table import as_rows, to_markdown
 from guidestore.flows.paper.table2 import FORM, PUBLISHED_MCNEMAR, TASKS, build_table2
+from guidestore.flows.results.effects import spread
 from guidestore.heads.metrics import evaluate
 from guidestore.heads.seven_point import POINTS
 from guidestore.heads.significance import VERDICTS
@@ -165,7 +166,8 @@ def test_it_is_written_with_side_tables_and_figures(runs, tmp_path: Path) -> Non
     trained, values, predictions = runs
     table = build_table2(trained, values, predictions, cohort="skin")
     files = write_table(table, tmp_path)
-    names = ["table2.md", "table2.csv", "table2.png", "table2-mcnemar.csv", "table2-gains.png"]
+    drawn = [f"table2{kind}.{suffix}" for kind in ("", "-gains") for suffix in ("pdf", "svg", "png")]
+    names = ["table2.md", "table2.csv", "table2.tex", "table2-mcnemar.csv", *drawn]
     assert [file.name for file in files] == names
     rows = list(csv.DictReader(files[1].read_text().splitlines()))
     assert len(rows) == len(as_rows(table))
@@ -175,9 +177,14 @@ def test_it_is_written_with_side_tables_and_figures(runs, tmp_path: Path) -> Non
     guided = next(row for row in rows if (row["row"], row["column"]) == ("G(C)+C", "PN"))
     assert guided["verdict"] == table.effects["G(C)+C", "PN"].verdict
     assert float(guided["gain_over_i_low"]) < float(guided["gain_over_i"])
-    mcnemar = list(csv.DictReader(files[3].read_text().splitlines()))
+    mcnemar = list(csv.DictReader(files[names.index("table2-mcnemar.csv")].read_text().splitlines()))
     assert [len(row["per seed"].split(";")) for row in mcnemar] == [2] * 8
-    for file in (files[2], files[4]):
+    tex = (tmp_path / "table2.tex").read_text()
+    assert tex.count(r"\begin{table}") == tex.count(r"\bottomrule") == 1 + len(table.below)
+    gain = table.effects["G(C)+C", "PN"].effect
+    assert gain is not None
+    assert f"{spread(gain.gain_over_i)}".replace("-", "$-$") in tex
+    for file in tmp_path.glob("*.png"):
         assert np.asarray(Image.open(file).convert("RGB")).std() > 10
     assert "Is it guidance?" in files[0].read_text()
     assert "G(C)+C against C:" in files[0].read_text()
