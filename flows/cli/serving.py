@@ -76,8 +76,7 @@ def serve(
         key=key,
         quiet_seconds=quiet_seconds,
         ready=lambda url: print(
-            f"{shown(place)} is served: open {url} and click Deployments; codes and cases are at /explore (Ctrl-C "
-            "stops it)",
+            f"{shown(place)} is served: open {url}; codes and cases are at /explore (Ctrl-C stops it)",
             flush=True,
         ),
     )

@@ -88,14 +88,15 @@ def result_row(row: TableRow, decided: RowEffect | None, label: str) -> dict[str
     """One row of that table."""
     scores = {metric.short: _mean_sd(row.mean[name], row.sd[name]) for name, metric in drawn_metrics(row.kind).items()}
     effect = decided.effect if decided else None
+    # A page cuts what is on the right.
     return {
+        "verdict": decided.verdict if decided else "",
         "input": label,
-        **scores,
-        "runs": str(row.n),
         "gain over I": spread(effect.gain_over_i) if effect else "",
         "nearest control": _nearest(effect),
+        **scores,
         "gap closed": (spread(effect.gap_closed, ".0%") if effect else ""),
-        "verdict": decided.verdict if decided else "",
+        "runs": str(row.n),
     }
 
 

@@ -1,4 +1,4 @@
-"""The server that `guidestore serve` starts: Prefect's, and the page of codes and cases at `PAGE` beside it.
+"""The server that `guidestore serve` starts: our front door, Prefect, and the page of codes and cases at `PAGE`.
 
 Run as `python -m guidestore.flows.serving.server HOST PORT SOCKETS [EXTRA…]`.
 """
@@ -6,25 +6,31 @@ Run as `python -m guidestore.flows.serving.server HOST PORT SOCKETS [EXTRA…]`.
 from __future__ import annotations
 
 import sys
-from typing import Any, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
 from guidestore.flows.engine.beside import Beside
 from guidestore.flows.engine.gate import Application
 from guidestore.flows.engine.server import main
+from guidestore.flows.serving.front import Front
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 PAGE = "/explore"
 
 
 def with_page(app: Application) -> Application:
-    """The application with the page over the store of this process."""
+    """The application with the page over the store of this process, and our front door."""
 
-    def make() -> Application:
+    @cache
+    def make() -> FastAPI:
         from guidestore.flows.explore.app import make_app
         from guidestore.flows.serving.forms import key_file, store_place
 
-        return cast(Any, make_app(store_place(), key_file(), serve_url="/"))
+        return make_app(store_place(), key_file(), serve_url="/")
 
-    return Beside(app, PAGE, make)
+    return Beside(Front(app, PAGE, lambda: make().state.explored), PAGE, lambda: cast(Any, make()))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsing import chromium
+from tests.browsing import chromium, faults_of
 from tests.explore_store import EVIL, served
 from tests.flows.serving.waiting import WAIT_SECONDS
 from tests.report_store import CLASSES
@@ -219,6 +219,14 @@ def test_a_phone_scrolls_down_only(browser: Browser, url: str, scheme: str) -> N
             assert page.evaluate("document.documentElement.scrollWidth") <= 400, query
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", paper))) > 600) == (scheme == "light")
+
+
+def test_axe_finds_no_serious_fault(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        for query in ("", "page=cohort&cohort=skin", "page=map&cohort=skin", "page=case&cohort=scans&case=P_1"):
+            at(page, query)
+            page.wait_for_load_state("networkidle")
+            assert faults_of(page) == [], query
 
 
 @pytest.mark.slow  # the tests before look at all of it

@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, Page
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.engine.forgetting import forget_case, own_database
-from tests.browsing import chromium
+from tests.browsing import chromium, faults_of
 from tests.commandline import guidestore
 from tests.flows.serving.attacks import FORM, STEP, TRIES, facts_of, page_of
 from tests.flows.serving.new_cases import add_cases, upload
@@ -223,6 +223,46 @@ def test_retrain_trains_from_codes_and_names_a_champion(served: Served, ended: d
     champion = EmbeddingStore.open(served.store).find_run("asked").artifact
     asked = f"SELECT row, guidance FROM runs WHERE run = '{champion}'"
     assert "G(I)+I,pls" in guidestore("sql", asked, "--format", "csv", "--store", served.store).stdout
+
+
+def test_the_front_door_says_what_can_be_done_and_what_failed(
+    served: Served, browser: Browser, ended: dict[str, str]
+) -> None:
+    root = str(served.api.base_url).removesuffix("/api/")
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(1000 * WAIT_SECONDS)
+        answer = page.goto(served.page)
+        assert answer is not None
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert page.title().startswith("guidestore: ")
+        cards = page.locator(".cards a").all_inner_texts()
+        assert cards[:2] == ["Codes and cases", "Cohort skin"]
+        assert set(cards[2:]) == {"encode", "retrain", "sweep", "experiment", "compare", "verify"}
+        assert re.fullmatch("[1-9] runs failed in the last 7 days", page.locator("main li").first.inner_text())
+        failed = page.get_by_role("row").filter(has_text="has no fold 7 of split 'official'")
+        assert failed.get_by_role("rowheader").inner_text() == "retrain"
+        assert f"runs/flow-run/{ended['no such fold']}" in (failed.get_by_role("link").get_attribute("href") or "")
+        assert "lesion-" not in page.content()
+        assert faults_of(page) == []
+        for look in ("v1", "v2"):  # links lead to the UI that one chose
+            context.add_cookies([{"name": "prefect_ui_version", "value": look, "url": root}])
+            page.goto(root)
+            form = page.get_by_role("link", name="retrain", exact=True).get_attribute("href") or ""
+            assert form.startswith("/v2/") == (look == "v2")
+            assert context.request.get(root + form).ok
+        page.get_by_role("link", name="Cohort skin").click()
+        page.wait_for_selector("body[data-shown]")
+        page.get_by_role("link", name="Flows").click()
+        assert page.url == f"{root}/"
+    port, token = served.api.base_url.port, served.page.rpartition("=")[2]
+    with httpx.Client(base_url=root) as nobody:
+        for method in ("GET", "HEAD"):
+            assert nobody.request(method, "/").status_code == 401
+            rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
+            assert nobody.request(method, "/", headers=rebound).status_code in (401, 403)
+            foreign = {"Origin": "http://127.0.0.1:1", "Cookie": f"guidestore_{port}={token}"}
+            assert nobody.request(method, "/", headers=foreign).status_code == 403
 
 
 def test_a_name_that_the_store_lacks_fails_with_one_sentence(served: Served, ended: dict[str, str]) -> None:
