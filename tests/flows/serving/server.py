@@ -43,7 +43,7 @@ class Served:
     @property
     def page(self) -> str:
         """The address that it printed, to be opened in a browser."""
-        return self.line.partition("open ")[2].partition(" and click")[0]
+        return self.line.partition("open ")[2].partition(";")[0]
 
     def ask(self, name: str, settings: dict[str, Any] | None = None) -> httpx.Response:
         deployment = self.api.get(f"/deployments/name/{name}/{name}").json()["id"]
