@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from prefect import flow, get_run_logger
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from guidestore.embeddings.types import check_name
 from guidestore.embeddings.words import count_of
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
+from guidestore.flows.guiding.recipes import every_guidance
 from guidestore.flows.serving.artifacts import show_table
-from guidestore.flows.serving.forms import Device, asked, form_of, opened_store, ray_address
-from guidestore.flows.sweeps.file import SweepFile
+from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store, ray_address
+from guidestore.flows.sweeps.file import Model, SweepFile, named
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import SweepReport, run_sweep
 from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.runners import Runner
+from guidestore.heads.registry import every_decoder_name
 
 _NAMED = "sweep"
+
+
+class GuidanceChoice(Model):
+    """A guidance model with parameters; lists of them make a grid."""
+
+    name: str = one_of(every_guidance(), "G: a guidance model or preset; or margins, plug.")
+
+
+class DecoderChoice(Model):
+    """A decoder, or a student, with parameters; lists of them make a grid."""
+
+    name: str = one_of(every_decoder_name(), "A decoder or preset, of the targets' kind.")
 
 
 class SweepForm(SweepFile, form_of(Runner, without=("ray_address",))):
     """What to try. Lists make a grid; a model's parameters stand beside its name, and a list of them is a grid too."""
 
     name: str = Field(default=_NAMED, description="What the sweep is called.")
+    guidance: Annotated[tuple[GuidanceChoice, ...], BeforeValidator(named)] = Field(
+        default=(GuidanceChoice(name="ridge"),), description="Guidance models G; none: students alone."
+    )
+    decoder: Annotated[tuple[DecoderChoice, ...], BeforeValidator(named)] = Field(
+        default=(DecoderChoice(name="logistic"),), min_length=1, description="Decoders D_c."
+    )
     device: Device = AUTO
 
 
@@ -31,7 +53,7 @@ class SweepForm(SweepFile, form_of(Runner, without=("ray_address",))):
 def sweep(settings: SweepForm) -> None:
     """Trains what the store lacks of a grid and ranks it on val. Test is not read: `guidestore sweep show --test`."""
     check_name(settings.name, "sweep")
-    wanted = SweepFile(**{name: getattr(settings, name) for name in SweepFile.model_fields})
+    wanted = asked(settings, SweepFile)
     report = train_grid(wanted, settings.device, asked(settings, Runner, ray_address=ray_address()))
     rank(wanted, report)
 

@@ -42,7 +42,7 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-def _named(value: Any) -> Any:
+def named(value: Any) -> Any:
     """A bare name stands for that model with its defaults."""
     return [{"name": item} if isinstance(item, str) else item for item in _listed(value)]
 
@@ -69,7 +69,7 @@ class Model(BaseModel):
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed)]
 Folds = Annotated[tuple[Fold, ...], BeforeValidator(_listed)]
-Models = Annotated[tuple[Model, ...], BeforeValidator(_named)]
+Models = Annotated[tuple[Model, ...], BeforeValidator(named)]
 Budget = Annotated[int, Field(ge=1)] | Literal["all"]
 
 

@@ -94,6 +94,14 @@ def test_the_api_refuses_what_no_form_offers(served: Served) -> None:
         answer = served.ask("retrain", {**RETRAIN, **wrong})
         assert answer.status_code == 409, wrong
         assert f"settings{'' if 'store' in wrong else '.' + next(iter(wrong))}" in answer.json()["detail"]
+    lists = {name: [RETRAIN[name]] for name in ("inferior", "superior")}
+    for kind in (
+        "guidance",
+        "decoder",
+    ):  # a sweep's models are those of its lists: a module is not imported by its name
+        answer = served.ask("sweep", {"cohort": "skin", **lists, kind: [{"name": "os:getcwd"}]})
+        assert answer.status_code == 409
+        assert kind in answer.json()["detail"]
 
 
 def test_writes_at_once_wait_for_each_other(served: Served) -> None:
