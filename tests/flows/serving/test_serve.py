@@ -151,6 +151,9 @@ def test_no_page_takes_the_server_over(served: Served, browser: Browser) -> None
         assert "token" not in page.url
         (cookie,) = (one for one in context.cookies() if one.get("name", "").startswith("guidestore"))
         assert (cookie.get("httpOnly"), cookie.get("sameSite")) == (True, "Strict")
+        front = page.evaluate(TRIES, [root, before["id"], STEP])  # our own page has no use for a request
+        assert not {name for name, status in front.items() if status == 200}
+        page.goto(f"{root}/deployments")
         own = page.evaluate(TRIES, [root, before["id"], STEP])
         assert {name for name, status in own.items() if status == 200} == {"read", "get", "logs"}
         assert own["settings"] == 409
@@ -234,8 +237,9 @@ def test_retrain_trains_from_codes_and_names_a_champion(served: Served, ended: d
 
 
 def test_the_front_door_says_what_can_be_done_and_what_failed(
-    served: Served, browser: Browser, ended: dict[str, str]
+    served: Served, browser: Browser, ended: dict[str, str], tmp_path: Path
 ) -> None:
+    """PICTURES=docs makes the picture of docs/browser.md anew."""
     root = str(served.api.base_url).removesuffix("/api/")
     with browser.new_context() as context:
         page = context.new_page()
@@ -253,12 +257,14 @@ def test_the_front_door_says_what_can_be_done_and_what_failed(
         assert f"runs/flow-run/{ended['no such fold']}" in (failed.get_by_role("link").get_attribute("href") or "")
         assert "lesion-" not in page.content()
         assert faults_of(page) == []
+        pictures = Path(os.environ.get("PICTURES", tmp_path))
+        page.screenshot(path=pictures / "serve-front.png", full_page=True)
         for look in ("v1", "v2"):  # links lead to the UI that one chose
             context.add_cookies([{"name": "prefect_ui_version", "value": look, "url": root}])
             page.goto(root)
             form = page.get_by_role("link", name="retrain", exact=True).get_attribute("href") or ""
             assert form.startswith("/v2/") == (look == "v2")
-            assert context.request.get(root + form).ok
+            assert context.request.get(root + form, headers={"Accept": "text/html"}).ok
         page.get_by_role("link", name="Cohort skin").click()
         page.wait_for_selector("body[data-shown]")
         page.get_by_role("link", name="Flows").click()
