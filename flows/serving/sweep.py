@@ -39,10 +39,11 @@ class SweepForm(SweepFile, form_of(Runner, without=("ray_address",))):
     """What to try. Lists make a grid; a model's parameters stand beside its name, and a list of them is a grid too."""
 
     name: str = Field(default=_NAMED, description="What the sweep is called.")
-    guidance: Annotated[tuple[GuidanceChoice, ...], BeforeValidator(named)] = Field(
+    # Frozen, so that a narrower type is sound.
+    guidance: Annotated[tuple[GuidanceChoice, ...], BeforeValidator(named)] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=(GuidanceChoice(name="ridge"),), description="Guidance models G; none: students alone."
     )
-    decoder: Annotated[tuple[DecoderChoice, ...], BeforeValidator(named)] = Field(
+    decoder: Annotated[tuple[DecoderChoice, ...], BeforeValidator(named)] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=(DecoderChoice(name="logistic"),), min_length=1, description="Decoders D_c."
     )
     device: Device = AUTO
