@@ -45,9 +45,9 @@ def draw(table: PaperTable, *paths: Path) -> None:
             _levels(panel, values, form.rows[row], ROW_COLOURS[row], style, side)
         panel.set_ylim(0, 1.02)
         panel.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
-        runs = [cell.n for name, _, _ in bars for _, _, cell in _values(table, name, measure, columns) if cell]
-        least, most = min(runs, default=0), max(runs, default=0)
-        panel.set_ylabel(f"mean ± sd over {least if least == most else f'{least} to {most}'} runs")
+        runs = {cell.n for name, _, _ in bars for _, _, cell in _values(table, name, measure, columns) if cell}
+        counts = " to ".join(map(str, sorted({min(runs - {0}, default=0), max(runs, default=0)})))
+        panel.set_ylabel(f"mean ± sd over {counts} {'run' if counts == '1' else 'runs'}")
     _save(figure, panels[0][2], paths)
 
 
