@@ -7,14 +7,15 @@ it, and say in a sentence what there is instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.plugins import names_object
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.work import devices as work
 from guidestore.flows.work.settings import validated
@@ -38,6 +39,30 @@ class Form(BaseModel):
     """Parameters of a deployment: what the UI shows as a form."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_no_code(cls, given: Any) -> Any:
+        """A parameter of a model may name a class anywhere in it, and what is imported runs."""
+        for name in _texts(given):
+            if names_object(name):
+                raise ValueError(
+                    f"{name!r} names code, which no form runs; use `guidestore guide` or `guidestore sweep`"
+                )
+        return given
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, keys included."""
+    if isinstance(value, BaseModel):
+        yield from _texts(value.model_dump())
+    elif isinstance(value, Mapping):
+        yield from _texts([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
 
 
 def store_place() -> str:

@@ -18,7 +18,7 @@ from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import SweepReport, run_sweep
 from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.runners import Runner
-from guidestore.heads.registry import every_decoder_name
+from guidestore.heads.registry import CONCATENATION, FUSIONS, STUDENTS, every_decoder_name
 
 _NAMED = "sweep"
 
@@ -30,9 +30,21 @@ class GuidanceChoice(Model):
 
 
 class DecoderChoice(Model):
-    """A decoder, or a student, with parameters; lists of them make a grid."""
+    """A decoder with parameters; lists of them make a grid."""
 
     name: str = one_of(every_decoder_name(), "A decoder or preset, of the targets' kind.")
+
+
+class FusionChoice(Model):
+    """A fusion with parameters; lists of them make a grid."""
+
+    name: str = one_of((CONCATENATION, *FUSIONS.names()), "How the two codes are joined.")
+
+
+class StudentChoice(Model):
+    """A student with parameters; lists of them make a grid."""
+
+    name: str = one_of(STUDENTS.names(), "A family of students.")
 
 
 class SweepForm(SweepFile, form_of(Runner, without=("ray_address",))):
@@ -45,6 +57,12 @@ class SweepForm(SweepFile, form_of(Runner, without=("ray_address",))):
     )
     decoder: Annotated[tuple[DecoderChoice, ...], BeforeValidator(named)] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=(DecoderChoice(name="logistic"),), min_length=1, description="Decoders D_c."
+    )
+    fusion: Annotated[tuple[FusionChoice, ...], BeforeValidator(named)] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=(FusionChoice(name=CONCATENATION),), min_length=1, description="How the codes of two are joined."
+    )
+    students: Annotated[tuple[StudentChoice, ...], BeforeValidator(named)] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default=(), description="Students of label transfer, for row T(I)."
     )
     device: Device = AUTO
 

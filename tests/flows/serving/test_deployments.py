@@ -22,11 +22,13 @@ from typing import get_type_hints
 
 import yaml
 from prefect.states import Failed
+from pydantic import ValidationError
 
 from guidestore.embeddings.errors import InvalidInputError, StorageError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.engine.running import may_pass, without_paths
 from guidestore.flows.serving.serve import DEPLOYMENTS, deployments
+from guidestore.flows.serving.sweep import SweepForm
 from guidestore.flows.paper.settings import Derm7ptSettings, RadPathSettings
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.settings import GuideSettings
@@ -49,10 +51,24 @@ served = {}
 for one in deployments(EmbeddingStore.open(sys.argv[1]).snapshot()):
     schema = one._parameter_openapi_schema.model_dump()
     served[one.name] = {"entrypoint": one.entrypoint, "schema": schema, "parameters": one.parameters}
+refused = []
+for wrong in (
+    {"guidance": "os:getcwd"},
+    {"decoder": [{"name": "logistic", "C": ["os:getcwd"]}]},
+    {"fusion": [{"name": "concatenation", "of": {"object": "os:getcwd"}}]},
+    {"students": [{"name": "ridge", "of": [{"os:getcwd": 1}]}]},
+    {},
+):
+    asked = {"cohort": "skin", "inferior": "a/b", "superior": "c/d", "device": "cuda:0", **wrong}
+    try:
+        SweepForm.model_validate(asked)
+    except ValidationError as error:
+        refused.append(error.errors()[0]["msg"])
 words = without_paths(sys.argv[2])
 errors = (OSError("no"), StorageError("no"), InvalidInputError("no"))
 tried = {type(error).__name__: may_pass(None, None, Failed(data=error)) for error in errors}
-print(json.dumps({"yaml": found, "served": served, "names": DEPLOYMENTS, "words": words, "tried": tried}))
+of_errors = {"words": words, "tried": tried, "refused": refused}
+print(json.dumps({"yaml": found, "served": served, "names": DEPLOYMENTS, **of_errors}))
 """
 
 
@@ -120,6 +136,11 @@ def test_defaults_run_on_this_store(found: dict[str, Any]) -> None:
     assert (settings["inferior"], settings["superior"]) == ("clinical/made", "dermoscopy/made")
     assert settings["permutations"] == 5
     assert found["served"]["verify"]["parameters"] in (None, {})
+
+
+def test_no_form_takes_a_name_of_code_wherever_it_stands(found: dict[str, Any]) -> None:
+    told = "Value error, 'os:getcwd' names code, which no form runs; use `guidestore guide` or `guidestore sweep`"
+    assert found["refused"] == [told] * 4
 
 
 def test_only_what_may_pass_is_tried_again(found: dict[str, Any]) -> None:

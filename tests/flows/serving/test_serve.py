@@ -95,10 +95,8 @@ def test_the_api_refuses_what_no_form_offers(served: Served) -> None:
         assert answer.status_code == 409, wrong
         assert f"settings{'' if 'store' in wrong else '.' + next(iter(wrong))}" in answer.json()["detail"]
     lists = {name: [RETRAIN[name]] for name in ("inferior", "superior")}
-    for kind in (
-        "guidance",
-        "decoder",
-    ):  # a sweep's models are those of its lists: a module is not imported by its name
+    # A sweep's models are those of its lists: a module is not imported by its name.
+    for kind in ("guidance", "decoder", "fusion", "students"):
         answer = served.ask("sweep", {"cohort": "skin", **lists, kind: [{"name": "os:getcwd"}]})
         assert answer.status_code == 409
         assert kind in answer.json()["detail"]
