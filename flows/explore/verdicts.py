@@ -13,7 +13,7 @@ from guidestore.flows.explore.explored import View, literal
 from guidestore.flows.results.effects import ComparisonGroup, RowEffect, comparison_groups, spread
 from guidestore.flows.results.evaluation import Evaluation, TableRow, evaluation_of
 from guidestore.flows.work.colours import CONTROL_COLOUR, INK, ROW_COLOURS
-from guidestore.heads.metrics import drawn_metrics
+from guidestore.heads.metrics import metric_named
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_scores, newest_runs
 
@@ -82,7 +82,7 @@ def _verdicts(view: View, cohort: str) -> dict[str, Any]:
         }
         for told in evaluation.blocks
     ]
-    titles = {name: metric.title for name, metric in drawn_metrics().items()}
+    titles = {name: metric_named(name).title for told in evaluation.blocks for row in told.rows for name in row.mean}
     return {
         "verdicts": _told(evaluation),
         "blocks": blocks,
@@ -119,7 +119,7 @@ def _verdict_row(effect: RowEffect) -> dict[str, Any]:
         "key": key_of(effect.head),
         "verdict": effect.verdict,
         **_models(effect.head),
-        "metric": drawn_metrics()[effect.metric].title,
+        "metric": metric_named(effect.metric).title,
         "cases": effect.n_cases,
         "gain": _ends(told and told.gain_over_i),
         "over_control": _ends(nearest and nearest.over),

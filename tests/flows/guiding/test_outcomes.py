@@ -12,6 +12,8 @@ import pytest
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import parts_of
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.explore.explored import Explored
+from guidestore.flows.explore.verdicts import verdicts
 from guidestore.flows.guiding.advise import advise, models_of
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
@@ -32,6 +34,7 @@ from guidestore.heads.advice.advise import CANDIDATES
 from guidestore.heads.metrics import main_metric_of
 from guidestore.heads.registry import build_decoder_of
 from guidestore.heads.significance import VERDICTS
+from guidestore.warehouse.indexer import build_index
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs, load_scores
 from tests.outcome_store import TARGETS, make_store, mediated
@@ -228,6 +231,17 @@ def test_targets_of_one_kind_are_pooled_and_those_of_several_are_not(store: Embe
         pooled_effects([run for run in runs if run.target == "os"], {})
     pooled = pooled_effects(runs, load_predictions(store.snapshot(), runs))
     assert all("of different kinds" in effect.note and effect.effect is None for effect in pooled)
+
+
+def test_the_page_of_codes_tells_verdicts_of_every_kind(store: EmbeddingStore) -> None:
+    _of(store, "length")
+    _of(store, "os")
+    build_index(store)
+    told = verdicts(Explored(str(store.storage.local_folder)).view(), "made")
+    by_target = {row["target"]: row["metric"] for row in told["verdicts"]}
+    assert (by_target["length"], by_target["os"]) == ("R²", "Uno's C")
+    for block in told["blocks"]:
+        assert all(set(row["mean"]) <= set(told["metrics"]) for row in block["rows"])
 
 
 def test_a_head_of_an_outcome_becomes_champion_by_val(store: EmbeddingStore) -> None:

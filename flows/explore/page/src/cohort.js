@@ -58,14 +58,14 @@ function verdictSection(name, told, chosen) {
 }
 
 function blockTable(block, told) {
-  const metrics = Object.keys(told.metrics ?? {});
+  const metrics = Object.keys(told.metrics ?? {}).filter((metric) => block.rows.some((row) => (row.mean[metric] ?? null) !== null));
   return h("details", { class: "block" }, h("summary", {}, `Table ${block.number}: ${block.title}`),
     table(`Table ${block.number}: ${block.title}; mean ± sd over folds and seeds`, [
       { title: "row", head: true, cell: (row) => row.label, value: (row) => row.label },
       { title: "verdict", class: "word", cell: (row) => (row.verdict ? verdict(row.verdict) : "") },
       ...metrics.map((metric) => ({
         title: told.metrics[metric], number: true, value: (row) => row.mean[metric],
-        cell: (row) => (row.mean[metric] === null ? "–" : number(row.mean[metric]) + (row.sd[metric] === null ? "" : ` ± ${number(row.sd[metric])}`)),
+        cell: (row) => ((row.mean[metric] ?? null) === null ? "–" : number(row.mean[metric]) + (row.sd[metric] === null ? "" : ` ± ${number(row.sd[metric])}`)),
       })),
       { title: "runs", number: true, cell: (row) => count(row.n), value: (row) => row.n },
     ], block.rows, { sortable: true }));
