@@ -11,9 +11,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname, urlopen
 
@@ -88,6 +88,9 @@ def _from_web(url: str, file: Path) -> None:
     try:
         with urlopen(url, timeout=_SILENCE_S) as answer, file.open("wb") as handle:
             shutil.copyfileobj(answer, handle, 1 << 20)
-    except (URLError, OSError, ValueError) as error:
+            came, said = handle.tell(), answer.headers.get("Content-Length", "")
+        if said.isdigit() and came != int(said):  # reading in pieces says nothing of an end that came too soon
+            raise OSError(f"it ends after {came:,} of {int(said):,} bytes")
+    except (HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise InvalidInputError(f"{url} cannot be read ({reason}); correct it, or fetch the file yourself") from error

@@ -75,3 +75,22 @@ def test_what_is_not_read_is_refused_in_a_sentence(tmp_path: Path) -> None:
         store.add_cohort("made", images=tmp_path / "images.csv")
     with pytest.raises(gs.InvalidInputError, match="a table of images, whose paths start from its folder"):
         store.add_cohort("made", images=f"file://{tmp_path}/images.csv".replace("file", "https"))
+
+
+def test_a_web_server_that_stops_in_the_middle_is_said() -> None:
+    class Stops(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CODES)))
+            self.end_headers()
+            self.wfile.write(CODES[:26].encode())  # whole lines, so that nothing but the length tells
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stops) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/codes.csv"
+        with pytest.raises(gs.InvalidInputError, match=r"codes\.csv cannot be read \(it ends after 26 of 37 bytes\)"):
+            read_codes(url)
+        server.shutdown()
