@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, TimeoutError
 
 from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.store import EmbeddingStore
@@ -77,6 +77,23 @@ def page(browser: Browser, served: Served) -> Page:
     page.set_default_timeout(1000 * WAIT_SECONDS)
     page.goto(served.page)
     return page
+
+
+def open_deployment(page: Page, name: str) -> None:
+    """By clicks. The list writes its sorting into its address once it is drawn, and a click before that is lost."""
+    page.get_by_role("link", name="Deployments").first.click()
+    # Not any link of that name: the page before lists runs, and may still be there.
+    link = page.locator('a[href*="/deployments/deployment/"]').filter(has_text=name).first
+    link.wait_for()
+    place = link.get_attribute("href") or ""
+    for patience_s in (5, 10, WAIT_SECONDS):
+        link.click()
+        try:
+            page.wait_for_url(f"**{place}**", timeout=1000 * patience_s)
+            return
+        except TimeoutError:
+            continue
+    raise AssertionError(f"{page.url}, not {place}")
 
 
 def test_one_line_says_where_to_click(served: Served) -> None:
@@ -436,9 +453,7 @@ def test_a_colleague_retrains_in_the_browser(served: Served, page: Page, tmp_pat
     PICTURES=docs makes the pictures of docs/serving.md anew.
     """
     pictures = Path(os.environ.get("PICTURES", tmp_path))
-    page.get_by_role("link", name="Deployments").first.click()
-    # Not any link of that name: the page before lists runs, and may still be there.
-    page.locator('a[href*="/deployments/deployment/"]').filter(has_text="retrain").first.click()
+    open_deployment(page, "retrain")
     page.get_by_role("button", name="Run", exact=True).first.click()
     page.get_by_text("Custom run").click()
 
@@ -488,8 +503,7 @@ def test_the_page_of_codes_stands_beside_prefect(served: Served, page: Page) -> 
     root = str(served.api.base_url).removesuffix("/api/")
     for path in ("/explore", "/explore/", "/explore/data/overview"):
         assert httpx.get(f"{root}{path}", follow_redirects=True).status_code == 401
-    page.get_by_role("link", name="Deployments").first.click()
-    page.locator('a[href*="/deployments/deployment/"]').filter(has_text="retrain").first.click()
+    open_deployment(page, "retrain")
     page.get_by_role("tab", name="Description").click()
     page.get_by_role("link", name="Codes and cases of the store").first.click()
     page.get_by_role("heading", name="Codes and cases").wait_for()
