@@ -43,7 +43,7 @@ def test_it_encodes_and_is_built_again_from_what_the_store_knows(mine: Path) -> 
 def test_changed_code_is_another_encoder_and_is_not_imported_for_old_codes(mine: Path) -> None:
     before = build_encoder(NAME).spec
     del sys.modules["guidestore_mean_colour"]
-    mine.write_text(mine.read_text().replace("/ 255", "/ 256"))
+    mine.write_text(mine.read_text().replace("/ 255", "/ 256.0"))
     with pytest.raises(InvalidInputError, match="encoder mean_colour has other code"):
         name_to_build(before)
     assert "guidestore_mean_colour" not in sys.modules
