@@ -71,4 +71,5 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InvalidInputE
     lower = {known.lower(): known for known in names}
     near = [lower[one] for one in difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)]
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return InvalidInputError(f"{kind} {name!r} is unknown: {hint}choose one of {', '.join(names)}")
+    shown = ", ".join(repr(one) if "," in one else one for one in names)
+    return InvalidInputError(f"{kind} {name!r} is unknown: {hint}choose one of {shown}")

@@ -11,6 +11,7 @@ from guidestore.embeddings.bags import read_bag
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import Bag, CodeSetName
+from guidestore.flows.library.arguments import public
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ class BagBatch(NamedTuple):
     """(b,) int64: places in the Bags, whose `case_ids` and `image_ids` name them."""
 
 
+@public
 class Bags:
     """The bags (patch codes of slides) of one code set, sorted by case and image; `len` counts them, `[i]` reads one.
 

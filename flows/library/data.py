@@ -8,6 +8,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PARTS, PairedCodes
+from guidestore.flows.library.arguments import public
 from guidestore.flows.library.tables import Table
 from guidestore.heads.checks import check_choice
 from guidestore.heads.input_rows import INPUT_ROWS, input_row
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 type Part = Literal["train", "val", "test"]
 
 
+@public
 class Data:
     """Paired codes z_I (n, d_I) and z_S (n, d_S), labels and parts of n cases; `len` counts them. Made by `Store.pair`.
 
@@ -59,7 +61,7 @@ class Data:
         """(m,) int64 numbers of the cases of a part that have what an input row reads, and a label where `labelled`.
         Raises InvalidInputError."""
         check_choice(part, "part", PARTS)
-        has = [input_row(row).has(self.paired), *[self.paired.has_label] * labelled]
+        has = [input_row(row).has(self.paired), *([self.paired.has_label] if labelled else [])]
         return self.paired.rows(part, *has)
 
     def xy(

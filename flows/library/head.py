@@ -29,12 +29,13 @@ from guidestore.flows.guiding.recipes import (
     RowsRecipe,
     TransferRecipe,
 )
+from guidestore.flows.library.arguments import public
 from guidestore.flows.library.data import Data
 from guidestore.flows.library.frames import Codes, matrix_of
 from guidestore.heads.checks import check_choice, check_seed
 from guidestore.heads.choice import Choice
 from guidestore.heads.input_rows import GUIDED_PLUS_I, MARGINS, PLUG, Arm, input_row
-from guidestore.heads.references.train import REFERENCES
+from guidestore.heads.references.train import references_of
 from guidestore.heads.registry import build_decoder_of, build_student, decoder_choice, guidance_choice
 
 type Model = Any
@@ -46,6 +47,7 @@ _OWN_ROWS = {MARGINS_GUIDANCE: MARGINS, PLUG_GUIDANCE: PLUG}
 """Guidance that is a recipe of its own -> its row."""
 
 
+@public
 class Head:
     """A fitted head: G and D_c, or what its row has instead. Made by `fit`, `load` and nothing else.
 
@@ -107,6 +109,10 @@ class Head:
         superior_nd = None
         if input_row(self.row).needs_superior and z_superior is not None:
             superior_nd = matrix_of(z_superior, "z_superior", card["superior_dim"])
+            if len(superior_nd) != len(inferior_nd):
+                raise InvalidInputError(
+                    f"z_inferior has {len(inferior_nd)} rows and z_superior {len(superior_nd)}; give one of each a case"
+                )
         return predict_row(self.row, self._components, inferior_nd, superior_nd, horizon=self._reference)
 
     @property
@@ -201,6 +207,7 @@ class Head:
         return folder
 
 
+@public
 def fit(
     data: Data,
     guidance: Model = "ridge",
@@ -216,9 +223,9 @@ def fit(
     guidance: G, a name or preset (autoencoder, ridge, pls, …), ``module:Class``, a class or an object (of
     heads/protocol.py, a scikit-learn regressor, a torch module); or margins or plug, which bring their own decoders.
     decoder: D_c, likewise; '': logistic, or ridge for a value or survival; of row T(I) the name of the student (kernel,
-    logistic, …). row: S+I, S,
-    I, G(I), G(I)+I, KD(I), GD(I), E(I), T(I), R(I), M(I) or P(I); '': G(I)+I, or that of margins and plug. seed: of the
-    draws. device: where networks train. Raises InvalidInputError: an unknown name, too few cases, a fit that diverged.
+    logistic, …), of R(I) that of the reference. row: S+I, S, I, G(I), G(I)+I, KD(I), GD(I), E(I), T(I), R(I), M(I) or
+    P(I); '': G(I)+I, or that of margins and plug. seed: of the draws. device: where networks train. Raises
+    InvalidInputError: an unknown name, too few cases, a fit that diverged.
 
     >>> head = gs.fit(data, guidance="ridge", decoder="logistic", row="G(I)+I", seed=0)
     >>> head.predict_proba(data.xy("val")[0]).sum(axis=1).round(6).min()
@@ -232,6 +239,8 @@ def fit(
     g = guidance_choice(guidance)
     row = row or _OWN_ROWS.get(g.name, GUIDED_PLUS_I)
     usual = "ridge" if data.paired.kind in REFERENCE_FACTS else "logistic"
+    if input_row(row).trainer == "references":
+        usual = references_of(data.paired.kind)[0]
     recipe = _recipe(row, seed, g, decoder or usual, data)
     arm = Arm(row)
     job = HeadJob(data.paired, recipe, {arm: ""})
@@ -276,7 +285,7 @@ def _recipe(row: str, seed: int, guidance: Choice, decoder: Model, data: Data) -
         build_student(str(decoder))
         return TransferRecipe(seed, Choice.of(str(decoder)), noisy_labels=False, permutations=0)
     if trainer == "references":
-        check_choice(decoder, "decoder", tuple(REFERENCES))
+        check_choice(decoder, "reference", references_of(data.paired.kind))
         return ReferenceRecipe(seed, str(decoder))
     of_decoder = decoder_choice(decoder)
     # A wrong name trains nothing.
@@ -286,6 +295,7 @@ def _recipe(row: str, seed: int, guidance: Choice, decoder: Model, data: Data) -
     return RowsRecipe("matched", seed, guidance, of_decoder, 0)
 
 
+@public
 def load(folder: Path | str) -> Head:
     """The head that `Head.save` wrote; nothing is unpickled, and every file is compared with its digest.
 

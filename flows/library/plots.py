@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Run, RunPredictions
+from guidestore.flows.library.arguments import public
 from guidestore.flows.report.bars import bar_rows_of, fill_bars
 from guidestore.flows.report.calibration import calibrations_of, fill_calibration
 from guidestore.flows.report.confusion import confusion_size, confusions_of, fill_confusions
@@ -35,6 +36,7 @@ class Drawing(Figure):
         return buffer.getvalue()
 
 
+@public
 class Plots:
     """The figures of a study. Each returns a new matplotlib Figure. Made by `Study.plot`."""
 

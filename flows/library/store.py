@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError, unknown_name
+from guidestore.embeddings.errors import NotFoundInStoreError, unknown_name
 from guidestore.embeddings.opening import new_storage, opened_storage
 from guidestore.embeddings.places import shown
 from guidestore.embeddings.words import count_of
+from guidestore.flows.library.arguments import public
 from guidestore.flows.library.asking import ask
 from guidestore.flows.library.frames import Codes, Frame, Ids, arrow_of, given_codes
 from guidestore.flows.library.tables import Table
@@ -37,6 +38,7 @@ MARGIN = 0.02
 _LISTED = 8
 
 
+@public
 def open(place: Path | str, *, create: bool = False) -> Store:
     """The store at a folder, or at ``s3://BUCKET/PREFIX`` (credentials from the environment, as AWS tools take them).
 
@@ -47,12 +49,11 @@ def open(place: Path | str, *, create: bool = False) -> Store:
     >>> again.head == store.head
     True
     """
-    if not isinstance(place, str | Path):
-        raise InvalidInputError(f"a store lies at a folder or a URL, not at a {type(place).__name__}")
     (new_storage if create else opened_storage)(place)
     return Store(place)
 
 
+@public
 class Store:
     """A store of latent codes, labels, splits and runs. Made by `open`; cheap, and safe beside other processes.
 
@@ -110,7 +111,6 @@ class Store:
         >>> store.sql("SELECT target, count(*) AS cases FROM labels GROUP BY target").rows()
         [{'target': 'digit', 'cases': 1797}]
         """
-        _check(query, str, "query")
         return ask(self.place, query, at, timeout_s=timeout_s, repr_rows=False)
 
     def cohorts(self, at: int | str | None = None) -> Table:
@@ -301,7 +301,6 @@ class Store:
         from guidestore.flows.encoding.cohorts import add_split
         from guidestore.flows.encoding.lookups import only_target
 
-        _check(folds, int, "folds")
         snapshot = self.embeddings.snapshot()
         first = snapshot.first_name(cohort)
         target = target or only_target(snapshot, first)
@@ -434,7 +433,7 @@ class Store:
     def export(
         self,
         cohort: str,
-        code_sets: str | Sequence[str],
+        code_sets: Sequence[str],
         layout: str,
         output: Path | str,
         *,
@@ -460,7 +459,7 @@ class Store:
             self.embeddings.snapshot(at),
             Path(output),
             cohort=newest.first_name(cohort),
-            code_sets=list(map(str, _several(code_sets))),
+            code_sets=list(code_sets),
             layout=layout,
             split=split,
             target=target,
@@ -537,7 +536,6 @@ class Store:
         from guidestore.flows.encoding.lookups import only_split, only_target
         from guidestore.flows.library.data import Data
 
-        _check(fold, int, "fold")
         snapshot = self.embeddings.snapshot(at)
         first = self.embeddings.snapshot().first_name(cohort)
         paired = pair(
@@ -572,7 +570,7 @@ class Store:
         superior: str,
         guidance: Model | Sequence[Model] = "autoencoder",
         decoder: Model | Sequence[Model] = "mlp",
-        targets: str | Sequence[str] = (),
+        targets: Sequence[str] = (),
         split: str = "",
         folds: Sequence[int] = (),
         seeds: Sequence[int] = (0,),
@@ -603,9 +601,9 @@ class Store:
         """
         from guidestore.flows.library.study import guide_all
 
-        asked = {"inferior": inferior, "superior": superior, "split": split, "permutations": permutations}
-        asked |= {"targets": (targets,) if isinstance(targets, str) else tuple(targets), "folds": _several(folds)}
-        asked |= {"seeds": _several(seeds), "modes": tuple(modes), "device": device, "cohort": cohort}
+        asked: dict[str, Any] = {"cohort": cohort, "inferior": inferior, "superior": superior, "split": split}
+        asked |= {"targets": targets, "folds": folds, "seeds": seeds, "modes": modes}
+        asked |= {"permutations": permutations, "device": device}
         with self.writing():
             return guide_all(self.embeddings, asked, guidance, decoder, metric, smallest_effect, progress)
 
@@ -642,7 +640,9 @@ class Store:
         with self.writing(adds=False):
             return Study.of_selection(self.embeddings, selection, cohort, part, metric, smallest_effect, at)
 
-    def compare(self, a: str, b: str, *, part: Part | None = None, at: int | str | None = None) -> Comparison:
+    def compare(
+        self, a: int | str, b: int | str, *, part: Part | None = None, at: int | str | None = None
+    ) -> Comparison:
         """How much better `b` is than `a` on the same cases, from stored predictions alone, and how sure that is.
 
         Two runs (aliases, or 8 digits or more of ids), sweeps (names or YAML files), or snapshots (numbers or tags).
@@ -657,7 +657,7 @@ class Store:
         from guidestore.flows.sweeps.comparing import compare_named
 
         with self.writing(adds=False):
-            return Comparison(compare_named(self.embeddings, a, b, part=part, at=at))
+            return Comparison(compare_named(self.embeddings, str(a), str(b), part=part, at=at))
 
     def predict(
         self,
@@ -715,7 +715,7 @@ class Store:
         *,
         inferior: str,
         superior: str,
-        targets: str | Sequence[str] = (),
+        targets: Sequence[str] = (),
         split: str = "",
         folds: Sequence[int] = (),
         labelled: int | None = None,
@@ -734,9 +734,9 @@ class Store:
         from guidestore.flows.work.naming import with_first_name
         from guidestore.flows.work.settings import validated
 
-        asked = {"targets": (targets,) if isinstance(targets, str) else tuple(targets), "folds": _several(folds)}
-        named = {"cohort": cohort, "inferior": inferior, "superior": superior, "split": split}
-        settings = with_first_name(self.embeddings, validated(GuideSettings, **asked, **named))
+        asked: dict[str, Any] = {"cohort": cohort, "inferior": inferior, "superior": superior, "split": split}
+        asked |= {"targets": targets, "folds": folds}
+        settings = with_first_name(self.embeddings, validated(GuideSettings, **asked))
         return Table.of_rows(advise(self.embeddings.snapshot(), settings, labelled=labelled))
 
     def sweep(
@@ -825,18 +825,6 @@ class Store:
                 yield
         finally:
             self._is_writing = False
-
-
-def _several(given: Any) -> tuple[Any, ...]:
-    """One is one of several."""
-    return (given,) if isinstance(given, int | str) else tuple(given)
-
-
-def _check(given: object, kind: type, what: str) -> None:
-    """Raises InvalidInputError."""
-    if not isinstance(given, kind) or isinstance(given, bool):
-        wanted = {int: "a whole number", str: "text"}[kind]
-        raise InvalidInputError(f"{what} is {given!r}, a {type(given).__name__}; it must be {wanted}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.encoding.seen import seen_in
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
+from guidestore.flows.library.arguments import public
 from guidestore.flows.library.asking import ask
 from guidestore.flows.library.head import Model
 from guidestore.flows.library.plots import Plots
@@ -30,6 +31,7 @@ from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs, load_scores
 
 
+@public
 class Study:
     """Runs of a cohort with what they show on one part. Made by `Store.guide` and `Store.evaluate`.
 

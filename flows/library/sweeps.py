@@ -23,8 +23,6 @@ def sweep_of(given: Path | str | Mapping[str, Any]) -> SweepFile:
     """Of a YAML file, or of its fields. Raises InvalidInputError naming the field that is wrong."""
     if isinstance(given, str | Path):
         return read_sweep(Path(given))
-    if not isinstance(given, Mapping):
-        raise InvalidInputError(f"a sweep is a YAML file or a mapping of its fields, not a {type(given).__name__}")
     fields = {str(name): _named(value, _MODELS[name]) if name in _MODELS else value for name, value in given.items()}
     if not fields.get("name"):
         raise InvalidInputError("give the sweep a name, by which `compare` finds it")

@@ -120,7 +120,7 @@ def test_what_is_no_object_of_its_kind_is_refused_in_a_sentence(tmp_path: Path) 
         store.add_cohort("made", Pictures(tmp_path), images="x.csv")  # pyright: ignore[reportArgumentType]
     with pytest.raises(gs.InvalidInputError, match=r"cohort layout 'manifesto'.*manifest"):
         store.add_cohort("made", "manifesto")
-    with pytest.raises(gs.InvalidInputError, match="a sweep is a YAML file or a mapping"):
+    with pytest.raises(gs.InvalidInputError, match="sweep is 3; it must be a path or text or a mapping"):
         store.sweep(3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(gs.InvalidInputError, match="give the sweep a name"):
         store.sweep({"cohort": "made"})
