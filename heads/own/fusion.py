@@ -2,7 +2,8 @@
 
 It is given both codes side by side, (n, d_left + d_right): z_S or G(z_I), and z_I; what it makes of them, (n, d), is
 what the decoder reads. `fit` gets val codes and labels too if it takes four arguments, and `n_left` (d_left),
-`n_classes` and `seed` if it takes them.
+`n_classes` and `seed` if it takes them. Labels are y of another kind of target (embeddings.outcomes), NaN where a label
+was not looked at.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.checks import check_seed, not_fitted
 from guidestore.heads.fusion.common.checks import check_blocks, check_fusion_fit
 from guidestore.heads.fusion.common.protocol import Blocks
 from guidestore.heads.networks import check_finite_predictions
 from guidestore.heads.own.code import Own
 from guidestore.heads.own.model import OwnModel
+from guidestore.heads.own.torch_module import TorchModule
 from guidestore.heads.own.ways import Lesson, Says
 
 
@@ -30,6 +33,11 @@ class OwnFusion(OwnModel):
 
     def __init__(self, own: Own, params: Mapping[str, Any]) -> None:
         super().__init__(own, params)
+        if isinstance(self.way, TorchModule):
+            raise InvalidInputError(
+                f"{own.kind} {own.name!r} is a torch module, which nothing here trains to make codes; give it fit and "
+                "transform in a class around it"
+            )
         self._n_left = 0
 
     def fit(
@@ -41,10 +49,11 @@ class OwnFusion(OwnModel):
         *,
         n_classes: int,
         seed: int,
+        kind: TargetKind = "classes",
     ) -> Self:
         self._widths, self.facts = None, {}
         both, labels, both_val, labels_val = check_fusion_fit(
-            blocks, labels, blocks_val, labels_val, n_classes, self.name
+            blocks, labels, blocks_val, labels_val, n_classes, self.name, kind
         )
         x_nd, x_val_nd, n_left = np.hstack(both), np.hstack(both_val), both[0].shape[1]
         more = {"n_classes": n_classes, "n_left": n_left}

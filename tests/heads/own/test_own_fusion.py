@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.heads.fusion.common.fused import FusedDecoder
-from guidestore.heads.registry import build_decoder, build_fusion, decoder_choice, fusion_choice, load_decoder
+from guidestore.embeddings.outcomes import TargetKind
+from guidestore.heads.fusion.common.fused import FusedDecoder, fused_of
+from guidestore.heads.registry import (
+    build_decoder,
+    build_decoder_of,
+    build_fusion,
+    decoder_choice,
+    fusion_choice,
+    load_any_decoder,
+    load_decoder,
+)
 from guidestore.testing.decoder import labelled
 
 
@@ -73,3 +85,52 @@ def test_what_makes_no_codes_is_refused() -> None:
         decoder.fit(*labelled(), *labelled(30, seed=1), n_classes=3, seed=0)
     with pytest.raises(InvalidInputError, match="has no transform, so it is no fusion"):
         build(Mute())
+
+
+@pytest.mark.parametrize(
+    ("kind", "decoder", "n_classes"),
+    [
+        ("value", "ridge", 1),
+        ("survival", "ridge", 1),
+        ("ordinal", "proportional_odds", 3),
+        ("multilabel", "logistic", 2),
+    ],
+)
+def test_of_every_kind_of_target_the_decoder_reads_what_it_makes(
+    kind: TargetKind, decoder: str, n_classes: int
+) -> None:
+    """As the same decoder says, fitted on the product itself."""
+    rng = np.random.default_rng(0)
+    x_nd = rng.normal(size=(90, 5)).astype(np.float32)
+    place_n = x_nd[:, 0] * x_nd[:, 3] + 0.3 * rng.normal(size=90)
+    y = {
+        "value": place_n,
+        "survival": np.column_stack([np.exp(-place_n), rng.random(90) < 0.7]),
+        "ordinal": np.digitize(place_n, [-0.5, 0.5]),
+        "multilabel": np.where(rng.random((90, 2)) < 0.1, np.nan, np.column_stack([place_n, -place_n]) > 0.2),
+    }[kind]
+    choice = fusion_choice(Product)
+    fusion = build_fusion(choice.name, **choice.params)
+    assert fusion is not None
+    fused: Any = fused_of(kind, fusion, build_decoder_of(kind, decoder), (2, 3))
+    fused.fit(x_nd[:60], y[:60], x_nd[60:], y[60:], n_classes=n_classes, seed=0)
+    product_nd = Product.transform(cast(Any, SimpleNamespace(n_left=2)), x_nd)
+    alone: Any = build_decoder_of(kind, decoder)
+    alone.fit(product_nd[:60], y[:60], product_nd[60:], y[60:], n_classes=n_classes, seed=0)
+    says = "predict_proba" if kind == "ordinal" else "predict"
+    expected = getattr(alone, says)(product_nd)
+    np.testing.assert_allclose(getattr(fused, says)(x_nd), expected, rtol=1e-6, atol=1e-9)
+    loaded = load_any_decoder(json.loads(json.dumps(fused.config)), fused.tensors())
+    assert np.array_equal(getattr(loaded, says)(x_nd), getattr(fused, says)(x_nd))
+
+
+def test_a_torch_module_is_no_fusion() -> None:
+    """It would be trained as a classifier, and its probabilities taken for codes."""
+
+    class Net(torch.nn.Module):
+        def __init__(self, d_in: int, d_out: int) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(d_in, d_out)
+
+    with pytest.raises(InvalidInputError, match="is a torch module, which nothing here trains to make codes"):
+        build(Net)
