@@ -173,11 +173,12 @@ def _by_repeating(asked: _Asked) -> Drawn:
 
 
 def _checked(own: Drawn, value: Callable[[Scored], float | None], name: str) -> Drawn:
-    """The drawn form of others: of the right shape, and where each case is counted once the metric itself."""
+    """The drawn form of others, given copies: of the right shape, and where each case is counted once the metric
+    itself."""
 
     def drawn(counts_bn: np.ndarray, truth: np.ndarray, outputs_rnk: np.ndarray) -> np.ndarray:
         try:
-            told = np.asarray(own(counts_bn, truth, outputs_rnk), dtype=np.float64)
+            told = np.asarray(own(counts_bn.copy(), truth.copy(), outputs_rnk.copy()), dtype=np.float64)
         except Exception as error:
             raise InvalidInputError(
                 f"metric {name!r} failed to be drawn ({type(error).__name__}: {error}); mend its drawn, or leave it out"

@@ -105,7 +105,7 @@ class TorchModule(Way):
             if val:
                 module.eval()
                 with torch.no_grad():
-                    val_loss = loss_of(module(torch.from_numpy(val[0])), torch.from_numpy(val[1])).item()
+                    val_loss = loss_of(module(torch.from_numpy(val[0].copy())), torch.from_numpy(val[1])).item()
                 if val_loss < best[0]:
                     best = (val_loss, epoch, copy.deepcopy(module.state_dict()))
         if val and best[1] < 0:

@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, ClassVar, Literal
 
@@ -82,7 +82,8 @@ class Way(ABC):
 
 
 class Keeping(Way):
-    """One that follows heads.protocol: `config`, `tensors`, `from_tensors`."""
+    """One that follows heads.protocol: `config`, `tensors`, `from_tensors`. It is given copies, so that it never writes
+    into what others read."""
 
     def __init__(self, own: Own, params: Mapping[str, Any], says: Says) -> None:
         super().__init__(own, params, says)
@@ -97,13 +98,14 @@ class Keeping(Way):
         return {"model": dict(self.model.config)}
 
     def fit(self, lesson: Lesson) -> dict[str, float]:
+        val = (lesson.val[0].copy(), lesson.val[1].copy()) if lesson.val else None
         with self.speaking("fit"):
-            self.model = _fitted(self.model, lesson)
+            self.model = _fitted(self.model, replace(lesson, x_nd=lesson.x_nd.copy(), y=lesson.y.copy(), val=val))
         return dict(getattr(self.model, "facts", {}))
 
     def say(self, x_nd: np.ndarray) -> np.ndarray:
         with self.speaking("predict"):
-            return np.asarray(getattr(self.model, self.says)(x_nd))
+            return np.asarray(getattr(self.model, self.says)(x_nd.copy()))
 
     def tensors(self) -> dict[str, np.ndarray]:
         with self.speaking("give its tensors"):
@@ -167,7 +169,7 @@ class Refitted(Way):
         # scikit-learn computes in the precision of what it is given; networks of skorch take float32 alone.
         as_type = np.float32 if any(c.__module__.startswith("skorch") for c in type(model).__mro__) else np.float64
         self._as_given: Callable[[np.ndarray], np.ndarray] = lambda array: _cast(array, as_type)
-        val = (self._as_given(lesson.val[0]), lesson.val[1]) if lesson.val else None
+        val = (self._as_given(lesson.val[0]), self._as_given(lesson.val[1])) if lesson.val else None
         y = self._as_given(lesson.y)
         given = Lesson(self._as_given(lesson.x_nd), y, lesson.seed, val, lesson.more)
         with self.speaking("fit"), drawn_from(lesson.seed):

@@ -83,6 +83,27 @@ def test_its_value_and_its_draws_are_those_of_the_function() -> None:
     assert metric.name in drawn_metrics("classes", metric.name)
 
 
+def test_it_never_writes_into_what_others_read() -> None:
+    class Careless:
+        """Share of cases; it leaves nothing as it was."""
+
+        def __call__(self, y, said):
+            y[:], said[:] = 0, 0
+            return 1.0
+
+        def drawn(self, counts_bn, y, said_rnk):
+            told = np.ones((len(counts_bn), len(said_rnk)))
+            counts_bn[:], y[:], said_rnk[:] = 0, 0, 0
+            return told
+
+    metric = metric_named(asked_metric(Careless()))
+    given = draw_counts(20, 5, 0), np.arange(20) % 2, np.random.default_rng(0).dirichlet(np.ones(2), (3, 20))
+    kept = [array.copy() for array in given]
+    assert (metric.drawn(*given) == 1).all()  # pyright: ignore[reportOptionalCall]
+    metric.value(Scored(given[1], given[2][0]))
+    assert all(map(np.array_equal, given, kept))
+
+
 def test_what_is_no_metric_is_refused_in_a_sentence() -> None:
     class Wrong:
         def __call__(self, y, said):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
@@ -292,3 +293,71 @@ def test_a_store_cannot_have_anything_called(
 def test_functions_and_nets_are_what_they_say() -> None:
     assert scaled(C=2.0)[-1].C == 2.0
     assert Net(2, 3)(__import__("torch").zeros(1, 2)).shape == (1, 3)
+
+
+class Careless:
+    """A decoder of values that writes into all it is given."""
+
+    kinds = ("value",)
+
+    def fit(self, x_nd: np.ndarray, y: np.ndarray, x_val_nd: np.ndarray, y_val: np.ndarray) -> None:
+        self.mean = float(y.mean())
+        for given in (x_nd, y, x_val_nd, y_val):
+            given[:] = 0
+
+    def predict(self, x_nd: np.ndarray) -> np.ndarray:
+        x_nd -= 1
+        return np.full(len(x_nd), self.mean)
+
+
+class CarelessKept(Careless):
+    """The same, which keeps itself."""
+
+    def __init__(self) -> None:
+        self.config: dict[str, Any] = {}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        return {"mean": np.array([self.mean])}
+
+    @classmethod
+    def from_tensors(cls, config: Any, tensors: Any) -> CarelessKept:
+        model = cls()
+        model.mean = float(tensors["mean"][0])
+        return model
+
+
+@pytest.mark.parametrize("of", [Careless, CarelessKept])
+def test_it_never_writes_into_what_others_read(of: type) -> None:
+    choice = decoder_choice(of)
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=size).astype(dtype) for n in (20, 9) for size, dtype in (((n, 3), "f4"), ((n,), "f8"))]
+    kept = [array.copy() for array in given]
+    model: Any = build_decoder_of("value", choice.name).fit(*given, n_classes=1, seed=0)
+    model.predict(given[0])
+    assert all(map(np.array_equal, given, kept))
+
+
+class Moved(torch.nn.Module):
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(d_in, d_out)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x - 0.5)
+
+
+class MovedInPlace(Moved):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x -= 0.5
+        return self.layer(x)
+
+
+def fitted_net(net: type) -> Any:
+    choice = decoder_choice(net, {"epochs": 4})
+    return build_decoder(choice.name, **choice.params).fit(*labelled(60), *labelled(30, seed=1), n_classes=3, seed=0)
+
+
+def test_a_net_that_writes_into_its_input_is_judged_by_val_as_it_is() -> None:
+    """As one that does not: val codes would be others in each epoch."""
+    careful, careless = (fitted_net(of) for of in (Moved, MovedInPlace))
+    assert careful.facts == careless.facts
