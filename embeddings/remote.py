@@ -1,8 +1,9 @@
 """Files that are named by URL: read from where they lie into a file of this machine, for as long as they are read.
 
 ``s3://BUCKET/KEY`` is read as a store in a bucket is, with credentials from the environment; ``https://…`` and
-``http://…`` as they are; ``file:///…`` is a file of this machine. A `Path` that was made of a URL has lost a slash, and
-is taken for that URL.
+``http://…`` as they are, and what they lead on to where that is of the web too; ``file:///…`` is a file of this
+machine. A `Path` that was made of a URL has lost a slash, and is taken for that URL. Errors and the store have a URL
+without its query, which may be a signature.
 """
 
 from __future__ import annotations
@@ -14,13 +15,25 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname, urlopen
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    UnknownHandler,
+    url2pathname,
+)
 
 from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError, InvalidInputError, StorageError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(.*)", re.IGNORECASE | re.DOTALL)
 _SILENCE_S = 60.0
+_LONGEST_NAME = 60
+"""Characters of a file's name that are kept, from its end: a folder holds 255 bytes."""
 READ = "s3://BUCKET/KEY, https://, http:// and file:// are read"
 
 
@@ -33,6 +46,26 @@ def url_of(place: Path | str) -> str | None:
     return f"{scheme}://{'/' if scheme == 'file' else ''}{rest}"
 
 
+def shown(place: Path | str) -> str:
+    """A path, that of a file: URL, or a URL without a password, a signature or a token.
+
+    Raises InvalidInputError where it has no host that one could ask.
+    """
+    url = url_of(place)
+    if url is None or url.startswith("s3:"):  # the key of an object may hold any character
+        return url or str(place)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        scheme = url.partition(":")[0]
+        raise InvalidInputError(
+            f"a URL of {scheme}:// names no host that can be; write {scheme}://HOST/FILE"
+        ) from error
+    if parts.scheme == "file":
+        return url2pathname(parts.path)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
 @contextmanager
 def fetched(place: Path | str) -> Iterator[Path]:
     """A local file with what lies at a path or URL; of a URL it is gone after the block, and errors name the URL.
@@ -40,57 +73,69 @@ def fetched(place: Path | str) -> Iterator[Path]:
     Raises InvalidInputError where there is no such file, or it cannot be fetched.
     """
     url = url_of(place)
-    if url is None:
-        yield Path(place)
+    if url is None or url.startswith("file:"):
+        yield Path(shown(place))
         return
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        yield Path(url2pathname(parts.path))
-        return
+    told = shown(url)
     with TemporaryDirectory(prefix="guidestore-") as folder:
-        file = Path(folder, Path(unquote(parts.path)).name or "file")
-        if parts.scheme == "s3":
-            _from_bucket(url, parts.netloc, parts.path.lstrip("/"), file)
-        elif parts.scheme in ("http", "https"):
+        name = Path(unquote(told)).name[-_LONGEST_NAME:].replace("\0", "")
+        file = Path(folder, name if name.strip(".") else "file")
+        if url.startswith("s3:"):
+            _from_bucket(url, file)
+        elif url.startswith(("http:", "https:")):
             _from_web(url, file)
         else:
-            raise InvalidInputError(f"{url} cannot be read: {READ}; copy it to one of those")
+            raise InvalidInputError(f"{told} cannot be read: {READ}; copy it to one of those")
         try:
             yield file
         except GuidestoreError as error:
             if str(file) in str(error):
-                raise type(error)(str(error).replace(str(file), url)) from error
+                raise type(error)(str(error).replace(str(file), told)) from error
             raise
 
 
 def refuse_url(place: Path | str, what: str) -> None:
     """Raises InvalidInputError where `place` is a URL: `what`, in words, is read from this machine's disks alone."""
-    if (url := url_of(place)) and not url.startswith("file:"):
+    if url := url_of(place):
         raise InvalidInputError(
-            f"{url}: {what} is read from a path of this machine alone; copy or mount it, and give that path"
+            f"{shown(url)}: {what} is read from a path of this machine alone; copy or mount it, and give that path"
         )
 
 
-def _from_bucket(url: str, bucket: str, key: str, file: Path) -> None:
+def _from_bucket(url: str, file: Path) -> None:
     from guidestore.embeddings.bucket import BucketStorage
 
-    if not bucket or not key:
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    folder, _, name = key.rpartition("/")
+    if not bucket or {"", ".", ".."} & set(key.split("/")) or "\\" in key or "\0" in key:
         raise InvalidInputError(f"{url} names no object; write s3://BUCKET/KEY")
     try:
-        file.write_bytes(BucketStorage(bucket).read(key))
+        file.write_bytes(BucketStorage(bucket, folder).read(name))
     except CorruptArtifactError as error:
         raise InvalidInputError(f"{url} is not there; correct the bucket or the key") from error
-    except StorageError as error:
+    except (StorageError, OSError) as error:
         raise InvalidInputError(f"{url} cannot be read ({error}); see what the server says") from error
 
 
 def _from_web(url: str, file: Path) -> None:
+    told = shown(url)
+    if "@" in urlsplit(url).netloc:
+        raise InvalidInputError(
+            f"{told}: a user or a password within a URL is not read, and would be kept in histories; fetch the file "
+            "yourself"
+        )
+    web = OpenerDirector()  # `urlopen` would follow to ftp
+    for handler in (HTTPHandler, HTTPSHandler, HTTPRedirectHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
+        web.add_handler(handler())
+    web.add_handler(ProxyHandler())
+    web.add_handler(UnknownHandler())
+    address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # of blanks and letters that are not ASCII
     try:
-        with urlopen(url, timeout=_SILENCE_S) as answer, file.open("wb") as handle:
+        with web.open(address, timeout=_SILENCE_S) as answer, file.open("wb") as handle:
             shutil.copyfileobj(answer, handle, 1 << 20)
             came, said = handle.tell(), answer.headers.get("Content-Length", "")
         if said.isdigit() and came != int(said):  # reading in pieces says nothing of an end that came too soon
             raise OSError(f"it ends after {came:,} of {int(said):,} bytes")
     except (HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise InvalidInputError(f"{url} cannot be read ({reason}); correct it, or fetch the file yourself") from error
+        raise InvalidInputError(f"{told} cannot be read ({reason}); correct it, or fetch the file yourself") from error

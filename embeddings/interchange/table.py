@@ -24,7 +24,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.dialect import kind_of, sniff
 from guidestore.embeddings.interchange.limits import check_columns, check_fits, check_list, reason_of
 from guidestore.embeddings.interchange.parquet_size import parquet_size
-from guidestore.embeddings.remote import fetched
+from guidestore.embeddings.remote import fetched, shown
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unseen by type checkers
 
@@ -307,11 +307,10 @@ def read_table(
     """
     with fetched(file) as local:
         table = _read(local, id_column)
-    table = replace(table, file=Path(file))
-    table.check_columns(required)
-    if not may_be_empty:
-        table.check_rows()
-    return table
+        table.check_columns(required)
+        if not may_be_empty:
+            table.check_rows()
+    return replace(table, file=Path(shown(file)))
 
 
 def _read(file: Path, id_column: str) -> Table:

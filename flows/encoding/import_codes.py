@@ -19,6 +19,7 @@ from guidestore.embeddings.interchange.codes import CodeColumns, CodesRead, NaNP
 from guidestore.embeddings.leaks import labels_by_target, target_among
 from guidestore.embeddings.log_table import empty_table, entry_of
 from guidestore.embeddings.records import Entry
+from guidestore.embeddings.remote import shown
 from guidestore.embeddings.scratch import blocks, empty
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
@@ -75,7 +76,7 @@ def import_codes(
     how = how or CodeColumns()
     read = read_codes(file, ids=ids, how=how)
     named = {"cohort": cohort, "modality": modality, "encoder": encoder, "version": version}
-    return add_codes(store, read, file, **named, trained_on=trained_on, nan=how.nan, supersede=supersede)
+    return add_codes(store, read, Path(shown(file)), **named, trained_on=trained_on, nan=how.nan, supersede=supersede)
 
 
 def add_codes(

@@ -53,6 +53,25 @@ def test_a_bucket(bucket: str, s3_server: str, tmp_path: Path) -> None:
         store.import_codes(f"s3://{BUCKET}/in/none.csv", "made", "ct", "mine")
 
 
+def test_keys_of_a_bucket_are_taken_as_they_are(bucket: str, s3_server: str) -> None:
+    client = boto3.client("s3", endpoint_url=s3_server)
+    client.put_object(Bucket=BUCKET, Key="odd/a", Body=CODES.replace("0.5", "9.5").encode())
+    for key in (
+        "staging/codes.csv",
+        "odd/a#1",
+        "odd/a?b.csv",
+        "odd/50%25.csv",
+        "odd/..%2f..",
+        "odd/ü ü.csv",
+        "odd" * 99,
+    ):
+        client.put_object(Bucket=BUCKET, Key=key, Body=CODES.encode())
+        assert read_codes(Path(f"s3://{BUCKET}/{key}")).codes.codes_nd[0, 0] == 0.5, key
+    for key in ("odd/../odd/a", "odd/./a", "odd/", "odd//a", ""):
+        with pytest.raises(gs.InvalidInputError, match="names no object; write s3://BUCKET/KEY"):
+            read_table(f"s3://{BUCKET}/{key}")
+
+
 def test_the_web_and_this_machine(web: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = web
     (folder / "codes.csv").write_text(CODES)
@@ -66,15 +85,72 @@ def test_the_web_and_this_machine(web: tuple[Path, str], tmp_path: Path) -> None
         read_table(f"{address}/none.csv")
 
 
+def test_secrets_of_a_url_are_neither_shown_nor_kept(web: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = web
+    (folder / "codes.csv").write_text(CODES)
+    (folder / "parts.csv").write_text("case_id,split\n007,train\nB,test\n")
+    with pytest.raises(gs.InvalidInputError) as caught:
+        read_table(f"{address}/codes.csv?sig=S3CR3T", ["grade"])
+    assert str(caught.value).startswith(f"{address}/codes.csv has no column 'grade'")
+    for place in (f"{address}/none.csv?sig=S3CR3T", f"{address}/none.csv#S3CR3T", "ftp://me:S3CR3T@b/x.csv"):
+        for given in (place, Path(place)):
+            with pytest.raises(gs.InvalidInputError, match=r"\.csv cannot be read") as caught:
+                read_table(given)
+            assert "S3CR3T" not in str(caught.value)
+    with pytest.raises(gs.InvalidInputError, match="a user or a password within a URL is not read") as caught:
+        read_table(f"{address}/codes.csv".replace("http://", "http://me:S3CR3T@"))
+    assert "S3CR3T" not in str(caught.value)
+    store = gs.open(tmp_path / "store", create=True)
+    store.import_codes(f"{address}/codes.csv?sig=S3CR3T", "made", "mri", "mine")
+    store.add_cohort("made", splits=f"{address}/parts.csv?sig=S3CR3T")
+    assert store.sql("SELECT DISTINCT origin FROM splits")["origin"] == ["given: parts.csv"]
+    assert store.sql("SELECT source FROM cohorts WHERE layout = 'manifest'")["source"] == [f"{address}/parts.csv"]
+    assert not [file for file in (tmp_path / "store").rglob("*") if file.is_file() and b"S3CR3T" in file.read_bytes()]
+
+
+@pytest.mark.parametrize("to", ["ftp://127.0.0.1:1/codes.csv", "file:///etc/passwd", "data:text/csv,case_id,f0"])
+def test_the_web_leads_nowhere_else(to: str) -> None:
+    class Leads(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", to)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Leads) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(gs.InvalidInputError, match=r"unknown url type: ftp|is not allowed"):
+            read_codes(Path(f"http://127.0.0.1:{server.server_port}/codes.csv"))
+        server.shutdown()
+
+
+def test_names_that_no_file_here_may_have(web: tuple[Path, str]) -> None:
+    folder, address = web
+    for name in ("some codes.csv", "Köln.csv", "x" * 240 + ".csv"):
+        (folder / name).write_text(CODES)
+        assert read_codes(Path(f"{address}/{name}")).codes.case_ids == ("007", "B")
+    (folder / "index.html").write_text(CODES)
+    for place in (address, f"{address}/", f"{address}/sub/%2e%2e/"):
+        (folder / "sub").mkdir(exist_ok=True)
+        assert read_codes(Path(place)).codes.case_ids == ("007", "B")
+
+
 def test_what_is_not_read_is_refused_in_a_sentence(tmp_path: Path) -> None:
     store = gs.open(tmp_path / "store", create=True)
+    with pytest.raises(gs.InvalidInputError, match=r"a URL of https:// names no host"):
+        read_table("https://me:secret@[x/x.csv")
     with pytest.raises(gs.InvalidInputError, match=r"gs://b/x.csv cannot be read: s3://BUCKET/KEY"):
         read_table("gs://b/x.csv")
     (tmp_path / "images.csv").write_text("case_id,modality,path\nA,mri_t1,s3://b/A.nii.gz\n")
     with pytest.raises(gs.InvalidInputError, match=r"row 2, column path: an image is read from a path of this machine"):
         store.add_cohort("made", images=tmp_path / "images.csv")
-    with pytest.raises(gs.InvalidInputError, match="a table of images, whose paths start from its folder"):
-        store.add_cohort("made", images=f"file://{tmp_path}/images.csv".replace("file", "https"))
+    (tmp_path / "images.csv").write_text("case_id,modality,path\nA,mri_t1,file:///A.nii.gz\n")
+    with pytest.raises(gs.InvalidInputError, match=r"row 2, column path: an image is read from a path of this machine"):
+        store.add_cohort("made", images=tmp_path / "images.csv")
+    for scheme in ("https", "file"):
+        with pytest.raises(gs.InvalidInputError, match="a table of images, whose paths start from its folder"):
+            store.add_cohort("made", images=f"{scheme}://{tmp_path}/images.csv")
 
 
 def test_a_web_server_that_stops_in_the_middle_is_said() -> None:

@@ -17,7 +17,7 @@ from pydantic import Field
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING, Table, TableRow, read_table, words
 from guidestore.embeddings.pretraining import check_collection
-from guidestore.embeddings.remote import refuse_url
+from guidestore.embeddings.remote import refuse_url, shown, url_of
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import describe_images
@@ -123,7 +123,7 @@ class Manifest(HidingLayout):
             cohorts=[
                 {
                     "layout": "manifest",
-                    "source": str(given.absolute()),
+                    "source": shown(given) if url_of(given) else str(given.absolute()),
                     "pseudonymized": False,
                     "note": self.note,
                     "collection": self.source and check_collection(self.source),
