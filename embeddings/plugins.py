@@ -41,8 +41,11 @@ def load_object(kind: str, name: str, *, package: str = "", here: bool = False) 
     """The object ``module:Class``, imported.
 
     package: the distribution that it came from, for the error. here: whether files of the working directory may be
-    imported: where the user names them, never where a store does. Raises InvalidInputError.
+    imported: where the user names them, never where a store does. Raises InvalidInputError, and without an import for
+    what is not ``module:Class``: who forbids that forbids all that runs.
     """
+    if not names_object(name):
+        raise InvalidInputError(f"{kind} {name!r} is not named module:Class, as in package.module:Class; name it so")
     module, _, attributes = name.partition(":")
     if module.partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
         raise InvalidInputError(f"{kind} {name!r} names a module of Python itself, which has none; name your own")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.plugins import Registry, one_per_file
+from guidestore.embeddings.plugins import Registry, load_object, one_per_file
 
 ROOT = Path(__file__).parents[2]
 KNOWN = Registry("shape", "", {"square": "collections:OrderedDict", "circle": "not_there:Circle"})
@@ -92,3 +92,12 @@ def test_every_file_of_a_folder_is_an_implementation_of_its_name(tmp_path):
     (package / "__init__.py").write_text("")
     assert python(code, tmp_path) == "{'long_oval': 'shapes.long_oval:LongOval', 'square': 'shapes.square:Square'}"
     assert one_per_file("guidestore.not_there") == {}
+
+
+@pytest.mark.parametrize("name", ["never_imported", "never_imported:", "never_imported: Class", "['never_imported']"])
+def test_what_is_not_named_as_an_object_is_not_imported(name: str, tmp_path: Path, monkeypatch) -> None:
+    """Forms refuse module:Class wherever it stands; a module alone would run as well."""
+    (tmp_path / "never_imported.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidInputError, match="is not named module:Class"):
+        load_object("object", name)
