@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from guidestore.embeddings.errors import NotFoundInStoreError
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.flows.explore.explored import View, literal
 from guidestore.flows.explore.facts import Column, Facts, facts_of
 from guidestore.flows.explore.verdicts import GuidedHead, guided_heads
@@ -24,11 +24,15 @@ COLUMNS = (
 
 
 def head_of(view: View, cohort: str, key: str) -> GuidedHead:
-    """The guided head of a link. Raises NotFoundInStoreError."""
+    """The guided head of a link. Raises NotFoundInStoreError, InvalidInputError where it is not right or wrong."""
     heads = guided_heads(view, cohort)
     for guided in heads:
-        if guided.key == key:
+        if guided.key == key and guided.turns:
             return guided
+        if guided.key == key:
+            raise InvalidInputError(
+                f"{guided.head.target} has no classes that a head gets right or wrong; look by a head of classes"
+            )
     raise NotFoundInStoreError(
         f"cohort {cohort} has no guided head {key} at snapshot {view.version}; the link may be of another snapshot"
     )

@@ -10,6 +10,7 @@ from guidestore.flows.explore.verdicts import key_of
 from guidestore.flows.sweeps.file import SweepFile
 from guidestore.flows.sweeps.label_curve import label_curves
 from guidestore.flows.sweeps.ranking import Ranked, ranked_on_val
+from guidestore.heads.metrics import metric_named
 from guidestore.warehouse.runs import load_runs
 from guidestore.warehouse.sweeps import StoredSweep, stored_sweeps
 
@@ -60,7 +61,7 @@ def _row(ranked: Ranked) -> dict[str, Any]:
         "superior": head.superior.within if head.superior else "",
         "mode": head.mode,
         "labelled": str(head.labelled),
-        "metric": effect.metric,
+        "metric": metric_named(effect.metric).title,
         "score": [score.value, score.low, score.high] if score else None,
         "gain": [told.gain_over_i.gain.value, told.gain_over_i.gain.low, told.gain_over_i.gain.high] if told else None,
         "over_control": [nearest.over.gain.value, nearest.over.gain.low, nearest.over.gain.high] if nearest else None,

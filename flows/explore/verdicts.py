@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.flows.explore.cohorts import check_cohort
 from guidestore.flows.explore.explored import View, literal
@@ -45,6 +46,11 @@ class GuidedHead:
     key: str
     head: Head
     group: ComparisonGroup
+
+    @property
+    def turns(self) -> bool:
+        """Whether it is right or wrong of a case: of classes and grades."""
+        return self.group.members[0].kind in ONE_CLASS_KINDS
 
     def as_row(self) -> dict[str, Any]:
         head = self.head
@@ -107,6 +113,7 @@ def _told(evaluation: Evaluation) -> list[dict[str, Any]]:
                     "guided": _number(own.get(effect.metric)),
                     "p_holm": evaluation.family.p_values.get(effect.head),
                     "block": block.block.number,
+                    "turns": block.block.runs[0].kind in ONE_CLASS_KINDS,
                 }
             )
     return rows

@@ -21,7 +21,7 @@ from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import Evaluation, TableRow
 from guidestore.flows.work.colours import CONTROL_COLOUR, ROW_COLOURS
 from guidestore.heads.input_rows import REFERENCE
-from guidestore.heads.metrics import BALANCED_ACCURACY, drawn_metrics
+from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import GuidanceEffect
 
 MOST_ROWS = 500
@@ -101,10 +101,10 @@ def result_row(row: TableRow, decided: RowEffect | None, label: str) -> dict[str
 
 
 def bars(evaluation: Evaluation, title: str) -> Any:
-    """A matplotlib figure: balanced accuracy of each row, mean ± sd over folds and seeds."""
+    """A matplotlib figure: each row in the first metric of the target's kind, mean ± sd over folds and seeds."""
     from matplotlib.figure import Figure
 
-    metric = BALANCED_ACCURACY.name
+    metric, told = next(iter(drawn_metrics(evaluation.rows[0].kind).items()))
     figure = Figure(figsize=(7.0, 0.9 + 0.38 * len(evaluation.rows)), layout="constrained")
     panel = figure.subplots()
     for line, row in enumerate(evaluation.rows):
@@ -113,8 +113,8 @@ def bars(evaluation: Evaluation, title: str) -> Any:
         panel.barh(line, row.mean[metric], xerr=error, color=colour, height=0.7, capsize=2, ecolor="#333333")
     panel.set_yticks(range(len(evaluation.rows)), [row.label for row in evaluation.rows])
     panel.invert_yaxis()
-    panel.set_xlim(0, 1)
-    panel.set_xlabel("balanced accuracy on test, mean ± sd")
+    panel.set_xlim(min(0.0, panel.get_xlim()[0]), 1)  # R² and kappa may lie below 0
+    panel.set_xlabel(f"{told.title} on test, mean ± sd")
     panel.set_title(title, fontsize=10, parse_math=False)
     panel.spines[["top", "right"]].set_visible(False)
     return figure

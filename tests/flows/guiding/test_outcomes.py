@@ -13,7 +13,8 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import parts_of
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.explore.explored import Explored
-from guidestore.flows.explore.verdicts import verdicts
+from guidestore.flows.explore.outcomes import source_of
+from guidestore.flows.explore.verdicts import guided_heads, verdicts
 from guidestore.flows.guiding.advise import advise, models_of
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
@@ -242,6 +243,21 @@ def test_the_page_of_codes_tells_verdicts_of_every_kind(store: EmbeddingStore) -
     assert (by_target["length"], by_target["os"]) == ("R²", "Uno's C")
     for block in told["blocks"]:
         assert all(set(row["mean"]) <= set(told["metrics"]) for row in block["rows"])
+
+
+def test_no_case_turns_by_a_head_of_a_value(store: EmbeddingStore) -> None:
+    """Its page links to no cases that turned; who asks for them by a link of old is told in a sentence."""
+    _of(store, "length")
+    _of(store, "grade")
+    build_index(store)
+    view = Explored(str(store.storage.local_folder)).view()
+    turns = {row["target"]: row["turns"] for row in verdicts(view, "made")["verdicts"]}
+    assert (turns["length"], turns["grade"]) == (False, True)
+    for guided in guided_heads(view, "made"):
+        assert guided.turns == (TARGETS[guided.head.target]["kind"] == "ordinal")
+        if not guided.turns:
+            with pytest.raises(InvalidInputError, match="has no classes that a head gets right or wrong"):
+                source_of(view, "made", guided.key)
 
 
 def test_a_head_of_an_outcome_becomes_champion_by_val(store: EmbeddingStore) -> None:

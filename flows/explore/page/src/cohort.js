@@ -44,7 +44,7 @@ function verdictSection(name, told, chosen) {
       { title: "guided", number: true, cell: (row) => number(row.guided) },
       { title: "p, Holm", number: true, cell: (row) => (row.p_holm === null ? "–" : row.p_holm < 0.001 ? "< .001" : row.p_holm.toFixed(3).replace(/^0/, "")) },
       { title: "heads", class: "models", cell: (row) => [`${row.guidance || "no G"}, ${row.decoder}`, pairs.size > 1 ? h("small", {}, `${titleOf(row)}, ${row.mode}${row.labelled === "all" ? "" : `, ${row.labelled} labels`}`) : null] },
-      { title: "cases", cell: (row) => h("span", { class: "ways" },
+      { title: "cases", cell: (row) => !row.turns ? "–" : h("span", { class: "ways" },
         h("a", { href: where(row, "turned wrong"), "aria-label": `turned wrong by ${row.row}, ${row.target}` }, "turned wrong"),
         h("a", { href: where(row, "turned right"), "aria-label": `turned right by ${row.row}, ${row.target}` }, "turned right"),
         h("a", { href: link({ page: "map", cohort: name, head: row.key, colour: "turned" }), "aria-label": `map of ${row.row}, ${row.target}` }, "map")) },

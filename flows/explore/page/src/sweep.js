@@ -20,7 +20,7 @@ export async function sweep() {
     h("h1", {}, `Sweep ${name}`),
     h("p", { class: "ways" }, h("a", { href: link({ page: "cohort", cohort }) }, cohort)),
     h("p", { class: "soft" }, `${count(found.there)} of ${count(found.runs)} runs are in the store. All on val, which chose the order: the best of many looks better than it is. Test is not read here (guidestore sweep show --test).`),
-    table(`Guided heads, best on val first, in ${[...new Set(found.heads.map((row) => row.metric))].join(" or ").replaceAll("_", " ")}`, [
+    table(`Guided heads, best on val first, in ${[...new Set(found.heads.map((row) => row.metric))].join(" or ")}`, [
       { title: "verdict", head: true, class: "word", cell: (row) => [verdict(row.verdict), h("small", {}, [row.row, row.labelled === "all" ? "" : `${row.labelled} labels`].filter(Boolean).join(", "))], value: (row) => row.verdict },
       { title: "score", number: true, cell: (row) => (row.score ? `${number(row.score[0])} [${number(row.score[1])}, ${number(row.score[2])}]` : "–"), value: (row) => row.score?.[0] },
       { title: "gain over I", number: true, class: "gain", cell: (row) => [whisker(row.gain, span), h("span", {}, ends(row.gain))], value: (row) => row.gain?.[0] },
