@@ -125,15 +125,14 @@ def code_map(section: Section, pairs: GuidedPairs, guided_nd: np.ndarray, places
         "G(z_I), in the map of z_S": (both_n2[len(kept) :], both_n2),
     }
     drawn = _Drawn(maps, groups[kept], _wrong(section, pairs)[kept], class_colours(len(names)))
-    shown: list[int] = sorted(set(drawn.labels.tolist()) - {-1})
+    shown = [*sorted(set(drawn.labels.tolist()) - {-1}), *([-1] if -1 in drawn.labels else [])]
     label = f"Maps of z_I, z_S and G(z_I) of {len(kept)} test cases by {method}, coloured by outcome"
     columns, rows = mapped_cases(section, pairs, kept) if named else ((), ())
     with drawing(*_SIZE_IN) as figure:
         panels = _panels(figure, drawn)
         svg = inline_svg(figure, f"{section.name}-map", label, lambda drawn_on: _points(drawn_on, panels, drawn, rows))
-    legend = [(css_colour(drawn.colours[c]), names[c]) for c in shown]
-    if -1 in drawn.labels:
-        legend.append((css_colour(UNLABELLED_COLOUR), "no label"))
+    names = (*names, "not known")  # the last, of label -1
+    legend = [(css_colour(drawn.colour(c)), names[c]) for c in shown]
     _, fold, seed = pairs.unit
     counts = len(kept), n, int(drawn.wrong.sum())
     picture = Picture("map", (8.6, 3.5), label, lambda figure: _fill(figure, drawn, shown, names))
@@ -158,7 +157,7 @@ def _fill(figure: Figure, drawn: _Drawn, shown: list[int], names: tuple[str, ...
     """The maps with their points and a legend."""
     panels = _panels(figure, drawn)
     for panel, (points_n2, _) in zip(panels, drawn.maps.values(), strict=True):
-        for label in (-1, *shown):
+        for label in reversed(shown):  # what is not known lies below
             for is_wrong, marker, size in ((False, "o", 3.2), (True, "x", 4.5)):
                 x, y = points_n2[(drawn.labels == label) & (drawn.wrong == is_wrong)].T
                 style = {"color": drawn.colour(label), "markersize": size, "markeredgewidth": 1.4 * is_wrong}

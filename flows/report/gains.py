@@ -56,12 +56,14 @@ def fill_gains(figure: Figure, told: Sequence[RowEffect], labels: Sequence[str] 
             label = name if name not in named else None
             named.add(name)
             panel.plot([gain.value], [at], marker=_MARKERS[name], color=colour, markersize=5, linestyle="", label=label)
-    lines = [f"{label}\n{of.verdict}, n = {of.n_cases}" for label, of in zip(labels, told, strict=True)]
+    titles = [metric_named(of.metric).title for of in told]
+    metrics = list(dict.fromkeys(titles))
+    ends = [f" in {title}" if len(metrics) > 1 else "" for title in titles]
+    lines = [f"{label}{end}\n{of.verdict}, n = {of.n_cases}" for label, end, of in zip(labels, ends, told, strict=True)]
     panel.set_yticks(range(len(told)), lines)
     panel.tick_params(axis="y", length=0)
     panel.set_ylim(len(told) - 0.4, -0.6)
-    metrics = " or ".join(dict.fromkeys(metric_named(of.metric).title for of in told))
-    panel.set_xlabel(f"gain in {metrics}, 95 % intervals")
+    panel.set_xlabel(f"gain in {' or '.join(metrics)}, 95 % intervals")
     panel.grid(axis="x")
     figure.legend(loc="outside lower center", ncols=len(named), frameon=False)
 

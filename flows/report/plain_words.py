@@ -115,9 +115,8 @@ def plain_sentences(section: Section, effects: Sequence[RowEffect], p_holm: floa
         told = _MEANS[CLOSED].format(**words) if first.told == CLOSED else f"Nothing can be said: {first.note}"
         return [f"{section.target}: {told}."]
     metric, gain = metric_named(first.metric), first.effect.gain_over_i.gain
-    amount = f"{'an' if metric.title[0] in 'AEIOaeio' else 'a'} {metric.title}"
     sentences = [
-        f"On {count_of(first.n_cases, 'test case')}, {words['I']} alone reached {amount} of {_three(means.get(I))}; "
+        f"On {count_of(first.n_cases, 'test case')}, {words['I']} alone reached {metric.title} {_three(means.get(I))}; "
         f"with guidance by {words['S']} it reached {_three(own)}: {gain.value:+.3f}, and anything from {gain.low:+.3f} "
         f"to {gain.high:+.3f} fits these cases."
     ]

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.runs import RunPredictions
+from guidestore.flows.report.code_map import Places, code_map
+from guidestore.flows.report.figures import drawing
+from guidestore.flows.report.guided_codes import GuidedPairs
 from guidestore.flows.report.outcomes import _curve, groups_of, outcome_shown
 
 CASES = tuple(f"c{i:02}" for i in range(40))
@@ -99,3 +102,18 @@ def test_cases_are_coloured_by_their_outcome(survival):
     assert groups.tolist() == [0, 0, 1, 1, 2, 2, -1]
     assert names == ("up to 2.667 mm", "up to 4.333 mm", "above 4.333 mm")
     assert groups_of(section("multilabel", {}), np.array([[1, 1], [nan, 0], [nan, nan]]))[0].tolist() == [2, 0, -1]
+
+
+def test_cases_of_which_nothing_is_known_are_told_from_those_without_a_label():
+    y = np.array([[0, 0], [1, 0], [1, 1], [np.nan, np.nan]])
+    codes_nd = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    of = section("multilabel", {})
+    of.inferior, of.superior, of.target = "us/made", "ct/made", "findings"
+    pairs = GuidedPairs(("s", 0, 0), CASES[:4], y, codes_nd, codes_nd, "", ())
+    shown = code_map(of, pairs, codes_nd, Places(), named=True)
+    names = ["no label", "1 label", "2 labels", "not known"]
+    assert [name for _, name in shown.legend] == names
+    with drawing(*shown.picture.size_in) as figure:
+        shown.picture.fill(figure)
+        (legend,) = figure.legends
+    assert [text.get_text().strip("\u200b") for text in legend.get_texts()] == names

@@ -26,6 +26,7 @@ from guidestore.flows.report.accounting import accounting_of
 from guidestore.flows.report.calibration import calibrated
 from guidestore.flows.report.code_map import Places, method_for
 from guidestore.flows.report.confusion import confusions_of
+from guidestore.flows.report.figures import drawing
 from guidestore.flows.report.gains import gains_picture
 from guidestore.flows.report.guided_codes import Pairs, foretell, guided_pairs_of
 from guidestore.flows.report.plain_words import meaning, modality_name, terms_of
@@ -172,7 +173,7 @@ def test_the_first_thing_said_is_plain(store: Path, page: str) -> None:
             gain = effect.effect.gain_over_i.gain
             assert f"{gain.value:+.3f}, and anything from {gain.low:+.3f} to {gain.high:+.3f} fits these cases" in told
     words = told[: told.index("At a glance verdict")] if "At a glance verdict" in told else told
-    assert "On 36 test cases, clinical alone reached an AUROC of" in words
+    assert "On 36 test cases, clinical alone reached AUROC 0." in words
     assert "This cannot be told from luck: these cases are too few." in words
     for word in ("S+I predicts from both", "G(I)+I guidance: predicts from clinical and what G foretells"):
         assert word in told
@@ -241,6 +242,19 @@ def test_a_figure_is_the_same_files_each_time_and_needs_no_font(store: Path, tmp
     assert "<text" not in one[".svg"].decode()  # letters are outlines
     with Image.open(io.BytesIO(one[".png"])) as png:
         assert png.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_gains_in_several_metrics_say_which_is_in_which(store: Path) -> None:
+    snapshot = EmbeddingStore.open(store).snapshot()
+    runs = [run for run in all_runs(snapshot) if run.target == "PIG"]
+    one, two = row_effects(runs, load_predictions(snapshot, runs))
+    for effects, metrics in (([one, two], ("", "")), ([one, replace(two, metric="r2")], (" in AUROC", " in R²"))):
+        picture = gains_picture(effects)
+        assert picture is not None
+        with drawing(*picture.size_in) as figure:
+            picture.fill(figure)
+            lines = [label.get_text().split("\n")[0] for label in figure.axes[0].get_yticklabels()]
+        assert lines == [f"PIG, {of.head.name}{metric}" for of, metric in zip(effects, metrics, strict=True)]
 
 
 def test_folders_that_cannot_be_made_are_said_before_the_work(store: Path, tmp_path: Path) -> None:
