@@ -9,11 +9,13 @@ for them.
 from __future__ import annotations
 
 import ast
+import dis
 import hashlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
@@ -195,9 +197,13 @@ def _imported(module: str, path: Path) -> Iterator[str]:
 
 
 def _as_in_files(of: Any, sources: dict[str, Path]) -> bool:
-    """Whether the functions that it consists of and calls are those of the files: not patched, not edited since."""
+    """Whether the functions that it consists of and calls, and the constants of its modules and classes, are those of
+    the files: not patched, not edited since, not of bytecode that Python kept of a file of that size and second."""
     loose = {name: path for name, path in sources.items() if path.suffix == ".py" and not is_installed(name)}
     written = {name: _functions(path, _stamp(path)) for name, path in loose.items()}
+    constants = {name: _constants(path, _stamp(path)) for name, path in loose.items()}
+    if any(_differ(sys.modules.get(name), of_file.get("", {})) for name, of_file in constants.items()):
+        return False
     waiting: list[Any] = [of]
     seen: set[int] = set()
     while waiting:
@@ -210,6 +216,8 @@ def _as_in_files(of: Any, sources: dict[str, Path]) -> bool:
             if isinstance(item, FunctionType) and module not in sources and _belongs(module, of.__module__):
                 return False  # put there by another file, or by hand
         elif isinstance(item, type):
+            if _differ(item, constants[module].get(item.__qualname__, {})):
+                return False
             waiting += [*inspect.getmro(item), *map(_function_in, vars(item).values())]
         elif wrapped := getattr(item, "__wrapped__", None):
             waiting.append(wrapped)
@@ -243,6 +251,50 @@ def _shape(code: CodeType) -> Any:
     """What a function does, wherever it stands in the file."""
     consts = tuple(_shape(const) if isinstance(const, CodeType) else _spelled(const) for const in code.co_consts)
     return (code.co_qualname, code.co_code, code.co_names, code.co_varnames, code.co_freevars, consts)
+
+
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, tuple, type(None)})
+_AS_IT_IS = frozenset({"RESUME", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"})
+
+
+def _differ(of: Any, constants: Mapping[str, Any]) -> bool:
+    """Whether a module or a class has another value under a name that its file gives once, and a constant."""
+    held = {name: vars(of)[name] for name in constants if of is not None and name in vars(of)}
+    # Of a class, its maker may have put something else there: members of an Enum, slots.
+    plain = {name: value for name, value in held.items() if type(value) in _PLAIN}
+    return any(
+        (type(value), repr(value)) != (type(constants[name]), repr(constants[name])) for name, value in plain.items()
+    )
+
+
+@lru_cache(256)
+def _constants(path: Path, stamp: tuple[int, int]) -> Mapping[str, Mapping[str, Any]]:
+    """Qualified name of a class, '' for the module -> what it gives a name to, once."""
+    tree = ast.parse(path.read_bytes())
+    elsewhere = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
+    found: dict[str, dict[str, Any]] = {}
+
+    def look(scope: str, body: Sequence[ast.stmt]) -> None:
+        times, values = Counter[str](elsewhere if not scope else ()), dict[str, Any]()
+        for node in body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                times[node.name] += 1
+                if isinstance(node, ast.ClassDef):
+                    look(f"{scope}.{node.name}" if scope else node.name, node.body)
+                continue
+            times.update(
+                one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+            )
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            value = getattr(node, "value", None)
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(value, ast.expr):
+                code = compile(ast.Expression(value), str(path), "eval", dont_inherit=True)
+                if {step.opname for step in dis.get_instructions(code)} <= _AS_IT_IS:
+                    values |= {one.id: code.co_consts[-1] for one in targets if isinstance(one, ast.Name)}
+        found[scope] = {name: value for name, value in values.items() if times[name] == 1}
+
+    look("", tree.body)
+    return found
 
 
 def _spelled(const: object) -> str:
