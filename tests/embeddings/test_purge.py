@@ -470,6 +470,38 @@ def test_what_others_commit_during_a_purge_is_purged_too(store, monkeypatch):
     assert {finding.problem for finding in report.findings} <= {"orphan"}
 
 
+@pytest.mark.parametrize("split_came", ["before", "meanwhile"])
+def test_weights_that_saw_the_case_during_a_purge_go_too(store, monkeypatch, split_came):
+    commit_codes(store, make_codes(["case-1", "case-2"], mri_key()))
+    other = EmbeddingStore.open(store.storage.root)
+    real = CommitLog.append
+    row = {"cohort": "glioma", "split": "cv5", "fold": 1, "case_id": "case-1", "part": "val", "origin": "given"}
+
+    def split():
+        with other.begin() as transaction:
+            transaction.write_rows("splits", [row], cohort="glioma")
+
+    def weights():
+        with other.begin() as transaction:
+            given = {"config": {}, "tensors": {"train_codes": np.ones(2, np.float32)}, "recipe": {}}
+            transaction.write_weights("guidance", "knn", **given, cohort="glioma", split="cv5", fold=1)
+
+    late = [weights] if split_came == "before" else [weights, split]
+    if split_came == "before":
+        split()
+
+    def append(self, **arguments):
+        while self is store.log and late:
+            late.pop()()
+        return real(self, **arguments)
+
+    monkeypatch.setattr(CommitLog, "append", append)
+    assert purge(store, "glioma", "case-1").artifacts == 2
+    assert not late
+    assert not store.snapshot().entries(kind="weights")
+    assert not list(store.storage.root.glob("objects/weights/*"))
+
+
 def test_a_purge_under_endless_changes_gives_up_and_says_so(store, monkeypatch):
     commit_codes(store, make_codes(["case-1", "case-2"], mri_key()))
     other = EmbeddingStore.open(store.storage.root)
