@@ -29,6 +29,7 @@ SWEEP = "digits/few-labels.yaml"
 LESS = "folds: 0\nseeds: 0\npermutations: 1\n"
 """In place of five folds, two seeds and two permutations."""
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("examples/**/*.md"))]
 
 
 def tour() -> str:
@@ -173,6 +174,15 @@ def test_files_that_a_page_links_are_there(page: Path) -> None:
     links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
     assert links or page.name == "store-format.md"
     assert all((page.parent / link).exists() for link in links)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_have_as_many_columns_in_every_line(page: Path) -> None:
+    """Else they are shown as plain text."""
+    text = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8")).replace("\\|", "")
+    for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        first, *others = table.splitlines()
+        assert {line.count("|") for line in others} == {first.count("|")}, first
 
 
 def test_every_option_that_the_pages_name_exists() -> None:

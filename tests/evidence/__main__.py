@@ -89,7 +89,7 @@ def table(lines: list[dict[str, object]]) -> str:
     ways = " | ".join(f"helps, {seeds} x {cases:,}" for seeds, cases in JUDGED)
     told = [
         f"| heads | cohort | row | n | cohorts | {ways} | at most | gain over I | over the nearest | most often |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key in sorted(groups, key=lambda key: (key[0], kinds.index(key[1]), key[2], int(key[3]))):
         each = [groups[key][way] for way in JUDGED]

@@ -7,7 +7,7 @@ gains truly are is told by 4,000 further cases. Kinds: `noisy outcome`, where S 
 all pairs are labelled; `few labels`, where 40 of 400 pairs are. What is in the file already is not done again. Printed:
 how often `guidance helps` was said, by the true gain over the nearest control or reference, and how often the draw of
 cases alone would let it be said; how often the 95 % intervals of gains (over I, controls and references) hold the true
-one.
+one, with its standard error over cohorts, since those of one cohort share their test cases.
 """
 
 from __future__ import annotations
@@ -136,13 +136,16 @@ def tables(lines: list[dict[str, object]]) -> str:
                     f"| {n_test} | {low:+.2f} to {high:+.2f} | {len(here)} | {helped.statistic:.3f} | "
                     f"{ends.low:.3f} to {ends.high:.3f} | {fmean(bool(x['by_cases']) for x in here):.3f} |"
                 )
-    told += ["", "| test cases | row | intervals | hold the true gain |", "|---|---|---|---|"]
+    told += ["", "| test cases | row | cohorts | intervals | hold the true gain |", "|---|---|---|---|---|"]
     for n_test in TEST_CASES:
         for row in sorted({str(x["row"]) for x in lines}):
             here = [x for x in lines if x["n_test"] == n_test and x["row"] == row]
             total, covering = (sum(int(str(x[name])) for x in here) for name in ("intervals", "covering"))
             if total:
-                told.append(f"| {n_test} | {row} | {total} | {covering / total:.3f} |")
+                share, n = covering / total, len(here)
+                off = [int(str(x["covering"])) - share * int(str(x["intervals"])) for x in here]
+                error = f"{np.sqrt(n / (n - 1) * np.square(off).sum()) / total:.3f}" if n > 1 else "–"
+                told.append(f"| {n_test} | {row} | {n} | {total} | {share:.3f} ± {error} |")
     return "\n".join(told)
 
 

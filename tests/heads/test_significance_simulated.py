@@ -225,7 +225,7 @@ def test_intervals_cover_the_expected_gain(seeds, draws, n_cohorts):
     """Over new cases, seeds and draws: the row moves by .02 with its seed, what it is held against by as much, and a
     control by .03 more with each of its five draws. Expected is a gain of .1.
 
-    Measured over 600 cohorts, in this order: 94.2 %, 93.0 %, 93.0 %, 94.3 %.
+    Measured over 1,000 cohorts, in this order: 93.7 %, 92.7 %, 93.5 %, 94.2 %.
     """
     rng = np.random.default_rng(1)
     covered, labels = 0, np.repeat([0, 1], 200)
