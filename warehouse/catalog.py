@@ -10,10 +10,12 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,15 +125,8 @@ def beside(con: duckdb.DuckDBPyConnection, version: int) -> duckdb.DuckDBPyConne
 
 def query_on(con: duckdb.DuckDBPyConnection, sql: str, *, timeout_s: float | None = TIMEOUT_S) -> Any:
     """The rows that `sql` gives on an open connection, as an Arrow table; otherwise as `query`."""
-
-    def take(con: duckdb.DuckDBPyConnection, within: _Within) -> Any:
-        relation = within(lambda: con.sql(sql))
-        if relation is None:
-            raise InvalidInputError(_NO_ROWS)
-        return within(relation.to_arrow_table)
-
     with ThreadPoolExecutor(1, "sql") as thread:
-        return _run(con, sql, _Within(con, timeout_s, thread), take)
+        return _run(con, sql, _Within(con, timeout_s, thread), partial(_arrow_table, sql))
 
 
 def query(
@@ -142,14 +137,27 @@ def query(
     A query has half of the machine's memory and a folder for what does not fit. Raises what `open_catalog` raises, and
     InvalidInputError on SQL that is wrong, does more than read or takes longer than timeout_s seconds (None: for ever).
     """
+    return _ask(store_root, sql, at, timeout_s, partial(_arrow_table, sql))
 
-    def take(con: duckdb.DuckDBPyConnection, within: _Within) -> Any:
-        relation = within(lambda: con.sql(sql))
-        if relation is None:
-            raise InvalidInputError(_NO_ROWS)
-        return within(relation.to_arrow_table)
 
-    return _ask(store_root, sql, at, timeout_s, take)
+def _arrow_table(sql: str, con: duckdb.DuckDBPyConnection, within: _Within) -> Any:
+    relation = within(lambda: con.sql(sql))
+    if relation is None:
+        raise InvalidInputError(_NO_ROWS)
+    table = within(relation.to_arrow_table)
+    return table.rename_columns(_each_once(table.column_names))
+
+
+def _each_once(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of columns: of two that are called ``a``, as a join gives them, the second is ``a_1``, as DuckDB says in
+    its own tables. Under one name only one would reach a program.
+    """
+    made: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in count(1))
+        free = name if name not in made else next(one for one in numbered if one not in made and one not in names)
+        made.append(free)
+    return tuple(made)
 
 
 def query_plain(
@@ -189,7 +197,7 @@ def query_rows(
 
     def stream(con: duckdb.DuckDBPyConnection, within: _Within) -> Any:
         within(lambda: con.execute(sql))
-        columns = tuple(column[0] for column in con.description or ())
+        columns = _each_once([column[0] for column in con.description or ()])
         if not columns:
             raise InvalidInputError(_NO_ROWS)
         return take(columns, iter(lambda: within(lambda: con.fetchmany(_ROWS_AT_ONCE)), []))

@@ -43,7 +43,7 @@ def show_rows(
     else:
         import pyarrow as pa
 
-        by_name = {name: [_plain(row[place]) for row in values] for place, name in enumerate(columns)}
+        by_name = {name: _of_one_kind([_plain(row[place]) for row in values]) for place, name in enumerate(columns)}
         show_arrow(pa.table({name: pa.array(column) for name, column in by_name.items()}), format_)
 
 
@@ -54,11 +54,27 @@ def show_arrow(table: Any, format_: str, title: str = "", *, more: int = 0) -> N
             raise InvalidInputError("parquet is binary: send it into a file, as in `… --format parquet > out.parquet`")
         import pyarrow.parquet as pq
 
+        _check_for_parquet(table.schema)
         sys.stdout.flush()
         pq.write_table(table, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
     show_rows(table.to_pylist(), table.column_names, format_, title, more=more)
+
+
+def _check_for_parquet(schema: Any) -> None:
+    """Raises InvalidInputError for columns that Parquet has no type for: an interval, a union."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for field in schema:
+        try:
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+        except pa.ArrowNotImplementedError as error:
+            raise InvalidInputError(
+                f"Parquet has no type for column {field.name!r} ({field.type}): cast it, as in `SELECT a::VARCHAR`, or "
+                "use --format csv"
+            ) from error
 
 
 def show_done(
@@ -229,10 +245,19 @@ def _unmarked(text: str) -> str:
     return escaped.replace("\n", "<br>")
 
 
+def _of_one_kind(values: list[Any]) -> list[Any]:
+    """A column as Parquet has it: what holds numbers and text (50 labels, or "all") is text."""
+    if any(isinstance(value, str) for value in values):
+        return [value if value is None or isinstance(value, str) else str(value) for value in values]
+    return values
+
+
 def _plain(value: Any) -> Any:
     """As JSON has it: numbers are numbers, what is none is null, other things are text."""
     if value is None or isinstance(value, bool | int | str):
         return value
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return int(value)  # whole, where a float has 15 digits
     if isinstance(value, float | Decimal):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, list | tuple):

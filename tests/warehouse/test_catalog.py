@@ -219,6 +219,14 @@ def test_rows_beyond_a_limit_are_counted_and_not_kept(indexed_root: Path):
     assert query_plain(indexed_root, "FROM range(25_000)").table.more == 0
 
 
+def test_two_columns_of_one_name_are_two(indexed_root: Path):
+    sql = "SELECT 1 AS a, 2 AS a_1, 3 AS a, 4 AS a"
+    for ask in (query, query_plain):
+        table = ask(indexed_root, sql).table
+        assert list(table.column_names) == ["a", "a_1", "a_2", "a_3"]
+        assert table.to_pylist() == [{"a": 1, "a_1": 2, "a_2": 3, "a_3": 4}]
+
+
 def test_an_explained_copy_writes_nothing(indexed_root: Path, tmp_path: Path):
     for options in ("ANALYZE", "(ANALYZE, FORMAT json)", "/* */ ANALYZE /* */"):
         with pytest.raises(InvalidInputError, match="COPY does more than read"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -16,11 +17,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.cli.interrupt import SENTENCE
-from guidestore.flows.cli.output import MAX_TABLE_ROWS, show_rows
+from guidestore.flows.cli.output import MAX_TABLE_ROWS, show_arrow, show_rows
 from guidestore.flows.work.printable import printable
 from tests.flows.serving.waiting import until
 from tests.terminal import WIDTHS, terminal
@@ -119,6 +122,24 @@ def test_markdown_is_a_table_whatever_the_names_hold(capsys: pytest.CaptureFixtu
 def test_parquet_is_not_sent_to_a_terminal() -> None:
     with terminal(80), pytest.raises(InvalidInputError, match="send it into a file"):
         show_rows([{"a": 1}], ["a"], "parquet")
+
+
+def test_parquet_holds_columns_of_numbers_and_text_and_whole_decimals(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    rows = [{"labels": 50, "n": Decimal(2**60 + 1), "x": Decimal("1.5")}, {"labels": "all", "n": None, "x": 2}]
+    show_rows(rows, ["labels", "n", "x"], "parquet")
+    table = pq.read_table(io.BytesIO(capfdbinary.readouterr().out))
+    assert table.to_pydict() == {"labels": ["50", "all"], "n": [2**60 + 1, None], "x": [1.5, 2.0]}
+
+
+def test_a_column_that_parquet_has_no_type_for_is_named_and_nothing_is_written(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    table = pa.table({"case_id": ["c"], "took": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
+    with pytest.raises(InvalidInputError, match=r"no type for column 'took' \(month_day_nano_interval\): cast it"):
+        show_arrow(table, "parquet")
+    assert capfdbinary.readouterr().out == b""
 
 
 def test_what_is_printable() -> None:
