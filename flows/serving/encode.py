@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
+from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.words import count_of
 from guidestore.encoders.registry import encoder_infos
 from guidestore.flows.encoding.encode import encode as encode_images
@@ -12,6 +13,7 @@ from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.serving.artifacts import show_quarantine, show_table
 from guidestore.flows.serving.devices import one_encoder_on
 from guidestore.flows.serving.forms import Devices, asked, form_of, key_file, one_of, opened_store, ray_address
+from guidestore.flows.serving.notes import log_notes
 from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.reporting import EncodeReport
 from guidestore.flows.work.runners import Runner
@@ -48,16 +50,15 @@ def encode_missing(settings: EncodeForm) -> EncodeReport:
         if runner.task_runner == "ray":
             from guidestore.flows.cluster.encode import encode_on_ray  # it sets what Prefect logs, and loads Ray
 
-            return _told(encode_on_ray(store, wanted, runner, shown()))
+            return _told(store, encode_on_ray(store, wanted, runner, shown()))
         with one_encoder_on(settings.device):
-            return _told(encode_images(store, wanted, shown()))
+            return _told(store, encode_images(store, wanted, shown()))
 
 
-def _told(report: EncodeReport) -> EncodeReport:
+def _told(store: EmbeddingStore, report: EncodeReport) -> EncodeReport:
     """The report, which the run's log has too: before the device is free for others."""
     log = get_run_logger()
-    for note in report.notes:
-        log.info("note: %s", note)
+    log_notes(report.notes, store.snapshot())
     log.info(
         "images read: %d; codes made: %d, there already: %d; quarantined: %d; on %s",
         report.images_read,

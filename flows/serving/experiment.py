@@ -16,6 +16,7 @@ from guidestore.flows.paper.settings import Derm7ptSettings, RadPathSettings
 from guidestore.flows.serving.artifacts import show_paper_table, show_quarantine
 from guidestore.flows.serving.devices import one_encoder_on
 from guidestore.flows.serving.forms import Device, Form, asked, key_file, opened_store, same_as
+from guidestore.flows.serving.notes import log_notes
 from guidestore.flows.work.devices import AUTO
 
 
@@ -54,9 +55,8 @@ def make_table(settings: ExperimentForm) -> ExperimentReport:
             report = run_radpath(store, asked(settings, RadPathSettings, key=key_file()), shown())
         else:
             report = run_derm7pt(store, asked(settings, Derm7ptSettings), shown())
+        log_notes(report.notes, store.snapshot())
     log = get_run_logger()
-    for note in report.notes:
-        log.info("note: %s", note)
     log.info(
         "images read: %d, codes made: %d, networks and heads trained: %d",
         report.images_read,

@@ -29,6 +29,7 @@ from guidestore.flows.serving.artifacts import (
     show_table,
 )
 from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store, page_url
+from guidestore.flows.serving.notes import log_notes
 from guidestore.flows.work.devices import AUTO
 from guidestore.flows.work.reporting import Progress
 from guidestore.heads.input_rows import GUIDED_PLUS_I, INPUT_ROWS, REFERENCE
@@ -87,8 +88,7 @@ def train_heads(settings: RetrainForm) -> Trained:
     log = get_run_logger()
     with opened_store() as store:
         trained = (_at_snapshot if settings.snapshot else _at_newest)(store, settings, shown())
-    for note in trained.notes:
-        log.info("note: %s", note)
+        log_notes(trained.notes, store.snapshot())
     log.info("images read: 0; heads trained: %d, there already: %d", trained.new, trained.existing)
     return trained
 

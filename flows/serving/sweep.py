@@ -13,6 +13,7 @@ from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.guiding.recipes import every_guidance
 from guidestore.flows.serving.artifacts import show_table
 from guidestore.flows.serving.forms import Device, asked, form_of, one_of, opened_store, ray_address
+from guidestore.flows.serving.notes import log_notes
 from guidestore.flows.sweeps.file import Model, SweepFile, named
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.run import SweepReport, run_sweep
@@ -88,8 +89,7 @@ def train_grid(wanted: SweepFile, device: str, runner: Runner) -> SweepReport:
             report = sweep_on_ray(store, wanted, runner, shown(), device=device)
         else:
             report = run_sweep(store, wanted, shown(), device=device)
-    for note in report.notes:
-        log.info("note: %s", note)
+        log_notes(report.notes, store.snapshot())
     log.info(
         "images read: 0; heads trained: %d, there already: %d, diverged: %d",
         report.trained,
