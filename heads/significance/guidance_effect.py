@@ -74,6 +74,12 @@ class Rival:
         name = self.name.partition(",")[0]
         return name if name in CONTROLS else ""
 
+    @property
+    def drawn(self) -> bool:
+        """Whether its runs are draws of a control: where that has several kinds, those of the last alone are."""
+        control = CONTROLS.get(self.control)
+        return control is not None and control.drawn and self.name.endswith(control.kinds[-1:] or "")
+
 
 @dataclass(frozen=True, slots=True)
 class GuidedRow:
@@ -231,7 +237,7 @@ def decide(
 def _over_control(drawn: DrawnMetrics, metric: str, row: GuidedRow, rival: Rival) -> Gain:
     """A control of one run borrows its spread from what it is like, else from shuffled pairs."""
     like = (CONTROLS[rival.control].like or rival.control, SHUFFLED)
-    lenders = [lender.runs for name in like for lender in row.controls if lender.control == name]
+    lenders = [lender.runs for name in like for lender in row.controls if lender.control == name and lender.drawn]
     spreads = (spread_of_runs(drawn, metric, runs) for runs in lenders)
     borrowed = next((spread for spread in spreads if spread is not None), None)
     one_more = rival.control == SHUFFLED

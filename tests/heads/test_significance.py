@@ -225,6 +225,31 @@ def test_a_control_has_the_luck_of_its_own_draws_or_of_what_it_is_like():
     assert sds[0] < sds[2] < sds[1]
 
 
+def test_with_several_seeds_too_principal_directions_borrow_from_random_features():
+    """Whose draws move far, while the seeds alone move nothing."""
+    labels, ids, runs = balanced_labels(3_000), {}, []
+    for place, (name, n_draws) in enumerate(
+        {"guided": 1, "inferior": 1, "shuffled": 4, "self, principal directions": 1, "self, random features": 4}.items()
+    ):
+        for s, p in np.ndindex(3, n_draws):
+            apart = 0.3 * (p % 2) if name == "self, random features" else 0.0
+            of_seed = 0 if n_draws == 1 else s
+            runs.append(
+                make_run(f"{name}{p} {s}", labels, skill=1.0 + apart, seed=100 * place + 10 * of_seed + p,
+                         unit=("s", 0, s))
+            )  # fmt: skip
+            ids.setdefault(name, []).append(runs[-1].run)
+    drawn = draw_metrics(runs, draws=499)
+    controls = [Rival(name, of) for name, of in ids.items() if name not in ("guided", "inferior")]
+    effect = guidance_effect(drawn, BA, GuidedRow(ids["guided"], ids["inferior"], controls))
+    luck = {gain.rival.name: gain.over.luck for gain in effect.over_controls}
+    one = spread_of_runs(drawn, BA, ids["self, random features"])
+    found = luck["self, principal directions"]
+    assert one is not None
+    assert found is not None
+    assert found.sd == pytest.approx(one.sd)
+
+
 def test_luck_over_seeds_is_that_of_the_mean_difference():
     labels = balanced_labels(3_000)
     g = [make_run(f"g{s}", labels, seed=s, skill=1.5 + 0.2 * (s % 2), unit=("s", 0, s)) for s in range(8)]
