@@ -10,6 +10,7 @@ often; tests/evidence has the rates.)
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -61,12 +62,12 @@ def luck_against_control(
     over_seeds = _over_seeds(drawn, metric, row, control)
     one = draws or like
     if one and (over_seeds is None or one_more):
-        return TrainingLuck(one.sd * math.sqrt(1 + 1 / len(control)), one.degrees)
+        return TrainingLuck(one.sd * math.sqrt(1 + _share_of_mean(drawn, control)), one.degrees)
     if over_seeds is None or one is None:
         return over_seeds
     if draws is None:
         return _sum(over_seeds, one)
-    mean = TrainingLuck(draws.sd / math.sqrt(len(control)), draws.degrees)
+    mean = TrainingLuck(draws.sd * math.sqrt(_share_of_mean(drawn, control)), draws.degrees)
     beyond = math.sqrt(max(0.0, over_seeds.sd**2 - mean.sd**2))
     return _sum(mean, TrainingLuck(beyond, over_seeds.degrees))
 
@@ -95,6 +96,13 @@ def _over_seeds(drawn: DrawnMetrics, metric: str, row: Sequence[str], other: Seq
         differences.setdefault(test_set, []).append(drawn.row(metric, sides[0]) - drawn.row(metric, sides[1]))
     own = _excess(list(differences.values()))
     return own and TrainingLuck(own.sd / math.sqrt(len(units)), own.degrees)
+
+
+def _share_of_mean(drawn: DrawnMetrics, control: Sequence[str]) -> float:
+    """Of the variance of one draw: that of the mean over the runs, in which units count alike, however often each was
+    drawn (later seeds may have more draws than earlier ones)."""
+    draws = Counter(drawn.units[drawn.runs[run]] for run in control)
+    return sum(1 / n for n in draws.values()) / len(draws) ** 2
 
 
 def _by(drawn: DrawnMetrics, metric: str, runs: Sequence[str], key: Sequence[Hashable]) -> list[list[np.ndarray]]:

@@ -30,7 +30,7 @@ from guidestore.heads.significance.bootstrap import draw_counts
 from guidestore.heads.significance.comparison import OVER_FOLDS, wider_over_folds
 from guidestore.heads.significance.guidance_effect import decide
 from guidestore.heads.significance.intervals import interval_of, p_value_of
-from guidestore.heads.significance.training_luck import luck_over_seeds, spread_of_runs
+from guidestore.heads.significance.training_luck import luck_against_control, luck_over_seeds, spread_of_runs
 
 BA = "balanced_accuracy"
 UNIT = ("published", 0, 0)
@@ -536,3 +536,22 @@ def test_one_draw_and_two_seeds_are_enough_for_an_interval():
         assert gain.over.luck is not None
         assert gain.over.luck.degrees == pytest.approx(1, abs=1)
         assert gain.over.gain.low < gain.over.gain.value < gain.over.gain.high
+
+
+@pytest.mark.parametrize("of_units", [(1, 1, 6), (4, 4, 4), (12,)])
+def test_units_count_alike_in_the_luck_of_a_mean_however_often_each_was_drawn(of_units):
+    """Figures that cases do not move: the spread of draws by numpy, and how far their mean moves by drawing."""
+    labels = balanced_labels(30)
+    runs = [make_run(f"guided {s}", labels, unit=("s", 0, s)) for s in range(len(of_units))]
+    control = [make_run(f"{p} {s}", labels, unit=("s", 0, s)) for s, n in enumerate(of_units) for p in range(n)]
+    drawn, rng = draw_metrics([*runs, *control], metrics=[BA], draws=199), np.random.default_rng(0)
+    guided, ids = [run.run for run in runs], [run.run for run in control]
+    often = replace(drawn, values={BA: rng.normal(size=(20_000, len(drawn.runs)))}).row(BA, ids)
+    figures = np.zeros(len(drawn.runs))
+    figures[[drawn.runs[run] for run in ids]] = rng.normal(size=len(ids))
+    values = {BA: np.tile(figures, (200, 1))}
+    luck = luck_against_control(replace(drawn, values=values), BA, guided, ids, one_more=True)
+    of_draws = np.split(figures[len(guided) :], np.cumsum(of_units)[:-1])
+    one = sum(((of - of.mean()) ** 2).sum() for of in of_draws) / sum(n - 1 for n in of_units)
+    assert luck is not None
+    assert luck.sd == pytest.approx(np.sqrt(one * (1 + often.var())), rel=0.01)
