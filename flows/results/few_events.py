@@ -1,4 +1,5 @@
-"""How many events the cases of a comparison have: of few, a C-index and its interval say nothing."""
+"""How many events the cases of a comparison have before the horizon, up to which Uno's C looks: of few, it and its
+interval say nothing."""
 
 from __future__ import annotations
 
@@ -19,11 +20,12 @@ def events_note(predictions: Iterable[RunPredictions]) -> tuple[str, bool]:
         if run.kind != "survival":
             return "", True
         cases |= set(run.case_ids)
-        happened |= {case for case, (_, event) in zip(run.case_ids, run.labels, strict=True) if event}
+        outcomes = zip(run.case_ids, run.labels, strict=True)
+        happened |= {case for case, (time, event) in outcomes if event and time < run.reference}
     n = len(happened)
     if n >= ENOUGH:
         return "", True
-    of = f"{n} of the {len(cases)} cases have an event"
+    of = f"{n} of the {len(cases)} cases have an event before the horizon"
     if n < LEAST:
         return f"{of}, and of fewer than {LEAST} nothing can be told; wait for events, or draw a split by event", False
     return f"{of}: with fewer than {ENOUGH} intervals are too narrow", True
