@@ -106,11 +106,13 @@ class Registry[T]:
         return tuple(sorted({*self.built_in, *_brought(self.group)}))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.built_in or name in _brought(self.group)
+        return isinstance(name, str) and (name in self.built_in or name in _brought(self.group))
 
     def is_own(self, name: object) -> bool:
         """Whether it is code of others: ``module:Class``, or what an installed distribution brings."""
-        return bool(self.group) and (names_object(name) or (name in _brought(self.group) and name not in self.built_in))
+        if not self.group or not isinstance(name, str):
+            return False
+        return names_object(name) or (name in _brought(self.group) and name not in self.built_in)
 
     def target(self, name: str) -> str:
         """``module:object`` of that name, not imported.

@@ -117,7 +117,7 @@ def check_number(
 ) -> None:
     """A setting that must be a finite number in [low, high] (or (low, high] if open_low)."""
     kinds = (int, np.integer) if integer else (int, float, np.integer, np.floating)
-    good = isinstance(value, kinds) and not isinstance(value, bool) and np.isfinite(value)
+    good = isinstance(value, kinds) and not isinstance(value, bool) and -np.inf < value < np.inf
     if not good or value < low or value > high or (open_low and value == low):
         kind = "an integer" if integer else "a number"
         span = f"above {low:g}" if open_low else f"of at least {low:g}"

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from guidestore.heads.checks import check_number, take_tensor
+from guidestore.heads.model import Tensors
+
 SPARE = 8
 """Candidates beyond those wanted."""
 ROUNDING = 3e-5
@@ -58,6 +61,13 @@ class Nearest:
         rows = np.argpartition(squares, count - 1, axis=1)[:, :count]
         rows = np.take_along_axis(rows, np.argsort(np.take_along_axis(squares, rows, axis=1), axis=1), axis=1)
         return np.take_along_axis(squares, rows, axis=1), rows
+
+
+def take_k(tensors: Tensors, n_train: int, what: str) -> int:
+    """How many neighbours a stored model asks for. Raises InvalidInputError where there are not so many train rows."""
+    k = int(take_tensor(tensors, "k", (1,), what)[0])
+    check_number(k, f"{what}: k", 1, n_train, integer=True)
+    return k
 
 
 def _faiss_index(train_nd: np.ndarray) -> Any:

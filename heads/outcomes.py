@@ -55,6 +55,15 @@ def said(decoder: Any, x_nd: np.ndarray, reference: float = math.nan) -> np.ndar
     return told[:, None]
 
 
+def can_be_said(told_nk: np.ndarray, kind: TargetKind) -> bool:
+    """Whether all of (n, k) is finite, and of classes, grades and labels probabilities, as `said` gives them."""
+    if not np.isfinite(told_nk).all():
+        return False
+    if kind in (*ONE_CLASS_KINDS, "multilabel") and ((told_nk < 0).any() or (told_nk > 1 + 1e-4).any()):
+        return False
+    return kind not in ONE_CLASS_KINDS or bool(np.allclose(told_nk.sum(axis=1), 1, atol=1e-4))
+
+
 def check_target(paired: PairedCodes, rows_n: np.ndarray, row: str, needs: str) -> None:
     """That the outcomes of the train cases `rows_n`, those with `needs`, can be learnt by row `row`.
 

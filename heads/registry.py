@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
-from guidestore.embeddings.outcomes import TargetKind
+from guidestore.embeddings.outcomes import KINDS, TargetKind
 from guidestore.embeddings.plugins import Registry, one_per_file
 from guidestore.heads.checks import check_choice
 from guidestore.heads.choice import Choice
@@ -314,6 +314,8 @@ def load_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -
 def load_any_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> FrozenDecoder | FrozenForeteller:
     """As `load_decoder`, of whatever kind of target: its config says which, where it is not classes."""
     kind: Any = config.get("kind", "classes")
+    if kind not in KINDS:
+        raise unknown_name("kind of target", kind, KINDS)
     if kind == "classes":
         return load_decoder(config, tensors)
     name: Any = config.get("name")
@@ -321,11 +323,8 @@ def load_any_decoder(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray
         from guidestore.heads.own.foreteller import OwnForeteller
 
         return cast(Any, OwnForeteller.stored(DECODERS, config, tensors))
-    if name in _STORED_FORETELLERS:
-        return _STORED_FORETELLERS.load(name).from_tensors(config, tensors)
-    if kind not in DECODERS_OF:
-        raise unknown_name("kind of target", kind, (*DECODERS_OF, "multilabel"))
-    return DECODERS_OF[kind].load(name).from_tensors(config, tensors)
+    is_stored = name in _STORED_FORETELLERS or kind not in DECODERS_OF
+    return (_STORED_FORETELLERS if is_stored else DECODERS_OF[kind]).load(name).from_tensors(config, tensors)
 
 
 def _is_own(registry: Registry[Any], config: Mapping[str, Any]) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.types import PARTS, PairedCodes
 from guidestore.flows.library.arguments import public
 from guidestore.flows.library.tables import Table
@@ -49,10 +51,9 @@ class Data:
         of = self.paired
         parts = ", ".join(f"{part} {int((of.parts == part).sum()):,}" for part in PARTS)
         widths = (of.inferior_nd.shape[1], of.superior_nd.shape[1])
-        kind = f"{len(of.classes)} {'labels' if of.kind == 'multilabel' else 'classes'}" if of.classes else of.kind
         return (
-            f"Data {of.cohort}, target {of.target} ({kind}), split {of.split}, fold {of.fold}: "
-            f"{len(self):,} cases\n"
+            f"Data {of.cohort}, target {of.target} ({told_kind(of.kind, of.classes)}), "
+            f"split {of.split}, fold {of.fold}: {len(self):,} cases\n"
             f"  inferior {of.inferior_key} ({widths[0]}), superior {of.superior_key} ({widths[1]})\n"
             f"  {parts}; pairs {int(of.is_pair.sum()):,}, labelled {int(of.has_label.sum()):,}"
         )
@@ -149,6 +150,11 @@ class Data:
         place = one_device(device, "heads")
         x_nd, y, _ = self.xy(part, row, labelled=labelled)
         return torch.utils.data.TensorDataset(torch.from_numpy(x_nd).to(place), torch.from_numpy(y).to(place))
+
+
+def told_kind(kind: TargetKind, classes: Sequence[str]) -> str:
+    """What a target is, in words: 3 classes, 2 labels, value, survival."""
+    return f"{len(classes)} {'labels' if kind == 'multilabel' else 'classes'}" if classes else kind
 
 
 def _lists(codes_nd: np.ndarray, has_n: np.ndarray) -> Any:

@@ -30,11 +30,13 @@ from guidestore.flows.guiding.recipes import (
     TransferRecipe,
 )
 from guidestore.flows.library.arguments import public
-from guidestore.flows.library.data import Data
+from guidestore.flows.library.data import Data, told_kind
 from guidestore.flows.library.frames import Codes, matrix_of
+from guidestore.flows.work.printable import printable
 from guidestore.heads.checks import check_choice, check_seed
 from guidestore.heads.choice import Choice
 from guidestore.heads.input_rows import GUIDED_PLUS_I, MARGINS, PLUG, Arm, input_row
+from guidestore.heads.outcomes import can_be_said, n_outputs
 from guidestore.heads.references.train import references_of
 from guidestore.heads.registry import build_decoder_of, build_student, decoder_choice, guidance_choice
 
@@ -75,11 +77,8 @@ class Head:
     def __repr__(self) -> str:
         card = self._card
         models = ", ".join(filter(None, (card["guidance"], card["decoder"])))
-        what = (
-            f"{len(self.classes)} {'labels' if self.kind == 'multilabel' else 'classes'}" if self.classes else self.kind
-        )
-        return (
-            f"Head {self.row} ({models}) for {card['cohort']}/{self.target}: {what} from "
+        return printable(
+            f"Head {self.row} ({models}) for {card['cohort']}/{self.target}: {told_kind(self.kind, self.classes)} from "
             f"{card['inferior']}, fold {card['split']}/{card['fold']}, seed {self.seed}"
         )
 
@@ -153,8 +152,8 @@ class Head:
         of = data.paired
         if (of.target, of.kind, of.classes) != (self.target, self.kind, self.classes):
             raise InvalidInputError(
-                f"the data are of target {data.paired.target} ({', '.join(data.classes)}), and the head foretells "
-                f"{self.target} ({', '.join(self.classes)}); pair the same target"
+                f"the data are of target {of.target} ({', '.join(of.classes) or of.kind}), and the head foretells "
+                f"{self.target} ({', '.join(self.classes) or self.kind}); pair the same target"
             )
         self._check_codes(data)
         rows_m = data.rows_of(part, self.row)
@@ -322,7 +321,15 @@ def load(folder: Path | str) -> Head:
         except SafetensorError as error:
             raise CorruptArtifactError(f"{path} holds no tensors ({error}); save the head again") from error
     head = Head(card, components)
-    head._said(np.zeros((1, card["inferior_dim"])), np.zeros((1, card["superior_dim"])))  # its parts fit
+    told = head._said(np.zeros((1, card["inferior_dim"])), np.zeros((1, card["superior_dim"])))  # its parts fit
+    kind: str = card["configs"]["decoder"].get("kind", "classes")
+    of_kind = kind == head.kind or (kind, head.kind) == ("classes", "ordinal")  # most decoders read grades as classes
+    enough = head.kind == "survival" or told.shape[1] == n_outputs(head.kind, len(head.classes))
+    if not (of_kind and enough and can_be_said(told, head.kind)):
+        raise CorruptArtifactError(
+            f"{folder / CARD} says that the head foretells {told_kind(head.kind, head.classes)}, and its decoder "
+            "foretells something else; save the head again"
+        )
     return head
 
 
@@ -347,13 +354,19 @@ def _read_card(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise InvalidInputError(f"{file} is of no format that this guidestore reads ({FORMAT}); save the head again")
-    wrong = next((name for name, kind in _FIELDS.items() if not isinstance(card.get(name), kind)), None)
+    wrong = next((name for name, kind in _FIELDS.items() if type(card.get(name)) is not kind), None)
     if wrong is None and not all(isinstance(name, str) for name in card["classes"]):
         wrong = "classes"
+    if wrong is None and len(set(card["classes"])) < len(card["classes"]):
+        wrong = "classes"
+    if wrong is None and not all(isinstance(fact, float) for fact in card["facts"].values()):
+        wrong = "facts"
     if wrong is None and card["kind"] not in KINDS:
         wrong = "kind"
-    if wrong is None and not 1 <= max(card["inferior_dim"], card["superior_dim"]) <= MOST_COLUMNS:
-        wrong = "inferior_dim"
+    if wrong is None:
+        wrong = next((name for name in ("inferior_dim", "superior_dim") if not 1 <= card[name] <= MOST_COLUMNS), None)
+    if wrong is None and "decoder" not in card["configs"]:
+        wrong = "configs"
     if wrong is None and not all(_ROLE.match(role) and isinstance(of, dict) for role, of in card["configs"].items()):
         wrong = "configs"
     if wrong is not None:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError, NotFoundInStoreError
-from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, EncoderSpec, FoldScope
 from guidestore.encoders.input_kind import input_kind
 from guidestore.encoders.protocol import Encoder
@@ -22,7 +21,7 @@ from guidestore.flows.models.predict import Prediction, given_codes
 from guidestore.flows.work.devices import AUTO, one_device
 from guidestore.flows.work.reporting import Progress, no_progress
 from guidestore.flows.work.threads import one_thread
-from guidestore.heads.outcomes import n_outputs
+from guidestore.heads.outcomes import can_be_said, n_outputs
 
 HEAD, ENCODER = "head.onnx", "encoder.onnx"
 
@@ -127,12 +126,7 @@ class ExportedModel:
                 f"{self.folder / HEAD} gives {given_nk.dtype} of shape {given_nk.shape}, and not {wanted[1]} numbers "
                 f"for each case; export the model again"
             )
-        bad = not np.isfinite(given_nk).all()
-        if kind in (*ONE_CLASS_KINDS, "multilabel"):
-            bad = bad or (given_nk < 0).any() or (given_nk > 1 + 1e-4).any()
-        if kind in ONE_CLASS_KINDS:
-            bad = bad or not np.allclose(given_nk.sum(1), 1, atol=1e-4)
-        if bad:
+        if not can_be_said(given_nk, kind):
             raise InvalidInputError(
                 f"{self.folder / HEAD} gives numbers that are no probabilities; export the model again"
             )

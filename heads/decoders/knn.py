@@ -12,7 +12,7 @@ from guidestore.heads.checks import check_numbers, take_tensor
 from guidestore.heads.decoders.common.fitted import FittedDecoder
 from guidestore.heads.metrics import balanced_log_loss
 from guidestore.heads.model import Tensors
-from guidestore.heads.nearest import Nearest
+from guidestore.heads.nearest import Nearest, take_k
 from guidestore.heads.onnx_graph.graph import Value, nearest, standardised
 from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.scaling import Standardiser
@@ -81,7 +81,7 @@ class Knn(FittedDecoder[_State]):
         train_nd = take_tensor(tensors, "train", (None, None), self.name)
         votes_nk = take_tensor(tensors, "votes", (len(train_nd), None), self.name)
         scale = Standardiser.from_tensors(tensors, "input", train_nd.shape[1], self.name)
-        k = int(take_tensor(tensors, "k", (1,), self.name)[0])
+        k = take_k(tensors, len(train_nd), self.name)
         return _State(scale, train_nd, votes_nk, k, Nearest(train_nd))
 
     def onnx(self, x: Value) -> Value:

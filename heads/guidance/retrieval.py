@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from guidestore.heads.checks import check_number, check_numbers, take_tensor
+from guidestore.heads.checks import check_numbers, take_tensor
 from guidestore.heads.guidance.common.fitted import GuidanceBase
 from guidestore.heads.model import Tensors
-from guidestore.heads.nearest import Nearest
+from guidestore.heads.nearest import Nearest, take_k
 from guidestore.heads.onnx_graph.graph import Value, nearest, standardised
 from guidestore.heads.protocol import GuidanceProblem
 from guidestore.heads.scaling import Standardiser
@@ -89,8 +89,7 @@ class Retrieval(GuidanceBase[_State]):
         train_nd = take_tensor(tensors, "train_inferior", (None, None), self.name)
         superior_nd = take_tensor(tensors, "train_superior", (len(train_nd), None), self.name)
         scale_in = Standardiser.from_tensors(tensors, "inferior", train_nd.shape[1], self.name)
-        k = int(take_tensor(tensors, "k", (1,), self.name)[0])
-        check_number(k, f"{self.name}: k", 1, len(train_nd), integer=True)
+        k = take_k(tensors, len(train_nd), self.name)
         return _State(scale_in, train_nd, superior_nd, k, Nearest(scale_in.apply(train_nd)))
 
     def onnx(self, z: Value) -> Value:

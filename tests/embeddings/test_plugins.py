@@ -49,6 +49,7 @@ def test_built_in_names_are_listed_without_importing_them_and_loaded_when_asked_
     assert KNOWN.names() == ("circle", "square")
     assert "square" in KNOWN
     assert "cube" not in KNOWN
+    assert ["square"] not in KNOWN  # of a file of others, a name may be anything
     assert KNOWN.load("square").__name__ == "OrderedDict"
 
 

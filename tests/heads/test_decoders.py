@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.decoders.logistic import Logistic
 from guidestore.heads.decoders.mlp import Mlp
 from guidestore.heads.errors import DivergedError
-from guidestore.heads.registry import build_decoder
+from guidestore.heads.registry import build_decoder, build_decoder_of, load_any_decoder
 
 
 def blobs(counts: tuple[int, ...], seed: int, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -98,6 +99,16 @@ def test_the_papers_decoder():
     x_nd, labels = blobs((20, 20), 0)
     with pytest.raises(InvalidInputError, match="class_weights has 3 values but there are 2 classes"):
         decoder.fit(x_nd, labels, x_nd, labels, n_classes=2, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["classes", "value"])
+def test_more_neighbours_than_train_cases_are_not_loaded(kind: TargetKind):
+    x_nd, labels = blobs((30, 30), 0)
+    decoder = build_decoder_of(kind, "knn")
+    decoder.fit(x_nd, labels, x_nd, labels, n_classes=2 if kind == "classes" else 1, seed=0)
+    for k in (0.0, 61.0, 1e38):
+        with pytest.raises(InvalidInputError, match=r"knn: k is .* up to 60"):
+            load_any_decoder(decoder.config, decoder.tensors() | {"k": np.array([k])})
 
 
 def test_the_released_decoder_cannot_go_below_a_logit_of_zero():

@@ -14,7 +14,7 @@ from guidestore.heads.decoders.common.affine_value import squared_error
 from guidestore.heads.decoders.common.foretelling import ChosenForeteller
 from guidestore.heads.decoders.knn import KnnSettings
 from guidestore.heads.model import Tensors
-from guidestore.heads.nearest import Nearest
+from guidestore.heads.nearest import Nearest, take_k
 from guidestore.heads.onnx_graph.graph import Value, nearest, standardised
 from guidestore.heads.protocol import DecoderProblem
 from guidestore.heads.scaling import Standardiser
@@ -68,7 +68,7 @@ class Knn(ChosenForeteller[_State]):
         train_nd = take_tensor(tensors, "train", (None, None), self.name)
         values_n = take_tensor(tensors, "values_train", (len(train_nd),), self.name)
         scale = Standardiser.from_tensors(tensors, "input", train_nd.shape[1], self.name)
-        k = int(take_tensor(tensors, "k", (1,), self.name)[0])
+        k = take_k(tensors, len(train_nd), self.name)
         return _State(scale, train_nd, values_n, k, Nearest(train_nd))
 
     def onnx(self, x: Value) -> Value:

@@ -216,16 +216,30 @@ def test_a_saved_head_predicts_in_another_process(data: gs.Data, tmp_path: Path)
 def test_a_damaged_head_is_refused(data: gs.Data, tmp_path: Path) -> None:
     folder = gs.fit(data, "ridge", "least_squares").save(tmp_path / "head")
     card = json.loads((folder / "head.json").read_text())
+    configs = card["configs"]
+    decoder, classes = configs["decoder"], card["classes"]
     for change, match in (
         ({"format": 2}, "no format"),
         ({"classes": "abc"}, "classes"),
+        ({"classes": [classes[0], classes[0]]}, "classes"),
+        ({"classes": [*classes, "more"]}, f"foretells {len(classes) + 1} classes, and its decoder"),
+        ({"kind": "value", "classes": []}, "foretells value, and its decoder"),
+        ({"kind": "multilabel"}, f"foretells {len(classes)} labels, and its decoder"),
+        ({"facts": {"horizon": "1"}}, "facts"),
+        ({"seed": True}, "seed"),
+        ({"superior_dim": 0}, "superior_dim"),
         ({"inferior_dim": 10**9}, "inferior_dim"),
-        ({"configs": {"../evil": {}}}, "configs"),
+        ({"configs": {}}, "configs"),
+        ({"configs": {**configs, "../evil": {}}}, "configs"),
+        ({"configs": {**configs, "decoder": {**decoder, "name": ["ridge"]}}}, "unknown"),
+        ({"configs": {**configs, "decoder": {**decoder, "kind": {}}}}, "kind of target {} is unknown"),
         ({"inferior_dim": 7}, "dimensions|shape"),
     ):
         (folder / "head.json").write_text(json.dumps({**card, **change}))
-        with pytest.raises(gs.InvalidInputError, match=match):
+        with pytest.raises((gs.InvalidInputError, gs.CorruptArtifactError), match=match):
             gs.load(folder)
+    (folder / "head.json").write_text(json.dumps({**card, "cohort": "made\x1b[2J"}))
+    assert "\x1b" not in repr(gs.load(folder))
     (folder / "head.json").write_text(json.dumps(card))
     (folder / "decoder.safetensors").write_bytes(b"\x80\x04.")
     with pytest.raises(gs.CorruptArtifactError, match="not the file that was saved"):
