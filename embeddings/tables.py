@@ -37,6 +37,7 @@ def write_pieces(file: Path, pieces: Iterable[pa.Table], *, uncompressed: Sequen
         first.schema,
         compression=compression,  # pyright: ignore[reportArgumentType]
         use_dictionary=[name for name in first.schema.names if name not in uncompressed],  # pyright: ignore[reportArgumentType]
+        write_statistics=[_leaf(field) for field in first.schema if field.name not in uncompressed],  # pyright: ignore[reportArgumentType]
         write_page_checksum=True,
         store_schema=True,
     ) as writer:

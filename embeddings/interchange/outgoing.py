@@ -14,6 +14,7 @@ import numpy as np
 
 from guidestore.embeddings.bags import SHARD_ROWS
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.halves import as_float32
 from guidestore.embeddings.plugins import Registry, one_per_file
 from guidestore.embeddings.types import PARTS, Bag, CaseCodes, CodeSetKey
 from guidestore.embeddings.words import count_of
@@ -151,7 +152,7 @@ class CaseMeans:
 
     def add(self, case_id: str, rows_nd: np.ndarray) -> None:
         if len(rows_nd):
-            total = rows_nd.sum(axis=0, dtype=np.float64)
+            total = as_float32(rows_nd).sum(axis=0, dtype=np.float64)
             self._sums[case_id] = self._sums[case_id] + total if case_id in self._sums else total
             self._counts[case_id] += len(rows_nd)
 

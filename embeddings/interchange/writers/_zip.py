@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from guidestore.embeddings.interchange.halves import as_float32
+
 _ALIGNED = 64
 """Bytes that values begin at a multiple of, as torch's do: it maps them without a copy."""
 _TENSOR = (
@@ -28,7 +30,7 @@ def write_tensor(file: Path, shape: Sequence[int], parts: Iterable[np.ndarray]) 
     with zipfile.ZipFile(file, "x") as archive:
         _add(archive, "archive/data.pkl", _TENSOR % (_whole(math.prod(shape)), sizes, steps))
         _add(archive, "archive/byteorder", b"little")
-        _add(archive, "archive/data/0", b"", math.prod(shape) * 4, (np.asarray(part, "<f4") for part in parts))
+        _add(archive, "archive/data/0", b"", math.prod(shape) * 4, map(as_float32, parts))
         _add(archive, "archive/version", b"3\n")
 
 

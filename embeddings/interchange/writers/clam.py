@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from guidestore.embeddings.interchange.halves import as_float32
 from guidestore.embeddings.interchange.outgoing import (
     Outgoing,
     OutgoingSlide,
@@ -81,6 +82,6 @@ def _into_h5(slide: OutgoingSlide, opened: Any) -> Iterator[np.ndarray]:
     features = dataset(opened, "features", (slide.tiles, slide.code_dim), np.float32, {})
     coords = dataset(opened, "coords", (slide.tiles, 2), np.int32, {})
     for part, bag in slide.parts():
-        features_nd = bag.features_nd.astype(np.float32, copy=False)
+        features_nd = as_float32(bag.features_nd)
         features[part], coords[part] = features_nd, bag.coords_n2
         yield features_nd

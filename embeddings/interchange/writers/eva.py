@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from guidestore.embeddings.interchange.halves import as_float32
 from guidestore.embeddings.interchange.outgoing import (
     CaseMeans,
     Outgoing,
@@ -80,7 +81,7 @@ def _write_bags(out: Outgoing, folder: Path, means: CaseMeans) -> None:
 def _summed(slide: OutgoingSlide, means: CaseMeans) -> Iterator[np.ndarray]:
     """The features in float32, each part of which goes into the mean of the case as it is read."""
     for _, bag in slide.parts():
-        features_nd = bag.features_nd.astype(np.float32, copy=False)
+        features_nd = as_float32(bag.features_nd)
         means.add(slide.case_id, features_nd)
         yield features_nd
 

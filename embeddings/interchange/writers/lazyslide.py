@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from guidestore.embeddings.interchange.halves import as_float32
 from guidestore.embeddings.interchange.outgoing import (
     Outgoing,
     OutgoingBags,
@@ -18,6 +19,13 @@ from guidestore.embeddings.interchange.outgoing import (
     Writer,
     need_mpp,
     need_places,
+)
+from guidestore.embeddings.interchange.writers._zarr import (
+    describe_array,
+    write_array,
+    write_chunk,
+    write_group,
+    write_texts,
 )
 from guidestore.embeddings.types import Bag
 
@@ -61,8 +69,7 @@ def _write_slide(bags: OutgoingBags, slide: OutgoingSlide, folder: Path) -> None
     need_places(slide, "lazyslide")
     facts = slide.read(slice(0, 0))
     mpp = need_mpp(slide, facts, "lazyslide")
-    table = f"{bags.key.encoder}_tiles"
-    root = _group(
+    write_group(
         folder,
         {
             "spatialdata_attrs": {"version": "0.2", "spatialdata_software_version": "0.8.0"},
@@ -70,21 +77,21 @@ def _write_slide(bags: OutgoingBags, slide: OutgoingSlide, folder: Path) -> None
             "tile_spec": {"tiles": _tile_spec(facts, mpp)},
         },
     )
-    shapes, tables = root.create_group("shapes"), root.create_group("tables")
+    shapes, tables = write_group(folder / "shapes", {}), write_group(folder / "tables", {})
     if not slide.tiles:
         return
-    shapes.create_group(
-        "tiles",
-        attributes={
+    write_group(
+        shapes / "tiles",
+        {
             "encoding-type": "ngff:shapes",
             "axes": ["x", "y"],
             "coordinateTransformations": [_TO_GLOBAL],
             "spatialdata_attrs": {"version": "0.3"},
         },
     )
-    group = tables.create_group(
-        table,
-        attributes={
+    group = write_group(
+        tables / f"{bags.key.encoder}_tiles",
+        {
             "encoding-type": "anndata",
             "encoding-version": "0.1.0",
             "spatialdata-encoding-type": "ngff:regions_table",
@@ -94,35 +101,24 @@ def _write_slide(bags: OutgoingBags, slide: OutgoingSlide, folder: Path) -> None
             "version": "0.2",
         },
     )
-    _frame(group, "obs", [str(number) for number in range(slide.tiles)], ["tile_id", "library_id"])
-    _array(group["obs"], "tile_id", np.arange(slide.tiles, dtype=np.int64))
-    library = group["obs"].create_group("library_id", attributes=_encoding("categorical") | {"ordered": False})
-    _array(library, "codes", np.zeros(slide.tiles, np.int8))
-    _strings(library, "categories", ["tiles"])
+    obs = _frame(group, "obs", [str(number) for number in range(slide.tiles)], ["tile_id", "library_id"])
+    write_array(obs / "tile_id", np.arange(slide.tiles, dtype=np.int64), _encoding("array"))
+    library = write_group(obs / "library_id", _encoding("categorical") | {"ordered": False})
+    write_array(library / "codes", np.zeros(slide.tiles, np.int8), _encoding("array"))
+    write_texts(library / "categories", ["tiles"], _TEXTS)
     _rest(group, slide.code_dim)
-    uns = group["uns"].create_group("spatialdata_attrs", attributes=_encoding("dict", "0.1.0"))
+    uns = write_group(group / "uns" / "spatialdata_attrs", _encoding("dict", "0.1.0"))
     for name, value in (("region", "tiles"), ("region_key", "library_id"), ("instance_key", "tile_id")):
-        _string(uns, name, value)
-    _new_array(group, "X", (slide.tiles, slide.code_dim), np.float32)
-    file = folder / "shapes" / "tiles" / "shapes.parquet"
-    with pq.ParquetWriter(file, _SHAPES, compression="ZSTD") as writer:
+        write_texts(uns / name, value, _encoding("string"))
+    chunk = (min(slide.tiles, _CHUNK_ROWS), slide.code_dim)
+    describe_array(group / "X", (slide.tiles, slide.code_dim), np.float32, chunk, _encoding("array"))
+    with pq.ParquetWriter(shapes / "tiles" / "shapes.parquet", _SHAPES, compression="ZSTD") as writer:
         for part, bag in slide.parts():
-            _write_chunks(folder / "tables" / table / "X" / "c", part, slide.tiles, bag.features_nd)
+            features_nd = as_float32(bag.features_nd)
+            for start in range(0, len(bag), _CHUNK_ROWS):  # a part begins with a chunk
+                rows = features_nd[start : start + _CHUNK_ROWS]
+                write_chunk(group / "X", ((part.start + start) // _CHUNK_ROWS, 0), rows, chunk[0] - len(rows))
             writer.write_table(_polygons(bag, part, facts.tile_size_level0_px))
-
-
-def _write_chunks(folder: Path, part: slice, tiles: int, features_nd: np.ndarray) -> None:
-    """The chunks of some rows of X, the first of which begins one: float32, the last of all padded with zeros.
-
-    zarr would take twice the time.
-    """
-    for start in range(part.start, part.stop, _CHUNK_ROWS):
-        rows = features_nd[start - part.start :][:_CHUNK_ROWS]
-        chunk = np.zeros((min(tiles, _CHUNK_ROWS), rows.shape[1]), "<f4")
-        chunk[: len(rows)] = rows
-        place = folder / str(start // _CHUNK_ROWS)
-        place.mkdir(parents=True)
-        chunk.tofile(place / "0")
 
 
 def _tile_spec(facts: Bag, mpp: float) -> dict[str, Any]:
@@ -156,56 +152,32 @@ def _polygons(bag: Bag, part: slice, edge: int) -> pa.Table:
 
 def _write_codes(out: Outgoing, codes: OutgoingCodes, folder: Path) -> None:
     by_case = codes.by_case()
-    group = _group(folder, _encoding("anndata", "0.1.0"))
+    group = write_group(folder, _encoding("anndata", "0.1.0"))
     labels = out.labels.columns.get("label", {}) if out.labels and out.labels.classes else {}
     columns = {"label": labels} if labels else {}
     columns |= {f"{out.split}_{fold}": parts for fold, parts in out.folds.items()}
-    _frame(group, "obs", list(by_case), list(columns))
+    obs = _frame(group, "obs", list(by_case), list(columns))
     for name, values in columns.items():
-        _strings(group["obs"], name, [str(values.get(case, "")) for case in by_case])
+        write_texts(obs / name, [str(values.get(case, "")) for case in by_case], _TEXTS)
     _rest(group, codes.key.code_dim)
-    _array(group, "X", np.array(list(by_case.values()), np.float32))
+    write_array(group / "X", np.array(list(by_case.values()), np.float32), _encoding("array"))
 
 
-def _rest(group: Any, width: int) -> None:
+def _rest(group: Path, width: int) -> None:
     """What an AnnData has beside X and obs: names of the dimensions, and empty mappings."""
     _frame(group, "var", [str(number) for number in range(width)], [])
     for name in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
-        group.create_group(name, attributes=_encoding("dict", "0.1.0"))
-
-
-def _group(folder: Path, attributes: dict[str, Any]) -> Any:
-    import zarr
-    from zarr.storage import LocalStore
-
-    return zarr.create_group(LocalStore(folder), zarr_format=3, attributes=attributes)
+        write_group(group / name, _encoding("dict", "0.1.0"))
 
 
 def _encoding(kind: str, version: str = "0.2.0") -> dict[str, Any]:
     return {"encoding-type": kind, "encoding-version": version}
 
 
-def _frame(group: Any, name: str, index: list[str], columns: list[str]) -> None:
-    frame = group.create_group(name, attributes={"column-order": columns, "_index": "_index", **_encoding("dataframe")})
-    _strings(frame, "_index", index)
+_TEXTS = _encoding("string-array")
 
 
-def _new_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-    chunks = tuple(min(max(length, 1), _CHUNK_ROWS if not axis else length) for axis, length in enumerate(shape))
-    return group.create_array(
-        name, shape=shape, dtype=dtype, chunks=chunks, attributes=_encoding("array"), compressors=None
-    )
-
-
-def _array(group: Any, name: str, values: np.ndarray) -> None:
-    _new_array(group, name, values.shape, values.dtype)[:] = values
-
-
-def _strings(group: Any, name: str, values: list[str]) -> None:
-    made = group.create_array(name, shape=(len(values),), dtype="string", attributes=_encoding("string-array"))
-    made[:] = np.array(values, dtype=object)
-
-
-def _string(group: Any, name: str, value: str) -> None:
-    made = group.create_array(name, shape=(), dtype="string", attributes=_encoding("string"))
-    made[()] = np.array(value, dtype=object)
+def _frame(group: Path, name: str, index: list[str], columns: list[str]) -> Path:
+    frame = write_group(group / name, {"column-order": columns, "_index": "_index", **_encoding("dataframe")})
+    write_texts(frame / "_index", index, _TEXTS)
+    return frame
