@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +51,8 @@ _WRITES = re.compile(r"\b(copy|export|create)\b", re.IGNORECASE)
 """Of an EXPLAIN ANALYZE, which does what it explains."""
 _NO_ROWS = "the query gives no rows; end it with a SELECT"
 TIMEOUT_S = 60.0
+_GRACE_S = 1.0
+"""In which DuckDB stops after it was told to, as a rule."""
 _ROWS_AT_ONCE = 10_000
 _SHOWN_AS = """
 SET VARIABLE shown_as = (
@@ -125,8 +128,13 @@ def beside(con: duckdb.DuckDBPyConnection, version: int) -> duckdb.DuckDBPyConne
 
 def query_on(con: duckdb.DuckDBPyConnection, sql: str, *, timeout_s: float | None = TIMEOUT_S) -> Any:
     """The rows that `sql` gives on an open connection, as an Arrow table; otherwise as `query`."""
-    with ThreadPoolExecutor(1, "sql") as thread:
-        return _run(con, sql, _Within(con, timeout_s, thread), partial(_arrow_table, sql))
+    return _run(con, sql, _Within(con, timeout_s), partial(_arrow_table, sql))
+
+
+def let_go(con: duckdb.DuckDBPyConnection) -> None:
+    """Closes a connection; where a query that was given up still has it, that closes it in the end."""
+    with suppress(duckdb.ResourceInUseException):
+        con.close()
 
 
 def query(
@@ -208,34 +216,55 @@ def query_rows(
 class _Within:
     """Calls DuckDB for as long as there is time left; what happens between two calls is not counted.
 
-    In a thread: while DuckDB works, the one that called it hears neither a clock nor Ctrl-C.
+    In a thread: while DuckDB works, the one that called it hears neither a clock nor Ctrl-C. A daemon: what DuckDB does
+    in one go, such as a text of a billion letters, it does not stop when told to, and no process waits for that.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, timeout_s: float | None, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, timeout_s: float | None) -> None:
         self._con = con
         self._timeout_s = self._left_s = timeout_s
-        self._thread = thread
 
     def __call__[T](self, work: Callable[[], T]) -> T:
         began = time.monotonic()
-        working = self._thread.submit(work)
+        working = _in_a_thread(work)
         try:
             wait([working], self._left_s)
             if not working.done():
-                self._con.interrupt()
+                self._stop(working)
         except KeyboardInterrupt:
-            self._con.interrupt()
-            wait([working])  # it cannot be closed before
+            self._stop(working)
             raise
         if self._left_s is not None:
             self._left_s = max(0.0, self._left_s - (time.monotonic() - began))
+        late = InvalidInputError(
+            f"the query took longer than {self._timeout_s or 0:g} s and was given up; read fewer rows, or give it "
+            "longer (`guidestore sql --timeout SECONDS`)"
+        )
+        if not working.done():
+            raise late
         try:
             return working.result()
         except duckdb.InterruptException as error:
-            raise InvalidInputError(
-                f"the query took longer than {self._timeout_s:g} s and was stopped; read fewer rows, or give it longer "
-                "(`guidestore sql --timeout SECONDS`)"
-            ) from error
+            raise late from error
+
+    def _stop(self, working: Future[Any]) -> None:
+        self._con.interrupt()
+        wait([working], _GRACE_S)
+        if not working.done():
+            working.add_done_callback(lambda _: self._con.close())
+
+
+def _in_a_thread[T](work: Callable[[], T]) -> Future[T]:
+    made: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            made.set_result(work())
+        except BaseException as error:
+            made.set_exception(error)
+
+    threading.Thread(target=run, name="sql", daemon=True).start()
+    return made
 
 
 def _ask(
@@ -246,13 +275,13 @@ def _ask(
     take: Callable[[duckdb.DuckDBPyConnection, _Within], Any],
 ) -> QueryResult:
     storage = opened_storage(store_root)
-    with _own_folder() as spill, ThreadPoolExecutor(1, "sql") as thread:
+    with _own_folder() as spill:
         con, current, version = _open(store_root, storage, at, spill)
         try:
-            table = _run(con, sql, _Within(con, timeout_s, thread), take)
+            table = _run(con, sql, _Within(con, timeout_s), take)
             return QueryResult(table, version, current.version, head_of(storage, current.version) - current.version)
         finally:
-            con.close()
+            let_go(con)
 
 
 @contextmanager

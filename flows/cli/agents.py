@@ -40,7 +40,9 @@ def mcp_command(place: Store = STORE) -> None:
     except ImportError as error:
         raise InvalidInputError("the package mcp is not installed: pip install 'guidestore[mcp]'") from error
     from guidestore.embeddings.store import EmbeddingStore
+    from guidestore.flows.work.memory import bound_memory
 
+    bound_memory()
     EmbeddingStore.open(place)  # what is wrong with it is said here, and not to the agent
     server(place).run("stdio")
 

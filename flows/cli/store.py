@@ -42,9 +42,11 @@ def sql(
 def ask(query: str, at: str | None, place: str, format_: str, timeout_s: float = 60.0) -> None:
     """Prints what SQL answers, and how far the index is behind."""
     from guidestore.flows.cli.output import MAX_TABLE_ROWS, STREAMED, show_arrow, show_plain, terminal_width
+    from guidestore.flows.work.memory import bound_memory
     from guidestore.warehouse.catalog import query as query_arrow
     from guidestore.warehouse.catalog import query_plain, query_rows
 
+    bound_memory()
     streamed = STREAMED | ({} if terminal_width() else {"table": show_plain})
     if format_ in streamed:
         answer = query_rows(place, query, streamed[format_], at, timeout_s=timeout_s)

@@ -21,7 +21,7 @@ from guidestore.embeddings.rows import SCHEMAS
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.tables import conformed
-from guidestore.warehouse.catalog import beside, lag, open_catalog, query_on
+from guidestore.warehouse.catalog import beside, lag, let_go, open_catalog, query_on
 
 TIMEOUT_S = 20.0
 """Of one question: a link may hold any SQL."""
@@ -91,7 +91,7 @@ class View:
         try:
             yield con
         finally:
-            con.close()
+            let_go(con)
 
     def table(self, sql: str) -> pa.Table:
         """What a SELECT gives, under the limits of `guidestore sql` and TIMEOUT_S. Raises InvalidInputError."""

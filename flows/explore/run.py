@@ -19,6 +19,7 @@ from guidestore.flows.explore.app import make_app
 from guidestore.flows.explore.cohorts import overview
 from guidestore.flows.explore.explored import Explored
 from guidestore.flows.explore.facts import facts_of
+from guidestore.flows.work.memory import bound_memory
 
 HOST = "127.0.0.1"
 
@@ -27,6 +28,7 @@ def explore(
     place: str, ready: Callable[[str], None], *, cohort: str = "", at: str = "", port: int = 0, key: Path | None = None
 ) -> None:
     """Serves the page until Ctrl-C. `ready` is told what to open. port: 0 for a free one. Raises GuidestoreError."""
+    bound_memory()
     server, listener, url = prepared(place, cohort=cohort, at=at, port=port, key=key)
     ready(url)
     server.run(sockets=[listener])

@@ -13,6 +13,7 @@ from guidestore.flows.engine.beside import Beside
 from guidestore.flows.engine.gate import Application
 from guidestore.flows.engine.server import main
 from guidestore.flows.serving.front import Front
+from guidestore.flows.work.memory import bound_memory
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -34,4 +35,5 @@ def with_page(app: Application) -> Application:
 
 
 if __name__ == "__main__":
+    bound_memory()  # the page answers SQL
     main(*sys.argv[1:], around=with_page)

@@ -209,8 +209,66 @@ ENDLESS = "WITH RECURSIVE x(a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM x)"
 @pytest.mark.parametrize("last", ["SELECT count(*) FROM x", "FROM x"])
 def test_an_endless_query_is_stopped(indexed_root: Path, last: str):
     for ask in (query, query_plain):
-        with pytest.raises(InvalidInputError, match=r"longer than 0.3 s and was stopped"):
+        with pytest.raises(InvalidInputError, match=r"longer than 0.3 s and was given up"):
             ask(indexed_root, f"{ENDLESS} {last}", timeout_s=0.3)
+
+
+ONE_CALL = "SELECT length(repeat('a', 400_000_000))"
+"""Seconds in which DuckDB does not look up."""
+
+
+GIVEN_UP = """
+import sys, time
+from guidestore.warehouse.catalog import let_go, open_catalog, query_on
+
+asked, con = time.monotonic(), open_catalog(sys.argv[1])
+try:
+    query_on(con, sys.argv[2], timeout_s=0.2)
+except Exception as error:
+    print(error)
+let_go(con)
+print(time.monotonic() - asked)
+"""
+
+
+def test_what_duckdb_does_not_stop_is_given_up(indexed_root: Path):
+    """In processes of their own, which end meanwhile."""
+    called = [sys.executable, "-c", GIVEN_UP, str(indexed_root), ONE_CALL]
+    said, seconds = subprocess.run(called, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said.startswith("the query took longer than 0.2 s and was given up")
+    assert float(seconds) < 15
+    command = [sys.executable, "-m", "guidestore", "sql", ONE_CALL, "--timeout", "0.2", "--store", str(indexed_root)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: the query took longer than 0.2 s and was given up")
+
+
+BOUNDED = """
+import os, resource, sys
+from guidestore.flows.cli.store import ask
+from guidestore.flows.work.memory import bound_memory
+
+ask("SELECT 1", None, sys.argv[1], "csv")
+soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+assert machine / 2 < soft < machine
+resource.setrlimit(resource.RLIMIT_DATA, (2**30, hard))
+bound_memory()
+assert resource.getrlimit(resource.RLIMIT_DATA)[0] == 2**30
+try:
+    ask("SELECT length(repeat('a', 3_000_000_000))", None, sys.argv[1], "csv")
+except Exception as error:
+    print(error)
+ask("SELECT 2", None, sys.argv[1], "csv")
+"""
+
+
+def test_what_one_call_takes_of_memory_is_bounded(indexed_root: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDED, str(indexed_root)], capture_output=True, text=True, check=True
+    )
+    assert "needs more memory and disk than there is" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2"
 
 
 def test_rows_beyond_a_limit_are_counted_and_not_kept(indexed_root: Path):
