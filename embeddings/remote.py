@@ -12,21 +12,11 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 from urllib.parse import quote, unquote, urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    UnknownHandler,
-    url2pathname,
-)
 
 from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError, InvalidInputError, StorageError
 
@@ -62,7 +52,7 @@ def shown(place: Path | str) -> str:
             f"a URL of {scheme}:// names no host that can be; write {scheme}://HOST/FILE"
         ) from error
     if parts.scheme == "file":
-        return url2pathname(parts.path)
+        return unquote(parts.path)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
@@ -94,12 +84,23 @@ def fetched(place: Path | str) -> Iterator[Path]:
             raise
 
 
-def refuse_url(place: Path | str, what: str) -> None:
-    """Raises InvalidInputError where `place` is a URL: `what`, in words, is read from this machine's disks alone."""
-    if url := url_of(place):
+@dataclass(frozen=True, slots=True)
+class ByURL:
+    """Of a path among settings: its file is read by URL too."""
+
+
+FileOrURL = Annotated[Path | None, ByURL()]
+
+
+def on_this_machine(place: Path | str, what: str) -> Path:
+    """The path, or that of a file: URL. Raises InvalidInputError for another URL, which `what`, in words, cannot be."""
+    url = url_of(place)
+    if url and not url.startswith("file:"):
         raise InvalidInputError(
-            f"{shown(url)}: {what} is read from a path of this machine alone; copy or mount it, and give that path"
+            f"{what} is a path of this machine, and {shown(url)} is none; copy or mount what lies there, and give that "
+            "path"
         )
+    return Path(shown(place))
 
 
 def _from_bucket(url: str, file: Path) -> None:
@@ -112,23 +113,29 @@ def _from_bucket(url: str, file: Path) -> None:
     try:
         file.write_bytes(BucketStorage(bucket, folder).read(name))
     except CorruptArtifactError as error:
-        raise InvalidInputError(f"{url} is not there; correct the bucket or the key") from error
+        raise InvalidInputError(
+            f"{url} is no object that is there; correct the bucket or the key, and copy a folder to this machine first"
+        ) from error
     except (StorageError, OSError) as error:
         raise InvalidInputError(f"{url} cannot be read ({error}); see what the server says") from error
 
 
 def _from_web(url: str, file: Path) -> None:
+    from http.client import HTTPException
+    from urllib import request
+
     told = shown(url)
     if "@" in urlsplit(url).netloc:
         raise InvalidInputError(
             f"{told}: a user or a password within a URL is not read, and would be kept in histories; fetch the file "
             "yourself"
         )
-    web = OpenerDirector()  # `urlopen` would follow to ftp
-    for handler in (HTTPHandler, HTTPSHandler, HTTPRedirectHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
+    web = request.OpenerDirector()  # `urlopen` would follow to ftp
+    for handler in (
+        *(request.HTTPHandler, request.HTTPSHandler, request.HTTPRedirectHandler, request.HTTPDefaultErrorHandler),
+        *(request.HTTPErrorProcessor, request.ProxyHandler, request.UnknownHandler),
+    ):
         web.add_handler(handler())
-    web.add_handler(ProxyHandler())
-    web.add_handler(UnknownHandler())
     address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # of blanks and letters that are not ASCII
     try:
         with web.open(address, timeout=_SILENCE_S) as answer, file.open("wb") as handle:

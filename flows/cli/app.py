@@ -15,6 +15,9 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 from guidestore.flows.cli.output import bold, terminal_width
 
 EXAMPLE = "$ guidestore "
+FILE_OR_URL = "FILE|URL"
+"""Metavar of what is read by URL too (embeddings.remote)."""
+_PATHS = ("path", "file", "directory")
 _NAMES_WIDTH = 24
 """Of the column of names; what is longer has a line of its own."""
 _WIDEST = 100
@@ -23,10 +26,29 @@ _TIED = "\xa0"
 
 
 class Command(TyperCommand):
-    """A command."""
+    """A command. An option or argument that is a path is one of this machine, but for those of metavar FILE_OR_URL."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            given = ctx.params.get(param.name)
+            if param.type.name in _PATHS and given and ":/" in str(given):
+                several = isinstance(given, list | tuple)
+                taken = [_place(param, place) for place in (given if several else [given])]
+                ctx.params[param.name] = taken if several else taken[0]
+        return rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         print("\n".join(_help(self, ctx)))
+
+
+def _place(param: Any, place: str) -> str:
+    """The path of a file: URL; another URL where one is read. Raises InvalidInputError."""
+    from guidestore.embeddings.remote import on_this_machine
+
+    if param.metavar == FILE_OR_URL and not place.lower().startswith("file:"):
+        return place
+    return str(on_this_machine(place, param.opts[0] if param.opts[0].startswith("-") else param.name.upper()))
 
 
 class Group(TyperGroup):
@@ -125,16 +147,16 @@ def _name(param: Any) -> str:
     if isinstance(param, TyperArgument):
         return (param.metavar or param.name or "").upper()
     names = "/".join([*param.opts, *param.secondary_opts])
-    return names if param.is_flag or param.count else f"{names} {_KINDS.get(param.type.name.split()[0], 'TEXT')}"
+    if param.is_flag or param.count:
+        return names
+    return f"{names} {FILE_OR_URL if param.metavar == FILE_OR_URL else _KINDS.get(param.type.name.split()[0], 'TEXT')}"
 
 
 _KINDS = {
     "int": "N",
     "integer": "N",
     "float": "X",
-    "path": "PATH",
-    "file": "PATH",
-    "directory": "PATH",
+    **dict.fromkeys(_PATHS, "PATH"),
     "choice": "NAME",
 }
 
@@ -143,7 +165,7 @@ def _said(param: Any, ctx: Any) -> str:
     """What it is, which values it takes, whence it comes and what it is otherwise; each of these whole in a line."""
     facts = []
     choices = getattr(param.type, "choices", None)
-    if choices is None and param.metavar and not isinstance(param, TyperArgument):
+    if choices is None and param.metavar not in (None, FILE_OR_URL) and not isinstance(param, TyperArgument):
         choices = param.metavar.strip("[]<>").split("|")
     if choices:
         facts.append(f"({'|'.join(map(str, choices))})")

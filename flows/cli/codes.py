@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from guidestore.embeddings.words import count_of
-from guidestore.flows.cli.app import App
+from guidestore.flows.cli.app import FILE_OR_URL, App
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Key, Split, Store
 
@@ -34,7 +34,8 @@ def import_command(
     file: Annotated[
         Path,
         typer.Argument(
-            help="CSV, Excel, Parquet or npz with case_id; npy with --ids; a folder of another tool or a published one."
+            metavar=FILE_OR_URL,
+            help="CSV, Excel, Parquet or npz with case_id; npy with --ids; a folder of another tool, or published.",
         ),
     ],
     cohort: Annotated[str, typer.Option("--cohort", help="Cohort of the cases (made if new).")] = "",
@@ -55,7 +56,11 @@ def import_command(
     ] = "unknown",
     ids: Annotated[
         Path | None,
-        typer.Option("--ids", help="Text file of case ids, for .npy; of DeepGuide a table, or of each {part}."),
+        typer.Option(
+            "--ids",
+            metavar=FILE_OR_URL,
+            help="Text file of case ids, for .npy; of DeepGuide a table, or of each {part}.",
+        ),
     ] = None,
     id_column: Annotated[str, typer.Option("--id-column", help="Column of the case ids; default: case_id.")] = "",
     columns: Annotated[

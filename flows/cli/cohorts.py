@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from guidestore.embeddings.words import count_of
-from guidestore.flows.cli.app import App, Group
+from guidestore.flows.cli.app import FILE_OR_URL, App, Group
 from guidestore.flows.cli.options import STORE, Format, Store, Target
 from guidestore.flows.cli.output import Kind, show_done
 
@@ -52,6 +52,8 @@ app.add_typer(
 
 
 def _layout_command(layout: type[Layout], called: str) -> Any:
+    from guidestore.flows.work.settings import by_url
+
     def add(name: str, store: str, replace: bool, dry_run: bool, format_: Kind, **given: Any) -> None:
         from guidestore.flows.work.progress import progress_bars
 
@@ -70,7 +72,8 @@ def _layout_command(layout: type[Layout], called: str) -> Any:
     annotations: dict[str, Any] = {"name": Annotated[str, typer.Argument(help="Name of the cohort.")]}
     defaults: dict[str, Any] = {"store": STORE}
     for field, info in layout.model_fields.items():
-        option = typer.Option(f"--{field.replace('_', '-')}", help=info.description)
+        metavar = FILE_OR_URL if by_url(info) else None
+        option = typer.Option(f"--{field.replace('_', '-')}", metavar=metavar, help=info.description)
         several = get_origin(info.annotation) is tuple
         annotations[field] = Annotated[list[str] | None if several else info.annotation, option]
         if not info.is_required():
@@ -134,7 +137,10 @@ def split_command(
     group: Annotated[
         str, typer.Option("--group", help="Cases that share it stay in one part: a column of --groups, or a target.")
     ] = "",
-    groups: Annotated[Path | None, typer.Option("--groups", help="Table of case_id and the column of --group.")] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option("--groups", metavar=FILE_OR_URL, help="Table of case_id and the column of --group."),
+    ] = None,
     store: Store = STORE,
     format_: Format = "table",
 ) -> None:

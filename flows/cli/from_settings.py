@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from typer.core import TyperCommand
 
-from guidestore.flows.cli.app import Command
+from guidestore.flows.cli.app import FILE_OR_URL, Command
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -141,7 +141,7 @@ def parameters_of(model: type[BaseModel], arguments: Sequence[str] = ()) -> list
 
 
 def _parameter(name: str, info: FieldInfo, *, positional: bool) -> inspect.Parameter:
-    from guidestore.flows.work.settings import Environment
+    from guidestore.flows.work.settings import Environment, by_url
 
     optional, bare = _bare(info.annotation)
     repeated = get_origin(bare) is tuple and get_args(bare)[1:] == (...,)
@@ -155,6 +155,8 @@ def _parameter(name: str, info: FieldInfo, *, positional: bool) -> inspect.Param
     arguments["envvar"] = next((extra.variable for extra in info.metadata if isinstance(extra, Environment)), None)
     if choices:  # pydantic names the wrong one, and the field
         arguments["metavar"] = f"[{'|'.join(choices)}]"
+    if by_url(info):
+        arguments["metavar"] = FILE_OR_URL
     default = inspect.Parameter.empty
     if not info.is_required():
         default = info.get_default(call_default_factory=True)

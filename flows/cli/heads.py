@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from guidestore.embeddings.words import count_of
-from guidestore.flows.cli.app import App
+from guidestore.flows.cli.app import FILE_OR_URL, App
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Metric, SmallestEffect, Store
 
@@ -265,13 +265,17 @@ def _show_two_runs(comparison: RunComparison, part: Part, format_: str) -> None:
 @app.command()
 def predict(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Inferior images: NIfTI files, case folders, or slides.")
+        list[Path] | None,
+        typer.Argument(metavar=FILE_OR_URL, help="Inferior images: NIfTI files, case folders, or slides."),
     ] = None,
     run: Annotated[str, typer.Option("--run", help="Alias (champion) or run id.")] = "champion",
     model: Annotated[
         Path | None, typer.Option("--model", help="Folder of `export-model` instead of a run of the store.")
     ] = None,
-    codes: Annotated[Path | None, typer.Option("--codes", help="Codes instead of images: CSV, Parquet, npz.")] = None,
+    codes: Annotated[
+        Path | None,
+        typer.Option("--codes", metavar=FILE_OR_URL, help="Codes instead of images: CSV, Parquet, npz."),
+    ] = None,
     encoder: Annotated[str, typer.Option("--encoder", help="With --codes: what made them, NAME or NAME@DIGEST.")] = "",
     case: Annotated[
         list[str] | None, typer.Option("--case", help="A case whose code is in the store; repeatable.")

@@ -10,6 +10,7 @@ from typing import Any
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.codes import CodeColumns, NaNPolicy
 from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING_NUMBERS
+from guidestore.embeddings.remote import on_this_machine, shown
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import UNKNOWN_TRAINING, CodeSetKey, FoldScope
 from guidestore.flows.encoding.import_codes import ImportReport, import_codes
@@ -58,16 +59,18 @@ class ImportAsked:
         lacking = [name for name in ("cohort", "modality") if not getattr(self, name)]
         if lacking:
             named = " and ".join(f"--{name}" for name in lacking)
-            raise InvalidInputError(f"give {named}: what the codes of {file} are of")
+            raise InvalidInputError(f"give {named}: what the codes of {shown(file)} are of")
         if file.is_dir():
             if self.columns or self.drop or self.missing or self.nan != "refuse":
                 raise InvalidInputError("--columns, --drop, --missing and --nan are for tables, and a folder has none")
             return
         if self.folder != FolderSettings():
-            given = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(self.folder.model_fields_set))
+            asked = self.folder.model_dump(exclude_defaults=True)
+            given = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(asked))
+            file = on_this_machine(file, f"a folder of another tool, with which {given} goes,")
             raise InvalidInputError(f"{given} goes with a folder of another tool, and {file} is none")
         if not self.encoder:
-            raise InvalidInputError(f"give --encoder NAME: what made the codes of {file}")
+            raise InvalidInputError(f"give --encoder NAME: what made the codes of {shown(file)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guidestore.embeddings.remote import FileOrURL
+
 LayoutName = Literal[
     "trident",
     "clam",
@@ -31,7 +33,7 @@ class FolderSettings(BaseModel):
     layout: LayoutName | None = Field(
         default=None, description="Of a folder: the tool that wrote it; empty: by what lies in it."
     )
-    slides: Path | None = Field(
+    slides: FileOrURL = Field(
         default=None, description="Of a folder: table of slide_id, case_id and, where it is known, mpp."
     )
     case_is_slide: bool = Field(default=False, description="Of a folder: each slide is a case of its own.")

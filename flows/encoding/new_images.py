@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.remote import fetched
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.input_kind import NewImages, input_kind
 from guidestore.encoders.protocol import Encoder
@@ -28,8 +30,8 @@ def encode_images(
 ) -> tuple[list[str], np.ndarray]:
     """Case ids and codes (n, d) of the images of new cases, as `key` has them.
 
-    mpp: of slides that do not say it. weights: file of a pretrained encoder; None: the hub. Raises InvalidInputError
-    where files are of another modality, and where the codes of `key` were imported.
+    files: or URLs (embeddings.remote). mpp: of slides that do not say it. weights: file of a pretrained encoder; None:
+    the hub. Raises InvalidInputError where files are of another modality, and where the codes of `key` were imported.
     """
     stored = encoders.stored(key.encoder_digest)
     if stored.is_imported:
@@ -42,8 +44,12 @@ def encode_images(
     def encoder_of(digest: str) -> Encoder:
         return encoders.build(encoders.stored(digest), device, weights)
 
-    inputs = kind.new_inputs(NewImages(files, key.modality, stored.spec.preprocessing, mpp, encoder_of, trust_geometry))
-    # One by one, as a cohort is encoded: the codes then equal the stored ones bit for bit.
-    images = counted(inputs.values(), len(inputs), "cases", progress)
-    codes = [encoder.encode(image[None] if isinstance(image, np.ndarray) else [image]) for image in images]
+    with ExitStack() as fetching:
+        local = [fetching.enter_context(fetched(file)) for file in files]
+        inputs = kind.new_inputs(
+            NewImages(local, key.modality, stored.spec.preprocessing, mpp, encoder_of, trust_geometry)
+        )
+        # One by one, as a cohort is encoded: the codes then equal the stored ones bit for bit.
+        images = counted(inputs.values(), len(inputs), "cases", progress)
+        codes = [encoder.encode(image[None] if isinstance(image, np.ndarray) else [image]) for image in images]
     return list(inputs), np.concatenate(codes)

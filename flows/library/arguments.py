@@ -8,7 +8,7 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, cast
 
@@ -77,15 +77,25 @@ def _in_python(sentence: str, parameters: Iterable[str]) -> str:
 
 def _taken(value: Any, annotation: str, name: str, names: Mapping[str, Any]) -> Any:
     """The value as the annotation has it. Raises InvalidInputError."""
-    wanted = []
-    for alternative in re.split(r" \| (?![^\[]*\])", annotation):
+    wanted, alternatives = [], re.split(r" \| (?![^\[]*\])", annotation)
+    for alternative in alternatives:
         taken, words = _alternative(value, alternative, name, names)
         if taken is not _NOT:
-            return taken
+            is_url = isinstance(taken, str | os.PathLike) and ":/" in str(taken)
+            return _of_url(taken, alternatives, name) if is_url else taken
         wanted.append(words)
     shown = repr(value)
     shown = shown if len(shown) <= _SHOWN and "\n" not in shown else f"a {type(value).__name__}"
     raise InvalidInputError(f"{name} is {shown}; it must be {' or '.join(dict.fromkeys(wanted))}")
+
+
+def _of_url(place: str | os.PathLike[str], alternatives: Sequence[str], name: str) -> Any:
+    """The path of a file: URL; another URL of a Place alone. Raises InvalidInputError."""
+    from guidestore.embeddings.remote import on_this_machine, url_of
+
+    url = url_of(str(place)) or ""
+    is_local = "Path" in alternatives or ("Place" in alternatives and url.startswith("file:"))
+    return on_this_machine(str(place), name) if url and is_local else place
 
 
 _NOT = object()
@@ -106,6 +116,8 @@ def _alternative(value: Any, of: str, name: str, names: Mapping[str, Any]) -> tu
     if of == "float":
         number = isinstance(value, Real) and not isinstance(value, bool)
         return (value if number else _NOT), "a number"
+    if of == "Place":
+        return (value if _is_text(value) or isinstance(value, os.PathLike) else _NOT), "a path or text"
     if of == "Path":
         return (value if isinstance(value, os.PathLike) else _NOT), "a path"
     if of == "Part":

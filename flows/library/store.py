@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from guidestore.warehouse.cohorts.cohort import CohortReport
     from guidestore.warehouse.cohorts.layout import Layout
 
+type Place = Path | str
+"""A path, or a URL that is read (embeddings.remote)."""
 type Metric = Any
 """Its name, ``module:Class``, or a function, class or object of one's own."""
 
@@ -39,7 +41,7 @@ _LISTED = 8
 
 
 @public
-def open(place: Path | str, *, create: bool = False) -> Store:
+def open(place: Place, *, create: bool = False) -> Store:
     """The store at a folder, or at ``s3://BUCKET/PREFIX`` (credentials from the environment, as AWS tools take them).
 
     create: begin an empty one where there is none. Nothing is read before it is asked for. Raises NotFoundInStoreError
@@ -70,7 +72,7 @@ class Store:
       code sets: digits/blurred/pixels@..., digits/full/pixels@...
     """
 
-    def __init__(self, place: Path | str) -> None:
+    def __init__(self, place: Place) -> None:
         self.place = str(place)
         """Folder or URL."""
         self._is_writing = False
@@ -368,14 +370,14 @@ class Store:
 
     def import_codes(
         self,
-        file: Path | str,
+        file: Place,
         cohort: str = "",
         modality: str = "",
         encoder: str = "",
         *,
         version: str = "1",
         trained_on: str = "unknown",
-        ids: Path | str | None = None,
+        ids: Place | None = None,
         id_column: str = "",
         columns: Sequence[str] = (),
         drop: Sequence[str] = (),
@@ -663,7 +665,7 @@ class Store:
         self,
         run: str = "champion",
         *,
-        images: Sequence[Path | str] = (),
+        images: Sequence[Place] = (),
         codes: Codes | None = None,
         ids: Ids | None = None,
         encoder: str = "",

@@ -99,7 +99,7 @@ class ExportedModel:
                 new_cases, z_inferior_nd = encode_images(
                     _FolderEncoders(self),
                     self.key,
-                    [Path(file) for file in files],
+                    files,
                     mpp,
                     device=device,
                     weights=weights,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from guidestore.embeddings.interchange.codes import CodeColumns, read_codes
 from guidestore.embeddings.medians import fills_medians, train_medians
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.pairing import parts_of
-from guidestore.embeddings.remote import fetched
 from guidestore.embeddings.runs import REFERENCE_FACTS, Run, median_grade
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
@@ -122,11 +120,11 @@ def predict(
     elif codes is not None:
         case_ids, z_inferior_nd = given_codes(codes, key, encoder, StoredEncoders(snapshot))
     else:
-        with one_thread(), ExitStack() as fetching:
+        with one_thread():
             case_ids, z_inferior_nd = encode_images(
                 StoredEncoders(snapshot),
                 key,
-                [fetching.enter_context(fetched(file)) for file in files],
+                files,
                 mpp,
                 device=device,
                 weights=weights,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.remote import ByURL, on_this_machine
 
 Fold = Annotated[int, Field(ge=0, le=2**31 - 1)]
 """Its number; the tables of the store have 32 bits for it."""
@@ -30,11 +33,23 @@ class CohortSettings(BaseModel):
 
 
 def validated[T: BaseModel](model: type[T], **values: Any) -> T:
-    """The settings, or InvalidInputError that names the first wrong field."""
+    """The settings, or InvalidInputError that names the first wrong field; a URL where it must be a path is wrong."""
     try:
-        return model(**values)
+        made = model(**values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
         message = first["msg"].replace("Input should", "it should")
         raise InvalidInputError(f"{field} = {first['input']!r}: {message}") from error
+    paths = {name: value for name in model.model_fields if isinstance(value := getattr(made, name), Path)}
+    here = {
+        name: on_this_machine(path, f"--{name.replace('_', '-')}")
+        for name, path in paths.items()
+        if not by_url(model.model_fields[name])
+    }
+    return made.model_copy(update=here) if here != {name: paths[name] for name in here} else made
+
+
+def by_url(field: FieldInfo) -> bool:
+    """Whether a field takes a URL where it takes a path."""
+    return any(isinstance(extra, ByURL) for extra in field.metadata)

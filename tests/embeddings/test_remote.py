@@ -49,7 +49,7 @@ def test_a_bucket(bucket: str, s3_server: str, tmp_path: Path) -> None:
     assert store.sql("SELECT class FROM labels WHERE case_id = '007'")["class"] == ["low"]
     read = read_codes(Path(f"s3://{BUCKET}/in/codes.npy"), ids=Path(f"s3://{BUCKET}/in/ids.txt"))
     assert read.codes.case_ids == ("007", "B")
-    with pytest.raises(gs.InvalidInputError, match=rf"s3://{BUCKET}/in/none.csv is not there"):
+    with pytest.raises(gs.InvalidInputError, match=rf"s3://{BUCKET}/in/none.csv is no object that is there"):
         store.import_codes(f"s3://{BUCKET}/in/none.csv", "made", "ct", "mine")
 
 
@@ -136,21 +136,11 @@ def test_names_that_no_file_here_may_have(web: tuple[Path, str]) -> None:
         assert read_codes(Path(place)).codes.case_ids == ("007", "B")
 
 
-def test_what_is_not_read_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    store = gs.open(tmp_path / "store", create=True)
+def test_what_is_not_read_is_refused_in_a_sentence() -> None:
     with pytest.raises(gs.InvalidInputError, match=r"a URL of https:// names no host"):
         read_table("https://me:secret@[x/x.csv")
     with pytest.raises(gs.InvalidInputError, match=r"gs://b/x.csv cannot be read: s3://BUCKET/KEY"):
         read_table("gs://b/x.csv")
-    (tmp_path / "images.csv").write_text("case_id,modality,path\nA,mri_t1,s3://b/A.nii.gz\n")
-    with pytest.raises(gs.InvalidInputError, match=r"row 2, column path: an image is read from a path of this machine"):
-        store.add_cohort("made", images=tmp_path / "images.csv")
-    (tmp_path / "images.csv").write_text("case_id,modality,path\nA,mri_t1,file:///A.nii.gz\n")
-    with pytest.raises(gs.InvalidInputError, match=r"row 2, column path: an image is read from a path of this machine"):
-        store.add_cohort("made", images=tmp_path / "images.csv")
-    for scheme in ("https", "file"):
-        with pytest.raises(gs.InvalidInputError, match="a table of images, whose paths start from its folder"):
-            store.add_cohort("made", images=f"{scheme}://{tmp_path}/images.csv")
 
 
 def test_a_web_server_that_stops_in_the_middle_is_said() -> None:

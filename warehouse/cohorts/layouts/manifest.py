@@ -17,7 +17,7 @@ from pydantic import Field
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING, Table, TableRow, read_table, words
 from guidestore.embeddings.pretraining import check_collection
-from guidestore.embeddings.remote import refuse_url, shown, url_of
+from guidestore.embeddings.remote import FileOrURL, on_this_machine, shown, url_of
 from guidestore.embeddings.types import PARTS, check_name
 from guidestore.warehouse.cohorts.cohort import CohortIssue, CohortTables
 from guidestore.warehouse.cohorts.images import describe_images
@@ -38,8 +38,8 @@ class Manifest(HidingLayout):
     """
 
     images: Path | None = Field(default=None, description="Table: case_id, modality, path[, image_id, mpp].")
-    labels: Path | None = Field(default=None, description="Table: case_id and a column per target.")
-    splits: Path | None = Field(
+    labels: FileOrURL = Field(default=None, description="Table: case_id and a column per target.")
+    splits: FileOrURL = Field(
         default=None,
         description="Table: case_id, split, fold, part; or case_id and split, which is train, val or test.",
     )
@@ -89,8 +89,6 @@ class Manifest(HidingLayout):
         given = self.images or self.labels or self.splits
         if not given:
             raise InvalidInputError(f"nothing to add to cohort {reading.cohort}: give a manifest, labels or splits")
-        if self.images:
-            refuse_url(self.images, "a table of images, whose paths start from its folder,")
         rules = LabelRules.of(
             classes=self.classes,
             merged=self.merge,
@@ -103,7 +101,7 @@ class Manifest(HidingLayout):
             separator=self.separator,
             unit=self.unit,
         )
-        images = _images(self._table(self.images, "modality", "path")) if self.images else []
+        images = self._images(self.images) if self.images else []
         cases = {row["case_id"] for row in images}
 
         def known(row: TableRow) -> str:
@@ -137,6 +135,10 @@ class Manifest(HidingLayout):
             images=described,
             issues=(*issues, *labels.issues),
         )
+
+    def _images(self, file: Path) -> list[dict[str, Any]]:
+        file = on_this_machine(file, "a table of images, whose paths start from its folder,")
+        return _images(self._table(file, "modality", "path"))
 
     def _labels(self, file: Path, rules: LabelRules, reading: Reading, known: Callable[[TableRow], str]) -> LabelsRead:
         table = self._table(file)
@@ -182,7 +184,7 @@ def _images(table: Table) -> list[dict[str, Any]]:
         image_id = _name(row, "image_id", "image id") if row.values.get("image_id") else case_id
         if not row["path"] or "\0" in row["path"]:
             raise InvalidInputError(f"{row.where}, column path: case {case_id} has no usable path; give the image file")
-        refuse_url(row["path"], f"{row.where}, column path: an image")
+        path = folder / on_this_machine(row["path"], f"{row.where}, column path: an image")
         before = seen.setdefault((case_id, modality, image_id), row)
         if before is not row:
             raise InvalidInputError(
@@ -195,7 +197,7 @@ def _images(table: Table) -> list[dict[str, Any]]:
                 "case_id": case_id,
                 "modality": modality,
                 "image_id": image_id,
-                "path": str(folder / row["path"]),
+                "path": str(path),
                 "mpp": _mpp(row),
             }
         )
