@@ -32,9 +32,12 @@ def shown(code: str, names: dict[str, Any]) -> Any:
     for line in COMMAND.findall(code):
         app(shlex.split(line.format(**names)), standalone_mode=False)
     tree = ast.parse(code)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, "cell", "exec"), names)
-    return eval(compile(ast.Expression(last.value), "cell", "eval"), names) if last else None  # noqa: S307
+    match tree.body:
+        case [*_, ast.Expr(last)]:
+            tree.body[-1] = ast.Assign([ast.Name("_", ast.Store())], last)
+    names["_"] = None
+    exec(compile(ast.fix_missing_locations(tree), "cell", "exec"), names)
+    return names["_"]
 
 
 @pytest.fixture(scope="module")

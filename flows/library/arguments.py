@@ -4,6 +4,7 @@ errors of parts that the command line has too name arguments, not options."""
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import inspect
 import os
@@ -50,7 +51,7 @@ def _called(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{function.__qualname__}: {error}") from None
+            raise TypeError(f"{function.__qualname__}: {error}{_meant(kwargs, signature)}") from None
         for name in bound.arguments.keys() & given.keys():
             bound.arguments[name] = _taken(bound.arguments[name], given[name], name, names)
         try:
@@ -60,6 +61,13 @@ def _called(function: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return called
+
+
+def _meant(given: Iterable[str], signature: inspect.Signature) -> str:
+    """The argument that an unknown one is most like."""
+    unknown = next((name for name in given if name not in signature.parameters), "")
+    near = difflib.get_close_matches(unknown, signature.parameters, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _in_python(sentence: str, parameters: Iterable[str]) -> str:

@@ -153,8 +153,9 @@ class Data:
 
 
 def told_kind(kind: TargetKind, classes: Sequence[str]) -> str:
-    """What a target is, in words: 3 classes, 2 labels, value, survival."""
-    return f"{len(classes)} {'labels' if kind == 'multilabel' else 'classes'}" if classes else kind
+    """What a target is, in words: 3 classes, 3 grades, 2 labels, value, survival."""
+    names = {"multilabel": "labels", "ordinal": "grades"}.get(kind, kind)
+    return f"{len(classes)} {names}" if classes else names
 
 
 def _lists(codes_nd: np.ndarray, has_n: np.ndarray) -> Any:

@@ -221,10 +221,10 @@ def fit(
 
     guidance: G, a name or preset (autoencoder, ridge, pls, …), ``module:Class``, a class or an object (of
     heads/protocol.py, a scikit-learn regressor, a torch module); or margins or plug, which bring their own decoders.
-    decoder: D_c, likewise; '': logistic, or ridge for a value or survival; of row T(I) the name of the student (kernel,
-    logistic, …), of R(I) that of the reference. row: S+I, S, I, G(I), G(I)+I, KD(I), GD(I), E(I), T(I), R(I), M(I) or
-    P(I); '': G(I)+I, or that of margins and plug. seed: of the draws. device: where networks train. Raises
-    InvalidInputError: an unknown name, too few cases, a fit that diverged.
+    decoder: D_c, likewise; of row T(I) the name of the student (kernel, logistic, …), of R(I) that of the reference;
+    '': logistic, or ridge or mlp where the kind of target or the row asks for it. row: S+I, S, I, G(I), G(I)+I, KD(I),
+    GD(I), E(I), T(I), R(I), M(I) or P(I); '': G(I)+I, or that of margins and plug. seed: of the draws. device: where
+    networks train. Raises InvalidInputError: an unknown name, too few cases, a fit that diverged.
 
     >>> head = gs.fit(data, guidance="ridge", decoder="logistic", row="G(I)+I", seed=0)
     >>> head.predict_proba(data.xy("val")[0]).sum(axis=1).round(6).min()
@@ -237,10 +237,7 @@ def fit(
     check_seed(seed)
     g = guidance_choice(guidance)
     row = row or _OWN_ROWS.get(g.name, GUIDED_PLUS_I)
-    usual = "ridge" if data.paired.kind in REFERENCE_FACTS else "logistic"
-    if input_row(row).trainer == "references":
-        usual = references_of(data.paired.kind)[0]
-    recipe = _recipe(row, seed, g, decoder or usual, data)
+    recipe = _recipe(row, seed, g, decoder or _usual(row, data.paired.kind), data)
     arm = Arm(row)
     job = HeadJob(data.paired, recipe, {arm: ""})
     with one_thread():
@@ -271,6 +268,18 @@ def fit(
         "configs": {role: config for role, (config, _) in trained.components.items()},
     }
     return Head(card, trained.components, data)
+
+
+def _usual(row: str, kind: TargetKind) -> str:
+    """What is fitted where no decoder is named."""
+    of = input_row(row)
+    if of.trainer == "references":
+        return references_of(kind)[0]
+    if of.trainer == "baselines" and not of.averaged:  # a student of distillation
+        return "mlp"
+    if kind in REFERENCE_FACTS or (of.trainer == "transfer" and kind != "classes"):
+        return "ridge"
+    return "logistic"
 
 
 def _recipe(row: str, seed: int, guidance: Choice, decoder: Model, data: Data) -> HeadRecipe:

@@ -277,6 +277,8 @@ def _check_writable(out: Path) -> None:
         raise _refused(out, error) from error
     if is_folder:
         raise InvalidInputError(f"{out} is a folder; name the file of the report, as in {out / 'report.html'}")
+    if out.suffix.lower() not in ("", ".html", ".htm"):
+        raise InvalidInputError(f"{out}: a report is one HTML file; end its name in .html")
     if not has_folder:
         raise InvalidInputError(f"there is no folder {out.parent} to write {out.name} into; make it first")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +40,7 @@ def validated[T: BaseModel](model: type[T], **values: Any) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
-        message = first["msg"].replace("Input should", "it should")
+        message = re.sub(r"^\w+ should", "it should", first["msg"]).partition(" after validation")[0]
         raise InvalidInputError(f"{field} = {first['input']!r}: {message}") from error
     paths = {name: value for name in model.model_fields if isinstance(value := getattr(made, name), Path)}
     here = {

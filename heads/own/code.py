@@ -142,6 +142,8 @@ def _named(registry: Registry[Any], given: Any, params: Mapping[str, Any] | None
     is_object = not (inspect.isclass(given) or inspect.isfunction(given))
     of = type(given) if is_object else given
     name = object_name(of)
+    if is_object and of.__module__ == "builtins":
+        raise InvalidInputError(f"{registry.kind} is a {of.__name__}; name one, or pass a class or an object with fit")
     if is_object and params:
         raise InvalidInputError(f"{registry.kind} {name!r} is an object, which has its parameters; pass no others")
     name = next((ours for ours, place in registry.built_in.items() if place == name), name)

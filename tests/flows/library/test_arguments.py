@@ -28,7 +28,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> gs.Store:
         store.add_codes("made", "mri", "mine", z_s[:, :2] + rng.normal(size=(60, 2)), ids)
         store.add_codes("made", "slide", "mine", z_s, ids)
         labels = {"case_id": ids, "grade": np.where(z_s[:, 0] > 0, "b", "a"), "size": z_s[:, 0] + rng.normal(size=60)}
-        store.add_labels("made", labels, kinds={"size": "value"}, units={"size": "mm"})
+        labels["rank"] = np.array(["low", "mid", "high"])[np.digitize(z_s[:, 1], [-0.5, 0.5])]
+        ranks = {"rank": ["low", "mid", "high"]}
+        store.add_labels(
+            "made", labels, classes=ranks, kinds={"size": "value", "rank": "ordinal"}, units={"size": "mm"}
+        )
         store.add_split("made", folds=2, target="grade")
     return store
 
@@ -74,7 +78,12 @@ def test_of_types_of_others_means_the_same(store: gs.Store, study: gs.Study) -> 
         (lambda s: s.sql("SELECT 1", timeout_s="x"), r"^timeout_s is 'x'; it must be a number or None$"),
         (lambda s: s.predict(3, cases=["case-1"]), r"^run is 3; it must be text$"),
         (lambda s: s.guide("made", **ASKED, progress=3), r"^progress is 3; it must be a function"),
+        (lambda s: s.guide("made", **ASKED, seeds=[]), r"^seeds = \(\): it should have at least 1 item$"),
         (lambda s: gs.fit(s), r"^data is a Store; it must be a Data$"),
+        (
+            lambda s: gs.fit(s.pair("made", *PAIR, target="grade"), ["ridge"]),
+            r"^guidance model is a list; name one, or",
+        ),
         (lambda s: gs.Data(3), r"^paired is 3; it must be a PairedCodes$"),  # pyright: ignore[reportArgumentType]
         (lambda s: gs.open(3), r"^place is 3; it must be a path or text$"),  # pyright: ignore[reportArgumentType]
         (lambda s: gs.load("a\0b"), r"^folder is 'a\\x00b'; it must be a path or text$"),
@@ -96,12 +105,13 @@ def test_data_heads_and_plots_too(data: gs.Data, study: gs.Study, tmp_path: Path
         (lambda: head.score("test", z_i), "data is a ndarray; it must be a Data or None"),  # pyright: ignore[reportArgumentType]
         (lambda: head.predict(z_i, z_s[:3]), f"z_inferior has {len(z_i)} rows and z_superior 3"),
         (lambda: study.plot.bars("x"), "block is 'x'; it must be a whole number"),  # pyright: ignore[reportArgumentType]
+        (lambda: study.report(tmp_path / "report.pdf"), "report.pdf: a report is one HTML file; end its name in .html"),
         (lambda: study.report(None), "out is None; it must be a path or text"),  # pyright: ignore[reportArgumentType]
     ]
     for call, sentence in wrong:
         with pytest.raises(gs.InvalidInputError, match=sentence):
             call()
-    with pytest.raises(TypeError, match=r"^Data.xy: got an unexpected keyword argument 'rows'$"):
+    with pytest.raises(TypeError, match=r"^Data.xy: got an unexpected keyword argument 'rows'; did you mean 'row'\?$"):
         data.xy(rows="I")  # pyright: ignore[reportCallIssue]
 
 
@@ -138,6 +148,14 @@ def test_a_reference_is_fitted_by_its_row_alone(store: gs.Store, target: str, ki
     assert references_of(kind)[0] in repr(gs.fit(data, row="R(I)"))
     with pytest.raises(gs.InvalidInputError, match=r"reference 'ridge' is unknown.*'reference, linear ridge, by loss'"):
         gs.fit(data, decoder="ridge", row="R(I)")
+
+
+@pytest.mark.parametrize("row", ["T(I)", "KD(I)", "GD(I)", "E(I)"])
+@pytest.mark.parametrize("target", ["grade", "size", "rank"])
+def test_every_row_is_fitted_by_its_name_alone(store: gs.Store, target: str, row: str) -> None:
+    head = gs.fit(store.pair("made", *PAIR, target=target), row=row)
+    assert (head.row, head.target) == (row, target)
+    assert "3 grades" in repr(head) or target != "rank"
 
 
 def test_a_reference_of_classes_is_none_of_values(store: gs.Store) -> None:
