@@ -149,7 +149,8 @@ def test_the_whole_table_on_a_phantom_takes_under_15_minutes(tmp_path: Path) -> 
 
     generate_phantom(tmp_path / "images", cases=80, seed=11)
     start = time.monotonic()
-    report = run_radpath(RadPathSettings(cohort="phantom", source=tmp_path / "images", splits=2))
+    wanted = RadPathSettings(cohort="phantom", source=tmp_path / "images", splits=2)
+    report = run_radpath(EmbeddingStore.create(tmp_path / "store"), wanted)
     assert time.monotonic() - start < 15 * 60
     assert len(report.table.columns) == 5
     assert all(cell is not None and cell.n in (2, 10) for cells in report.table.rows.values() for cell in cells)
