@@ -9,7 +9,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -52,6 +52,21 @@ _LIST_ROWS = 2048
 _BUFFER_BYTES = 1 << 20
 _MOST_LOOKED_AT = 2000
 """Columns of row groups whose headers are read one by one: 0.1 ms each."""
+
+
+def means_missing(texts: Iterable[str], missing: Sequence[str]) -> set[str]:
+    """Those of the texts that mean no value: blanks, words of `missing`, and its numbers however they are written."""
+    words, codes = {"", *missing}, _numbers_among(missing)
+    return {text for text in set(texts) if text in words or _number_of(text) in codes}
+
+
+def _numbers_among(words: Sequence[str]) -> tuple[float, ...]:
+    return tuple({number for word in words if not math.isnan(number := _number_of(word))})
+
+
+def _number_of(text: str) -> float:
+    """NaN of what is none."""
+    return float(text.replace(",", ".")) if _NUMBER.match(text.replace(",", ".")) else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +220,7 @@ class Table:
         return tuple(name for name in others if name in left - gone)
 
     def numbers(self, columns: Sequence[str], missing: Sequence[str] = MISSING_NUMBERS) -> np.ndarray:
-        """(n, d) float64 of columns, NaN where empty or a word of `missing`; commas may be decimal points.
+        """(n, d) float64 of columns, NaN where empty or among `missing`; commas may be decimal points.
 
         Raises InvalidInputError naming row and column on what is no number, on whole numbers beyond 2**53, and where
         points and commas cannot both be decimal.
@@ -234,6 +249,8 @@ class Table:
                 f"{commas.where} is {commas.text}: the comma may mean thousands or a fraction; write numbers without "
                 "thousands signs and with a decimal point"
             )
+        if codes := _numbers_among(missing):
+            values_nd[np.isin(values_nd, codes)] = np.nan
         return values_nd
 
     def _floats(self, name: str, values: pa.ChunkedArray) -> np.ndarray:

@@ -149,6 +149,51 @@ def test_grades_are_ordered_as_numbers_or_as_told(cohort, tmp_path, order):
     assert add(cohort, tmp_path, {"stage": [4, 1, 2, 1, 5]}).added["labels"] == 1, "a grade after the others"
 
 
+@pytest.mark.parametrize(
+    ("said", "cells", "code"),
+    [
+        ({"kind": ("v=value",)}, [31.5, 999, 64.25, 40.0, 999], "999"),
+        ({"kind": ("v=value",)}, [0, 12.5, -1, 40.0, -1], "-1"),
+        ({"kind": ("v=ordinal",)}, [0, 1, -1, 2, -1], "-1"),
+        ({"kind": ("v=classes",)}, [0, 1, 9, 0, 9], "9"),
+        ({"survival": ("v=t,e",), "unit": ("v=months",)}, [3.5, 9999, 20.0, 41.0, 9999], "9999"),
+        ({"kind": ("v=value",)}, [96.5, 97.5, 98.5, 99, 99], None),
+        ({"kind": ("v=value",)}, [-2.5, -1, 0.5, 1.5, -1], None),
+        ({"kind": ("v=classes",)}, [1, -1, 1, -1, 1], None),
+        ({"kind": ("v=value",)}, [31.5, 999, 64.25, 40.0, 52.0], None),
+    ],
+)
+def test_codes_that_may_mean_missing_are_noted_and_kept_until_told(cohort, tmp_path, said, cells, code):
+    columns = {"t": cells, "e": [1, 0, 1, 0, 1]} if "survival" in said else {"v": cells}
+    report = add(cohort, tmp_path, columns, **said)
+    assert report.added["labels"] == 5
+    if code is None:
+        assert "missing?" not in notes(report)
+        return
+    assert notes(report)["missing?"].startswith(f"2 cases have {code} of v, apart from the others")
+    assert f"--missing={code} leaves" in notes(report)["missing?"]
+    add(cohort, tmp_path, columns, **said, missing=(code,), replace=True)
+    known = [case for case, cell in zip(CASES, cells, strict=False) if str(cell) != code]
+    assert sorted(outcomes_of(cohort.snapshot(), "c", "v", KINDS)[1]) == known
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "xlsx"])
+def test_a_number_that_means_missing_does_so_however_it_is_written(cohort, tmp_path, suffix):
+    add(cohort, tmp_path, {"v": [31.5, -999.0, 64.25]}, suffix, kind=("v=value",))
+    assert np.isnan(stored(cohort, "v")[1][1])
+    report = add(cohort, tmp_path, {"g": [1.5, 9.0, 2.5]}, suffix, kind=("g=ordinal",), missing=("9",))
+    assert notes(report)["missing labels"].startswith("1 row has no label of g (9")
+    assert stored(cohort, "g")[1][1] == -1
+
+
+def test_an_event_that_may_mean_missing_is_asked_about(cohort, tmp_path):
+    columns = {"t": [3.5, 12, 7, 8], "e": [1, 0, 9, 0]}
+    with pytest.raises(InvalidInputError, match="where 9 means that nobody knows, --missing=9 leaves those cases with"):
+        add(cohort, tmp_path, columns, **OS)
+    add(cohort, tmp_path, columns, **OS, missing=("9",))
+    assert np.isnan(stored(cohort, "os")[1][2]).all()
+
+
 def test_the_order_of_words_is_asked_for(cohort, tmp_path):
     with pytest.raises(InvalidInputError, match="nobody said the order of these grades; --order 'g=high,low,mid'"):
         add(cohort, tmp_path, {"g": ["low", "mid", "high"]}, kind=("g=ordinal",))

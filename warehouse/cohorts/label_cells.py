@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.table import Table
+from guidestore.embeddings.interchange.table import Table, means_missing
 from guidestore.embeddings.outcomes import Target
 from guidestore.warehouse.cohorts.cohort import CohortIssue
 from guidestore.warehouse.cohorts.label_rules import LabelRules
+from guidestore.warehouse.cohorts.missing_codes import note_of_missing_codes
 from guidestore.warehouse.cohorts.reading import itself
 
 
@@ -30,6 +31,11 @@ class LabelsRead:
         self.unlabelled += other.unlabelled
         self.issues += other.issues
         return self
+
+    def note_missing_codes(self, target: str, numbers: Iterable[float]) -> None:
+        """Adds an issue where some may mean that nobody knows."""
+        if sentence := note_of_missing_codes(target, numbers):
+            self.note("missing?", sentence, target)
 
     def note(self, kind: str, sentence: str, *items: str) -> None:
         """Adds an issue."""
@@ -85,8 +91,8 @@ class LabelsSource:
 
 def without_missing(table: Table, name: str, rules: LabelRules) -> tuple[list[str | None], list[CohortIssue]]:
     """The texts, None where missing; a word that is a class by name is none."""
-    missing = {"", *rules.missing} - set(rules.classes.get(name, ()))
     texts = table.texts(name)
+    missing = means_missing(texts, rules.missing) - set(rules.classes.get(name, ()))
     found = Counter(text for text in texts if text in missing)
     if not found:
         return list(texts), []

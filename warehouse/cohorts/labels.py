@@ -140,6 +140,7 @@ def _read_value(source: LabelsSource, name: str) -> LabelsRead:
         only = next(iter(labels.values()))
         sentence = f"all {len(labels)} cases have the value {only:g} of {name}, so that nothing can be learnt of it"
         read.note("one value", sentence, name)
+    read.note_missing_codes(name, labels.values())
     read.labels = [{"case_id": case, "target": name, "value": value} for case, value in labels.items()]
     read.targets = [{"target": name, "kind": "value", "unit": source.unit(name, read)}]
     read.unlabelled = source.without(labels, name)
@@ -163,6 +164,8 @@ def _read_classes(source: LabelsSource, name: str, kind: str, pairs: Mapping[str
         if name not in rules.classes and kind != "classes":
             _check_few(source, name, labels, pairs)
         classes = rules.classes.get(name) or sorted_classes(set(labels.values()))
+    if all(NUMBER.match(text) for text in labels.values()):
+        read.note_missing_codes(name, (float(text.replace(",", ".")) for text in labels.values()))
     read.labels = [{"case_id": case, "target": name, "class": text} for case, text in labels.items()]
     of_kind = {"kind": "ordinal"} if kind == "ordinal" else {}
     read.targets = [

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.table import Table
+from guidestore.embeddings.interchange.table import Table, means_missing
 from guidestore.embeddings.words import count_of
 from guidestore.warehouse.cohorts.class_words import NUMBER
 from guidestore.warehouse.cohorts.label_cells import LabelsRead, LabelsSource
+from guidestore.warehouse.cohorts.missing_codes import may_mean_missing
 
 _PLAIN = {"1": True, "true": True, "0": False, "false": False}
 _WORDS = {
@@ -33,7 +34,9 @@ def read_survival(source: LabelsSource, target: str, time_column: str, event_col
     table, missing = source.table, source.rules.missing
     times = table.numbers([time_column], missing)[:, 0]
     _check_times(table, source.cases, time_column, times)
-    words = [None if text in missing or not text else text for text in table.texts(event_column)]
+    texts = table.texts(event_column)
+    unknown = means_missing(texts, missing)
+    words = [None if text in unknown else text for text in texts]
     events = _events(source, target, event_column, words, read)
     labels = source.once(
         time_column,
@@ -63,6 +66,7 @@ def read_survival(source: LabelsSource, target: str, time_column: str, event_col
                 f"({_first(half)}): without outcome of {target}",
                 *half,
             )
+    read.note_missing_codes(target, (time for time, _ in labels.values()))
     happened = sum(event for _, event in labels.values())
     if labels and not happened:
         sentence = (
@@ -131,6 +135,12 @@ def _unread(source: LabelsSource, target: str, column: str, counts: Counter[str]
         return (
             f"{where}: {column} has {len(counts)} different values, so it cannot say who had the event; write "
             f"--survival {target}=TIME_COLUMN,EVENT_COLUMN with a column of events, 1 and 0"
+        )
+    unknown = next((word for word in counts if may_mean_missing(float(_number(word) or 0))), "")
+    if unknown and {_number(word) for word in counts if word != unknown} == {"0", "1"}:
+        return (
+            f"{where}: the events are {_counted(counts)}; where {unknown} means that nobody knows, --missing={unknown} "
+            f"leaves those cases without, and where it is another cause, --event {target}=1 takes them for censored"
         )
     if not all(number.isdecimal() for number in numbers) or len(numbers) == 1:
         example = next(iter(counts))
