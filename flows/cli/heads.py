@@ -364,7 +364,7 @@ def heads_command(format_: Format = "table") -> None:
 
     $ guidestore heads
     """
-    from guidestore.flows.cli.output import print_table, show_rows
+    from guidestore.flows.cli.output import print_table, show_rows, terminal_width
     from guidestore.flows.work.progress import progress_bars
 
     with progress_bars():
@@ -374,8 +374,9 @@ def heads_command(format_: Format = "table") -> None:
     if format_ != "table":
         show_rows(rows, COLUMNS, format_, title="heads")
         return
+    gap = " " if terminal_width() is None else "\n"
     for role in dict.fromkeys(row["role"] for row in rows):
         of_role = [row for row in rows if row["role"] == role]
-        shown = [(row["name"], "\n".join(filter(None, (row["is"], row["parameters"])))) for row in of_role]
+        shown = [(row["name"], gap.join(filter(None, (row["is"], row["parameters"])))) for row in of_role]
         print_table((role, "what it is, and its parameters"), shown, format_, most_lines=99)
         print()

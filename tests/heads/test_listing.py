@@ -11,6 +11,7 @@ from tests.heads.test_plug_ins import ENTRY_POINTS, SOURCE
 
 
 def test_every_name_is_listed_with_its_defaults_and_a_sentence() -> None:
+    assert "\\n" not in guidestore("heads").stdout
     done = guidestore("heads", "--format", "json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
