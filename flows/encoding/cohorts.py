@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.table import ID_COLUMN, Table, TableRow, read_table
+from guidestore.embeddings.interchange.table import ID_COLUMN, Table, TableRow, listed, read_table
 from guidestore.embeddings.outcomes import KINDS
 from guidestore.embeddings.pairing import labels_of, outcomes_of, targets_of
 from guidestore.embeddings.plugins import names_object
@@ -92,7 +92,11 @@ def add_labels(
     Raises InvalidInputError naming row and column.
     """
     table = Table(Path("labels"), labels, np.arange(1, labels.num_rows + 1))
-    table.check_columns((ID_COLUMN,))
+    if ID_COLUMN not in table.columns:
+        raise InvalidInputError(
+            f"the labels have no column {ID_COLUMN!r}, but {listed(table.columns) or 'none'}; name that of the case "
+            "ids so"
+        )
     table.check_rows()
     snapshot = store.snapshot()
     cohort = snapshot.first_name(cohort)

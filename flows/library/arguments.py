@@ -138,6 +138,8 @@ def _alternative(value: Any, of: str, name: str, names: Mapping[str, Any]) -> tu
         return _several(value, inside, name, names)
     if kind == "Progress":
         return (value if callable(value) else _NOT), "a function of (what, done, total)"
+    if kind == "Callable":
+        return (value if callable(value) else _NOT), "a function"
     if kind == "Mapping":
         return (value if isinstance(value, Mapping) else _NOT), "a mapping"
     found = names.get(kind)

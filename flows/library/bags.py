@@ -12,6 +12,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import Bag, CodeSetName
 from guidestore.flows.library.arguments import public
+from guidestore.heads.checks import check_seed
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +91,7 @@ class Bags:
 
         if batch_size < 1 or workers < 0:
             raise InvalidInputError(f"batch_size {batch_size} and workers {workers}: at least 1 and 0 are needed")
+        check_seed(seed)
         return DataLoader(
             cast("Dataset[tuple[int, Bag]]", _Places(self)),
             batch_size=batch_size,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from guidestore.flows.library.store import Store
+from guidestore.flows.library.arguments import public
+from guidestore.flows.library.store import Store
 
 COHORT, TARGET, ENCODER = "digits", "digit", "pixels"
 BLURRED, FULL = "blurred", "full"
@@ -43,6 +43,7 @@ def two_views(seed: int = 0) -> Digits:
     return Digits(case_ids, (means + noise).round(3).astype(np.float32), full_nd, labels)
 
 
+@public
 def digits(store: Store) -> str:
     """Adds the cohort ``digits`` to a store, and returns its name: 1,797 cases in two views, labelled, in five folds.
 
@@ -64,6 +65,7 @@ def digits(store: Store) -> str:
     return COHORT
 
 
+@public
 def diabetes(store: Store) -> str:
     """Adds the cohort ``diabetes`` to a store, and returns its name: 442 patients in two views, with a value, in five
     folds.

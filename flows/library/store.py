@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from guidestore.embeddings.errors import NotFoundInStoreError, unknown_name
+from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError, unknown_name
 from guidestore.embeddings.opening import new_storage, opened_storage
 from guidestore.embeddings.places import shown
 from guidestore.embeddings.words import count_of
@@ -113,6 +113,8 @@ class Store:
         >>> store.sql("SELECT target, count(*) AS cases FROM labels GROUP BY target").rows()
         [{'target': 'digit', 'cases': 1797}]
         """
+        if timeout_s is not None and not timeout_s > 0:
+            raise InvalidInputError(f"timeout_s is {timeout_s:g}; it must be a number above 0, or None")
         return ask(self.place, query, at, timeout_s=timeout_s, repr_rows=False)
 
     def cohorts(self, at: int | str | None = None) -> Table:

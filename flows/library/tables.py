@@ -118,6 +118,10 @@ class Table:
             raise InvalidInputError(f"the table has no column {column!r}; it has {', '.join(self.columns)}")
         return self._arrow[column].to_pylist()
 
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Its rows, as of `rows`."""
+        return iter(self.rows())
+
     # To be looked at -------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:

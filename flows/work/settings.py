@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.embeddings.remote import ByURL, on_this_machine
 
 Fold = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -40,6 +40,8 @@ def validated[T: BaseModel](model: type[T], **values: Any) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            raise unknown_name("argument", field, model.model_fields) from error
         message = re.sub(r"^\w+ should", "it should", first["msg"]).partition(" after validation")[0]
         raise InvalidInputError(f"{field} = {first['input']!r}: {message}") from error
     paths = {name: value for name in model.model_fields if isinstance(value := getattr(made, name), Path)}

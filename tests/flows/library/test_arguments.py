@@ -85,6 +85,16 @@ def test_of_types_of_others_means_the_same(store: gs.Store, study: gs.Study) -> 
             r"^guidance model is a list; name one, or",
         ),
         (lambda s: gs.Data(3), r"^paired is 3; it must be a PairedCodes$"),  # pyright: ignore[reportArgumentType]
+        (lambda s: s.encode("made", "mri", "texture", tile=3), r"^argument 'tile' is unknown: did you mean 'tile_px'"),
+        (
+            lambda s: s.sql("SELECT 1", timeout_s=float("nan")),
+            r"^timeout_s is nan; it must be a number above 0, or None",
+        ),
+        (
+            lambda s: s.add_labels("made", {"id": ["case-1"]}),
+            r"^the labels have no column 'case_id', but id; name that",
+        ),
+        (lambda s: gs.datasets.digits("x"), r"^store is 'x'; it must be a Store$"),  # pyright: ignore[reportArgumentType]
         (lambda s: gs.open(3), r"^place is 3; it must be a path or text$"),  # pyright: ignore[reportArgumentType]
         (lambda s: gs.load("a\0b"), r"^folder is 'a\\x00b'; it must be a path or text$"),
     ],

@@ -91,6 +91,11 @@ def test_tables_are_those_of_other_libraries(store: gs.Store) -> None:
     assert table["n"][0] > 0
 
 
+def test_a_table_is_walked_row_by_row(store: gs.Store) -> None:
+    table = store.code_sets()
+    assert list(table) == table.rows()
+
+
 def test_narwhals_and_duckdb_take_a_table_without_copying(store: gs.Store) -> None:
     import duckdb
     import narwhals as nw
