@@ -5,21 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from guidestore.embeddings.errors import InvalidInputError
+
 
 def files_in(folder: Path, *suffixes: str) -> list[Path]:
-    """Those of the folder itself whose name ends so; sorted, without hidden ones: tools name unfinished ones so."""
+    """Those of the folder itself whose name ends so; sorted, without hidden ones: tools name unfinished ones so.
+
+    Raises InvalidInputError where one would be passed over in silence, its suffix in capitals or a link to nothing, and
+    where a name has a line break in it, or another sign that is not printed.
+    """
     if not folder.is_dir():
         return []
-    return sorted(
-        path for path in folder.iterdir() if path.name.endswith(suffixes) and path.name[0] != "." and path.is_file()
-    )
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.name.lower().endswith(suffixes) and path.name[0] != "." and not path.is_dir()
+    ]
+    for path in found:
+        if not path.name.endswith(suffixes):
+            raise InvalidInputError(f"{_told(path)} is not read: rename it to end with {path.suffix.lower()}")
+        if not path.exists():
+            raise InvalidInputError(f"{_told(path)} is a link to nothing; copy what it meant, or remove it")
+    return sorted(_told(path) for path in found if path.is_file())
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Sorted, without hidden ones."""
+    """Sorted, without hidden ones. Raises InvalidInputError as `files_in`."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    return sorted(_told(path) for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def _told(path: Path) -> Path:
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in path.name):
+        raise InvalidInputError(f"{path.parent} holds {path.name!r}, a name of signs that are not printed; rename it")
+    return path
 
 
 def within(folder: Path, place: Path) -> str:

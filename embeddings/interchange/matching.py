@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -54,9 +55,14 @@ class Match:
 
 def bare(text: str) -> str:
     """The name of a slide: without folders, and without the suffix of a slide or of features."""
-    name = PurePosixPath(PureWindowsPath(text).as_posix()).name
+    name = PurePosixPath(PureWindowsPath(_composed(text)).as_posix()).name
     stem, dot, suffix = name.rpartition(".")
     return stem if stem and f"{dot}{suffix.lower()}" in _SUFFIXES else name
+
+
+def _composed(text: str) -> str:
+    """A letter with its accent as one sign: names of files that a Mac wrote have two, tables one."""
+    return unicodedata.normalize("NFC", text)
 
 
 def read_slides(file: Path, id_column: str = "") -> Slides:
@@ -107,7 +113,7 @@ def read_renames(file: Path | None) -> dict[str, str]:
             check_name(new, "name")
         except InvalidNameError as error:
             raise InvalidInputError(f"{table.where(row, 'to')}: {error}") from error
-        if found.setdefault(old, new) != new:
+        if found.setdefault(_composed(old), new) != new:
             raise InvalidInputError(f"{table.where(row)}: {old!r} is renamed twice")
     return found
 
@@ -154,7 +160,7 @@ def match(
         lacking = sorted(known.keys() - names)
         if lacking:
             notes.append(f"missing: {len(lacking)} slides of {slides.source} have no file: {listed(lacking)}")
-    pairs = [(item, renames.get(case, case), renames.get(image, image)) for item, case, image in pairs]
+    pairs = [(item, *(renames.get(_composed(name), name) for name in (case, image))) for item, case, image in pairs]
     _check_names([name for _, case, image in pairs for name in (case, image)], renames, rename_file)
     seen: dict[tuple[str, str], PeerItem] = {}
     for item, case, image in pairs:

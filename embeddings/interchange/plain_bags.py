@@ -106,7 +106,7 @@ class TensorBag(PeerItem):
                 coords_n2, tiles = self.places(self.coords, stored, tiles, mpp)
             else:
                 coords_n2 = level0_coords(self.coords, stored, header.n, tiles)
-        return stream(header, dtype, array_blocks(values_nd.reshape(header.n, -1), dtype), coords_n2, tiles, mpp)
+        return stream(header, dtype, array_blocks(values_nd.reshape(header.n, header.d), dtype), coords_n2, tiles, mpp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -59,4 +59,9 @@ def _values(path: Path, tensor: Any) -> np.ndarray:
     if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise InvalidInputError(f"{path} holds a tensor that is not stored as its values; save it with .contiguous()")
     tensor = tensor.detach()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    try:
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    except (TypeError, RuntimeError) as error:  # complex ones that are stored conjugate, say
+        raise InvalidInputError(
+            f"{path} holds a tensor of {tensor.dtype} that numpy cannot hold; save it as float32"
+        ) from error

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.grids import usual_gap
 from guidestore.embeddings.interchange.h5 import H5File, opened
 from guidestore.embeddings.interchange.layout import Header, PeerItem
 from guidestore.embeddings.interchange.limits import MOST_COLUMNS
@@ -21,6 +22,10 @@ MOST_TILES = 20_000_000
 _LARGEST_PX = 2**31 - 1
 MPP_RANGE = (0.02, 100.0)
 """um per pixel that a slide may have, from a 500x scan to a thumbnail; others are of another unit."""
+OFF = 0.03
+"""Share by which tiles may lie apart from their size: STAMP rounds a tile up to whole pixels."""
+FEWEST_TILES = 16
+"""Of a slide whose tiles lie side by side."""
 _BLOCK_ROWS = 4096
 
 
@@ -76,7 +81,7 @@ def level0_coords(path: Path, coords: np.ndarray, n: int, tiles: Tiles) -> np.nd
     if coords.ndim != 2 or coords.shape[1] != 2 or len(coords) != n:
         raise InvalidInputError(f"{path}: coords have the shape {coords.shape}, and there are {n:,} tiles of (x, y)")
     with np.errstate(invalid="ignore"):
-        rounded = np.rint(coords)
+        rounded = np.rint(np.asarray(coords, np.float64))
     if not np.array_equal(rounded, coords):
         row = int(np.flatnonzero((rounded != coords).any(axis=1))[0])
         raise InvalidInputError(
@@ -99,7 +104,39 @@ def level0_coords(path: Path, coords: np.ndarray, n: int, tiles: Tiles) -> np.nd
     return rounded.astype(np.int32)
 
 
-def twice_note(name: str, coords_n2: np.ndarray) -> tuple[str, ...]:
+def same_places(path: Path, coords: np.ndarray, other: Path) -> None:
+    """Raises InvalidInputError where `other`, the tool's own list of tiles, has others than `coords` (n, 2)."""
+    with opened(other) as file:
+        listed = file.matrix("coords").read()
+    if (listed.size or coords.size) and not np.array_equal(listed, coords):
+        same_form = listed.shape == coords.shape
+        row = f" from tile {np.flatnonzero((listed != coords).any(axis=1))[0]} on" if same_form else ""
+        raise InvalidInputError(
+            f"{path} and {other} have other coords{row}: they are of two tilings; take those of one run, or move the "
+            "latter away"
+        )
+
+
+def place_notes(name: str, coords_n2: np.ndarray, step_px: float | None) -> tuple[str, ...]:
+    """Notes on tiles that do not lie as they should. step_px: level-0 pixels from tile to tile; None: not known."""
+    if not len(coords_n2):
+        return ()
+    found = _twice_note(name, coords_n2)
+    low = coords_n2.min(axis=0)
+    if (low < 0).any():
+        found += (f"{name}: tiles begin at {low.tolist()}, left of or above the slide",)
+    gap = usual_gap(coords_n2)
+    if gap is None or not step_px:
+        return found
+    if gap < step_px * (1 - OFF) - 1 or (len(coords_n2) >= FEWEST_TILES and gap > step_px * (1 + OFF) + 1):
+        found += (
+            f"{name}: tiles lie {gap:g} pixels apart, and their size and overlap say {step_px:g}; the coords may be of "
+            "another level or unit",
+        )
+    return found
+
+
+def _twice_note(name: str, coords_n2: np.ndarray) -> tuple[str, ...]:
     """A note on tiles that lie at one place."""
     if not len(coords_n2):
         return ()

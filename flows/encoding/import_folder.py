@@ -16,7 +16,7 @@ from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.folders import listed
 from guidestore.embeddings.interchange.layout import READERS, Header, PeerSet, RowIds
 from guidestore.embeddings.interchange.matching import Match, Slides, bare, match, read_renames, read_slides
-from guidestore.embeddings.interchange.tiles import twice_note
+from guidestore.embeddings.interchange.tiles import place_notes
 from guidestore.embeddings.leaks import labels_by_target, target_among
 from guidestore.embeddings.pixels import GIVEN
 from guidestore.embeddings.recipe import code_artifact
@@ -428,7 +428,8 @@ class _Import:
         key, case, image = self.report.code_set, one.match.case_id, one.match.image_id
         bag = one.match.item.read(one.header, one.mpp)
         assert isinstance(bag, BagStream)  # noqa: S101  (a set of bags has items of bags)
-        self._told += [] if bag.coords_n2 is None else twice_note(one.match.item.name, bag.coords_n2)
+        if bag.coords_n2 is not None:
+            self._told += place_notes(one.match.item.name, bag.coords_n2, _step_px(bag, one.header))
         bag = replace(bag, blocks=self._watched(one.match.item.name, bag.blocks))
         with self._store.begin(f"import of {key}: {image}", read_at=self._snapshot.read_at) as transaction:
             self._write_cases(transaction, [case])
@@ -437,7 +438,8 @@ class _Import:
                     key, case, image, bag, input_digests=self._inputs(one), pixels=one.pixels
                 )
             except InvalidInputError as error:
-                raise InvalidInputError(f"{one.match.item.files[0]}: {error}") from error
+                file, said = str(one.match.item.files[0]), str(error)
+                raise InvalidInputError(said if said.startswith(file) else f"{file}: {said}") from error
             for entry in self._standing.get((case, image), ()):
                 transaction.replace(entry, by=artifact)
                 self.report.replaced += 1
@@ -541,6 +543,12 @@ class _Import:
     @cached_property
     def _known_cases(self) -> set[str]:
         return set(self._snapshot.rows("cases", cohort=self._asked.cohort)["case_id"].to_pylist())
+
+
+def _step_px(bag: BagStream, header: Header) -> float | None:
+    """Level-0 pixels from one tile to the next, where the tool says the overlap."""
+    px, overlap = bag.tile_size_px, header.facts.get("overlap_px")
+    return bag.tile_size_level0_px * (px - overlap) / px if px and overlap is not None else None
 
 
 def _common_facts(matches: Sequence[Match], headers: Sequence[Header]) -> dict[str, Any]:

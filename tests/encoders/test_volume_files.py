@@ -221,7 +221,8 @@ def test_a_sequence_without_a_sure_place_is_refused_unless_it_is_trusted(tmp_pat
 
 @pytest.mark.parametrize("fields", [{}, moved(1.5), {"qform_code": 0}, {"sform_code": 0}])
 def test_places_that_agree_within_a_voxel_are_taken(tmp_path: Path, fields):
-    load_volume(places(tmp_path, **fields), VolumeSettings(("t1", "t2"), (12, 12, 12), 2.0))
+    volume = load_volume(places(tmp_path, **fields), VolumeSettings(("t1", "t2"), (12, 12, 12), 2.0))
+    assert volume.shape == (2, 12, 12, 12)
 
 
 @pytest.mark.parametrize("rescaled", [lambda v: (v - 300.0) / 83, lambda v: 1000.0 - v, lambda v: v + 1024.0])

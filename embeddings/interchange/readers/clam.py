@@ -6,17 +6,21 @@ As CLAM's own ``extract_features_fp.py`` and ``wsi_core/WholeSlideImage.py`` wri
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import files_in, listed, within
 from guidestore.embeddings.interchange.h5 import H5File, opened
-from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
-from guidestore.embeddings.interchange.plain_bags import TensorBag
+from guidestore.embeddings.interchange.layout import NO_IDS, Header, PeerItem, PeerSet, Reader, RowIds
+from guidestore.embeddings.interchange.plain_bags import TensorBag, values_of
 from guidestore.embeddings.interchange.table import read_table
-from guidestore.embeddings.interchange.tiles import H5Bag, Tiles, number_of, tile_edge
+from guidestore.embeddings.interchange.tiles import H5Bag, Tiles, level0_coords, number_of, same_places, tile_edge
+from guidestore.embeddings.types import BagStream
 
 _H5, _PT = "h5_files", "pt_files"
 
@@ -36,15 +40,73 @@ class Clam(Reader):
         for name in sorted(h5.keys() | pt.keys()):
             cut = patches.get(name)
             if name in h5:
-                items.append(H5Bag(name, (h5[name],), "features", "coords", partial(_tiles, cut)))
+                bag = H5Bag(name, (h5[name],), "features", "coords", partial(_tiles, cut), places=partial(_places, cut))
+                items.append(_Both(bag, pt[name]) if name in pt else bag)
             else:
                 items.append(TensorBag(name, (pt[name],), cut, partial(_pt_tiles, cut)))
+        uncut = sorted(h5.keys() - patches.keys()) if patches else []
         notes = list(_without_file(root, h5.keys() | pt.keys()))
         if not patches:
             notes.append(f"{within(folder, root)} has no patches/, so the size of the tiles is not known")
+        if uncut:
+            notes.append(f"{listed(uncut)}: patches/ lacks them, so the size of their tiles is not known")
         if h5 and pt.keys() - h5.keys():
             notes.append(f"{listed(sorted(pt.keys() - h5.keys()))}: read of {_PT}, for {_H5} lacks them")
         return [PeerSet("clam", within(folder, root), "", "bag", "slide", items, notes=tuple(notes))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Both(PeerItem):
+    """A bag that lies there twice, which must be the same: CLAM's trainer reads the .pt, and the .h5 has the places.
+
+    The .pt is no part of what the bag is made from.
+    """
+
+    bag: H5Bag
+    pt: Path
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.bag.name
+
+    @property
+    def files(self) -> tuple[Path, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.bag.files
+
+    def look(self) -> Header:
+        return self.bag.look()
+
+    def read(self, header: Header, mpp: float | None) -> BagStream:
+        stream = self.bag.read(header, mpp)
+        return replace(stream, blocks=self._same(stream.blocks, header.n))
+
+    def _same(self, blocks: Iterable[np.ndarray], n: int) -> Iterator[np.ndarray]:
+        """The same blocks, compared with the rows of the .pt, which is mapped. Raises InvalidInputError."""
+        values_nd, start = values_of(self.pt), 0
+        if len(values_nd) != n:
+            raise self._differ(f"{n:,} and {len(values_nd):,} tiles")
+        for block in blocks:
+            other = values_nd[start : start + len(block)]
+            with np.errstate(over="ignore"):
+                own = block.astype(other.dtype, copy=False)  # of a .pt in float16, say
+            if not np.array_equal(own, other) and not np.array_equal(own, other, equal_nan=True):
+                raise self._differ(f"other features from row {start} on")
+            start += len(block)
+            yield block
+
+    def _differ(self, what: str) -> InvalidInputError:
+        return InvalidInputError(
+            f"{self.bag.files[0]} and {self.pt} have {what}: they are of two runs; import {_H5} or {_PT} alone, "
+            "whichever is right"
+        )
+
+
+def _places(
+    cut: Path | None, path: Path, coords: np.ndarray, tiles: Tiles, mpp: float | None
+) -> tuple[np.ndarray, Tiles]:
+    if cut is not None:
+        same_places(path, coords, cut)
+    return level0_coords(path, coords, len(coords), tiles), tiles
 
 
 def _without_file(root: Path, names: set[str]) -> list[str]:
@@ -84,6 +146,8 @@ def _cut(path: Path) -> Tiles:
         abs((number_of(one) or 0) - (scale or 0)) > 0.01 * (scale or 0) for one in scales
     ):
         raise InvalidInputError(f"{path} says downsample {scales}, and tiles that are not square are not read")
+    if level == 0 and scale is not None and scale != 1:
+        raise InvalidInputError(f"{path} says patch_level 0 and downsample {scale:g}, and level 0 has 1; copy it again")
     if not px or level is None or scale is None or scale < 1:
         raise InvalidInputError(
             f"{path} lacks patch_size, patch_level or downsample, which say how large CLAM's tiles are; copy it again"

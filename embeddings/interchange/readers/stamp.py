@@ -15,19 +15,25 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.folders import files_in, folders_in, within
+from guidestore.embeddings.interchange.folders import files_in, folders_in, listed, within
 from guidestore.embeddings.interchange.grids import usual_gap
 from guidestore.embeddings.interchange.h5 import H5File, is_h5, opened
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.readers.marugoto import AUGMENTED
-from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, level0_coords, number_of, tile_edge
+from guidestore.embeddings.interchange.tiles import (
+    FEWEST_TILES,
+    OFF,
+    H5Bag,
+    H5Code,
+    Tiles,
+    level0_coords,
+    number_of,
+    tile_edge,
+)
 
 NEWEST = (2, 5)
 """Version of STAMP whose files are known; what later ones change is not."""
 _VERSION = re.compile(r"(\d+)\.(\d+)")
-_OFF = 0.03
-"""Share by which tiles may lie apart from their size: STAMP rounds a tile up to whole pixels."""
-_FEWEST_TILES = 16
 
 
 class Stamp(Reader):
@@ -37,6 +43,7 @@ class Stamp(Reader):
         found = []
         for place in [folder, *folders_in(folder)]:
             by_kind: defaultdict[tuple[str, str], list[Path]] = defaultdict(list)
+            others: list[str] = []
             for path in files_in(place, ".h5"):
                 if not is_h5(path):
                     if by_kind:
@@ -45,6 +52,8 @@ class Stamp(Reader):
                 with opened(path) as file:
                     if "feats" in file and AUGMENTED not in file:
                         by_kind[_kind_of(file)].append(path)
+                    else:
+                        others.append(path.name)
             kinds = sorted({kind for kind, _ in by_kind})
             if len(kinds) > 1:
                 raise InvalidInputError(
@@ -58,11 +67,12 @@ class Stamp(Reader):
                     "they do not mix: put each encoder's into a folder of its own"
                 )
             for (kind, encoder), paths in by_kind.items():
-                found.append(_set(within(folder, place), kind, encoder, paths))
+                found.append(_set(within(folder, place), kind, encoder, paths, others))
         return found
 
 
-def _set(place: str, kind: str, encoder: str, paths: list[Path]) -> PeerSet:
+def _set(place: str, kind: str, encoder: str, paths: list[Path], others: list[str]) -> PeerSet:
+    notes = (f"{len(others)} files of {place} hold no feats, left out: {listed(others)}",) if others else ()
     items: list[PeerItem] = []
     for path in paths:
         name = path.name.removesuffix(".h5")
@@ -71,8 +81,8 @@ def _set(place: str, kind: str, encoder: str, paths: list[Path]) -> PeerSet:
         else:
             items.append(H5Code(name, (path,), "feats", _codes))
     if kind == "tile":
-        return PeerSet("stamp", place, encoder, "bag", "slide", items, needs_mpp=True)
-    return PeerSet("stamp", place, encoder, "codes", "case" if kind == "patient" else "slide", items)
+        return PeerSet("stamp", place, encoder, "bag", "slide", items, needs_mpp=True, notes=notes)
+    return PeerSet("stamp", place, encoder, "codes", "case" if kind == "patient" else "slide", items, notes=notes)
 
 
 def _kind_of(file: H5File) -> tuple[str, str]:
@@ -117,14 +127,18 @@ def _tiles(file: H5File) -> Tiles:
     says = _checked(file)
     unit = says.get("unit")
     tile_um = number_of(says.get("tile_size_um")) or number_of(says.get("tile_size"))
-    if unit != "um" or not tile_um:
+    if unit != "um" or not tile_um or tile_um < 0:
         raise InvalidInputError(
             f"{file.path} says unit {unit!r} and a tile of {tile_um or 'no'} um; STAMP of 2024 and later writes um "
             "and the "
             "size: preprocess the slides again"
         )
     px = tile_edge(says.get("tile_size_px"))
-    notes = () if px else (f"{file.path.name}: the file does not say tile_size_px",)
+    name = file.path.name.removesuffix(".h5")
+    notes = () if px else (f"{name}: the file does not say tile_size_px",)
+    kind = file.matrix("coords").dtype
+    if kind.kind != "f" or kind.itemsize < 4:
+        notes += (f"{name}: coords are {kind}, where STAMP writes float32, so they may have been rounded",)
     return Tiles(_facts(says, tile_um=tile_um, tile_px=px or None), px, notes=notes)
 
 
@@ -142,7 +156,7 @@ def _check_um(path: Path, coords: np.ndarray, tile_um: float) -> None:
     if not np.isfinite(coords).all():
         raise InvalidInputError(f"{path}: a coordinate is not finite")
     gap = usual_gap(coords) or tile_um
-    if gap < tile_um * (1 - _OFF) or (len(coords) >= _FEWEST_TILES and gap > tile_um * (1 + _OFF)):
+    if gap < tile_um * (1 - OFF) or (len(coords) >= FEWEST_TILES and gap > tile_um * (1 + OFF)):
         raise InvalidInputError(
             f"{path}: tiles lie {gap:g} apart, and they are {tile_um:g} um wide: coordinates are in pixels or "
             "another unit, "

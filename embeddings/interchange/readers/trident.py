@@ -13,14 +13,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import files_in, folders_in, listed, within
 from guidestore.embeddings.interchange.h5 import H5File
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
-from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, mpp_of, number_of, tile_edge
+from guidestore.embeddings.interchange.tiles import (
+    H5Bag,
+    H5Code,
+    Tiles,
+    level0_coords,
+    mpp_of,
+    number_of,
+    same_places,
+    tile_edge,
+)
 
 _PATCHES, _SLIDES = "features_", "slide_features_"
 _SETTING = re.compile(r"(?P<magnification>[\d.]+)x_(?P<px>\d+)px_(?P<overlap>\d+)px_overlap\Z")
+_NUMBERS = ("patch_size", "patch_size_level0", "level0_magnification", "target_magnification")
 _STATE_BYTES = 4 * 2**20
 
 
@@ -56,7 +68,9 @@ class Trident(Reader):
             name = path.name.removesuffix(".h5")
             tiles = partial(_tiles, place, name, encoder if prefix == _PATCHES else "", mpps.get(name))
             if prefix == _PATCHES:
-                items.append(H5Bag(name, (path,), "features", "coords", tiles))
+                own = place.parent / "patches" / f"{name}_patches.h5"
+                places = partial(_places, own) if own.is_file() else None
+                items.append(H5Bag(name, (path,), "features", "coords", tiles, places=places))
             else:
                 items.append(H5Code(name, (path,), "features", tiles))
         kind = "bag" if prefix == _PATCHES else "codes"
@@ -74,8 +88,14 @@ def _tiles(place: Path, name: str, encoder: str, mpp: float | None, file: H5File
             "encoders "
             "do not mix: put it where it belongs"
         )
-    if told.get("name") not in (None, name):
-        notes.append(f"{file.path.name} says that it is slide {told['name']}; it is taken as {name}, by its name")
+    other = next((said for said in (told.get("name"), says.get("name")) if said not in (None, name)), None)
+    if other is not None:
+        notes.append(f"{file.path.name} says that it is slide {other}; it is taken as {name}, by its name")
+    notes += [
+        f"{name}: {key} is {told[key]!r}, which is no such number, and is passed over"
+        for key in _NUMBERS
+        if told.get(key) is not None and not (number_of(told[key]) or 0) > 0
+    ]
     px, magnification, overlap = (number_of(told.get(key)) for key in ("patch_size", "target_magnification", "overlap"))
     setting = _SETTING.match(place.parent.name)
     if setting:
@@ -105,6 +125,11 @@ def _tiles(place: Path, name: str, encoder: str, mpp: float | None, file: H5File
     }
     size = (width, height) if width and height else None
     return Tiles(facts, tile_edge(px), level0_px, scanned_at, size, mpp, tuple(notes))
+
+
+def _places(patches: Path, path: Path, coords: np.ndarray, tiles: Tiles, mpp: float | None) -> tuple[np.ndarray, Tiles]:
+    same_places(path, coords, patches)
+    return level0_coords(path, coords, len(coords), tiles), tiles
 
 
 def _mpps(folder: Path) -> Mapping[str, float]:

@@ -132,9 +132,3 @@ def test_a_region_of_many_pixels_is_read_in_parts(tmp_path, picture, monkeypatch
     assert away.max() <= 2  # The filter stops at the seams,
     within = [i % 12 not in (0, 11) for i in range(96)]  # which lie at every 12th pixel: 96 of the level's.
     assert away[:, within][within[:64]].max() == 0
-
-
-def test_closing_twice_is_allowed(tmp_path, picture):
-    slide = Slide(write_tiff(tmp_path / "s.tiff", picture))
-    slide.close()
-    slide.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +328,17 @@ def test_names_that_cannot_be_ids_are_mapped_when_a_person_agrees(store: Embeddi
     for name, id_ in (("Slide 1 (HE)", "Slide_1_HE_2"), ("S2[b]", "S2_b")):
         (bag,) = store.snapshot().bags(report.code_set, id_)
         assert bag.features_nd.tobytes() == features(name).tobytes()
+
+
+def test_accents_are_the_same_letters_however_a_system_writes_them(store: EmbeddingStore, tmp_path: Path) -> None:
+    folder = peers.plain(tmp_path / "plain", "h5", coords=True)
+    (folder / "S2-1.h5").rename(folder / f"{unicodedata.normalize('NFD', 'Schädel')}.h5")
+    (tmp_path / "mac.csv").write_text("slide_id,case_id\nSchädel,P2\n", encoding="utf-8")
+    (tmp_path / "names.csv").write_text("from,to\nSchädel,S9\n", encoding="utf-8")
+    given = {"slides": tmp_path / "mac.csv", "rename_ids": tmp_path / "names.csv", "encoder": "e"}
+    (report,) = bring(store, folder, **given)
+    (entry,) = store.snapshot().code_set_entries(report.code_set)
+    assert (entry.case_id, entry.image_id) == ("P2", "S9")
 
 
 def test_a_cohort_that_knows_its_slides_needs_no_table(store: EmbeddingStore, tmp_path: Path) -> None:

@@ -143,6 +143,18 @@ def two_suffixes(folder: Path) -> None:
     np.save(folder / "S1-1.npy", features("S1-1"))
 
 
+def level0_of_scale_4(folder: Path) -> None:
+    for file in (folder / "patches").iterdir():
+        changed(file, lambda handle: handle["coords"].attrs.update(patch_level=0, downsample=np.array([4.0, 4.0])))
+
+
+def other_patches(folder: Path) -> None:
+    file = folder / TRIDENT.partition("/")[0] / "patches" / "S2-1_patches.h5"
+    file.parent.mkdir(exist_ok=True)
+    with h5py.File(file, "w") as handle:
+        handle["coords"] = places() + 64
+
+
 def states(folder: Path) -> None:
     peers.trident_states(folder, mpp=250.0)
 
@@ -247,6 +259,26 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "truncated": (peers.trident, truncated, {}, "cannot be read as HDF5"),
     "no HDF5": (peers.trident, lambda f: (f / TRIDENT / S2).write_bytes(b"PK??"), {}, "cannot be read as HDF5"),
     "mpp in nm": (peers.trident, states, {}, "nothing says its um per pixel"),
+    "coords of another level": (peers.trident, remade(S2, "coords", places() // 2), {}, "tiles lie 128 pixels apart"),
+    "coords are numbers of the grid": (peers.trident, remade(S2, "coords", places() // 256), {}, "tiles lie 1 pixels"),
+    "coords of a margin": (peers.trident, remade(S2, "coords", places() - 200), {}, r"tiles begin at \[-200, "),
+    "coords in bytes": (peers.trident, remade(S2, "coords", places().astype(np.uint8)), {}, "lie where another lies"),
+    "patches of another run": (peers.trident, other_patches, {}, r"patches.h5 have other coords from tile 0 on"),
+    "features of another slide's name": (
+        peers.trident, attribute(S2, "features", "name", "S1-1"), {}, "says that it is slide S1-1",
+    ),
+    "magnification is text": (
+        peers.trident, attribute(S2, "coords", "level0_magnification", "20x"), {}, "is '20x', which is no such number",
+    ),
+    "a line break in a name": (
+        peers.trident, lambda f: (f / TRIDENT / S2).rename(f / TRIDENT / "S\n.h5"), {}, r"'S\\n.h5', a name of signs",
+    ),
+    "a suffix in capitals": (
+        peers.trident, lambda f: (f / TRIDENT / S2).rename(f / TRIDENT / "S2-1.H5"), {}, "S2-1.H5 .* rename it to end",
+    ),
+    "a link to nothing": (
+        peers.trident, lambda f: (f / TRIDENT / "S9.h5").symlink_to("gone.h5"), {}, "S9.h5 is a link to nothing",
+    ),
     "two tools in one folder": (peers.trident, two_tools, {}, "features of CLAM and of TRIDENT"),
     "features are all the same": (
         peers.trident, remade(S2, "features", half * 0), {}, "20 tiles have one and the same",
@@ -281,6 +313,22 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "patches lack the level": (
         peers.clam, h5("patches/S2-1.h5", lambda f: f["coords"].attrs.pop("downsample")), {}, "lacks patch_size",
     ),
+    "a .pt of other rows": (peers.clam, saved("S2-1.pt", torch.from_numpy(features("S2-1")).flip(0)), {}, "two runs"),
+    "a .pt of fewer rows": (
+        peers.clam, saved("S2-1.pt", torch.from_numpy(features("S2-1"))[:9].clone()), {}, "20 and 9 tiles: they are",
+    ),
+    "a dictionary beside the .h5": (peers.clam, saved("S2-1.pt", {"x": torch.zeros(1)}), {}, "holds a dict of x"),
+    "a conjugate tensor": (
+        lambda place: peers.clam(place, h5=False),
+        saved("S2-1.pt", (torch.ones(20, D) * 1j).conj()), {}, "complex64 that numpy cannot hold",
+    ),
+    "patches lack a slide": (peers.clam, lambda f: (f / "patches" / S2).unlink(), {}, "S2-1: patches/ lacks them"),
+    "level 0 is scaled": (
+        peers.clam, level0_of_scale_4, {}, "says patch_level 0 and downsample 4",
+    ),
+    "patches in another order": (
+        peers.clam, remade("patches/S2-1.h5", "coords", places()[::-1]), {}, "other coords from tile 0 on",
+    ),
     "no name of the encoder": (peers.clam, lambda _: None, {"encoder": ""}, "give --encoder"),
     # STAMP
     "a version that is none": (peers.stamp, attribute(S2, "", "stamp_version", "nightly"), {}, "which is none"),
@@ -292,6 +340,9 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "another extractor": (peers.stamp, attribute(S2, "", "extractor", "uni"), {}, "features of ctranspath and of uni"),
     "another type": (peers.stamp, attribute(S2, "", "feat_type", "patient"), {}, "codes of patients and of tiles"),
     "coords are NaN": (peers.stamp, remade(S2, "coords", places() * np.nan), {}, "not finite"),
+    "coords are whole um": (peers.stamp, remade(S2, "coords", places(edge=256).astype(int)), {}, "coords are int64"),
+    "a negative tile": (peers.stamp, attribute(S2, "", "tile_size_um", -256.0), {}, "a tile of -256.0 um"),
+    "feats under another key": (peers.stamp, renamed(S2, "feats", "features"), {}, "1 files of .* hold no feats"),
     "code of a slide is a matrix": (
         lambda place: peers.stamp(place, "slide"), remade(S2, "feats", features(S2)), {}, "a code of a slide is float",
     ),
@@ -305,6 +356,7 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "a part of its own": (peers.eva, manifest(lambda f: f.assign(split="fit")), {}, "split is 'fit'"),
     "a file outside": (peers.eva, manifest(lambda f: f.assign(embeddings="../x.pt")), {}, "lies outside of the folder"),
     "a file that is gone": (peers.eva, lambda f: (f / "S2-1.pt").unlink(), {}, "there is no file S2-1.pt"),
+    "no rows in a .pt": (peers.eva, saved("S2-1.pt", torch.zeros(0, D)), {}, "BLANK S2-1"),
     "tensors of two widths": (
         peers.eva, saved("S2-1.pt", [torch.zeros(D), torch.zeros(D + 1)]), {}, "tensors of different shapes",
     ),
@@ -404,6 +456,7 @@ def test_it_is_refused_or_told(tmp_path: Path, name: str) -> None:
         told = [str(error)]
     else:
         told = [note for report in reports for note in (*report.notes, *report.failed.values())]
+        told += [f"BLANK {name}" for report in reports for name in report.blank]
     matching = [text for text in told if pd.Series([text]).str.contains(said, regex=True)[0]]
     assert matching, told
     assert "\n" not in matching[0]
