@@ -30,36 +30,28 @@ def paths(command: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any, Any
         yield from ((names, command, p) for p in command.params if p.type.name in ("path", "file", "directory"))
 
 
-PATHS = list(paths(get_command(app)))
-
-
-def test_what_is_read_by_url_is_known() -> None:
-    by_url = {(" ".join(names), param.name) for names, _, param in PATHS if param.metavar == FILE_OR_URL}
+def test_others_than_those_that_are_read_are_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = list(paths(get_command(app)))
+    by_url = {(" ".join(names), param.name) for names, _, param in every if param.metavar == FILE_OR_URL}
     assert by_url == {
         *(("import", name) for name in ("file", "ids", "slides")),
         *(("predict", name) for name in ("files", "codes")),
         *(("cohort add manifest", name) for name in ("labels", "splits")),
         ("cohort split", "groups"),
     }
-    assert len(PATHS) > 30
-
-
-@pytest.mark.parametrize(
-    ("names", "command", "param"),
-    [of for of in PATHS if of[2].metavar != FILE_OR_URL],
-    ids=lambda of: "-".join(of) if isinstance(of, tuple) else getattr(of, "name", ""),
-)
-def test_others_are_refused_before_anything_is_made(
-    names: tuple[str, ...], command: Any, param: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    others = [of for of in every if of[2].metavar != FILE_OR_URL]
+    assert len(others) > 30
     monkeypatch.chdir(tmp_path)
-    needed = [p for p in command.params if p.required and p is not param]
-    line = [word for p in needed for word in ([p.opts[0]] if p.opts[0].startswith("-") else []) + ["1"]]
-    is_option = param.opts[0].startswith("-")
-    done = guidestore(*names, *line, *([param.opts[0]] if is_option else []), URL)
-    assert f"{param.opts[0] if is_option else param.name.upper()} {REFUSED}" in done.stderr
-    assert done.returncode == 2
-    assert not list(tmp_path.iterdir())
+    for names, command, param in others:
+        needed = [p for p in command.params if p.required and p is not param]
+        line = [word for p in needed for word in ([p.opts[0]] if p.opts[0].startswith("-") else []) + ["1"]]
+        is_option = param.opts[0].startswith("-")
+        done = guidestore(*names, *line, *([param.opts[0]] if is_option else []), URL)
+        assert f"{param.opts[0] if is_option else param.name.upper()} {REFUSED}" in done.stderr
+        assert done.returncode == 2
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_of_another_tool_is_no_url(tmp_path: Path) -> None:
