@@ -68,7 +68,7 @@ class Prediction:
             times = times_up_to(self.facts.get(REFERENCE_FACTS["survival"], math.nan))[: len(lives)]
             of = f" {self.unit}" if self.unit else ""
             return {"risk": risk} | {
-                f"survives {time:.3g}{of}": share for time, share in zip(times, lives, strict=True)
+                f"survives {time:.6g}{of}": share for time, share in zip(times, lives, strict=True)
             }
         shares = {f"p({name})": float(value) for name, value in zip(self.classes, row, strict=True)}
         if self.kind == "multilabel":

@@ -68,7 +68,7 @@ def test_survival_is_a_risk_and_shares_at_times(store: EmbeddingStore) -> None:
     for row in predict(store, run, cases=sorted(known)).as_rows():
         of_case = known[row.pop("case_id")]
         assert row.pop("risk") == pytest.approx(of_case["risk"])
-        assert list(row) == [f"survives {time:.3g} months" for time in of_case["times"]]
+        assert list(row) == [f"survives {time:.6g} months" for time in of_case["times"]]
         shares = list(row.values())
         assert shares == pytest.approx(of_case["survival"])
         assert shares == sorted(shares, reverse=True)
