@@ -16,9 +16,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import TextIO
 
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.flows.work.threads import one_thread
@@ -28,11 +30,9 @@ from tests.evidence.verdicts import closed_form, networks, trained, verdicts
 
 HEADS = {"closed-form": closed_form, "networks": networks}
 SIZES = (60, 165, 400, 1_000)
-SEEDS = 3
-JUDGED = ((1, 300), (SEEDS, 300))
-"""Seeds and test cases."""
-DRAWN = 2_400
-"""Test cases of a cohort; the first are judged."""
+SEEDS = (1, 3)
+"""With which each cohort is judged."""
+N_TEST = 300
 FILE = Path(__file__).parents[2] / "docs" / "evidence.jsonl"
 
 
@@ -49,17 +49,17 @@ class Cell:
 def judged(cell: Cell) -> list[dict[str, object]]:
     """The lines of the file of one cohort."""
     with one_thread():
-        recipes = [recipe for seed in range(SEEDS) for recipe in HEADS[cell.heads](seed)]
-        paired = cohort(cell.kind, cell.n_train, cell.number, n_test=DRAWN)
+        recipes = [recipe for seed in range(max(SEEDS)) for recipe in HEADS[cell.heads](seed)]
+        paired = cohort(cell.kind, cell.n_train, cell.number, n_test=N_TEST)
         return lines_of(cell, *trained(paired, recipes))
 
 
 def lines_of(cell: Cell, runs: Sequence[Run], predictions: Mapping[str, RunPredictions]) -> list[dict[str, object]]:
     """What was said of a cohort's rows, each way that it is judged."""
     lines: list[dict[str, object]] = []
-    for seeds, cases in JUDGED:
-        said = verdicts([run for run in runs if run.seed < seeds], predictions, cases)
-        lines += [{**asdict(cell), "seeds": seeds, "n_test": cases, **asdict(row)} for row in said]
+    for seeds in SEEDS:
+        said = verdicts([run for run in runs if run.seed < seeds], predictions)
+        lines += [{**asdict(cell), "seeds": seeds, "n_test": N_TEST, **asdict(row)} for row in said]
     return lines
 
 
@@ -69,6 +69,15 @@ def known(file: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
+@contextmanager
+def added_to(file: Path) -> Iterator[TextIO]:
+    """To write whole lines behind those that are there; a last one that was cut is ended."""
+    ended = not file.exists() or file.read_bytes()[-1:] in (b"", b"\n")
+    with file.open("a", encoding="utf-8") as more:
+        more.write("" if ended else "\n")
+        yield more
+
+
 def missing(file: Path, cells: list[Cell]) -> Iterator[Cell]:
     """Those that are not in the file."""
     done = {(line["number"], line["kind"], line["n_train"], line["heads"]) for line in known(file)}
@@ -76,23 +85,22 @@ def missing(file: Path, cells: list[Cell]) -> Iterator[Cell]:
 
 
 def table(lines: list[dict[str, object]]) -> str:
-    """A Markdown table of how often each row of each kind of cohort was said to be helped, by seeds x test cases; `at
-    most` is the upper Clopper-Pearson end of the more often of them."""
+    """A Markdown table of how often each row of each kind of cohort was said to be helped, by seeds; `at most` is the
+    upper Clopper-Pearson end of the more often of them."""
     from scipy.stats import binomtest
 
-    groups: dict[tuple[str, ...], dict[tuple[int, int], list[dict[str, object]]]] = {}
+    groups: dict[tuple[str, ...], dict[int, list[dict[str, object]]]] = {}
     for line in lines:
         key = tuple(str(line[name]) for name in ("heads", "kind", "row", "n_train"))
-        judged_as = int(str(line["seeds"])), int(str(line["n_test"]))
-        groups.setdefault(key, {}).setdefault(judged_as, []).append(line)
+        groups.setdefault(key, {}).setdefault(int(str(line["seeds"])), []).append(line)
     kinds = list(KINDS)
-    ways = " | ".join(f"helps, {seeds} x {cases:,}" for seeds, cases in JUDGED)
+    ways = " | ".join(f"helps, seeds: {seeds}" for seeds in SEEDS)
     told = [
         f"| heads | cohort | row | n | cohorts | {ways} | at most | gain over I | over the nearest | most often |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key in sorted(groups, key=lambda key: (key[0], kinds.index(key[1]), key[2], int(key[3]))):
-        each = [groups[key][way] for way in JUDGED]
+        each = [groups[key][seeds] for seeds in SEEDS]
         helped = [sum(line["verdict"] == HELPS for line in of_way) for of_way in each]
         most = binomtest(max(helped), len(each[0])).proportion_ci().high
         gains = " | ".join(_mean(each[-1], name) for name in ("gain_over_i", "gain_over_nearest"))
@@ -125,7 +133,7 @@ def main() -> None:
         for kind in options.kinds
     ]
     todo = list(missing(options.file, cells))
-    with ProcessPoolExecutor(options.workers) as pool, options.file.open("a", encoding="utf-8") as file:
+    with ProcessPoolExecutor(options.workers) as pool, added_to(options.file) as file:
         waiting = [pool.submit(judged, cell) for cell in todo]
         for number, done in enumerate(as_completed(waiting), 1):
             file.write("".join(json.dumps(line) + "\n" for line in done.result()))

@@ -35,6 +35,7 @@ from guidestore.heads.input_rows import I
 from guidestore.heads.metrics import Scored, metric_named, truth_of
 from guidestore.heads.significance.guidance_effect import HELPS
 from guidestore.heads.trained import TrainedHead
+from tests.evidence.__main__ import added_to
 from tests.evidence.verdicts import PERMUTATIONS, gain_over_nearest, heads_of, said_by
 
 FILE = Path(__file__).parents[2] / "docs" / "evidence-outcomes.jsonl"
@@ -285,7 +286,7 @@ def main() -> None:
     asked.add_argument("--file", type=Path, default=FILE)
     options = asked.parse_args()
     done = {(line.number, line.kind, line.superior) for line in known(options.file)}
-    with options.file.open("a", encoding="utf-8") as file:
+    with added_to(options.file) as file:
         for number in range(options.cohorts):
             for kind in options.kinds:
                 for superior in options.superiors:

@@ -29,7 +29,7 @@ from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.flows.results.effects import ComparisonGroup, comparison_groups
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.significance import MARGIN, compare, draw_metrics
-from tests.evidence.__main__ import known
+from tests.evidence.__main__ import added_to, known
 from tests.evidence.mediated import Regime, cohort
 from tests.evidence.verdicts import closed_form, first, trained
 
@@ -156,7 +156,7 @@ def main() -> None:
     asked.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = asked.parse_args()
     todo = list(missing(options.file, [Cell(number, kind) for number in range(options.cohorts) for kind in KINDS]))
-    with ProcessPoolExecutor(options.workers) as pool, options.file.open("a", encoding="utf-8") as file:
+    with ProcessPoolExecutor(options.workers) as pool, added_to(options.file) as file:
         for done in as_completed([pool.submit(judged, cell) for cell in todo]):
             file.write("".join(json.dumps(line) + "\n" for line in done.result()))
             file.flush()

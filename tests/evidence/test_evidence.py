@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from guidestore.heads.significance.guidance_effect import HELPS
 from tests.evidence import __main__ as study
-from tests.evidence.__main__ import Cell, judged, known, missing, table
+from tests.evidence.__main__ import Cell, added_to, judged, known, missing, table
 from tests.evidence.cohorts import KINDS, NULLS, cohort
 
 
@@ -37,8 +37,7 @@ def test_a_cohort_is_the_same_whenever_it_is_made_and_z_s_is_what_its_kind_says(
 
 
 def test_a_study_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "SEEDS", 1)
-    monkeypatch.setattr(study, "JUDGED", ((1, 300),))
+    monkeypatch.setattr(study, "SEEDS", (1,))
     file, cells = tmp_path / "evidence.jsonl", [Cell(number, "class alone", 60, "closed-form") for number in range(2)]
     lines = judged(cells[0])
     assert {line["row"] for line in lines} == {"G(I)", "G(I)+I", "T(I)", "M(I)", "P(I)"}
@@ -49,6 +48,9 @@ def test_a_study_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     file.write_text(whole + '{"number": 1, "kind": "cl', encoding="utf-8")
     assert known(file) == lines
     assert list(missing(file, cells)) == cells[1:]
+    with added_to(file) as more:
+        more.write(whole)
+    assert known(file) == [*lines, *lines]
     assert len(table(lines).splitlines()) == 2 + 5
 
 
@@ -59,7 +61,7 @@ def test_guidance_that_cannot_help_is_hardly_ever_said_to(kind: str) -> None:
     helped: Counter[str] = Counter()
     for number in range(25):
         helped.update(
-            f"{x['row']}, {x['seeds']} seeds, {x['n_test']} cases"
+            f"{x['row']}, {x['seeds']} seeds"
             for x in judged(Cell(number, kind, 165, "closed-form"))
             if x["verdict"] == HELPS
         )

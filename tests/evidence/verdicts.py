@@ -58,12 +58,11 @@ def networks(seed: int) -> list[HeadRecipe]:
     ]
 
 
-def verdicts(runs: Sequence[Run], predictions: Mapping[str, RunPredictions], cases: int) -> list[Said]:
-    """On the first test cases, in the main metric."""
-    shown = {name: first(said, cases) for name, said in predictions.items()}
+def verdicts(runs: Sequence[Run], predictions: Mapping[str, RunPredictions]) -> list[Said]:
+    """In the main metric."""
     return [
         Said(found.head.row, found.verdict, _gain_over_i(found), gain_over_nearest(found))
-        for found in row_effects(runs, shown)
+        for found in row_effects(runs, predictions)
     ]
 
 
