@@ -11,12 +11,13 @@ from guidestore.embeddings.outcomes import KINDS, TargetKind
 from guidestore.embeddings.pairing import pair
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
-from guidestore.flows.guiding.recipes import MARGINS_GUIDANCE, PLUG_GUIDANCE
+from guidestore.flows.guiding.recipes import MARGINS_GUIDANCE
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.advice.advise import Advice
 from guidestore.heads.advice.advise import advise as foretell
 from guidestore.heads.input_rows import GUIDED_PLUS_I, MARGINS, PLUG, TAUGHT, S
+from guidestore.heads.plug.train import PLUG_GUIDANCE
 
 LINEAR: Mapping[TargetKind, str] = {
     "classes": "logistic",

@@ -97,7 +97,9 @@ def _kind(job: HeadJob) -> Any:
             return rows, permutations
         case TransferRecipe():
             return replace(job.recipe, seed=0), _transfer_rows(job)
-        case ReferenceRecipe() | MarginsRecipe() | PlugRecipe():
+        case PlugRecipe(family=family):
+            return PlugRecipe, family
+        case ReferenceRecipe() | MarginsRecipe():
             return type(job.recipe)
 
 
@@ -119,8 +121,8 @@ def _train(jobs: Sequence[HeadJob], device: str) -> list[list[TrainedHead]]:
             return _train_transfer(jobs, jobs[0].recipe)
         case MarginsRecipe(permutations=permutations):
             return train_margins([MarginsJob(job.paired, job.recipe.seed, permutations) for job in jobs])
-        case PlugRecipe(permutations=permutations):
-            return train_plug([PlugJob(job.paired, job.recipe.seed, permutations) for job in jobs])
+        case PlugRecipe(permutations=permutations, family=family):
+            return train_plug([PlugJob(job.paired, job.recipe.seed, permutations, family) for job in jobs])
         case ReferenceRecipe():
             return train_references([ReferenceJob(job.paired, job.recipe.seed, _decoder_name(job)) for job in jobs])
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
@@ -14,7 +15,8 @@ from guidestore.heads.controls import DECIDING
 from guidestore.heads.fitting import needs_decoder
 from guidestore.heads.input_rows import ALL_ROWS, INPUT_ROWS, PLUG, REFERENCE, TAUGHT, Arm, Mode, arms_of
 from guidestore.heads.margins.train import DECODER, MARGIN_ROWS, MARGINS_GUIDANCE
-from guidestore.heads.plug.train import PLUG_DECODER, PLUG_GUIDANCE, PLUG_ROWS
+from guidestore.heads.plug.blocks import Family
+from guidestore.heads.plug.train import PLUG_ROWS, PLUGS, decoder_name
 from guidestore.heads.references.train import references_of
 from guidestore.heads.registry import CONCATENATION, GUIDANCE, build_guidance, guidance_names
 from guidestore.heads.transfer.train import TRANSFER_ROWS
@@ -164,6 +166,8 @@ class PlugRecipe:
 
     seed: int
     permutations: int
+    family: Family = "ridge"
+    """Of the decoder that is plugged into."""
 
     @property
     def mode(self) -> Mode:
@@ -177,13 +181,17 @@ class PlugRecipe:
 
     def of(self, arm: Arm) -> dict[str, Any]:
         """As of `RowsRecipe`; S+I, S and I are those of margins."""
-        return {"seed": self.seed, "decoder": PLUG_DECODER if arm.row == PLUG else DECODER}
+        return {"seed": self.seed, "decoder": decoder_name(self.family) if arm.row == PLUG else DECODER}
 
 
 type HeadRecipe = RowsRecipe | BaselinesRecipe | TransferRecipe | ReferenceRecipe | MarginsRecipe | PlugRecipe
 
-SCHEMES: Mapping[str, type[MarginsRecipe | PlugRecipe]] = {MARGINS_GUIDANCE: MarginsRecipe, PLUG_GUIDANCE: PlugRecipe}
-"""Guidance that is no G but a recipe of its own, by the name that stands where that of a G does."""
+SCHEMES: Mapping[str, Callable[[int, int], MarginsRecipe | PlugRecipe]] = {
+    MARGINS_GUIDANCE: MarginsRecipe,
+    **{name: partial(PlugRecipe, family=family) for name, family in PLUGS.items()},
+}
+"""Guidance that is no G but a recipe of its own, by the name that stands where that of a G does: of seed and
+permutations."""
 
 
 def check_guidance(guidance: Choice) -> None:

@@ -21,8 +21,8 @@ class GuideSettings(CohortSettings):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="One head per fold and seed.")
     guidance: str = Field(
         default="autoencoder",
-        description="G: a guidance model or preset (autoencoder, ridge, radpath-paper); or margins or plug, which "
-        "bring decoders of their own.",
+        description="G: a guidance model or preset (autoencoder, ridge, radpath-paper); or margins, plug or "
+        "plug-logistic, which bring decoders of their own.",
     )
     decoder: str = Field(default="mlp", description="D_c: a decoder or preset (mlp, logistic, radpath-paper).")
     modes: tuple[Literal["as-published", "matched"], ...] = Field(

@@ -20,7 +20,7 @@ from guidestore.embeddings.outcomes import KINDS, ONE_CLASS_KINDS, TargetKind
 from guidestore.embeddings.runs import REFERENCE_FACTS
 from guidestore.flows.guiding.recipes import (
     MARGINS_GUIDANCE,
-    PLUG_GUIDANCE,
+    PLUGS,
     BaselinesRecipe,
     HeadRecipe,
     MarginsRecipe,
@@ -45,7 +45,7 @@ type Model = Any
 
 CARD, FORMAT = "head.json", 1
 _ROLE = re.compile(r"[a-z][a-z_]{0,40}\Z")
-_OWN_ROWS = {MARGINS_GUIDANCE: MARGINS, PLUG_GUIDANCE: PLUG}
+_OWN_ROWS = {MARGINS_GUIDANCE: MARGINS, **dict.fromkeys(PLUGS, PLUG)}
 """Guidance that is a recipe of its own -> its row."""
 
 
@@ -220,10 +220,11 @@ def fit(
     guidance helps is what `Store.guide` says.
 
     guidance: G, a name or preset (autoencoder, ridge, pls, …), ``module:Class``, a class or an object (of
-    heads/protocol.py, a scikit-learn regressor, a torch module); or margins or plug, which bring their own decoders.
+    heads/protocol.py, a scikit-learn regressor, a torch module); or margins, plug or plug-logistic, which bring their
+    own decoders.
     decoder: D_c, likewise; of row T(I) the name of the student (kernel, logistic, …), of R(I) that of the reference;
     '': logistic, or ridge or mlp where the kind of target or the row asks for it. row: S+I, S, I, G(I), G(I)+I, KD(I),
-    GD(I), E(I), T(I), R(I), M(I) or P(I); '': G(I)+I, or that of margins and plug. seed: of the draws. device: where
+    GD(I), E(I), T(I), R(I), M(I) or P(I); '': G(I)+I, or that of margins and plugs. seed: of the draws. device: where
     networks train. Raises InvalidInputError: an unknown name, too few cases, a fit that diverged.
 
     >>> head = gs.fit(data, guidance="ridge", decoder="logistic", row="G(I)+I", seed=0)
@@ -288,7 +289,7 @@ def _recipe(row: str, seed: int, guidance: Choice, decoder: Model, data: Data) -
     if trainer == "margins":
         return MarginsRecipe(seed, 0)
     if trainer == "plug":
-        return PlugRecipe(seed, 0)
+        return PlugRecipe(seed, 0, PLUGS.get(guidance.name, "ridge"))
     if trainer == "transfer":
         build_student(str(decoder))
         return TransferRecipe(seed, Choice.of(str(decoder)), noisy_labels=False, permutations=0)

@@ -27,7 +27,7 @@ _NAMED = "sweep"
 class GuidanceChoice(Model):
     """A guidance model with parameters; lists of them make a grid."""
 
-    name: str = one_of(every_guidance(), "G: a guidance model or preset; or margins, plug.")
+    name: str = one_of(every_guidance(), "G: a guidance model or preset; or margins, a plug.")
 
 
 class DecoderChoice(Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +14,16 @@ from guidestore.heads.kernels.preparation import Preparation
 from guidestore.heads.kernels.smoother import KERNELS, Weights
 from guidestore.heads.margins.train import plain_heads
 from guidestore.heads.outcomes import said
-from guidestore.heads.plug.choice import Chosen, choose, errors_in, fit_block, said_in
+from guidestore.heads.plug.blocks import DECODERS, Family
+from guidestore.heads.plug.choice import Chosen, choose, fit_block, losses_in, said_in
 from guidestore.heads.plug.guidance import SmootherGuidance
 from guidestore.heads.plug.superior import Superior
 from guidestore.heads.trained import TrainedHead
 
 PLUG_GUIDANCE = "plug"
-"""The guidance of row P(I), as runs and options name it."""
-PLUG_DECODER = "block ridge"
-"""Its decoder, as runs name it."""
+"""The guidance of row P(I) with a ridge, as runs and options name it."""
+PLUGS: Mapping[str, Family] = {PLUG_GUIDANCE: "ridge", "plug-logistic": "logistic"}
+"""Guidance of row P(I) -> its decoder."""
 PLUG_ROWS = (S_PLUS_I, S, I, PLUG)
 """In the order of tables."""
 
@@ -35,50 +36,65 @@ class PlugJob:
     seed: int
     permutations: int
     """Of the shuffled control."""
+    family: Family = "ridge"
+    """Of the decoder that is plugged into."""
 
 
 def train_plug(jobs: Sequence[PlugJob]) -> list[list[TrainedHead]]:
     """Per job the PLUG_ROWS, then the controls of P(I).
 
-    S+I, S and I are those of heads.margins. The decoder of P(I) is a ridge on the labels' scores with a penalty for
-    each block, fitted on the labelled pairs' true z_S; G a smoother on all train pairs. Both are chosen by squared
-    error in inner cross-validation, in which neither has seen the cases that [G(z_I), z_I] is read of. Val serves the
-    temperature alone, where there is one; val and test are predicted once.
+    S+I, S and I are those of heads.margins. The decoder of P(I), a ridge on the labels' scores or a logistic
+    regression, has a penalty for each block and is fitted on the labelled pairs' true z_S; G is a smoother on all train
+    pairs. Both are chosen by the decoder's loss in inner cross-validation, in which neither has seen the cases that
+    [G(z_I), z_I] is read of. Val serves the temperature alone, where there is one; val and test are predicted once.
 
-    All input is checked before anything is trained. Raises InvalidInputError.
+    All input is checked before anything is trained. Raises InvalidInputError, also for a logistic decoder of what is no
+    class.
     """
     every = [Cases.of(job.paired, PLUG, seed=job.seed) for job in jobs]
-    return [_heads(cases, job.permutations) for job, cases in zip(jobs, every, strict=True)]
+    for job, cases in zip(jobs, every, strict=True):
+        DECODERS[job.family].targets(cases)
+    return [_heads(cases, job.permutations, job.family) for job, cases in zip(jobs, every, strict=True)]
 
 
-def _heads(cases: Cases, permutations: int) -> list[TrainedHead]:
+def _heads(cases: Cases, permutations: int, family: Family) -> list[TrainedHead]:
     arms = [arm for arm in arms_of(PLUG_ROWS, permutations) if arm.row == PLUG]
     superiors = [Superior.of(cases, arm) for arm in arms]
-    errors = [np.zeros(1) for _ in arms]
+    decoder, losses = DECODERS[family], np.zeros(1)
     for split in cases.splits:
-        codes = cases.sources[I].decompositions(cases.seed)
-        errors = [so_far + errors_in(cases, split, s, codes) for so_far, s in zip(errors, superiors, strict=True)]
-    chosen = [choose(of_arm) for of_arm in errors]
+        losses = losses + losses_in(cases, split, superiors, decoder, cases.sources[I].decompositions(cases.seed))
+    chosen = [choose(of_arm, decoder) for of_arm in losses]
     held: list[list[np.ndarray]] = [[] for _ in arms]
     for split in cases.splits:
         codes = cases.sources[I].decompositions(cases.seed)
         for parts, superior, of_arm in zip(held, superiors, chosen, strict=True):
-            parts.append(said_in(cases, split, superior, codes, of_arm))
+            parts.append(said_in(cases, split, superior, decoder, codes, of_arm))
     guided = [
-        _head(cases, arm, superior, of_arm, np.concatenate(parts))
+        _head(cases, arm, superior, family, of_arm, np.concatenate(parts))
         for arm, superior, of_arm, parts in zip(arms, superiors, chosen, held, strict=True)
     ]
     return plain_heads(cases) + guided
 
 
-def _head(cases: Cases, arm: Arm, superior: Superior, chosen: Chosen, held_mk: np.ndarray) -> TrainedHead:
+def decoder_name(family: Family) -> str:
+    """As runs have it."""
+    return f"block {family}"
+
+
+def _guidance_of(family: Family) -> str:
+    return next(name for name, of in PLUGS.items() if of == family)
+
+
+def _head(
+    cases: Cases, arm: Arm, superior: Superior, family: Family, chosen: Chosen, held_mk: np.ndarray
+) -> TrainedHead:
     """P(I) or a control, predicted. held_mk: what was said of the labelled pairs as they were held out."""
     paired, inferior = cases.paired, cases.sources[I]
     of_g = inferior.decompositions(cases.seed).of(chosen.kernel, cases.pairs)
     to_s = of_g.weights(superior.codes_nd[cases.pairs], chosen.alpha)
     model = SmootherGuidance.of(inferior.preparation, to_s, superior.preparation)
     both, own = cases.sources[S_PLUS_I].labelled, inferior.labelled
-    (block,) = fit_block(cases, superior, chosen.share, [chosen.penalty], both, own)
+    (block,) = fit_block(cases, superior, DECODERS[family], chosen.share, [chosen.penalty], both, own)
     preparation = Preparation.side_by_side(superior.preparation, inferior.preparation)
     # Side by side, both codes are scaled down to a common norm of 1.
     weights_dk = np.vstack([block.of_s, block.of_i]) * 2**0.5
@@ -104,7 +120,7 @@ def _head(cases: Cases, arm: Arm, superior: Superior, chosen: Chosen, held_mk: n
     decoder = cases.scoring.decoder(preparation, weights, raw_nd, paired.has_inferior, held_mk, held_n)
     components = {"guidance": (model.config, model.tensors()), "decoder": (decoder.config, decoder.tensors())}
     head = TrainedHead(
-        *(PLUG, "matched", PLUG_GUIDANCE, PLUG_DECODER, arm.control, arm.permutation, cases.seed),
+        *(PLUG, "matched", _guidance_of(family), decoder_name(family), arm.control, arm.permutation, cases.seed),
         components=components,
         facts=facts,
         n_pairs=len(cases.pairs),

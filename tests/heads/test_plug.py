@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.onnx_graph.head import head_onnx, parts_with_train_codes
+from guidestore.heads.plug.blocks import Family
 from guidestore.heads.plug.train import PlugJob, train_plug
 from guidestore.heads.prediction import predict_row
 from guidestore.heads.registry import load_guidance
@@ -36,8 +40,8 @@ def mediated(
     )  # fmt: skip
 
 
-def trained(paired: PairedCodes, seed: int = 0, permutations: int = 1) -> Heads:
-    (heads,) = train_plug([PlugJob(paired, seed, permutations)])
+def trained(paired: PairedCodes, seed: int = 0, permutations: int = 1, family: Family = "ridge") -> Heads:
+    (heads,) = train_plug([PlugJob(paired, seed, permutations, family)])
     return {(head.row, head.control, head.permutation): head for head in heads}
 
 
@@ -85,6 +89,51 @@ def test_the_decoder_is_the_one_of_s_and_i_frozen_and_g_stands_in_for_z_s() -> N
     assert np.corrcoef(guided[:, 0], paired.superior_nd[test][:, 0])[0, 1] > 0.6
 
 
+def test_a_logistic_decoder_has_a_penalty_for_each_block() -> None:
+    """Against scikit-learn's, fitted on true z_S beside z_I, each scaled by its share. The penalty of two classes is on
+    both their weights."""
+    from sklearn.linear_model import LogisticRegression
+
+    paired = mediated(1)
+    head = trained(paired, permutations=0, family="logistic")["P(I)", "", -1]
+    assert (head.guidance, head.decoder, head.n_pairs, head.n_train) == ("plug-logistic", "block logistic", 150, 150)
+    share, alpha, train = head.facts["decoder_share_of_s"], head.facts["decoder_alpha"], paired.parts == "train"
+    assert 0 < share <= 1
+    halves = []
+    for codes, weight in ((paired.superior_nd, share), (paired.inferior_nd, 1 - share)):
+        z = (codes - codes[train].mean(axis=0)) / codes[train].std(axis=0)
+        assert np.abs(z[train]).max() < 5
+        halves.append(z * (weight / (z[train] ** 2).sum(axis=1).mean()) ** 0.5)
+    x = np.hstack(halves)
+    model = LogisticRegression(C=2 / (alpha * 150), class_weight="balanced", tol=1e-10, max_iter=10_000)
+    p = np.clip(model.fit(x[train], paired.labels[train]).predict_proba(x)[:, 1], 1e-12, 1 - 1e-12)
+    from guidestore.heads.registry import load_decoder
+
+    both = np.hstack([paired.superior_nd, paired.inferior_nd])
+    q = load_decoder(*head.components["decoder"]).predict_proba(both)[:, 1]
+    ours, theirs = np.log(q / (1 - q)), np.log(p / (1 - p))
+    np.testing.assert_allclose(ours, theirs * (ours.std() / theirs.std()), atol=0.01 * ours.std())  # one temperature
+
+
+def test_a_logistic_decoder_gains_where_z_s_mediates_and_is_not_below_i_where_it_does_not(
+    mediating: list[Heads],
+) -> None:
+    per_seed = [trained(mediated(seed), seed, family="logistic") for seed in range(3)]
+    assert auroc(per_seed, "P(I)", "", -1) > auroc(per_seed, "I", "", -1) + 0.03
+    for control in [place for place in per_seed[0] if place[1]]:
+        assert auroc(per_seed, *control) < auroc(per_seed, "I", "", -1) + 0.02
+    assert per_seed[0]["I", "", -1].facts == mediating[0]["I", "", -1].facts  # margins' own, whatever is plugged into
+    useless = [trained(mediated(seed, useless=True), seed, 0, "logistic") for seed in range(3)]
+    assert auroc(useless, "P(I)", "", -1) > auroc(useless, "I", "", -1) - 0.012
+
+
+def test_a_logistic_decoder_is_refused_where_there_are_no_classes() -> None:
+    paired = mediated(0)
+    values = replace(paired, kind="value", classes=(), outcomes=paired.labels * 1.0, labels=paired.labels * 0 - 1)
+    with pytest.raises(InvalidInputError, match="y of toy is of kind value; ask for guidance plug"):
+        train_plug([PlugJob(values, 0, 1, "logistic")])
+
+
 def test_unlabelled_pairs_make_g_better_and_curves_are_followed() -> None:
     heads = trained(mediated(2, unlabelled=400, curved=True), permutations=0)
     assert heads["P(I)", "", -1].n_pairs == 550
@@ -94,7 +143,8 @@ def test_unlabelled_pairs_make_g_better_and_curves_are_followed() -> None:
 def test_predict_row_and_onnx_say_what_was_stored(mediating: list[Heads]) -> None:
     import onnxruntime
 
-    for seed, heads in enumerate(mediating[:3]):
+    logistic = trained(mediated(0), 0, 0, "logistic")
+    for seed, heads in (*enumerate(mediating[:3]), (0, logistic)):
         head = heads["P(I)", "", -1]
         z_i = mediated(seed).inferior_nd[-600:]
         np.testing.assert_array_equal(predict_row("P(I)", head.components, z_i), head.probabilities)
@@ -109,8 +159,6 @@ def test_predict_row_and_onnx_say_what_was_stored(mediating: list[Heads]) -> Non
 def test_constant_columns_of_z_s_come_back_as_they_are() -> None:
     paired = mediated(0)
     superior_nd = np.hstack([paired.superior_nd, np.full((len(paired), 1), 4.5, np.float32)])
-    from dataclasses import replace
-
     head = trained(replace(paired, superior_nd=superior_nd), permutations=0)["P(I)", "", -1]
     guided = load_guidance(*head.components["guidance"]).predict(paired.inferior_nd[:5])
     np.testing.assert_allclose(guided[:, 3], 4.5, rtol=1e-6)

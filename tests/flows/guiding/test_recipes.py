@@ -88,7 +88,9 @@ def test_margins_have_their_own_rows_and_a_scheme_takes_no_parameters() -> None:
     plugged = ids(PlugRecipe(0, 1))
     assert {arm for arm, run in plugged.items() if plain.get(arm) == run} == {*plain}  # both share them
     assert {arm[0] for arm in plugged} == {"S+I", "S", "I", "P(I)"}
-    for name in ("margins", "plug", "ridge"):
+    logistic = ids(PlugRecipe(0, 1, "logistic"))
+    assert {arm for arm, run in logistic.items() if plugged[arm] == run} == {*plain}
+    for name in ("margins", "plug", "plug-logistic", "ridge"):
         check_guidance(Choice.of(name))
     with pytest.raises(InvalidInputError, match="guidance margins has no parameter depth; leave it out"):
         check_guidance(Choice.of("margins", {"depth": 2}))

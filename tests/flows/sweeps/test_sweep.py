@@ -319,9 +319,10 @@ def test_baselines_and_a_taught_decoder_stand_in_the_ranking(store: Path) -> Non
 
 
 def test_margins_and_plug_stand_beside_other_guidance(store: Path) -> None:
-    grid = sweep(targets="PIG", guidance=["ridge", "margins", "plug"], decoder="logistic", labelled="all", seeds=0)
+    schemes = ["margins", "plug", "plug-logistic"]
+    grid = sweep(targets="PIG", guidance=["ridge", *schemes], decoder="logistic", labelled="all", seeds=0)
     plan = plan_sweep(EmbeddingStore.open(store), grid)
-    taught = 3 + 4 + 5  # S+I, S and I, which both share; M(I) and P(I), each with its controls
+    taught = 3 + 4 + 2 * 5  # S+I, S and I, which all share; M(I) and two P(I), each with its controls
     assert (plan.missing, plan.student_fits) == (R + 3 + 2 * G + taught, taught)
     assert plan.seconds > 0
     assert run_sweep(EmbeddingStore.open(store), grid).trained == plan.missing
@@ -329,6 +330,8 @@ def test_margins_and_plug_stand_beside_other_guidance(store: Path) -> None:
     assert {ranked_head.effect.head.row for ranked_head in ranked} == {"G(I)", "G(I)+I", "M(I)", "P(I)"}
     heads = {run["row"]: run for run in stored_runs(store) if run["guidance"] == "margins" and not run["control"]}
     assert heads["M(I)"]["decoder"] == "kernel ridge"
+    plugged = {(run["guidance"], run["decoder"]) for run in stored_runs(store) if run["row"] == "P(I)"}
+    assert plugged == {("plug", "block ridge"), ("plug-logistic", "block logistic")}
     again = plan_sweep(EmbeddingStore.open(store), sweep(guidance="margins", targets="PIG", labelled="all", seeds=0))
     assert again.missing == 0
 
