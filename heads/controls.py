@@ -56,6 +56,15 @@ class Control:
         """The number of the kind of a run, which is a control of its own; -1 where there are no kinds."""
         return min(permutation, len(self.kinds) - 1)
 
+    @property
+    def with_kinds(self) -> tuple[str, ...]:
+        """What must be beaten: its name, or one with each of its kinds."""
+        return tuple(f"{self.name}, {kind}" for kind in self.kinds) or (self.name,)
+
+    def name_of(self, permutation: int) -> str:
+        """Of a run: that of `with_kinds`."""
+        return self.with_kinds[self.kind(permutation)]
+
     def kind_name(self, permutation: int) -> str:
         """Of a run; '' where there are no kinds."""
         return self.kinds[self.kind(permutation)] if self.kinds and permutation >= 0 else ""

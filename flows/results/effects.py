@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.runs import Head, Run, RunPredictions
-from guidestore.flows.results.few_events import events_note
+from guidestore.flows.results.few_cases import few_note
 from guidestore.flows.results.gates import CLOSED, gate_note, is_closed
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.heads.controls import CONTROLS, DECIDING, SHUFFLED
@@ -39,6 +39,9 @@ METRIC = AUROC.name
 asked. (Of other kinds: heads.metrics.main_metric_of.)"""
 INSTEAD = BALANCED_ACCURACY.name
 """The main metric of classes where some test set lacks one, so that AUROC is not defined."""
+ONE_DRAW = (
+    "one permutation: luck in training is not covered, so `guidance helps` is not said; ask for more permutations"
+)
 INSTEAD_OF_AUROC = "a test set lacks a class, so balanced accuracy decides, not AUROC"
 GAINS = ("gain_over_i", "gain_over_reference", *(f"gain_over_{name.replace(' ', '_')}" for name in DECIDING))
 """Columns of gains; each has its ends beside it."""
@@ -231,6 +234,7 @@ class ComparisonGroup:
             superior=superior,
             s_plus_i=both,
             lacking=self._lacking(own, bool(references)),
+            one_code_set=self.head.inferior is not None and self.head.inferior == self.head.superior,
             lends_luck="z_I" in INPUT_ROWS[self.head.row].reads,
         )
         self.n_units = len(units)
@@ -244,11 +248,13 @@ class ComparisonGroup:
         return self.members[0].kind
 
     def _lacking(self, own: Sequence[Run], has_references: bool) -> list[str]:
-        """What a verdict needs and was not run."""
+        """What a verdict needs and was not run: a control, each kind of one that has several, or the references."""
         through_labels = any(LEARNS_LABELS in run.training for run in own)
         due = controls_of(self.head.row, mode=self.head.mode, through_labels=through_labels)
-        run = {run.control for run in own}
-        lacking = [name for name in due if name in DECIDING and name not in run]
+        run, lacking = _controls(own), []
+        for control in (CONTROLS[name] for name in due if name in DECIDING):
+            missing = [name for name in control.with_kinds if name not in run]
+            lacking += [control.name] if len(missing) == len(control.with_kinds) else missing
         return lacking if has_references or REFERENCE not in INPUT_ROWS else [*lacking, REFERENCE]
 
     def _reference(self, row: str) -> list[str]:
@@ -273,19 +279,19 @@ class ComparisonGroup:
             return RowEffect(self.head, metric or main_metric_of(self.kind).name, 0, 0, None, self.note)
         asked, metric = metric, metric or main_metric(self.common)
         n_cases = len({case for run in self.common for case in run.case_ids})
-        few, can_tell = events_note(self.common)
-        if not can_tell:
+        few, enough = few_note(self.common)
+        if not enough and self.kind == "survival":
             return RowEffect(self.head, metric, n_cases, self.n_units, None, few)
         try:
             drawn = draw_metrics(self.common, metrics=(metric,))
-            effect = guidance_effect(drawn, metric, self.row, margin=margin)
+            effect = guidance_effect(drawn, metric, self.row, margin=margin, enough=enough)
             score = interval_of(drawn.row(metric, self.row.guided), f"{metric} of {self.head.row}")
         except InvalidInputError as error:  # a class without test cases: the metric is not defined
             return RowEffect(self.head, metric, n_cases, self.n_units, None, str(error))
         guided = [run for run in self.members if run.id in self.row.guided]
         if guided and all(map(is_closed, guided)):
             return RowEffect(self.head, metric, n_cases, self.n_units, None, self.note, score, told=CLOSED)
-        luck = "" if effect.gain_over_shuffled.luck else "one permutation: luck in training is not covered"
+        luck = "" if effect.gain_over_shuffled.luck else ONE_DRAW
         if not luck and effect.gain_over_i.luck is None and self.n_units < MIN_FOLDS:
             luck = "one seed: the gain over I does not cover luck in training"
         by = effect.gain_over_i.method
@@ -300,8 +306,7 @@ def _controls(own: Sequence[Run]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for run in sorted(own, key=lambda run: run.permutation):
         if run.control in DECIDING:
-            kind = CONTROLS[run.control].kind_name(run.permutation)
-            found.setdefault(f"{run.control}, {kind}" if kind else run.control, []).append(run.id)
+            found.setdefault(CONTROLS[run.control].name_of(run.permutation), []).append(run.id)
     return dict(sorted(found.items(), key=lambda item: DECIDING.index(item[0].partition(",")[0])))
 
 

@@ -18,6 +18,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.runs import Head, Run, RunPredictions
 from guidestore.embeddings.words import count_of
 from guidestore.flows.results.effects import INSTEAD, METRIC, ComparisonGroup, RowEffect, comparison_groups, main_metric
+from guidestore.flows.results.few_cases import few_note
 from guidestore.heads.significance import MARGIN, DrawnMetrics, GuidedRow, Rival, draw_metrics, guidance_effect
 from guidestore.heads.significance.intervals import interval_of
 
@@ -47,8 +48,14 @@ def pooled_effects(
 
 
 def _pooled(head: Head, groups: Sequence[ComparisonGroup], metric: str, margin: float) -> RowEffect:
-    usable = [group for group in groups if group.row is not None]
-    notes = [f"{group.head.target} is left out: {group.note}" for group in groups if group.row is None]
+    usable, notes = [], []
+    for group in groups:
+        few, can_tell = few_note(group.common)
+        if group.row is None or not can_tell:
+            notes.append(f"{group.head.target} is left out: {group.note if group.row is None else few}")
+        else:
+            usable.append(group)
+            notes += [f"{group.head.target}: {few}"] if few else []
     names = ", ".join(group.head.target for group in usable)
     head = replace(head, target=f"{count_of(len(usable), 'target')}: {names}")
     if len(usable) < 2:
@@ -113,6 +120,7 @@ def _row_of(groups: Sequence[ComparisonGroup], shared: set[str]) -> GuidedRow:
         superior=kept(row.superior),
         s_plus_i=kept(row.s_plus_i),
         lacking=list(lacking),
+        one_code_set=row.one_code_set,
     )
 
 

@@ -7,8 +7,8 @@ The verdict, in this order; *above* means that the interval of a gain lies wholl
 | `hurts` | the interval of the gain over I lies wholly below 0 |
 | `no effect` | it lies within ±.02 (`margin`) and includes 0 |
 | `S holds nothing beyond I` | not above I and every control, and S - I and S+I - I are surely below .02 |
-| `cannot tell` | the interval of the gain over I includes 0 and reaches beyond ±.02: too few test cases |
-| what a control explains (heads.controls) | above I, not above that control: `capacity, not guidance` (shuffled), `I alone, re-expressed` (self), `label, not guidance` (within class, label again), `self-training, not guidance` (own) |
+| `cannot tell` | the interval of the gain over I includes 0 and reaches beyond ±.02: too few test cases; or there are not `enough` of a class; or the row is above all, but it is not known how far luck in training moves the controls |
+| what a control explains (heads.controls) | above I, not above that control: `capacity, not guidance` (shuffled), `I alone, re-expressed` (self; or, whatever it is above, the codes of both sides are the same), `label, not guidance` (within class, label again), `self-training, not guidance` (own) |
 | `row I is under-trained` | above I, not above some reference for I: a better model of z_I alone explains the gain |
 | `S not shown to exceed I` | above all these, but neither S nor S+I is above I (one-sided, 95 %) |
 | `control NAME not run` | above all that was run, but that control was not |
@@ -31,7 +31,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.checks import check_number
-from guidestore.heads.controls import CONTROLS, SHUFFLED
+from guidestore.heads.controls import CONTROLS, SELF, SHUFFLED
 from guidestore.heads.significance.bootstrap import DrawnMetrics
 from guidestore.heads.significance.comparison import Comparison, check_same_units, compare, wider_over_folds
 from guidestore.heads.significance.intervals import Interval, interval_of
@@ -55,8 +55,8 @@ VERDICTS = (
 
 MARGIN = 0.02
 """The smallest gain that counts as an effect, where nothing else is asked."""
-ONE_SIDED = 0.05
-"""S or S+I must beat I at this level."""
+ONE_SIDED = SURE = 0.05
+"""S or S+I must beat I at this level; and of the two-sided p where an interval excludes 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ class GuidedRow:
     """Row S+I; as S."""
     lacking: Sequence[str] = ()
     """Controls that the row should have and that were not run."""
+    one_code_set: bool = False
+    """Whether z_S is z_I."""
     lends_luck: bool = True
     """Whether the spread of its shuffled permutations tells how far training moves row I too: a decoder that reads z_I
     under shuffled pairs is much like row I, D_S on a shuffled G(z_I) alone is not."""
@@ -158,17 +160,19 @@ class GuidanceEffect:
 
     @property
     def p_helps(self) -> float:
-        """p of `guidance helps`, <= .05 exactly where all gains lie above 0 and S or S+I above I: the largest p of all
-        of them, 1 for a loss or where a control was not run."""
-        if self.verdict.startswith(NOT_RUN.partition("{")[0]):
-            return 1.0
+        """p of `guidance helps`, <= .05 exactly where that is the verdict: the largest p of all gains and of S or S+I
+        above I, 1 for a loss, or where something else than a gain stands against it (a control was not run)."""
         gains = [self.gain_over_i, *(gain.over for gain in (*self.over_controls, *self.over_references))]
-        return max(self.p_superior, *map(_p_above, gains))
+        p = max(self.p_superior, *map(_p_above, gains))
+        return p if self.verdict == HELPS or p > SURE else 1.0
 
 
-def guidance_effect(drawn: DrawnMetrics, metric: str, row: GuidedRow, *, margin: float = MARGIN) -> GuidanceEffect:
+def guidance_effect(
+    drawn: DrawnMetrics, metric: str, row: GuidedRow, *, margin: float = MARGIN, enough: bool = True
+) -> GuidanceEffect:
     """Gains, share of the gap and verdict of one guided row in one metric of `heads.significance.draw_metrics`.
 
+    enough: whether there are cases enough for any verdict.
     Raises InvalidInputError where a run was not drawn, rows differ in units or cases, or the shuffled control lacks.
     """
     check_number(margin, "margin", 0)
@@ -202,6 +206,9 @@ def guidance_effect(drawn: DrawnMetrics, metric: str, row: GuidedRow, *, margin:
         beyond=[comparison.gain for comparison in known],
         superior_exceeds=p_superior <= ONE_SIDED,
         lacking=row.lacking,
+        one_code_set=row.one_code_set,
+        luck_is_known=all(gain.over.luck is not None for gain in controls),
+        enough=enough,
         margin=margin,
     )
     return GuidanceEffect(over_i, tuple(controls), tuple(references), superior, gap, closed, p_superior, verdict)
@@ -214,9 +221,14 @@ def decide(
     beyond: Sequence[Interval],
     superior_exceeds: bool,
     lacking: Sequence[str] = (),
+    one_code_set: bool = False,
+    luck_is_known: bool = True,
+    enough: bool = True,
     margin: float = MARGIN,
 ) -> str:
     """The verdict by the table above. beyond: S - I and S+I - I, as far as they are known."""
+    if not enough:
+        return CANNOT_TELL
     if over_i.below_zero:
         return HURTS
     if over_i.includes_zero and over_i.within(margin):
@@ -231,7 +243,11 @@ def decide(
         return explained
     if not superior_exceeds:
         return NOT_SHOWN
-    return NOT_RUN.format(lacking[0]) if lacking else HELPS
+    if one_code_set:
+        return CONTROLS[SELF].explains
+    if lacking:
+        return NOT_RUN.format(lacking[0])
+    return HELPS if luck_is_known else CANNOT_TELL
 
 
 def _over_control(drawn: DrawnMetrics, metric: str, row: GuidedRow, rival: Rival) -> Gain:

@@ -100,6 +100,40 @@ def test_what_was_not_run_is_said_and_no_help() -> None:
     assert found.verdict == "S not shown to exceed I"
     (found,) = row_effects([run for run in runs if run.row != "R(I)"], predictions)
     assert found.verdict == "control R(I) not run"
+    of_older_code = [run for run in runs if (run.control, run.permutation) != ("self", 1)]
+    (found,) = row_effects(of_older_code, predictions)
+    assert found.verdict == "control self, random features not run"
+
+
+def test_one_code_set_on_both_sides_never_helps() -> None:
+    runs, predictions = made(0.9, 0.6)
+    (found,) = row_effects([replace(run, superior=run.inferior) for run in runs], predictions)
+    assert found.verdict == "I alone, re-expressed"
+    assert found.effect is not None
+    assert found.effect.p_helps == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rare", "note"),
+    [
+        (1, "the rarest class has 1 test cases, and of fewer than 5 nothing can be told"),
+        (4, "the rarest class has 4 test cases, and of fewer than 5 nothing can be told"),
+        (12, "the rarest class has 12 test cases: with fewer than 20 intervals are too narrow"),
+        (20, ""),
+    ],
+)
+def test_of_a_class_with_few_test_cases_nothing_is_told(rare: int, note: str) -> None:
+    runs, predictions = made(0.9, 0.6)
+    kept = np.flatnonzero((LABELS == 0) | (np.cumsum(LABELS) <= rare))
+    for run, of in predictions.items():
+        ids = tuple(of.case_ids[case] for case in kept)
+        predictions[run] = replace(of, case_ids=ids, labels=of.labels[kept], probabilities=of.probabilities[kept])
+    (found,) = row_effects(runs, predictions)
+    assert found.note.startswith(note)
+    assert bool(found.note) is bool(note)
+    assert found.effect is not None
+    assert found.verdict == ("guidance helps" if rare >= 12 else "cannot tell")
+    assert (found.effect.p_helps <= 0.05) is (rare >= 12)
 
 
 def test_each_kind_of_code_made_of_i_is_a_control_of_its_own() -> None:
@@ -192,9 +226,12 @@ def test_only_units_that_all_rows_have_count_and_s_plus_i_may_have_fewer_cases()
 
 def test_one_permutation_and_a_metric_that_is_not_defined_are_said() -> None:
     runs, predictions = made(0.9, 0.6)
-    first = [run for run in runs if run.permutation < 1 and run.seed == 0]
+    first = [run for run in runs if run.permutation < (2 if run.control == "self" else 1) and run.seed == 0]
     (found,) = row_effects(first, predictions)
     assert "one permutation" in found.note
+    assert found.verdict == "cannot tell"
+    assert found.effect is not None
+    assert found.effect.p_helps == 1.0
     one_class = {
         run: RunPredictions(run, p.unit, p.case_ids, np.zeros(N, np.int64), p.probabilities)
         for run, p in predictions.items()
