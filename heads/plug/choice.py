@@ -97,7 +97,7 @@ def losses_in(
 
 def choose(losses: np.ndarray, decoder: BlockDecoder) -> Chosen:
     """Of the least loss over all folds; of equals the least share and the strongest penalties."""
-    s, p, g, a = np.unravel_index(int(losses.argmin()), losses.shape)
+    s, p, g, a = map(int, np.unravel_index(int(losses.argmin()), losses.shape))
     return Chosen(decoder.shares[s], decoder.penalties[p], KERNELS[g], ALPHAS[a])
 
 

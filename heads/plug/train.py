@@ -60,10 +60,12 @@ def train_plug(jobs: Sequence[PlugJob]) -> list[list[TrainedHead]]:
 def _heads(cases: Cases, permutations: int, family: Family) -> list[TrainedHead]:
     arms = [arm for arm in arms_of(PLUG_ROWS, permutations) if arm.row == PLUG]
     superiors = [Superior.of(cases, arm) for arm in arms]
-    decoder, losses = DECODERS[family], np.zeros(1)
-    for split in cases.splits:
-        losses = losses + losses_in(cases, split, superiors, decoder, cases.sources[I].decompositions(cases.seed))
-    chosen = [choose(of_arm, decoder) for of_arm in losses]
+    decoder = DECODERS[family]
+    of_folds = [
+        losses_in(cases, split, superiors, decoder, cases.sources[I].decompositions(cases.seed))
+        for split in cases.splits
+    ]
+    chosen = [choose(of_arm, decoder) for of_arm in np.sum(of_folds, axis=0)]
     held: list[list[np.ndarray]] = [[] for _ in arms]
     for split in cases.splits:
         codes = cases.sources[I].decompositions(cases.seed)
