@@ -57,6 +57,7 @@ def explore(
     from guidestore.embeddings.store import EmbeddingStore
     from guidestore.embeddings.words import count_of
     from guidestore.flows.explore.run import explore as run
+    from guidestore.flows.work.progress import progress_bars
     from guidestore.warehouse.catalog import lag
     from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
     from guidestore.warehouse.indexer import build_index
@@ -68,12 +69,12 @@ def explore(
         Pseudonyms.load(key)
     if lag(place):
         print("bringing the index up to date …", file=sys.stderr)
-    build_index(EmbeddingStore.open(place))
+    with progress_bars() as progress:
+        build_index(EmbeddingStore.open(place), progress=lambda done, total: progress("index", done, total))
     if umap:
         from guidestore.flows.explore.explored import Explored
         from guidestore.flows.explore.maps import chosen_sets
         from guidestore.flows.explore.umaps import make_map
-        from guidestore.flows.work.progress import progress_bars
 
         explored = Explored(place)
         for code_set in chosen_sets(explored.view(), cohort):

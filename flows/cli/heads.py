@@ -190,6 +190,9 @@ def compare(
         Literal["test", "val"] | None,
         typer.Option("--part", help="Which cases; default: val for sweeps, test for runs and snapshots."),
     ] = None,
+    pooled: Annotated[
+        bool, typer.Option("--pooled", help="Each run stands for its head, over all folds and seeds.")
+    ] = False,
     at: At = None,
     place: Store = STORE,
     format_: Format = "table",
@@ -201,6 +204,7 @@ def compare(
     between them.
 
     $ guidestore compare champion 0a1b2c3d
+    $ guidestore compare champion 0a1b2c3d --pooled --part val
     $ guidestore compare first.yaml second.yaml
     $ guidestore compare submitted 31
     """
@@ -213,7 +217,7 @@ def compare(
         from guidestore.flows.results.two_snapshots import SnapshotComparison
         from guidestore.flows.sweeps.comparing import compare_named
 
-        comparison = compare_named(store, a, b, part=part, at=at)
+        comparison = compare_named(store, a, b, part=part, at=at, pooled=pooled)
     if isinstance(comparison, RunComparison):
         _show_two_runs(comparison, part or "test", format_)
         return

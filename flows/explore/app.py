@@ -85,7 +85,7 @@ def make_app(place: str, key: Path | None = None, serve_url: str = "") -> FastAP
 
     @app.get("/data/heads")
     def heads(cohort: Name, at: At = "") -> Answer:
-        return _json([guided.as_row() for guided in verdicts.guided_heads(explored.view(at), cohort) if guided.turns])
+        return _json([guided.as_row() for guided in verdicts.guided_heads(explored.view(at), cohort)])
 
     @app.get("/data/columns")
     def columns(cohort: Name, head: Name = "", at: At = "") -> Answer:

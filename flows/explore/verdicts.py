@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
+from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.flows.explore.cohorts import check_cohort
 from guidestore.flows.explore.explored import View, literal
@@ -50,11 +50,17 @@ class GuidedHead:
     @property
     def turns(self) -> bool:
         """Whether it is right or wrong of a case: of classes and grades."""
-        return self.group.members[0].kind in ONE_CLASS_KINDS
+        return self.kind in ONE_CLASS_KINDS
+
+    @property
+    def kind(self) -> TargetKind:
+        """Of its target."""
+        return self.group.members[0].kind
 
     def as_row(self) -> dict[str, Any]:
         head = self.head
-        return {"key": self.key, **_models(head), "note": self.group.note, "told": self.group.row is not None}
+        told = {"note": self.group.note, "told": self.group.row is not None, "turns": self.turns}
+        return {"key": self.key, **_models(head), **told}
 
 
 def guided_heads(view: View, cohort: str) -> list[GuidedHead]:

@@ -645,12 +645,19 @@ class Store:
             return Study.of_selection(self.embeddings, selection, cohort, part, metric, smallest_effect, at)
 
     def compare(
-        self, a: int | str, b: int | str, *, part: Part | None = None, at: int | str | None = None
+        self,
+        a: int | str,
+        b: int | str,
+        *,
+        part: Part | None = None,
+        at: int | str | None = None,
+        pooled: bool = False,
     ) -> Comparison:
         """How much better `b` is than `a` on the same cases, from stored predictions alone, and how sure that is.
 
         Two runs (aliases, or 8 digits or more of ids), sweeps (names or YAML files), or snapshots (numbers or tags).
-        part: None for val of sweeps and test of others, a look at which is counted. at: snapshot of the runs. Raises
+        part: None for val of sweeps and test of others, a look at which is counted. at: snapshot of the runs. pooled:
+        each run stands for its head, over all folds and seeds, as sweeps and snapshots do anyway. Raises
         NotFoundInStoreError, InvalidInputError where they have no cases or no task in common.
 
         >>> runs = store.sql("SELECT run FROM runs WHERE fold = 0 AND control = '' AND row IN ('I', 'S') ORDER BY row")
@@ -661,7 +668,7 @@ class Store:
         from guidestore.flows.sweeps.comparing import compare_named
 
         with self.writing(adds=False):
-            return Comparison(compare_named(self.embeddings, str(a), str(b), part=part, at=at))
+            return Comparison(compare_named(self.embeddings, str(a), str(b), part=part, at=at, pooled=pooled))
 
     def predict(
         self,

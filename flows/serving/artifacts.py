@@ -1,11 +1,7 @@
-"""What a flow run shows in the UI: tables, Markdown and figures, from plain results. Cases appear by id alone.
-
-A figure is a PNG in a data URI, so that it needs neither a network nor a file that the browser can reach.
-"""
+"""What a flow run shows in the UI: tables, Markdown and figures, from plain results. Cases appear by id alone."""
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +15,7 @@ from guidestore.flows.paper.figures import draw
 from guidestore.flows.paper.table import PaperTable
 from guidestore.flows.results.effects import RowEffect, spread
 from guidestore.flows.results.evaluation import Evaluation, TableRow
+from guidestore.flows.serving.figure_files import address_of
 from guidestore.flows.work.colours import CONTROL_COLOUR, ROW_COLOURS
 from guidestore.heads.input_rows import REFERENCE
 from guidestore.heads.metrics import drawn_metrics
@@ -66,8 +63,7 @@ def show_paper_table(key: str, table: PaperTable) -> None:
 
 
 def _show_png(key: str, data: bytes, description: str) -> None:
-    uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    create_image_artifact(uri, key=key, description=description)
+    create_image_artifact(address_of(data), key=key, description=description)
 
 
 def result_rows(evaluation: Evaluation) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What the store has: drop-downs of the forms, and defaults that run."""
+"""What the store has: drop-downs and patterns of the forms, and defaults that run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import Any
 
 from prefect.utilities.callables import ParameterSchema
 
+from guidestore.embeddings.runs import Head, Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.warehouse.runs import all_runs
+from guidestore.warehouse.sweeps import stored_sweeps
 
 Choices = Mapping[str, Sequence[str]]
 """Field -> what a form offers for it."""
+OF_SNAPSHOTS = ("snapshot", "at")
+"""Fields that take any number beside the names that are offered."""
+MOST_HEADS = 60
+"""In a drop-down, the newest."""
 
 
 def choices_of(snapshot: Snapshot) -> Choices:
@@ -27,9 +33,41 @@ def choices_of(snapshot: Snapshot) -> Choices:
         "inferior": coded,
         "superior": coded,
     }
+    of_snapshots = [*_tags(snapshot), *(name for name, (_, run) in snapshot.aliases.items() if not run)]
+    choices |= dict.fromkeys(OF_SNAPSHOTS, of_snapshots)
+    choices["a"] = choices["b"] = compared_in(snapshot)
     if {"mri_t1", "mri_t1ce", "mri_t2", "mri_flair"} <= set(choices["modality"]):
         choices["modality"] = ["mri_all", *choices["modality"]]
-    return {field: names for field, names in choices.items() if names}
+    return {field: names for field, names in choices.items() if names or field in OF_SNAPSHOTS}
+
+
+def compared_in(snapshot: Snapshot) -> list[str]:
+    """What can be compared: aliases of runs, sweeps, tags, and the newest heads that are no control."""
+    runs = [name for name, (_, run) in snapshot.aliases.items() if run]
+    sweeps = dict.fromkeys(sweep.name for sweep in stored_sweeps(snapshot))
+    heads: dict[Head, Run] = {}
+    for run in sorted(all_runs(snapshot), key=lambda run: run.created_at, reverse=True):
+        if run.status == "ok" and not run.control:
+            heads.setdefault(run.head, run)
+    listed = [_head_listed(run) for run in list(heads.values())[:MOST_HEADS]]
+    return [*runs, *sweeps, *_tags(snapshot), *listed]
+
+
+def name_in(listed: str) -> str:
+    """The name that `guidestore compare` takes, of what is listed; other names as they are."""
+    return listed.rpartition(": ")[2]
+
+
+def _head_listed(run: Run) -> str:
+    """What a head is, and a run of it."""
+    sets = " and ".join(name.stem.within for name in (run.inferior, run.superior) if name)
+    more = [run.mode] * (run.mode != "matched") + [f"{run.labelled} labels"] * (run.labelled != "all")
+    told = ", ".join([f"{run.target} by {run.head.name} on {sets}", f"{run.cohort}/{run.split}", *more])
+    return f"{told}: {run.id[:12]}"
+
+
+def _tags(snapshot: Snapshot) -> list[str]:
+    return snapshot.select(kind="tag")["artifact"].to_pylist()
 
 
 def _names(snapshot: Snapshot, kind: str, column: str) -> list[str]:
@@ -82,14 +120,25 @@ def _heads(snapshot: Snapshot, cohort: str) -> dict[str, Any]:
 
 
 def with_choices(schema: ParameterSchema, choices: Choices) -> ParameterSchema:
-    """The schema of a form, with drop-downs where a field is among `choices`; a list gets them for its items."""
+    """The schema of a form, with drop-downs where a field is among `choices`; a list gets them for its items. What a
+    snapshot is called is checked by a pattern, which the form checks at once: a number, or one of its names."""
     copy = schema.model_copy(deep=True)
     for model in copy.definitions.values():
         for name, field in model.get("properties", {}).items():
             if name in choices:
+                if name in OF_SNAPSHOTS:
+                    named = f"It has {', '.join(choices[name])}." if choices[name] else "It has no names of any yet."
+                    field["description"] = f"{field['description']} {named}"
                 for option in (field, *field.get("anyOf", ())):
-                    if option.get("type") == "array":
+                    if name in OF_SNAPSHOTS and option.get("type") == "string":
+                        option["pattern"] = f"^({'|'.join(['[0-9]+', *map(_literal, choices[name])])})?$"
+                    elif option.get("type") == "array":
                         option["items"] = {**option.get("items", {}), "enum": list(choices[name])}
                     elif option.get("type") == "string":
                         option["enum"] = list(choices[name])
     return copy
+
+
+def _literal(name: str) -> str:
+    """A name in a pattern that browsers and Python read alike."""
+    return name.replace(".", "[.]").replace("+", "[+]")

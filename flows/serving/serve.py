@@ -41,6 +41,7 @@ from guidestore.flows.serving.choices import choices_of, defaults_of, with_choic
 from guidestore.flows.serving.forms import KEY, PAGE_URL, STORE, page_url
 from guidestore.flows.serving.server import PAGE
 from guidestore.flows.serving.snapshot_events import QUIET_SECONDS
+from guidestore.flows.work.progress import progress_bars
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 from guidestore.warehouse.indexer import build_index
 
@@ -71,7 +72,8 @@ def serve(
     """
     place = absolute(place)
     store = EmbeddingStore.open(place)
-    build_index(store)  # the page of codes reads it
+    with progress_bars() as progress:  # the page of codes reads it
+        build_index(store, progress=lambda done, total: progress("index", done, total))
     os.environ[STORE] = place
     if key is not None:
         Pseudonyms.load(key)

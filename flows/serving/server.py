@@ -26,10 +26,15 @@ def with_page(app: Application) -> Application:
 
     @cache
     def make() -> FastAPI:
+        from fastapi.staticfiles import StaticFiles
+
         from guidestore.flows.explore.app import make_app
+        from guidestore.flows.serving.figure_files import PLACE, figures_folder
         from guidestore.flows.serving.forms import key_file, store_place
 
-        return make_app(store_place(), key_file(), serve_url="/")
+        page = make_app(store_place(), key_file(), serve_url="/")
+        page.mount(f"/{PLACE}", StaticFiles(directory=figures_folder()))
+        return page
 
     return Beside(Front(app, PAGE, lambda: make().state.explored), PAGE, lambda: cast(Any, make()))
 

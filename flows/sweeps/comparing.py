@@ -15,15 +15,21 @@ type AnyComparison = RunComparison | SweepComparison | SnapshotComparison
 
 
 def compare_named(
-    store: EmbeddingStore, a: str, b: str, *, part: Part | None = None, at: int | str | None = None
+    store: EmbeddingStore,
+    a: str,
+    b: str,
+    *,
+    part: Part | None = None,
+    at: int | str | None = None,
+    pooled: bool = False,
 ) -> AnyComparison:
     """`b` minus `a`: runs (aliases, or 8 digits or more of ids), sweeps (YAML files or names), or snapshots (numbers or
-    tags), from stored predictions alone. part: None for val of sweeps and test of others. at: of runs. Raises
-    GuidestoreError."""
+    tags), from stored predictions alone. part: None for val of sweeps and test of others. at: of runs. pooled: whether
+    a run stands for its head, as those of sweeps and snapshots do anyway. Raises GuidestoreError."""
     sweeps: list[SweepFile | str] = [read_sweep(Path(n)) if n.endswith((".yaml", ".yml")) else n for n in (a, b)]
     names = [name for name in sweeps if isinstance(name, str)]
     if len(names) < 2 or names_sweeps(store, *names):
         return compare_sweeps(store, sweeps[0], sweeps[1], part=part or "val")
     if names_snapshots(store, a, b):
         return compare_snapshots(store, a, b, part=part or "test")
-    return compare_runs(store, a, b, part=part or "test", at=at)
+    return compare_runs(store, a, b, part=part or "test", at=at, pooled=pooled)

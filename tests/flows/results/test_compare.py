@@ -20,6 +20,7 @@ from guidestore.flows.sweeps.file import read_sweep
 from guidestore.flows.sweeps.ranking import rank_sweep
 from guidestore.flows.sweeps.two_sweeps import compare_sweeps
 from guidestore.heads.metrics import drawn_metrics
+from guidestore.warehouse.runs import all_runs, load_scores
 from tests.commandline import guidestore
 from tests.flows.conftest import GUIDE, Phantom
 from tests.report_store import make_store
@@ -165,6 +166,10 @@ GRID = {
 }
 
 
+PAIR = {"I": ("I", ""), "G(I)+I": ("G(I)+I", "ridge")}
+"""Row and guidance of two heads."""
+
+
 def _sweep(folder: Path, name: str, **changes: object) -> Path:
     file = folder / f"{name}.yaml"
     file.write_text(json.dumps({**GRID, **changes}))  # JSON is YAML
@@ -214,6 +219,29 @@ def test_two_sweeps_are_compared_by_what_each_chose_on_val(sweeps: tuple[Path, P
     for file in (narrow, wide):
         rank_sweep(store, read_sweep(file), chosen=12)
     assert {row["cases"] for row in compare_sweeps(store, "narrow", "wide", part="test").as_rows()} == {36}
+
+
+def test_pooled_runs_stand_for_their_heads_over_all_seeds(two_sweeps: Path) -> None:
+    store = EmbeddingStore.open(two_sweeps / "store")
+    snapshot = store.snapshot()
+    runs = [run for run in all_runs(snapshot) if run.target == "DIAG" and not run.control]
+    sides = {row: [run for run in runs if (run.row, run.guidance) == of] for row, of in PAIR.items()}
+    assert [len(side) for side in sides.values()] == [2, 2]
+    a, b = (side[1].id for side in sides.values())
+    alone, pooled = (compare_runs(store, a, b, part="val", pooled=of_heads) for of_heads in (False, True))
+    scores = load_scores(snapshot, runs, "val")
+    for row in pooled.as_rows():
+        for name, side in zip("ab", sides.values(), strict=True):
+            assert row[name] == pytest.approx(np.mean([scores[run.id, row["metric"]] for run in side]))
+        assert row["low"] <= row["gain"] <= row["high"]
+    assert alone.mcnemar is not None
+    assert pooled.mcnemar is None
+    assert alone.names[1].endswith("fold 0, seed 1)")
+    assert pooled.names[1].endswith("fold 0, seeds 0, 1)")
+    told = guidestore("compare", a, b, "--part", "val", "--pooled", "--store", two_sweeps / "store")
+    assert "seeds 0, 1" in told.stdout
+    with pytest.raises(InvalidInputError, match="runs of the same head"):
+        compare_runs(store, *(run.id for run in sides["I"]), part="val", pooled=True)
 
 
 def test_the_command_takes_names_and_files_of_sweeps(sweeps: tuple[Path, Path, Path]) -> None:

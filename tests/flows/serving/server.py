@@ -57,7 +57,8 @@ class Served:
         """Runs flows one after the other in one process, not as the runner would; name -> id of its run."""
         secret = (self.home / "guidestore-auth").read_text().strip()
         own = {"PREFECT_API_URL": str(self.api.base_url).rstrip("/"), "PREFECT_API_AUTH_STRING": secret}
-        own |= {"GUIDESTORE_STORE": self.store, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+        own |= {"GUIDESTORE_STORE": self.store, "GUIDESTORE_PAGE_URL": "/explore/"}
+        own |= {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
         done = subprocess.run(
             [sys.executable, "-m", "tests.flows.serving.in_one_process"],
             cwd=Path(__file__).parents[3],

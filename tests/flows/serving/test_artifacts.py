@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import pytest
 
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.flows.results.evaluation import TableRow
+from guidestore.flows.serving import figure_files
 from guidestore.flows.serving.artifacts import bars, result_row
 from guidestore.heads.metrics import drawn_metrics
 
@@ -34,3 +36,16 @@ def test_rows_of_every_kind_are_drawn_in_its_first_metric(kind: TargetKind) -> N
     assert [bar.get_width() for bar in panel.patches] == [0.7, -0.2]
     assert panel.get_xlim()[0] <= -0.2
     assert "0.700 ± 0.100" in result_row(rows[0], None, "I").values()
+
+
+def test_a_figure_is_a_file_at_an_address_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody would hand it out, it is within the address."""
+    monkeypatch.setattr(figure_files, "figures_folder", lambda: tmp_path)
+    monkeypatch.delenv("GUIDESTORE_PAGE_URL", raising=False)
+    assert figure_files.address_of(b"png") == "data:image/png;base64,cG5n"
+    monkeypatch.setenv("GUIDESTORE_PAGE_URL", "/explore/")
+    address = figure_files.address_of(b"png")
+    assert address == figure_files.address_of(b"png")
+    assert address.startswith("/explore/figures/")
+    (file,) = tmp_path.iterdir()
+    assert (file.name, file.read_bytes()) == (address.rpartition("/")[2], b"png")

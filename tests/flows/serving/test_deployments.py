@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from pydantic import ValidationError
 from guidestore.embeddings.errors import InvalidInputError, StorageError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.engine.running import may_pass, without_paths
+from guidestore.flows.serving.choices import with_choices
 from guidestore.flows.serving.serve import DEPLOYMENTS, deployments
 from guidestore.flows.serving.sweep import SweepForm
 from guidestore.flows.paper.settings import Derm7ptSettings, RadPathSettings
@@ -47,10 +49,14 @@ for entry in yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]:
         given = parameters["settings"].model_dump(exclude={"table"})
         validated(RadPathSettings, **given)
         validated(Derm7ptSettings, **given)
-served = {}
+served, named = {}, {}
 for one in deployments(EmbeddingStore.open(sys.argv[1]).snapshot()):
     schema = one._parameter_openapi_schema.model_dump()
     served[one.name] = {"entrypoint": one.entrypoint, "schema": schema, "parameters": one.parameters}
+    if one.name in ("retrain", "sweep"):
+        tagged = with_choices(one._parameter_openapi_schema, dict.fromkeys(("snapshot", "at"), ["v1.0+b", "first"]))
+        for model in tagged.definitions.values():
+            named |= {key: of for key, of in model.get("properties", {}).items() if key in ("snapshot", "at")}
 refused = []
 for wrong in (
     {"guidance": "os:getcwd"},
@@ -68,7 +74,7 @@ words = without_paths(sys.argv[2])
 errors = (OSError("no"), StorageError("no"), InvalidInputError("no"))
 tried = {type(error).__name__: may_pass(None, None, Failed(data=error)) for error in errors}
 of_errors = {"words": words, "tried": tried, "refused": refused}
-print(json.dumps({"yaml": found, "served": served, "names": DEPLOYMENTS, **of_errors}))
+print(json.dumps({"yaml": found, "served": served, "names": DEPLOYMENTS, "named": named, **of_errors}))
 """
 
 
@@ -127,7 +133,23 @@ def test_drop_downs_list_what_the_store_has(found: dict[str, Any]) -> None:
     assert retrain["inferior"]["enum"] == ["clinical/made", "dermoscopy/made"]
     assert {"ridge", "radpath-paper"} <= set(retrain["guidance"]["enum"])
     assert fields(found, "sweep")["superior"]["items"]["enum"] == ["clinical/made", "dermoscopy/made"]
-    assert fields(found, "compare")["part"]["enum"] == ["val", "test"]
+    compare = fields(found, "compare")
+    assert compare["part"]["enum"] == ["val", "test"]
+    assert compare["a"]["enum"] == compare["b"]["enum"]
+    (listed,) = (name for name in compare["a"]["enum"] if name.startswith("DIAG by G(I)+I (ridge, logistic) on"))
+    assert re.fullmatch(r".* on clinical/made and dermoscopy/made, skin/official: [0-9a-f]{12}", listed)
+
+
+def test_what_a_snapshot_is_called_is_checked_before_anything_runs(found: dict[str, Any]) -> None:
+    asked = fields(found, "retrain")["snapshot"]
+    assert asked["pattern"] == "^([0-9]+)?$"
+    assert asked["description"].endswith("empty: the newest. It has no names of any yet.")
+    named = found["named"]["snapshot"]
+    for name, is_one in (("", 1), ("31", 1), ("v1.0+b", 1), ("first", 1), ("v1x0+b", 0), ("v1.00b", 0), ("31a", 0)):
+        assert bool(re.search(named["pattern"], name)) is bool(is_one), name
+    assert named["description"].endswith("empty: the newest. It has v1.0+b, first.")
+    (text,) = [one for one in found["named"]["at"]["anyOf"] if one.get("type") == "string"]
+    assert text["pattern"] == named["pattern"]
 
 
 def test_defaults_run_on_this_store(found: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ store is in a bucket; tests/packaging/test_installed.py serves one on a disk.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, TimeoutError
 
 from guidestore.embeddings.fsck import fsck
@@ -112,6 +114,8 @@ def test_the_api_refuses_what_no_form_offers(served: Served) -> None:
         assert answer.status_code == 409, wrong
         assert f"settings{'' if 'store' in wrong else '.' + next(iter(wrong))}" in answer.json()["detail"]
     lists = {name: [RETRAIN[name]] for name in ("inferior", "superior")}
+    named = served.ask("retrain", {**RETRAIN, "snapshot": "v9"})
+    assert (named.status_code, "settings.snapshot" in named.json()["detail"]) == (409, True)
     # A sweep's models are those of its lists: a module is not imported by its name.
     for kind in ("guidance", "decoder", "fusion", "students"):
         answer = served.ask("sweep", {"cohort": "skin", **lists, kind: [{"name": "os:getcwd"}]})
@@ -222,7 +226,9 @@ def ended(served: Served) -> dict[str, str]:
     """Runs of one process: every flow runs as it does under the runner, of which new codes and the browser ask some."""
     lists = {name: [RETRAIN[name]] for name in ("inferior", "superior")}
     grid = {"cohort": "skin", "targets": ["DIAG"], **lists, "guidance": [{"name": "ridge"}], "permutations": 2}
-    a, b = _two_runs(served.store)
+    schema = served.api.get("/deployments/name/compare/compare").json()["parameter_openapi_schema"]
+    listed = schema["definitions"]["CompareForm"]["properties"]["a"]["enum"]
+    a, b = (next(name for name in listed if name.startswith(f"DIAG by {row} (")) for row in ("I", "G(I)"))
     return served.run_here(
         {
             "retrain": ("retrain", {**RETRAIN, "guidance": "pls", "alias": "asked"}),
@@ -243,7 +249,14 @@ def test_retrain_trains_from_codes_and_names_a_champion(served: Served, ended: d
     artifacts = served.artifacts(run)
     assert "G(I)+I, shuffled pairs" in str(artifacts["retrain-result"]["data"])
     assert "there was none before" in artifacts["retrain-champion"]["description"]
-    assert artifacts["retrain-figure"]["data"].startswith("data:image/png;base64,")
+    root = str(served.api.base_url).removesuffix("/api/")
+    figure = f"{root}{artifacts['retrain-figure']['data']}"
+    assert re.fullmatch(re.escape(root) + r"/explore/figures/[0-9a-f]{32}\.png", figure)
+    with httpx.Client(follow_redirects=True, timeout=30, headers={"Accept": "text/html"}) as browser:
+        assert browser.get(figure).status_code == 401
+        browser.get(served.page)
+        assert Image.open(io.BytesIO(browser.get(figure).raise_for_status().content)).size > (400, 100)
+        assert browser.get(f"{root}/explore/figures/%2e%2e/guidestore-auth").status_code == 404
     assert artifacts["progress"]["data"] == 100
     assert "guidestore predict --run asked" in artifacts["retrain-summary"]["data"]
     champion = EmbeddingStore.open(served.store).find_run("asked").artifact
@@ -315,7 +328,7 @@ def test_the_other_flows_show_their_tables(served: Served, ended: dict[str, str]
     assert {row["row"] for row in _rows(shown["sweep"]["sweep-ranking"])} == {"G(I)", "G(I)+I"}
     assert _rows(shown["compare"]["compare-runs"])[0]["metric"] == "balanced_accuracy"
     changed = shown["compare"]["compare-changed-cases"]["data"]
-    assert re.search(r"\d predictions changed[^|]*guidestore compare [0-9a-f]{12} [0-9a-f]{12} --part test", changed)
+    assert re.search(r"\d predictions changed[^|]*guidestore compare( [0-9a-f]{12}){2} --part test --pooled", changed)
     assert shown["verify"]["verify-findings"]["description"].endswith("clean.")
 
 
@@ -437,12 +450,6 @@ def test_a_withdrawn_case_is_taken_out_of_prefects_database(served: Served) -> N
 def _rows(artifact: dict[str, Any]) -> list[dict[str, Any]]:
     data = artifact["data"]
     return json.loads(data) if isinstance(data, str) else data
-
-
-def _two_runs(store: str) -> list[str]:
-    runs = EmbeddingStore.open(store).snapshot().rows("runs").to_pylist()
-    of_target = {run["row"]: run["run"] for run in runs if run["target"] == "DIAG" and not run["control"]}
-    return [of_target[row][:12] for row in ("I", "G(I)")]
 
 
 @pytest.mark.slow  # the next test opens the form, and the automation's run is a runner's too

@@ -2,13 +2,16 @@
 import { asked, get, link } from "./api.js";
 import { count, fill, h, scrolled, told } from "./dom.js";
 
-const HIDDEN = new Set(["i", "codes", "bags", "images", "true_class", "guided_predicted", "i_predicted", "s_p", "s_right", "both_p", "both_right", "s_predicted", "both_predicted"]);
+const HIDDEN = new Set(["i", "codes", "bags", "images", "true_class", "s_p", "s_right", "both_p", "both_right", "s_predicted", "both_predicted", "s_error", "both_error", "s_order", "both_order"]);
+const hidden = (column) => HIDDEN.has(column.name) || (column.kind === "category" && column.name.endsWith("_predicted")); // i_right says it
 
 export function headName(row) {
   const models = [row.guidance, row.decoder].filter(Boolean).join(", ");
   const more = [row.mode === "matched" ? "" : row.mode, row.labelled === "all" ? "" : `${row.labelled} labels`, row.split].filter(Boolean);
   return `${row.target}: ${row.row} (${models}; ${more.join(", ")}; ${row.inferior} by ${row.superior})`;
 }
+
+const SHORT = 24; // letters of an id that is not broken
 
 /** A field with its label, for forms. */
 export const field = (name, control) => h("label", { class: "field" }, h("span", {}, name), control);
@@ -47,7 +50,10 @@ export async function casesSection(box, cohort) {
     const same = (name) => answer.rows.every((row) => told(row[name]) === told(answer.rows[0][name]));
     const shared = answer.columns.filter((column) => column.kind === "list" && answer.rows.length > 1 && same(column.name));
     const worth = shared.filter((column) => answer.rows[0][column.name].length);
-    const columns = answer.columns.filter((column) => !HIDDEN.has(column.name) && !shared.includes(column) && !(column.name === "quarantined" && !answer.rows.some((row) => row.quarantined)));
+    // What the head says stands first: a narrow screen shows no more.
+    const place = ({ name }) => (name === "case_id" ? 0 : ["turned", "gain"].includes(name) ? 1 : /^(i|guided)_/.test(name) ? 2 : 3);
+    const inOrder = head ? [...answer.columns].sort((a, b) => place(a) - place(b)) : answer.columns;
+    const columns = inOrder.filter((column) => !hidden(column) && !shared.includes(column) && !(column.name === "quarantined" && !answer.rows.some((row) => row.quarantined)));
     const heads_ = columns.map((column) => {
       const down = order === `-${column.name}`;
       const sorted = down || order === column.name;
@@ -56,7 +62,7 @@ export async function casesSection(box, cohort) {
     });
     const rows = answer.rows.map((row) => h("tr", {}, columns.map((column) =>
       column.name === "case_id"
-        ? h("th", { scope: "row" }, h("a", { href: link({ page: "case", cohort, case: row.case_id, head }) }, row.case_id))
+        ? h("th", { scope: "row", class: row.case_id.length > SHORT ? null : "short" }, h("a", { href: link({ page: "case", cohort, case: row.case_id, head }) }, row.case_id))
         : h("td", { class: [column.kind === "number" ? "n" : "", column.name === "turned" ? (row.turned ?? "").replaceAll(" ", "-") : ""].join(" ").trim() || null }, told(row[column.name])))));
     const last = Math.max(0, Math.ceil(answer.n / answer.per_page) - 1);
     const to = (n, text) => h("a", { href: link({ ...here, n: n || "" }) + "#cases" }, text);

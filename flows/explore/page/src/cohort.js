@@ -32,7 +32,7 @@ function verdictSection(name, told, chosen) {
   }
   const span = spanOf(told.verdicts);
   const pairs = new Set(told.verdicts.map((row) => [row.inferior, row.superior, row.mode, row.labelled, row.split].join()));
-  const where = (row, what) => link({ page: "cohort", cohort: name, head: row.key, where: `turned = '${what}'` }) + "#cases";
+  const ways = (row) => row.turns ? [["turned wrong", "turned = 'turned wrong'", ""], ["turned right", "turned = 'turned right'", ""]] : [["made worse", "gain < 0", "gain"], ["made better", "gain > 0", "-gain"]];
   return [
     table(`Verdicts on test cases, in ${[...new Set(told.verdicts.map((row) => row.metric))].join(" or ")}; gains with 95 % intervals`, [
       { title: "verdict", head: true, class: "word", cell: (row) => verdict(row.verdict) },
@@ -44,14 +44,13 @@ function verdictSection(name, told, chosen) {
       { title: "guided", number: true, cell: (row) => number(row.guided) },
       { title: "p, Holm", number: true, cell: (row) => (row.p_holm === null ? "–" : row.p_holm < 0.001 ? "< .001" : row.p_holm.toFixed(3).replace(/^0/, "")) },
       { title: "heads", class: "models", cell: (row) => [`${row.guidance || "no G"}, ${row.decoder}`, pairs.size > 1 ? h("small", {}, `${titleOf(row)}, ${row.mode}${row.labelled === "all" ? "" : `, ${row.labelled} labels`}`) : null] },
-      { title: "cases", cell: (row) => !row.turns ? "–" : h("span", { class: "ways" },
-        h("a", { href: where(row, "turned wrong"), "aria-label": `turned wrong by ${row.row}, ${row.target}` }, "turned wrong"),
-        h("a", { href: where(row, "turned right"), "aria-label": `turned right by ${row.row}, ${row.target}` }, "turned right"),
-        h("a", { href: link({ page: "map", cohort: name, head: row.key, colour: "turned" }), "aria-label": `map of ${row.row}, ${row.target}` }, "map")) },
+      { title: "cases", cell: (row) => h("span", { class: "ways" },
+        ways(row).map(([way, where, order]) => h("a", { href: link({ page: "cohort", cohort: name, head: row.key, where, order }) + "#cases", "aria-label": `${way} by ${row.row}, ${row.target}` }, way)),
+        h("a", { href: link({ page: "map", cohort: name, head: row.key, colour: row.turns ? "turned" : "gain" }), "aria-label": `map of ${row.row}, ${row.target}` }, "map")) },
     ], told.verdicts, { key: (row) => row.key }),
     h("p", { class: "soft" }, `Test was looked at ${told.looks === 1 ? "once" : `${told.looks} times`} before, as the store counts; this page writes nothing and so counts none. Choose heads on val.`),
     h("details", {}, h("summary", {}, "How to read it"),
-      h("p", {}, "Row I predicts from the cheap image alone, S and S+I from the invasive one too (the ceiling). A guided row has the cheap image alone again, and guesses what the invasive one would say. “Guidance helps” where it beats I and every control whose guidance cannot know anything; “turned wrong” are the cases that I had right and the guided row has wrong."),
+      h("p", {}, "Row I predicts from the cheap image alone, S and S+I from the invasive one too (the ceiling). A guided row has the cheap image alone again, and guesses what the invasive one would say. “Guidance helps” where it beats I and every control whose guidance cannot know anything; “turned wrong” are the cases that I had right and the guided row has wrong; of values, survival and several labels, “made worse” are those of which it says less well than I did, the worst first."),
       h("ul", { class: "notes" }, told.notes.map((note) => h("li", {}, note)))),
     ...told.blocks.map((block) => blockTable(block, told)),
   ];

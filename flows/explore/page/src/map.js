@@ -9,7 +9,7 @@ const CATEGORIES = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55
 const TURNED = { "right in both": "#8FA3B0", "turned right": "#009E73", "turned wrong": "#D55E00", "wrong in both": "#5B4B8A" };
 const NONE = [150, 150, 150];
 const BLUES = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // viridis
-const SIDES = [[0, 90, 165], [225, 225, 225], [213, 94, 0]]; // about zero
+const SIDES = [[213, 94, 0], [225, 225, 225], [0, 90, 165]]; // about zero: what lost is orange, as what turned wrong
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 const LISTED = 30;
 
@@ -47,7 +47,7 @@ export async function map() {
   const first = { a: state.a ?? paired(choices.pair?.inferior) ?? names[0], b: state.b ?? paired(choices.pair?.superior) ?? other.name };
   const head = state.head ?? "";
   const { columns, n } = await get("columns", { cohort, head });
-  const colourable = columns.filter((column) => !["list", "text"].includes(column.kind) && !column.name.endsWith("_predicted") && column.name !== "true_class");
+  const colourable = columns.filter((column) => !["list", "text"].includes(column.kind) && !/^(s|both)_predicted$/.test(column.name) && column.name !== "true_class");
   const preferred = columns.find((column) => column.about === "label")?.name ?? colourable[0]?.name ?? "images";
   const quoted = (name) => (/^[a-z_]\w*$/i.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
   const colour = state.colour ?? quoted(preferred);
@@ -236,7 +236,7 @@ export async function map() {
   } },
     choices.umap.length ? field("places", select("method", [["pca", "PCA"], ["umap", "UMAP"]], state.method ?? "pca", { onchange: (event) => reload({ method: event.target.value, va: "", vb: "", lasso: "" }) })) : null,
     field("colour", colourBy), field("or by", sql),
-    heads.length ? field("as seen by", select("head", [["", "no head"], ...heads.map((row) => [row.key, headName(row)])], head, { onchange: (event) => reload({ head: event.target.value, colour: event.target.value ? "turned" : "", where: "" }) })) : null,
+    heads.length ? field("as seen by", select("head", [["", "no head"], ...heads.map((row) => [row.key, headName(row)])], head, { onchange: (event) => reload({ head: event.target.value, colour: heads.find((row) => row.key === event.target.value) ? (heads.find((row) => row.key === event.target.value).turns ? "turned" : "gain") : "", where: "" }) })) : null,
     field("id has", search), field("WHERE (SQL)", where),
     h("datalist", { id: "conditions" }, ["turned = 'turned wrong'", "gain < -0.2", "quarantined"].map((one) => h("option", { value: one }))),
     h("button", { type: "submit" }, "Show"));
