@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
+from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 
 from guidestore.embeddings.errors import CorruptArtifactError, GuidestoreError, InvalidInputError, StorageError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(.*)", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(r"\?[^\s'\"]*|(?<=://)[^\s/'\"]*@")
+"""Of a URL within a sentence: its query, and a user with a password."""
 _SILENCE_S = 60.0
+_BLOCK_BYTES = 1 << 20
 _LONGEST_NAME = 60
 """Characters of a file's name that are kept, from its end: a folder holds 255 bytes."""
 READ = "s3://BUCKET/KEY, https://, http:// and file:// are read"
@@ -139,10 +143,19 @@ def _from_web(url: str, file: Path) -> None:
     address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # of blanks and letters that are not ASCII
     try:
         with web.open(address, timeout=_SILENCE_S) as answer, file.open("wb") as handle:
-            shutil.copyfileobj(answer, handle, 1 << 20)
+            packed = answer.headers.get("Content-Encoding", "identity").lower()
+            if packed != "identity" and not told.endswith((".gz", ".zst", ".br")):  # nobody asked for it
+                raise OSError(f"the server sends it compressed, as {packed}")
+            most = shutil.disk_usage(file.parent).free // 2
+            while block := answer.read(_BLOCK_BYTES):
+                if handle.tell() > most:
+                    raise OSError(f"it is longer than {most:,} bytes, half of the free disk")
+                handle.write(block)
             came, said = handle.tell(), answer.headers.get("Content-Length", "")
         if said.isdigit() and came != int(said):  # reading in pieces says nothing of an end that came too soon
             raise OSError(f"it ends after {came:,} of {int(said):,} bytes")
     except (HTTPException, OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+        if isinstance(error, HTTPError):  # it holds the answer
+            error.close()
+        reason = _SECRET.sub("", str(getattr(error, "reason", None) or error))  # it may name where the server leads to
         raise InvalidInputError(f"{told} cannot be read ({reason}); correct it, or fetch the file yourself") from error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import numpy as np
@@ -108,7 +110,9 @@ def test_secrets_of_a_url_are_neither_shown_nor_kept(web: tuple[Path, str], tmp_
     assert not [file for file in (tmp_path / "store").rglob("*") if file.is_file() and b"S3CR3T" in file.read_bytes()]
 
 
-@pytest.mark.parametrize("to", ["ftp://127.0.0.1:1/codes.csv", "file:///etc/passwd", "data:text/csv,case_id,f0"])
+@pytest.mark.parametrize(
+    "to", ["ftp://127.0.0.1:1/codes.csv", "file://me:S3CR3T@etc/passwd?k=S3CR3T", "data:text/csv,f"]
+)
 def test_the_web_leads_nowhere_else(to: str) -> None:
     class Leads(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -120,7 +124,38 @@ def test_the_web_leads_nowhere_else(to: str) -> None:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Leads) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(gs.InvalidInputError, match=r"unknown url type: ftp|is not allowed"):
+        with pytest.raises(gs.InvalidInputError, match=r"unknown url type: ftp|is not allowed") as caught:
+            read_codes(Path(f"http://127.0.0.1:{server.server_port}/codes.csv"))
+        assert "S3CR3T" not in str(caught.value)
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("packed", "free", "sentence"),
+    [
+        ("gzip", 2**40, "sends it compressed, as gzip"),
+        ("identity", 100, "longer than 50 bytes, half of the"),
+    ],
+)
+def test_a_body_that_is_packed_or_endless_is_said(
+    packed: str, free: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sends(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Encoding", packed)
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(40):
+                    self.wfile.write(CODES.encode() * 1000)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sends) as server:
+        server.daemon_threads = False  # their sockets are closed before the test ends
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(gs.InvalidInputError, match=sentence):
             read_codes(Path(f"http://127.0.0.1:{server.server_port}/codes.csv"))
         server.shutdown()
 
