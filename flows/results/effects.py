@@ -235,6 +235,7 @@ class ComparisonGroup:
             s_plus_i=both,
             lacking=self._lacking(own, bool(references)),
             one_code_set=self.head.inferior is not None and self.head.inferior == self.head.superior,
+            once_per_fold=self.head.mode == "as-published",
             lends_luck="z_I" in INPUT_ROWS[self.head.row].reads,
         )
         self.n_units = len(units)

@@ -72,10 +72,11 @@ def compare(
 
 
 def wider_over_folds(
-    comparison: Comparison, drawn: DrawnMetrics, row: Sequence[str], other: Sequence[str]
+    comparison: Comparison, drawn: DrawnMetrics, row: Sequence[str], other: Sequence[str], *, once: bool = False
 ) -> Comparison:
     """`comparison` of two rows, or, where each was trained once per fold, the corrected resampled t over three folds or
-    more, if that is wider: then luck in training shows in the folds alone.
+    more, if that is wider: then luck in training shows in the folds alone. once: so is what stands behind several seeds
+    (the classifiers C_I and C_S as published), and a fold counts with the mean over them.
 
     t = mean / sqrt((1/k + n_test/n_train) variance), k - 1 degrees of freedom. (Nadeau & Bengio, Machine Learning 52,
     2003.)
@@ -83,11 +84,12 @@ def wider_over_folds(
     from scipy.stats import t
 
     units = drawn.tested_on(row)
-    if len(set(units.values())) < len(units) or len(units) < MIN_FOLDS:
+    folds = sorted(set(units.values()))
+    if len(folds) < MIN_FOLDS or (len(folds) < len(units) and not once):
         return comparison
     gains, sizes, sign = [], [], -1.0 if comparison.metric in drawn.lower_is_better else 1.0
-    for unit in units:
-        sides = [[run for run in side if drawn.units[drawn.runs[run]] == unit] for side in (row, other)]
+    for fold in folds:
+        sides = [[run for run in side if drawn.test_sets[drawn.runs[run]] == fold] for side in (row, other)]
         ours, theirs = (drawn.row(comparison.metric, side)[0] for side in sides)
         gains.append(sign * (ours - theirs))
         sizes.append(drawn.n_cases[drawn.runs[sides[0][0]]])

@@ -100,6 +100,8 @@ class GuidedRow:
     """Controls that the row should have and that were not run."""
     one_code_set: bool = False
     """Whether z_S is z_I."""
+    once_per_fold: bool = False
+    """Whether seeds share the classifiers of a fold: their luck in training shows over folds alone."""
     lends_luck: bool = True
     """Whether the spread of its shuffled permutations tells how far training moves row I too: a decoder that reads z_I
     under shuffled pairs is much like row I, D_S on a shuffled G(z_I) alone is not."""
@@ -186,7 +188,8 @@ def guidance_effect(
     check_same_units(drawn, row.guided, shuffled)
     one = spread_of_runs(drawn, metric, shuffled)
     lent = one if row.lends_luck else None
-    over_i = _over_untaught(drawn, metric, row.guided, row.inferior, lent)
+    once = row.once_per_fold
+    over_i = _over_untaught(drawn, metric, row.guided, row.inferior, lent, once=once)
     controls = [_over_control(drawn, metric, row, rival) for rival in row.controls]
     references = [Gain(rival, _over_untaught(drawn, metric, row.guided, rival.runs, lent)) for rival in row.references]
     superior = _over_untaught(drawn, metric, row.superior, row.inferior, lent) if row.superior else None
@@ -262,11 +265,17 @@ def _over_control(drawn: DrawnMetrics, metric: str, row: GuidedRow, rival: Rival
 
 
 def _over_untaught(
-    drawn: DrawnMetrics, metric: str, row: Sequence[str], other: Sequence[str], one: TrainingLuck | None
+    drawn: DrawnMetrics,
+    metric: str,
+    row: Sequence[str],
+    other: Sequence[str],
+    one: TrainingLuck | None,
+    *,
+    once: bool = False,
 ) -> Comparison:
     """Over a row that no pairing has a part in: luck over seeds, or over folds where each was trained once."""
     luck = luck_over_seeds(drawn, metric, row, other, one)
-    return wider_over_folds(compare(drawn, metric, row, other, luck=luck), drawn, row, other)
+    return wider_over_folds(compare(drawn, metric, row, other, luck=luck), drawn, row, other, once=once)
 
 
 def _p_above(comparison: Comparison) -> float:

@@ -289,6 +289,12 @@ def test_over_folds_trained_once_the_wider_interval_counts():
     assert found.method == OVER_FOLDS
     assert (found.gain.low, found.gain.high) == pytest.approx((np.mean(gains) - half, np.mean(gains) + half))
     assert (found.p_value <= 0.05) == (not found.gain.includes_zero)
+    again = [replace(run, run=f"again {run.run}", unit=(*run.unit[:2], 1)) for run in runs]
+    both, seeds = draw_metrics([*runs, *again], draws=499), [[*of, *(f"again {run}" for run in of)] for of in (a, b)]
+    plain = compare(both, BA, *seeds)
+    assert wider_over_folds(plain, both, *seeds) is plain  # seeds tell it
+    once = wider_over_folds(plain, both, *seeds, once=True)  # seeds of the same classifiers do not
+    assert (once.gain.low, once.gain.high) == pytest.approx((found.gain.low, found.gain.high))
     alike = compare(drawn, BA, a[:2], b[:2])
     assert wider_over_folds(alike, drawn, a[:2], b[:2]) is alike  # two folds have no spread to speak of
 
