@@ -121,6 +121,7 @@ def _row_of(groups: Sequence[ComparisonGroup], shared: set[str]) -> GuidedRow:
         s_plus_i=kept(row.s_plus_i),
         lacking=list(lacking),
         one_code_set=row.one_code_set,
+        once_per_fold=row.once_per_fold,
     )
 
 
