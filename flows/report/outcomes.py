@@ -14,6 +14,7 @@ from guidestore.flows.report.sections import Section
 from guidestore.flows.results.effects import is_guided
 from guidestore.flows.work.colours import INK, OKABE_ITO, ROW_COLOURS
 from guidestore.heads.input_rows import GUIDED_PLUS_I, S_PLUS_I, I
+from guidestore.heads.metrics.survival import log_rank_p
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -202,12 +203,9 @@ def _curve(curve, last: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
 
 
 def _p(of_row: _Cases) -> str:
-    from statsmodels.duration.survfunc import survdiff
-
-    higher = of_row.said_n > np.median(of_row.said_n)
-    if not higher.any() or higher.all() or not of_row.y[:, 1].any():
+    p = log_rank_p(of_row.y, of_row.said_n)
+    if p is None:
         return "–"
-    _, p = survdiff(of_row.y[:, 0], of_row.y[:, 1], higher.astype(int))
     return "<.0001" if p < 1e-4 else f"{p:.4f}"[1:] if p < 1 else "1"
 
 

@@ -122,20 +122,27 @@ def _integrated_brier(scored: Scored) -> float | None:
     return float(np.trapezoid(scores_t, times_t) / (times_t[-1] - times_t[0]))
 
 
-def _log_rank(scored: Scored) -> float | None:
-    """p of the log-rank test between the cases above and up to the median risk; None where either half is empty."""
+def log_rank_p(y_n2: np.ndarray, risk_n: np.ndarray) -> float | None:
+    """p of the log-rank test between the cases above and up to the median risk; None where either half is empty, and
+    where no event has somebody of both halves at risk."""
     import warnings
 
     from statsmodels.duration.survfunc import survdiff
 
-    high = scored.probabilities[:, 0] > np.median(scored.probabilities[:, 0])
-    time_n, event_n = scored.labels[:, 0], scored.labels[:, 1]
-    if not high.any() or high.all() or not event_n.any():
+    high = risk_n > np.median(risk_n)
+    if not high.any() or high.all() or not y_n2[:, 1].any():
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        p = float(survdiff(time_n, event_n, high)[1])
+        try:
+            p = float(survdiff(y_n2[:, 0], y_n2[:, 1], high)[1])
+        except np.linalg.LinAlgError:
+            return None
     return None if np.isnan(p) else p
+
+
+def _log_rank(scored: Scored) -> float | None:
+    return log_rank_p(scored.labels[:, :2], scored.probabilities[:, 0])
 
 
 UNO_C = Metric(

@@ -70,6 +70,12 @@ class TestSurvival:
         assert [bad[name] for name in ("uno_c", "harrell_c", "auc_at_horizon")] == pytest.approx([0.0] * 3)
         assert "integrated_brier" not in good  # nothing was said of who survives
 
+    def test_no_log_rank_where_no_event_has_both_halves_at_risk(self):
+        y = np.column_stack([np.arange(1.0, 21.0), np.arange(20) >= 17])
+        told = evaluate(y, y[:, :1], (), kind="survival", reference=25.0)
+        assert "log_rank_p" not in told
+        assert told["harrell_c"] == 0.0
+
     def test_without_an_event_nothing_is_told(self):
         y = np.column_stack([np.arange(1.0, 6.0), np.zeros(5)])
         assert evaluate(y, np.arange(5.0)[:, None], (), kind="survival", reference=4.0) == {}
