@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,12 +16,11 @@ from guidestore.embeddings.types import CodeSetKey, PairedCodes
 from guidestore.flows.encoding.lookups import check_cohort, only_split, only_target, split_folds
 from guidestore.flows.encoding.seen import encoders_behind, seen_notes
 from guidestore.flows.guiding.commit import commit_heads
-from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
+from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_ahead
 from guidestore.flows.guiding.recipes import SCHEMES, HeadRecipe, RowsRecipe, check_guidance, references
 from guidestore.flows.guiding.scoring import score_test
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.results.looks import count_look
-from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.devices import AUTO, in_words, one_device
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, Say, counted, no_progress, say_nothing
@@ -124,9 +122,9 @@ def _train(
     """Trains the batches, `most` at most, and commits each as it is done."""
     device = one_device(settings.device, "heads")
     report.device = in_words((device,))
-    what, train = f"guide {settings.inferior} by {settings.superior}", partial(train_jobs, device=device)
+    what = f"guide {settings.inferior} by {settings.superior}"
     with one_thread():
-        for jobs, trained in counted(read_ahead(train, batches), most, what, progress):
+        for jobs, trained in counted(train_ahead(batches, device=device), most, what, progress):
             if isinstance(trained, InvalidInputError):
                 raise trained
             for what_of, members in _together(jobs, trained).items():

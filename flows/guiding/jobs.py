@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from guidestore.flows.guiding.recipes import (
     RowsRecipe,
     TransferRecipe,
 )
+from guidestore.flows.work.ahead import read_ahead
 from guidestore.heads.input_rows import Arm
 
 if TYPE_CHECKING:  # torch loads with them
@@ -86,6 +88,26 @@ def train_jobs(jobs: Sequence[HeadJob], *, test: bool = True, device: str = "cpu
         [head for head in trained[i] if (head.row, head.control, head.permutation) in job.ids]
         for i, job in enumerate(jobs)
     ]
+
+
+_LOADED = (
+    *("scipy.linalg", "scipy.optimize", "scipy.spatial.distance", "scipy.stats"),
+    *("sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection"),
+    *(f"guidestore.heads.{room}.train" for room in ("baselines", "margins", "plug", "references", "rows", "transfer")),
+)
+"""What heads import where they need it."""
+
+
+def train_ahead(
+    batches: Iterable[list[HeadJob]], *, test: bool = True, device: str
+) -> Iterator[tuple[list[HeadJob], list[list[TrainedHead]] | InvalidInputError]]:
+    """`train_jobs` of two batches at a time, each on one core, as `read_ahead` gives them.
+
+    Libraries are loaded before: of two threads that load parts of scipy at once, one may find a module half made.
+    """
+    for name in _LOADED:
+        import_module(name)
+    return read_ahead(partial(train_jobs, test=test, device=device), batches)
 
 
 def _kind(job: HeadJob) -> Any:

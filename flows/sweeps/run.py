@@ -15,10 +15,9 @@ from guidestore.embeddings.canonical import canonical_json
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.guiding.commit import commit_heads
-from guidestore.flows.guiding.jobs import HeadJob, train_jobs
+from guidestore.flows.guiding.jobs import HeadJob, train_ahead
 from guidestore.flows.sweeps.file import SweepFile, as_mapping
 from guidestore.flows.sweeps.plan import SweepPlan, batches_of
-from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.devices import AUTO, also_on, in_words, one_device
 from guidestore.flows.work.naming import with_first_name
 from guidestore.flows.work.reporting import Progress, Say, counted, no_progress, say_nothing
@@ -99,8 +98,7 @@ def train_here(batches: list[Batch], commit: Commit, what: str, progress: Progre
     """Two batches at a time, each on one core. Raises InvalidInputError."""
     device = one_device(device, "heads")
     with one_thread():
-        trained_batches = read_ahead(partial(train_jobs, test=False, device=device), batches)
-        for jobs, trained in counted(trained_batches, len(batches), what, progress):
+        for jobs, trained in counted(train_ahead(batches, test=False, device=device), len(batches), what, progress):
             if isinstance(trained, InvalidInputError):
                 raise trained
             commit(jobs, trained, in_words((device,)))

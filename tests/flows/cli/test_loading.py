@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,37 @@ def test_names_are_checked_and_what_is_done_is_known_without_a_network(command: 
     code, message, heavy = said[command]
     assert (code, heavy) == (COMMANDS[command][0], [])
     assert COMMANDS[command][1] in message
+
+
+IN_THREADS = """
+import sys, threading
+
+class Noting:
+    def find_spec(self, name, path, target=None):
+        if threading.current_thread() is not threading.main_thread() and name.partition(".")[0] in ("scipy", "sklearn"):
+            print(name)
+
+sys.meta_path.insert(0, Noting())
+from guidestore.flows.cli.main import main
+main()
+"""
+
+
+def test_two_threads_that_train_load_no_library_at_once(report_store: Path, tmp_path: Path) -> None:
+    """One of them would find a module of scipy half made."""
+    shutil.copytree(report_store, store := tmp_path / "store")
+    command = [
+        *shlex.split(GUIDE),
+        "--guidance",
+        "ridge",
+        "--decoder",
+        "logistic",
+        "--seed",
+        "7",
+        "--store",
+        str(store),
+    ]
+    done = subprocess.run([sys.executable, "-c", IN_THREADS, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "scipy." not in done.stdout
+    assert "sklearn." not in done.stdout
