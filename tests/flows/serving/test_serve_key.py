@@ -18,7 +18,7 @@ PROBE = """
 import json, logging, os, sys
 from contextlib import nullcontext
 from guidestore.embeddings.errors import GuidestoreError
-from guidestore.flows.serving import encode as deployment
+from guidestore.flows.serving import encode as deployment, notes
 from guidestore.flows.work.reporting import no_progress
 
 lines = []
@@ -27,7 +27,7 @@ class Lines(logging.Handler):
 log = logging.getLogger("probe")
 log.setLevel("INFO")
 log.addHandler(Lines())
-deployment.get_run_logger = lambda: log
+deployment.get_run_logger = notes.get_run_logger = lambda: log
 deployment.shown = lambda: no_progress
 deployment.one_encoder_on = lambda device: nullcontext()  # asks a server
 slides = {"modality": "histology", "encoder": "texture", "tile_px": 32, "mpp": 2.0}
