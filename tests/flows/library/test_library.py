@@ -129,7 +129,7 @@ def test_sql_of_a_snapshot_and_after_a_commit_of_another(store: gs.Store) -> Non
     other = gs.open(store.place)
     other.embeddings.tag("seen", before)
     assert store.sql("SELECT name, snapshot FROM (SELECT unnest([1]) AS x), (SELECT 'seen' AS name, 0 AS snapshot)")
-    assert store.sql("FROM labels", at="seen").rows() == store.sql("FROM labels").rows()
+    assert store.sql("FROM labels ORDER BY ALL", at="seen").rows() == store.sql("FROM labels ORDER BY ALL").rows()
     assert store.head > before
     with pytest.raises(gs.NotFoundInStoreError, match=r"'nobody' is unknown.*made"):
         store.runs("nobody")
