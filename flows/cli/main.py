@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +27,7 @@ from guidestore.flows.cli import (
 )
 from guidestore.flows.cli.app import App
 from guidestore.flows.cli.interrupt import answered
+from guidestore.flows.cli.streams import ReaderGoneError, discard_output
 from guidestore.flows.library.versions import version
 from guidestore.flows.work.printable import printable
 
@@ -64,6 +64,7 @@ def main() -> None:
     with answered() as say_interrupted:
         try:
             code = app(standalone_mode=False)
+            sys.stdout.flush()
             if code == _INTERRUPTED:  # what typer makes of Ctrl-C
                 say_interrupted()
         except GuidestoreError as error:
@@ -74,8 +75,8 @@ def main() -> None:
         except (KeyboardInterrupt, typer.Abort):
             say_interrupted()
             code = _INTERRUPTED
-        except BrokenPipeError:  # the reader of our pipe has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except ReaderGoneError:
+            discard_output()
             code = 0
         except Exception as error:
             is_usage = hasattr(error, "format_message")  # a wrong command line, as typer found it

@@ -6,6 +6,7 @@ A table on a terminal keeps to its width (`layout`); in a pipe each row is one l
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -92,8 +93,10 @@ def show_done(
 
 
 def show_csv(columns: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]]) -> None:
-    """Prints rows as CSV, batch by batch."""
+    """Prints rows as CSV, batch by batch; in a pipe or file as UTF-8, whatever else the environment says."""
     seen = printable if sys.stdout.isatty() else str
+    if seen is str and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([seen(name) for name in columns])
     for batch in batches:
@@ -130,6 +133,8 @@ def show_markdown(columns: Sequence[str], batches: Iterable[Iterable[Sequence[An
 
 def show_plain(columns: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]]) -> None:
     """Prints rows in lines without an end, for a pipe; the columns are set by the first thousand."""
+    from rich.cells import cell_len
+
     from guidestore.flows.cli.layout import GAP, as_lines, verdict_first
 
     rows = chain.from_iterable(batches)
@@ -139,10 +144,11 @@ def show_plain(columns: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]
     measured = [[_one_line(as_text(row[place])) for place in order] for row in first]
     for line in as_lines(names, measured, numeric=right, width=None):
         print(line)
-    widths = [max(len(row[place]) for row in [names, *measured]) for place in range(len(names))]
+    widths = [max(cell_len(row[place]) for row in [names, *measured]) for place in range(len(names))]
     for row in rows:
         cells = [_one_line(as_text(row[place])) for place in order]
-        set_ = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)]
+        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        set_ = [gap + cell if r else cell + gap for cell, gap, r in zip(cells, blanks, right, strict=True)]
         print((" " * GAP).join(set_).rstrip())
 
 
@@ -174,8 +180,8 @@ def print_table(
         from guidestore.flows.cli.layout import as_lines, verdict_first
 
         order, right = verdict_first(columns), _numeric(columns, rows)
-        cells = [[printable(as_text(row[place])) for place in order] for row in rows[:MAX_TABLE_ROWS]]
-        names, right = [printable(columns[place]) for place in order], [right[place] for place in order]
+        cells = [[_untabbed(as_text(row[place])) for place in order] for row in rows[:MAX_TABLE_ROWS]]
+        names, right = [_untabbed(columns[place]) for place in order], [right[place] for place in order]
         how = {"bold": bold, "rule": "─", "most_lines": most_lines, "below": below}
         for line in as_lines(names, cells, numeric=right, width=width, **how):
             print(line)
@@ -231,8 +237,12 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
+def _untabbed(text: str) -> str:
+    return printable(text).replace("\t", "\\t")
+
+
 def _one_line(text: str) -> str:
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+    return _untabbed(text).replace("\n", "\\n")
 
 
 def _piped(cells: Iterable[str]) -> str:

@@ -8,7 +8,9 @@ import sys
 import threading
 from typing import NoReturn
 
+from guidestore.embeddings.errors import StorageError
 from guidestore.flows.cli.main import main
+from guidestore.flows.cli.streams import ReaderGoneError, prepare_streams
 
 
 def run() -> NoReturn:
@@ -17,6 +19,7 @@ def run() -> NoReturn:
     What libraries asked to be called at the end is called, and output flushed. Where threads are still at work, Python
     waits for them and ends as ever.
     """
+    prepare_streams()
     os.environ["MPLBACKEND"] = "agg"  # figures are files: a notebook's `!guidestore` would ask for the notebook's own
     try:
         main()
@@ -29,6 +32,6 @@ def run() -> NoReturn:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:  # the disk is full, or the reader of our pipe is gone
+    except (OSError, StorageError, ReaderGoneError):  # of what was asked to be called at the end; or there is no stderr
         code = code or 1
     os._exit(code)

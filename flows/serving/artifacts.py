@@ -19,7 +19,6 @@ from guidestore.flows.serving.figure_files import address_of
 from guidestore.flows.work.colours import CONTROL_COLOUR, ROW_COLOURS
 from guidestore.heads.input_rows import REFERENCE
 from guidestore.heads.metrics import drawn_metrics
-from guidestore.heads.significance import GuidanceEffect
 
 MOST_ROWS = 500
 """A page shows no more; SQL gives all."""
@@ -73,23 +72,22 @@ def result_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     ordered = sorted(
         evaluation.rows, key=lambda row: (row.head not in effects, bool(row.control), row.row == REFERENCE)
     )
-    return [result_row(row, effects.get(row.head), row.label) for row in ordered]
-
-
-def _nearest(effect: GuidanceEffect | None) -> str:
-    return f"{effect.nearest_control.rival.name}: {spread(effect.nearest_control.over)}" if effect else ""
+    # R(I) are the references; the page has no room to say it.
+    return [result_row(row, effects.get(row.head), row.label.replace("(reference, ", "(")) for row in ordered]
 
 
 def result_row(row: TableRow, decided: RowEffect | None, label: str) -> dict[str, str]:
     """One row of that table."""
     scores = {metric.short: _mean_sd(row.mean[name], row.sd[name]) for name, metric in drawn_metrics(row.kind).items()}
     effect = decided.effect if decided else None
-    # A page cuts what is on the right.
+    nearest = effect.nearest_control if effect else None
+    # The page of a table has room for four columns of these widths; it scrolls to the others.
     return {
         "verdict": decided.verdict if decided else "",
         "input": label,
         "gain over I": spread(effect.gain_over_i) if effect else "",
-        "nearest control": _nearest(effect),
+        "over control": spread(nearest.over) if nearest else "",
+        "nearest control": nearest.rival.name if nearest else "",
         **scores,
         "gap closed": (spread(effect.gap_closed, ".0%") if effect else ""),
         "runs": str(row.n),

@@ -153,7 +153,7 @@ async def _actions(prefect: httpx.AsyncClient, base: str) -> list[Action]:
     return [
         Action(
             one["name"],
-            (one.get("description") or "").partition("\n\n[")[0].partition("\n\n")[0],
+            (one.get("description") or "").partition("\n\n")[0].replace("`", ""),
             f"{base}/deployments/deployment/{one['id']}/run",
         )
         for one in await _asked(prefect, "POST", "/api/deployments/filter", asked) or []

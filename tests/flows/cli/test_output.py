@@ -104,6 +104,22 @@ def test_a_pipe_has_a_line_for_each_row_and_whole_values(capsys: pytest.CaptureF
     assert second == "[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]"
 
 
+def test_later_rows_of_a_pipe_stand_below_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """Signs of two places too."""
+    rows = [{"a": "肺", "n": 1}, *[{"a": "x", "n": 1}] * 1000, {"a": "肺", "n": 1}]
+    show_rows(rows, ["a", "n"], "table")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == lines[-1] == "肺  1"
+
+
+def test_csv_is_utf_8_in_any_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="ascii"))
+    show_rows([{"class": "ü 肺"}], ["class"], "csv")
+    sys.stdout.flush()
+    assert out.getvalue().decode() == "class\nü 肺\n"
+
+
 def test_json_has_numbers_and_null(capsys: pytest.CaptureFixture[str]) -> None:
     values = {"a": Decimal("1.5"), "b": np.float32(0.25), "c": math.nan, "d": np.int64(3), "e": None, "f": True}
     show_rows([values], list(values), "json")
@@ -144,6 +160,8 @@ def test_a_column_that_parquet_has_no_type_for_is_named_and_nothing_is_written(
 
 def test_what_is_printable() -> None:
     assert printable("a\tb\nc\x07\ud800\x7f") == r"a\tb".replace("\\t", "\t") + "\nc" + r"\x07\ud800\x7f"
+    assert printable("a\u200b\u200f\ufeff") == r"a\u200b\u200f\ufeff"
+    assert printable("é 👩🏽\u200d⚕️ नमस्ते") == "é 👩🏽\u200d⚕️ नमस्ते"
 
 
 def on_a_terminal(command: list[str], once: Callable[[bytes], bool]) -> tuple[bytes, float, int]:
