@@ -96,6 +96,47 @@ def test_times_and_events_that_cannot_be_are_refused(cohort, tmp_path, times, ev
         add(cohort, tmp_path, {"t": times, "e": events}, **OS)
 
 
+@pytest.mark.parametrize("column", ["censored", "OS_CENSOR", "censorship", "alive", "survived", "event_free"])
+@pytest.mark.parametrize(
+    ("words", "event"), [([1, 0, 1], "0"), ([True, False, True], "False"), (["yes", "no", "yes"], "no")]
+)
+def test_an_event_whose_column_may_say_the_opposite_is_asked_about(cohort, tmp_path, column, words, event):
+    columns, survival = {"t": [3, 4, 5], column: words}, (f"os=t,{column}",)
+    with pytest.raises(InvalidInputError, match=rf"nobody can tell which .*--event 'os={event}' takes {event} for it"):
+        add(cohort, tmp_path, columns, survival=survival)
+    add(cohort, tmp_path, columns, survival=survival, event=(f"os={event}",))
+    assert stored(cohort, "os")[1][:3, 1].tolist() == [0, 1, 0]
+
+
+def test_words_that_say_what_they_mean_need_no_name_of_a_column(cohort, tmp_path):
+    columns = {"t": [3, 4, 5, 6], "cens": ["censored", "Dead", "alive", "dead"]}
+    add(cohort, tmp_path, columns, survival=("os=t,cens",))
+    assert stored(cohort, "os")[1][:4, 1].tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "xlsx"])
+@pytest.mark.parametrize("times", [pd.to_datetime(["2020-01-31", "2021-03-02"]), ["31.01.2020", "02.03.2021"]])
+def test_a_date_is_no_time(cohort, tmp_path, suffix, times):
+    with pytest.raises(InvalidInputError, match="is a date or a duration of a program's own; give the time from the"):
+        add(cohort, tmp_path, {"t": times, "e": [1, 0]}, suffix, **OS)
+
+
+@pytest.mark.parametrize(
+    ("times", "unit", "sentence"),
+    [
+        ([24, 12, 3650], "months", "times of os reach 3650 months, which no life has"),
+        ([24, 12, 3650], "days", ""),
+        ([24, 12, 130.5], "Year", "times of os reach 130.5 Year"),
+        ([2019, 2021, 1987], "", "all times of os look like years of a calendar"),
+        ([2019.5, 2021, 1987], "", ""),
+    ],
+)
+def test_times_that_hardly_can_be_are_noted(cohort, tmp_path, times, unit, sentence):
+    said = {"survival": ("os=t,e",), "unit": (f"os={unit}",) if unit else ()}
+    assert notes(add(cohort, tmp_path, {"t": times, "e": [1, 0, 1]}, **said)).get("odd times", "").startswith(sentence)
+    assert stored(cohort, "os")[1][:3, 0].tolist() == times
+
+
 def test_a_case_with_two_outcomes_is_told_in_words(cohort, tmp_path):
     file = tmp_path / "twice.csv"
     pd.DataFrame({"case_id": ["P00", "P00"], "t": [1.5, 2.0], "e": [1, 0]}).to_csv(file, index=False)
@@ -230,10 +271,19 @@ def test_several_labels_come_from_cells(cohort, tmp_path):
     assert target.names == ("cyst", "edema", "mass")
     np.testing.assert_array_equal(y[:5], [[1, 0, 1], [1, 0, 0], [0, 0, 0], [np.nan] * 3, [0, 1, 1]])
     assert "parted by ';'" in notes(report)["separator"]
+    assert "label?" not in notes(report)
+    with pytest.raises(InvalidInputError, match=r"row 2, column found: .* is a list as a program writes it"):
+        add(cohort, tmp_path, {"found": ["['mass', 'cyst']", "['cyst']", "[]"]}, kind=("found=multilabel",))
     with pytest.raises(InvalidInputError, match=r"';' and ',' stand in its cells"):
         add(cohort, tmp_path, {"found": ["mass;cyst", "a,b"]}, kind=("found=multilabel",))
     with pytest.raises(InvalidInputError, match=r"row 2, column found: 'odd' is none of the labels mass, cyst"):
         add(cohort, tmp_path, {"found": ["mass;odd"]}, kind=("found=multilabel",), classes=("found=mass,cyst",))
+
+
+def test_a_word_for_no_label_is_noted_and_kept(cohort, tmp_path):
+    report = add(cohort, tmp_path, {"x": ["mass|cyst", "No Finding", "mass"]}, kind=("x=multilabel",))
+    assert notes(report)["label?"].startswith("No Finding of x stands alone in its cells and is taken for a label")
+    assert stored(cohort, "x")[0].names == ("No Finding", "cyst", "mass")
 
 
 def test_a_value_of_many_numbers_is_taken_with_a_sentence_and_ids_are_not(cohort, tmp_path):

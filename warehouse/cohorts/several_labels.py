@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from guidestore.embeddings.errors import InvalidInputError
@@ -9,6 +10,9 @@ from guidestore.warehouse.cohorts.class_words import merged, sorted_classes
 from guidestore.warehouse.cohorts.label_cells import LabelsRead, LabelsSource, without_missing
 
 SEPARATORS = (";", "|", ",")
+_LIST = re.compile(r"\s*(?:\[.*\]|\{.*\}|\(.*\))\s*\Z", re.DOTALL)
+_NONE = re.compile(r"none|normal|negative|no[ _-]?findings?|nothing|healthy|no", re.IGNORECASE)
+"""Labels that, where they stand alone, may say that there is no label."""
 _HAS_IT = {
     **dict.fromkeys(("1", "1.0", "true", "yes"), True),
     **dict.fromkeys(("0", "0.0", "false", "no"), False),
@@ -52,6 +56,12 @@ def read_label_cells(source: LabelsSource, target: str) -> LabelsRead:
     table, rules = source.table, source.rules
     texts, issues = without_missing(table, target, rules)
     read.issues += issues
+    listed = next((row for row, text in enumerate(texts) if text is not None and _LIST.match(text)), None)
+    if listed is not None:
+        raise InvalidInputError(
+            f"{table.where(listed, target)}: {texts[listed]!r} is a list as a program writes it; write its labels as "
+            "a;b, and a lone ; for none"
+        )
     separator = _separator(source, target, [text for text in texts if text is not None], read)
     cells = [None if text is None else [word.strip() for word in text.split(separator)] for text in texts]
     words = [(row, word) for row, of_cell in enumerate(cells) for word in of_cell or () if word]
@@ -68,6 +78,13 @@ def read_label_cells(source: LabelsSource, target: str) -> LabelsRead:
                 f"{table.where(row, target)}: {strange[0]!r} is none of the labels {', '.join(names)}"
             )
     labels = source.once(target, by_row)
+    for name in filter(_NONE.fullmatch, names):
+        if all(len(of_case) == 1 for of_case in labels.values() if name in of_case):
+            sentence = (
+                f"{name} of {target} stands alone in its cells and is taken for a label; where it means that a case has "
+                "none, write a lone separator"
+            )
+            read.note("label?", sentence, name)
     read.labels = [
         {"case_id": case, "target": target, "class": name, "value": float(name in of_case)}
         for case, of_case in labels.items()

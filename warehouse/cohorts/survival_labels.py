@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import Table, means_missing
@@ -22,6 +23,15 @@ _WORDS = {
 }
 _NUMBERED = re.compile(r"([01])\s*[:=-]\s*\S")
 """As cBioPortal writes it: 1:DECEASED."""
+_THE_OPPOSITE = re.compile(r"cens|alive|living|surviv(?:ed|or)|event[ _.-]?free", re.IGNORECASE)
+"""Names of columns whose 1, true or yes may mean that nothing happened, as `censorship` of many published tables."""
+_ITSELF = frozenset({"dead", "deceased", "died", "death", "event", "alive", "living", "censored", "no event"})
+"""Words that say what they mean, whatever the column is called."""
+_DATE = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}")
+_OF_A_LIFE = {"days": 43_830, "weeks": 6_262, "months": 1_440, "years": 120}
+"""120 years."""
+_YEARS = (1900, 2100)
+"""Whole numbers of which all lie here look like years of a calendar."""
 _SHOWN = 5
 _MOST_WORDS = 10
 """Different words that say who had an event, causes of it among them; a column of more is of times, or of names."""
@@ -32,6 +42,7 @@ def read_survival(source: LabelsSource, target: str, time_column: str, event_col
     an event that nobody can read, and on several kinds of events."""
     read = LabelsRead()
     table, missing = source.table, source.rules.missing
+    _check_no_dates(table, time_column)
     times = table.numbers([time_column], missing)[:, 0]
     _check_times(table, source.cases, time_column, times)
     texts = table.texts(event_column)
@@ -77,9 +88,36 @@ def read_survival(source: LabelsSource, target: str, time_column: str, event_col
     read.labels = [
         {"case_id": case, "target": target, "time": time, "event": event} for case, (time, event) in labels.items()
     ]
-    read.targets = [{"target": target, "kind": "survival", "unit": source.unit(target, read)}]
+    unit = source.unit(target, read)
+    if sentence := _odd_times(target, [time for time, _ in labels.values()], unit):
+        read.note("odd times", sentence, target)
+    read.targets = [{"target": target, "kind": "survival", "unit": unit}]
     read.unlabelled = source.without(labels, target)
     return read
+
+
+def _check_no_dates(table: Table, column: str) -> None:
+    """Raises InvalidInputError where the times are days of a calendar."""
+    dated = pa.types.is_temporal(table.data.schema.field(column).type)
+    row = next((row for row, text in enumerate(table.texts(column)) if dated or _DATE.match(text)), None)
+    if row is not None:
+        raise InvalidInputError(
+            f"{table.where(row, column)}: {table.texts(column)[row]!r} is a date or a duration of a program's own; give "
+            "the time from the start, such as diagnosis, to it as a number in one unit for all cases"
+        )
+
+
+def _odd_times(target: str, times: Sequence[float], unit: str) -> str:
+    """A sentence where times can hardly be in the unit, or look like years of a calendar; '' where they do not."""
+    most = _OF_A_LIFE.get(unit.casefold().removesuffix("s") + "s")
+    if most and max(times, default=0.0) > most:
+        return (
+            f"times of {target} reach {max(times):g} {unit}, which no life has; where some are in another unit, write "
+            "all in one"
+        )
+    if len(times) > 1 and all(time.is_integer() and _YEARS[0] <= time <= _YEARS[1] for time in times):
+        return f"all times of {target} look like years of a calendar; give the time from the start, such as diagnosis"
+    return ""
 
 
 def _check_times(table: Table, cases: Sequence[str], column: str, times: np.ndarray) -> None:
@@ -123,6 +161,14 @@ def _events(
     unknown = [word for word in counts if word not in meant]
     if unknown:
         raise InvalidInputError(_unread(source, target, column, counts, words.index(unknown[0])))
+    unsaid = [word for word in counts if word.casefold() not in _ITSELF and not _NUMBERED.match(word)]
+    if unsaid and _THE_OPPOSITE.search(column):
+        ways = [sorted(word for word in counts if meant[word] == happened) for happened in (True, False)]
+        said = " and ".join(f"--event '{target}={','.join(way)}' takes {', '.join(way)} for it" for way in ways if way)
+        raise InvalidInputError(
+            f"{source.table.where(words.index(unsaid[0]), column)}: the events are {_counted(counts)}, and by the name "
+            f"of {column} nobody can tell which of them is the event; {said}"
+        )
     if not plain:
         read.note("words of events", _said(target, column, counts, meant), *counts)
     return [None if word is None else meant[word] for word in words]
