@@ -74,7 +74,8 @@ def check_fit(
     missing = sorted(set(range(n_classes)) - set(labels.tolist()))
     if missing:
         raise InvalidInputError(
-            f"{what}: no train row has class {', '.join(map(str, missing))}; drop the class or draw another split"
+            f"{what}: no train row has class {', '.join(map(str, missing))}; drop the class, draw another split, "
+            "or, of a grade, take the decoder proportional_odds or mlp"
         )
     return x_nd, labels, x_val_nd, labels_val
 

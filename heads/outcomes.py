@@ -67,13 +67,22 @@ def can_be_said(told_nk: np.ndarray, kind: TargetKind) -> bool:
 def check_target(paired: PairedCodes, rows_n: np.ndarray, row: str, needs: str) -> None:
     """That the outcomes of the train cases `rows_n`, those with `needs`, can be learnt by row `row`.
 
-    Raises InvalidInputError: a class or label that none has, one value alone, no event.
+    A grade that none has keeps its place. Raises InvalidInputError: a class or label that none has, one grade or value
+    alone, no event.
     """
     where = f"{paired.cohort}/{paired.split}/{paired.fold}"
     if paired.kind in (*ONE_CLASS_KINDS, "multilabel") and len(paired.classes) < (2 - (paired.kind == "multilabel")):
         raise InvalidInputError(f"target {paired.target} has fewer than 2 classes; there is nothing to predict")
     y = paired.y[rows_n]
-    if paired.kind in ONE_CLASS_KINDS:
+    if paired.kind == "ordinal":
+        if len(np.unique(y)) < 2:
+            of = f"is {paired.classes[y[0]]}" if len(y) else "is labelled"
+            raise InvalidInputError(
+                f"{where}: {'every' if len(y) else 'no'} train case with {needs} {of} for {paired.target}, which row "
+                f"{row} cannot learn from; leave the target out or draw another split"
+            )
+        return
+    if paired.kind == "classes":
         have = set(y.tolist())
         missing = [name for c, name in enumerate(paired.classes) if c not in have]
         if missing:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.outcomes import strata
 
@@ -54,11 +53,11 @@ def inner_splits(paired: PairedCodes, *, seed: int) -> list[Split]:
 
 def shows_all_classes(paired: PairedCodes, rows_n: np.ndarray, has: np.ndarray) -> bool:
     """Whether every class occurs among those of the labelled rows that have a modality (mask over all cases); of other
-    kinds whether there is something to learn: every grade, two values, an event, each label with and without it."""
+    kinds whether there is something to learn: two grades or values, an event, each label with and without it."""
     y = paired.y[rows_n[has[rows_n]]]
-    if paired.kind in ONE_CLASS_KINDS:
+    if paired.kind == "classes":
         return len(np.unique(y)) == len(paired.classes)
-    if paired.kind == "value":
+    if paired.kind in ("ordinal", "value"):
         return len(np.unique(y)) > 1
     if paired.kind == "survival":
         return bool((y[:, 1] == 1).any())

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from safetensors.numpy import load, save
+from sklearn.metrics import cohen_kappa_score
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.heads.cox import Baseline, RidgePath, RiskSets, martingale_residuals
@@ -180,13 +181,32 @@ def test_proportional_odds_are_those_of_statsmodels() -> None:
     np.testing.assert_allclose(grade_probabilities(x_nd @ weight_d, thresholds), expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("places", [(0, 1, 3), (1, 2, 3), (0, 1, 2), (0, 3, 4)])
+@pytest.mark.parametrize("name", ["proportional_odds", "mlp"])
+def test_a_grade_that_no_train_case_has_keeps_its_place(name: str, places: tuple[int, ...]) -> None:
+    """What is said of the others is what it is where there is no such grade."""
+    x_nd, y, x_val_nd, y_val = cases("ordinal")
+    decoders: list[Any] = [build_decoder_of("ordinal", name) for _ in range(2)]
+    decoders[0].fit(x_nd, y, x_val_nd, y_val, n_classes=3, seed=0)
+    at = np.array(places)
+    decoders[1].fit(x_nd, at[y], x_val_nd, at[y_val], n_classes=5, seed=0)
+    near, far = decoders[0].predict_proba(x_val_nd), decoders[1].predict_proba(x_val_nd)
+    np.testing.assert_allclose(far.sum(axis=1), 1.0)
+    if name == "proportional_odds":
+        np.testing.assert_allclose(far[:, at], near, atol=2e-3)
+    else:  # a network has other outputs, so other first weights
+        kappas = [cohen_kappa_score(y_val, said.argmax(axis=1), weights="quadratic") for said in (near, far[:, at])]
+        assert kappas[1] > kappas[0] - 0.1
+        assert np.delete(far, at, axis=1).mean() < 0.1
+
+
 @pytest.mark.parametrize(
     ("kind", "y", "sentence"),
     [
         ("value", np.full(140, 3.0), "every train value is 3"),
         ("survival", np.column_stack([np.arange(1.0, 141.0), np.zeros(140)]), "no train case has an event"),
         ("survival", np.column_stack([np.arange(140.0), np.ones(140)]), "a time that is not above 0"),
-        ("ordinal", np.zeros(140, dtype=np.int64), "no train row has grade 1, 2"),
+        ("ordinal", np.zeros(140, dtype=np.int64), "train has one grade alone"),
     ],
 )
 def test_what_cannot_be_learnt_is_said_in_a_sentence(kind: str, y: np.ndarray, sentence: str) -> None:

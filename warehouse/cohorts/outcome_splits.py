@@ -174,11 +174,12 @@ def _lacking(rows: Rows, target: Target, y_of: Mapping[str, Any]) -> list[Cohort
     members: dict[tuple[int, str], list[Any]] = defaultdict(list)
     for row in rows:
         members[row["fold"], row["part"]].append(y_of[row["case_id"]])
+    there = set(map(int, y_of.values())) if target.has_classes else set()
     said = []
     for fold in sorted({fold for fold, _ in members}):
         for part in PARTS:
             y = np.array(members.get((fold, part), [target.missing(1)[0]]))
-            if lacks := _lacks(target, y[known_of(y)]):
+            if lacks := _lacks(target, y[known_of(y)], there):
                 said.append((f"{fold}", f"fold {fold} has {lacks} in {part}"))
     if not said:
         return []
@@ -188,8 +189,8 @@ def _lacking(rows: Rows, target: Target, y_of: Mapping[str, Any]) -> list[Cohort
     return [CohortIssue("lacking folds", sentence, tuple(fold for fold, _ in said))]
 
 
-def _lacks(target: Target, y: np.ndarray) -> str:
-    """What these outcomes have none of; '' for nothing."""
+def _lacks(target: Target, y: np.ndarray, there: set[int]) -> str:
+    """What these outcomes have none of; '' for nothing. there: the classes or grades that some case has."""
     if not len(y):
         return "no case with an outcome"
     if target.kind == "survival":
@@ -199,5 +200,5 @@ def _lacks(target: Target, y: np.ndarray) -> str:
     if target.kind == "multilabel":
         none = [name for name, column in zip(target.names, y.T, strict=True) if not {0.0, 1.0} <= set(column.tolist())]
         return f"not both of {' and of '.join(none)}" if none else ""
-    absent = [name for index, name in enumerate(target.names) if index not in y]
+    absent = [name for index, name in enumerate(target.names) if index in there and index not in y]
     return f"no {' and no '.join(absent)}" if absent else ""

@@ -81,8 +81,8 @@ def read_label_cells(source: LabelsSource, target: str) -> LabelsRead:
     for name in filter(_NONE.fullmatch, names):
         if all(len(of_case) == 1 for of_case in labels.values() if name in of_case):
             sentence = (
-                f"{name} of {target} stands alone in its cells and is taken for a label; where it means that a case has "
-                "none, write a lone separator"
+                f"{name} of {target} stands alone in its cells and is taken for a label; where it means that a case "
+                "has none, write a lone separator"
             )
             read.note("label?", sentence, name)
     read.labels = [

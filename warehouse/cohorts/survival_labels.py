@@ -102,8 +102,8 @@ def _check_no_dates(table: Table, column: str) -> None:
     row = next((row for row, text in enumerate(table.texts(column)) if dated or _DATE.match(text)), None)
     if row is not None:
         raise InvalidInputError(
-            f"{table.where(row, column)}: {table.texts(column)[row]!r} is a date or a duration of a program's own; give "
-            "the time from the start, such as diagnosis, to it as a number in one unit for all cases"
+            f"{table.where(row, column)}: {table.texts(column)[row]!r} is a date or a duration of a program's own; "
+            "give the time from the start, such as diagnosis, to it as a number in one unit for all cases"
         )
 
 
