@@ -104,7 +104,7 @@ def check_target(paired: PairedCodes, rows_n: np.ndarray, row: str, needs: str) 
     if paired.kind == "survival" and not y[:, 1].any():
         raise InvalidInputError(
             f"{where}: no train case with {needs} has an event of {paired.target}, all are censored, so row {row} has "
-            "nothing to learn; draw a split that is stratified by event"
+            "nothing to learn; draw a split that is stratified by event, of fewer folds"
         )
     for label, name in enumerate(paired.classes if paired.kind == "multilabel" else ()):
         seen = np.unique(y[known_of(y[:, label]), label])
@@ -127,7 +127,7 @@ def check_stop(paired: PairedCodes, rows_n: np.ndarray, row: str, needs: str) ->
     if paired.kind == "survival" and not paired.y[rows_n, 1].any():
         raise InvalidInputError(
             f"{where}: no val case with {needs} has an event of {paired.target}, so row {row} cannot stop early; draw "
-            "a split that is stratified by event"
+            "a split that is stratified by event, of fewer folds or a larger val part (--val)"
         )
 
 

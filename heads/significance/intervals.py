@@ -65,8 +65,8 @@ def interval_of(values: np.ndarray, what: str) -> Interval:
     drawn = np.sort(values[1:][~np.isnan(values[1:])])
     if math.isnan(values[0]) or 2 * len(drawn) < len(values) - 1:
         raise InvalidInputError(
-            f"{what} is undefined on its cases or in most draws of them: a class has no cases, or too few; leave this "
-            "metric out or test on more cases"
+            f"{what} is undefined on its cases or in most draws of them: a class has no cases, or too few, or all are "
+            "alike; leave this metric out or test on more cases"
         )
     j = int((1.0 - CONFIDENCE) / 2.0 * (len(drawn) + 1) + 1e-9)
     return Interval(float(values[0]), float(drawn[j - 1]), float(drawn[-j]))

@@ -280,6 +280,20 @@ def test_several_labels_come_from_cells(cohort, tmp_path):
         add(cohort, tmp_path, {"found": ["mass;odd"]}, kind=("found=multilabel",), classes=("found=mass,cyst",))
 
 
+def test_a_value_far_from_all_is_noted_and_one_that_cannot_be_reckoned_with_refused(cohort, tmp_path):
+    psa = np.random.default_rng(0).lognormal(size=40)
+    value = {"kind": ("psa=value",), "unit": ("psa=ng/ml",)}
+    assert notes(add(cohort, tmp_path, {"psa": psa}, **value)) == {}
+    psa[3] = 4e6
+    said = notes(add(cohort, tmp_path, {"psa": psa}, replace=True, **value))["far from all"]
+    assert said.startswith("case P03 has 4e+06 of psa, where half of all lie between ")
+    for odd in (1e300, -1e101, 1e-200):
+        with pytest.raises(InvalidInputError, match=r"row 5, column psa: .* cannot be reckoned with"):
+            add(cohort, tmp_path, {"psa": [*psa[:3], odd, 0.0]}, replace=True, **value)
+    with pytest.raises(InvalidInputError, match=r"row 3, column t: 1e\+200 is no time"):
+        add(cohort, tmp_path, {"t": [3, 1e200], "e": [1, 0]}, **OS)
+
+
 def test_a_word_for_no_label_is_noted_and_kept(cohort, tmp_path):
     report = add(cohort, tmp_path, {"x": ["mass|cyst", "No Finding", "mass"]}, kind=("x=multilabel",))
     assert notes(report)["label?"].startswith("No Finding of x stands alone in its cells and is taken for a label")

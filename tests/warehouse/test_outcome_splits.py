@@ -66,6 +66,18 @@ def test_each_fold_has_its_share_of_events_early_and_late():
         assert min(its) < median < max(its)
 
 
+@pytest.mark.parametrize("n_events", [6, 9, 11])
+def test_few_events_are_shared_out_to_all_parts(n_events):
+    """By bins of time too, no fold's val would have had one."""
+    for seed in range(5):
+        happened = np.random.default_rng(seed).permutation(90) < n_events
+        times = {case: (1.0 + i, bool(happened[i])) for i, case in enumerate(IDS[:90])}
+        rows, issues = draw_outcome_splits(IDS[:90], SURVIVAL, times, Split("cv3", 3, seed))
+        assert issues == []
+        parts = {(row["fold"], row["part"]) for row in rows if times[row["case_id"]][1]}
+        assert len(parts) == 9
+
+
 def test_each_fold_has_its_share_of_each_label():
     rows, issues = draw_outcome_splits(IDS, FOUND, LABELS, SPLIT)
     assert issues == []

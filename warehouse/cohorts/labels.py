@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import numpy as np
+
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import ID_COLUMN, Table, TableRow, listed
 from guidestore.embeddings.types import check_name
@@ -20,6 +22,10 @@ MOST_CLASSES = 50
 """More are measurements, or ids, unless somebody says that they are classes."""
 FEWEST_CLASSES = 10
 """From which on there must be two cases to a class: fewer cases are a trial."""
+_SMALLEST, _LARGEST = 1e-100, 1e100
+"""Sizes of values whose squares are numbers too."""
+_FAR = 100
+"""Times the middle half of values, so far from its middle one lies apart from all."""
 _TIME = re.compile(r"(.+?)[._ -]?(?:time|months|days|years)\Z", re.IGNORECASE)
 _EVENTS = ("", *(sign + word for word in ("event", "status", "censor", "cens") for sign in ("_", ".", " ", "-", "")))
 
@@ -133,18 +139,39 @@ def _read_value(source: LabelsSource, name: str) -> LabelsRead:
     read.issues += issues
     values = table.numbers([name], rules.missing)[:, 0].tolist()
     for row, value in enumerate(values):
-        if value in (float("inf"), float("-inf")):
+        if abs(value) == float("inf"):
             raise InvalidInputError(f"{table.where(row, name)}: {value} is no measurement; leave the cell blank")
+        if value and not _SMALLEST <= abs(value) <= _LARGEST and value == value:
+            raise InvalidInputError(
+                f"{table.where(row, name)}: {value:g} cannot be reckoned with; correct it, or give all values in "
+                "another unit"
+            )
     labels = source.once(name, [None if value != value else value for value in values])
     if len(labels) > 1 and len(set(labels.values())) == 1:
         only = next(iter(labels.values()))
         sentence = f"all {len(labels)} cases have the value {only:g} of {name}, so that nothing can be learnt of it"
         read.note("one value", sentence, name)
     read.note_missing_codes(name, labels.values())
+    if sentence := _far_from_all(source, name, labels):
+        read.note("far from all", sentence, name)
     read.labels = [{"case_id": case, "target": name, "value": value} for case, value in labels.items()]
     read.targets = [{"target": name, "kind": "value", "unit": source.unit(name, read)}]
     read.unlabelled = source.without(labels, name)
     return read
+
+
+def _far_from_all(source: LabelsSource, name: str, labels: Mapping[str, float]) -> str:
+    """A sentence where a value lies so far from the others that squared errors hang on it; '' where none does."""
+    if len(labels) < FEWEST_CLASSES:
+        return ""
+    low, middle, high = np.quantile(list(labels.values()), [0.25, 0.5, 0.75])
+    case, value = max(labels.items(), key=lambda item: abs(item[1] - middle))
+    if not abs(value - middle) > _FAR * (high - low) > 0:
+        return ""
+    return (
+        f"case {source.name_of(case)} has {value:g} of {name}, where half of all lie between {low:g} and {high:g}: R² "
+        "and squared errors hang on it; correct it where it is wrong, or give the logarithm"
+    )
 
 
 def _read_classes(source: LabelsSource, name: str, kind: str, pairs: Mapping[str, tuple[str, str]]) -> LabelsRead:

@@ -83,12 +83,20 @@ def _draw_strata(
 ) -> Rows:
     of_case = None if groups is None else grouped(case_ids, groups, grouped_by, split)
     failed: InvalidInputError | None = None
+    drawn: Rows = []
+    y_of = dict(zip(case_ids, y, strict=True))
     for by, strata in _strata(target, y, known, split.folds):
         labels = {case_ids[row]: strata(int(row)) for row in np.flatnonzero(known)}
         try:
-            return draw_splits(case_ids, labels, split, groups=of_case, grouped_by=grouped_by, by=by)
+            rows = draw_splits(case_ids, labels, split, groups=of_case, grouped_by=grouped_by, by=by)
         except InvalidInputError as error:
             failed = error
+            continue
+        if not _lacking(rows, target, y_of):
+            return rows
+        drawn = drawn or rows  # coarser strata may leave an event, or a grade, to each part
+    if drawn:
+        return drawn
     if failed and target.kind == "classes":
         raise failed
     what = f"groups of {grouped_by}" if groups is not None else "cases"

@@ -124,6 +124,10 @@ def _check_times(table: Table, cases: Sequence[str], column: str, times: np.ndar
     if np.isinf(times).any():
         row = int(np.isinf(times).argmax())
         raise InvalidInputError(f"{table.where(row, column)}: {times[row]} is no time; blank it out")
+    far = np.flatnonzero((times > 0) & ((times < 1e-100) | (times > 1e100)))
+    if len(far):
+        row = int(far[0])
+        raise InvalidInputError(f"{table.where(row, column)}: {times[row]:g} is no time; give all in another unit")
     wrong: list[int] = np.flatnonzero(times <= 0).tolist()
     if wrong:
         shown = _first([f"{cases[row]} {times[row]:g}" for row in wrong])
