@@ -225,13 +225,14 @@ class _Folder:
         """(n, d) float32 of the rows of a set of case codes."""
         path = rows[0]["file"]
         texts = ("case_id", "image_id", "artifact")
-        wanted = dict.fromkeys(texts, pa.string()) | {"code": pa.list_(pa.float32(), key.code_dim)}
         try:
-            table = self._opened(path).read(columns=list(wanted))
+            table = self._opened(path).read(columns=[*texts, "code"])
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable(path, error) from error
         held = {name: table.schema.field(name).type for name in table.schema.names}
-        if held != wanted or table["code"].null_count:
+        code = held.pop("code", pa.null())
+        is_code = (getattr(code, "list_size", 0), getattr(code, "value_type", None)) == (key.code_dim, pa.float32())
+        if not is_code or held != dict.fromkeys(texts, pa.string()) or table["code"].null_count:
             raise InvalidInputError(f"{self.folder}/{path} has other columns than it was published with; take it again")
         ids = zip(*(table[name].to_pylist() for name in texts), strict=True)
         place = {one: number for number, one in enumerate(ids)}
@@ -271,6 +272,8 @@ class _Folder:
                 for name in ("case_id", "image_id"):
                     if table[name].unique().to_pylist() != [row[name]]:
                         raise self._odd(row, f"lies in row group {group}, which is of another slide")
+                if table["features"].null_count:
+                    raise self._odd(row, f"has tiles without features in row group {group}")
                 flat = pa.concat_arrays(table["features"].chunks).flatten().to_numpy(zero_copy_only=False)
                 yield flat.reshape(table.num_rows, d).astype(dtype, copy=False)
 

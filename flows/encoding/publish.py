@@ -34,6 +34,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.tables import read_table
 from guidestore.embeddings.transaction import content_artifact
 from guidestore.embeddings.types import CodeSetKey
+from guidestore.embeddings.vectors import vector_field, vectors
 from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.croissant import croissant
 from guidestore.flows.encoding.data_card import data_card
@@ -238,14 +239,13 @@ def _write_codes(
     snapshot: Snapshot, key: CodeSetKey, entries: pa.Table, file: Path, place: str, told: pq.ParquetWriter
 ) -> int:
     codes = snapshot.codes(key)
-    vectors = pa.list_(pa.float32(), key.code_dim)
     texts = [(name, pa.string()) for name in ("case_id", "image_id", "artifact")]
-    schema = pa.schema([*texts, ("code", vectors)])
+    schema = pa.schema([*texts, vector_field("code", np.dtype(np.float32), key.code_dim)])
     ids = entries["artifact"].to_pylist()
     with _writer(file, schema, "code") as writer:
         for rows, block_nd in blocks(codes.codes_nd, _GROUP_VALUES // key.code_dim or 1):
             columns = [pa.array(values[rows], pa.string()) for values in (codes.case_ids, codes.image_ids, ids)]
-            writer.write_table(pa.table([*columns, as_vectors(block_nd)], schema=schema))
+            writer.write_table(pa.table([*columns, vectors(block_nd)], schema=schema))
     n = entries.num_rows
     same = {name: entries[name] for name in ARTIFACT_SCHEMA.names if name in entries.schema.names}
     pixels = [_pixels(meta) for meta in entries["meta"].to_pylist()]
@@ -273,8 +273,8 @@ def _write_bags(
     dtypes = {dtype for dtype, (n, _) in shapes if n}
     dtype = np.dtype("float32" if len(dtypes) > 1 else min(dtypes, default="float16"))
     texts = [(name, pa.string()) for name in ("case_id", "image_id")]
-    vectors = pa.list_(pa.from_numpy_dtype(dtype), key.code_dim)
-    schema = pa.schema([*texts, ("x", pa.int32()), ("y", pa.int32()), ("features", vectors)])
+    places = [(name, pa.int32()) for name in ("x", "y")]
+    schema = pa.schema([*texts, *places, vector_field("features", dtype, key.code_dim)])
     tiles = groups = 0
     rows = []
     with _writer(file, schema, "features") as writer:
@@ -310,19 +310,13 @@ def _pieces(snapshot: Snapshot, entry: Entry, schema: pa.Schema, dtype: np.dtype
         n = len(bag)
         places = [pa.nulls(n, pa.int32())] * 2 if bag.coords_n2 is None else [pa.array(xy) for xy in bag.coords_n2.T]
         texts = [pa.array([text] * n, pa.string()) for text in (entry.case_id, entry.image_id)]
-        yield pa.table([*texts, *places, as_vectors(bag.features_nd.astype(dtype, copy=False))], schema=schema)
+        yield pa.table([*texts, *places, vectors(bag.features_nd.astype(dtype, copy=False))], schema=schema)
 
 
-def as_vectors(values_nd: np.ndarray) -> pa.Array:
-    """(n, d) as a column of fixed-size lists."""
-    flat = pa.array(np.ascontiguousarray(values_nd).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, values_nd.shape[1])
-
-
-def _writer(file: Path, schema: pa.Schema, vectors: str) -> pq.ParquetWriter:
+def _writer(file: Path, schema: pa.Schema, vector: str) -> pq.ParquetWriter:
     """Vectors as they are: they hardly shrink, and are read most."""
-    names = [name for name in schema.names if name != vectors]
-    compression = {**dict.fromkeys(names, "ZSTD"), f"{vectors}.list.element": "NONE"}
+    names = [name for name in schema.names if name != vector]
+    compression = {**dict.fromkeys(names, "ZSTD"), f"{vector}.list.element": "NONE"}
     return pq.ParquetWriter(
         file,
         schema,

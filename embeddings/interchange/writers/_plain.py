@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-
 from guidestore.embeddings.interchange.outgoing import Outgoing, OutgoingCodes, write_csv
 
 FACTS = ("mpp", "tile_size_px", "tile_size_level0_px", "magnification")
@@ -16,12 +13,6 @@ FACTS = ("mpp", "tile_size_px", "tile_size_level0_px", "magnification")
 def name_of(codes: OutgoingCodes) -> str:
     """The stem of the file of a set of case codes."""
     return f"{codes.key.modality}_{codes.key.encoder}"
-
-
-def vectors(values_nd: np.ndarray) -> pa.Array:
-    """(n, d) as a column of fixed-size lists."""
-    flat = pa.array(np.ascontiguousarray(values_nd).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, values_nd.shape[1])
 
 
 def write_tables(out: Outgoing, folder: Path, suffix: str) -> None:

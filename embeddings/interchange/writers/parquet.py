@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from guidestore.embeddings.interchange.outgoing import Outgoing, OutgoingCodes, OutgoingSlide, Writer
-from guidestore.embeddings.interchange.writers._plain import FACTS, name_of, vectors, write_tables
+from guidestore.embeddings.interchange.writers._plain import FACTS, name_of, write_tables
 from guidestore.embeddings.tables import write_pieces, write_table
+from guidestore.embeddings.vectors import vector_field, vectors
 
 
 class Parquet(Writer):
@@ -32,11 +33,13 @@ class Parquet(Writer):
 
 def _tiles(slide: OutgoingSlide) -> Iterator[pa.Table]:
     for _, bag in slide.parts():
-        columns = {} if bag.coords_n2 is None else {"x": bag.coords_n2[:, 0], "y": bag.coords_n2[:, 1]}
-        places = {name: pa.array(values) for name, values in columns.items()}
+        places = [] if bag.coords_n2 is None else [pa.array(values) for values in bag.coords_n2.T]
+        named = [(name, pa.int32()) for name in ("x", "y")[: len(places)]]
+        features = vector_field("features", bag.features_nd.dtype, bag.features_nd.shape[1])
         facts = {name: str(value) for name in FACTS if (value := getattr(bag, name))}
-        table = pa.table({**places, "features": vectors(bag.features_nd)})
-        yield table.replace_schema_metadata({"case_id": slide.case_id, "image_id": slide.image_id, **facts})
+        facts |= {"case_id": slide.case_id, "image_id": slide.image_id}
+        schema = pa.schema([*named, features], facts)
+        yield pa.table([*places, vectors(bag.features_nd)], schema=schema)
 
 
 def _codes(codes: OutgoingCodes) -> pa.Table:
