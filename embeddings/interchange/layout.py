@@ -55,6 +55,27 @@ class PeerItem(ABC):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ItemOver[Item: PeerItem](PeerItem):
+    """Another item, of which more is known: by default all as it is."""
+
+    item: Item
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.item.name
+
+    @property
+    def files(self) -> Sequence[Path]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.item.files
+
+    def look(self) -> Header:
+        return self.item.look()
+
+    def read(self, header: Header, mpp: float | None) -> BagStream | np.ndarray:
+        return self.item.read(header, mpp)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PeerSet:
     """The items of one encoder in a folder of another tool."""
 

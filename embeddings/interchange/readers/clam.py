@@ -16,7 +16,7 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import files_in, listed, within
 from guidestore.embeddings.interchange.h5 import H5File, opened
-from guidestore.embeddings.interchange.layout import NO_IDS, Header, PeerItem, PeerSet, Reader, RowIds
+from guidestore.embeddings.interchange.layout import NO_IDS, Header, ItemOver, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.plain_bags import TensorBag, values_of
 from guidestore.embeddings.interchange.table import read_table
 from guidestore.embeddings.interchange.tiles import H5Bag, Tiles, level0_coords, number_of, same_places, tile_edge
@@ -56,28 +56,16 @@ class Clam(Reader):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Both(PeerItem):
+class _Both(ItemOver[H5Bag]):
     """A bag that lies there twice, which must be the same: CLAM's trainer reads the .pt, and the .h5 has the places.
 
     The .pt is no part of what the bag is made from.
     """
 
-    bag: H5Bag
     pt: Path
 
-    @property
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bag.name
-
-    @property
-    def files(self) -> tuple[Path, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bag.files
-
-    def look(self) -> Header:
-        return self.bag.look()
-
     def read(self, header: Header, mpp: float | None) -> BagStream:
-        stream = self.bag.read(header, mpp)
+        stream = self.item.read(header, mpp)
         return replace(stream, blocks=self._same(stream.blocks, header.n))
 
     def _same(self, blocks: Iterable[np.ndarray], n: int) -> Iterator[np.ndarray]:
@@ -96,7 +84,7 @@ class _Both(PeerItem):
 
     def _differ(self, what: str) -> InvalidInputError:
         return InvalidInputError(
-            f"{self.bag.files[0]} and {self.pt} have {what}: they are of two runs; import {_H5} or {_PT} alone, "
+            f"{self.files[0]} and {self.pt} have {what}: they are of two runs; import {_H5} or {_PT} alone, "
             "whichever is right"
         )
 

@@ -16,7 +16,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import files_in, folders_in, within
 from guidestore.embeddings.interchange.grids import usual_gap
 from guidestore.embeddings.interchange.h5 import H5File, is_h5, opened
-from guidestore.embeddings.interchange.layout import NO_IDS, Header, PeerItem, PeerSet, Reader, RowIds
+from guidestore.embeddings.interchange.layout import NO_IDS, Header, ItemOver, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.tiles import H5Bag, Tiles, level0_coords
 from guidestore.embeddings.types import BagStream
 
@@ -69,37 +69,27 @@ def _places(path: Path, coords: np.ndarray, tiles: Tiles, mpp: float | None) -> 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MarugotoBag(PeerItem):
+class MarugotoBag(ItemOver[H5Bag]):
     """The rows of a bag that are not augmented."""
 
-    bag: H5Bag
-
-    @property
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bag.name
-
-    @property
-    def files(self) -> tuple[Path, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bag.files
-
     def look(self) -> Header:
-        header = self.bag.look()
+        header = self.item.look()
         plain, every = self._plain(), header.n
         notes = [f"{self.name}: {every - plain} of {every} rows are of augmented tiles, and left out"]
         lacking = "the unit of its coordinates is taken from their distance, as STAMP takes it"
         return replace(header, n=plain, notes=(*header.notes, *(notes if plain < every else []), lacking))
 
     def read(self, header: Header, mpp: float | None) -> BagStream:
-        stream = self.bag.read(replace(header, n=self.bag.look().n), mpp)
+        stream = self.item.read(replace(header, n=self.item.look().n), mpp)
         coords_n2 = None if stream.coords_n2 is None else stream.coords_n2[: header.n]
         blocks = _first(stream.blocks, header.n)
         return replace(stream, shape=(header.n, header.d), blocks=blocks, coords_n2=coords_n2)
 
     def _plain(self) -> int:
         """How many rows, the first ones, are not augmented. Raises InvalidInputError where they do not come first."""
-        path = self.bag.files[0]
+        path = self.files[0]
         with opened(path) as file:
-            n = file.matrix(self.bag.features).shape[0]
+            n = file.matrix(self.item.features).shape[0]
             matrix = file.matrix(AUGMENTED)
             if matrix.shape != (n,):
                 raise InvalidInputError(f"{path}: {AUGMENTED} has the shape {matrix.shape}, and there are {n:,} rows")

@@ -15,7 +15,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import files_in, within
-from guidestore.embeddings.interchange.layout import NO_IDS, Header, PeerItem, PeerSet, Reader, RowIds
+from guidestore.embeddings.interchange.layout import NO_IDS, Header, ItemOver, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.limits import reason_of
 from guidestore.embeddings.interchange.plain_bags import TensorBag, TensorCode
 from guidestore.embeddings.interchange.tiles import Tiles, mpp_of, number_of, tile_edge
@@ -105,33 +105,21 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stated(PeerItem):
+class Stated(ItemOver[TensorBag]):
     """A bag that must be as large as its metadata say."""
 
-    bag: TensorBag
     meta: Path
     stated: tuple[float | None, float | None]
     """Tiles and dimensions."""
 
-    @property
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bag.name
-
-    @property
-    def files(self) -> tuple[Path, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.bag.files
-
     def look(self) -> Header:
-        header = self.bag.look()
+        header = self.item.look()
         for what, said, held in zip(("tiles", "dimensions"), self.stated, (header.n, header.d), strict=True):
             if said is not None and said != held:
                 raise InvalidInputError(
-                    f"{self.meta} says {said:g} {what}, and {self.bag.files[0].name} holds {held:,}; make it again"
+                    f"{self.meta} says {said:g} {what}, and {self.files[0].name} holds {held:,}; make it again"
                 )
         return header
-
-    def read(self, header: Header, mpp: float | None) -> BagStream:
-        return self.bag.read(header, mpp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
