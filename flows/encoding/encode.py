@@ -30,6 +30,7 @@ from guidestore.encoders.sources import CaseImage, Item, Source, load_item
 from guidestore.flows.encoding.committing import CodeBatch, OlderCodes, Quarantine, register_encoder
 from guidestore.flows.encoding.images import images_of
 from guidestore.flows.encoding.lookups import all_targets, only_split, only_target, split_folds
+from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.ahead import read_ahead
 from guidestore.flows.work.devices import AUTO, CPU, devices_of, in_words, readers_for
@@ -64,7 +65,9 @@ def encode(
     """
     job = _Encode(store, with_first_name(store, settings), EncodeReport(), progress, given=encoder)
     job.run()
-    job.report.snapshot = store.snapshot().version
+    snapshot = store.snapshot()
+    job.report.snapshot = snapshot.version
+    job.report.notes += seen_notes(snapshot, job.settings.cohort, [key.name for key in job.report.code_sets])
     return job.report
 
 

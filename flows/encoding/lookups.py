@@ -16,7 +16,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.embeddings.words import count_of
 from guidestore.flows.encoding.licences import licence_behind
-from guidestore.flows.encoding.seen import encoders_behind, seen_by
+from guidestore.flows.encoding.seen import keys_that_saw
 
 
 def only_target(snapshot: Snapshot, cohort: str) -> str:
@@ -87,12 +87,12 @@ def describe_cohort(snapshot: Snapshot, cohort: str) -> list[dict]:
         parts = Counter(row["part"] for row in splits if (row["split"], row["fold"]) == (split, fold))
         detail = " / ".join(f"{part} {parts[part]}" for part in ("train", "val", "test"))
         rows.append({"what": "split", "name": f"{split}/{fold}", "count": sum(parts.values()), "detail": detail})
+    saw = keys_that_saw(snapshot)
     for key in snapshot.code_sets:
         if key.cohort == cohort:
             entries = snapshot.code_set_entries(key)
             detail = f"{key.kind} of {key.code_dim} dimensions, trained on {key.trained_on}"
-            encoders = [one.encoder for one in encoders_behind(snapshot, key)]
-            detail += ", saw-cohort" if seen_by(snapshot, cohort, encoders) else ""
+            detail += ", saw-cohort" if key in saw else ""
             licence = licence_behind(snapshot, key)
             detail += f", weights {licence}" if licence else ""
             detail += _unusable(snapshot, key, [entry.case_id for entry in entries])

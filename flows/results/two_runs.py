@@ -12,6 +12,7 @@ from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.runs import Part, Run
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.seen import seen_in
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups, split_and_fold
 from guidestore.flows.results.looks import count_look
 from guidestore.heads.metrics import drawn_metrics
@@ -83,9 +84,10 @@ def compare_runs(
     # What makes two single runs a pair is the cases, whatever split or seed they come from.
     unit = split_and_fold if pooled else lambda run: ("pair",)
     comparison = compare_groups(of_a, of_b, tuple(drawn_metrics(first.kind)), unit)
-    notes = []
+    notes: list[str] = []
     if part == "test" and (refused := count_look(store, [*runs_a, *runs_b], "compare")):
         notes.append(refused)
+    notes += seen_in(snapshot, [*runs_a, *runs_b])
     left_out = max(len(cases_a), len(cases_b)) - comparison.n_cases
     if left_out:
         notes.append(f"{left_out} cases that only one of them predicts are left out")

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect.utilities.callables import ParameterSchema
 
 from guidestore.embeddings.runs import Head, Run
 from guidestore.embeddings.snapshot import Snapshot
+from guidestore.flows.encoding.seen import keys_that_saw
 from guidestore.warehouse.runs import all_runs
 from guidestore.warehouse.sweeps import stored_sweeps
 
-Choices = Mapping[str, Sequence[str]]
-"""Field -> what a form offers for it."""
 OF_SNAPSHOTS = ("snapshot", "at")
 """Fields that take any number beside the names that are offered."""
 MOST_HEADS = 60
 """In a drop-down, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a form offers for its fields."""
+
+    names: Mapping[str, Sequence[str]]
+    """Field -> names."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """Field -> sentences behind its description."""
 
 
 def choices_of(snapshot: Snapshot) -> Choices:
@@ -38,7 +48,13 @@ def choices_of(snapshot: Snapshot) -> Choices:
     choices["a"] = choices["b"] = compared_in(snapshot)
     if {"mri_t1", "mri_t1ce", "mri_t2", "mri_flair"} <= set(choices["modality"]):
         choices["modality"] = ["mri_all", *choices["modality"]]
-    return {field: names for field, names in choices.items() if names or field in OF_SNAPSHOTS}
+    named = f"It has {', '.join(of_snapshots)}." if of_snapshots else "It has no names of any yet."
+    saw = sorted({f"{key.name.stem.within} of {key.cohort}" for key in keys_that_saw(snapshot) if key.kind == "codes"})
+    warned = f"saw-cohort, so its codes may know the test cases: {', '.join(saw)}." if saw else ""
+    remarks: dict[str, str] = dict.fromkeys(OF_SNAPSHOTS, named)
+    remarks |= dict.fromkeys(("inferior", "superior"), warned) if warned else {}
+    offered = {name: names for name, names in choices.items() if names or name in OF_SNAPSHOTS}
+    return Choices(offered, remarks)
 
 
 def compared_in(snapshot: Snapshot) -> list[str]:
@@ -124,18 +140,18 @@ def with_choices(schema: ParameterSchema, choices: Choices) -> ParameterSchema:
     snapshot is called is checked by a pattern, which the form checks at once: a number, or one of its names."""
     copy = schema.model_copy(deep=True)
     for model in copy.definitions.values():
-        for name, field in model.get("properties", {}).items():
-            if name in choices:
-                if name in OF_SNAPSHOTS:
-                    named = f"It has {', '.join(choices[name])}." if choices[name] else "It has no names of any yet."
-                    field["description"] = f"{field['description']} {named}"
-                for option in (field, *field.get("anyOf", ())):
+        for name, of_form in model.get("properties", {}).items():
+            if name in choices.names:
+                if name in choices.remarks:
+                    of_form["description"] = f"{of_form['description']} {choices.remarks[name]}"
+                names = choices.names[name]
+                for option in (of_form, *of_form.get("anyOf", ())):
                     if name in OF_SNAPSHOTS and option.get("type") == "string":
-                        option["pattern"] = f"^({'|'.join(['[0-9]+', *map(_literal, choices[name])])})?$"
+                        option["pattern"] = f"^({'|'.join(['[0-9]+', *map(_literal, names)])})?$"
                     elif option.get("type") == "array":
-                        option["items"] = {**option.get("items", {}), "enum": list(choices[name])}
+                        option["items"] = {**option.get("items", {}), "enum": list(names)}
                     elif option.get("type") == "string":
-                        option["enum"] = list(choices[name])
+                        option["enum"] = list(names)
     return copy
 
 

@@ -17,6 +17,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey, PairedCodes
 from guidestore.flows.encoding.lookups import only_split, only_target, split_folds
+from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.guiding.jobs import HeadJob, plan_heads, train_jobs
 from guidestore.flows.guiding.recipes import (
     SCHEMES,
@@ -221,6 +222,7 @@ class _Grid:
         if keys not in self.asked_of:
             self.asked_of.add(keys)
             sentences += filter(None, [redundancy(paired)])
+            sentences += seen_notes(self.snapshot, cohort, [key and key.name for key in keys])
         notes += [sentence for sentence in dict.fromkeys(sentences) if sentence not in notes]
         return paired
 

@@ -11,12 +11,13 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pretraining import COLLECTIONS, PRETRAINING, collections_of, pretraining_of
 from guidestore.embeddings.runs import Run
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.embeddings.types import CodeSetName
+from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName, EncoderSpec
 from guidestore.encoders.registry import encoder_infos
+from guidestore.flows.encoding.committing import register_encoder
 from guidestore.flows.encoding.import_codes import import_codes
 from guidestore.flows.encoding.licences import weights_licence
 from guidestore.flows.encoding.lookups import describe_cohort
-from guidestore.flows.encoding.seen import seen_in, seen_notes
+from guidestore.flows.encoding.seen import keys_that_saw, seen_in, seen_notes
 from guidestore.warehouse.cohorts.layout import add_layout
 from guidestore.warehouse.cohorts.layouts.manifest import Manifest
 
@@ -58,6 +59,21 @@ def test_runs_on_such_codes_say_it_once(store: EmbeddingStore, tmp_path: Path) -
     name = CodeSetName("c", "histology", "phikon")
     runs = [Run(f"r{n}", "c", "grade", "cv", n, "S", superior=name) for n in range(3)]
     assert seen_in(store.snapshot(), runs) == [expected]
+
+
+def test_an_untrained_network_of_that_name_saw_nothing(store: EmbeddingStore, tmp_path: Path) -> None:
+    """As encode --weights random makes it."""
+    bring(store, "phikon")
+    labelled(store, tmp_path, "tcga")
+    spec = EncoderSpec("phikon", "1", "tiles", 4, "", {"weights": "random"})
+    with store.begin("control") as transaction:
+        register_encoder(transaction, spec, {})
+        codes = CaseCodes(tuple(IDS), np.eye(8, 4, dtype=np.float32), key=CodeSetKey.of("c", "histology", spec))
+        transaction.write_codes(codes, input_digests=[[case] for case in IDS])
+    (saw,) = keys_that_saw(store.snapshot())
+    assert saw.encoder_digest != spec.digest
+    told = {row["name"]: row["detail"] for row in describe_cohort(store.snapshot(), "c") if row["what"] == "codes"}
+    assert [spec.digest[:12] not in name for name, detail in told.items() if "saw-cohort" in detail] == [True]
 
 
 def test_the_licence_of_imported_weights_is_told(store: EmbeddingStore) -> None:

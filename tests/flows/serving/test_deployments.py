@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from guidestore.embeddings.errors import InvalidInputError, StorageError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.engine.running import may_pass, without_paths
-from guidestore.flows.serving.choices import with_choices
+from guidestore.flows.serving.choices import Choices, with_choices
 from guidestore.flows.serving.serve import DEPLOYMENTS, deployments
 from guidestore.flows.serving.sweep import SweepForm
 from guidestore.flows.paper.settings import Derm7ptSettings, RadPathSettings
@@ -54,7 +54,8 @@ for one in deployments(EmbeddingStore.open(sys.argv[1]).snapshot()):
     schema = one._parameter_openapi_schema.model_dump()
     served[one.name] = {"entrypoint": one.entrypoint, "schema": schema, "parameters": one.parameters}
     if one.name in ("retrain", "sweep"):
-        tagged = with_choices(one._parameter_openapi_schema, dict.fromkeys(("snapshot", "at"), ["v1.0+b", "first"]))
+        tags = Choices(dict.fromkeys(("snapshot", "at"), ["v1.0+b", "first"]))
+        tagged = with_choices(one._parameter_openapi_schema, tags)
         for model in tagged.definitions.values():
             named |= {key: of for key, of in model.get("properties", {}).items() if key in ("snapshot", "at")}
 refused = []
