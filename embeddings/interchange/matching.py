@@ -169,6 +169,11 @@ def match(
             raise InvalidInputError(
                 f"{other.files[0]} and {item.files[0]} are both of image {image} of case {case}; leave one of them out"
             )
+    written: dict[str, str] = {}
+    for _, case, _ in pairs:
+        other = written.setdefault(case.lower(), case)
+        if other != case:
+            notes.append(f"cases {other} and {case} differ in capitals alone, and are two cases")
     matches = [Match(item, case, image) for item, case, image in pairs]
     return sorted(matches, key=lambda one: (one.case_id, one.image_id)), notes
 

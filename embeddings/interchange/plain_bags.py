@@ -22,6 +22,7 @@ from guidestore.embeddings.interchange.tiles import (
     form_of,
     kept_dtype,
     level0_coords,
+    size_notes,
     stream,
 )
 from guidestore.embeddings.types import BagStream
@@ -56,6 +57,10 @@ def coords_in(path: Path) -> np.ndarray:
     if path.name.endswith(".npz"):
         arrays = read_npz(path)
         if arrays.keys() >= {"x", "y"} and arrays["x"].shape == arrays["y"].shape:  # hs2p's
+            if "tile_index" in arrays and not (np.diff(arrays["tile_index"].astype(np.int64)) > 0).all():
+                raise InvalidInputError(
+                    f"{path}: tile_index does not ascend, so the places are in another order than the tiles'"
+                )
             return np.stack([arrays["x"], arrays["y"]], axis=-1)
         name = next((name for name in ("coords", "arr_0") if name in arrays), None)
         if name is None:
@@ -94,7 +99,7 @@ class TensorBag(PeerItem):
                 f"{self.coords} has {len(coords_in(self.coords)):,} places, and {self.files[0].name} {n:,} tiles; they "
                 "must agree"
             )
-        notes = (*tiles.notes, *dtype_notes(self.name, values_nd.dtype))
+        notes = (*tiles.notes, *size_notes(self.name, tiles), *dtype_notes(self.name, values_nd.dtype))
         return Header(n, d, str(kept_dtype(values_nd.dtype)), tiles.facts, tiles.mpp, notes)
 
     def read(self, header: Header, mpp: float | None) -> BagStream:

@@ -26,6 +26,12 @@ OFF = 0.03
 """Share by which tiles may lie apart from their size: STAMP rounds a tile up to whole pixels."""
 FEWEST_TILES = 16
 """Of a slide whose tiles lie side by side."""
+_MOST_ENLARGED = 4
+"""Times that a tool may enlarge a slide; 40x of a scan at 20x is twice."""
+_UM_AT_1X = (6.0, 16.0)
+"""um per pixel times magnification, of scanners that there are."""
+_UM_OFF = 1.25
+"""Ratio by which a tile of so many um may be off: tools read the level that lies nearest."""
 _BLOCK_ROWS = 4096
 
 
@@ -42,6 +48,8 @@ class Tiles:
     size_px: tuple[float, float] | None = None
     """Width and height of level 0."""
     mpp: float | None = None
+    um: float | None = None
+    """Edge of a tile, where the tool says it beside its pixels."""
     notes: tuple[str, ...] = ()
 
 
@@ -117,21 +125,31 @@ def same_places(path: Path, coords: np.ndarray, other: Path) -> None:
         )
 
 
-def place_notes(name: str, coords_n2: np.ndarray, step_px: float | None) -> tuple[str, ...]:
-    """Notes on tiles that do not lie as they should. step_px: level-0 pixels from tile to tile; None: not known."""
-    if not len(coords_n2):
-        return ()
-    found = _twice_note(name, coords_n2)
-    low = coords_n2.min(axis=0)
+def bag_notes(name: str, bag: BagStream, overlap_px: float | None) -> tuple[str, ...]:
+    """Notes on tiles that are not as large, or do not lie, as they should. overlap_px: in pixels of the tiles; None:
+    the tool does not say it."""
+    px, level0_px = bag.tile_size_px, bag.tile_size_level0_px
+    found = ()
+    if px and level0_px and level0_px * _MOST_ENLARGED < px:
+        found = (
+            f"{name}: a tile of {px} px would be {level0_px} of level 0, enlarged {px / level0_px:.0f} times; its um "
+            "per pixel, or the size of its tiles, is of another unit",
+        )
+    if bag.coords_n2 is None or not len(bag.coords_n2):
+        return found
+    found += _twice_note(name, bag.coords_n2)
+    low = bag.coords_n2.min(axis=0)
     if (low < 0).any():
         found += (f"{name}: tiles begin at {low.tolist()}, left of or above the slide",)
-    gap = usual_gap(coords_n2)
-    if gap is None or not step_px:
+    gap = usual_gap(bag.coords_n2)
+    if gap is None or not level0_px:
         return found
-    if gap < step_px * (1 - OFF) - 1 or (len(coords_n2) >= FEWEST_TILES and gap > step_px * (1 + OFF) + 1):
+    step_px = level0_px * (px - overlap_px) / px if px and overlap_px is not None else level0_px
+    if gap < step_px * (1 - OFF) - 1 or (len(bag.coords_n2) >= FEWEST_TILES and gap > step_px * (1 + OFF) + 1):
+        what = "size and overlap say" if overlap_px is not None else "size says"
         found += (
-            f"{name}: tiles lie {gap:g} pixels apart, and their size and overlap say {step_px:g}; the coords may be of "
-            "another level or unit",
+            f"{name}: tiles lie {gap:g} pixels apart, and their {what} {step_px:g}; the coords may be of another "
+            "level or unit",
         )
     return found
 
@@ -145,14 +163,26 @@ def _twice_note(name: str, coords_n2: np.ndarray) -> tuple[str, ...]:
     return (f"{name}: {twice} of {len(coords_n2)} tiles lie where another lies",) if twice else ()
 
 
-def scale_note(name: str, mpp: float | None, magnification: float | None) -> tuple[str, ...]:
-    """A note where the tool's own um per pixel and magnification cannot both be right: 20x is about 0.5 um."""
-    if not mpp or not magnification or 5 <= mpp * magnification <= 20:
-        return ()
-    return (
-        f"{name}: {mpp:g} um per pixel and {magnification:g}x do not go together ({magnification:g}x is about "
-        f"{10 / magnification:g} um); the um are kept",
-    )
+def size_notes(name: str, tiles: Tiles) -> tuple[str, ...]:
+    """Notes where two things that the tool says of its tiles cannot both be right: 20x is about 0.5 um."""
+    found, level0_px, scanned_at = (), tiles.level0_px, tiles.magnification
+    if tiles.mpp and scanned_at and not _UM_AT_1X[0] <= tiles.mpp * scanned_at <= _UM_AT_1X[1]:
+        found = (
+            f"{name}: {tiles.mpp:g} um per pixel and {scanned_at:g}x do not go together ({scanned_at:g}x is about "
+            f"{10 / scanned_at:g} um); the um are kept",
+        )
+    target = number_of(tiles.facts.get("magnification"))
+    if tiles.px and level0_px and scanned_at and target and abs(level0_px - tiles.px * scanned_at / target) > 1:
+        found += (
+            f"{name}: patch_size_level0 is {level0_px}, and {tiles.px} px at {target:g}x of {scanned_at:g}x are "
+            f"{tiles.px * scanned_at / target:g}; the former is kept",
+        )
+    if tiles.mpp and level0_px and tiles.um and not 1 / _UM_OFF < tiles.um / (level0_px * tiles.mpp) < _UM_OFF:
+        found += (
+            f"{name}: its tiles are said to be {tiles.um:g} um wide, and {level0_px} level-0 pixels of {tiles.mpp:g} "
+            f"um are {level0_px * tiles.mpp:g}; the pixels are kept",
+        )
+    return found
 
 
 def tile_edge(value: Any) -> int:
@@ -190,10 +220,10 @@ class H5Bag(PeerItem):
     tiles: Callable[[H5File], Tiles]
     """What the file, or another of `files`, says of its tiles."""
     columns: int = 2
-    """Of the coordinates; those from the third on are passed over."""
+    """Of the coordinates; only `places` looks at those from the third on."""
     places: Callable[[Path, np.ndarray, Tiles, float | None], tuple[np.ndarray | None, Tiles]] | None = None
-    """(file, stored coordinates (n, 2), tiles, mpp) -> coordinates in level-0 pixels, and what is known of tiles with
-    them; None: as stored."""
+    """(file, stored coordinates (n, columns), tiles, mpp) -> coordinates in level-0 pixels, and what is known of tiles
+    with them; None: as stored."""
 
     def look(self) -> Header:
         path = self.files[0]
@@ -204,14 +234,18 @@ class H5Bag(PeerItem):
             if self.coords:
                 coords = file.matrix(self.coords)
                 coords.check_whole()
+                if not n and coords.shape and coords.shape[0]:
+                    raise InvalidInputError(
+                        f"{path}: {self.coords} names {coords.shape[0]:,} tiles, and {self.features} has none: the run "
+                        "was cut off; make it again"
+                    )
                 if n and coords.shape != (n, self.columns):
                     raise InvalidInputError(
                         f"{path}: {self.coords} has the shape {coords.shape} and {self.features} {matrix.shape}; they "
                         f"must agree in tiles, and coordinates be (tiles, {self.columns})"
                     )
             tiles = self.tiles(file)
-        scale = scale_note(self.name, tiles.mpp, tiles.magnification)
-        notes = (*tiles.notes, *scale, *dtype_notes(self.name, matrix.dtype))
+        notes = (*tiles.notes, *size_notes(self.name, tiles), *dtype_notes(self.name, matrix.dtype))
         return Header(n, d, str(kept_dtype(matrix.dtype)), tiles.facts, tiles.mpp, notes)
 
     def read(self, header: Header, mpp: float | None) -> BagStream:
@@ -222,11 +256,10 @@ class H5Bag(PeerItem):
             coords_n2 = None
             if self.coords:
                 stored = file.matrix(self.coords).read() if header.n else np.empty((0, self.columns))
-                stored = stored[:, :2]
                 if self.places is not None:
                     coords_n2, tiles = self.places(path, stored, tiles, mpp)
                 else:
-                    coords_n2 = level0_coords(path, stored, header.n, tiles)
+                    coords_n2 = level0_coords(path, stored[:, :2], header.n, tiles)
 
         def blocks() -> Iterator[np.ndarray]:
             if header.n:

@@ -16,7 +16,7 @@ from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
 from guidestore.embeddings.interchange.folders import listed
 from guidestore.embeddings.interchange.layout import READERS, Header, PeerSet, RowIds
 from guidestore.embeddings.interchange.matching import Match, Slides, bare, match, read_renames, read_slides
-from guidestore.embeddings.interchange.tiles import place_notes
+from guidestore.embeddings.interchange.tiles import bag_notes
 from guidestore.embeddings.leaks import labels_by_target, target_among
 from guidestore.embeddings.pixels import GIVEN
 from guidestore.embeddings.recipe import code_artifact
@@ -428,8 +428,7 @@ class _Import:
         key, case, image = self.report.code_set, one.match.case_id, one.match.image_id
         bag = one.match.item.read(one.header, one.mpp)
         assert isinstance(bag, BagStream)  # noqa: S101  (a set of bags has items of bags)
-        if bag.coords_n2 is not None:
-            self._told += place_notes(one.match.item.name, bag.coords_n2, _step_px(bag, one.header))
+        self._told += bag_notes(one.match.item.name, bag, one.header.facts.get("overlap_px"))
         bag = replace(bag, blocks=self._watched(one.match.item.name, bag.blocks))
         with self._store.begin(f"import of {key}: {image}", read_at=self._snapshot.read_at) as transaction:
             self._write_cases(transaction, [case])
@@ -457,9 +456,11 @@ class _Import:
         return {}
 
     def _watched(self, name: str, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same blocks; a bag all of whose tiles have one code is noted, as an encoder that failed leaves it."""
-        rows, first = 0, None
+        """The same blocks; a bag all of whose tiles have one code is noted, and one in which some have none but zeros:
+        so an encoder that failed, or was stopped, leaves it."""
+        rows, zeros, first = 0, 0, None
         for block in blocks:
+            zeros += int((~block[block[:, 0] == 0].any(axis=1)).sum())
             if len(block) and (first is None or rows):
                 first = block[0].copy() if first is None else first
                 is_same = bool((block[-1] == first).all()) and bool((block == first).all())
@@ -467,6 +468,8 @@ class _Import:
             yield block
         if rows > 1:
             self._told.append(f"{name}: all {rows:,} tiles have one and the same code")
+        elif zeros:
+            self._told.append(f"{name}: the code of {zeros:,} tiles is all zeros")
 
     def _codes(self, progress: Progress) -> None:
         """One code of each case: the mean of its slides'. All in one commit."""
@@ -492,6 +495,9 @@ class _Import:
         digests = [
             sorted(hashlib.sha256(np.ascontiguousarray(code)).hexdigest() for code in by_case[case]) for case in cases
         ]
+        blank = [case for case, code_d in zip(cases, codes.codes_nd, strict=True) if not code_d.any()]
+        if blank:
+            self.report.notes.append(f"the code of {listed(blank)} is all zeros")
         case_of: dict[tuple[str, ...], str] = {}
         for case, digest in zip(cases, digests, strict=True):
             twin = case_of.setdefault(tuple(digest), case)
@@ -545,12 +551,6 @@ class _Import:
         return set(self._snapshot.rows("cases", cohort=self._asked.cohort)["case_id"].to_pylist())
 
 
-def _step_px(bag: BagStream, header: Header) -> float | None:
-    """Level-0 pixels from one tile to the next, where the tool says the overlap."""
-    px, overlap = bag.tile_size_px, header.facts.get("overlap_px")
-    return bag.tile_size_level0_px * (px - overlap) / px if px and overlap is not None else None
-
-
 def _common_facts(matches: Sequence[Match], headers: Sequence[Header]) -> dict[str, Any]:
     """What the files say of how they were made. Raises InvalidInputError where two contradict each other.
 
@@ -579,7 +579,7 @@ def _common_width(matches: Sequence[Match], headers: Sequence[Header]) -> int:
             f"{matches[0].item.files[0]} and all others are blank, so nothing says how wide the features are"
         )
     if len(widths) > 1:
-        said = " and ".join(f"{d} in {one.item.files[0].name}" for d, one in sorted(widths.items())[:2])
+        said = " and ".join(f"{d} in {one.item.name}" for d, one in sorted(widths.items())[:2])
         raise InvalidInputError(f"features have {said} dimensions; those of two encoders do not mix: part the folder")
     return next(iter(widths))
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import files_in, within
 from guidestore.embeddings.interchange.h5 import H5File, is_h5, opened
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
-from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, mpp_of, number_of, tile_edge
+from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, level0_coords, mpp_of, number_of, tile_edge
 
 _PATCHES, _SLIDES = "features", "slide_features"
 _COLUMNS = 5
@@ -38,7 +41,7 @@ class AtlasPatch(Reader):
                     for encoder in file.names(group):
                         key = f"{group}/{encoder}"
                         item = (
-                            H5Bag(name, (path,), key, "coords", _tiles, _COLUMNS)
+                            H5Bag(name, (path,), key, "coords", _tiles, _COLUMNS, _places)
                             if group == _PATCHES
                             else H5Code(name, (path,), key, _tiles)
                         )
@@ -74,12 +77,28 @@ def _tiles(file: H5File) -> Tiles:
         if number is not None
     }
     width, height = number_of(says.get("level0_width")), number_of(says.get("level0_height"))
+    level0_px = tile_edge(says.get("patch_size_level0"))
+    name = file.path.name.removesuffix(".h5")
+    notes = () if level0_px else (f"{name}: the file does not say the size of its tiles at level 0",)
     mpp = next((mpp_of(says[key]) for key in ("mpp", "level0_mpp", "slide_mpp") if key in says), None)
     return Tiles(
         facts,
         tile_edge(px),
-        tile_edge(says.get("patch_size_level0")),
+        level0_px,
         number_of(says.get("level0_magnification")) or None,
         (width, height) if width and height else None,
         mpp,
+        notes=notes,
     )
+
+
+def _places(path: Path, coords: np.ndarray, tiles: Tiles, mpp: float | None) -> tuple[np.ndarray, Tiles]:
+    """Raises InvalidInputError where the tiles are not of one size and level, or not of the size that the file says."""
+    if len(coords) and (coords[:, 2:] != coords[0, 2:]).any():
+        raise InvalidInputError(f"{path}: coords say tiles of several sizes or levels; features of these do not mix")
+    if len(coords) and coords[0, 4] == 0 and tiles.level0_px and (coords[0, 2:4] != tiles.level0_px).any():
+        raise InvalidInputError(
+            f"{path}: coords say tiles of {coords[0, 2]:g} x {coords[0, 3]:g} level-0 pixels, and patch_size_level0 is "
+            f"{tiles.level0_px}; they are of two tilings"
+        )
+    return level0_coords(path, coords[:, :2], len(coords), tiles), tiles

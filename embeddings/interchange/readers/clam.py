@@ -142,5 +142,8 @@ def _cut(path: Path) -> Tiles:
         )
     size = told.get("level_dim")
     level0 = (size[0] * scale, size[1] * scale) if isinstance(size, list) and len(size) == 2 else None
-    tiles = Tiles({"tool": "CLAM", "tile_px": px, "patch_level": int(level)}, px, px * int(scale))
+    name, other = path.name.removesuffix(".h5"), told.get("name")
+    notes = (f"patches/{path.name} says that it is of slide {other}; it is taken as that of {name}",)
+    facts = {"tool": "CLAM", "tile_px": px, "patch_level": int(level)}
+    tiles = Tiles(facts, px, px * int(scale), notes=notes if other not in (None, name) else ())
     return replace(tiles, size_px=level0 and (level0[0] + scale, level0[1] + scale))

@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.folders import folders_in, within
+from guidestore.embeddings.interchange.folders import files_in, folders_in, listed, within
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.plain_bags import TensorBag, TensorCode, values_of
 from guidestore.embeddings.interchange.table import read_table
@@ -66,6 +66,10 @@ def _sets(folder: Path, place: Path) -> list[PeerSet]:
         "(--labels, --splits, --id-column), see docs/peers.md"
     )
     notes = (note, labels) if is_bags else (labels,)
+    named = {path for paths in files.values() for path in paths}
+    unnamed = [path.name for path in files_in(place, ".pt") if path not in named]
+    if unnamed:
+        notes += (f"{_MANIFEST} does not name {len(unnamed)} .pt files, left out: {listed(unnamed)}",)
     kind = "bag" if is_bags else "codes"
     in_part = {name: next(iter(of)) for name, of in parts.items()}
     return [PeerSet("eva", within(folder, place), "", kind, "slide", items, parts=in_part, notes=notes)]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.folders import folders_in, within
+from guidestore.embeddings.interchange.folders import folders_in, listed, within
 from guidestore.embeddings.interchange.layout import NO_IDS, Header, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.limits import check_fits, reason_of
 from guidestore.embeddings.interchange.parquet_size import parquet_size
@@ -32,7 +32,7 @@ from guidestore.embeddings.interchange.tiles import (
     level0_coords,
     mpp_of,
     number_of,
-    scale_note,
+    size_notes,
     stream,
     tile_edge,
 )
@@ -51,9 +51,12 @@ class Lazyslide(Reader):
         places = [folder] if folder.name.endswith(_SUFFIX) else folders_in(folder)
         bags: defaultdict[str, list[PeerItem]] = defaultdict(list)
         codes: defaultdict[str, list[PeerItem]] = defaultdict(list)
-        without = []
+        without, others = [], []
         for place in places:
-            if not (place.name.endswith(_SUFFIX) and (place / "zarr.json").is_file() and (place / "shapes").is_dir()):
+            if not place.name.endswith(_SUFFIX):
+                continue
+            if not (place / "zarr.json").is_file() or not (place / "shapes").is_dir():
+                others.append(place.name)
                 continue
             tables = [table for table in folders_in(place / "tables") if _region(table) and (table / "X").is_dir()]
             if not tables:
@@ -64,7 +67,12 @@ class Lazyslide(Reader):
                 if (table / "varm" / "agg_slide").is_dir():
                     how = read_text(table / "uns" / "agg_ops" / "agg_slide" / "encoder") or "slide"
                     codes[f"{encoder}_{how}"].append(_Slide(place.name.removesuffix(_SUFFIX), place, table, how))
-        notes = (f"{', '.join(without[:5])}: no table of features",) if without else ()
+        notes = (f"{listed(without)}: no table of features",) if without else ()
+        if others:
+            notes += (
+                f"{listed(others)}: no SpatialData of zarr 3 (zarr.json and shapes/), left out; save it again with a "
+                "newer tool",
+            )
         at = within(folder, folder)
         return [
             *[PeerSet("lazyslide", at, name, "bag", "slide", items, notes=notes) for name, items in bags.items()],
@@ -100,31 +108,32 @@ class _Tiles(PeerItem):
         shape, kind = shape_of(self.table / "X")
         n, d = form_of(self.table, "X", shape, np.dtype(kind))
         tiles = _tiles_of(self.place, _region(self.table))
-        scale = scale_note(self.name, tiles.mpp, tiles.magnification)
-        notes = (*tiles.notes, *scale, *dtype_notes(self.name, np.dtype(kind)))
+        notes = (*tiles.notes, *size_notes(self.name, tiles), *dtype_notes(self.name, np.dtype(kind)))
         return Header(n, d, str(kept_dtype(np.dtype(kind))), tiles.facts, tiles.mpp, notes)
 
     def read(self, header: Header, mpp: float | None) -> BagStream:
         region = _region(self.table)
         tiles, dtype = _tiles_of(self.place, region), np.dtype(header.dtype)
         shapes = self.place / "shapes" / region / "shapes.parquet"
-        ids, corners = _corners(shapes)
-        rows = np.arange(header.n)
-        if (self.table / "obs" / "tile_id").is_dir():
-            wanted = read(self.table / "obs" / "tile_id")
-            order = np.argsort(ids, kind="stable")
-            found = np.searchsorted(ids[order], wanted)
-            if (
-                len(np.unique(ids)) < len(ids)
-                or not len(ids)
-                or (ids[order][np.minimum(found, len(ids) - 1)] != wanted).any()
-            ):
-                raise InvalidInputError(f"{self.table}: its tile_id are not those of {shapes}; make the table again")
-            rows = order[found]
-        if len(rows) != header.n or len(corners) < header.n:
+        ids, corners, sides = _corners(shapes)
+        edges = np.array([tiles.level0_px, tiles.level0_px])
+        if len(sides) and np.abs(sides - edges).max() > 1:
+            odd = sides[np.abs(sides - edges).max(axis=1).argmax()]
             raise InvalidInputError(
-                f"{self.table}: {header.n:,} rows of features, and {len(corners):,} tiles in {shapes}"
+                f"{shapes}: a tile is {odd[0]:g} x {odd[1]:g} level-0 pixels, and tile_spec says {edges[0]}; they are "
+                "of two tilings: make the table again"
             )
+        wanted = read(self.table / "obs" / "tile_id")
+        if wanted.dtype.kind not in "iu" or wanted.shape != (header.n,):
+            raise InvalidInputError(
+                f"{self.table}: {header.n:,} rows of features, and obs/tile_id is {wanted.dtype} of shape "
+                f"{wanted.shape}; make the table again"
+            )
+        order = np.argsort(ids, kind="stable")
+        found = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
+        if len(np.unique(ids)) < len(ids) or (len(wanted) and (not len(ids) or (ids[order][found] != wanted).any())):
+            raise InvalidInputError(f"{self.table}: its tile_id are not those of {shapes}; make the table again")
+        rows = order[found]
         coords_n2 = level0_coords(shapes, corners[rows], header.n, tiles)
         values_nd = read(self.table / "X")
         return stream(header, dtype, array_blocks(values_nd, dtype), coords_n2, tiles, mpp)
@@ -158,6 +167,10 @@ def _tiles_of(place: Path, region: str) -> Tiles:
     if not isinstance(spec, dict) or not isinstance(slide, dict):
         raise InvalidInputError(f"{place} lacks tile_spec.{region} or slide_properties; copy the folder again")
     px, scale = tile_edge(spec.get("width")), number_of(spec.get("base_downsample")) or 1.0
+    if tile_edge(spec.get("height")) not in (0, px):
+        raise InvalidInputError(
+            f"{place}: tiles are {px} x {spec['height']}, and tiles that are not square are not read"
+        )
     facts: dict[str, Any] = {"tool": "LazySlide", "tile_px": px}
     if number_of(spec.get("mpp")) is not None:
         facts["tile_mpp"] = number_of(spec["mpp"])
@@ -168,33 +181,37 @@ def _tiles_of(place: Path, region: str) -> Tiles:
     size = (float(shape[1]), float(shape[0])) if isinstance(shape, list) and len(shape) == 2 else None
     name = place.name.removesuffix(_SUFFIX)
     notes = () if spec.get("tissue_name") else (f"{name}: no tissue was found, and the slide was tiled whole",)
-    return Tiles(
-        facts, px, int(px * scale), number_of(slide.get("magnification")), size, mpp_of(slide.get("mpp")), notes
-    )
+    mpp, um = mpp_of(slide.get("mpp")), px * facts.get("tile_mpp", 0.0)
+    return Tiles(facts, px, int(px * scale), number_of(slide.get("magnification")), size, mpp, um, notes)
 
 
-def _corners(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) int64 ids, their row numbers where there are none, and (n, 2) upper left corners of the polygons' bounds."""
+def _corners(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) ids, their row numbers where there are none, (n, 2) upper left corners of the polygons' bounds, and (n, 2)
+    how wide and high these are."""
     try:
         check_fits(file, parquet_size(file).decoded_bytes)
         with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
             table = parquet.read(use_threads=False)
         polygons = [bytes(value) for value in table["geometry"].to_pylist()]
         ids = table["tile_id"].to_numpy() if "tile_id" in table.column_names else np.arange(len(polygons))
+        if ids.dtype.kind not in "iu":
+            raise ValueError(f"tile_id is {ids.dtype}, and no whole numbers")
         if polygons and all(len(polygon) == _SQUARE and polygon[0] == 1 for polygon in polygons):
             whole = np.frombuffer(b"".join(polygons), np.uint8).reshape(-1, _SQUARE)
             points = np.ascontiguousarray(whole[:, 13:]).view("<f8").reshape(len(polygons), 5, 2)
-            return ids, points.min(axis=1)
-        return ids, np.array([_corner(polygon) for polygon in polygons]).reshape(-1, 2)
+            return ids, points.min(axis=1), np.ptp(points, axis=1)
+        rings = [_ring(polygon) for polygon in polygons]
+        corners, sides = (np.array([of(ring, axis=0) for ring in rings]).reshape(-1, 2) for of in (np.min, np.ptp))
+        return ids, corners, sides
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, struct.error) as error:
         raise InvalidInputError(f"{file} cannot be read ({reason_of(error)}); copy the folder again") from error
 
 
-def _corner(polygon: bytes) -> np.ndarray:
-    """(2,) the least x and y of a WKB polygon's outer ring."""
+def _ring(polygon: bytes) -> np.ndarray:
+    """(points, 2) x and y of a WKB polygon's outer ring."""
     order = "<" if polygon[0] == 1 else ">"
     kind, rings, points = struct.unpack_from(f"{order}III", polygon, 1)
     if kind % 1000 != 3 or not rings:
         raise ValueError("a tile is no polygon")
     width = 2 if kind < 1000 else 3
-    return np.frombuffer(polygon, f"{order}f8", points * width, 13).reshape(points, width)[:, :2].min(axis=0)
+    return np.frombuffer(polygon, f"{order}f8", points * width, 13).reshape(points, width)[:, :2]

@@ -76,14 +76,22 @@ class MarugotoBag(ItemOver[H5Bag]):
         header = self.item.look()
         plain, every = self._plain(), header.n
         notes = [f"{self.name}: {every - plain} of {every} rows are of augmented tiles, and left out"]
-        lacking = "the unit of its coordinates is taken from their distance, as STAMP takes it"
-        return replace(header, n=plain, notes=(*header.notes, *(notes if plain < every else []), lacking))
+        return replace(header, n=plain, notes=(*header.notes, *(notes if plain < every else []), self._unit()))
 
     def read(self, header: Header, mpp: float | None) -> BagStream:
         stream = self.item.read(replace(header, n=self.item.look().n), mpp)
         coords_n2 = None if stream.coords_n2 is None else stream.coords_n2[: header.n]
         blocks = _first(stream.blocks, header.n)
         return replace(stream, shape=(header.n, header.d), blocks=blocks, coords_n2=coords_n2)
+
+    def _unit(self) -> str:
+        """What its coordinates are taken for, in words."""
+        with opened(self.files[0]) as file:
+            gap = usual_gap(file.matrix(self.item.coords).read())
+        if gap is not None and round(gap) == _STEP:
+            return "the unit of its coordinates is taken from their distance, as STAMP takes it"
+        apart = f"tiles lie {gap:g} apart, and not {_STEP}" if gap else "no tiles lie side by side"
+        return f"{self.name}: {apart}, so the unit of its coordinates is not known, and its tiles have no places"
 
     def _plain(self) -> int:
         """How many rows, the first ones, are not augmented. Raises InvalidInputError where they do not come first."""

@@ -39,7 +39,7 @@ def _is_pooled(place: Path) -> bool:
 
 def _set(folder: Path, place: Path) -> PeerSet:
     task = next((near for near in (place, place.parent, folder) if (near / "config.yaml").is_file()), None)
-    of_slides = task is not None and _sample_column(task / "config.yaml") == "slide_id"
+    of_slides = task is not None and _is_of_slides(task / "config.yaml")
     cases: dict[str, str] = {}
     table = task and next(iter(files_in(task, ".tsv")), None)
     if of_slides and table:
@@ -55,7 +55,8 @@ def _tiles(file: H5File) -> Tiles:
     return Tiles({"tool": "Patho-Bench"})
 
 
-def _sample_column(path: Path) -> str:
+def _is_of_slides(path: Path) -> bool:
+    """Whether a sample is a slide and no case. Raises InvalidInputError where it is something else."""
     import yaml
 
     try:
@@ -63,4 +64,9 @@ def _sample_column(path: Path) -> str:
             said = yaml.safe_load(handle.read(_CONFIG_BYTES))
     except (OSError, yaml.YAMLError, RecursionError, UnicodeError, ValueError) as error:
         raise InvalidInputError(f"{path} cannot be read as YAML; copy the folder again") from error
-    return str(said.get("sample_col", "case_id")) if isinstance(said, dict) else "case_id"
+    column = said.get("sample_col", "case_id") if isinstance(said, dict) else None
+    if column not in ("case_id", "slide_id"):
+        raise InvalidInputError(
+            f"{path} says sample_col {column!r}, and samples of case_id and slide_id are known; pool by one of these"
+        )
+    return column == "slide_id"

@@ -7,6 +7,7 @@ HDF5 holds ``features`` (or feats, embeddings) and ``coords``; beside ``<slide>.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, mpp_of
 _SUFFIXES = (".h5", ".hdf5", ".pt", ".pth", ".npy", ".npz")
 _FEATURES, _COORDS = ("features", "feats", "embeddings", "embedding"), ("coords", "coordinates")
 _PLACES = "_coords.npy"
+_TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".yaml")
 
 
 class Plain(Reader):
@@ -48,7 +50,22 @@ def _set(folder: Path, place: Path) -> PeerSet:
             f"{place} mixes bags of tiles with codes of slides (such as {listed(codes)}); put each into a folder of "
             "its own"
         )
-    return PeerSet("plain", within(folder, place), "", "bag" if kinds == {True} else "codes", "slide", items)
+    kind = "bag" if kinds == {True} else "codes"
+    return PeerSet("plain", within(folder, place), "", kind, "slide", items, notes=tuple(_passed_over(place, items)))
+
+
+def _passed_over(place: Path, items: Sequence[PeerItem]) -> Iterator[str]:
+    """Notes on what lies there and is not read."""
+    names = {item.name for item in items}
+    stale = [path.name for path in files_in(place, _PLACES) if path.name.removesuffix(_PLACES) not in names]
+    if stale:
+        yield f"{listed(stale)}: places of slides that have no features, left out"
+    tables = [path.name for path in files_in(place, *_TABLES)]
+    if tables:
+        yield f"{listed(tables)}: not read; name a table of slides with --slides"
+    placeless = [item.name for item in items if isinstance(item, H5Bag | TensorBag) and not item.coords]
+    if placeless:
+        yield f"{listed(placeless)}: no coordinates are there, so the tiles have no places"
 
 
 def _h5(path: Path) -> PeerItem:

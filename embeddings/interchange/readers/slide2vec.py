@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.folders import files_in, within
+from guidestore.embeddings.interchange.folders import files_in, listed, within
 from guidestore.embeddings.interchange.layout import NO_IDS, Header, ItemOver, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.limits import reason_of
 from guidestore.embeddings.interchange.plain_bags import TensorBag, TensorCode
@@ -52,8 +52,14 @@ def _set(folder: Path, place: Path) -> PeerSet:
             f"{place} holds features of {' and of '.join(sorted(encoders))}; put each encoder's into a folder of its "
             "own"
         )
+    named = {item.name for item in items}
+    unsaid = sorted(
+        path.name for path in files_in(place, ".pt", ".npz") if path.name.removesuffix(path.suffix) not in named
+    )
+    notes = (f"{len(unsaid)} files of {place.name} have no {_META}, left out: {listed(unsaid)}",) if unsaid else ()
     of: Literal["slide", "case"] = "case" if kind == "patient" else "slide"
-    return PeerSet("slide2vec", within(folder, place), encoders.pop(), "bag" if kind == "tile" else "codes", of, items)
+    of_what = "bag" if kind == "tile" else "codes"
+    return PeerSet("slide2vec", within(folder, place), encoders.pop(), of_what, of, items, notes=notes)
 
 
 def _item(place: Path, name: str, meta: Path, said: dict[str, Any], kind: str) -> PeerItem:
@@ -70,11 +76,15 @@ def _item(place: Path, name: str, meta: Path, said: dict[str, Any], kind: str) -
     slide = _json(geometry).get("slide") if geometry.is_file() else None
     mpp = mpp_of(slide.get("base_spacing_um")) if isinstance(slide, dict) else None
     notes = () if coords.is_file() else (f"{name}: there is no {coords.name}, so its tiles have no places",)
+    if said.get("sample_id") not in (None, name):
+        notes += (f"{meta.name} says that it is of {said['sample_id']}; it is taken as {name}, by its name",)
+    px = tile_edge(said.get("requested_tile_size_px"))
     tiles = Tiles(
         {key: value for key, value in facts.items() if value is not None},
-        tile_edge(said.get("requested_tile_size_px")),
+        px,
         tile_edge(said.get("tile_size_lv0")),
         mpp=mpp,
+        um=px * (facts["spacing_um"] or 0),
         notes=notes,
     )
     stated = number_of(said.get("num_tiles")), number_of(said.get("feature_dim"))

@@ -48,16 +48,20 @@ def _set(folder: Path, place: Path) -> PeerSet:
     if config.get("normalizer"):
         facts["normalizer"] = sha256_of(json.loads(json.dumps(config["normalizer"])))[:12]
     tiles = Tiles(facts, px)
-    items = [
-        TensorBag(name, (path,), index if index.is_file() else None, lambda: tiles, partial(_corners, um))
-        for path in files_in(place, ".pt")
-        for name in [path.name.removesuffix(".pt")]
-        for index in [place / f"{name}.index.npz"]
-    ]
+    items = [_bag(path, tiles, partial(_corners, um)) for path in files_in(place, ".pt")]
     notes = (
         () if um else (f"{place.name}: tile_um is {config.get('tile_um')!r}, no um, so the tiles' places are left out",)
     )
     return PeerSet("slideflow", within(folder, place), extractor, "bag", "slide", items, notes=notes)
+
+
+def _bag(path: Path, tiles: Tiles, places: Any) -> TensorBag:
+    name = path.name.removesuffix(".pt")
+    index = path.with_name(f"{name}.index.npz")
+    if index.is_file():
+        return TensorBag(name, (path,), index, lambda: tiles, places)
+    note = f"{name}: there is no {index.name}, so its tiles have no places"
+    return TensorBag(name, (path,), None, lambda: replace(tiles, notes=(note,)))
 
 
 def _corners(

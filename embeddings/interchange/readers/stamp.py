@@ -33,6 +33,8 @@ from guidestore.embeddings.interchange.tiles import (
 
 NEWEST = (2, 5)
 """Version of STAMP whose files are known; what later ones change is not."""
+_FOLDER = re.compile(r"(.+)-[0-9a-f]{8}\Z")
+"""As STAMP names the folder of an extractor's features: with the start of its code's hash."""
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -73,6 +75,9 @@ class Stamp(Reader):
 
 def _set(place: str, kind: str, encoder: str, paths: list[Path], others: list[str]) -> PeerSet:
     notes = (f"{len(others)} files of {place} hold no feats, left out: {listed(others)}",) if others else ()
+    of_folder = _FOLDER.match(paths[0].parent.name)
+    if kind == "tile" and of_folder and encoder and of_folder[1] != encoder:
+        notes += (f"{paths[0].parent.name} holds features of {encoder}, as its files say, and not of {of_folder[1]}",)
     items: list[PeerItem] = []
     for path in paths:
         name = path.name.removesuffix(".h5")

@@ -109,11 +109,6 @@ def _tiles(place: Path, name: str, encoder: str, mpp: float | None, file: H5File
                 )
         px, magnification, overlap = wanted["px"], wanted["magnification"], wanted["overlap"]
     level0_px, scanned_at = tile_edge(told.get("patch_size_level0")), number_of(told.get("level0_magnification"))
-    if px and scanned_at and magnification and level0_px and abs(level0_px - px * scanned_at / magnification) > 1:
-        notes.append(
-            f"{name}: patch_size_level0 is {level0_px}, and {px:g} px at {magnification:g}x of {scanned_at:g}x are "
-            f"{px * scanned_at / magnification:g}; the former is kept"
-        )
     if not level0_px:
         notes.append(f"{name}: the file does not say the size of its tiles at level 0")
     width, height = number_of(told.get("level0_width")), number_of(told.get("level0_height"))
@@ -124,7 +119,7 @@ def _tiles(place: Path, name: str, encoder: str, mpp: float | None, file: H5File
         if number is not None
     }
     size = (width, height) if width and height else None
-    return Tiles(facts, tile_edge(px), level0_px, scanned_at, size, mpp, tuple(notes))
+    return Tiles(facts, tile_edge(px), level0_px, scanned_at, size, mpp, notes=tuple(notes))
 
 
 def _places(patches: Path, path: Path, coords: np.ndarray, tiles: Tiles, mpp: float | None) -> tuple[np.ndarray, Tiles]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -188,6 +191,64 @@ def attributes(key: str, change: Callable[[dict[str, Any]], None]) -> Callable[[
     return apply
 
 
+def tiling(**values: Any) -> Callable[[Path], None]:
+    return attributes("tile_spec", lambda said: said["tiles"].update(values))
+
+
+def polygons(edge: float, scale: float = 1) -> Callable[[Path], None]:
+    """Squares of another size, at other places."""
+
+    def change(folder: Path) -> None:
+        file = folder / "S2-1.zarr" / "shapes" / "tiles" / "shapes.parquet"
+        table = pq.read_table(file)
+        squares = []
+        for polygon in table["geometry"].to_pylist():
+            x, y = np.frombuffer(polygon, "<f8", 10, 13).reshape(5, 2).min(axis=0) * scale
+            corners = [(x + edge, y), (x + edge, y + edge), (x, y + edge), (x, y), (x + edge, y)]
+            squares.append(polygon[:13] + np.array(corners, "<f8").tobytes())
+        pq.write_table(table.set_column(1, "geometry", pa.array(squares)), file)
+
+    return change
+
+
+def ids_of_shapes(values: list[Any]) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        file = folder / "S2-1.zarr" / "shapes" / "tiles" / "shapes.parquet"
+        pq.write_table(pq.read_table(file).set_column(0, "tile_id", pa.array(values)), file)
+
+    return change
+
+
+def no_tile_id(folder: Path) -> None:
+    shutil.rmtree(folder / "S2-1.zarr" / "tables" / "gigapath_tiles" / "obs" / "tile_id")
+
+
+def older_zarr(folder: Path) -> None:
+    (folder / "S2-1.zarr" / "zarr.json").rename(folder / "S2-1.zarr" / ".zgroup")
+
+
+def every(pattern: str, change: Callable[[h5py.File], None]) -> Callable[[Path], None]:
+    return lambda folder: [changed(file, change) for file in folder.glob(pattern)] and None
+
+
+def shuffled(folder: Path) -> None:
+    x, y = places().T
+    index = np.arange(20)[::-1]
+    np.savez(folder / "tiles" / "S2-1.coordinates.npz", tile_index=index, x=x, y=y)
+
+
+def lost_meta(folder: Path) -> None:
+    (folder / "tile_embeddings" / "S2-1.meta.json").unlink()
+
+
+def unlisted(folder: Path) -> None:
+    torch.save(torch.zeros(3, D), folder / "S9.pt")
+
+
+def other_sample(folder: Path) -> None:
+    (folder / "config.yaml").write_text("sample_col: block_id\n")
+
+
 def lost_chunk(folder: Path) -> None:
     next((folder / "S2-1.zarr" / "tables" / "gigapath_tiles" / "X" / "c").rglob("0")).rename(folder / "away")
 
@@ -217,6 +278,8 @@ def table(text: str) -> Callable[[Path], None]:
 S2 = "S2-1.h5"
 half = features("S2-1", dtype=np.float16)
 tall = places()[:, ::-1] * 4
+stopped = np.where(np.arange(20)[:, None] < 12, half, 0).astype(np.float16)
+wide = np.hstack([places(), np.full((20, 2), 512), np.zeros((20, 1), int)]).astype(np.int32)
 
 MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     # TRIDENT
@@ -289,7 +352,18 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "mpp of another magnification": (
         peers.trident, lambda f: peers.trident_states(f, mpp=0.12), {}, "0.12 um per pixel and 20x do not go together",
     ),
+    "features are zeros from a row on": (peers.trident, remade(S2, "features", stopped), {}, "code of 8 tiles is all"),
+    "coords without features": (peers.trident, remade(S2, "features", half[:0]), {}, "names 20 tiles, and features"),
+    "mpp of a scan at 40x": (
+        peers.trident, lambda f: peers.trident_states(f, mpp=0.25), {}, "0.25 um per pixel and 20x do not go together",
+    ),
     # CLAM
+    "patches of another slide": (
+        peers.clam, attribute("patches/S2-1.h5", "coords", "name", "S1-1"), {}, "says that it is of slide S1-1",
+    ),
+    "tiles overlap by their size": (
+        peers.clam, every("patches/*.h5", lambda f: f["coords"].attrs.update(patch_size=512)), {}, "size says 1024",
+    ),
     "patches of another tiling": (
         peers.clam, remade("patches/S2-1.h5", "coords", places(19)), {}, "19 places, and .* 20: they are of two",
     ),
@@ -344,9 +418,24 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "a negative tile": (peers.stamp, attribute(S2, "", "tile_size_um", -256.0), {}, "a tile of -256.0 um"),
     "feats under another key": (peers.stamp, renamed(S2, "feats", "features"), {}, "1 files of .* hold no feats"),
     "code of a slide is a matrix": (
-        lambda place: peers.stamp(place, "slide"), remade(S2, "feats", features(S2)), {}, "a code of a slide is float",
+        lambda place: peers.stamp(place, "slide"), remade(S2, "feats", features(S2)), {"encoder": ""},
+        "a code of a slide is float",
+    ),
+    "a folder of another extractor": (
+        peers.stamp, lambda f: (f / "ctranspath-1234abcd").rename(f / "uni-1234abcd"), {}, "features of ctranspath, as",
+    ),
+    "an mpp of a thumbnail": (peers.stamp, lambda _: None, {"mpp": 50.0}, "enlarged 37 times"),
+    "a code of zeros": (
+        lambda place: peers.stamp(place, "patient"), remade("P2.h5", "feats", np.zeros(D, np.float32)),
+        {"encoder": ""}, "P2 is all zeros",
+    ),
+    "cases by capitals": (
+        lambda place: peers.stamp(place, "patient"),
+        lambda f: (f / "ctranspath-1234abcd/P2.h5").rename(f / "ctranspath-1234abcd/p1.h5"),
+        {"encoder": ""}, "in capitals alone",
     ),
     # eva
+    "a file that the manifest lacks": (peers.eva, unlisted, {}, "does not name 1 .pt files, left out: S9.pt"),
     "a slide in two parts": (
         peers.eva, manifest(lambda f: pd.concat([f, f.tail(1).assign(split="val")])), {}, "in train and in val",
     ),
@@ -365,10 +454,17 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
         peers.lazyslide, lambda f: (f / "S2-1.zarr/shapes/tiles/shapes.parquet").write_bytes(
             (f / "S1-1.zarr/shapes/tiles/shapes.parquet").read_bytes()[:-9]), {}, "cannot be read",
     ),
+    "tiles of another size": (peers.lazyslide, polygons(512), {}, "is 512 x 512 level-0 pixels, and tile_spec"),
+    "tiles of a level": (peers.lazyslide, polygons(128, 0.5), {}, "is 128 x 128 level-0 pixels"),
+    "tiles are not square": (peers.lazyslide, tiling(height=128), {}, "256 x 128, and tiles that are not square"),
+    "tiles of another um": (peers.lazyslide, tiling(mpp=1.0), {}, "settings do not mix|256 um wide"),
+    "ids are text": (peers.lazyslide, ids_of_shapes(list(map(str, range(20)))), {}, "tile_id is object, and no whole"),
+    "rows without their tile": (peers.lazyslide, no_tile_id, {}, "obs/tile_id has no zarr.json"),
+    "an older zarr": (peers.lazyslide, older_zarr, {}, "S2-1.zarr: no SpatialData of zarr 3"),
     "lost chunk": (peers.lazyslide, lost_chunk, {}, "lacks a chunk, which would read as zeros"),
     "pickled codec": (peers.lazyslide, pickle_codec, {}, "which is not read"),
     "another tile width": (
-        peers.lazyslide, attributes("tile_spec", lambda said: said["tiles"].update(width=512)),
+        peers.lazyslide, attributes("tile_spec", lambda said: said["tiles"].update(width=512, height=512)),
         {}, "settings do not mix",
     ),
     "slide of other size": (
@@ -378,7 +474,24 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "mpp of another slide": (
         peers.lazyslide, attributes("slide_properties", lambda said: said.update(mpp=0.12)), {}, "do not go together",
     ),
-    # slide2vec, marugoto
+    # AtlasPatch, slide2vec, marugoto
+    "no size at level 0": (
+        peers.atlas_patch, h5(S2, lambda f: f.attrs.pop("patch_size_level0")), {}, "does not say the size of its tiles",
+    ),
+    "a size of another magnification": (
+        peers.atlas_patch, every("patches/*.h5", lambda f: f.attrs.update(target_magnification=40)), {}, "20x are 128",
+    ),
+    "rows of another size": (peers.atlas_patch, remade(S2, "coords", wide), {}, "512 x 512 level-0 pixels, and"),
+    "rows of two sizes": (
+        peers.atlas_patch, remade(S2, "coords", np.vstack([wide[:9], wide[9:] // 2])), {}, "of several sizes or levels",
+    ),
+    "metadata of another slide": (peers.slide2vec, meta("S2-1", sample_id="S1-1"), {}, "says that it is of S1-1"),
+    "tiles in another order": (peers.slide2vec, shuffled, {}, "tile_index does not ascend"),
+    "features without their metadata": (peers.slide2vec, lost_meta, {}, "1 files of tile_embeddings have no"),
+    "tiles of another spacing": (peers.slide2vec, meta("S2-1", tile_size_lv0=1024), {}, "to be 112 um wide"),
+    "a distance that nobody knows": (
+        peers.marugoto, remade("S2-1.h5", "coords", np.vstack([places(edge=448)] * 2)), {}, "tiles lie 448 apart",
+    ),
     "metadata of other tiles": (
         peers.slide2vec, meta("S2-1", num_tiles=21), {}, "says 21 tiles, and S2-1.pt holds 20",
     ),
@@ -402,6 +515,17 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
         peers.marugoto, remade_bare("S2-1.h5", "augmented", np.zeros(7, bool)), {}, r"has the shape \(7,\)",
     ),
     # slideflow, plain files, Patho-Bench
+    "no places of a slide": (peers.slideflow, lambda f: (f / "S2-1.index.npz").unlink(), {}, "there is no S2-1.index"),
+    "no places of a plain slide": (
+        lambda place: peers.plain(place, "npy"), lambda f: (f / "S2-1_coords.npy").unlink(), {}, "S2-1: no coordinates",
+    ),
+    "places of no slide": (
+        lambda place: peers.plain(place, "npy"), lambda f: np.save(f / "S9_coords.npy", places()), {}, "S9_coords",
+    ),
+    "a table beside": (
+        lambda place: peers.plain(place, "npy"), lambda f: (f / "labels.csv").write_text("a\n"), {}, "labels.csv: ",
+    ),
+    "samples of another kind": (peers.patho_bench, other_sample, {}, "sample_col 'block_id'"),
     "no tile_px": (peers.slideflow, config(tile_px=None), {}, "nothing says its um per pixel"),
     "tile_um is a magnification": (peers.slideflow, config(tile_um="20x"), {"mpp": 0.5}, "places are left out"),
     "kinds of files": (lambda place: peers.plain(place, "h5"), two_suffixes, {}, "mixes 4 .h5 and 1 .npy"),
@@ -431,7 +555,7 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
 
 
 SAYS_ITS_ENCODER = (
-    peers.trident, peers.stamp, peers.lazyslide, peers.slideflow, peers.slide2vec, peers.marugoto,
+    peers.atlas_patch, peers.trident, peers.stamp, peers.lazyslide, peers.slideflow, peers.slide2vec, peers.marugoto,
 )  # fmt: skip
 
 
@@ -446,8 +570,6 @@ def test_it_is_refused_or_told(tmp_path: Path, name: str) -> None:
         **options,
     }
     mpp = {"mpp": given.pop("mpp", 0.499)} if make in (peers.stamp, peers.slideflow) and name != "no tile_px" else {}
-    if "stamp" in getattr(make, "__name__", "") or name == "code of a slide is a matrix":
-        given["encoder"] = ""
     settings = FolderSettings(slides=slides, **mpp)
     store = EmbeddingStore.create(tmp_path / "store")
     try:

@@ -287,20 +287,29 @@ def test_the_command_takes_a_folder_back(folder: Path, tmp_path: Path) -> None:
         ("encoders", "trained_on", "cannot be taken"),
         ("codes", "case_id", "lacks 1 code of 8"),
         ("codes", "code", "has other columns"),
+        ("bags", "features", "has tiles without features"),
+        ("bags", "image_id", "which is of another slide"),
     ],
 )
 def test_a_value_that_was_changed_and_sealed_again_is_refused(
     file: str, column: str, match: str, copy: Path, tmp_path: Path
 ) -> None:
-    path = files_of(copy, "codes")[0] if file == "codes" else copy / f"{file}.parquet"
-    table = pq.read_table(path)
-    rows = table.to_pylist()
-    rows[0][column] = "7" if column in ("class", "pixels") else None
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    path = files_of(copy, file)[0] if file in ("codes", "bags") else copy / f"{file}.parquet"
+    opened = pq.ParquetFile(path)
+    schema = pa.schema([of if not pa.types.is_fixed_size_list(of.type) else nullable(of) for of in opened.schema_arrow])
+    groups = [opened.read_row_group(group).to_pylist() for group in range(opened.num_row_groups)]
+    groups[0][0][column] = "7" if column in ("class", "pixels") else None
+    with pq.ParquetWriter(path, schema) as writer:
+        for rows in groups:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     seal(copy, path)
     store = EmbeddingStore.create(tmp_path / "back")
     with pytest.raises(InvalidInputError, match=match):
         import_published(store, copy)
+
+
+def nullable(vectors: pa.Field) -> pa.Field:
+    return pa.field(vectors.name, pa.list_(vectors.type.value_type, vectors.type.list_size))
 
 
 def seal(folder: Path, path: Path) -> None:
