@@ -18,6 +18,7 @@ def test_a_form_says_which_codes_an_encoder_made_that_saw_the_cohort(tmp_path: P
         for encoder in ("phikon", "virchow"):
             np.savez(file, case_id=ids, codes=np.random.default_rng(0).normal(size=(4, 3)))
             import_codes(store, file, cohort=cohort, modality="histology", encoder=encoder)
+    store.tag("v1.0+b")
     fields = {name: {"type": "string", "description": f"{name}."} for name in ("inferior", "superior", "cohort", "at")}
     asked = ParameterSchema(definitions={"Form": {"properties": fields}})
     offered = with_choices(asked, choices_of(store.snapshot())).definitions["Form"]["properties"]
@@ -26,5 +27,6 @@ def test_a_form_says_which_codes_an_encoder_made_that_saw_the_cohort(tmp_path: P
         assert offered[side]["description"] == (
             f"{side}. saw-cohort, so its codes may know the test cases: histology/phikon of public."
         )
+    assert offered["at"]["description"] == "at. It has v1.0+b."
     assert offered["cohort"]["description"] == "cohort."
     assert fields["inferior"]["description"] == "inferior.", "the form of another store"
