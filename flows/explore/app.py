@@ -19,6 +19,7 @@ from guidestore.embeddings.errors import GuidestoreError, NotFoundInStoreError
 from guidestore.flows.explore import (
     cases,
     cohorts,
+    comparing,
     facts,
     maps,
     outcomes,
@@ -86,6 +87,14 @@ def make_app(place: str, key: Path | None = None, serve_url: str = "") -> FastAP
     @app.get("/data/heads")
     def heads(cohort: Name, at: At = "") -> Answer:
         return _json([guided.as_row() for guided in verdicts.guided_heads(explored.view(at), cohort)])
+
+    @app.get("/data/comparable")
+    def comparable(cohort: Name, at: At = "") -> Answer:
+        return _json(comparing.comparable(explored.view(at), cohort))
+
+    @app.get("/data/comparison")
+    def comparison(cohort: Name, a: Name, b: Name, part: Literal["val", "test"] = "val", at: At = "") -> Answer:
+        return _json(comparing.comparison(explored.view(at), cohort, a, b, part))
 
     @app.get("/data/columns")
     def columns(cohort: Name, head: Name = "", at: At = "") -> Answer:

@@ -70,7 +70,8 @@ def case_of(view: View, cohort: str, case_id: str) -> dict[str, Any]:
         "case": found[0],
         "columns": columns_of(facts.columns),
         "labels": view.ask(
-            f"SELECT target, class, value, time, event FROM labels WHERE {of_case} ORDER BY target, class"
+            f"SELECT target, class, value, time, event, unit FROM labels "
+            f"LEFT JOIN ({_targets(of_case)}) USING (target) WHERE {of_case} ORDER BY target, class"
         ),
         "splits": view.ask(f"SELECT split, fold, part, origin FROM splits WHERE {of_case} ORDER BY split, fold"),
         "images": view.ask(
@@ -114,30 +115,32 @@ def _codes(view: View, of_case: str) -> list[dict[str, Any]]:
 
 
 def _predictions(view: View, of_case: str) -> list[dict[str, Any]]:
-    """Per target and head the mean over its runs that scored the case on test, or else on val."""
+    """Per target and head the mean over its runs that scored the case on test, or else on val.
+
+    higher_than: of a risk, which has no scale that two runs share, the share of the run's cases that have a lower one.
+    """
     rows = view.ask(f"""
         WITH mine AS (
             SELECT * FROM predictions WHERE {of_case} AND part IN ('test', 'val')
             QUALIFY part = max(part) OVER (
                 PARTITION BY target, "row", control, guidance, decoder, mode, labelled, split
             )
+        ),
+        risks AS (
+            SELECT run, part, case_id, percent_rank() OVER (PARTITION BY run, part ORDER BY risk) AS higher_than
+            FROM predictions WHERE run IN (SELECT run FROM mine WHERE risk IS NOT NULL)
         )
         SELECT target, "row", control, guidance, decoder, mode, labelled, split, part, inferior, superior,
             any_value(label) AS label, count(*) AS runs, list(DISTINCT fold ORDER BY fold) AS folds,
-            list(probabilities) AS probabilities, avg(value) AS value, avg(risk) AS risk
-        FROM mine GROUP BY ALL
+            list(probabilities) AS probabilities, avg(value) AS value, avg(higher_than) AS higher_than
+        FROM mine LEFT JOIN risks USING (run, part, case_id) GROUP BY ALL
     """)
-    classes = {
-        row["target"]: row["classes"]
-        for row in view.ask(
-            f"SELECT target, list(class ORDER BY class_index) FILTER (class <> '') AS classes FROM targets "
-            f"WHERE {of_case.partition(' AND ')[0]} GROUP BY target"
-        )
-    }
+    targets = {row["target"]: row for row in view.ask(_targets(of_case))}
     for row in rows:
         lists = [one for one in row["probabilities"] or () if one]
         row["probabilities"] = [sum(column) / len(lists) for column in zip(*lists, strict=True)] if lists else []
-        row["classes"] = classes.get(row["target"]) or []
+        about = targets.get(row["target"], {})
+        row |= {"classes": about.get("classes") or [], "kind": about.get("kind"), "unit": about.get("unit")}
     rows_in_order = list(INPUT_ROWS)
     return sorted(
         rows,
@@ -149,6 +152,15 @@ def _predictions(view: View, of_case: str) -> list[dict[str, Any]]:
             row["guidance"],
             row["decoder"],
         ),
+    )
+
+
+def _targets(of_case: str) -> str:
+    """The query of the targets of the case's cohort: kind, unit, and classes or labels in their order."""
+    return (
+        "SELECT target, any_value(kind) AS kind, any_value(unit) AS unit, "
+        "list(class ORDER BY class_index) FILTER (class <> '') AS classes "
+        f"FROM targets WHERE {of_case.partition(' AND ')[0]} GROUP BY target"
     )
 
 
@@ -184,8 +196,12 @@ def neighbours_of(view: View, cohort: str, case_id: str, code_set: str) -> list[
     rows = view.ask(f"""
         SELECT r.rank, f.case_id, (
             SELECT string_agg(
-                target || '=' || coalesce(nullif(class, ''), value::VARCHAR, time::VARCHAR), ', ' ORDER BY target
+                target || '=' || CASE
+                    WHEN time IS NOT NULL THEN time::VARCHAR || CASE WHEN event THEN '' ELSE '+' END
+                    ELSE coalesce(nullif(class, ''), value::VARCHAR)
+                END, ', ' ORDER BY target, class
             ) FROM labels l WHERE l.cohort = {literal(cohort)} AND l.case_id = f.case_id
+                AND NOT coalesce(class <> '' AND value = 0, false)
         ) AS labels
         FROM (VALUES {listed}) r(rank, i) JOIN {facts.table} f USING (i) ORDER BY r.rank
     """)

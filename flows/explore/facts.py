@@ -19,8 +19,8 @@ from guidestore.flows.explore.cohorts import check_cohort
 from guidestore.flows.explore.explored import View, literal, quoted
 
 OWN = ("i", "case_id", "modalities", "coded", "images", "codes", "bags", "quarantined")
-CATEGORIES = 40
-"""Values of a column beyond which it is a text, and not coloured by."""
+CATEGORIES = 36
+"""Values of a column beyond which it is a text, and not coloured by: the page has no more colours (map.js)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class GuidedHead:
     def as_row(self) -> dict[str, Any]:
         head = self.head
         told = {"note": self.group.note, "told": self.group.row is not None, "turns": self.turns}
-        return {"key": self.key, **_models(head), **told}
+        return {"key": self.key, **models_of(head), **told}
 
 
 def guided_heads(view: View, cohort: str) -> list[GuidedHead]:
@@ -131,7 +131,7 @@ def _verdict_row(effect: RowEffect) -> dict[str, Any]:
     return {
         "key": key_of(effect.head),
         "verdict": effect.verdict,
-        **_models(effect.head),
+        **models_of(effect.head),
         "metric": metric_named(effect.metric).title,
         "cases": effect.n_cases,
         "gain": _ends(told and told.gain_over_i),
@@ -144,7 +144,8 @@ def _verdict_row(effect: RowEffect) -> dict[str, Any]:
     }
 
 
-def _models(head: Head) -> dict[str, Any]:
+def models_of(head: Head) -> dict[str, Any]:
+    """What a head is, as the page takes it."""
     return {
         "target": head.target,
         "row": head.row,

@@ -4,13 +4,12 @@ which cases changed."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.runs import Part, Run
-from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.encoding.seen import seen_in
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups, split_and_fold
@@ -18,6 +17,7 @@ from guidestore.flows.results.looks import count_look
 from guidestore.heads.metrics import drawn_metrics
 from guidestore.heads.significance import McNemar, mcnemar
 from guidestore.warehouse.predictions import load_predictions
+from guidestore.warehouse.row_source import RowSource
 from guidestore.warehouse.runs import newest_runs, run_of
 
 
@@ -60,6 +60,20 @@ def compare_runs(
     first, second = (run_of(snapshot, store.find_run(name, at)) for name in (a, b))
     if first.id == second.id:
         raise InvalidInputError(f"{a} and {b} are the same run {first.id[:12]}; name two")
+    told = compared(snapshot, first, second, part=part, pooled=pooled, names=(a, b))
+    runs = [*told.a, *told.b]
+    refused = count_look(store, runs, "compare") if part == "test" else ""
+    return replace(told, notes=(*filter(None, [refused]), *seen_in(snapshot, runs), *told.notes))
+
+
+def compared(
+    snapshot: RowSource, first: Run, second: Run, *, part: Part, pooled: bool, names: tuple[str, str]
+) -> RunComparison:
+    """`compare_runs` of what a snapshot or an index has, which writes nothing and so counts no look at test.
+
+    names: what errors call them.
+    """
+    a, b = names
     for what, of_a, of_b in (("cohort", first.cohort, second.cohort), ("target", first.target, second.target)):
         if of_a != of_b:
             raise InvalidInputError(f"run {a} is of {what} {of_a} and run {b} of {of_b}; compare runs of one {what}")
@@ -84,13 +98,8 @@ def compare_runs(
     # What makes two single runs a pair is the cases, whatever split or seed they come from.
     unit = split_and_fold if pooled else lambda run: ("pair",)
     comparison = compare_groups(of_a, of_b, tuple(drawn_metrics(first.kind)), unit)
-    notes: list[str] = []
-    if part == "test" and (refused := count_look(store, [*runs_a, *runs_b], "compare")):
-        notes.append(refused)
-    notes += seen_in(snapshot, [*runs_a, *runs_b])
     left_out = max(len(cases_a), len(cases_b)) - comparison.n_cases
-    if left_out:
-        notes.append(f"{left_out} cases that only one of them predicts are left out")
+    notes = [f"{left_out} cases that only one of them predicts are left out"] if left_out else []
     notes.append(
         f"95 % intervals and p from {comparison.draws} draws of the cases, seed {comparison.seed}; heads as trained"
     )
@@ -106,7 +115,7 @@ def compare_runs(
     )
 
 
-def _of_head(snapshot: Snapshot, run: Run, part: Part) -> list[Run]:
+def _of_head(snapshot: RowSource, run: Run, part: Part) -> list[Run]:
     """The newest run of each fold and seed; the one that was named, of its own."""
     newest = newest_runs(snapshot, lambda other: other.status == "ok" and other.head == run.head, part)
     return list(({of.unit: of for of in newest.values()} | {run.unit: run}).values())

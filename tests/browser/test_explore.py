@@ -113,6 +113,15 @@ def test_the_other_questions_of_docs_browser(browser: Browser, url: str) -> None
             assert side.locator("select").input_value().startswith(f"skin/{modality}/made")
             expect(side.locator("tbody tr")).to_have_count(12)
         expect(page.locator("section[aria-labelledby=lineage] tbody tr")).to_have_count(2)
+        at(page, "page=cohort&cohort=skin").get_by_role("link", name="Compare two heads").click()
+        page.get_by_label("on cases of").select_option("test")
+        page.get_by_role("button", name="What b gained over a").click()
+        expect(
+            page.get_by_role("heading", name=re.compile("In AUROC, (a|b) is better|it cannot be told"))
+        ).to_be_visible()
+        expect(page.get_by_role("heading", name=re.compile(r"Called otherwise \(\d+\)"))).to_be_visible()
+        assert faults_of(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1400
         page.goto(start)
         page.get_by_role("link", name="1 in quarantine").click()
         expect(page.locator("#cases tbody tr")).to_have_count(1)

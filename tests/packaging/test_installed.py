@@ -71,7 +71,7 @@ def test_decoys_are_not_taken_for_ours(
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.chdir(decoys)
     (tmp_path / "served").mkdir()
-    with serving(store, tmp_path / "served", python=installed) as served:
+    with serving(store, tmp_path / "served", command=(installed, "-m", "guidestore")) as served:
         run = served.start("retrain", {**RETRAIN, "permutations": 1, "guidance": "cca"})
         assert served.end_of(run)["type"] == "COMPLETED", served.log(run)
         os.kill(served.server(), signal.SIGKILL)  # test_serve.py ends its own by Ctrl-C

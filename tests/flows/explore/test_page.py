@@ -24,6 +24,7 @@ from sklearn.decomposition import PCA
 
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.results.evaluation import evaluate
+from guidestore.flows.results.two_runs import compare_runs
 from guidestore.warehouse.catalog import query
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import all_runs
@@ -107,7 +108,7 @@ def test_nothing_is_written(asked: Asked, head: str, page_store: Path) -> None:
         return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
     before = digests()
-    for path in ("/data/verdicts", "/data/heads", "/data/maps", "/data/columns"):
+    for path in ("/data/verdicts", "/data/heads", "/data/comparable", "/data/maps", "/data/columns"):
         asked(path, cohort="skin")
     asked("/data/case", cohort="skin", case="lesion-003")
     asked("/data/cases", cohort="skin", head=head, where="turned IS NOT NULL")
@@ -205,6 +206,36 @@ def test_what_a_head_says_of_each_case(asked: Asked, head: str, page_store: Path
     assert [row["case_id"] for row in wrong["rows"]] == [r["case_id"] for r in rows if r["turned"] == "turned wrong"]
 
 
+def test_two_heads_are_compared_as_compare_does(asked: Asked, page_store: Path) -> None:
+    heads = asked("/data/comparable", cohort="skin")
+    assert len({row["key"] for row in heads}) == len(heads)
+    a, b = (next(h["key"] for h in heads if (h["target"], h["row"]) == ("DIAG", row)) for row in ("I", "S"))
+    store = EmbeddingStore.open(page_store)
+    runs = [run for run in all_runs(store.snapshot()) if run.target == "DIAG" and not run.control]
+    ids = [next(run.id for run in runs if run.row == row) for row in ("I", "S")]
+    told = asked("/data/comparison", cohort="skin", a=a, b=b, part="val")
+    expected = compare_runs(store, *ids, part="val", pooled=True)
+    assert told["gains"][0]["metric"] == "AUROC"
+    assert {(row["gain"], row["low"], row["high"]) for row in told["gains"]} == {
+        (gain.gain.value, gain.gain.low, gain.gain.high) for gain in expected.gains
+    }
+    assert (told["cases"], told["names"]) == (expected.n_cases, list(expected.names))
+    on_test = asked("/data/comparison", cohort="skin", a=a, b=b, part="test")
+    stored = load_predictions(store.snapshot(), runs)
+    says = []
+    for row in ("I", "S"):
+        of_row = [stored[run.id] for run in runs if run.row == row]
+        mean_nk = np.mean([one.probabilities for one in of_row], axis=0)
+        says.append(dict(zip(of_row[0].case_ids, mean_nk.argmax(axis=1).tolist(), strict=True)))
+    changed = {row["case_id"] for row in on_test["changed"]["rows"]}
+    assert changed == {case for case in says[0] if says[0][case] != says[1][case]}
+    assert len(changed) == on_test["changed"]["n"] > 0
+    other = next(h["key"] for h in heads if (h["target"], h["row"]) == ("PIG", "I"))
+    assert "one target" in asked.refusal("/data/comparison", cohort="skin", a=a, b=other)
+    assert "the same head" in asked.refusal("/data/comparison", cohort="skin", a=a, b=a)
+    assert "no head" in asked.refusal("/data/comparison", cohort="skin", a=a, b="0" * 12)
+
+
 def test_filters_search_and_colours_agree_with_the_labels(asked: Asked, page_store: Path) -> None:
     labels = EmbeddingStore.open(page_store).snapshot().rows("labels", cohort="skin").to_pylist()
     of = {row["case_id"]: row["class"] for row in labels if row["target"] == "PIG"}
@@ -217,7 +248,7 @@ def test_filters_search_and_colours_agree_with_the_labels(asked: Asked, page_sto
     about, values = asked.numbers("/data/colours", cohort="skin", by="i / 2")
     assert about["kind"] == "number"
     np.testing.assert_allclose(values, np.arange(90) / 2)
-    assert "at most 40 values" in asked.refusal("/data/colours", cohort="skin", by="case_id")
+    assert "at most 36 values" in asked.refusal("/data/colours", cohort="skin", by="case_id")
     assert "aggregate" in asked.refusal("/data/colours", cohort="skin", by="count(*)")
     assert "one value for each case" in asked.refusal("/data/colours", cohort="skin", by="unnest([1, 2])")
 

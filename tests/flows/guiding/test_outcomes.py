@@ -15,6 +15,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pairing import parts_of
 from guidestore.embeddings.runs import RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.explore.cases import case_of, neighbours_of
 from guidestore.flows.explore.explored import Explored
 from guidestore.flows.explore.outcomes import source_of
 from guidestore.flows.explore.verdicts import guided_heads, verdicts
@@ -38,6 +39,7 @@ from guidestore.heads.advice.advise import CANDIDATES
 from guidestore.heads.metrics import main_metric_of
 from guidestore.heads.registry import build_decoder_of
 from guidestore.heads.significance import VERDICTS
+from guidestore.warehouse.catalog import query
 from guidestore.warehouse.indexer import build_index
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import load_runs, load_scores
@@ -287,6 +289,43 @@ def test_a_case_gains_by_heads_that_are_not_right_or_wrong(store: EmbeddingStore
         assert len(gains) > 20
         assert [gain for gain, _ in gains] == pytest.approx([sign * more for _, more in gains])
     assert seen == {"length", "os", "findings"}
+
+
+def test_a_case_is_told_in_words_of_its_kind(store: EmbeddingStore) -> None:
+    """A risk by its place among those of its run, a value in its unit, labels in their order; neighbours by what they
+    have, as SQL's neighbours() has it."""
+    for target in ("length", "os", "findings"):
+        _of(store, target)
+    build_index(store)
+    view, snapshot = Explored(str(store.storage.local_folder)).view(), store.snapshot()
+    facts = ("row", "control", "guidance", "decoder", "mode", "split")
+    stored: dict[tuple[str, ...], list[RunPredictions]] = {}
+    of_os = [run for run in load_runs(snapshot, _of(store, "os")) if run.fold == 0]
+    for run, said in load_predictions(snapshot, of_os).items():
+        head = next(one for one in of_os if one.id == run)
+        stored.setdefault(tuple(str(getattr(head, name)) for name in facts), []).append(said)
+    case = next(iter(stored.values()))[0].case_ids[3]
+    told = case_of(view, "made", case)
+    units = {label["target"]: label["unit"] for label in told["labels"]}
+    assert (units["length"], units["os"]) == ("mm", "months")
+    by_target = {row["target"]: row for row in told["predictions"]}
+    assert (by_target["length"]["kind"], by_target["length"]["unit"]) == ("value", "mm")
+    assert by_target["findings"]["classes"] == ["effusion", "nodule"]
+    seen = 0
+    for row in told["predictions"]:
+        assert (row["higher_than"] is None) == (row["target"] != "os")
+        said = stored.get(tuple(str(row[name]) for name in facts), []) if row["target"] == "os" else []
+        if len(said) == row["runs"]:  # other tests train with other seeds and labels
+            seen += 1
+            risks = [one.probabilities[:, 0] for one in said]
+            places = [(rankdata(risk, "min")[3] - 1) / (len(risk) - 1) for risk in risks]
+            assert row["higher_than"] == pytest.approx(np.mean(places))
+    assert seen > 2
+    near = neighbours_of(view, "made", case, "made/clinical/made")
+    expected = query(store.storage.local_folder, f"FROM neighbours('{case}', 'made/clinical/made', k := 12)").table
+    assert [(row["case_id"], row["labels"]) for row in near] == [
+        (row["case_id"], row["labels"]) for row in expected.to_pylist()
+    ]
 
 
 def _expected(target: str, said: RunPredictions) -> Iterator[dict[str, float]]:

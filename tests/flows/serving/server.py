@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,14 @@ RETRAIN: dict[str, Any] = {
     "permutations": 2,
 }
 """Settings of a retrain on the store of `tests.report_store`."""
+LOOKING_OFTEN = """
+from guidestore.flows.serving import serve
+from guidestore.flows.serving import watching
+serve.LOOK_SECONDS = watching.LOOK_SECONDS = 0.5
+from guidestore.flows.cli.process import run
+run()
+"""
+"""`guidestore` whose `serve` does not have one wait for its next look."""
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -119,11 +127,15 @@ def environment_in(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def serving(
-    store: Path | str, folder: Path, *options: str, server_port: int = 0, python: Path | str = sys.executable
+    store: Path | str,
+    folder: Path,
+    *options: str,
+    server_port: int = 0,
+    command: Sequence[Path | str] = (sys.executable, "-c", LOOKING_OFTEN),
 ) -> Iterator[Served]:
     """`guidestore serve` of the store with these options; what Prefect and the server keep lies in `folder`.
 
-    server_port: of a server that runs already; 0: it starts its own. python: what runs it.
+    server_port: of a server that runs already; 0: it starts its own. command: what runs it.
     """
     port = server_port or free_port()
     environment = environment_in(folder)
@@ -132,7 +144,7 @@ def serving(
         environment["PREFECT_API_AUTH_STRING"] = (folder / "home" / "guidestore-auth").read_text().strip()
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
-            [python, "-m", "guidestore", "serve", "--store", str(store), "--port", str(port), *options],
+            [*command, "serve", "--store", str(store), "--port", str(port), *options],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=stderr,

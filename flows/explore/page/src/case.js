@@ -32,9 +32,10 @@ export async function oneCase() {
 }
 
 function labelText(label) {
-  if (label.time !== null && label.time !== undefined) return `${told(label.time)}, ${label.event ? "event" : "no event up to then"}`;
+  const unit = label.unit ? ` ${label.unit}` : "";
+  if (label.time !== null && label.time !== undefined) return `${told(label.time)}${unit}, ${label.event ? "event" : "no event up to then"}`;
   if (label.class && label.value !== null) return `${label.class}: ${label.value ? "yes" : "no"}`;
-  return label.class || told(label.value);
+  return label.class || `${told(label.value)}${unit}`;
 }
 
 function partsText(splits) {
@@ -58,7 +59,9 @@ function predictionTable(target, rows) {
   return table(`${target}: mean over the runs that have not trained on this case`, [
     { title: "row", head: true, cell: (row) => row.row + (row.control ? `, ${row.control}` : "") },
     { title: "says", class: "word", cell: (row) => {
-      if (!row.probabilities.length) return row.risk !== null ? `risk ${number(row.risk)}` : number(row.value);
+      if (row.higher_than !== null) return `a higher risk than ${Math.round(100 * row.higher_than)} % of the ${row.part} cases`;
+      if (!row.probabilities.length) return `${told(row.value)}${row.unit ? ` ${row.unit}` : ""}`;
+      if (row.kind === "multilabel") return row.classes.filter((_, at) => row.probabilities[at] >= 0.5).join(", ") || "none of the labels";
       const says = row.classes[best(row)];
       if (!row.label) return says;
       return [h("strong", { class: says === row.label ? "verdict helps" : "verdict hurts" }, says === row.label ? "right" : "wrong"), ": ", says];

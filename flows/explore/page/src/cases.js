@@ -7,8 +7,9 @@ const hidden = (column) => HIDDEN.has(column.name) || (column.kind === "category
 
 export function headName(row) {
   const models = [row.guidance, row.decoder].filter(Boolean).join(", ");
+  const by = [row.inferior, row.superior].filter(Boolean).join(" by ");
   const more = [row.mode === "matched" ? "" : row.mode, row.labelled === "all" ? "" : `${row.labelled} labels`, row.split].filter(Boolean);
-  return `${row.target}: ${row.row} (${models}; ${more.join(", ")}; ${row.inferior} by ${row.superior})`;
+  return `${row.target}: ${row.row} (${[models, more.join(", "), by].filter(Boolean).join("; ")})`;
 }
 
 const SHORT = 24; // letters of an id that is not broken

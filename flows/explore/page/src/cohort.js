@@ -18,6 +18,7 @@ export async function cohort(overview) {
     h("h1", {}, name),
     h("p", { class: "ways" },
       h("a", { href: link({ page: "map", cohort: name, head }) }, "Map of its codes"),
+      h("a", { href: link({ page: "compare", cohort: name }) }, "Compare two heads"),
       h("a", { href: "#cases" }, "Its cases")),
     verdicts,
     cases,

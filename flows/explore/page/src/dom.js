@@ -46,7 +46,7 @@ export function told(value) {
   if (value === null || value === undefined || value === "") return "–";
   if (Array.isArray(value)) return value.map(told).join(", ");
   if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toFixed(3);
+  if (typeof value === "number") return Number.isInteger(value) ? String(value) : Math.abs(value) < 0.001 ? value.toPrecision(2) : value.toFixed(3);
   if (typeof value === "object") return JSON.stringify(value);
   return String(value);
 }

@@ -33,7 +33,7 @@ export async function home(overview) {
   ], about.snapshots, { quiet: true });
   return [
     h("h1", {}, "Codes and cases"),
-    about.behind ? h("p", { class: "notice" }, `The index is ${about.behind} commits behind the store: \`guidestore index\` brings it up to date.`) : null,
+    about.behind ? h("p", { class: "notice" }, `The index is ${about.behind === 1 ? "1 commit" : `${about.behind} commits`} behind the store: \`guidestore index\` brings it up to date.`) : null,
     cohorts,
     about.sweeps.length ? [h("h2", {}, "Sweeps"), sweepTable(about.sweeps)] : null,
     h("h2", {}, "Code sets"), sets,

@@ -2,13 +2,14 @@
 import { asked, get, link } from "./api.js";
 import { oneCase } from "./case.js";
 import { cohort } from "./cohort.js";
+import { compare } from "./compare.js";
 import { fill, h } from "./dom.js";
 import { home } from "./home.js";
 import { map } from "./map.js";
 import { snapshots } from "./snapshots.js";
 import { sweep } from "./sweep.js";
 
-const PAGES = { home, cohort, map, case: oneCase, snapshots, sweep };
+const PAGES = { home, cohort, compare, map, case: oneCase, snapshots, sweep };
 
 async function show() {
   const main = document.getElementById("main");

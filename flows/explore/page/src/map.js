@@ -10,6 +10,7 @@ const TURNED = { "right in both": "#8FA3B0", "turned right": "#009E73", "turned 
 const NONE = [150, 150, 150];
 const BLUES = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // viridis
 const SIDES = [[213, 94, 0], [225, 225, 225], [0, 90, 165]]; // about zero: what lost is orange, as what turned wrong
+const TINTS = [[0, 0], [255, 0.5], [0, 0.45]]; // of those beyond: as they are, then lighter, then darker; grey and share of it
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 const LISTED = 30;
 
@@ -19,11 +20,17 @@ function mixed(stops, share) {
   return a.map((value, i) => Math.round(value + (b[i] - value) * part));
 }
 
+/** The colour of the category at a place; no two of the first 36 are alike. */
+function category(at) {
+  const [grey, share] = TINTS[Math.floor(at / CATEGORIES.length) % TINTS.length];
+  return rgb(CATEGORIES[at % CATEGORIES.length]).map((value) => Math.round(value + (grey - value) * share));
+}
+
 /** value -> [r, g, b], and the rows of the legend. */
 function palette(about) {
   if (about.kind === "category") {
     const special = about.names.every((name) => name in TURNED);
-    const colours = about.names.map((name, at) => rgb(special ? TURNED[name] : CATEGORIES[at % CATEGORIES.length]));
+    const colours = about.names.map((name, at) => (special ? rgb(TURNED[name]) : category(at)));
     return { of: (value) => (value === 255 ? NONE : colours[value]), rows: about.names.map((name, at) => [colours[at], name, about.counts[at]]) };
   }
   const diverges = about.low < 0 && about.high > 0;
