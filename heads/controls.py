@@ -45,6 +45,8 @@ class Control:
     here; those that follow are draws of the last."""
     like: str = ""
     """The control whose draws tell how far luck in training moves one that is not drawn; '' of one that is."""
+    one_more: bool = False
+    """Whether the z_S of a row that it explains is one more draw of it."""
     stand_in: str = ""
     """``module:Class`` of what stands in for G(z_I) in G(I)+I; '' where nothing does."""
 
@@ -73,7 +75,9 @@ class Control:
 CONTROLS: dict[str, Control] = {
     control.name: control
     for control in (
-        Control(SHUFFLED, "{row}, shuffled pairs", "capacity, not guidance", drawn=True, orders="all"),
+        Control(
+            *(SHUFFLED, "{row}, shuffled pairs", "capacity, not guidance"), drawn=True, orders="all", one_more=True
+        ),
         Control(
             *(WITHIN_CLASS, "{row}, pairs shuffled within class", "label, not guidance"), drawn=True, orders="class"
         ),
@@ -82,6 +86,7 @@ CONTROLS: dict[str, Control] = {
             drawn=True,
             replaces=True,
             kinds=("principal directions", "random features"),
+            one_more=True,
         ),
         Control(OWN, "{row}, teacher on I", "self-training, not guidance", replaces=True, like=SHUFFLED),
         Control(LABEL_AGAIN, "{row}, label for S", "label, not guidance", replaces=True, like=WITHIN_CLASS),

@@ -122,6 +122,7 @@ def _row_of(groups: Sequence[ComparisonGroup], shared: set[str]) -> GuidedRow:
         lacking=list(lacking),
         one_code_set=row.one_code_set,
         once_per_fold=row.once_per_fold,
+        lends_luck=row.lends_luck,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from guidestore.heads.kernels.outcomes import Scoring
 from guidestore.heads.kernels.preparation import Preparation
 from guidestore.heads.kernels.smoother import Decompositions
 from guidestore.heads.outcomes import check_target
-from guidestore.heads.transfer.inner_cv import Split, draw_folds
+from guidestore.heads.transfer.inner_cv import Split, repeated_folds, repeats_of
 
 FEWEST = 2
 """Cases that a smoother is fitted on, and labelled pairs that are held out over all folds, at least."""
@@ -36,7 +36,7 @@ class Source:
     """Rows of the labelled train cases that have it."""
 
     def decompositions(self, seed: int) -> Decompositions:
-        """None made yet: they are large, and so are kept as long as one fold needs them."""
+        """None made yet: they are large, and so are kept as long as they are needed."""
         return Decompositions(self.codes_nd, seed)
 
 
@@ -56,7 +56,7 @@ class Cases:
     labelled_pairs: np.ndarray
     """(p,) bool: which of them have a label."""
     splits: list[Split]
-    """Of the labelled train cases."""
+    """Of the labelled train cases; those of one draw of the folds after those of another."""
 
     @classmethod
     def of(cls, paired: PairedCodes, row: str, *, seed: int) -> Cases:
@@ -87,13 +87,18 @@ class Cases:
         targets_nk = np.zeros((len(paired), scoring.n_columns))
         targets_nk[shown] = scoring.targets(shown)
         pairs = paired.rows("train", paired.is_pair)
-        splits = draw_folds(paired, shown, seed=[seed, 0])
-        cases = cls(paired, int(seed), sources, scoring, targets_nk, pairs, paired.has_label[pairs], splits)
+        labelled_pairs = paired.has_label[pairs]
+        splits = repeated_folds(paired, shown, repeats_of(int(labelled_pairs.sum())))
+        cases = cls(paired, int(seed), sources, scoring, targets_nk, pairs, labelled_pairs, splits)
         if any(len(cases.fitted_in(split, of)) < FEWEST for split in splits for of in sources):
             raise InvalidInputError(
                 f"{_where(paired)}: {len(shown)} labelled train cases are too few to hold some out; label more"
             )
         return cases
+
+    def of_one_draw(self) -> Cases:
+        """With one draw of the folds alone, for fits that are dear."""
+        return replace(self, splits=self.splits[: len(self.splits) // repeats_of(int(self.labelled_pairs.sum()))])
 
     def fitted_in(self, split: Split, row: str) -> np.ndarray:
         """The labelled cases that a smoother on that input row is fitted on in this fold."""

@@ -15,9 +15,9 @@ class Fold:
     """One fit of an inner cross-validation."""
 
     fit_n: np.ndarray
-    """Row numbers that are fitted on."""
+    """Row numbers that are fitted on, ascending."""
     held_n: np.ndarray
-    """Row numbers that are held out."""
+    """Row numbers that are held out, none of them among the others."""
     targets_nc: np.ndarray
     """(n, c) of those that are fitted on."""
 
@@ -37,14 +37,15 @@ type HeldOut = Mapping[Kernel, np.ndarray]
 
 
 def held_out(codes: Decompositions, folds: Sequence[Fold], kernels: Sequence[Kernel] = KERNELS) -> HeldOut:
-    """Every kernel and penalty in every fold."""
+    """Every kernel and penalty in every fold. Folds that are cut from the same rows share a decomposition."""
     said: dict[Kernel, np.ndarray] = {}
     for kernel in kernels:
         parts = []
         for fold in folds:
-            decomposition = codes.of(kernel, fold.fit_n)
-            features_mr = decomposition.features(codes.codes_nd[fold.held_n])
-            parts.append(decomposition.predictions(fold.targets_nc, features_mr, ALPHAS))
+            rows_n = np.union1d(fold.fit_n, fold.held_n)
+            of = codes.of(kernel, rows_n)
+            held_m = np.searchsorted(rows_n, fold.held_n)
+            parts.append(of.features_nr[held_m] @ of.without(held_m, fold.targets_nc, ALPHAS))
         said[kernel] = np.concatenate(parts, axis=1)
     return said
 

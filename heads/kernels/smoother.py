@@ -158,10 +158,31 @@ class Decomposition:
         # A row that alone decides what is said of it (h = 1) is then said to be what the others say of nothing: 0.
         return targets_nc - (targets_nc - fitted) / np.maximum(1.0 - hat_an, 1e-9)[:, :, None]
 
+    def without(self, held_m: np.ndarray, targets_nc: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
+        """(a, r, c) what the smoothers of all rows but those at (m,) held_m weigh the features with, exactly.
+
+        targets_nc: of the other n - m rows, in order. By the Woodbury identity: one decomposition serves all folds.
+        """
+        n, m = len(self.features_nr), len(held_m)
+        held_mr, onto_rc = self.features_nr[held_m], np.delete(self.features_nr, held_m, axis=0).T @ targets_nc
+        # Of the rows that are fitted on: their number is a factor of the penalty.
+        gain_ar = 1.0 / (n * self.eigenvalues_r + (n - m) * np.asarray(alphas)[:, None])
+        if m > len(onto_rc):
+            held_rr = held_mr.T @ held_mr
+            return np.stack([np.linalg.solve(np.diag(1.0 / gain_r) - held_rr, onto_rc) for gain_r in gain_ar])
+        weighed_amr = gain_ar[:, None, :] * held_mr
+        left_amm = np.eye(m) - weighed_amr @ held_mr.T
+        back_amc = np.linalg.solve(left_amm, weighed_amr @ onto_rc)
+        return gain_ar[:, :, None] * onto_rc + weighed_amr.swapaxes(1, 2) @ back_amc
+
     def weights(self, targets_nc: np.ndarray, alpha: float) -> Weights:
         """Of the smoother fitted with that penalty."""
-        weight_ac = self.map_ar @ (self._shrunk(alpha)[:, None] * (self.features_nr.T @ targets_nc))
-        d, c = self.landmarks_ld.shape[1], targets_nc.shape[1]
+        return self.weighing(self._shrunk(alpha)[:, None] * (self.features_nr.T @ targets_nc))
+
+    def weighing(self, weights_rc: np.ndarray) -> Weights:
+        """Of a smoother that weighs the features with these."""
+        weight_ac = self.map_ar @ weights_rc
+        d, c = self.landmarks_ld.shape[1], weights_rc.shape[1]
         if self.kernel == "linear":
             return Weights(weight_ac[:-1], CONSTANT * weight_ac[-1], self.landmarks_ld, np.zeros((0, c)))
         return Weights(np.zeros((d, c)), np.zeros(c), self.landmarks_ld, weight_ac)

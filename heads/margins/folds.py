@@ -13,7 +13,7 @@ import numpy as np
 from guidestore.heads.input_rows import I, S
 from guidestore.heads.kernels.cases import Cases
 from guidestore.heads.kernels.selection import Fold, HeldOut, held_out
-from guidestore.heads.kernels.smoother import KERNELS
+from guidestore.heads.kernels.smoother import KERNELS, Decompositions
 from guidestore.heads.margins.lessons import Lesson
 from guidestore.heads.margins.teacher import Teacher
 
@@ -28,6 +28,8 @@ class CrossValidation:
     """(m',) which rows those are."""
     pairs: np.ndarray
     """(m,) rows of the held-out pairs."""
+    inferior_m: np.ndarray
+    """(m,) where in plain_rows[I] they are."""
     teacher_mk: np.ndarray
     """What the teacher on z_S says of them."""
     students: Sequence[HeldOut]
@@ -37,16 +39,25 @@ class CrossValidation:
 
 
 def cross_validate(
-    cases: Cases, rows: Sequence[str], teachers: Mapping[str, Teacher], lessons: Sequence[Lesson]
+    cases: Cases,
+    rows: Sequence[str],
+    teachers: Mapping[str, Teacher],
+    lessons: Sequence[Lesson],
+    codes: Mapping[str, Decompositions],
 ) -> CrossValidation:
-    """rows: input rows whose plain smoothers are wanted. teachers: by the input row that they read."""
-    k, parts = cases.targets_nk.shape[1], []
+    """rows: input rows whose plain smoothers are wanted. teachers: by the input row that they read. codes: of every
+    input row, which all folds share."""
+    k, parts, place = cases.targets_nk.shape[1], [], 0
     for split in cases.splits:
-        codes = {row: cases.sources[row].decompositions(cases.seed) for row in {*rows, *teachers, I}}
-        held_pairs = np.intersect1d(split.held_n, cases.pairs)
+        held_pairs, held_inferior = np.intersect1d(split.held_n, cases.pairs), cases.held_in(split, I)
         fit_pairs = np.setdiff1d(cases.pairs, held_pairs)
         scores = {
-            reads: teacher.scores(cases, codes[reads], cases.fitted_in(split, reads), cases.pairs)
+            reads: teacher.scores(
+                cases,
+                cases.sources[reads].decompositions(cases.seed),  # of this fold alone
+                cases.fitted_in(split, reads),
+                cases.pairs,
+            )
             for reads, teacher in teachers.items()
         }
         taught = np.zeros((len(cases.pairs), 0, k))
@@ -62,9 +73,19 @@ def cross_validate(
             kernel: said_amc.reshape(len(said_amc), len(held_pairs), len(lessons), k)
             for kernel, said_amc in held_out(codes[I], [fold]).items()
         }
-        teacher_mk = scores[S][at["held"]]
-        parts.append((plain, held_pairs, teacher_mk, said, taught[at["held"]]))
-    every_plain, held, teacher, said, taught = zip(*parts, strict=True)
+        teacher_mk = scores[S][at["held"]] if lessons else np.zeros((len(held_pairs), k))
+        parts.append(
+            (
+                plain,
+                held_pairs,
+                place + np.searchsorted(held_inferior, held_pairs),
+                teacher_mk,
+                said,
+                taught[at["held"]],
+            )
+        )
+        place += len(held_inferior)
+    every_plain, held, inferior, teacher, said, taught = zip(*parts, strict=True)
     return CrossValidation(
         plain={
             row: {kernel: np.concatenate([p[row][kernel] for p in every_plain], axis=1) for kernel in KERNELS}
@@ -72,6 +93,7 @@ def cross_validate(
         },
         plain_rows={row: np.concatenate([cases.held_in(split, row) for split in cases.splits]) for row in rows},
         pairs=np.concatenate(held),
+        inferior_m=np.concatenate(inferior),
         teacher_mk=np.concatenate(teacher),
         students=[
             {kernel: np.concatenate([s[kernel][:, :, i] for s in said], axis=1) for kernel in KERNELS}

@@ -69,10 +69,10 @@ class _Margins:
         self.codes = {row: source.decompositions(cases.seed) for row, source in cases.sources.items()}
         """Over all train cases."""
         self.lessons = [Lesson.of(cases, arm) for arm in arms if arm.row == MARGINS]
-        reads = {S, *(lesson.teacher for lesson in self.lessons)}
+        reads = {S, *(lesson.teacher for lesson in self.lessons)} if self.lessons else set()
         self.teachers = {row: choose_teacher(cases, self.codes[row], row) for row in (S, I) if row in reads}
         plain = [arm.row for arm in arms if arm.row != MARGINS]
-        self.held: CrossValidation = cross_validate(cases, plain, self.teachers, self.lessons)
+        self.held: CrossValidation = cross_validate(cases, plain, self.teachers, self.lessons, self.codes)
         self.chosen = {
             row: by_error(said, cases.targets_nk[self.held.plain_rows[row]]) for row, said in self.held.plain.items()
         }
@@ -106,8 +106,7 @@ class _Margins:
     @property
     def inferior_mk(self) -> np.ndarray:
         """What I alone says of the held-out pairs."""
-        place_of_row = {row: place for place, row in enumerate(self.held.plain_rows[I].tolist())}
-        return self.chosen[I].held_mk[[place_of_row[row] for row in self.held.pairs.tolist()]]
+        return self.chosen[I].held_mk[self.held.inferior_m]
 
     def averaged(self, student: Chosen) -> np.ndarray:
         """(m, k) of the held-out pairs: the student and I alone, each over its deviation."""

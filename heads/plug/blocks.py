@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -43,8 +43,14 @@ class BlockDecoder(Protocol):
         """(N, k); only rows of labelled train cases are read."""
         ...
 
-    def fit(self, x_nd: np.ndarray, targets_nk: np.ndarray, penalties: Sequence[float]) -> list[Linear]:
-        """For each penalty, the strongest first."""
+    def fits(
+        self,
+        x_nd: np.ndarray,
+        targets_nk: np.ndarray,
+        left_out: Sequence[np.ndarray],
+        penalties: Sequence[float],
+    ) -> Iterator[list[Linear]]:
+        """To all rows but those at each of `left_out` ((m,) places); for each penalty, the strongest first."""
         ...
 
     def losses(self, scores: np.ndarray, targets_mk: np.ndarray) -> np.ndarray:
@@ -61,10 +67,19 @@ class Ridge:
     def targets(self, cases: Cases) -> np.ndarray:
         return cases.targets_nk
 
-    def fit(self, x_nd: np.ndarray, targets_nk: np.ndarray, penalties: Sequence[float]) -> list[Linear]:
-        of = Decomposition.of("linear", x_nd)
-        fits = [of.weights(targets_nk, alpha) for alpha in penalties]
-        return [Linear(fit.linear_dc, fit.constant_c) for fit in fits]
+    def fits(
+        self,
+        x_nd: np.ndarray,
+        targets_nk: np.ndarray,
+        left_out: Sequence[np.ndarray],
+        penalties: Sequence[float],
+    ) -> Iterator[list[Linear]]:
+        of, k = Decomposition.of("linear", x_nd), targets_nk.shape[1]
+        for held_m in left_out:
+            weights_arc = of.without(held_m, np.delete(targets_nk, held_m, axis=0), penalties)
+            every = of.weighing(np.concatenate(list(weights_arc), axis=1))
+            ends = range(0, k * len(penalties), k)
+            yield [Linear(every.linear_dc[:, at : at + k], every.constant_c[at : at + k]) for at in ends]
 
     def losses(self, scores: np.ndarray, targets_mk: np.ndarray) -> np.ndarray:
         return ((targets_mk - scores) ** 2).sum(axis=(-2, -1))
@@ -85,13 +100,21 @@ class LogisticRegression:
             )
         return one_hot(paired.labels, len(paired.classes))
 
-    def fit(self, x_nd: np.ndarray, targets_nk: np.ndarray, penalties: Sequence[float]) -> list[Linear]:
+    def fits(
+        self,
+        x_nd: np.ndarray,
+        targets_nk: np.ndarray,
+        left_out: Sequence[np.ndarray],
+        penalties: Sequence[float],
+    ) -> Iterator[list[Linear]]:
         # Wide codes of few cases are fitted in the span of their rows, which is the same fit.
         span_rd = np.linalg.svd(x_nd, full_matrices=False)[2] if x_nd.shape[1] > len(x_nd) else np.eye(x_nd.shape[1])
-        path = Logistic(alphas=tuple(penalties)).fit_path(
-            x_nd @ span_rd.T, targets_nk, np.full(len(x_nd), 1.0 / len(x_nd)), seed=0
-        )
-        return [Linear(span_rd.T @ tensors["weight"].T, tensors["bias"]) for tensors in path]
+        x_nr = x_nd @ span_rd.T
+        for held_m in left_out:
+            x_fr, targets_fk = np.delete(x_nr, held_m, axis=0), np.delete(targets_nk, held_m, axis=0)
+            alike_f = np.full(len(x_fr), 1.0 / len(x_fr))
+            path = Logistic(alphas=tuple(penalties)).fit_path(x_fr, targets_fk, alike_f, seed=0)
+            yield [Linear(span_rd.T @ tensors["weight"].T, tensors["bias"]) for tensors in path]
 
     def losses(self, scores: np.ndarray, targets_mk: np.ndarray) -> np.ndarray:
         weights_m = balanced(targets_mk, np.ones(len(targets_mk)))

@@ -11,11 +11,11 @@ from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.input_rows import PLUG, S_PLUS_I, Arm, I, S, arms_of
 from guidestore.heads.kernels.cases import Cases
 from guidestore.heads.kernels.preparation import Preparation
-from guidestore.heads.kernels.smoother import KERNELS, Weights
+from guidestore.heads.kernels.smoother import KERNELS, Decompositions, Weights
 from guidestore.heads.margins.train import plain_heads
 from guidestore.heads.outcomes import said
 from guidestore.heads.plug.blocks import DECODERS, Family
-from guidestore.heads.plug.choice import Chosen, choose, fit_block, losses_in, said_in
+from guidestore.heads.plug.choice import Chosen, choose, fit_blocks, losses, said_of_held
 from guidestore.heads.plug.guidance import SmootherGuidance
 from guidestore.heads.plug.superior import Superior
 from guidestore.heads.trained import TrainedHead
@@ -61,21 +61,15 @@ def _heads(cases: Cases, permutations: int, family: Family) -> list[TrainedHead]
     arms = [arm for arm in arms_of(PLUG_ROWS, permutations) if arm.row == PLUG]
     superiors = [Superior.of(cases, arm) for arm in arms]
     decoder = DECODERS[family]
-    of_folds = [
-        losses_in(cases, split, superiors, decoder, cases.sources[I].decompositions(cases.seed))
-        for split in cases.splits
-    ]
-    chosen = [choose(of_arm, decoder) for of_arm in np.sum(of_folds, axis=0)]
-    held: list[list[np.ndarray]] = [[] for _ in arms]
-    for split in cases.splits:
-        codes = cases.sources[I].decompositions(cases.seed)
-        for parts, superior, of_arm in zip(held, superiors, chosen, strict=True):
-            parts.append(said_in(cases, split, superior, decoder, codes, of_arm))
+    every, codes = cases, cases.sources[I].decompositions(cases.seed)
+    if family == "logistic":  # each of its fits is a descent
+        cases = cases.of_one_draw()
+    chosen = [choose(of_arm, decoder) for of_arm in losses(cases, superiors, decoder, codes)]
     guided = [
-        _head(cases, arm, superior, family, of_arm, np.concatenate(parts))
-        for arm, superior, of_arm, parts in zip(arms, superiors, chosen, held, strict=True)
+        _head(cases, arm, superior, family, of_arm, codes)
+        for arm, superior, of_arm in zip(arms, superiors, chosen, strict=True)
     ]
-    return plain_heads(cases) + guided
+    return plain_heads(every) + guided
 
 
 def decoder_name(family: Family) -> str:
@@ -88,15 +82,14 @@ def _guidance_of(family: Family) -> str:
 
 
 def _head(
-    cases: Cases, arm: Arm, superior: Superior, family: Family, chosen: Chosen, held_mk: np.ndarray
+    cases: Cases, arm: Arm, superior: Superior, family: Family, chosen: Chosen, codes: Decompositions
 ) -> TrainedHead:
-    """P(I) or a control, predicted. held_mk: what was said of the labelled pairs as they were held out."""
-    paired, inferior = cases.paired, cases.sources[I]
-    of_g = inferior.decompositions(cases.seed).of(chosen.kernel, cases.pairs)
+    """P(I) or a control, predicted. codes: of z_I."""
+    paired, inferior, of_g = cases.paired, cases.sources[I], codes.of(chosen.kernel, cases.pairs)
+    held_mk = said_of_held(cases, superior, DECODERS[family], codes, chosen)
     to_s = of_g.weights(superior.codes_nd[cases.pairs], chosen.alpha)
     model = SmootherGuidance.of(inferior.preparation, to_s, superior.preparation)
-    both, own = cases.sources[S_PLUS_I].labelled, inferior.labelled
-    (block,) = fit_block(cases, superior, DECODERS[family], chosen.share, [chosen.penalty], both, own)
+    ((block,),) = fit_blocks(cases, superior, DECODERS[family], chosen.share, [chosen.penalty], [None])
     preparation = Preparation.side_by_side(superior.preparation, inferior.preparation)
     # Side by side, both codes are scaled down to a common norm of 1.
     weights_dk = np.vstack([block.of_s, block.of_i]) * 2**0.5
@@ -126,7 +119,7 @@ def _head(
         components=components,
         facts=facts,
         n_pairs=len(cases.pairs),
-        n_train=len(both if chosen.share else own),
+        n_train=len(cases.sources[S_PLUS_I if chosen.share else I].labelled),
     )
     return head.predicting(
         paired, paired.has_inferior, lambda rows_n: said(decoder, read(rows_n), cases.scoring.reference)

@@ -23,7 +23,7 @@ from guidestore.heads.networks import softmax
 from guidestore.heads.outcomes import check_target, said
 from guidestore.heads.registry import build_student
 from guidestore.heads.trained import TrainedHead
-from guidestore.heads.transfer.inner_cv import draw_folds
+from guidestore.heads.transfer.inner_cv import repeated_folds, repeats_of
 from guidestore.heads.transfer.students.common.protocol import Tensors
 from guidestore.heads.transfer.targets import one_hot
 
@@ -95,7 +95,7 @@ class _TrainingSet:
         train = paired.rows("train", paired.has_inferior)
         self.preparation = Preparation.fit(paired.inferior_nd[train], f"z_I of {paired.cohort}")
         self.codes = Decompositions(self.preparation.apply(paired.inferior_nd), self.seed)
-        self.splits = draw_folds(paired, self.rows, seed=[self.seed, 0])
+        self.splits = repeated_folds(paired, self.rows, repeats_of(len(self.rows)))
         self.targets_nk = self.scoring.targets(self.rows)
         self.held = np.concatenate([split.held_n for split in self.splits])
         self.places_m = np.searchsorted(self.rows, self.held)
@@ -133,19 +133,24 @@ class _TrainingSet:
         weights = self.codes.of(kernel, self.rows).weights(self.targets_nk, chosen.alpha)
         return chosen.alpha, chosen.held_mk, weights
 
+    @property
+    def features_nr(self) -> np.ndarray:
+        """Of the labelled cases, in the linear kernel: a rotation of their codes."""
+        return self.codes.of("linear", self.rows).features_nr
+
     @cached_property
     def logits(self) -> list[np.ndarray]:
         """Per penalty (m, k) what logistic regression says of held-out cases."""
         parts = []
         for split in self.splits:
-            features_mr = self.codes.of("linear", split.fit_n).features(self.codes.codes_nd[split.held_n])
-            parts.append([features_mr @ fit["weight"].T + fit["bias"] for fit in self.logistic_path(split.fit_n)])
+            held_mr = self.features_nr[np.searchsorted(self.rows, split.held_n)]
+            parts.append([held_mr @ fit["weight"].T + fit["bias"] for fit in self.logistic_path(split.fit_n)])
         return [np.concatenate(of_alpha) for of_alpha in zip(*parts, strict=True)]
 
     def logistic_path(self, rows_n: np.ndarray) -> list[Tensors]:
-        """One fit per penalty, in the features of the linear kernel, a rotation of the codes; classes balanced."""
+        """One fit per penalty to labelled cases, in `features_nr`; classes balanced."""
         student = build_student("logistic", alphas=LOGISTIC_ALPHAS)
-        features_nr = self.codes.of("linear", rows_n).features_nr
+        features_nr = self.features_nr[np.searchsorted(self.rows, rows_n)]
         targets_nk = one_hot(self.paired.labels[rows_n], self.k)
         return student.fit_path(features_nr, targets_nk, np.ones(len(rows_n)), seed=self.seed)
 

@@ -17,9 +17,9 @@ The verdict, in this order; *above* means that the interval of a gain lies wholl
 Every interval is two-sided, 95 %, and covers cases and luck in training (training_luck.py): the estimand is the expected
 gain over row I on new cases and with new seeds of this training set. No correction is needed within a row: `guidance
 helps` asks for all gains at once (an intersection-union test), so its error is at most that of one of them and its p is
-the largest. Over several targets or rows a caller corrects `p_helps` with `heads.significance.holm`. A control that is
-one run borrows the luck of what it is like (heads.controls): with one permutation and one seed it stays unknown, and
-`guidance helps` is then said too easily.
+the largest. Over several targets or rows a caller corrects `p_helps` with `heads.significance.holm`. With one seed a
+control that is one run borrows the luck of what it is like (heads.controls); with one permutation too it is not known,
+and `guidance helps` is not said.
 """  # noqa: E501  (a row of the table)
 
 from __future__ import annotations
@@ -254,13 +254,17 @@ def decide(
 
 
 def _over_control(drawn: DrawnMetrics, metric: str, row: GuidedRow, rival: Rival) -> Gain:
-    """A control of one run borrows its spread from what it is like, else from shuffled pairs."""
-    like = (CONTROLS[rival.control].like or rival.control, SHUFFLED)
+    """A control of one run borrows its spread from what it is like, else from shuffled pairs.
+
+    Where pairs do not matter the true pairing is one more shuffle of them, and where z_S is made of z_I it is one more
+    code of z_I: what such a draw gains by luck this training set has for good.
+    """
+    control = CONTROLS[rival.control]
+    like = (control.like or rival.control, SHUFFLED)
     lenders = [lender.runs for name in like for lender in row.controls if lender.control == name and lender.drawn]
     spreads = (spread_of_runs(drawn, metric, runs) for runs in lenders)
     borrowed = next((spread for spread in spreads if spread is not None), None)
-    one_more = rival.control == SHUFFLED
-    luck = luck_against_control(drawn, metric, row.guided, rival.runs, borrowed, one_more=one_more)
+    luck = luck_against_control(drawn, metric, row.guided, rival.runs, borrowed, one_more=control.one_more)
     return Gain(rival, compare(drawn, metric, row.guided, rival.runs, luck=luck))
 
 

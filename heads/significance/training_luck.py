@@ -52,24 +52,23 @@ def luck_against_control(
 ) -> TrainingLuck | None:
     """Of a guided row minus the mean of a control's runs.
 
-    like: the spread of one draw of a like control, where this one is a single run on each fold and seed: it is one of
-    many that it might as well have been. one_more: the row is one more draw of the control if guidance does nothing, as
-    the true pairing is of shuffled pairs. With several seeds, two parts: the mean over the draws is as sure as their
-    spread and number make it; and what the difference moves over seeds beyond that. With one seed nothing tells how far
-    the row itself moves: it is taken to move as one draw of the control does, whatever the number of folds.
+    like: the spread of one draw of a like control, where this one is a single run on each fold and seed. one_more: the
+    row is one more draw if what the control stands for is true, as the true pairing is of shuffled pairs. With several
+    seeds up to three parts: that one draw; the mean over the draws, which is as sure as their spread and number make
+    it; and what the difference moves over seeds beyond that. With one seed nothing tells how far the row itself moves:
+    it is taken to move as one draw of the control does, whatever the number of folds.
     """
     draws = _excess(_by(drawn, metric, control, drawn.units))
     over_seeds = _over_seeds(drawn, metric, row, control)
     one = draws or like
-    if one and (over_seeds is None or one_more):
-        return TrainingLuck(one.sd * math.sqrt(1 + _share_of_mean(drawn, control)), one.degrees)
-    if over_seeds is None or one is None:
-        return over_seeds
+    if over_seeds is None:
+        return one and TrainingLuck(one.sd * math.sqrt(1 + _share_of_mean(drawn, control)), one.degrees)
+    parts = [one] if one and one_more else []
     if draws is None:
-        return _sum(over_seeds, one)
+        return _sum(over_seeds, *parts)
     mean = TrainingLuck(draws.sd * math.sqrt(_share_of_mean(drawn, control)), draws.degrees)
     beyond = math.sqrt(max(0.0, over_seeds.sd**2 - mean.sd**2))
-    return _sum(mean, TrainingLuck(beyond, over_seeds.degrees))
+    return _sum(mean, TrainingLuck(beyond, over_seeds.degrees), *parts)
 
 
 def luck_over_seeds(

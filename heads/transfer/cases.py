@@ -39,7 +39,7 @@ class Cases:
         of_superior = Preparation.fit(paired.superior_nd[train & paired.has_superior], f"z_S of {paired.cohort}")
         inferior_nr, superior_nr = of_inferior.apply(paired.inferior_nd), of_superior.apply(paired.superior_nd)
         of_codes = (of_inferior, of_superior, inferior_nr, superior_nr)
-        return cls(paired, seed, *of_codes, learning_of(paired), inner_splits(paired, seed=seed))
+        return cls(paired, seed, *of_codes, learning_of(paired), inner_splits(paired))
 
     def permuted(self, control: str, permutation: int) -> Cases:
         """z_S of all train pairs in the order of a control, labelled or not; superior-only cases keep theirs."""

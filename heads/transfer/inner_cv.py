@@ -12,9 +12,12 @@ from guidestore.heads.outcomes import strata
 
 FOLDS = 5
 """Of one inner cross-validation; a class of fewer cases is held out in as many folds as it has cases."""
-ENOUGH_HELD = 150
-"""Inner cross-validation is repeated, three times at most, until so many cases were held out: with 50 labels a choice
-between weights hangs on two or three cases, and the luck of the folds alone costs .02 (digits, fou taught by kar)."""
+ENOUGH_HELD, MOST_REPEATS = 400, 5
+"""Folds are drawn anew, so often at most, until so many cases were held out: with 40 labels one draw of the folds is a
+draw of the penalty, and what a head is worth hangs on that luck."""
+ENOUGH_TAUGHT, MOST_TAUGHT = 150, 3
+"""The same for label transfer, where every fold is many descents: with 50 labels a choice between weights hangs on two
+or three cases, and the luck of one draw costs .02 (digits, fou taught by kar)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,13 +41,23 @@ def draw_folds(paired: PairedCodes, rows_n: np.ndarray, *, seed: int | Sequence[
     return [Split(rows_n[fold != f], rows_n[fold == f]) for f in range(FOLDS) if (fold == f).any()]
 
 
-def inner_splits(paired: PairedCodes, *, seed: int) -> list[Split]:
+def repeats_of(n_held: int, *, enough: int = ENOUGH_HELD, most: int = MOST_REPEATS) -> int:
+    """How often folds are drawn that hold out `n_held` cases by which one chooses."""
+    return min(most, -(-enough // max(n_held, 1)))
+
+
+def repeated_folds(paired: PairedCodes, rows_n: np.ndarray, repeats: int) -> list[Split]:
+    """`draw_folds` so often, one draw after the other: the same for every seed, so that a head in closed form hangs on
+    its training set alone, and no luck of the folds stands between it and what it is held against."""
+    return [split for r in range(repeats) for split in draw_folds(paired, rows_n, seed=[0, r])]
+
+
+def inner_splits(paired: PairedCodes) -> list[Split]:
     """The folds of the labelled train cases; where some fold would leave a class of z_I without a case, the labelled
     val cases are held out instead, all at once. [] where there are none either: then nothing can be chosen."""
     train = paired.rows("train", paired.has_label)
-    n_students = int(paired.has_inferior[train].sum())
-    repeats = min(3, -(-ENOUGH_HELD // max(n_students, 1)))
-    splits = [split for r in range(repeats) for split in draw_folds(paired, train, seed=[seed, r])]
+    repeats = repeats_of(int(paired.has_inferior[train].sum()), enough=ENOUGH_TAUGHT, most=MOST_TAUGHT)
+    splits = repeated_folds(paired, train, repeats)
     if all(shows_all_classes(paired, split.fit_n, paired.has_inferior) for split in splits):
         return splits
     val = paired.rows("val", paired.has_label, paired.has_inferior)

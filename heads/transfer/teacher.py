@@ -46,7 +46,7 @@ class Teacher:
         nested, so that what is held out there never reaches a target."""
         _, has = cases.read(self.reads)
         targets_nk = np.full((len(fit_n), cases.learning.n_columns), np.nan)
-        for split in draw_folds(cases.paired, fit_n, seed=cases.seed):
+        for split in draw_folds(cases.paired, fit_n, seed=0):
             held_n = split.held_n[has[split.held_n]]
             if len(held_n):
                 targets_nk[np.isin(fit_n, held_n)] = self.scores(cases, split.fit_n, np.sort(held_n))

@@ -146,12 +146,12 @@ def _check(job: TransferJob, rows: Sequence[str]) -> None:
             f"{where} has fewer than 2 train pairs, so nothing can be taught; "
             + paired.why_unpaired("materialize both modalities")
         )
-    if not inner_splits(paired, seed=job.seed) and paired.kind != "classes":
+    if not inner_splits(paired) and paired.kind != "classes":
         raise InvalidInputError(
             f"{where}: no labelled train cases of {paired.target} can be held out with something left to learn, and "
             "val has none; label more cases, or draw a split with a val part"
         )
-    if not inner_splits(paired, seed=job.seed):
+    if not inner_splits(paired):
         raise InvalidInputError(
             f"{where}: a class of {paired.target} has a single labelled train case and val has none, so nothing can be "
             "chosen; label two cases of each class, or draw a split with a val part"

@@ -56,6 +56,20 @@ def test_what_is_left_out_is_what_the_others_say(kernel: Kernel) -> None:
         )
 
 
+@pytest.mark.parametrize("kernel", smoother.KERNELS)
+@pytest.mark.parametrize(("n", "d", "m"), [(40, 6, 9), (20, 50, 4), (20, 2, 15), (12, 3, 0)])
+def test_one_decomposition_says_what_is_said_without_a_fold(kernel: Kernel, n: int, d: int, m: int) -> None:
+    z_nd, targets_nc, held_m = codes(n, d), codes(n, 3, 2), np.random.default_rng(3).permutation(n)[:m]
+    others, decomposition = np.setdiff1d(np.arange(n), held_m), Decomposition.of(kernel, z_nd)
+    weights_arc = decomposition.without(held_m, targets_nc[others], ALPHAS)
+    for alpha, weights_rc in zip(ALPHAS, weights_arc, strict=True):
+        ridge = KernelRidge(alpha=(n - m) * alpha, kernel="precomputed")
+        ridge.fit(kernel_matrix(kernel, z_nd[others], z_nd[others]), targets_nc[others])
+        expected_nc = ridge.predict(kernel_matrix(kernel, z_nd, z_nd[others]))
+        np.testing.assert_allclose(decomposition.features_nr @ weights_rc, expected_nc, atol=1e-5)
+        np.testing.assert_allclose(decomposition.weighing(weights_rc)(z_nd), expected_nc, atol=1e-5)
+
+
 def test_landmarks_stand_for_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     z_nd, query_md = codes(300, 5), codes(50, 5, 1)
     targets_nc = np.sin(3 * z_nd[:, :2])

@@ -54,6 +54,11 @@ def test_two_choices_of_three_decoders_and_choosing_by_score_can_be_far_better()
         assert (head.row, head.mode, head.control, head.permutation, head.n_train) == ("R(I)", "matched", "", -1, 100)
 
 
+def test_they_hang_on_the_training_set_alone() -> None:
+    first, again = (trained(weak(0, n=120, labelled=40), seed) for seed in range(2))
+    assert all(np.array_equal(first[name].probabilities, again[name].probabilities) for name in REFERENCES)
+
+
 def test_the_temperature_leaves_the_class_and_makes_the_probabilities_honest() -> None:
     for head in trained(weak(0), 0).values():
         assert head.metrics["test"]["log_loss"] < 0.72

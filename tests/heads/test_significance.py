@@ -225,29 +225,34 @@ def test_a_control_has_the_luck_of_its_own_draws_or_of_what_it_is_like():
     assert sds[0] < sds[2] < sds[1]
 
 
-def test_with_several_seeds_too_principal_directions_borrow_from_random_features():
-    """Whose draws move far, while the seeds alone move nothing."""
+def test_with_several_seeds_z_s_is_one_more_draw_of_shuffled_pairs_and_of_codes_of_z_i_alone():
+    """Whose draws move far, as those within class do, while the seeds alone move nothing."""
     labels, ids, runs = balanced_labels(3_000), {}, []
-    for place, (name, n_draws) in enumerate(
-        {"guided": 1, "inferior": 1, "shuffled": 4, "self, principal directions": 1, "self, random features": 4}.items()
-    ):
+    names = {"guided": 1, "inferior": 1, "shuffled": 4, "within class": 4, "self, principal directions": 1}
+    for place, (name, n_draws) in enumerate((names | {"self, random features": 4, "own": 1}).items()):
         for s, p in np.ndindex(3, n_draws):
-            apart = 0.3 * (p % 2) if name == "self, random features" else 0.0
-            of_seed = 0 if n_draws == 1 else s
-            runs.append(
-                make_run(f"{name}{p} {s}", labels, skill=1.0 + apart, seed=100 * place + 10 * of_seed + p,
-                         unit=("s", 0, s))
-            )  # fmt: skip
+            apart = 0.3 * (p % 2) if n_draws > 1 else 0.0
+            runs.append(make_run(f"{name}{p} {s}", labels, skill=1.0 + apart, seed=100 * place + p, unit=("s", 0, s)))
             ids.setdefault(name, []).append(runs[-1].run)
     drawn = draw_metrics(runs, draws=499)
     controls = [Rival(name, of) for name, of in ids.items() if name not in ("guided", "inferior")]
     effect = guidance_effect(drawn, BA, GuidedRow(ids["guided"], ids["inferior"], controls))
-    luck = {gain.rival.name: gain.over.luck for gain in effect.over_controls}
-    one = spread_of_runs(drawn, BA, ids["self, random features"])
-    found = luck["self, principal directions"]
-    assert one is not None
-    assert found is not None
-    assert found.sd == pytest.approx(one.sd)
+    luck = {gain.rival.name: gain.over.luck.sd for gain in effect.over_controls if gain.over.luck}
+    spreads = {name: spread_of_runs(drawn, BA, ids[name]) for name, n_draws in names.items() if n_draws > 1}
+    spreads["self"] = spread_of_runs(drawn, BA, ids["self, random features"])
+    one = {name: of.sd for name, of in spreads.items() if of}
+    mean = 1 / np.sqrt(12)
+    assert luck == pytest.approx(
+        {
+            "shuffled": one["shuffled"] * np.sqrt(1 + mean**2),
+            "within class": one["within class"] * mean,
+            "self, principal directions": one["self"],
+            "self, random features": one["self"] * np.sqrt(1 + mean**2),
+            "own": 0.0,
+        },
+        rel=0.15,
+        abs=1e-9,
+    )
 
 
 def test_luck_over_seeds_is_that_of_the_mean_difference():
@@ -546,18 +551,18 @@ def test_one_draw_and_two_seeds_are_enough_for_an_interval():
 
 @pytest.mark.parametrize("of_units", [(1, 1, 6), (4, 4, 4), (12,)])
 def test_units_count_alike_in_the_luck_of_a_mean_however_often_each_was_drawn(of_units):
-    """Figures that cases do not move: the spread of draws by numpy, and how far their mean moves by drawing."""
+    """Figures that neither cases nor seeds move: the spread of draws by numpy, and how far their mean moves."""
     labels = balanced_labels(30)
     runs = [make_run(f"guided {s}", labels, unit=("s", 0, s)) for s in range(len(of_units))]
     control = [make_run(f"{p} {s}", labels, unit=("s", 0, s)) for s, n in enumerate(of_units) for p in range(n)]
     drawn, rng = draw_metrics([*runs, *control], metrics=[BA], draws=199), np.random.default_rng(0)
     guided, ids = [run.run for run in runs], [run.run for run in control]
     often = replace(drawn, values={BA: rng.normal(size=(20_000, len(drawn.runs)))}).row(BA, ids)
+    of_draws = [of - of.mean() for of in np.split(rng.normal(size=len(ids)), np.cumsum(of_units)[:-1])]
     figures = np.zeros(len(drawn.runs))
-    figures[[drawn.runs[run] for run in ids]] = rng.normal(size=len(ids))
+    figures[[drawn.runs[run] for run in ids]] = np.concatenate(of_draws)
     values = {BA: np.tile(figures, (200, 1))}
     luck = luck_against_control(replace(drawn, values=values), BA, guided, ids, one_more=True)
-    of_draws = np.split(figures[len(guided) :], np.cumsum(of_units)[:-1])
-    one = sum(((of - of.mean()) ** 2).sum() for of in of_draws) / sum(n - 1 for n in of_units)
+    one = sum((of**2).sum() for of in of_draws) / sum(n - 1 for n in of_units)
     assert luck is not None
     assert luck.sd == pytest.approx(np.sqrt(one * (1 + often.var())), rel=0.01)

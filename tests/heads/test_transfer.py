@@ -16,7 +16,7 @@ from guidestore.heads.prediction import predict_row
 from guidestore.heads.registry import STUDENTS, build_student
 from guidestore.heads.trained import TrainedHead
 from guidestore.heads.transfer.cases import Cases
-from guidestore.heads.transfer.inner_cv import draw_folds, inner_splits
+from guidestore.heads.transfer.inner_cv import draw_folds, inner_splits, repeated_folds, repeats_of
 from guidestore.heads.transfer.lesson import Lesson
 from guidestore.heads.transfer.teacher import Teacher, choose_teacher
 from guidestore.heads.transfer.train import TransferJob, train_transfer
@@ -164,7 +164,7 @@ def test_fully_labelled_clean_pairs_leave_nothing_to_teach():
 
 def test_the_superior_archive_trains_the_teacher():
     """Labels of cases without z_I reach the student, through the unlabelled pairs alone."""
-    weak = {"labelled": 12, "inferior": 0.6, "superior": 0.8, "pairs": 330, "n_dims": 8}
+    weak = {"labelled": 12, "inferior": 0.6, "superior": 0.8, "pairs": 900, "n_dims": 8}
     taught = {}
     for archive in (0, 300):
         heads = [transfer(made(seed, archive=archive, **weak), seed=seed, permutations=0) for seed in range(4)]
@@ -209,15 +209,24 @@ class TestInnerCv:
             assert set(pairs) <= {2, 3}
 
     def test_few_cases_are_cut_three_times_many_once(self):
-        assert len(inner_splits(made(labelled=30), seed=0)) == 15
-        assert len(inner_splits(made(labelled=180), seed=0)) == 5
+        assert len(inner_splits(made(labelled=30))) == 15
+        assert len(inner_splits(made(labelled=180))) == 5
+
+    def test_folds_are_drawn_anew_until_many_cases_were_held_out_and_each_draw_is_another(self):
+        assert [repeats_of(n) for n in (0, 40, 100, 150, 399, 400, 5_000)] == [5, 5, 4, 3, 2, 1, 1]
+        paired = made(labelled=30)
+        rows = np.flatnonzero((paired.parts == "train") & (paired.labels >= 0))
+        splits = repeated_folds(paired, rows, 3)
+        for draw in (splits[:5], splits[5:10], splits[10:]):
+            np.testing.assert_array_equal(np.sort(np.concatenate([split.held_n for split in draw])), rows)
+        assert len({tuple(split.held_n) for split in splits}) == 15
 
     def test_val_is_held_out_where_a_class_has_a_single_case(self):
         paired = made()
         labels = paired.labels.copy()
         labels[np.flatnonzero((labels == 2) & (paired.parts == "train"))[1:]] = -1
         single = dataclasses.replace(paired, labels=labels)
-        (split,) = inner_splits(single, seed=0)
+        (split,) = inner_splits(single)
         assert set(paired.parts[split.held_n]) == {"val"}
         assert {head.status for head in transfer(single)} == {"ok"}
         without = dataclasses.replace(single, parts=np.where(paired.parts == "val", "test", paired.parts))
