@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ FORMAT_BYTES = b'{"format": 1, "revision": 1}\n'
 def storage_at(root: Path | str) -> Storage:
     """The storage of a store at `root`, there or not. Raises InvalidInputError; StorageError without credentials."""
     bucket = bucket_of(root)
+    if not str(root):
+        raise InvalidInputError("the place of the store is empty: name a folder, or s3://BUCKET/PREFIX")
     if bucket is None:
         from guidestore.embeddings.storage import LocalStorage
 
@@ -33,6 +36,7 @@ def storage_at(root: Path | str) -> Storage:
 def new_storage(root: Path | str) -> Storage:
     """The storage at `root`, where a store is begun if there is none. Raises what `opened_storage` raises."""
     storage = storage_at(root)
+    _check_folder(root)
     # Created again, it must be refused; a server that overwrites would lose commits.
     if storage.create("format.json", FORMAT_BYTES) and storage.create("format.json", FORMAT_BYTES):
         raise StorageError(
@@ -51,12 +55,26 @@ def opened_storage(root: Path | str) -> Storage:
     """
     storage = storage_at(root)
     if storage.size("format.json") is None:
+        _check_folder(root)
         raise NotFoundInStoreError(
             f"there is no guidestore at {shown(root)}: name one with --store, or make one with "
             "`guidestore cohort add`, `guidestore import` or `guidestore demo`"
         )
     check_format(storage, root)
     return storage
+
+
+def _check_folder(root: Path | str) -> None:
+    """Raises InvalidInputError where something else than a folder has the name of the store, or of one above it."""
+    if bucket_of(root) is not None:
+        return
+    place = Path(root)
+    if place.parts[:1] and place.parts[0].startswith("~") and not place.is_dir():
+        raise InvalidInputError(f"{root}: ~ was not replaced by a home folder; write $HOME, or the folder's name whole")
+    there = next(part for part in (place.absolute(), *place.absolute().parents) if os.path.lexists(part))
+    if not there.is_dir():
+        what = "a link that leads nowhere" if there.is_symlink() and not there.exists() else "a file, not a folder"
+        raise InvalidInputError(f"{there} is {what}, and a store is a folder: name another")
 
 
 class UnknownRevisionError(InvalidInputError):

@@ -140,10 +140,11 @@ def let_go(con: duckdb.DuckDBPyConnection) -> None:
 def query(
     store_root: Path | str, sql: str, at: int | str | None = None, *, timeout_s: float | None = TIMEOUT_S
 ) -> QueryResult:
-    """The rows that `sql` gives at snapshot `at`, as an Arrow table; of several statements, those of the last.
+    """The rows that `sql` gives at snapshot `at`, as an Arrow table.
 
     A query has half of the machine's memory and a folder for what does not fit. Raises what `open_catalog` raises, and
-    InvalidInputError on SQL that is wrong, does more than read or takes longer than timeout_s seconds (None: for ever).
+    InvalidInputError on SQL that is wrong, is several statements, does more than read or takes longer than timeout_s
+    seconds (None: for ever).
     """
     return _ask(store_root, sql, at, timeout_s, partial(_arrow_table, sql))
 
@@ -432,6 +433,11 @@ def _run(
                     f"the index is read-only and {kind} does more than read: use SELECT or FROM; to keep a result, "
                     "write the command's output to a file"
                 )
+        if len(statements) > 1:
+            raise InvalidInputError(
+                f"the query has {len(statements)} statements, of which only the last would be answered: ask one at a "
+                "time (a semicolon parts them)"
+            )
         return take(con, within)
     except duckdb.Error as error:
         raise _as_sentence(con, error) from error

@@ -501,6 +501,10 @@ def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Values of a dictionary (a pandas or polars category) in place of their numbers; text without blanks around it."""
     kind = values.type
     if pa.types.is_dictionary(kind):
+        if pa.types.is_string_view(kind.value_type):  # a polars category, which Arrow decodes by no kernel
+            texts = [(chunk.indices, chunk.dictionary.cast(pa.large_string())) for chunk in values.chunks]
+            kind = pa.dictionary(kind.index_type, pa.large_string())
+            values = pa.chunked_array([pa.DictionaryArray.from_arrays(*text) for text in texts], kind)
         values = values.cast(kind.value_type)
     if pa.types.is_string_view(values.type):
         values = values.cast(pa.large_string())

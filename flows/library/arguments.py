@@ -14,9 +14,12 @@ from numbers import Integral, Real
 from typing import Any, cast
 
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
+from guidestore.flows.library.tables import Table
 
 _OPTION = re.compile(r"`guidestore[^`]*`|(?<![\w`-])--([a-z][a-z-]*)")
-_RENAMED = {"store": "place"}
+_BY_OPTION = re.compile(r" with --([a-z][a-z-]*) '[^']*'")
+"""How to do what a sentence says, which goes where no argument does it."""
+_RENAMED = {"store": "place", "order": "classes"}
 _SHOWN = 60
 """Characters of a value in an error."""
 
@@ -55,10 +58,13 @@ def _called(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in bound.arguments.keys() & given.keys():
             bound.arguments[name] = _taken(bound.arguments[name], given[name], name, names)
         try:
-            return function(*bound.args, **bound.kwargs)
+            answer = function(*bound.args, **bound.kwargs)
         except GuidestoreError as error:
             error.args = (_in_python(str(error), signature.parameters), *error.args[1:])
             raise
+        if isinstance(answer, Table):
+            answer.notes = tuple(_in_python(note, signature.parameters) for note in answer.notes)
+        return answer
 
     return called
 
@@ -73,13 +79,15 @@ def _meant(given: Iterable[str], signature: inspect.Signature) -> str:
 def _in_python(sentence: str, parameters: Iterable[str]) -> str:
     """Options by the names of the arguments; commands stay."""
 
-    def named(found: re.Match[str]) -> str:
-        if found[1] is None:
-            return found[0]
-        name = found[1].replace("-", "_")
+    def argument(option: str) -> str:
+        name = option.replace("-", "_")
         alike = (name, f"{name}s", name.rpartition("_")[2], _RENAMED.get(name, ""))
-        return f"`{next((one for one in alike if one in parameters), name)}`"
+        return next((one for one in alike if one in parameters), "")
 
+    def named(found: re.Match[str]) -> str:
+        return found[0] if found[1] is None else f"`{argument(found[1]) or found[1].replace('-', '_')}`"
+
+    sentence = _BY_OPTION.sub(lambda found: found[0] if argument(found[1]) else "", sentence)
     return _OPTION.sub(named, sentence)
 
 
@@ -89,12 +97,19 @@ def _taken(value: Any, annotation: str, name: str, names: Mapping[str, Any]) -> 
     for alternative in alternatives:
         taken, words = _alternative(value, alternative, name, names)
         if taken is not _NOT:
+            if isinstance(taken, str | os.PathLike) and not {"Path", "Place"}.isdisjoint(alternatives):
+                taken = _expanded(taken)
             is_url = isinstance(taken, str | os.PathLike) and ":/" in str(taken)
             return _of_url(taken, alternatives, name) if is_url else taken
         wanted.append(words)
     shown = repr(value)
     shown = shown if len(shown) <= _SHOWN and "\n" not in shown else f"a {type(value).__name__}"
     raise InvalidInputError(f"{name} is {shown}; it must be {' or '.join(dict.fromkeys(wanted))}")
+
+
+def _expanded(place: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """With the folder that ~ stands for, which a shell puts in its place and Python does not."""
+    return os.path.expanduser(place) if os.fspath(place).startswith("~") else place  # noqa: PTH111
 
 
 def _of_url(place: str | os.PathLike[str], alternatives: Sequence[str], name: str) -> Any:
@@ -130,7 +145,7 @@ def _alternative(value: Any, of: str, name: str, names: Mapping[str, Any]) -> tu
         return (value if isinstance(value, os.PathLike) else _NOT), "a path"
     if of == "Part":
         of = "Literal['train', 'val', 'test']"
-    kind, _, inside = of.rstrip("]").partition("[")
+    kind, _, inside = of.removesuffix("]").partition("[")
     if kind == "Literal":
         choices = ast.literal_eval(f"({inside},)")
         return (value if isinstance(value, str) and value in choices else _NOT), " or ".join(choices)
@@ -141,11 +156,22 @@ def _alternative(value: Any, of: str, name: str, names: Mapping[str, Any]) -> tu
     if kind == "Callable":
         return (value if callable(value) else _NOT), "a function"
     if kind == "Mapping":
-        return (value if isinstance(value, Mapping) else _NOT), "a mapping"
+        return (_mapped(value, inside, name, names) if isinstance(value, Mapping) else _NOT), "a mapping"
+    if kind == "tuple":
+        each = inside.split(", ")
+        words = f"({', '.join(_alternative(None, one, name, names)[1] for one in each)})"
+        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(each):
+            return _NOT, words
+        return tuple(_taken(item, one, name, names) for item, one in zip(list[Any](value), each, strict=True)), words
     found = names.get(kind)
     if isinstance(found, type) and found is not Any:
         return (value if isinstance(value, found) else _NOT), f"a {kind}"
     return value, ""
+
+
+def _mapped(value: Mapping[Any, Any], inside: str, name: str, names: Mapping[str, Any]) -> dict[Any, Any]:
+    of = inside.partition(", ")[2]
+    return {key: _taken(item, of, f"{name}[{key!r}]", names) for key, item in value.items()}
 
 
 def _several(value: Any, of: str, name: str, names: Mapping[str, Any]) -> tuple[Any, str]:

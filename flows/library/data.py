@@ -9,7 +9,9 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.outcomes import TargetKind
-from guidestore.embeddings.types import PARTS, PairedCodes
+from guidestore.embeddings.snapshot import Snapshot
+from guidestore.embeddings.types import PARTS, CodeSetKey, PairedCodes
+from guidestore.flows.encoding.import_codes import imported_columns
 from guidestore.flows.library.arguments import public
 from guidestore.flows.library.tables import Table
 from guidestore.heads.checks import check_choice
@@ -34,8 +36,13 @@ class Data:
       train 1,221, val 216, test 360; pairs 1,797, labelled 1,797
     """
 
-    def __init__(self, paired: PairedCodes) -> None:
+    def __init__(
+        self, paired: PairedCodes, inferior_columns: Sequence[str] = (), superior_columns: Sequence[str] = ()
+    ) -> None:
+        """Columns: names of the dimensions of either code set; () where they have none."""
         self.paired = paired
+        self.columns = {"inferior": tuple(inferior_columns), "superior": tuple(superior_columns)}
+        """Side -> what its dimensions were called in the table that they came from; () where they have no names."""
         self.notes = tuple(issue.sentence for issue in paired.issues)
         """What pairing met, in sentences that may name cases."""
 
@@ -150,6 +157,14 @@ class Data:
         place = one_device(device, "heads")
         x_nd, y, _ = self.xy(part, row, labelled=labelled)
         return torch.utils.data.TensorDataset(torch.from_numpy(x_nd).to(place), torch.from_numpy(y).to(place))
+
+
+def column_names(snapshot: Snapshot, key: CodeSetKey | None) -> tuple[str, ...]:
+    """Of the table that a code set was imported from; () where it was none."""
+    for row in snapshot.rows("encoders").to_pylist():
+        if key is not None and row["encoder_digest"] == key.encoder_digest:
+            return imported_columns(row)
+    return ()
 
 
 def told_kind(kind: TargetKind, classes: Sequence[str]) -> str:

@@ -85,9 +85,10 @@ class Head:
     def predict_proba(self, z_inferior: Codes, z_superior: Codes | None = None) -> np.ndarray:
         """(n, k) float64 probabilities in the order of `classes`: rows sum to 1; of several labels each is its own.
 
-        z_inferior: (n, d_I) numbers, of the encoder that the head was fitted on: an array, a tensor, or a table of
-        numeric columns. z_superior: (n, d_S), of rows S and S+I alone. Raises InvalidInputError on another width, on
-        what is not finite, where z_S is missing, and for a value or survival, which have none.
+        z_inferior: (n, d_I) numbers, of the encoder that the head was fitted on: an array, a tensor, or a table, whose
+        columns are taken by their names where those of the head have names. z_superior: (n, d_S), of rows S and S+I
+        alone. Raises InvalidInputError on another width, on what is not finite, where z_S is missing, and for a value
+        or survival, which have none.
 
         >>> X, y, ids = data.xy("test")
         >>> head.predict_proba(X).shape
@@ -104,10 +105,10 @@ class Head:
         from guidestore.heads.prediction import predict_row
 
         card = self._card
-        inferior_nd = matrix_of(z_inferior, "z_inferior", card["inferior_dim"])
+        inferior_nd = matrix_of(z_inferior, "z_inferior", card["inferior_dim"], card["inferior_columns"])
         superior_nd = None
         if input_row(self.row).needs_superior and z_superior is not None:
-            superior_nd = matrix_of(z_superior, "z_superior", card["superior_dim"])
+            superior_nd = matrix_of(z_superior, "z_superior", card["superior_dim"], card["superior_columns"])
             if len(superior_nd) != len(inferior_nd):
                 raise InvalidInputError(
                     f"z_inferior has {len(inferior_nd)} rows and z_superior {len(superior_nd)}; give one of each a case"
@@ -144,7 +145,7 @@ class Head:
         """
         from guidestore.heads.metrics import evaluate
 
-        data = data or self._data
+        data = self._data if data is None else data
         if data is None:
             raise InvalidInputError(
                 "a head that was loaded has no data of its own: head.score(part, data=store.pair(…))"
@@ -259,9 +260,11 @@ def fit(
         "inferior": str(paired.inferior_key or ""),
         "inferior_encoder": paired.inferior_key.encoder_digest if paired.inferior_key else "",
         "inferior_dim": paired.inferior_nd.shape[1],
+        "inferior_columns": list(data.columns["inferior"]),
         "superior": str(paired.superior_key or ""),
         "superior_encoder": paired.superior_key.encoder_digest if paired.superior_key else "",
         "superior_dim": paired.superior_nd.shape[1],
+        "superior_columns": list(data.columns["superior"]),
         "guidance": trained.guidance,
         "decoder": trained.decoder,
         "seed": seed,
@@ -347,7 +350,7 @@ _FIELDS: dict[str, type] = {
     **dict.fromkeys(("row", "cohort", "split", "target", "kind", "unit", "guidance", "decoder"), str),
     **dict.fromkeys(("inferior", "inferior_encoder", "superior", "superior_encoder"), str),
     **dict.fromkeys(("fold", "snapshot", "inferior_dim", "superior_dim", "seed"), int),
-    "classes": list,
+    **dict.fromkeys(("classes", "inferior_columns", "superior_columns"), list),
     "facts": dict,
     "configs": dict,
     "files": dict,
@@ -364,17 +367,21 @@ def _read_card(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise InvalidInputError(f"{file} is of no format that this guidestore reads ({FORMAT}); save the head again")
+    card = {"inferior_columns": [], "superior_columns": [], **card}  # a head that was saved before has none
     wrong = next((name for name, kind in _FIELDS.items() if type(card.get(name)) is not kind), None)
-    if wrong is None and not all(isinstance(name, str) for name in card["classes"]):
-        wrong = "classes"
-    if wrong is None and len(set(card["classes"])) < len(card["classes"]):
-        wrong = "classes"
+    for name in ("classes", "inferior_columns", "superior_columns"):
+        texts: list[Any] = card.get(name) or []
+        if wrong is None and not (all(isinstance(text, str) for text in texts) and len(set(texts)) == len(texts)):
+            wrong = name
     if wrong is None and not all(isinstance(fact, float) for fact in card["facts"].values()):
         wrong = "facts"
     if wrong is None and card["kind"] not in KINDS:
         wrong = "kind"
     if wrong is None:
         wrong = next((name for name in ("inferior_dim", "superior_dim") if not 1 <= card[name] <= MOST_COLUMNS), None)
+    for side in ("inferior", "superior"):
+        if wrong is None and len(card[f"{side}_columns"]) not in (0, card[f"{side}_dim"]):
+            wrong = f"{side}_columns"
     if wrong is None and "decoder" not in card["configs"]:
         wrong = "configs"
     if wrong is None and not all(_ROLE.match(role) and isinstance(of, dict) for role, of in card["configs"].items()):

@@ -14,7 +14,7 @@ from guidestore.embeddings.places import shown
 from guidestore.embeddings.words import count_of
 from guidestore.flows.library.arguments import public
 from guidestore.flows.library.asking import ask
-from guidestore.flows.library.frames import Codes, Frame, Ids, arrow_of, given_codes
+from guidestore.flows.library.frames import Codes, Frame, Ids, arrow_of, given_codes, ordered_classes
 from guidestore.flows.library.tables import Table
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ class Store:
         self.place = str(place)
         """Folder or URL."""
         self._is_writing = False
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        return Store, (self.place,)
 
     @cached_property
     def embeddings(self) -> EmbeddingStore:
@@ -225,7 +228,7 @@ class Store:
         from guidestore.embeddings.types import FoldScope
         from guidestore.flows.encoding.import_codes import add_codes
 
-        what, scope = f"codes of {modality}/{encoder}", FoldScope.parse(trained_on)
+        what, scope = f"codes of {modality} by {encoder}", FoldScope.parse(trained_on)
         values, names = given_codes(codes, ids, what)
         read = codes_of(values, names, name=what, how=CodeColumns(nan=nan))
         with self.writing():
@@ -242,28 +245,30 @@ class Store:
                 supersede=replace,
             )
         row = {"code_set": str(report.code_set), "codes": report.codes, "new": report.new}
-        return Table.of_rows([{**row, "replaced": report.replaced, "snapshot": report.snapshot}], notes=report.notes)
+        row |= {"replaced": report.replaced, "snapshot": report.snapshot}
+        return Table.of_rows([row], notes=report.notes, notes_name_cases=True)
 
     def add_labels(
         self,
         cohort: str,
         labels: Frame,
         *,
-        classes: Mapping[str, Sequence[str]] | None = None,
+        classes: Mapping[str, Sequence[str | int]] | None = None,
         kinds: Mapping[str, str] | None = None,
         survival: Mapping[str, tuple[str, str]] | None = None,
-        events: Mapping[str, Sequence[str]] | None = None,
+        events: Mapping[str, Sequence[str | int]] | None = None,
         multilabel: Mapping[str, Sequence[str]] | None = None,
         units: Mapping[str, str] | None = None,
         replace: bool = False,
     ) -> Table:
         """Commits labels of cases that the cohort has: a table with the column ``case_id`` and one for each target.
 
-        An empty cell is an unlabelled case. classes: target -> its classes (grades, labels) in their order; others are
-        sorted. kinds: target -> classes, ordinal, multilabel or value. survival: target -> the columns of its time and
-        of its event; events: target -> the words of that which mean it. multilabel: target -> columns that say, each of
-        a label, whether a case has it. units: target -> the unit of its value or time. replace: other labels supersede
-        those of the store. Returns a row per kind of what was added. Raises InvalidInputError naming row and column.
+        An empty cell is an unlabelled case. classes: target -> its classes (grades, labels) in their order; those of an
+        ordered category stand in its order, others are sorted. kinds: target -> classes, ordinal, multilabel or value.
+        survival: target -> the columns of its time and of its event; events: target -> the words of that which mean it.
+        multilabel: target -> columns that say, each of a label, whether a case has it. units: target -> the unit of its
+        value or time. replace: other labels supersede those of the store. Returns a row per kind of what was added.
+        Raises InvalidInputError naming row and column.
 
         >>> grades = {"case_id": ids, "grade": ["low", "high"] * 6}
         >>> store.add_labels("trial", grades, classes={"grade": ["low", "high"]}).rows()
@@ -272,8 +277,10 @@ class Store:
         from guidestore.flows.encoding.cohorts import add_labels
         from guidestore.warehouse.cohorts.label_rules import LabelRules
 
+        table = arrow_of(labels, "labels")
+        told = {target: tuple(map(str, names)) for target, names in (classes or {}).items()}
         rules = LabelRules(
-            classes={target: tuple(names) for target, names in (classes or {}).items()},
+            classes={**ordered_classes(table), **told},
             kinds=dict(kinds or {}),
             survival=dict(survival or {}),
             events={target: tuple(map(str, words)) for target, words in (events or {}).items()},
@@ -281,7 +288,7 @@ class Store:
             units=dict(units or {}),
         )
         with self.writing():
-            return _added(add_labels(self.embeddings, cohort, arrow_of(labels, "labels"), rules, supersede=replace))
+            return _added(add_labels(self.embeddings, cohort, table, rules, supersede=replace))
 
     def add_split(
         self,
@@ -538,7 +545,7 @@ class Store:
         from guidestore.embeddings.outcomes import KINDS
         from guidestore.embeddings.pairing import pair
         from guidestore.flows.encoding.lookups import only_split, only_target
-        from guidestore.flows.library.data import Data
+        from guidestore.flows.library.data import Data, column_names
 
         snapshot = self.embeddings.snapshot(at)
         first = self.embeddings.snapshot().first_name(cohort)
@@ -552,7 +559,7 @@ class Store:
             fold=fold,
             kinds=KINDS,
         )
-        return Data(paired)
+        return Data(paired, *(column_names(snapshot, key) for key in (paired.inferior_key, paired.superior_key)))
 
     def bags(self, code_set: str, at: int | str | None = None) -> Bags:
         """The bags of a code set, COHORT/MODALITY/ENCODER[@DIGEST], read one by one as they are asked for.
@@ -688,10 +695,11 @@ class Store:
         the inferior modality alone: a row per case with case_id, predicted, and p(CLASS) for each class.
 
         One source: images (NIfTI files, case folders, slides, photographs); codes (n, d) with their ids, or a file of
-        them, made by `encoder` (NAME or NAME@DIGEST, that of the run); or cases, ids of the store. mpp: um per level-0
-        pixel of slides that do not say it. weights: file of a pretrained encoder; None: the model hub. trust_geometry:
-        as of ``guidestore encode``. Raises InvalidInputError on another modality, encoder or width, and for a run that
-        needs the superior image; NotFoundInStoreError.
+        them, made by `encoder` (NAME or NAME@DIGEST, that of the run), of whose columns those that were stored are
+        taken by name; or cases, ids of the store. mpp: um per level-0 pixel of slides that do not say it. weights: file
+        of a pretrained encoder; None: the model hub. trust_geometry: as of ``guidestore encode``. Raises
+        InvalidInputError on another modality, encoder, width or column, and for a run that needs the superior image;
+        NotFoundInStoreError.
 
         >>> run = store.sql("SELECT run FROM runs WHERE row = 'G(I)+I' AND control = '' LIMIT 1")["run"][0]
         >>> store.predict(run, cases=["digit-0003"]).columns[:3]
@@ -700,11 +708,11 @@ class Store:
         from guidestore.embeddings.interchange.codes import codes_of
         from guidestore.flows.models.predict import predict
 
-        if codes is not None and not isinstance(codes, str | Path):
-            values, names = given_codes(codes, ids, "codes")
-            codes = codes_of(values, names, name="codes").codes
+        if isinstance(codes, str | Path):
+            codes = Path(codes).expanduser()
         elif codes is not None:
-            codes = Path(codes)
+            values, names = given_codes(codes, ids, "codes")
+            codes = lambda how: codes_of(values, names, name="codes", how=how)  # noqa: E731
         with self.writing(adds=False):
             prediction = predict(
                 self.embeddings,

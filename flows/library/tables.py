@@ -88,12 +88,16 @@ class Table:
     def pl(self) -> Any:
         """As a polars DataFrame; nothing is copied. Raises InvalidInputError where polars is not installed."""
         try:
-            import polars  # pyright: ignore[reportMissingImports]
+            import polars
         except ImportError as error:
             raise InvalidInputError(
                 "polars is not installed here: `pip install polars`, or take .df() or .arrow()"
             ) from error
-        return polars.from_arrow(self._arrow)
+        try:
+            return polars.from_arrow(self._arrow)
+        except polars.exceptions.PolarsError as error:
+            why = str(error).splitlines()[0]
+            raise InvalidInputError(f"polars cannot hold this table ({why}); take .df() or .arrow()") from error
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self._arrow.__arrow_c_stream__(requested_schema)

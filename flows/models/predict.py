@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
-from guidestore.embeddings.interchange.codes import CodeColumns, read_codes
+from guidestore.embeddings.interchange.codes import CodeColumns, CodesRead, read_codes
 from guidestore.embeddings.medians import fills_medians, train_medians
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.pairing import parts_of
@@ -28,6 +28,9 @@ from guidestore.flows.work.threads import one_thread
 from guidestore.heads.conformal import Conformal, conformal_of
 from guidestore.heads.metrics.survival import times_up_to
 from guidestore.warehouse.runs import run_of
+
+type InMemory = Callable[[CodeColumns], CodesRead]
+"""Codes of a table or an array (guidestore.embeddings.interchange.codes.codes_of), read as they are told to be."""
 
 _SUGGEST_AMONG = 10_000
 """Cases among which the nearest name is looked for."""
@@ -82,7 +85,7 @@ def predict(
     run: str,
     *,
     files: Sequence[Path] = (),
-    codes: CaseCodes | Path | None = None,
+    codes: CaseCodes | Path | InMemory | None = None,
     cases: Sequence[str] = (),
     encoder: str = "",
     mpp: float | None = None,
@@ -93,12 +96,11 @@ def predict(
 ) -> Prediction:
     """Predicts with the stored weights of `run` (an alias, or 8 digits or more of its id).
 
-    Exactly one source: `files`, inferior images of new cases (NIfTI files or case folders for MRI, slides for
-    slides); `codes`, or a file of them, made by the run's inferior encoder (`codes.key`, or `encoder` as NAME or
-    NAME@DIGEST, says so);
-    `cases`, ids whose inferior codes the store has. `weights`: file of a pretrained encoder, which the store does not
-    keep; None: the hub. Raises InvalidInputError on another modality or encoder, or a run whose row needs the superior
-    image.
+    Exactly one source: `files`, inferior images of new cases (NIfTI files or case folders for MRI, slides for slides);
+    `codes`, or a file or table of them, made by the run's inferior encoder (`codes.key`, or `encoder` as NAME or
+    NAME@DIGEST, says so); `cases`, ids whose inferior codes the store has. `weights`: file of a pretrained encoder,
+    which the store does not keep; None: the hub. Raises InvalidInputError on another modality or encoder, or a run
+    whose row needs the superior image.
     """
     if sum(map(bool, (files, codes is not None, cases))) != 1:
         raise InvalidInputError("give one source to predict from: image files, a file of codes, or stored case ids")
@@ -168,7 +170,7 @@ def _stored_codes(snapshot: Snapshot, key: CodeSetKey, cases: Sequence[str]) -> 
 
 
 def given_codes(
-    codes: CaseCodes | Path, key: CodeSetKey, encoder: str, encoders: Encoders
+    codes: CaseCodes | Path | InMemory, key: CodeSetKey, encoder: str, encoders: Encoders
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Case ids and codes (n, d) that are given, once it is sure that the run's encoder made them.
 
@@ -185,17 +187,18 @@ def given_codes(
                 f"the codes are of encoder {encoder}, the run was trained on {key.name.encoder_text}; "
                 "encode with that encoder"
             )
-    if isinstance(codes, Path):
+    if not isinstance(codes, CaseCodes):
         codes = _read(codes, encoders.stored(key.encoder_digest).spec.preprocessing)
     if codes.codes_nd.shape[1] != key.code_dim:
         raise InvalidInputError(f"the codes have {codes.codes_nd.shape[1]} dimensions, those of {key} {key.code_dim}")
     return codes.case_ids, codes.codes_nd
 
 
-def _read(file: Path, preprocessing: Mapping[str, Any]) -> CaseCodes:
-    """The codes in a file as those of the store were read: of the columns with these names, where it has names."""
+def _read(given: Path | InMemory, preprocessing: Mapping[str, Any]) -> CaseCodes:
+    """The codes as those of the store were read: of the columns with these names, where they have names."""
     columns = tuple(preprocessing.get("columns", ()))
-    read = read_codes(file, how=CodeColumns(taken=columns, nan=preprocessing.get("nan", "refuse")))
+    how = CodeColumns(taken=columns, nan=preprocessing.get("nan", "refuse"))
+    file, read = (given, read_codes(given, how=how)) if isinstance(given, Path) else ("codes", given(how))
     if not columns or not read.is_named or read.columns == columns:
         return read.codes
     place = {name: d for d, name in enumerate(read.columns)}

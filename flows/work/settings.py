@@ -42,6 +42,8 @@ def validated[T: BaseModel](model: type[T], **values: Any) -> T:
         field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             raise unknown_name("argument", field, model.model_fields) from error
+        if first["type"] == "missing":
+            raise InvalidInputError(f"{field} is missing: give it") from error
         message = re.sub(r"^\w+ should", "it should", first["msg"]).partition(" after validation")[0]
         raise InvalidInputError(f"{field} = {first['input']!r}: {message}") from error
     paths = {name: value for name in model.model_fields if isinstance(value := getattr(made, name), Path)}

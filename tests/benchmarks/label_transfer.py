@@ -2,7 +2,7 @@
 
 Target: the guided student beats the best of I, shuffled pairs and self-training by at least .08 balanced accuracy on
 average. `all labels` is row I of the same student with every train pair labelled. `D_c` is the MLP that reads
-[G(z_I), z_I], G a ridge, and learns the teacher's scores as an extra term.
+[G(z_I), z_I], G a ridge, and learns the teacher's scores as an extra term. `margins` is M(I), a row of its own.
 Run: OMP_NUM_THREADS=1 python -m tests.benchmarks.label_transfer [STUDENT …] [--splits N]
 """
 
@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from guidestore.heads.margins.train import MarginsJob, train_margins
 from guidestore.heads.transfer.train import TransferJob, train_transfer
 from tests.benchmarks.measuring import show
 from tests.heads.test_transfer_mfeat import accuracies, digits
@@ -25,16 +26,23 @@ STUDENTS: dict[str, dict[str, str]] = {
     "random_forest": {"student": "random_forest"},
     "mlp": {"student": "mlp"},
     "D_c": {"student": "mlp", "guidance": "ridge"},
+    "margins": {},
 }
 COLUMNS = ("guided", "I", "shuffled", "self-training", "all labels")
 
 
 def measure(asked: dict[str, str], split: int) -> tuple[float, ...]:
     """Balanced accuracy on test, in the order of COLUMNS."""
-    few, every = (TransferJob(digits(split, pairs=1050, labelled=n), split) for n in (50, None))
-    found = accuracies(train_transfer([few], **asked, permutations=1, rows=("I", "T(I)"))[0])
-    ceiling = accuracies(train_transfer([every], student=asked["student"], permutations=0, rows=("I",))[0])
-    places = (("T(I)", ""), ("I", ""), ("T(I)", "shuffled"), ("T(I)", "own"))
+    few, every = (digits(split, pairs=1050, labelled=n) for n in (50, None))
+    row = "T(I)" if asked else "M(I)"
+    if asked:
+        found = accuracies(train_transfer([TransferJob(few, split)], **asked, permutations=1, rows=("I", row))[0])
+        of_all = train_transfer([TransferJob(every, split)], student=asked["student"], permutations=0, rows=("I",))
+    else:
+        found = accuracies(train_margins([MarginsJob(few, split, 1)])[0])
+        of_all = train_margins([MarginsJob(every, split, 0)])
+    ceiling = accuracies(of_all[0])
+    places = ((row, ""), ("I", ""), (row, "shuffled"), (row, "own"))
     return (*(found[place] for place in places), ceiling["I", ""])
 
 

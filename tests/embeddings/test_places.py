@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from guidestore.embeddings.errors import InvalidInputError, StorageError
-from guidestore.embeddings.opening import storage_at
+from guidestore.embeddings.opening import new_storage, opened_storage, storage_at
 from guidestore.embeddings.places import absolute, bucket_of, local_folder, shown
 from guidestore.embeddings.storage import LocalStorage
 
@@ -65,3 +66,22 @@ def test_a_folder_needs_nothing_of_buckets():
     script += "storage_at('x')\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"obstore", "pyarrow", "numpy", "ulid"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("open_", [new_storage, opened_storage])
+@pytest.mark.parametrize("below", ["", "/store"])
+def test_what_is_no_folder_is_named(tmp_path: Path, open_: Callable[[str], object], below: str):
+    file, link = tmp_path / "codes.csv", tmp_path / "link"
+    file.write_text("case_id\n")
+    link.symlink_to(tmp_path / "nowhere")
+    for place, what in ((file, "a file, not a folder"), (link, "a link that leads nowhere")):
+        with pytest.raises(InvalidInputError, match=f"{place} is {what}"):
+            open_(f"{place}{below}")
+    assert file.read_text() == "case_id\n"
+
+
+def test_a_tilde_that_no_shell_replaced_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInputError, match=r"\$HOME"):
+        new_storage("~/store")
+    assert not list(tmp_path.iterdir())

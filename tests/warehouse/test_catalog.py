@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -145,8 +147,14 @@ def test_reading_files_gives_a_sentence(indexed_root: Path):
         query(indexed_root, "FROM read_csv('/etc/passwd')")
 
 
+@pytest.mark.parametrize("ask", [query, query_plain])
+def test_of_two_statements_none_is_answered(indexed_root: Path, ask: Callable[..., Any]):
+    with pytest.raises(InvalidInputError, match="2 statements"):
+        ask(indexed_root, "SELECT 1; SELECT 2")
+
+
 def test_reads_of_every_form_work(indexed_root: Path):
-    assert query(indexed_root, "SELECT 1; SELECT 2 AS b").table.to_pylist() == [{"b": 2}]
+    assert query(indexed_root, "SELECT ';' AS b; -- one\n;").table.to_pylist() == [{"b": ";"}]
     assert query(indexed_root, "DESCRIBE labels").table["column_name"].to_pylist() == [
         "cohort",
         "case_id",

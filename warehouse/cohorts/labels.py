@@ -61,11 +61,14 @@ def read_labels(
                 f"{name}=TIME_COLUMN,EVENT_COLUMN"
             )
         if kind == "multilabel":
-            read += read_label_cells(source, name)
+            of_name = read_label_cells(source, name)
         elif kind == "value" or (not kind and not known and _is_measured(source, name, read)):
-            read += _read_value(source, name)
+            of_name = _read_value(source, name)
         else:
-            read += _read_classes(source, name, kind, pairs)
+            of_name = _read_classes(source, name, kind, pairs)
+        if not of_name.labels:
+            of_name.note("no label", f"column {name} has no label of any case", name)
+        read += of_name
     for target, (time, event) in rules.survival.items():
         check_name(target, "target")
         read += read_survival(source, target, time, event)

@@ -29,6 +29,8 @@ class Split:
         check_name(self.name, "split")
         if self.folds < 2 or not 0 < self.val_fraction < 1:
             raise InvalidInputError(f"split {self.name}: draw at least 2 folds, and a val_fraction between 0 and 1")
+        if not 0 <= self.seed < 2**32:  # as scikit-learn takes it
+            raise InvalidInputError(f"split {self.name}: seed {self.seed} is no integer from 0 to 2**32 - 1")
 
 
 def draw_splits(

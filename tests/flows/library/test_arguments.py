@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,10 @@ def test_of_types_of_others_means_the_same(store: gs.Store, study: gs.Study) -> 
             r"^the labels have no column 'case_id', but id; name that",
         ),
         (lambda s: gs.datasets.digits("x"), r"^store is 'x'; it must be a Store$"),  # pyright: ignore[reportArgumentType]
+        (lambda s: gs.open("", create=True), r"^the place of the store is empty: name a folder"),
+        (lambda s: s.sweep({"name": "tried"}), r"^cohort is missing: give it$"),
+        (lambda s: s.add_split("made", name="drawn", target="grade", seed=-1), r"^split drawn: seed -1 is no integer"),
+        (lambda s: s.sql("SELECT INTERVAL 1 DAY AS a").pl(), r"^polars cannot hold this table \(.*\); take .df\(\) or"),
         (lambda s: gs.open(3), r"^place is 3; it must be a path or text$"),  # pyright: ignore[reportArgumentType]
         (lambda s: gs.load("a\0b"), r"^folder is 'a\\x00b'; it must be a path or text$"),
     ],
@@ -171,3 +176,15 @@ def test_every_row_is_fitted_by_its_name_alone(store: gs.Store, target: str, row
 def test_a_reference_of_classes_is_none_of_values(store: gs.Store) -> None:
     with pytest.raises(gs.InvalidInputError, match=r"reference, logistic, by loss.* is unknown"):
         gs.fit(store.pair("made", *PAIR, target="size"), decoder="reference, logistic, by loss", row="R(I)")
+
+
+def test_a_store_goes_to_other_processes(store: gs.Store) -> None:
+    assert store.head
+    again = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own
+    assert again.code_sets("made").rows() == store.code_sets("made").rows()
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for place in ("~/text", Path("~/path")):
+        assert gs.open(place, create=True).place == str(tmp_path / Path(place).name)

@@ -218,6 +218,25 @@ def test_a_saved_head_predicts_in_another_process(data: gs.Data, tmp_path: Path)
     np.testing.assert_array_equal(json.loads(done.stdout), head.predict_proba(x_nd))
 
 
+def test_columns_of_a_table_are_taken_by_their_names(store: gs.Store, data: gs.Data, study: gs.Study) -> None:
+    head = gs.fit(data, "ridge", "least_squares")
+    x_nd, _, ids = data.xy("test")
+    expected = head.predict_proba(x_nd)
+    named = pd.DataFrame(x_nd, columns=[f"f{d}" for d in range(4)], index=pd.Index(ids, name="case_id"))
+    mixed = named.assign(age=50.0)[["f2", "age", "f0", "f3", "f1"]]
+    shown = data.df().loc[list(ids), ["I_3", "I_0", "I_2", "I_1"]]
+    for frame in (named, mixed, shown, pd.DataFrame(x_nd)[[1, 3, 2, 0]]):
+        np.testing.assert_array_equal(head.predict_proba(frame), expected)
+    with pytest.raises(gs.InvalidInputError, match="z_inferior has no column 'f0', which the head was fitted on"):
+        head.predict_proba(named.rename(columns={"f0": "g0"}))
+    run = study.runs.df().query("row == 'G(I)+I' and control == '' and fold == 0")["run"].iloc[0]
+    told = [store.predict(run, codes=frame, encoder="mine").rows() for frame in (named, mixed)]
+    assert told[0] == told[1]
+    assert told[0] == store.predict(run, codes=x_nd, ids=ids, encoder="mine").rows()
+    with pytest.raises(gs.InvalidInputError, match="codes has no column 'f0'"):
+        store.predict(run, codes=named.drop(columns="f0"), encoder="mine")
+
+
 def test_a_damaged_head_is_refused(data: gs.Data, tmp_path: Path) -> None:
     folder = gs.fit(data, "ridge", "least_squares").save(tmp_path / "head")
     card = json.loads((folder / "head.json").read_text())
@@ -238,7 +257,8 @@ def test_a_damaged_head_is_refused(data: gs.Data, tmp_path: Path) -> None:
         ({"configs": {**configs, "../evil": {}}}, "configs"),
         ({"configs": {**configs, "decoder": {**decoder, "name": ["ridge"]}}}, "unknown"),
         ({"configs": {**configs, "decoder": {**decoder, "kind": {}}}}, "kind of target {} is unknown"),
-        ({"inferior_dim": 7}, "dimensions|shape"),
+        ({"inferior_dim": 7, "inferior_columns": []}, "dimensions|shape"),
+        ({"inferior_columns": ["f0"]}, "inferior_columns"),
     ):
         (folder / "head.json").write_text(json.dumps({**card, **change}))
         with pytest.raises((gs.InvalidInputError, gs.CorruptArtifactError), match=match):
