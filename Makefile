@@ -6,8 +6,9 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
 INSTALL := --quiet --editable '.[excel,export,mcp,ray]' --group dev
 # A worker per core, each with one thread; a file stays with its worker, and the longest come first (tests/conftest.py).
-# What tests write is kept in memory where there is room, and as long as it is needed.
-PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder --in-memory -o tmp_path_retention_policy=failed
+# What quick tests write is kept in memory where there is room, and as long as it is needed.
+WORKERS := --numprocesses auto --dist loadfile --no-loadscope-reorder -o tmp_path_retention_policy=failed
+PARALLEL := $(WORKERS) --in-memory
 # Of the two versions of Prefect that were seen to work, the one that constraints.txt does not have.
 OTHER_PREFECT := 3.8.8
 # Where a machine sets it, each of the tests' hundreds of processes would compile every library anew.
@@ -70,7 +71,7 @@ gpu: install
 	$(BIN)/python -m tests.gpu
 
 slow: install .venv-other-prefect/installed
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow $(WORKERS)
 	@echo "== the browser tests with Prefect $(OTHER_PREFECT)"
 	.venv-other-prefect/bin/python -m pytest -m prefect_pages
 

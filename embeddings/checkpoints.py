@@ -33,6 +33,10 @@ _GROUP_ROWS = 1 << 17
 """What is asked for tags and aliases alone passes over groups without them."""
 _KEPT_VERSIONS = 2
 """Who opens the store while a checkpoint is written may have listed the one before."""
+_ROUNDS = 10
+"""Of a purge that deletes checkpoints while they are made."""
+_REWRITES = 5 * _ROUNDS
+"""By a writer whose checkpoint is deleted meanwhile: it outlasts several purges, so that none is left in part."""
 _MANIFEST = re.compile(r"checkpoints/(\d{12})-([0-9a-f]{64})\.json")
 _RECEIPT = re.compile(r"heads/checkpoints-(\d{12}-[0-9a-f]{64})")
 _SEGMENT = re.compile(r"checkpoints/segments/\d{12}-(\d{12})-[0-9a-f]{64}\.parquet")
@@ -66,8 +70,19 @@ def write(
     """Writes the checkpoint of `version`, whose folded log is `table`.
 
     `standing`: segments of an earlier checkpoint of this log, no purge since; they are used again where they are still
-    there. Other processes may write the same.
+    there. Other processes may write the same, and purges delete it meanwhile: then it is written again.
     """
+    manifest, path = _write(storage, version, commit_sha256, table, standing)
+    for _ in range(_REWRITES):
+        if None not in storage.sizes([path, *(segment.file.path for segment in manifest.segments)]):
+            return manifest
+        manifest, path = _write(storage, version, commit_sha256, table, standing)
+    return manifest
+
+
+def _write(
+    storage: Storage, version: int, commit_sha256: str, table: pa.Table, standing: Sequence[Segment]
+) -> tuple[Manifest, str]:
     sizes = storage.sizes([segment.file.path for segment in standing])
     if sizes != [segment.file.size for segment in standing]:
         standing = ()
@@ -84,7 +99,7 @@ def write(
     path = f"checkpoints/{version:012d}-{hashlib.sha256(data).hexdigest()}.json"
     storage.create(path, data)
     storage.note(receipt_of(path), b"")
-    return manifest
+    return manifest, path
 
 
 def receipt_of(path: str) -> str:
@@ -103,11 +118,13 @@ def is_receipt(path: str) -> bool:
 
 
 def delete_all(storage: Storage) -> None:
-    """Deletes every checkpoint: the commits have all that they say."""
-    for path in receipts(storage):
-        storage.delete(receipt_of(path))
-    for file in list(storage.list("checkpoints")):
-        storage.delete(file.path)
+    """Deletes every checkpoint: the commits have all that they say. One that another process is just writing too."""
+    for _ in range(_ROUNDS):
+        there = [*map(receipt_of, receipts(storage)), *(file.path for file in storage.list("checkpoints"))]
+        if not there:
+            return
+        for path in there:
+            storage.delete(path)
 
 
 def _write_segment(storage: Storage, first: int, last: int, rows: pa.Table) -> Segment:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +13,7 @@ from guidestore.embeddings import checkpoints, commit_log
 from guidestore.embeddings.checkpoints import Manifest
 from guidestore.embeddings.commit_log import CommitLog, read_entries, read_record
 from guidestore.embeddings.errors import CorruptArtifactError
+from guidestore.embeddings.fsck import fsck
 from guidestore.embeddings.log_table import LOG_SCHEMA, empty_table, fold
 from guidestore.embeddings.records import AliasMove, Entry, FileRef, Purge, Redirect, Removal, Tag
 from guidestore.embeddings.storage import LocalStorage
@@ -271,6 +275,79 @@ def test_after_a_purge_no_segment_of_before_is_used(store, root, every_commit):
         assert log.table().equals(folded(store.storage, 11))
     assert [segment.first for segment in newest(store.storage).segments] in ([1], [1, 11])
     assert "a0" not in checkpoints.read(store.storage, newest(store.storage))["artifact"].to_pylist()
+
+
+class Turns:
+    """Two threads whose requests to the storage come in the order of a schedule."""
+
+    def __init__(self, seed: int) -> None:
+        self._draws = random.Random(seed)
+        self._turn = threading.Condition()
+        self._waiting: set[int] = set()
+        self._at_work = 2
+        self._next = -1
+
+    def take(self) -> None:
+        me = threading.get_ident()
+        with self._turn:
+            self._waiting.add(me)
+            self._choose()
+            self._turn.wait_for(lambda: self._next == me, timeout=30)
+            self._waiting.discard(me)
+            self._next = -1
+
+    def end(self) -> None:
+        with self._turn:
+            self._at_work -= 1
+            self._choose()
+
+    def _choose(self) -> None:
+        if self._at_work and len(self._waiting) == self._at_work:
+            self._next = self._draws.choice(sorted(self._waiting))
+            self._turn.notify_all()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_purge_beside_a_writer_of_a_checkpoint_leaves_none_or_a_whole_one(store, root, checkpoint, seed):
+    turns = Turns(seed)
+
+    class InTurn(LocalStorage):
+        def create(self, path, data):
+            turns.take()
+            return super().create(path, data)
+
+        def note(self, path, data):
+            turns.take()
+            super().note(path, data)
+
+        def delete(self, path):
+            turns.take()
+            super().delete(path)
+
+        def list(self, folder):
+            turns.take()
+            return iter(list(super().list(folder)))
+
+        def sizes(self, paths):
+            turns.take()
+            return super().sizes(paths)
+
+    table = store.log.table()
+    checkpoints.delete_all(store.storage)
+
+    def run(action):
+        try:
+            action(InTurn(root))
+        finally:
+            turns.end()
+
+    write = functools.partial(
+        checkpoints.write, version=2, commit_sha256=checkpoint.commit_sha256, table=table, standing=()
+    )
+    with ThreadPoolExecutor(2) as pool:
+        for ended in [pool.submit(run, write), pool.submit(run, checkpoints.delete_all)]:
+            ended.result()
+    assert fsck(store.storage).findings == ()
 
 
 def test_the_last_two_checkpoints_are_kept_and_what_they_need(store, root, every_commit):
