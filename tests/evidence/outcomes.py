@@ -28,15 +28,15 @@ from guidestore.embeddings.outcomes import TargetKind, known_of
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.types import PairedCodes
 from guidestore.flows.guiding.recipes import HeadRecipe, MarginsRecipe, PlugRecipe, RowsRecipe, references
-from guidestore.flows.results.effects import RowEffect, row_effects
+from guidestore.flows.results.effects import ComparisonGroup, comparison_groups, is_guided
 from guidestore.flows.work.threads import one_thread
 from guidestore.heads.choice import Choice
 from guidestore.heads.input_rows import I
-from guidestore.heads.metrics import Scored, metric_named, truth_of
+from guidestore.heads.metrics import Scored, main_metric_of, metric_named, truth_of
+from guidestore.heads.significance import MARGIN
 from guidestore.heads.significance.guidance_effect import HELPS
-from guidestore.heads.trained import TrainedHead
 from tests.evidence.__main__ import added_to
-from tests.evidence.verdicts import PERMUTATIONS, gain_over_nearest, heads_of, said_by
+from tests.evidence.verdicts import PERMUTATIONS, by_cases, gain_over_nearest, heads_of, said_by
 
 FILE = Path(__file__).parents[2] / "docs" / "evidence-outcomes.jsonl"
 DECODERS: dict[TargetKind, str] = {
@@ -94,12 +94,15 @@ class Line:
     high: float | None
     true_gain: float | None
     over_nearest: float | None
+    by_cases: bool | None = None
+    """Whether `guidance helps` would be said if no luck in training were counted; None of nulls."""
 
 
-RULE = 3
+RULE = 4
 """By which verdicts are made, and what truth is, where that changes: 1, controls with one run borrowed the luck of
 shuffled pairs; 2, each has that of its own draws; 3, truth is told by 6,000 cases, none of them censored, not by 2,000,
-whose own chance let intervals miss it more often. Rows of several are never counted together."""
+whose own chance let intervals miss it more often; 4, heads in closed form choose by inner folds that are drawn up to
+five times, the same for every seed. Rows of several are never counted together."""
 
 
 def cohort(kind: TargetKind, superior: str, number: int) -> tuple[PairedCodes, np.ndarray]:
@@ -153,39 +156,52 @@ def recipes(kind: TargetKind) -> list[HeadRecipe]:
     ]
 
 
-def judged(number: int, kind: TargetKind, superior: str) -> list[Line]:
-    """The lines of one cohort."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """By the heads of one cohort."""
+
+    runs: list[Run]
+    judges: dict[str, RunPredictions]
+    """Of the cases that are judged."""
+    true: dict[str, float]
+    """The main metric on the further cases, of row I and the guided rows as trained."""
+
+
+def said(number: int, kind: TargetKind, superior: str) -> Said:
+    """Of one cohort."""
     paired, truth = cohort(kind, superior, number)
     with one_thread():
         trained = heads_of(paired, recipes(kind))
-        runs = [run for run, _ in trained]
         heads = {run.id: (run, head) for run, head in trained if head.status == "ok"}
         y = truth[paired.parts != "train"]  # what heads say of
-        judges = {}
+        judges, true = {}, {}
         for run, head in heads.values():
-            judges[run.id] = said_by(run, head, (head.parts == "test") & known_of(head.labels), y)
-        lines = []
-        for found in row_effects(runs, judges):
-            gain = found.effect.gain_over_i.gain if found.effect else None
+            known = known_of(head.labels)
+            judges[run.id] = said_by(run, head, (head.parts == "test") & known, y)
+            if run.row == I or is_guided(run.head):
+                true[run.id] = _score(said_by(run, head, ~known, y), main_metric_of(kind).name)
+        return Said([run for run, _ in trained], judges, true)
+
+
+def judged(number: int, kind: TargetKind, superior: str, of: Said) -> list[Line]:
+    """The lines of one cohort."""
+    lines = []
+    with one_thread():
+        for group in comparison_groups(of.runs, of.judges):
+            told = group.effect_in("", MARGIN)
+            gain = told.effect.gain_over_i.gain if told.effect else None
             ends = (gain.value, gain.low, gain.high) if gain else (None, None, None)
-            true = _true_gain(found, heads, y) if gain else None
-            told = (found.verdict, *ends, true, gain_over_nearest(found))
-            lines.append(Line(RULE, number, kind, superior, found.head.row, *told))
+            true = _true_gain(group, of.true) if gain else None
+            alone = None if superior in NULLS else told.verdict == HELPS or by_cases(group, told)
+            more = (told.verdict, *ends, true, gain_over_nearest(told), alone)
+            lines.append(Line(RULE, number, kind, superior, group.head.row, *more))
     return lines
 
 
-def _true_gain(found: RowEffect, heads: Mapping[str, tuple[Run, TrainedHead]], y: np.ndarray) -> float:
+def _true_gain(group: ComparisonGroup, true: Mapping[str, float]) -> float | None:
     """Of the heads as trained, on the further cases."""
-    runs = [run for run, _ in heads.values()]
-    guided = next(run for run in runs if run.head == found.head)
-    of_i = [run for run in runs if run.row == I]
-    of_i = [run for run in of_i if run.decoder == guided.decoder] or of_i  # as flows.results.effects has it
-
-    def score(run: Run) -> float:
-        of, head = heads[run.id]
-        return _score(said_by(of, head, ~known_of(head.labels), y), found.metric)
-
-    return score(guided) - fmean(score(run) for run in of_i)
+    row = group.row
+    return fmean(true[run] for run in row.guided) - fmean(true[run] for run in row.inferior) if row else None
 
 
 def _score(predictions: RunPredictions, metric: str) -> float:
@@ -250,23 +266,21 @@ def pooled(lines: list[Line]) -> str:
     from scipy.stats import binomtest
 
     told = [
-        "| kind | row | nulls | `guidance helps` | at most | gain from | `guidance helps` | intervals hold it |",
-        "|---|---|---|---|---|---|---|---|",
+        "| kind | row | nulls | `guidance helps` | at most | gain from | `guidance helps` | by cases alone | intervals "
+        "hold it |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, row in sorted({(line.kind, line.row) for line in lines}):
         here = [line for line in lines if (line.kind, line.row) == (kind, row)]
         nulls = [line.verdict == HELPS for line in here if line.superior in NULLS]
         known = [line for line in here if line.true_gain is not None]
-        power = [
-            line.verdict == HELPS
-            for line in known
-            if line.superior not in NULLS and cast(float, line.true_gain) >= BARS[kind]
-        ]
+        enough = [line for line in known if line.superior not in NULLS and cast(float, line.true_gain) >= BARS[kind]]
+        power, alone = [line.verdict == HELPS for line in enough], [bool(line.by_cases) for line in enough]
         holds = [cast(float, line.low) <= cast(float, line.true_gain) <= cast(float, line.high) for line in known]
         most = f"{binomtest(sum(nulls), len(nulls)).proportion_ci().high:.3f}" if nulls else "–"
         told.append(
             f"| {kind} | {row} | {len(nulls)} | {sum(nulls)} | {most} | +{BARS[kind]:.2f} | {sum(power)} of "
-            f"{len(power)} | {sum(holds)} of {len(holds)} |"
+            f"{len(power)} | {sum(alone)} | {sum(holds)} of {len(holds)} |"
         )
     return "\n".join(told)
 
@@ -291,7 +305,7 @@ def main() -> None:
             for kind in options.kinds:
                 for superior in options.superiors:
                     if (number, kind, superior) not in done:
-                        lines = judged(number, kind, superior)
+                        lines = judged(number, kind, superior, said(number, kind, superior))
                         file.write("".join(json.dumps(asdict(line)) + "\n" for line in lines))
                         file.flush()
     lines = known(options.file)

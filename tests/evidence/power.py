@@ -28,10 +28,10 @@ from sklearn.metrics import roc_auc_score
 from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.flows.results.effects import ComparisonGroup, comparison_groups
 from guidestore.flows.work.threads import one_thread
-from guidestore.heads.significance import MARGIN, compare, draw_metrics
+from guidestore.heads.significance import MARGIN
 from tests.evidence.__main__ import added_to, known
 from tests.evidence.mediated import Regime, cohort
-from tests.evidence.verdicts import closed_form, first, trained
+from tests.evidence.verdicts import by_cases, closed_form, first, trained
 
 TEST_CASES = (150, 400)
 POPULATION = 4_000
@@ -106,10 +106,8 @@ def _found(group: ComparisonGroup, true: dict[str, float], n_test: int) -> Found
     told += [(gain.over.gain, true_gain(gain.rival.runs)) for gain in rivals]
     covering = sum(interval.low <= truth <= interval.high for interval, truth in told)
     nearest = min(truth for _, truth in told[1:])
-    drawn, guided = draw_metrics(group.common, metrics=(said.metric,)), group.row.guided
-    others = [group.row.inferior, *(gain.rival.runs for gain in rivals)]
-    by_cases = all(compare(drawn, said.metric, guided, runs).gain.above_zero for runs in others)
-    return Found(n_test, group.head.row, said.verdict, told[0][1], nearest, by_cases, len(told), covering)
+    alone = by_cases(group, said)
+    return Found(n_test, group.head.row, said.verdict, told[0][1], nearest, alone, len(told), covering)
 
 
 def missing(file: Path, cells: list[Cell]) -> Iterator[Cell]:

@@ -19,9 +19,10 @@ from guidestore.flows.guiding.recipes import (
     TransferRecipe,
     references,
 )
-from guidestore.flows.results.effects import RowEffect, row_effects
+from guidestore.flows.results.effects import ComparisonGroup, RowEffect, row_effects
 from guidestore.heads.choice import Choice
 from guidestore.heads.input_rows import Arm
+from guidestore.heads.significance import compare, draw_metrics
 from guidestore.heads.trained import TrainedHead
 
 PERMUTATIONS = 5
@@ -85,6 +86,17 @@ def gain_over_nearest(found: RowEffect) -> float | None:
     if found.effect is None:
         return None
     return min(gain.over.gain.value for gain in (*found.effect.over_controls, *found.effect.over_references))
+
+
+def by_cases(group: ComparisonGroup, told: RowEffect) -> bool:
+    """Whether all gains that `guidance helps` asks for lie above 0 by the draw of cases alone, heads as trained."""
+    if group.row is None or told.effect is None:
+        return False
+    drawn = draw_metrics(group.common, metrics=(told.metric,))
+    rivals = [gain.rival.runs for gain in (*told.effect.over_controls, *told.effect.over_references)]
+    return all(
+        compare(drawn, told.metric, group.row.guided, runs).gain.above_zero for runs in (group.row.inferior, *rivals)
+    )
 
 
 def trained(paired: PairedCodes, recipes: Sequence[HeadRecipe]) -> tuple[list[Run], dict[str, RunPredictions]]:
