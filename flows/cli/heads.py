@@ -300,7 +300,7 @@ def predict(
     place: Store = STORE,
     format_: Format = "table",
 ) -> None:
-    """Class probabilities of new cases from the inferior image alone.
+    """Probabilities, values or risks of new cases from the inferior image alone.
 
     $ guidestore predict --run champion new-cases/PAT_0042
     $ guidestore predict --model exported --codes new.csv --encoder radiomics --format csv

@@ -25,8 +25,9 @@ Metric = Annotated[
     str,
     typer.Option(
         "--metric",
-        help="In which gains and verdicts are given; choose it before you look. Default: auroc, or "
-        "balanced_accuracy where a test set lacks a class. One of your own is module:Class.",
+        help="In which gains and verdicts are given; choose it before you look. Default: that of the "
+        "target's kind; of classes auroc, or balanced_accuracy where a test set lacks one. One of your own is "
+        "module:Class.",
     ),
 ]
 SmallestEffect = Annotated[

@@ -15,7 +15,7 @@ class GuideSettings(CohortSettings):
 
     inferior: str = Field(description="Inferior code set: MODALITY/ENCODER[@DIGEST].")
     superior: str = Field(description="Superior code set: MODALITY/ENCODER[@DIGEST].")
-    targets: tuple[str, ...] = Field(default=(), description="What to classify; empty: the cohort's only target.")
+    targets: tuple[str, ...] = Field(default=(), description="What to foretell; empty: the cohort's only target.")
     split: str = Field(default="", description="Which split; empty: the cohort's only one.")
     folds: Folds = ()
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="One head per fold and seed.")

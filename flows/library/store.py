@@ -692,7 +692,8 @@ class Store:
         device: str = "auto",
     ) -> Table:
         """Class probabilities of new cases by the stored weights of a run (alias, or 8 digits or more of its id), from
-        the inferior modality alone: a row per case with case_id, predicted, and p(CLASS) for each class.
+        the inferior modality alone: a row per case with case_id, predicted, and p(CLASS) for each class. Of other kinds
+        of target a value with its interval, a risk and the share that outlives each time, or p(LABEL).
 
         One source: images (NIfTI files, case folders, slides, photographs); codes (n, d) with their ids, or a file of
         them, made by `encoder` (NAME or NAME@DIGEST, that of the run), of whose columns those that were stored are

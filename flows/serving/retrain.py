@@ -40,7 +40,7 @@ from guidestore.warehouse.runs import load_runs
 class RetrainForm(form_of(GuideSettings, without=("targets", "modes"))):
     """Stored codes -> the five input rows of the paper and their control; no image is read."""
 
-    target: str = Field(default="", description="What to classify; empty: the cohort's only target.")
+    target: str = Field(default="", description="What to foretell; empty: the cohort's only target.")
     snapshot: str = Field(default="", description="Snapshot number, tag or alias to train on; empty: the newest.")
     guidance: str = one_of(every_guidance(), "G: a guidance model or preset; or margins, a plug.", default="ridge")
     decoder: str = one_of(every_decoder_name(), "D_c: a decoder or preset, of the target's kind.", default="logistic")

@@ -96,7 +96,7 @@ class SweepFile(BaseModel):
     )
     cohort: str = Field(description="Name of the cohort.")
     at: int | str | None = Field(default=None, description="Snapshot number, tag or alias; empty: the newest.")
-    targets: Names | None = Field(default=None, description="What to classify; empty: the cohort's only target.")
+    targets: Names | None = Field(default=None, description="What to foretell; empty: the cohort's only target.")
     split: str = Field(default="", description="Empty: the cohort's only one.")
     folds: Folds = Field(default=(), description="Empty: all folds of the split.")
     inferior: Names = Field(description="Inferior code sets: MODALITY/ENCODER[@DIGEST].")
