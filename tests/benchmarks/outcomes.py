@@ -3,8 +3,8 @@
     python -m tests.benchmarks.outcomes [--folds 5] [--seeds 2] [--decoder ridge|mlp] [--runs 1000]
 
 The bars are for two cores that do nothing else: 5 folds x 4 G x 4 ridge Cox D_c x 2 seeds on 500 cases of 176 and
-111 dimensions with five shuffled pairings and five within class under 60 s, Cox MLPs with all controls under 240 s; 1,000
-runs of 200 test cases with 2,000 draws under 90 s. `--folds 1 --seeds 1` is a tenth of the sweep.
+111 dimensions with five shuffled pairings and five within class under 60 s, Cox MLPs with all controls under 240 s;
+1,000 runs of 200 test cases with 2,000 draws under 90 s. `--folds 1 --seeds 1` is a tenth of the sweep.
 """
 
 from __future__ import annotations
