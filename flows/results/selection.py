@@ -61,8 +61,8 @@ class RunSelection:
         of_all = list(runs)
         left, asked = [run for run in of_all if run.cohort == self.cohort], RunSelection(self.cohort)
         if not left:
-            there = ", ".join(sorted({f"{run.cohort}/{run.target}" for run in of_all})) or "none yet"
-            return f"cohort {self.cohort} has no runs; there are runs of {there}"
+            there = ", ".join(sorted({f"{run.cohort}/{run.target}" for run in of_all}))
+            return f"cohort {self.cohort} has no runs; there are {f'runs of {there}' if there else 'none yet'}"
         for name, value in asdict(self).items():
             if name == "cohort" or not value:
                 continue

@@ -295,7 +295,7 @@ def test_faults_are_one_sentence_and_leave_no_file(
 ) -> None:
     with pytest.raises(NotFoundInStoreError, match="of skin --target BWV is there; --target may be DIAG, PIG;"):
         write_report(EmbeddingStore.open(store), RunSelection("skin", target="BWV"), tmp_path / "r.html")
-    with pytest.raises(NotFoundInStoreError, match="there are runs of none yet"):
+    with pytest.raises(NotFoundInStoreError, match="has no runs; there are none yet"):
         write_report(EmbeddingStore.open(store), SKIN, tmp_path / "r.html", at=1)
     with pytest.raises(InvalidInputError, match="is a folder; name the file"):
         write_report(EmbeddingStore.open(store), SKIN, tmp_path)
