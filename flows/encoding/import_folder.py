@@ -469,7 +469,9 @@ class _Import:
         if rows > 1:
             self._told.append(f"{name}: all {rows:,} tiles have one and the same code")
         elif zeros:
-            self._told.append(f"{name}: the code of {zeros:,} tiles is all zeros")
+            self._told.append(
+                f"{name}: a code of zeros alone for {count_of(zeros, 'tile')}, as a stopped run leaves it"
+            )
 
     def _codes(self, progress: Progress) -> None:
         """One code of each case: the mean of its slides'. All in one commit."""

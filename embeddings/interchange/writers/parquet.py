@@ -9,8 +9,12 @@ import pyarrow as pa
 
 from guidestore.embeddings.interchange.outgoing import Outgoing, OutgoingCodes, OutgoingSlide, Writer
 from guidestore.embeddings.interchange.writers._plain import FACTS, name_of, write_tables
+from guidestore.embeddings.scratch import blocks
 from guidestore.embeddings.tables import write_pieces, write_table
 from guidestore.embeddings.vectors import vector_field, vectors
+
+_AT_ONCE = 1024
+"""Rows of which Arrow makes levels at once: 18 bytes for each number."""
 
 
 class Parquet(Writer):
@@ -39,7 +43,8 @@ def _tiles(slide: OutgoingSlide) -> Iterator[pa.Table]:
         facts = {name: str(value) for name in FACTS if (value := getattr(bag, name))}
         facts |= {"case_id": slide.case_id, "image_id": slide.image_id}
         schema = pa.schema([*named, features], facts)
-        yield pa.table([*places, vectors(bag.features_nd)], schema=schema)
+        column = [vectors(block_nd) for _, block_nd in blocks(bag.features_nd, _AT_ONCE)]
+        yield pa.table([*places, pa.chunked_array(column, features.type)], schema=schema)
 
 
 def _codes(codes: OutgoingCodes) -> pa.Table:

@@ -352,7 +352,7 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "mpp of another magnification": (
         peers.trident, lambda f: peers.trident_states(f, mpp=0.12), {}, "0.12 um per pixel and 20x do not go together",
     ),
-    "features are zeros from a row on": (peers.trident, remade(S2, "features", stopped), {}, "code of 8 tiles is all"),
+    "features are zeros from a row on": (peers.trident, remade(S2, "features", stopped), {}, "zeros alone for 8 tiles"),
     "coords without features": (peers.trident, remade(S2, "features", half[:0]), {}, "names 20 tiles, and features"),
     "mpp of a scan at 40x": (
         peers.trident, lambda f: peers.trident_states(f, mpp=0.25), {}, "0.25 um per pixel and 20x do not go together",
