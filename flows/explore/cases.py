@@ -197,8 +197,8 @@ def neighbours_of(view: View, cohort: str, case_id: str, code_set: str) -> list[
         SELECT r.rank, f.case_id, (
             SELECT string_agg(
                 target || '=' || CASE
-                    WHEN time IS NOT NULL THEN time::VARCHAR || CASE WHEN event THEN '' ELSE '+' END
-                    ELSE coalesce(nullif(class, ''), value::VARCHAR)
+                    WHEN time IS NOT NULL THEN printf('%.4g', time) || CASE WHEN event THEN '' ELSE '+' END
+                    ELSE coalesce(nullif(class, ''), printf('%.4g', value))
                 END, ', ' ORDER BY target, class
             ) FROM labels l WHERE l.cohort = {literal(cohort)} AND l.case_id = f.case_id
                 AND NOT coalesce(class <> '' AND value = 0, false)

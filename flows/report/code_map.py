@@ -14,11 +14,14 @@ from markupsafe import Markup
 
 from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.flows.report.figures import (
+    CHARS_AN_IN,
+    LINE_IN,
     UNLABELLED_COLOUR,
     Picture,
     class_colours,
     css_colour,
     drawing,
+    in_lines,
     inline_svg,
     places_in,
 )
@@ -41,8 +44,8 @@ _KEPT_DIMENSIONS = 50
 """PCA before t-SNE, as its authors do."""
 _SEED = 0
 _SIZE_IN = (8.6, 3.1)
-_LONG = 24
-"""Characters of a class from which fewer fit beside each other."""
+_MARKER_CHARS = 6
+"""What the marker of a legend takes, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,14 @@ def code_map(section: Section, pairs: GuidedPairs, guided_nd: np.ndarray, places
     legend = [(css_colour(drawn.colour(c)), names[c]) for c in shown]
     _, fold, seed = pairs.unit
     counts = len(kept), n, int(drawn.wrong.sum())
-    picture = Picture("map", (8.6, 3.5), label, lambda figure: _fill(figure, drawn, shown, names))
+    columns_, told = _in_columns([*(names[c] for c in shown), f"{GUIDED_PLUS_I} is wrong"])
+    lines = -(-len(told) // columns_) * max(name.count("\n") + 1 for name in told)
+    picture = Picture(
+        "map",
+        (_SIZE_IN[0], _SIZE_IN[1] + 0.25 + LINE_IN * lines),
+        label,
+        lambda figure: _fill(figure, drawn, shown, names),
+    )
     return CodeMap(svg, picture, tuple(legend), columns, rows, method, f"fold {fold}, seed {seed}", *counts)
 
 
@@ -143,7 +153,7 @@ def _panels(figure: Figure, drawn: _Drawn) -> list[Any]:
     """The three maps, empty."""
     panels = list(figure.subplots(1, 3))
     for panel, (title, (_, span_n2)) in zip(panels, drawn.maps.items(), strict=True):
-        panel.set_title(title, loc="left")
+        panel.set_title(in_lines(title, _SIZE_IN[0] / 3, most=2), loc="left")
         panel.set_xticks([])
         panel.set_yticks([])
         panel.spines[["top", "right"]].set_visible(True)
@@ -168,8 +178,16 @@ def _fill(figure: Figure, drawn: _Drawn, shown: list[int], names: tuple[str, ...
     if drawn.wrong.any():
         keys += panels[0].plot([], [], "x", color=INK, markersize=4.5, markeredgewidth=1.4)
         told.append(f"{GUIDED_PLUS_I} is wrong")
-    columns = 3 if max(map(len, names), default=0) > _LONG else 6
+    columns, told = _in_columns(told)
     figure.legend(keys, [f"\u200b{name}" for name in told], loc="outside lower center", ncols=columns, frameon=False)
+
+
+def _in_columns(names: Sequence[str]) -> tuple[int, list[str]]:
+    """How many names of a legend fit beside each other, and these in lines that do."""
+    room = int(_SIZE_IN[0] * CHARS_AN_IN)
+    longest = max(map(len, names), default=1)
+    columns = max(min(3, len(names)), min(6, room // (longest + _MARKER_CHARS)))
+    return columns, [in_lines(name, (room / columns - _MARKER_CHARS) / CHARS_AN_IN) for name in names]
 
 
 def _points(figure: Figure, panels: list[Any], drawn: _Drawn, rows: Sequence[MappedCase]) -> list[ElementTree.Element]:

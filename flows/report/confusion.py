@@ -62,12 +62,21 @@ def confusion_size(confusions: Sequence[Confusion]) -> tuple[float, float]:
     """Width and height in inches of the figure of these matrices."""
     names = _names(confusions)
     longest = 0.085 * max(len(line) for name in names for line in name.split("\n"))
-    side = max(1.0, 0.36 * len(names))
+    side = max(1.0, max(0.36, 0.17 * max(name.count("\n") + 1 for name in names)) * len(names))
     return 0.6 + longest + len(confusions) * (0.25 + side), 1.1 + longest + side
 
 
 def _names(confusions: Sequence[Confusion]) -> list[str]:
-    return [textwrap.fill(name, 20, max_lines=2, placeholder=" …") for name, _ in confusions[0].lines]
+    """The classes in lines: in so many that no two are written alike."""
+    names = [name for name, _ in confusions[0].lines]
+    for most in range(2, _MOST_LINES):
+        lines = [textwrap.fill(name, 20, max_lines=most, placeholder=" …") for name in names]
+        if len(set(lines)) == len(set(names)):
+            return lines
+    return [textwrap.fill(name, 20) for name in names]
+
+
+_MOST_LINES = 6
 
 
 def fill_confusions(figure: Figure, confusions: Sequence[Confusion]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +25,10 @@ _CLASS_COLOURS = (*(OKABE_ITO[name] for name in ("blue", "orange", "green", "pur
 UNLABELLED_COLOUR = CONTROL_COLOUR
 
 PX_PER_IN = 96
+CHARS_AN_IN = 12
+"""Of text in the size of figures, for the wider letters."""
+LINE_IN = 0.16
+"""Of that text."""
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "guidestore",
@@ -79,7 +85,9 @@ class Picture:
 
     def save(self, folder: Path, stem: str, title: str) -> list[Path]:
         """Writes its files, of the same bytes every time. title: what it is of and of how many cases."""
-        with drawing(self.size_in[0], self.size_in[1] + 0.25, saved=True) as figure:
+        title = in_lines(title, self.size_in[0], most=8)
+        height_in = self.size_in[1] + 0.1 + LINE_IN * (title.count("\n") + 1)
+        with drawing(self.size_in[0], height_in, saved=True) as figure:
             figure.suptitle(title, x=0.01, ha="left", fontsize=9)
             self.fill(figure)
             return save_figure(figure, folder / f"{stem}-{self.name}")
@@ -91,6 +99,11 @@ def save_figure(figure: Figure, stem: Path, suffixes: Sequence[str] = SAVED) -> 
     for file in files:
         figure.savefig(file, dpi=PNG_DPI, metadata=_WITHOUT_TIME[file.suffix])
     return files
+
+
+def in_lines(text: str, width_in: float, *, most: int = 4) -> str:
+    """Text of a figure in lines of that width; what `most` lines do not hold is left out."""
+    return textwrap.fill(text, max(12, int(width_in * CHARS_AN_IN)), max_lines=most, placeholder=" …")
 
 
 def class_colours(n_classes: int) -> list[str]:
@@ -119,7 +132,8 @@ def drawing(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names of any script; the page's text has them all
         mpl.rcdefaults()  # a matplotlibrc of the user's must not change the report
         mpl.rcParams.update({**_STYLE, **_SAVED_STYLE} if saved else _STYLE)
         yield (kind or Figure)(figsize=(width_in, height_in), layout="constrained")

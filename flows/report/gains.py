@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from guidestore.flows.report.figures import Picture
+from guidestore.flows.report.figures import Picture, in_lines
 from guidestore.flows.results.effects import RowEffect
 from guidestore.flows.work.colours import CONTROL_COLOUR, INK, ROW_COLOURS
 from guidestore.heads.metrics import metric_named
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _MARKERS = {"over I": "o", "over the nearest control": "s", "over the best reference": "^"}
 _APART = 0.22
+_LABEL_IN = 3.4
+"""Half of the figure's width."""
 
 
 def gains_picture(told: Sequence[RowEffect]) -> Picture | None:
@@ -59,11 +61,14 @@ def fill_gains(figure: Figure, told: Sequence[RowEffect], labels: Sequence[str] 
     titles = [metric_named(of.metric).title for of in told]
     metrics = list(dict.fromkeys(titles))
     ends = [f" in {title}" if len(metrics) > 1 else "" for title in titles]
-    lines = [f"{label}{end}\n{of.verdict}, n = {of.n_cases}" for label, end, of in zip(labels, ends, told, strict=True)]
+    lines = [
+        f"{in_lines(f'{label}{end}', _LABEL_IN, most=2)}\n{of.verdict}, n = {of.n_cases}"
+        for label, end, of in zip(labels, ends, told, strict=True)
+    ]
     panel.set_yticks(range(len(told)), lines)
     panel.tick_params(axis="y", length=0)
     panel.set_ylim(len(told) - 0.4, -0.6)
-    panel.set_xlabel(f"gain in {' or '.join(metrics)}, 95 % intervals")
+    panel.set_xlabel(in_lines(f"gain in {' or '.join(metrics)}, 95 % intervals", _LABEL_IN))
     panel.grid(axis="x")
     figure.legend(loc="outside lower center", ncols=len(named), frameon=False)
 

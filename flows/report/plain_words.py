@@ -26,6 +26,7 @@ from guidestore.heads.input_rows import (
     S,
 )
 from guidestore.heads.metrics import metric_named
+from guidestore.heads.significance import Interval
 from guidestore.heads.significance.guidance_effect import (
     CANNOT_TELL,
     HELPS,
@@ -117,8 +118,7 @@ def plain_sentences(section: Section, effects: Sequence[RowEffect], p_holm: floa
     metric, gain = metric_named(first.metric), first.effect.gain_over_i.gain
     sentences = [
         f"On {count_of(first.n_cases, 'test case')}, {words['I']} alone reached {metric.title} {_three(means.get(I))}; "
-        f"with guidance by {words['S']} it reached {_three(own)}: {gain.value:+.3f}, and anything from {gain.low:+.3f} "
-        f"to {gain.high:+.3f} fits these cases."
+        f"with guidance by {words['S']} it reached {_three(own)}: {_spread_in_words(gain)}."
     ]
     ceiling = [f"{words['S']} itself {_three(means[S])}" if means.get(S) is not None else ""]
     ceiling.append(f"both together {_three(means[S_PLUS_I])}" if means.get(S_PLUS_I) is not None else "")
@@ -133,6 +133,12 @@ def plain_sentences(section: Section, effects: Sequence[RowEffect], p_holm: floa
     if others:
         sentences.append(f"Of other guided heads: {'; '.join(others)}.")
     return sentences
+
+
+def _spread_in_words(gain: Interval) -> str:
+    if gain.low == gain.high:  # both order all cases alike, so that no draw of them shows a difference
+        return f"{gain.value:+.3f}, the same in every draw of these cases, which is no sign of what others would show"
+    return f"{gain.value:+.3f}, and anything from {gain.low:+.3f} to {gain.high:+.3f} fits these cases"
 
 
 def meaning(verdict: str, section: Section) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 WAIT_SECONDS = 120.0
 
 
-def until(condition: Callable[[], object], what: str = "it", *, every_s: float = 0.5) -> None:
+def until(condition: Callable[[], object], what: str = "it", *, every_s: float = 0.2) -> None:
     """Waits for it. Fails the test after WAIT_SECONDS."""
     stop_at = time.monotonic() + WAIT_SECONDS
     while not condition():

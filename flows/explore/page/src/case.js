@@ -1,6 +1,6 @@
 // One case: its images, labels, predictions, neighbours, and where its codes came from.
 import { asked, get, link } from "./api.js";
-import { headName, select } from "./cases.js";
+import { SHORT, select } from "./cases.js";
 import { count, day, fill, h, number, table, told } from "./dom.js";
 import { imageCard } from "./images.js";
 
@@ -90,7 +90,7 @@ function neighbours(cohort, id, head, found, choices) {
       try {
         const rows = await get("neighbours", { cohort, case: id, code_set: codeSet });
         fill(box, table(`Nearest in ${codeSet.slice(cohort.length + 1)} by cosine similarity`, [
-          { title: "case", head: true, cell: (row) => h("a", { href: link({ page: "case", cohort, case: row.case_id, head }) }, row.case_id) },
+          { title: "case", head: true, class: rows.every((row) => row.case_id.length <= SHORT) ? "short" : null, cell: (row) => h("a", { href: link({ page: "case", cohort, case: row.case_id, head }) }, row.case_id) },
           { title: "similarity", number: true, cell: (row) => number(row.similarity) },
           { title: "labels", cell: (row) => row.labels ?? "–" },
         ], rows));

@@ -12,7 +12,7 @@ export function headName(row) {
   return `${row.target}: ${row.row} (${[models, more.join(", "), by].filter(Boolean).join("; ")})`;
 }
 
-const SHORT = 24; // letters of an id that is not broken
+export const SHORT = 24; // letters of an id that is not broken
 
 /** A field with its label, for forms. */
 export const field = (name, control) => h("label", { class: "field" }, h("span", {}, name), control);

@@ -9,7 +9,7 @@ export async function compare() {
   const heads = await get("comparable", { cohort });
   const found = h("section", { "aria-label": "What the comparison says" });
   const options = heads.map((row) => [row.key, headName(row)]);
-  const guided = heads.find((row) => row.guidance) ?? heads[1];
+  const guided = heads.find((row) => row.row === "G(I)+I") ?? heads.find((row) => row.guidance) ?? heads[1];
   const plain = heads.find((row) => row.row === "I" && row.target === guided?.target) ?? heads[0];
   const parts = [
     h("h1", {}, `${cohort}: two heads compared`),

@@ -57,6 +57,7 @@ export async function map() {
   const colourable = columns.filter((column) => !["list", "text"].includes(column.kind) && !/^(s|both)_predicted$/.test(column.name) && column.name !== "true_class");
   const preferred = columns.find((column) => column.about === "label")?.name ?? colourable[0]?.name ?? "images";
   const quoted = (name) => (/^[a-z_]\w*$/i.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
+  const abouts = Object.fromEntries(colourable.map((column) => [quoted(column.name), column.about]));
   const colour = state.colour ?? quoted(preferred);
 
   const setName = (one) => `${one.name.slice(cohort.length + 1)} (${count(one.cases)} x ${one.d}${one.trained_on.includes("/") ? `, of ${one.trained_on.slice(cohort.length + 1)}` : ""})`;
@@ -128,7 +129,7 @@ export async function map() {
       into[at] = r;
       into[at + 1] = g;
       into[at + 2] = b;
-      into[at + 3] = off ? 28 : inside && !inside[number] ? 95 : values[number] === 255 && shades.category ? 130 : 225;
+      into[at + 3] = off ? 28 : inside && !inside[number] ? 95 : (shades.category ? values[number] === 255 : Number.isNaN(values[number])) ? 110 : 225;
     };
     sides.forEach((one) => one.scatter.places && one.scatter.paint(shade));
   }
@@ -142,7 +143,9 @@ export async function map() {
       fill(legend,
         made.rows.map(([colour_, name, number]) => h("li", {}, swatch(colour_), `${name} (${count(number)})`)),
         made.bar ? h("li", {}, bar(made.bar[2]), ` ${told(made.bar[0])} to ${told(made.bar[1])}`) : null,
-        said.missing ? h("li", {}, swatch(NONE), `none (${count(said.missing)})`) : null);
+        said.missing ? h("li", {}, swatch(NONE), `none (${count(said.missing)})`) : null,
+        by === "gain" && made.bar ? h("li", {}, "orange: less well with guidance, blue: better") : null,
+        by in abouts ? h("li", { class: "soft" }, abouts[by]) : null);
       say("");
       paint();
     } catch (error) {
