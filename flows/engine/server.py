@@ -26,7 +26,7 @@ from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
 from guidestore.flows.engine.gate import Access, Application, Gate, Message, Receive, Send, names_of
 from guidestore.flows.engine.processes import die_with_parent
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 """On two loaded cores the first start, which makes the database, took 30."""
 STOP_SECONDS = 10.0
 
@@ -85,6 +85,11 @@ def wait_until_ready(api_url: str, process: subprocess.Popen[bytes] | None) -> N
                 f"the Prefect server cannot start ({why}): mend that, or set PREFECT_API_URL to use one that runs"
                 if why
                 else f"the Prefect server ended with code {process.returncode}; its output above says why"
+            )
+        if time.monotonic() > stop_at and process is not None:
+            raise GuidestoreError(
+                f"the Prefect server was started and does not answer at {api_url} after {START_SECONDS:g} s ({said}); "
+                "start it again when this machine is less busy, or set PREFECT_API_URL to use one that runs"
             )
         if time.monotonic() > stop_at:
             raise InvalidInputError(

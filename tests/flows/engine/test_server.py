@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from guidestore.embeddings.errors import GuidestoreError, InvalidInputError
+from guidestore.flows.engine import server as server_module
 from guidestore.flows.engine.server import running_server, wait_until_ready
 from tests.flows.serving.waiting import free_port
 
@@ -37,3 +39,11 @@ def test_it_has_its_port_from_the_start_and_says_why_it_cannot_go_on(
         assert server.returncode == 3
     bind(port)
     assert capfd.readouterr().err == ""
+
+
+def test_one_of_ours_that_takes_too_long_is_said_to_be_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "START_SECONDS", 0.0)
+    with subprocess.Popen(["sleep", "30"]) as slow:
+        with pytest.raises(GuidestoreError, match=r"was started and does not answer .* when this machine is less busy"):
+            wait_until_ready(f"http://127.0.0.1:{free_port()}/api", slow)
+        slow.kill()
