@@ -15,7 +15,7 @@ FOLDS = 5
 ENOUGH_HELD, MOST_REPEATS = 400, 5
 """Folds are drawn anew, so often at most, until so many cases were held out: with 40 labels one draw of the folds is a
 draw of the penalty, and what a head is worth hangs on that luck."""
-ENOUGH_TAUGHT, MOST_TAUGHT = 150, 3
+ENOUGH_TAUGHT, MOST_TAUGHT = 250, 5
 """The same for label transfer, where every fold is many descents: with 50 labels a choice between weights hangs on two
 or three cases, and the luck of one draw costs .02 (digits, fou taught by kar)."""
 

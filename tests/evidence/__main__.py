@@ -111,6 +111,25 @@ def table(lines: list[dict[str, object]]) -> str:
     return "\n".join(told)
 
 
+def over_nulls(lines: list[dict[str, object]]) -> str:
+    """As `table`, over all kinds of cohorts where no guidance can help: rates of each row and size."""
+    from scipy.stats import binomtest
+
+    groups: dict[tuple[str, str, int], dict[int, list[bool]]] = {}
+    for line in lines:
+        if line["kind"] in NULLS:
+            key = (str(line["heads"]), str(line["row"]), int(str(line["n_train"])))
+            groups.setdefault(key, {}).setdefault(int(str(line["seeds"])), []).append(line["verdict"] == HELPS)
+    ways = " | ".join(f"helps, seeds: {seeds}" for seeds in SEEDS)
+    told = [f"| heads | row | n | cohorts where none can help | {ways} | at most |", "|---|---|---|---|---|---|---|"]
+    for key in sorted(groups):
+        helped = [sum(groups[key][seeds]) for seeds in SEEDS]
+        n = len(groups[key][SEEDS[0]])
+        most = binomtest(max(helped), n).proportion_ci().high
+        told.append(f"| {' | '.join(map(str, key))} | {n} | {' | '.join(map(str, helped))} | {most:.3f} |")
+    return "\n".join(told)
+
+
 def _mean(lines: list[dict[str, object]], name: str) -> str:
     """Over the cohorts where the teacher was allowed to teach."""
     values = [float(str(line[name])) for line in lines if line[name] is not None]
@@ -140,7 +159,7 @@ def main() -> None:
             file.flush()
             if number % 50 == 0:
                 print(f"{number} of {len(todo)} cohorts", flush=True)
-    print(table(known(options.file)))
+    print(table(known(options.file)), over_nulls(known(options.file)), sep="\n\n")
     false = [line for line in known(options.file) if line["kind"] in NULLS and line["verdict"] == HELPS]
     print(f"\n`guidance helps` was said {len(false)} times of rows of cohorts where none can")
 

@@ -1,6 +1,6 @@
 """How often is true guidance found, and do the intervals hold? Cohorts whose S does help, judged on few test cases.
 
-    python -m tests.evidence.power --cohorts 100 [--file docs/power.jsonl]
+    python -m tests.evidence.power --cohorts 100 [--first 100] [--file docs/power.jsonl]
 
 The heads of one cohort, three seeds of each, are judged on 150 and on 400 test cases as `evaluate` does it; what their
 gains truly are is told by 4,000 further cases. Kinds: `noisy outcome`, where S settles what the label is drawn from and
@@ -150,10 +150,12 @@ def tables(lines: list[dict[str, object]]) -> str:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--cohorts", type=int, default=20, help="of each kind; 0: print what is there")
+    asked.add_argument("--first", type=int, default=0, help="number of the first")
     asked.add_argument("--file", type=Path, default=FILE)
     asked.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = asked.parse_args()
-    todo = list(missing(options.file, [Cell(number, kind) for number in range(options.cohorts) for kind in KINDS]))
+    numbers = range(options.first, options.first + options.cohorts)
+    todo = list(missing(options.file, [Cell(number, kind) for number in numbers for kind in KINDS]))
     with ProcessPoolExecutor(options.workers) as pool, added_to(options.file) as file:
         for done in as_completed([pool.submit(judged, cell) for cell in todo]):
             file.write("".join(json.dumps(line) + "\n" for line in done.result()))

@@ -208,9 +208,9 @@ class TestInnerCv:
             pairs = np.bincount(paired.labels[split.held_n][paired.is_pair[split.held_n]], minlength=3)
             assert set(pairs) <= {2, 3}
 
-    def test_few_cases_are_cut_three_times_many_once(self):
-        assert len(inner_splits(made(labelled=30))) == 15
-        assert len(inner_splits(made(labelled=180))) == 5
+    def test_few_cases_are_cut_five_times_more_of_them_less_often(self):
+        assert len(inner_splits(made(labelled=30))) == 25
+        assert len(inner_splits(made(labelled=180))) == 10
 
     def test_folds_are_drawn_anew_until_many_cases_were_held_out_and_each_draw_is_another(self):
         assert [repeats_of(n) for n in (0, 40, 100, 150, 399, 400, 5_000)] == [5, 5, 4, 3, 2, 1, 1]
