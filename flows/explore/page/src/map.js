@@ -145,7 +145,7 @@ export async function map() {
         made.bar ? h("li", {}, bar(made.bar[2]), ` ${told(made.bar[0])} to ${told(made.bar[1])}`) : null,
         said.missing ? h("li", {}, swatch(NONE), `none (${count(said.missing)})`) : null,
         by === "gain" && made.bar ? h("li", {}, "orange: less well with guidance, blue: better") : null,
-        by in abouts ? h("li", { class: "soft" }, abouts[by]) : null);
+        by in abouts && abouts[by] !== "label" ? h("li", { class: "soft" }, abouts[by]) : null);
       say("");
       paint();
     } catch (error) {
