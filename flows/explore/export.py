@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def export(view: View, cohort: str, file: Path) -> Exported:
             pq.write_table(table, temporary, row_group_size=_BATCH)
             temporary.replace(file)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that is read-only refuses that too
+            temporary.unlink()
     return Exported(file, table.num_rows, maps)
 
 

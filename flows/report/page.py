@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -301,7 +302,8 @@ def _write(out: Path, data: bytes) -> None:
             os.fsync(handle.fileno())
         scratch.replace(out)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that is read-only refuses that too
+            scratch.unlink()
         raise _refused(out, error) from error
 
 
