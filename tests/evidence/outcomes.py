@@ -95,7 +95,7 @@ class Line:
     true_gain: float | None
     over_nearest: float | None
     by_cases: bool | None = None
-    """Whether `guidance helps` would be said if no luck in training were counted; None of nulls."""
+    """Whether all intervals would lie above 0 if no luck in training were counted; None of nulls and where not told."""
 
 
 RULE = 4
@@ -275,21 +275,24 @@ def pooled(lines: list[Line]) -> str:
         nulls = [line.verdict == HELPS for line in here if line.superior in NULLS]
         known = [line for line in here if line.true_gain is not None]
         enough = [line for line in known if line.superior not in NULLS and cast(float, line.true_gain) >= BARS[kind]]
-        power, alone = [line.verdict == HELPS for line in enough], [bool(line.by_cases) for line in enough]
+        power, alone = (
+            [line.verdict == HELPS for line in enough],
+            [line.by_cases for line in enough if line.by_cases is not None],
+        )
         holds = [cast(float, line.low) <= cast(float, line.true_gain) <= cast(float, line.high) for line in known]
         most = f"{binomtest(sum(nulls), len(nulls)).proportion_ci().high:.3f}" if nulls else "–"
         told.append(
             f"| {kind} | {row} | {len(nulls)} | {sum(nulls)} | {most} | +{BARS[kind]:.2f} | {sum(power)} of "
-            f"{len(power)} | {sum(alone)} | {sum(holds)} of {len(holds)} |"
+            f"{len(power)} | {sum(alone)} of {len(alone)} | {sum(holds)} of {len(holds)} |"
         )
     return "\n".join(told)
 
 
-def known(file: Path) -> list[Line]:
-    """The lines of this rule so far; a last one that was cut is left out."""
+def known(file: Path, rule: int = RULE) -> list[Line]:
+    """The lines of a rule so far; a last one that was cut is left out."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     every = [Line(**json.loads(line)) for line in lines if line.endswith("}")]
-    return [line for line in every if line.rule == RULE]
+    return [line for line in every if line.rule == rule]
 
 
 def main() -> None:
@@ -298,6 +301,9 @@ def main() -> None:
     asked.add_argument("--kinds", nargs="+", choices=tuple(DECODERS), default=tuple(DECODERS))
     asked.add_argument("--superiors", nargs="+", choices=tuple(SUPERIORS), default=tuple(SUPERIORS))
     asked.add_argument("--file", type=Path, default=FILE)
+    asked.add_argument(
+        "--rule", type=int, default=RULE, help="whose tables are printed; cohorts are judged by the last"
+    )
     options = asked.parse_args()
     done = {(line.number, line.kind, line.superior) for line in known(options.file)}
     with added_to(options.file) as file:
@@ -308,7 +314,7 @@ def main() -> None:
                         lines = judged(number, kind, superior, said(number, kind, superior))
                         file.write("".join(json.dumps(asdict(line)) + "\n" for line in lines))
                         file.flush()
-    lines = known(options.file)
+    lines = known(options.file, options.rule)
     print(table(lines), pooled(lines), sep="\n\n")
 
 
