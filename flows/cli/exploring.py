@@ -52,7 +52,7 @@ def explore(
     """
     import sys
 
-    from guidestore.embeddings.errors import InvalidInputError
+    from guidestore.embeddings.errors import InvalidInputError, StorageError
     from guidestore.embeddings.places import shown
     from guidestore.embeddings.store import EmbeddingStore
     from guidestore.embeddings.words import count_of
@@ -69,8 +69,12 @@ def explore(
         Pseudonyms.load(key)
     if lag(place):
         print("bringing the index up to date …", file=sys.stderr)
-    with progress_bars() as progress:
-        build_index(EmbeddingStore.open(place), progress=lambda done, total: progress("index", done, total))
+    try:
+        with progress_bars() as progress:
+            build_index(EmbeddingStore.open(place), progress=lambda done, total: progress("index", done, total))
+    except StorageError as error:  # a store that cannot be written can be read
+        if lag(place):
+            print(f"{error}; the page shows what the index knows", file=sys.stderr)
     if umap:
         from guidestore.flows.explore.explored import Explored
         from guidestore.flows.explore.maps import chosen_sets
