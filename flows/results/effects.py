@@ -285,7 +285,7 @@ class ComparisonGroup:
             return RowEffect(self.head, metric, n_cases, self.n_units, None, few)
         try:
             drawn = draw_metrics(self.common, metrics=(metric,))
-            effect = guidance_effect(drawn, metric, self.row, margin=margin, enough=enough)
+            effect = guidance_effect(drawn, metric, self.row, margin=margin, enough=enough, narrow=bool(few))
             score = interval_of(drawn.row(metric, self.row.guided), f"{metric} of {self.head.row}")
         except InvalidInputError as error:  # a class without test cases: the metric is not defined
             return RowEffect(self.head, metric, n_cases, self.n_units, None, str(error))

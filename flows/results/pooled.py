@@ -48,13 +48,14 @@ def pooled_effects(
 
 
 def _pooled(head: Head, groups: Sequence[ComparisonGroup], metric: str, margin: float) -> RowEffect:
-    usable, notes = [], []
+    usable, notes, narrow = [], [], True
     for group in groups:
         few, can_tell = few_note(group.common)
         if group.row is None or not can_tell:
             notes.append(f"{group.head.target} is left out: {group.note if group.row is None else few}")
         else:
             usable.append(group)
+            narrow = narrow and bool(few)
             notes += [f"{group.head.target}: {few}"] if few else []
     names = ", ".join(group.head.target for group in usable)
     head = replace(head, target=f"{count_of(len(usable), 'target')}: {names}")
@@ -68,7 +69,7 @@ def _pooled(head: Head, groups: Sequence[ComparisonGroup], metric: str, margin: 
     cases = {case for group in usable for run in group.common for case in run.case_ids}
     try:
         drawn, row = _as_one(usable, metric, cases)
-        effect = guidance_effect(drawn, metric, row, margin=margin)
+        effect = guidance_effect(drawn, metric, row, margin=margin, narrow=narrow)
         score = interval_of(drawn.row(metric, row.guided), f"{metric} of {head.row}")
     except InvalidInputError as error:
         return RowEffect(head, metric, len(cases), 0, None, "; ".join([*notes, str(error)]))

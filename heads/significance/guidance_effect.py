@@ -7,7 +7,7 @@ The verdict, in this order; *above* means that the interval of a gain lies wholl
 | `hurts` | the interval of the gain over I lies wholly below 0 |
 | `no effect` | it lies within ±.02 (`margin`) and includes 0 |
 | `S holds nothing beyond I` | not above I and every control, and S - I and S+I - I are surely below .02 |
-| `cannot tell` | the interval of the gain over I includes 0 and reaches beyond ±.02: too few test cases; or there are not `enough` of a class; or the row is above all, but it is not known how far luck in training moves the controls |
+| `cannot tell` | the interval of the gain over I includes 0 and reaches beyond ±.02: too few test cases; or there are not `enough` of a class, or so few that intervals are too `narrow` for the two above; or the row is above all, but it is not known how far luck in training moves the controls |
 | what a control explains (heads.controls) | above I, not above that control: `capacity, not guidance` (shuffled), `I alone, re-expressed` (self; or, whatever it is above, the codes of both sides are the same), `label, not guidance` (within class, label again), `self-training, not guidance` (own) |
 | `row I is under-trained` | above I, not above some reference for I: a better model of z_I alone explains the gain |
 | `S not shown to exceed I` | above all these, but neither S nor S+I is above I (one-sided, 95 %) |
@@ -170,11 +170,18 @@ class GuidanceEffect:
 
 
 def guidance_effect(
-    drawn: DrawnMetrics, metric: str, row: GuidedRow, *, margin: float = MARGIN, enough: bool = True
+    drawn: DrawnMetrics,
+    metric: str,
+    row: GuidedRow,
+    *,
+    margin: float = MARGIN,
+    enough: bool = True,
+    narrow: bool = False,
 ) -> GuidanceEffect:
     """Gains, share of the gap and verdict of one guided row in one metric of `heads.significance.draw_metrics`.
 
-    enough: whether there are cases enough for any verdict.
+    enough: whether there are cases enough for any verdict. narrow: whether they are so few that intervals are too
+    narrow to say that there is no effect.
     Raises InvalidInputError where a run was not drawn, rows differ in units or cases, or the shuffled control lacks.
     """
     check_number(margin, "margin", 0)
@@ -212,6 +219,7 @@ def guidance_effect(
         one_code_set=row.one_code_set,
         luck_is_known=all(gain.over.luck is not None for gain in controls),
         enough=enough,
+        narrow=narrow,
         margin=margin,
     )
     return GuidanceEffect(over_i, tuple(controls), tuple(references), superior, gap, closed, p_superior, verdict)
@@ -227,6 +235,7 @@ def decide(
     one_code_set: bool = False,
     luck_is_known: bool = True,
     enough: bool = True,
+    narrow: bool = False,
     margin: float = MARGIN,
 ) -> str:
     """The verdict by the table above. beyond: S - I and S+I - I, as far as they are known."""
@@ -234,11 +243,12 @@ def decide(
         return CANNOT_TELL
     if over_i.below_zero:
         return HURTS
-    if over_i.includes_zero and over_i.within(margin):
-        return NO_EFFECT
+    if over_i.includes_zero and (narrow or over_i.within(margin)):
+        return CANNOT_TELL if narrow else NO_EFFECT
     # In the order of the controls, references last.
     explained = next((gain.explains for gain in gains if not gain.over.gain.above_zero), "")
-    if (over_i.includes_zero or explained) and beyond and all(known.high < margin for known in beyond):
+    nothing_beyond = not narrow and bool(beyond) and all(known.high < margin for known in beyond)
+    if (over_i.includes_zero or explained) and nothing_beyond:
         return NOTHING_BEYOND
     if over_i.includes_zero:
         return CANNOT_TELL

@@ -405,6 +405,11 @@ def test_the_rule(over_i, over, beyond, verdict):
         )
 
 
+@pytest.mark.parametrize("over_i", [INSIDE, AROUND])
+def test_narrow_intervals_do_not_show_that_there_is_nothing(over_i):
+    assert decide(over_i, gains(shuffled=ABOVE), beyond=[LITTLE], superior_exceeds=True, narrow=True) == "cannot tell"
+
+
 def test_the_margin_is_an_option():
     wide = Interval(0.0, -0.04, 0.04)
     assert decide(wide, [], beyond=[], superior_exceeds=True) == "cannot tell"

@@ -172,6 +172,14 @@ def test_no_effect_is_said_only_inside_the_margin() -> None:
     assert found.verdict == "no effect"
 
 
+@pytest.mark.parametrize(("n", "verdict"), [(12, "cannot tell"), (60, "no effect")])
+def test_rows_that_call_all_of_a_few_cases_right_do_not_show_that_there_is_no_effect(n, verdict) -> None:
+    runs, _ = made(0.6, 0.6)
+    shares = {run.id: 0.6 if run.control == "shuffled" else 1.0 for run in runs}
+    (found,) = row_effects(runs, {run.id: says(run, shares[run.id], range(n)) for run in runs})
+    assert found.verdict == verdict
+
+
 def test_where_a_test_set_lacks_a_class_balanced_accuracy_decides() -> None:
     runs, predictions = made(0.9, 0.6)
     for run, known in predictions.items():
