@@ -120,6 +120,7 @@ def bags(root: Path) -> dict[str, tuple[bytes, bytes]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_node_killed_while_it_encodes_loses_nothing(place: Place, images: Path, tmp_path: Path) -> None:
     for name in ("alone", "on-ray"):
         add_layout(EmbeddingStore.create(tmp_path / name), "phantom", Radpath(source=images, splits=0))
