@@ -6,12 +6,14 @@ A line of a command's docstring that begins with ``$ guidestore`` is an example,
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from guidestore.embeddings.errors import InvalidInputError
 from guidestore.flows.cli.output import bold, terminal_width
 
 EXAMPLE = "$ guidestore "
@@ -26,10 +28,15 @@ _TIED = "\xa0"
 
 
 class Command(TyperCommand):
-    """A command. An option or argument that is a path is one of this machine, but for those of metavar FILE_OR_URL."""
+    """A command. An option or argument that is a path is one of this machine, but for those of metavar FILE_OR_URL.
+
+    An option that takes one value and is given several is refused, where click takes the last in silence.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given_args = list(args)
         rest = super().parse_args(ctx, args)
+        self._refuse_repeated(ctx, given_args)
         for param in self.params:
             given = ctx.params.get(param.name)
             if param.type.name in _PATHS and given and ":/" in str(given):
@@ -37,6 +44,17 @@ class Command(TyperCommand):
                 taken = [_place(param, place) for place in (given if several else [given])]
                 ctx.params[param.name] = taken if several else taken[0]
         return rest
+
+    def _refuse_repeated(self, ctx: Any, args: list[str]) -> None:
+        if ctx.resilient_parsing:
+            return
+        _, _, order = self.make_parser(ctx).parse_args(args=args)
+        for param, times in Counter(order).items():
+            takes_one = isinstance(param, TyperOption) and not (param.multiple or param.is_flag)
+            if takes_one and times > 1:
+                raise InvalidInputError(
+                    f"{param.opts[0]} is given {times} times and takes one value; run the command once for each"
+                )
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         print("\n".join(_help(self, ctx)))
