@@ -19,7 +19,7 @@ MISTAKES = {
     "sql FROM code_sets": 'text with blanks needs quotes, as "FROM code_sets"',
     "neighbours lesion-001 --code-set skin/clinical/mada": "did you mean skin/clinical/made?",
     "guide skin --inferior clinical/made --superior dermoscopy/made --target PIG --metric AUC": "did you mean 'auroc'?",
-    "guide skin --inferior clinical/made --superior dermoscopy/made --guidance cca --guidance ridge": "is given 2 times",
+    "guide skin --inferior clinical/made --superior dermoscopy/made --guidance cca --guidance ridge": "given 2 times",
     "sql 'FROM runs' --format csv --format json": "--format is given 2 times and takes one value",
     "cohort show skni": "did you mean 'skin'?",
     "predict --run {run} --case lesion-0001": "did you mean lesion-001?",
