@@ -94,7 +94,8 @@ def test_too_few_outcomes_foretell_nothing_and_bad_ones_are_a_sentence() -> None
         advise([paired], labelled=500)
 
 
-@pytest.mark.parametrize("target", ["os", pytest.param("grade", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["os", "grade"])
 def test_two_thousand_cases_of_1024_columns_cost_less_than_five_seconds(target: str) -> None:
     paired = mediated_pairs(target, 2_100, train=2_000, val=50)
     rng = np.random.default_rng(0)

@@ -187,16 +187,16 @@ def test_a_worker_killed_while_it_trains_heads_loses_nothing(place: Place, tmp_p
 
 
 def test_what_cannot_work_is_one_sentence(report_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = ("encode", "skin", "--modality", "clinical", "--encoder", "colour_texture", "--store", report_store)
-    on_ray = (*asked, "--task-runner", "ray")
+    asked = ("encode", "skin", "--modality", "clinical", "--store", report_store, "--task-runner", "ray")
+    on_ray = (*asked, "--encoder", "colour_texture")
     for options, sentence in (
-        (("--ray-address", "127.0.0.1:1"), "no Ray cluster answers at 127.0.0.1:1"),
-        (("--ray-address", "nowhere"), "Ray address 'nowhere' is none: give host:port"),
-        (("--encoder", "colour_textur"), "did you mean colour_texture"),
-        (("--device", "cuda"), "device cuda on Ray needs GPUs per task"),
-        (("--gpus-per-task", "1.5"), "gpus per task = 1.5: Ray gives out whole GPUs"),
+        ((*on_ray, "--ray-address", "127.0.0.1:1"), "no Ray cluster answers at 127.0.0.1:1"),
+        ((*on_ray, "--ray-address", "nowhere"), "Ray address 'nowhere' is none: give host:port"),
+        ((*asked, "--encoder", "colour_textur"), "did you mean colour_texture"),
+        ((*on_ray, "--device", "cuda"), "device cuda on Ray needs GPUs per task"),
+        ((*on_ray, "--gpus-per-task", "1.5"), "gpus per task = 1.5: Ray gives out whole GPUs"),
     ):
-        done = guidestore(*on_ray, *options)
+        done = guidestore(*options)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert sentence in done.stderr
     monkeypatch.setitem(sys.modules, "prefect_ray", None)
