@@ -42,7 +42,7 @@ def predict_row(
     codes: dict[Code, np.ndarray] = {}
     if "z_I" in reads or "G(z_I)" in reads:
         codes["z_I"] = check_codes(z_inferior_nd, f"row {name}: z_I")
-    if z_superior_nd is not None:
+    if "z_S" in reads and z_superior_nd is not None:
         codes["z_S"] = check_codes(z_superior_nd, f"row {name}: z_S")
     if "G(z_I)" in reads:
         codes["G(z_I)"] = load_guidance(*components["guidance"]).predict(codes["z_I"])

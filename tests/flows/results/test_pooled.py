@@ -213,3 +213,35 @@ def test_frozen_heads_on_another_cohort(store: Path) -> None:
     wrong = guidestore("evaluate", "skin", "--target", "DIAG", "--on", "elsewhere", "--store", store)
     assert wrong.returncode != 0
     assert "has no target 'DIAG'" in wrong.stderr
+
+
+def test_frozen_heads_on_a_cohort_without_the_superior_modality(store: Path) -> None:
+    snapshot = EmbeddingStore.open(store).snapshot()
+    (inferior,) = [
+        snapshot.codes(key) for key in snapshot.code_sets if (key.cohort, key.modality) == ("skin", "clinical")
+    ]
+    skin = snapshot.rows("labels", cohort="skin").to_pylist()
+    labels = {row["case_id"]: row["class"] for row in skin if row["target"] == "PIG"}
+    header = ["case_id", *(f"c{d}" for d in range(inferior.codes_nd.shape[1]))]
+    coded = zip(inferior.case_ids, inferior.codes_nd.tolist(), strict=True)
+    codes = write(store.parent / "cheap.csv", header, [[f"cheap-{case}", *code] for case, code in coded])
+    table = write(
+        store.parent / "cheap-labels.csv",
+        ["case_id", "PIG"],
+        [(f"cheap-{case}", name) for case, name in labels.items()],
+    )
+    at = ("--store", store)
+    for words in (
+        ("import", codes, "--cohort", "cheap", "--modality", "clinical", "--encoder", "made"),
+        ("cohort", "add", "manifest", "cheap", "--labels", table),
+    ):
+        done = guidestore(*words, *at)
+        assert done.returncode == 0, done.stderr
+    done = guidestore("evaluate", "skin", "--target", "PIG", "--on", "cheap", "--format", "json", *at)
+    assert done.returncode == 0, done.stderr
+    assert "row S+I has fewer than 2 labelled cases of cheap with its codes, and is left out" in done.stderr
+    rows = {row["label"]: row for row in json.loads(done.stdout)}
+    assert not {"S", "S+I"} & {*rows}
+    assert {"I", "G(I)", "G(I)+I"} <= {*rows}
+    assert rows["G(I)+I"]["n_cases"] == len(labels)
+    assert rows["G(I)+I"]["verdict"] != "guidance helps"  # that S exceeds I was not shown there
