@@ -41,9 +41,9 @@ def predict_cohort(
 ) -> OnCohort:
     """Predicts all labelled cases of `cohort` by these runs of another one, from its codes of their encoders.
 
-    Rows that need a code set which the cohort lacks are left out, and so are runs that diverged. Raises
-    NotFoundInStoreError where the cohort lacks the target or the codes of all, InvalidInputError where it is that of
-    the runs or has other classes.
+    Rows that need a code set which the cohort lacks are left out, and so are runs that diverged, and cases that the
+    heads may have been trained on: under the same id, with the same code. Raises NotFoundInStoreError where the cohort
+    lacks the target or the codes of all, InvalidInputError where it is that of the runs or has other classes.
     """
     snapshot = store.snapshot()
     cases = _Cases(store, snapshot, cohort)
@@ -55,7 +55,10 @@ def predict_cohort(
                 raise InvalidInputError(f"run {run.id[:12]} was trained on cohort {cohort}; name another cohort")
             paired = cases.read_by(run)
             notes |= dict.fromkeys(issue.sentence for issue in paired.issues if issue.kind != "without superior")
+            twins = cases.twins_of(run)
+            notes |= dict.fromkeys(twins.notes)
             usable = input_row(run.row).has(paired) & paired.has_label
+            usable &= ~np.isin(paired.case_ids, twins.same)
             if usable.sum() < 2:
                 notes[f"row {run.row} has fewer than 2 labelled cases of {cohort} with its codes, and is left out"] = (
                     None
@@ -76,12 +79,22 @@ def predict_cohort(
     return OnCohort(tuple(kept), scores, predictions, tuple(notes))
 
 
+@dataclass(frozen=True, slots=True)
+class _Twins:
+    """Cases whose code the cohort that heads were trained on has too."""
+
+    same: tuple[str, ...] = ()
+    """Under the same id: the heads may have been trained on them."""
+    notes: tuple[str, ...] = ()
+
+
 class _Cases:
     """The cases of a cohort as heads read them, all of its parts."""
 
     def __init__(self, store: EmbeddingStore, snapshot: Snapshot, cohort: str) -> None:
         self._store, self._snapshot, self._cohort = store, snapshot, cohort
         self._known: dict[Any, PairedCodes] = {}
+        self._twins: dict[Any, _Twins] = {}
         self._parts = dict.fromkeys(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist(), "test")
         if not self._parts:
             raise NotFoundInStoreError(f"there is no cohort {cohort!r} with cases; add it with `guidestore cohort add`")
@@ -119,13 +132,46 @@ class _Cases:
             )
         return self._known[asked]
 
+    def twins_of(self, run: Run) -> _Twins:
+        """What the cohort shares with that of a run, by the codes that the run reads of I, or else of S."""
+        name = run.inferior or run.superior
+        asked = (run.cohort, name)
+        if asked not in self._twins:
+            ours, theirs = (self._stored(cohort, name) for cohort in (self._cohort, run.cohort))
+            known: dict[bytes, set[str]] = {}
+            for case, code in zip(theirs.case_ids, theirs.codes_nd, strict=True):
+                known.setdefault(code.tobytes(), set()).add(case)
+            shared = [
+                (case, case in known[key])
+                for case, code in zip(ours.case_ids, ours.codes_nd, strict=True)
+                if (key := code.tobytes()) in known
+            ]
+            same = sorted({case for case, under_its_id in shared if under_its_id})
+            alike = {case for case, under_its_id in shared if not under_its_id} - {*same}
+            what = f"code of {name.within}" if name else "code"
+            left_out = (
+                f"{len(same)} of the cases of {self._cohort} are cases of {run.cohort}, where the heads were trained "
+                f"(same id, same {what}), and are left out"
+            )
+            suspect = (
+                f"{len(alike)} of the cases of {self._cohort} have the very {what} of a case of {run.cohort} with "
+                "another id; where they are the same patients, these scores are too good: take them out"
+            )
+            notes = (left_out,) * bool(same) + (suspect,) * bool(alike)
+            self._twins[asked] = _Twins(tuple(same), notes)
+        return self._twins[asked]
+
+    def _stored(self, cohort: str, name: CodeSetName | None) -> CaseCodes:
+        """A cohort's codes of an encoder as they are stored; none where it has none."""
+        found = [key for key in self._snapshot.code_sets if name and self._is_of(key, name, cohort)]
+        return self._snapshot.codes(found[0]) if found else CaseCodes((), np.zeros((0, 1), np.float32))
+
     def _codes(self, run: Run, name: CodeSetName | None, *, needed: bool) -> CaseCodes:
         """The cohort's codes of that encoder, with what is missing filled in as the run was trained; none where it has
         none and they are not needed."""
-        found = [key for key in self._snapshot.code_sets if name and self._is_of(key, name)]
-        if found and name:
-            codes = self._snapshot.codes(found[0])
-            if np.isnan(codes.codes_nd).any() and fills_medians(self._snapshot, found[0]):
+        codes = self._stored(self._cohort, name)
+        if codes.key and name:
+            if np.isnan(codes.codes_nd).any() and fills_medians(self._snapshot, codes.key):
                 codes = filled(codes, medians_of(self._store, run, self._snapshot.code_set(name)))
             return codes
         if needed and name:
@@ -133,10 +179,11 @@ class _Cases:
                 f"cohort {self._cohort} has no codes of {name.within}, which the heads read; encode or import them "
                 "with that encoder"
             )
-        return CaseCodes((), np.zeros((0, 1), np.float32))
+        return codes
 
-    def _is_of(self, key: CodeSetKey, name: CodeSetName) -> bool:
-        same = (key.cohort, key.modality, key.encoder, key.kind) == (self._cohort, name.modality, name.encoder, "codes")
+    @staticmethod
+    def _is_of(key: CodeSetKey, name: CodeSetName, cohort: str) -> bool:
+        same = (key.cohort, key.modality, key.encoder, key.kind) == (cohort, name.modality, name.encoder, "codes")
         return same and key.encoder_digest.startswith(name.digest)
 
 

@@ -21,7 +21,7 @@ from tests.outcome_store import make_store
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    """Heads of length, os and findings, and a cohort `twin` of half the cases."""
+    """Heads of length, os and findings, and a cohort `twin` of half the cases under other names."""
     made = EmbeddingStore.open(make_store(tmp_path_factory.mktemp("outcomes"), cases=160))
     asked = {"cohort": "made", "inferior": "clinical/made", "superior": "dermoscopy/made", "guidance": "ridge"}
     for target, decoder in (("length", "ridge"), ("os", "ridge"), ("findings", "logistic")):
@@ -32,13 +32,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
         for kind in ("targets", "labels", "cases"):
             rows = snapshot.rows(kind, cohort="made").to_pylist()
             kept = [row | {"cohort": "twin"} for row in rows if row.get("case_id", "case-0000") < "case-0080"]
-            transaction.write_rows(kind, kept, cohort="twin")
+            other = [row | {"case_id": f"twin-{row['case_id']}"} if "case_id" in row else row for row in kept]
+            transaction.write_rows(kind, other, cohort="twin")
         for key in snapshot.code_sets:
             codes = snapshot.codes(key)
             of_twin = replace(key, cohort="twin")
-            transaction.write_codes(
-                CaseCodes(codes.case_ids[:80], codes.codes_nd[:80], (), of_twin), input_digests=[["x"]] * 80
-            )
+            other = tuple(f"twin-{case}" for case in codes.case_ids[:80])
+            transaction.write_codes(CaseCodes(other, codes.codes_nd[:80], (), of_twin), input_digests=[["x"]] * 80)
     return made
 
 

@@ -206,6 +206,7 @@ def test_frozen_heads_on_another_cohort(store: Path) -> None:
     assert rows["G(I)+I"]["verdict"]
     assert all(len(one) < CASES for one in predictions.values())
     assert "Calibration" in guidestore(*words).stdout
+    assert f"{CASES} of the cases of elsewhere have the very code of clinical/made" in done.stderr
     asked = guidestore(
         "sql", "SELECT count(*) AS n FROM looks WHERE cohort = 'elsewhere'", "--store", store, "--format", "csv"
     )
@@ -245,3 +246,32 @@ def test_frozen_heads_on_a_cohort_without_the_superior_modality(store: Path) -> 
     assert {"I", "G(I)", "G(I)+I"} <= {*rows}
     assert rows["G(I)+I"]["n_cases"] == len(labels)
     assert rows["G(I)+I"]["verdict"] != "guidance helps"  # that S exceeds I was not shown there
+
+
+def test_cases_that_the_heads_were_trained_on_are_left_out_of_another_cohort(store: Path) -> None:
+    at = ("--store", store)
+    snapshot = EmbeddingStore.open(store).snapshot()
+    cases = snapshot.rows("cases", cohort="skin")["case_id"].to_pylist()
+    skin = snapshot.rows("labels", cohort="skin").to_pylist()
+    labels = {row["case_id"]: row["class"] for row in skin if row["target"] == "PIG"}
+    (inferior,) = [snapshot.codes(key) for key in snapshot.code_sets if str(key).startswith("skin/clinical")]
+    header = ["case_id", *(f"c{d}" for d in range(inferior.codes_nd.shape[1]))]
+    new = cases[: len(cases) // 2]  # the others are under their own names
+    ids = {case: f"new-{case}" if case in new else case for case in cases}
+    moved = {case: 0.01 * (case in new) for case in cases}
+    coded = zip(inferior.case_ids, inferior.codes_nd, strict=True)
+    codes = write(
+        store.parent / "half.csv", header, [[ids[case], *(code + moved[case]).tolist()] for case, code in coded]
+    )
+    table = write(store.parent / "half-labels.csv", ["case_id", "PIG"], [(ids[case], labels[case]) for case in labels])
+    for words in (
+        ("import", codes, "--cohort", "half", "--modality", "clinical", "--encoder", "made"),
+        ("cohort", "add", "manifest", "half", "--labels", table),
+    ):
+        done = guidestore(*words, *at)
+        assert done.returncode == 0, done.stderr
+    done = guidestore("evaluate", "skin", "--target", "PIG", "--on", "half", "--format", "json", *at)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(cases) - len(new)} of the cases of half are cases of skin" in done.stderr
+    rows = {row["label"]: row for row in json.loads(done.stdout)}
+    assert rows["G(I)+I"]["n_cases"] == len(set(new) & {*labels})
