@@ -51,7 +51,7 @@ def compare(
     Satterthwaite it would be over the square of the share; of two degrees that covers 92 % where luck is most of it.
     Tests hold the share to 93 to 97 %.) Raises InvalidInputError; `on_common_cases` helps where cases differ.
     """
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
     check_same_units(drawn, row, other)
     gains = drawn.row(metric, row) - drawn.row(metric, other)
@@ -66,7 +66,8 @@ def compare(
         rng = np.random.default_rng([drawn.seed, 1])
         apart = gains[1:] - gains[0] + luck.sd * rng.standard_normal(drawn.draws)
         # By quantiles: drawn as such, another rounding of the degrees would draw others.
-        gains[1:] = gains[0] + apart * np.sqrt(degrees / chi2.ppf(rng.random(drawn.draws), degrees))
+        chi2 = 2 * gammaincinv(degrees / 2, rng.random(drawn.draws))
+        gains[1:] = gains[0] + apart * np.sqrt(degrees / chi2)
     what = f"the difference of {metric}"
     return Comparison(metric, interval_of(gains, what), p_value_of(gains, degrees), drawn.draws, drawn.seed, luck)
 
@@ -81,7 +82,7 @@ def wider_over_folds(
     t = mean / sqrt((1/k + n_test/n_train) variance), k - 1 degrees of freedom. (Nadeau & Bengio, Machine Learning 52,
     2003.)
     """
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit
 
     units = drawn.tested_on(row)
     folds = sorted(set(units.values()))
@@ -96,10 +97,10 @@ def wider_over_folds(
     k, spread, value = len(gains), float(np.std(gains, ddof=1)), comparison.gain.value
     share = min(1.0, float(np.mean(sizes)) / max(1.0, drawn.n_all - float(np.mean(sizes))))
     error = math.sqrt(1 / k + share) * spread
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, k - 1)) * error
+    half = float(stdtrit(k - 1, 0.5 + CONFIDENCE / 2)) * error
     if not error or 2 * half <= comparison.gain.high - comparison.gain.low:
         return comparison
-    p = float(2 * t.sf(abs(value) / error, k - 1))
+    p = float(2 * stdtr(k - 1, -abs(value) / error))
     return replace(comparison, gain=Interval(value, value - half, value + half), p_value=p, method=OVER_FOLDS)
 
 

@@ -80,18 +80,18 @@ def p_value_of(values: np.ndarray, degrees: float | None = None) -> float:
     hypotheses at once would never pass: then a normal tail, or one of t with `degrees`, through the figure and the
     middle 68 % of the draws, where that is less.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtr, stdtrit  # scipy.stats is the same, and 1 s to import
 
     drawn = values[1:][~np.isnan(values[1:])]
     far = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p = min(1.0, 2.0 * (1 + far) / (1 + len(drawn)))
     if far >= FEW_DRAWS:
         return p
-    low, high = np.quantile(drawn, norm.cdf([-1.0, 1.0]))
+    low, high = np.quantile(drawn, ndtr([-1.0, 1.0]))
     spread = (high - low) / 2
     if degrees is not None:
-        spread /= t.ppf(norm.cdf(1.0), degrees)
+        spread /= stdtrit(degrees, ndtr(1.0))
     if not spread:
         return p
     z = abs(values[0]) / spread
-    return min(p, float(2 * (norm.sf(z) if degrees is None else t.sf(z, degrees))))
+    return min(p, float(2 * (ndtr(-z) if degrees is None else stdtr(degrees, -z))))

@@ -11,7 +11,7 @@ from guidestore.embeddings.outcomes import TargetKind
 from guidestore.heads.registry import STUDENTS, build_student
 from guidestore.heads.transfer.cases import Cases
 from guidestore.heads.transfer.inner_cv import draw_folds, shows_all_classes
-from guidestore.heads.transfer.students.common.protocol import Student
+from guidestore.heads.transfer.students.common.protocol import Student, Tensors
 
 TEACHERS = ("ridge", "logistic", "kernel")
 """Families among which, of those that learn the kind, the teacher is chosen: what a few tens of labels can fit."""
@@ -33,12 +33,20 @@ class Teacher:
     """Its calibration, as heads.transfer.learning has it."""
     score: float
     """In the inner cross-validation, as heads.transfer.learning has it."""
+    chosen_on: Cases
+    models: Sequence[Tensors]
+    """Fitted to the folds of `chosen_on`, one each: a lesson asks for the same ones again."""
 
     def scores(self, cases: Cases, fit_n: np.ndarray, rows_n: np.ndarray) -> np.ndarray:
         """(m, k) targets for `rows_n` from the labels of `fit_n` alone."""
         x_nr, has = cases.read(self.reads)
-        (model,) = _fit(self.family, cases, x_nr, fit_n[has[fit_n]])[self.place : self.place + 1]
+        model = self._of_fold(cases, fit_n) or _fit(self.family, cases, x_nr, fit_n[has[fit_n]])[self.place]
         return cases.learning.calibrated(cases.learning.says(self.family, model, x_nr[rows_n]), self.sharpness)
+
+    def _of_fold(self, cases: Cases, fit_n: np.ndarray) -> Tensors | None:
+        """What `fit_n` was fitted by when the teacher was chosen; None of other cases, and of rows that are no fold."""
+        folds = cases.splits if cases is self.chosen_on else []
+        return next((model for split, model in zip(folds, self.models, strict=False) if split.fit_n is fit_n), None)
 
     def cross_fitted(self, cases: Cases, fit_n: np.ndarray) -> np.ndarray:
         """(m, k) targets for the labelled cases `fit_n` themselves, each from teachers that did not see its label; NaN
@@ -81,12 +89,13 @@ def choose_teacher(cases: Cases, reads: Sequence[str]) -> Teacher | None:
                 ]
                 score = learning.score(held_n, held_out)
                 if best is None or score > best.score:
-                    best, kept = Teacher(row, family, place, 1.0, score), (held_out, held_n)
+                    models = [path[place] for path in paths]
+                    best, kept = Teacher(row, family, place, 1.0, score, cases, models), (held_out, held_n)
     if best is None or kept is None:
         return None
     return replace(best, sharpness=cases.learning.calibration(kept[1], np.concatenate(kept[0])))
 
 
-def _fit(family: Student, cases: Cases, x_nr: np.ndarray, fit_n: np.ndarray) -> list[dict[str, np.ndarray]]:
+def _fit(family: Student, cases: Cases, x_nr: np.ndarray, fit_n: np.ndarray) -> list[Tensors]:
     learning = cases.learning
     return learning.fit_path(family, x_nr[fit_n], learning.targets(fit_n), np.ones(len(fit_n)), seed=cases.seed)

@@ -204,6 +204,22 @@ def test_a_head_does_not_depend_on_its_company(paired):
             assert np.array_equal(head.probabilities, alone.probabilities)
 
 
+def test_a_teacher_is_fitted_to_the_folds_once_and_another_teacher_s_cases_are_fitted_anew(monkeypatch):
+    """What a lesson asks for is what was chosen by, to the bit; on shuffled pairs it is not the true pairs' teacher."""
+    cases = Cases.of(made(labelled=60), seed=0)
+    teacher = choose_teacher(cases, ("S", "S+I"))
+    assert teacher is not None
+    rows, fits = cases.unlabelled_pairs, []
+    fit_path = type(teacher.family).fit_path
+    monkeypatch.setattr(type(teacher.family), "fit_path", lambda *a, **k: fits.append(1) or fit_path(*a, **k))
+    again = [teacher.scores(cases, split.fit_n, rows) for split in cases.splits]
+    assert not fits
+    anew = [teacher.scores(dataclasses.replace(cases), split.fit_n, rows) for split in cases.splits]
+    assert len(fits) == len(cases.splits)
+    assert np.array_equal(again, anew)
+    assert not np.array_equal(again[0], teacher.scores(cases.permuted("shuffled", 0), cases.splits[0].fit_n, rows))
+
+
 class TestNoisyLabels:
     def test_no_target_of_a_fold_depends_on_a_label_that_it_holds_out(self):
         """Nested: changing held-out labels leaves the fold's targets bit for bit; fitted over all cases they move."""
