@@ -131,7 +131,8 @@ def _facts(snapshot: Snapshot, made: Provenance, runs: Sequence[Run], effects: S
         classes="; ".join(classes),
         predictors=f"Images were represented by stored codes: {'; '.join(origins)}.",
         missing=f"Of the cases, {'; '.join(missing) or NOTHING}; a row uses the cases that have the codes it reads.",
-        models=f"Guidance models: {lines['guidance models']}; decoders: {lines['decoders']}; modes: {lines['modes']}; "
+        models=f"Guidance models: {lines['guidance models']}; decoders: {lines['decoders']}; "
+        f"references for I: {lines['references for I']}; modes: {lines['modes']}; "
         f"seeds: {lines['seeds']}"
         + (f"; label budgets: {', '.join(budgets)}" if budgets else "")
         + f". {count(len(runs), 'head')} were trained.",

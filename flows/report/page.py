@@ -160,7 +160,7 @@ def write_report(
         if tables is not None:
             files += write_tables(tables, [(part.section, part.bars.told) for part in parts], effects, family)
         if figures is not None:
-            files += _write_figures(figures, parts, list(told.values()))
+            files += _write_figures(figures, parts, list(told.values()), progress)
     data = page.encode()
     _write(out, data)
     effects_told = tuple(told.values())
@@ -183,11 +183,13 @@ def _headings(sections: Sequence[Section]) -> dict[int, str]:
     }
 
 
-def _write_figures(folder: Path, parts: Sequence[_Part], told: Sequence[RowEffect]) -> list[Path]:
+def _write_figures(
+    folder: Path, parts: Sequence[_Part], told: Sequence[RowEffect], progress: Progress
+) -> list[Path]:
     stems = file_stems([part.section for part in parts])
     files: list[Path] = []
     try:
-        for part, stem in zip(parts, stems, strict=True):
+        for part, stem in counted(zip(parts, stems, strict=True), len(parts), "figures", progress):
             words = modality_words(part.section)
             title = f"{part.section.target}: {words['I']} guided by {words['S']}, {count(part.cases, 'test case')}"
             for picture in part.pictures:

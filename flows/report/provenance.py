@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shlex
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.report.tables import NOTHING
 from guidestore.flows.results.selection import RunSelection
+from guidestore.heads.controls import CONTROLS
+from guidestore.heads.references.train import REFERENCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Provenance:
     cohort: str
     snapshot: int
     time: str
-    """When the snapshot was committed: UTC, ISO 8601."""
+    """When the snapshot was committed."""
     lines: tuple[tuple[str, str], ...]
     """Names and values."""
     code_sets: tuple[CodeSetOrigin, ...]
@@ -57,29 +60,54 @@ def provenance_of(
     trained_at = [run.created_at for run in runs]
     listed = [
         ("snapshot", f"{snapshot.version}{f' (tag {", ".join(tags)})' if tags else ''}"),
-        ("time of the snapshot", commit.created_at),
+        ("time of the snapshot", clock(commit.created_at)),
         ("cohort", f"{selection.cohort} ({layouts}{', pseudonymized' if hidden else ''})"),
         ("targets", _listed(run.target for run in runs)),
         ("splits and folds", _listed(f"{run.split}/{run.fold}" for run in runs)),
         ("modes", _listed(run.mode for run in runs)),
         ("guidance models", _listed(run.guidance for run in runs)),
-        ("decoders", _listed(run.decoder for run in runs)),
+        ("decoders", _listed(run.decoder for run in runs if run.decoder not in REFERENCES)),
+        ("references for I", _listed(_short(run.decoder) for run in runs if run.decoder in REFERENCES)),
         ("seeds", _listed(str(run.seed) for run in runs)),
-        ("permutations of the control", str(len({run.permutation for run in runs if run.permutation >= 0}))),
+        ("permutations of each control", str(_permutations(runs))),
         ("runs", str(len(runs))),
-        ("first and last trained", " to ".join(dict.fromkeys([min(trained_at), max(trained_at)]))),
+        ("first and last trained", " to ".join(dict.fromkeys(map(clock, (min(trained_at), max(trained_at)))))),
     ]
     words = ["guidestore", "report", *selection.options(), "--at", str(snapshot.version), "--out", "report.html"]
     return Provenance(
         selection.cohort,
         snapshot.version,
-        commit.created_at,
+        clock(commit.created_at),
         tuple(listed),
         _code_sets(snapshot, runs),
         _libraries(runs),
         tuple(runs),
         shlex.join(words),
     )
+
+
+def clock(time: str) -> str:
+    """2026-11-27T07:40:29.772+00:00 -> 2026-11-27 07:40:29 UTC; as it is, where it is no such time."""
+    try:
+        moment = datetime.datetime.fromisoformat(time)
+    except ValueError:
+        return time
+    return f"{moment.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _short(reference: str) -> str:
+    """reference, linear ridge, by loss -> linear ridge by loss."""
+    return reference.removeprefix("reference, ").replace(",", "")
+
+
+def _permutations(runs: Iterable[Run]) -> int:
+    """How often a control was drawn; a control of several kinds has one run beside for each kind but the last."""
+    numbers: dict[str, set[int]] = {}
+    for run in runs:
+        control = CONTROLS.get(run.control)
+        if control and control.drawn and run.permutation >= len(control.kinds) - 1:
+            numbers.setdefault(control.name, set()).add(run.permutation)
+    return max(map(len, numbers.values()), default=0)
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from guidestore.embeddings.store import EmbeddingStore
@@ -19,14 +20,17 @@ def test_what_the_store_knows_is_said(report_store: Path) -> None:
     snapshot = store.snapshot()
     runs = [run for run in all_runs(snapshot) if run.target == "PIG"]
     effects = row_effects(runs, load_predictions(snapshot, runs))
-    methods = methods_of(snapshot, provenance_of(store, snapshot, RunSelection("skin", "PIG"), runs), runs, effects)
+    made = provenance_of(store, snapshot, RunSelection("skin", "PIG"), runs)
+    methods = methods_of(snapshot, made, runs, effects)
     told = " ".join(methods.sentences)
     assert f"The cohort skin has {CASES} cases" in told
     assert "36 train, 18 val, 36 test (split official, fold 0)" in told
     assert "clinical/made@" in told
     assert "dermoscopy/made@" in told
     assert "The outcome was PIG (absent, present)." in told
-    assert "Guidance models: ridge; decoders: logistic" in told
+    assert "Guidance models: ridge; decoders: logistic; references for I: linear ridge by loss, " in told
+    assert dict(made.lines)["permutations of each control"] == "2", "the kinds of `self` are no further ones"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", made.time)
     items = {item.number: item.says for item in methods.checklist}
     assert len(items) == len(methods.checklist) == 52
     assert items["17"] == OPEN

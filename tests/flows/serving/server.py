@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
+from filelock import FileLock
 
 from tests.flows.serving.waiting import free_port, until
 
@@ -110,6 +114,24 @@ class Served:
             except OSError:  # ended meanwhile
                 continue
         return [line for line in found if line]
+
+
+def with_database(folder: Path, kept: Path) -> None:
+    """Puts a new database of Prefect's into the home in `folder`, made once for all runs of the tests.
+
+    Making it takes 14 of the 25 CPU seconds of a server's first start, which tests/packaging/test_installed.py sees.
+    kept: the folder where it is kept, by the version of Prefect.
+    """
+    template = kept / f"prefect-{version('prefect')}.db"
+    with FileLock(f"{template}.lock"):
+        if not template.exists():
+            with TemporaryDirectory(dir=kept) as scratch:
+                made = environment_in(Path(scratch))
+                command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+                subprocess.run(command, env=made, capture_output=True, check=True)
+                (Path(scratch) / "home" / "prefect.db").replace(template)
+    (folder / "home").mkdir()
+    shutil.copy(template, folder / "home" / "prefect.db")
 
 
 def api_of(port: int, folder: Path) -> httpx.Client:

@@ -31,7 +31,7 @@ from tests.browsing import chromium, faults_of
 from tests.commandline import guidestore
 from tests.flows.serving.attacks import FORM, STEP, TRIES, facts_of, page_of
 from tests.flows.serving.new_cases import add_cases, upload
-from tests.flows.serving.server import RETRAIN, Served, serving
+from tests.flows.serving.server import RETRAIN, Served, serving, with_database
 from tests.flows.serving.waiting import WAIT_SECONDS, until
 from tests.s3_server import BUCKET, environment
 
@@ -44,9 +44,12 @@ QUIET = ("--quiet-seconds", "2")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     """Of what Prefect and the server keep."""
-    return tmp_path_factory.mktemp("serve")
+    folder = tmp_path_factory.mktemp("serve")
+    assert pytestconfig.cache
+    with_database(folder, pytestconfig.cache.mkdir("prefect"))
+    return folder
 
 
 @pytest.fixture(scope="module")
