@@ -42,6 +42,8 @@ POLICY = (
 
 At = Annotated[str, Query(max_length=120)]
 Name = Annotated[str, Query(max_length=300)]
+Count = Annotated[int, Query(alias="of")]
+"""How many cases the page knows, by whose numbers it asks."""
 Sql = Annotated[str, Query(max_length=8000)]
 
 
@@ -110,13 +112,17 @@ def make_app(place: str, key: Path | None = None, serve_url: str = "") -> FastAP
         return _json(found)
 
     @app.get("/data/select")
-    def select(cohort: Name, head: Name = "", where: Sql = "", search: Name = "", at: At = "") -> Answer:
+    def select(
+        cohort: Name, head: Name = "", where: Sql = "", search: Name = "", at: At = "", known: Count = -1
+    ) -> Answer:
         found, source, _ = outcomes.source_of(explored.view(at), cohort, head)
+        facts.check_numbers(found, known)
         return _numbers(facts.selected(found, source, where, search))
 
     @app.get("/data/colours")
-    def colours(cohort: Name, by: Sql, head: Name = "", at: At = "") -> Answer:
+    def colours(cohort: Name, by: Sql, head: Name = "", at: At = "", known: Count = -1) -> Answer:
         found, source, _ = outcomes.source_of(explored.view(at), cohort, head)
+        facts.check_numbers(found, known)
         coloured = facts.coloured(found, source, by)
         return _numbers(coloured.values_n, coloured.legend)
 
@@ -130,8 +136,8 @@ def make_app(place: str, key: Path | None = None, serve_url: str = "") -> FastAP
         return _numbers(found.places_n2, {"about": found.about})
 
     @app.get("/data/point")
-    def point(cohort: Name, number: int, head: Name = "", at: At = "") -> Answer:
-        return _json(cases.case_at(explored.view(at), cohort, number, head))
+    def point(cohort: Name, number: int, head: Name = "", at: At = "", known: Count = -1) -> Answer:
+        return _json(cases.case_at(explored.view(at), cohort, number, head, known))
 
     @app.get("/data/case")
     def case(cohort: Name, case: Name, at: At = "") -> Answer:

@@ -8,7 +8,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.flows.explore.explored import View, literal, quoted
-from guidestore.flows.explore.facts import Column, check_expression, facts_of
+from guidestore.flows.explore.facts import Column, check_expression, check_numbers, facts_of
 from guidestore.flows.explore.maps import codes_batches
 from guidestore.flows.explore.outcomes import source_of
 from guidestore.heads.input_rows import INPUT_ROWS
@@ -50,9 +50,11 @@ def columns_of(columns: tuple[Column, ...]) -> list[dict[str, str]]:
     return [{"name": column.name, "kind": column.kind, "about": column.about} for column in columns]
 
 
-def case_at(view: View, cohort: str, number: int, head: str = "") -> dict[str, Any]:
-    """What the pointer shows of a point. Raises NotFoundInStoreError."""
-    _, source, _ = source_of(view, cohort, head)
+def case_at(view: View, cohort: str, number: int, head: str = "", of: int = -1) -> dict[str, Any]:
+    """What the pointer shows of a point. of: cases that the page knows. Raises NotFoundInStoreError,
+    InvalidInputError."""
+    facts, source, _ = source_of(view, cohort, head)
+    check_numbers(facts, of)
     rows = view.ask(f"SELECT * EXCLUDE (modalities, coded, images, codes, bags) FROM {source} WHERE i = {number:d}")
     if not rows:
         raise NotFoundInStoreError(f"cohort {cohort} has no case number {number}")

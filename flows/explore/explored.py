@@ -131,6 +131,9 @@ class Explored:
             if current != self._current:  # a newer index: a case may have been purged from every snapshot
                 self._current, self._views = current, Once(VIEWS)
             views = self._views
+        newest = views("", lambda: View(self.place, "", self._snapshot))
+        if at in ("", str(newest.version)):
+            return newest
         return views(at, lambda: View(self.place, at, self._snapshot))
 
     def _snapshot(self, version: int) -> Snapshot:

@@ -146,6 +146,15 @@ def _splits(view: View, of_cohort: str) -> tuple[list[Column], str]:
     return columns, ", ".join(picks) or "0 AS no_split"
 
 
+def check_numbers(facts: Facts, of: int) -> None:
+    """Raises InvalidInputError where the cohort has not the `of` cases by whose numbers a page asks; -1: by none.
+
+    A page asks at the snapshot that it was drawn from, but `purge` takes a case out of every snapshot.
+    """
+    if of not in (-1, facts.n):
+        raise InvalidInputError(f"cohort {facts.cohort} has lost cases since this page was drawn; load it again")
+
+
 # Asking --------------------------------------------------------------------------------------------------------------
 
 

@@ -46,6 +46,7 @@ def map_choices(view: View, cohort: str) -> dict[str, Any]:
     )
     stored = view.ask(f"SELECT DISTINCT code_set FROM maps WHERE cohort = {literal(cohort)} AND method = 'umap'")
     return {
+        "snapshot": view.version,
         "code_sets": code_sets_of(view, cohort),
         "pair": pair[0] if pair else None,
         "umap": [row["code_set"] for row in stored],

@@ -183,9 +183,7 @@ def _headings(sections: Sequence[Section]) -> dict[int, str]:
     }
 
 
-def _write_figures(
-    folder: Path, parts: Sequence[_Part], told: Sequence[RowEffect], progress: Progress
-) -> list[Path]:
+def _write_figures(folder: Path, parts: Sequence[_Part], told: Sequence[RowEffect], progress: Progress) -> list[Path]:
     stems = file_stems([part.section for part in parts])
     files: list[Path] = []
     try:

@@ -278,7 +278,8 @@ def _notes(runs: Sequence[Run], effects: Sequence[RowEffect]) -> list[str]:
         shown = [of_head.effect.gain_over_i.gain.smallest_shown for of_head in effects if of_head.effect]
         if shown:
             notes.append(f"smallest gain over I that these cases show (power 80 %): {min(shown):.3f}")
-        notes += dict.fromkeys(effect.note for effect in effects if effect.note)
+        of_effects = dict.fromkeys(effect.note for effect in effects if effect.note)
+        notes += [note for note in of_effects if not any(note in other for other in of_effects if other != note)]
     if any(run.of_unknown_encoders for run in runs):
         notes.append("what the encoders were trained on is unknown (imported codes)")
     notes += teacher_notes(runs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from guidestore.embeddings.store import EmbeddingStore
+from guidestore.flows.encoding.import_codes import import_codes
+from guidestore.warehouse.indexer import build_index
 from tests.browsing import chromium, faults_of
 from tests.explore_store import EVIL, served
 from tests.flows.serving.waiting import WAIT_SECONDS
-from tests.report_store import CLASSES
+from tests.report_store import CLASSES, write
 
 GL = ("--enable-unsafe-swiftshader",)
 """Chromium draws WebGL in software where it is told that this is safe enough."""
@@ -134,6 +138,38 @@ def test_the_other_questions_of_docs_browser(browser: Browser, url: str) -> None
         expect(page.get_by_role("heading", name="From snapshot 3 to 5")).to_be_visible()
 
 
+def test_a_case_that_comes_moves_no_other(browser: Browser, page_store: Path, tmp_path: Path) -> None:
+    """Points go by number. A page that is open, and a link that was sent, mean the cases that they meant."""
+    store = tmp_path / "store"
+    shutil.copytree(page_store, store)
+    codes = write(tmp_path / "codes.csv", ["case_id", *(f"c{d}" for d in range(5))], [["a-first", *range(5)]])
+    with served(store) as own, opened(browser, own) as page:
+        at(page, "page=map&cohort=skin&case=lesion-027").wait_for_selector("body[data-ready=map]")
+        expect(page.locator(".card a")).to_have_text("lesion-027")
+        plot, kept = page.locator(".plot").first, page.locator(".card a")
+        plot.press("Enter")
+        expect(kept).not_to_have_text("lesion-027")
+        name = kept.inner_text()
+        assert f"case={name}" in page.url
+        import_codes(EmbeddingStore.open(store), codes, cohort="skin", modality="clinical", encoder="made")
+        build_index(EmbeddingStore.open(store))
+        page.get_by_label("id has").fill("lesion-050")
+        page.get_by_role("button", name="Show").click()
+        expect(page.get_by_text("1 of 90 cases fit")).to_be_visible()
+        expect(kept).to_have_text("lesion-050")
+        page.get_by_label("id has").fill("")
+        page.get_by_role("button", name="Show").click()
+        expect(page.get_by_text("90 cases", exact=True)).to_be_visible()
+        plot.press("Enter")
+        expect(kept).to_have_text(name)
+        page.reload()
+        page.wait_for_selector("body[data-ready=map]")
+        expect(page.get_by_text("91 cases", exact=True)).to_be_visible()
+        expect(kept).to_have_text(name)
+        at(page, "page=map&cohort=skin&case=lesion-777").wait_for_selector("body[data-ready=map]")
+        expect(page.get_by_text("skin has no case lesion-777")).to_be_visible()
+
+
 def test_names_that_are_markup_do_nothing(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
         at(page, "page=cohort&cohort=skin")
@@ -247,7 +283,7 @@ def test_pictures_for_the_docs(browser: Browser, url: str, tmp_path: Path) -> No
             at(page, "page=cohort&cohort=skin")
             page.locator("section[aria-labelledby=verdicts] table").first.wait_for()
             page.screenshot(path=pictures / f"explore-cohort-{width}.png")
-            at(page, "page=map&cohort=skin&colour=DIAG&case=27")
+            at(page, "page=map&cohort=skin&colour=DIAG&case=lesion-027")
             page.wait_for_selector("body[data-ready=map]")
             expect(page.locator(".card a")).to_have_text("lesion-027")
             page.screenshot(path=pictures / f"explore-map-{width}.png")

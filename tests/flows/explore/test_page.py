@@ -151,6 +151,9 @@ def test_what_is_not_there_is_said(asked: Asked) -> None:
     assert "no sweep" in asked.refusal("/data/sweep", cohort="skin", name="x")
     assert "no snapshot" in asked.refusal("/data/overview", at="99999")
     assert "column 'x'" in asked.refusal("/data/cases", cohort="skin", order="x")
+    for path, by in (("point", {"number": 3}), ("colours", {"by": "PIG"}), ("select", {"where": "i = 3"})):
+        asked.bytes(f"/data/{path}", cohort="skin", of=90, **by)
+        assert "lost cases since this page" in asked.refusal(f"/data/{path}", cohort="skin", of=91, **by)
 
 
 # What it says ---------------------------------------------------------------------------------------------------------

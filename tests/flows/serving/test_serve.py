@@ -437,8 +437,8 @@ def test_a_withdrawn_case_is_taken_out_of_prefects_database(served: Served) -> N
         failed = {"type": "FAILED", "message": f"case {case}: no image"}
         flow = served.api.post("/flows/", json={"name": "named"}).json()["id"]
         served.api.post("/flow_runs/", json={"flow_id": flow, "state": failed}).raise_for_status()
-    database = own_database(served.home)
-    assert database == served.home / "prefect.db"
+    database = served.home / "prefect.db"
+    assert own_database(served.home) == database
 
     def named() -> set[bytes]:
         kept = b"".join(file.read_bytes() for file in served.home.glob("prefect.db*"))

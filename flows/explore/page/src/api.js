@@ -11,6 +11,11 @@ export function link(to) {
   return `?${query}`;
 }
 
+let fixed = null;
+
+/** From now on the page asks at this snapshot, whatever is committed meanwhile: cases go by their numbers in it. */
+export const fix = (snapshot) => { fixed = snapshot; };
+
 /** Changes what the address says without leaving the page. */
 export function keep(changes) {
   const query = new URLSearchParams(location.search);
@@ -22,7 +27,7 @@ export function keep(changes) {
 }
 
 export function address(path, parameters) {
-  const { at } = asked();
+  const at = fixed ?? asked().at;
   const wanted = { ...(at ? { at } : {}), ...parameters };
   const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value !== "" && value !== null && value !== undefined));
   return `${path}?${query}`;

@@ -8,7 +8,7 @@ export async function oneCase() {
   const { cohort, case: id, head = "" } = asked();
   document.title = `${id}, ${cohort}`;
   const [found, choices] = await Promise.all([get("case", { cohort, case: id }), get("maps", { cohort })]);
-  const { case: row, before } = found;
+  const { before } = found;
   const to = (other) => link({ page: "case", cohort, case: other, head });
   const secret = found.images.length && found.images.every((image) => !image.path);
   return [
@@ -17,7 +17,7 @@ export async function oneCase() {
       h("a", { href: link({ page: "cohort", cohort, head }) }, cohort),
       before.previous ? h("a", { href: to(before.previous), rel: "prev" }, "← ", before.previous) : null,
       before.next ? h("a", { href: to(before.next), rel: "next" }, before.next, " →") : null,
-      choices.code_sets.length ? h("a", { href: link({ page: "map", cohort, head, case: row.i }) }, "on the map") : null),
+      choices.code_sets.length ? h("a", { href: link({ page: "map", cohort, head, case: id }) }, "on the map") : null),
     found.quarantine.length ? h("div", { class: "notice", role: "note" }, h("strong", {}, "In quarantine"), h("ul", {}, found.quarantine.map((one) =>
       h("li", {}, `${one.modality}, ${one.encoder}: ${one.reason} (${day(one.at)})`)))) : null,
     h("section", { "aria-labelledby": "labels" }, h("h2", { id: "labels" }, "Labels"),
@@ -111,7 +111,7 @@ function lineage(codes) {
     { title: "made from", class: "id wide", cell: (row) => row.inputs.map((one) => `${one.kind ?? "file"} ${one.id}`).join(", ") },
     { title: "encoder trained on", cell: (row) => row.trained_on },
     { title: "snapshot", number: true, cell: (row) => row.snapshot },
-    { title: "when (UTC)", cell: (row) => day(row.created_at) },
+    { title: "when (UTC)", class: "time", cell: (row) => day(row.created_at) },
     { title: "where", cell: (row) => row.device || "–" },
     { title: "preprocessing", cell: (row) => (row.preprocessing && row.preprocessing !== "{}" ? h("details", {}, h("summary", {}, "settings"), h("pre", {}, JSON.stringify(JSON.parse(row.preprocessing), null, 1))) : "–") },
   ], codes, { empty: "It has no code." });

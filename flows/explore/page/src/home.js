@@ -16,7 +16,7 @@ export async function home(overview) {
       row.pseudonymized ? h("span", { class: "tag" }, "pseudonymized") : null,
       row.quarantined ? h("a", { class: "tag warn", href: link({ page: "cohort", cohort: row.cohort, where: "quarantined" }) + "#cases" }, `${row.quarantined} in quarantine`) : null,
     ] },
-    { title: "last trained", cell: (row) => day(row.last_run) },
+    { title: "last trained", class: "time", cell: (row) => day(row.last_run) },
   ], about.cohorts, { sortable: true, quiet: true, empty: "No cohort yet: `guidestore cohort add`, or `guidestore import` for codes that you have." });
   const sets = table("Code sets", [
     { title: "code set", head: true, class: "id", cell: (row) => row.name, value: (row) => row.name },
@@ -29,7 +29,7 @@ export async function home(overview) {
     { title: "snapshot", head: true, cell: (row) => h("a", { href: `?at=${row.version}` }, row.version) },
     { title: "what", cell: (row) => short(row.message, 80) },
     { title: "added", number: true, cell: (row) => count(row.artifacts) },
-    { title: "when (UTC)", cell: (row) => day(row.created_at) },
+    { title: "when (UTC)", class: "time", cell: (row) => day(row.created_at) },
   ], about.snapshots, { quiet: true });
   return [
     h("h1", {}, "Codes and cases"),
@@ -53,6 +53,6 @@ export function sweepTable(sweeps) {
     { title: "sweep", head: true, cell: (row) => h("a", { href: link({ page: "sweep", cohort: row.cohort, name: row.name }) }, row.name) },
     { title: "cohort", cell: (row) => row.cohort },
     { title: "heads", number: true, cell: (row) => count(row.runs) },
-    { title: "when (UTC)", cell: (row) => day(row.created_at) },
+    { title: "when (UTC)", class: "time", cell: (row) => day(row.created_at) },
   ], sweeps, { quiet: true });
 }

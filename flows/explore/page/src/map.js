@@ -1,12 +1,12 @@
 // Two linked maps: the codes of two modalities of the same cases. What is asked for is in the address.
-import { asked, get, keep, link, numbers } from "./api.js";
+import { asked, fix, get, keep, link, numbers } from "./api.js";
 import { field, headName, select } from "./cases.js";
 import { count, fill, h, told } from "./dom.js";
 import { Scatter } from "./scatter.js";
 
 // Okabe and Ito's, which the colour-blind tell apart, then lighter and darker kin.
 const CATEGORIES = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7A00", "#7B4FB5", "#A0522D", "#4C9A9A", "#B0578D", "#6B8E23"];
-const TURNED = { "right in both": "#8FA3B0", "turned right": "#009E73", "turned wrong": "#D55E00", "wrong in both": "#5B4B8A" };
+const TURNED = { "right in both": "#8FA3B0", "turned right": "#009E73", "turned wrong": "#D55E00", "wrong in both": "#7E6FB5" };
 const NONE = [150, 150, 150];
 const BLUES = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // viridis
 const SIDES = [[213, 94, 0], [225, 225, 225], [0, 90, 165]]; // about zero: what lost is orange, as what turned wrong
@@ -47,6 +47,7 @@ export async function map() {
   const { cohort } = state;
   document.title = `${cohort}: map of codes`;
   const [choices, heads] = await Promise.all([get("maps", { cohort }), get("heads", { cohort }).catch(() => [])]);
+  fix(choices.snapshot);
   if (!choices.code_sets.length) return [h("h1", {}, `${cohort}: map of codes`), h("p", {}, "There are no case codes yet; bags are pooled first (`guidestore encode … --encoder mean_pooling`).")];
   const names = choices.code_sets.map((one) => one.name);
   const paired = (name) => names.find((one) => one === name);
@@ -74,7 +75,7 @@ export async function map() {
   const card = h("div", { class: "card", "aria-live": "polite" }, h("p", { class: "soft" }, "Point at a case: it shows in both maps. A click keeps it."));
   const chosen = h("div", { class: "chosen" });
   const lassoButton = h("button", { type: "button", "aria-pressed": "false", onclick: () => lassoMode(lassoButton.getAttribute("aria-pressed") !== "true") }, "Lasso");
-  const clear = h("button", { type: "button", onclick: () => { keep({ lasso: "" }); selection = null; sides.forEach((one) => { one.scatter.corners = null; }); paint(); list(); } }, "Clear lasso");
+  const clear = h("button", { type: "button", onclick: () => { keep({ at: state.at, lasso: "" }); selection = null; sides.forEach((one) => { one.scatter.corners = null; }); paint(); list(); } }, "Clear lasso");
   const whole = h("button", { type: "button", onclick: () => sides.forEach((one) => one.scatter.whole()) }, "Whole maps");
 
   const sides = [["a", "Inferior: z_I", first.a], ["b", "Superior: z_S", first.b]].map(([side, title, codeSet]) => {
@@ -112,7 +113,7 @@ export async function map() {
     const step = Math.max(1, Math.ceil(corners.length / 60)); // an address has room for so many
     one.scatter.corners = corners.filter((_, at) => at % step === 0).map((corner) => corner.map((value) => Number(value.toPrecision(5))));
     selection = one.scatter.inside(one.scatter.corners);
-    keep({ lasso: `${one.side}_${one.scatter.corners.flat().join("_")}` });
+    keep({ at: choices.snapshot, lasso: `${one.side}_${one.scatter.corners.flat().join("_")}` });
     lassoMode(false);
     paint();
     list();
@@ -137,7 +138,7 @@ export async function map() {
   async function recolour(by) {
     keep({ colour: by });
     try {
-      const { about: said, values } = await numbers("colours", { cohort, head, by });
+      const { about: said, values } = await numbers("colours", { cohort, head, by, of: n });
       const made = palette(said);
       shades = { values, of: made.of, category: said.kind === "category" };
       fill(legend,
@@ -160,7 +161,7 @@ export async function map() {
       say(`${count(n)} cases`);
     } else {
       try {
-        const { values } = await numbers("select", { cohort, head, where: where.value, search: search.value });
+        const { values } = await numbers("select", { cohort, head, where: where.value, search: search.value, of: n });
         fits = new Uint8Array(n);
         values.forEach((number) => { fits[number] = 1; });
         say(`${count(values.length)} of ${count(n)} cases fit`);
@@ -189,7 +190,6 @@ export async function map() {
   function point(number, keeps) {
     if (keeps) {
       pinned = number;
-      keep({ case: number });
       sides.forEach((one) => one.scatter.pin(number));
     }
     if (number === shown && !keeps) return;
@@ -200,7 +200,7 @@ export async function map() {
     clearTimeout(asking);
     asking = setTimeout(async () => {
       try {
-        describe(await get("point", { cohort, number: wanted, head }));
+        describe(await get("point", { cohort, number: wanted, head, of: n }));
       } catch (error) {
         say(error.message);
       }
@@ -208,6 +208,7 @@ export async function map() {
   }
 
   function describe(row) {
+    if (row.i === pinned) keep({ case: row.case_id }); // its number may be another's tomorrow
     const left = Object.entries(row).filter(([name, value]) => !["i", "case_id"].includes(name) && value !== null && !(name === "quarantined" && !value));
     fill(card, h("p", {}, h("a", { href: link({ page: "case", cohort, case: row.case_id, head }) }, row.case_id), row.i === pinned ? " (kept)" : ""),
       h("dl", { class: "facts" }, left.map(([name, value]) => [h("dt", {}, name), h("dd", {}, told(value))])));
@@ -217,7 +218,7 @@ export async function map() {
     if (!selection) return fill(chosen);
     if (!selection.length) return fill(chosen, h("p", {}, "No case lies in the lasso."));
     const some = selection.slice(0, LISTED);
-    const rows = await get("cases", { cohort, head, where: `i IN (${some.join(", ")})` }).then((answer) => answer.rows, () => []);
+    const rows = await get("cases", { cohort, head, where: `i IN (${some.join(", ")})` }).then((answer) => (answer.of === n ? answer.rows : []), () => []);
     fill(chosen, h("h2", {}, `${count(selection.length)} cases in the lasso`),
       h("ul", { class: "names" }, rows.map((row) => h("li", {}, h("a", { href: link({ page: "case", cohort, case: row.case_id, head }) }, row.case_id)))),
       selection.length > LISTED ? h("p", { class: "soft" }, `and ${count(selection.length - LISTED)} more`) : null);
@@ -231,6 +232,16 @@ export async function map() {
     one.scatter.corners = Array.from({ length: values.length >> 1 }, (_, at) => values.slice(2 * at, 2 * at + 2));
     selection = one.scatter.inside(one.scatter.corners);
     list();
+  }
+
+  async function restoreCase(id) {
+    try {
+      const { values } = await numbers("select", { cohort, head, where: `case_id = '${id.replaceAll("'", "''")}'`, of: n });
+      if (values.length) point(values[0], true);
+      else say(`${cohort} has no case ${id}`);
+    } catch (error) {
+      say(error.message);
+    }
   }
 
   const form = h("form", { class: "ask", onsubmit: (event) => {
@@ -268,8 +279,7 @@ export async function map() {
     await filter();
     restoreLasso();
     paint();
-    const kept = Number(state.case ?? -1);
-    if (Number.isInteger(kept) && kept >= 0 && kept < n) point(kept, true);
+    if (state.case) await restoreCase(state.case);
     document.body.dataset.ready = "map";
     window.guidestoreFrames = () => sides.flatMap((one) => one.scatter.frames.map(([, took]) => took)); // for measuring
   })();

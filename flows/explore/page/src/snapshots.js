@@ -21,7 +21,7 @@ export async function snapshots() {
     { title: "names", cell: (row) => [...row.tags, ...row.aliases.map((name) => `${name} (alias)`)].join(", ") || "" },
     { title: "what", cell: (row) => short(row.message, 90) },
     { title: "added", number: true, cell: (row) => count(row.artifacts) },
-    { title: "when (UTC)", cell: (row) => day(row.created_at) },
+    { title: "when (UTC)", class: "time", cell: (row) => day(row.created_at) },
     { title: "difference", cell: (row) => (row.version > 1 ? h("a", { href: link({ page: "snapshots", a: row.version - 1, b: row.version }) }, "what it changed") : "") },
   ], rows));
   return parts;
