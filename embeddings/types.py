@@ -247,10 +247,9 @@ class Bag:
             )
         if not (checked or _all_finite(self.features_nd)):
             rows = np.flatnonzero(~np.isfinite(self.features_nd).all(axis=1))
-            raise InvalidInputError(
-                f"bag features are not finite in {len(rows)} rows (first: {rows[0]}); a float16 overflow is refused, "
-                "not clipped: store this encoder's bags as float32"
-            )
+            overflow = "; a float16 overflow is refused, not clipped: store this encoder's bags as float32"
+            what_to_do = overflow if self.features_nd.dtype == np.float16 else "; encode the slide again"
+            raise InvalidInputError(f"bag features are not finite in {len(rows)} rows (first: {rows[0]}){what_to_do}")
 
     def __len__(self) -> int:
         return len(self.features_nd)

@@ -273,6 +273,6 @@ def plain(folder: Path, suffix: str, *, coords: bool = True) -> Path:
     return folder
 
 
-def changed(file: Path, change: Callable[[h5py.File], None]) -> None:
+def changed(file: Path, change: Callable[[h5py.File], Any]) -> None:
     with h5py.File(file, "r+") as handle:
         change(handle)

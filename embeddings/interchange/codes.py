@@ -21,7 +21,9 @@ from guidestore.embeddings.interchange.table import (
     LARGEST_WHOLE,
     MISSING,
     MISSING_NUMBERS,
+    REWRITTEN,
     Table,
+    is_rewritten,
     listed,
     pc,
     read_table,
@@ -212,7 +214,7 @@ def _lists(table: Table, name: str) -> np.ndarray:
                 f"{table.where(at + pc.index(values.is_null(), True).as_py(), name)} has no code; take the row out"
             )
         widths |= set(pc.unique(pc.list_value_length(values)).to_pylist())
-        if len(widths) == 1:
+        if len(widths) == 1 and widths != {0}:
             (width,) = widths
             check_columns(table.file, width)
             try:
@@ -224,6 +226,8 @@ def _lists(table: Table, name: str) -> np.ndarray:
             codes_nd[at : at + len(values)] = flat.to_numpy(zero_copy_only=False).reshape(-1, width)
         at += len(values)
         scratch.release(codes_nd)
+    if widths == {0}:
+        raise InvalidInputError(f"{where}: every list is empty, and no code is; give codes")
     if len(widths) != 1:
         raise InvalidInputError(f"{where}: codes have {len(widths)} different lengths; all must have one")
     return codes_nd
@@ -258,13 +262,22 @@ def _read_ids(file: Path, id_column: str) -> tuple[str, ...]:
         raise InvalidInputError(f"{file} cannot be read as text: {reason_of(error)}; save the ids as UTF-8") from error
     if lines and id_column in {name.strip().strip('"') for name in lines[0].replace(";", ",").split(",")}:
         return read_table(file, (id_column,), id_column=id_column).ids(id_column)
-    return _checked_ids(file, [line.split(",")[0].strip() for line in lines if line.strip()])
+    given = [line.strip() for line in lines if line.strip()]
+    several = next((line for line in given if "," in line.rstrip(",")), None)
+    if several is not None:
+        raise InvalidInputError(
+            f"{file}: {several!r} has several fields, and none of the first line is {id_column!r}; give one id a line, "
+            "or a table with --id-column"
+        )
+    return _checked_ids(file, [line.rstrip(",").strip() for line in given])
 
 
 def _checked_ids(file: Path, ids: Sequence[str]) -> tuple[str, ...]:
     for row, text in enumerate(ids, start=1):
         if not text or text in MISSING:
             raise InvalidInputError(f"{file}: the id of row {row} is {text!r}; give each row the id of its case")
+        if is_rewritten(text):
+            raise InvalidInputError(f"{file}: the id of row {row} is {text}, {REWRITTEN}; save ids as text")
     return tuple(ids)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from guidestore.embeddings.errors import InvalidInputError
@@ -34,6 +35,23 @@ def folders_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(_told(path) for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def nested_in(places: Iterable[Path], read: Collection[Path]) -> list[Path]:
+    """Files below `places`, in folders within, that are not `read` though they end as those that are; sorted."""
+    suffixes = {path.suffix for path in read}
+    found: set[Path] = set()
+    for place in places:
+        for root, folders, names in os.walk(place):
+            folders[:] = [name for name in folders if name[0] != "."]
+            if Path(root) != place:
+                found |= {Path(root, name) for name in names if name[0] != "." and Path(name).suffix in suffixes}
+    return sorted(found - set(read))
+
+
+def without_features(place: str, names: Collection[str]) -> tuple[str, ...]:
+    """A note on slides that a tool lists, and of which there are no features."""
+    return (f"{place} has slides without features, blank or not done: {listed(sorted(names))}",) if names else ()
 
 
 def _told(path: Path) -> Path:

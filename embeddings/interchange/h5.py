@@ -221,6 +221,12 @@ def is_h5(path: Path) -> bool:
         return False
 
 
+def check_none(broken: Sequence[Path]) -> None:
+    """Raises InvalidInputError naming the first of files that do not begin as HDF5 does, beside others that do."""
+    if broken:
+        raise InvalidInputError(f"{broken[0]} is no HDF5 file, or an unfinished one; make it again")
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """What HDF5 raises on damaged files, as InvalidInputError."""

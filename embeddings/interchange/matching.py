@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import listed
 from guidestore.embeddings.interchange.layout import PeerItem
-from guidestore.embeddings.interchange.table import read_table
+from guidestore.embeddings.interchange.table import Table, read_table
 from guidestore.embeddings.interchange.tiles import MPP_RANGE, mpp_of
 from guidestore.embeddings.types import MAX_NAME_CHARS, InvalidNameError, check_name
 
@@ -42,6 +42,7 @@ class Slides:
     mpps: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
     """Who says so, in words."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,13 @@ def _composed(text: str) -> str:
 
 def read_slides(file: Path, id_column: str = "") -> Slides:
     """A table of slides: their case, and ``mpp`` where it has the column. id_column: of the cases; '': see
-    CASE_COLUMNS.
+    CASE_COLUMNS. Names of columns may be in other capitals, and have blanks.
 
     Raises InvalidInputError where a slide has two cases or two mpps, or an mpp that is none.
     """
     table = read_table(file, id_column=id_column or CASE_COLUMNS[0])
-    slide = next((name for name in SLIDE_COLUMNS if name in table.columns), None)
-    case = id_column or next((name for name in CASE_COLUMNS if name in table.columns), None)
+    slides, of_cases, of_mpp = (_columns(table, names) for names in (SLIDE_COLUMNS, CASE_COLUMNS, ("mpp",)))
+    slide, case = next(iter(slides), None), id_column or next(iter(of_cases), None)
     if slide is None or case is None or case not in table.columns:
         raise InvalidInputError(
             f"{file} has the columns {listed(table.columns, 8)}; it must have one of slides "
@@ -81,7 +82,8 @@ def read_slides(file: Path, id_column: str = "") -> Slides:
             f") and one of cases ({', '.join(CASE_COLUMNS[:3])}, or --id-column)"
         )
     names, cases = table.ids(slide), table.ids(case)
-    mpps = table.numbers(["mpp"])[:, 0].tolist() if "mpp" in table.columns else [float("nan")] * len(table)
+    mpps = table.numbers(of_mpp[:1])[:, 0].tolist() if of_mpp else [float("nan")] * len(table)
+    notes = [] if id_column else [_several_note(table, case, cases, other) for other in of_cases if other != case]
     of_slide: dict[str, str] = {}
     mpp_of_slide: dict[str, float] = {}
     for row, (text, case_id, given) in enumerate(zip(names, cases, mpps, strict=True)):
@@ -94,12 +96,34 @@ def read_slides(file: Path, id_column: str = "") -> Slides:
             mpp = mpp_of(given)
             if mpp is None:
                 raise InvalidInputError(
-                    f"{table.where(row, 'mpp')}: {given:g} is no um per pixel ({MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}); "
-                    "give um, not nm or mm"
+                    f"{table.where(row, of_mpp[0])}: {given:g} is no um per pixel ({MPP_RANGE[0]:g} to "
+                    f"{MPP_RANGE[1]:g}); give um, not nm or mm"
                 )
             if mpp_of_slide.setdefault(name, mpp) != mpp:
-                raise InvalidInputError(f"{table.where(row, 'mpp')}: slide {name} has {mpp:g}, and another above")
-    return Slides(of_slide, mpp_of_slide, file.name)
+                raise InvalidInputError(f"{table.where(row, of_mpp[0])}: slide {name} has {mpp:g}, and another above")
+    return Slides(of_slide, mpp_of_slide, file.name, tuple(filter(None, notes)))
+
+
+def _columns(table: Table, names: Sequence[str]) -> list[str]:
+    """Those of a table that are called so, in the order of `names`; as written before in other capitals."""
+    found = [name for name in names if name in table.columns]
+    alike = [column for name in names for column in table.columns if "_".join(column.lower().split()) == name.lower()]
+    return list(dict.fromkeys([*found, *alike]))
+
+
+def _several_note(table: Table, column: str, cases: Sequence[str], other: str) -> str:
+    """That one of another column (a patient) has several of the column that is taken as the case; '' where none has."""
+    of_other: dict[str, set[str]] = {}
+    for case, whole in zip(cases, table.texts(other), strict=True):
+        of_other.setdefault(whole, set()).add(case)
+    several = next((whole for whole, own in of_other.items() if whole and len(own) > 1), None)
+    if several is None:
+        return ""
+    return (
+        f"{table.file.name}: {column} is taken as the case, and {other} {several} has several "
+        f"({listed(sorted(of_other[several]), 3)}), which may come into two parts of a split; --id-column {other} "
+        "takes that as the case"
+    )
 
 
 def read_renames(file: Path | None) -> dict[str, str]:
@@ -152,7 +176,8 @@ def match(
             f"({listed(others, 3)}); ids "
             "are compared as text, without the suffix of the file"
         )
-    notes = []
+    _check_apart(pairs, known, slides.source)
+    notes = [*slides.notes]
     if others:
         notes.append(f"{slides.source} has no case for {len(others)} files, left out: {listed(others)}")
     if of == "slide" and known:
@@ -176,6 +201,18 @@ def match(
             notes.append(f"cases {other} and {case} differ in capitals alone, and are two cases")
     matches = [Match(item, case, image) for item, case, image in pairs]
     return sorted(matches, key=lambda one: (one.case_id, one.image_id)), notes
+
+
+def _check_apart(pairs: Sequence[tuple[PeerItem, str, str]], known: Mapping[str, str], source: str) -> None:
+    """Raises InvalidInputError where two files are of one slide of the table: ``S1.svs.h5`` and ``S1.ndpi.h5``."""
+    of_slide: dict[str, PeerItem] = {}
+    for item, _, _ in pairs:
+        other = of_slide.setdefault(_key(item.name, known), item)
+        if known and other is not item:
+            raise InvalidInputError(
+                f"{other.files[0]} and {item.files[0]} are both of slide {_key(item.name, known)} of {source}; leave "
+                "one of them out, or give each a name and a row of its own"
+            )
 
 
 def _key(name: str, known: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from guidestore.embeddings.interchange.tiles import (
     Tiles,
     array_blocks,
     code_width,
+    coords_notes,
     dtype_notes,
     finite_code,
     form_of,
@@ -27,7 +28,8 @@ from guidestore.embeddings.interchange.tiles import (
 )
 from guidestore.embeddings.types import BagStream
 
-_FEATURES = ("features", "feats", "embeddings", "arr_0")
+NPZ_FEATURES = ("features", "feats", "embeddings", "arr_0")
+"""Names of the features in a .npz file; the first that it has is meant."""
 
 
 def values_of(path: Path) -> np.ndarray:
@@ -36,10 +38,10 @@ def values_of(path: Path) -> np.ndarray:
         return read_npy(path)
     if path.name.endswith(".npz"):
         arrays = read_npz(path)
-        name = next((name for name in _FEATURES if name in arrays), None)
+        name = next((name for name in NPZ_FEATURES if name in arrays), None)
         if name is None:
             raise InvalidInputError(
-                f"{path} holds {', '.join(arrays) or 'nothing'}, and none of {', '.join(_FEATURES)}"
+                f"{path} holds {', '.join(arrays) or 'nothing'}, and none of {', '.join(NPZ_FEATURES)}"
             )
         return arrays[name]
     held = read_tensors(path)
@@ -57,7 +59,8 @@ def coords_in(path: Path) -> np.ndarray:
     if path.name.endswith(".npz"):
         arrays = read_npz(path)
         if arrays.keys() >= {"x", "y"} and arrays["x"].shape == arrays["y"].shape:  # hs2p's
-            if "tile_index" in arrays and not (np.diff(arrays["tile_index"].astype(np.int64)) > 0).all():
+            index = arrays.get("tile_index", np.arange(2))
+            if index.dtype.kind not in "iu" or not (np.diff(index.astype(np.int64)) > 0).all():
                 raise InvalidInputError(
                     f"{path}: tile_index does not ascend, so the places are in another order than the tiles'"
                 )
@@ -94,12 +97,16 @@ class TensorBag(PeerItem):
     def look(self) -> Header:
         values_nd, tiles = self._values(), self.tiles()
         n, d = form_of(self.files[0], "the array", values_nd.shape, values_nd.dtype)
-        if self.coords is not None and len(coords_in(self.coords)) != n:
-            raise InvalidInputError(
-                f"{self.coords} has {len(coords_in(self.coords)):,} places, and {self.files[0].name} {n:,} tiles; they "
-                "must agree"
-            )
-        notes = (*tiles.notes, *size_notes(self.name, tiles), *dtype_notes(self.name, values_nd.dtype))
+        told: tuple[str, ...] = ()
+        if self.coords is not None:
+            stored = coords_in(self.coords)
+            if stored.shape[:1] != (n,):
+                raise InvalidInputError(
+                    f"{self.coords} has {len(stored) if stored.ndim else 0:,} places, and {self.files[0].name} {n:,} "
+                    "tiles; they must agree"
+                )
+            told = coords_notes(self.name, stored.dtype) if n else ()
+        notes = (*tiles.notes, *told, *size_notes(self.name, tiles), *dtype_notes(self.name, values_nd.dtype))
         return Header(n, d, str(kept_dtype(values_nd.dtype)), tiles.facts, tiles.mpp, notes)
 
     def read(self, header: Header, mpp: float | None) -> BagStream:

@@ -43,6 +43,7 @@ LARGEST_WHOLE = 2**53
 
 _SAVED_INDEX = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?|__index_level_\d+__|__index__)?\Z")
 _FLOAT_ID = re.compile(r"\d+\.0+\Z|\d(?:\.\d+)?[eE]\+\d+\Z")
+REWRITTEN = "a number that a program has rewritten, and leading zeros are lost"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z|[+-]?(?:inf|infinity)\Z", re.IGNORECASE)
 _POINT = r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"
 _COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
@@ -192,10 +193,9 @@ class Table:
             if not text or text in MISSING:
                 said = f"has the id {text!r}" if text else "has no id"
                 raise InvalidInputError(f"{self.where(row, column)} {said}; give each row the id of its case")
-            if _FLOAT_ID.match(text):
+            if is_rewritten(text):
                 raise InvalidInputError(
-                    f"{self.where(row, column)} has the id {text}: a number that a program has rewritten, and leading "
-                    "zeros are lost; save the column as text, as it was"
+                    f"{self.where(row, column)} has the id {text}: {REWRITTEN}; save the column as text, as it was"
                 )
         return tuple(ids)
 
@@ -346,6 +346,11 @@ def _read(file: Path, id_column: str) -> Table:
         raise InvalidInputError(
             f"{file} cannot be read as a table ({reason_of(error)}); save it as UTF-8 CSV or as Parquet"
         ) from error
+
+
+def is_rewritten(text: str) -> bool:
+    """Whether an id is a number as programs write it that take ids for numbers: ``12.0``, ``1E+05``."""
+    return _FLOAT_ID.match(text) is not None
 
 
 def words(texts: Sequence[str] | None) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ MOST_TILES = 20_000_000
 _LARGEST_PX = 2**31 - 1
 MPP_RANGE = (0.02, 100.0)
 """um per pixel that a slide may have, from a 500x scan to a thumbnail; others are of another unit."""
+_SAME = 0.01
+"""Share by which x and y of a size may differ: a level is rounded to whole pixels in each."""
 OFF = 0.03
 """Share by which tiles may lie apart from their size: STAMP rounds a tile up to whole pixels."""
 FEWEST_TILES = 16
@@ -79,15 +81,27 @@ def dtype_notes(name: str, dtype: np.dtype) -> tuple[str, ...]:
     return (f"{name}: float64 features are kept as float32",) if dtype.itemsize > 4 else ()
 
 
+def coords_notes(name: str, dtype: np.dtype) -> tuple[str, ...]:
+    """A note on coordinates of a type that may have changed them: short ones end, or are rounded, within a slide."""
+    if dtype == np.float16:
+        return (f"{name}: coords are float16, which rounds places beyond 2,048, so they may be off",)
+    if dtype.kind in "iu" and dtype.itemsize < 4:
+        most = np.iinfo(dtype).max
+        return (f"{name}: coords are {dtype}, which holds no place beyond {most:,}, so larger ones may have wrapped",)
+    return ()
+
+
 def level0_coords(path: Path, coords: np.ndarray, n: int, tiles: Tiles) -> np.ndarray:
     """(n, 2) int32 of coordinates in level-0 pixels, whole numbers as integers or floats.
 
-    Raises InvalidInputError on other rows than n, fractions, places outside of the slide.
+    Raises InvalidInputError on other types, other rows than n, fractions, places outside of the slide.
     """
     if not n and not coords.size:
         return np.empty((0, 2), np.int32)
     if coords.ndim != 2 or coords.shape[1] != 2 or len(coords) != n:
         raise InvalidInputError(f"{path}: coords have the shape {coords.shape}, and there are {n:,} tiles of (x, y)")
+    if coords.dtype.kind not in "iuf":
+        raise InvalidInputError(f"{path}: coords are {coords.dtype}, and places are whole level-0 pixels (x, y)")
     with np.errstate(invalid="ignore"):
         rounded = np.rint(np.asarray(coords, np.float64))
     if not np.array_equal(rounded, coords):
@@ -192,13 +206,14 @@ def tile_edge(value: Any) -> int:
 
 
 def number_of(value: Any) -> float | None:
-    """The finite number that an attribute is; None where it is none."""
+    """The finite number that an attribute is, or a list of it (x, y) says twice; None where it is none, or is two."""
     try:
-        first: Any = value[0] if isinstance(value, list) and value else value
-        number = float(first)
+        numbers = [float(one) for one in (value if isinstance(value, list) else [value])]
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    if not numbers or not all(map(math.isfinite, numbers)):
+        return None
+    return numbers[0] if all(abs(one - numbers[0]) <= _SAME * abs(numbers[0]) for one in numbers) else None
 
 
 def mpp_of(value: Any) -> float | None:
@@ -231,9 +246,11 @@ class H5Bag(PeerItem):
             matrix = file.matrix(self.features)
             n, d = form_of(path, self.features, matrix.shape, matrix.dtype)
             matrix.check_whole()
+            told: tuple[str, ...] = ()
             if self.coords:
                 coords = file.matrix(self.coords)
                 coords.check_whole()
+                told = coords_notes(self.name, coords.dtype) if n else ()
                 if not n and coords.shape and coords.shape[0]:
                     raise InvalidInputError(
                         f"{path}: {self.coords} names {coords.shape[0]:,} tiles, and {self.features} has none: the run "
@@ -245,7 +262,7 @@ class H5Bag(PeerItem):
                         f"must agree in tiles, and coordinates be (tiles, {self.columns})"
                     )
             tiles = self.tiles(file)
-        notes = (*tiles.notes, *size_notes(self.name, tiles), *dtype_notes(self.name, matrix.dtype))
+        notes = (*tiles.notes, *told, *size_notes(self.name, tiles), *dtype_notes(self.name, matrix.dtype))
         return Header(n, d, str(kept_dtype(matrix.dtype)), tiles.facts, tiles.mpp, notes)
 
     def read(self, header: Header, mpp: float | None) -> BagStream:
@@ -325,8 +342,11 @@ def code_width(path: Path, name: str, shape: Sequence[int], dtype: np.dtype) -> 
 
 
 def finite_code(path: Path, values: np.ndarray) -> np.ndarray:
-    """(d,) float32. Raises InvalidInputError where a value is not finite."""
-    code_d = as_float32_codes(values.reshape(1, -1))[0]
+    """(d,) float32. Raises InvalidInputError where a value is not finite, or float32 does not hold it."""
+    try:
+        code_d = as_float32_codes(values.reshape(1, -1))[0]
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from error
     if not np.isfinite(code_d).all():
         raise InvalidInputError(f"{path}: the code is not finite in {int((~np.isfinite(code_d)).sum())} dimensions")
     return code_d

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError, InvalidNameError
-from guidestore.embeddings.interchange.folders import listed
+from guidestore.embeddings.interchange.folders import listed, nested_in, within
 from guidestore.embeddings.interchange.layout import READERS, Header, PeerSet, RowIds
 from guidestore.embeddings.interchange.matching import Match, Slides, bare, match, read_renames, read_slides
 from guidestore.embeddings.interchange.tiles import bag_notes
@@ -43,6 +43,8 @@ from guidestore.flows.encoding.seen import seen_by
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 
+LAZYSLIDE = "lazyslide"
+"""Its slides are folders, whose files nest."""
 FALLBACK = "plain"
 """The layout that is thought of where no tool's is recognised."""
 
@@ -113,7 +115,8 @@ def import_folder(
     then nothing is imported.
     """
     check_name(modality, "modality")
-    sets = _chosen(folder, _sets(folder, settings, RowIds(ids, id_column or "case_id", settings.order)), encoder)
+    found = _sets(folder, settings, RowIds(ids, id_column or "case_id", settings.order))
+    sets = _chosen(folder, found, encoder)
     snapshot = store.snapshot()
     cohort = snapshot.first_name(check_name(cohort, "cohort"))
     if trained_on.kind == "fold":
@@ -122,10 +125,11 @@ def import_folder(
     slides = read_slides(settings.slides, id_column) if settings.slides else own
     slides = replace(slides, mpps={**own.mpps, **slides.mpps})
     asked = _Asked(cohort, modality, encoder, version, trained_on, supersede, settings)
-    imports = [_Import(store, snapshot, asked, one, slides, own) for one in sets]
+    imports = [_Import(store, snapshot, asked, one, _or_own(slides, one), own) for one in sets]
     _check_apart(imports)
     for one in imports:
         one.look(progress)
+    imports[0].report.notes += _nested_notes(folder, found)
     if not settings.dry_run:
         for one in imports:
             one.write(progress)
@@ -216,6 +220,18 @@ def _is_name(text: str) -> bool:
         return bool(check_name(text, "encoder"))
     except InvalidNameError:
         return False
+
+
+def _or_own(slides: Slides, peers: PeerSet) -> Slides:
+    """What is known of slides; of their cases what the tool itself says, where nothing else does."""
+    return slides if slides.cases or not peers.cases else replace(slides, cases=peers.cases, source="the tool's table")
+
+
+def _nested_notes(folder: Path, sets: Sequence[PeerSet]) -> list[str]:
+    """A note on files that lie deeper than the layout is read, such as those of a folder for each case."""
+    read = {path for one in sets if one.layout != LAZYSLIDE for item in one.items for path in item.files}
+    nested = [within(folder, path) for path in nested_in({path.parent for path in read}, read)]
+    return [f"{listed(nested, 3)}: in a folder within, and not read; import that folder too"] if nested else []
 
 
 def _own_slides(snapshot: Snapshot, cohort: str, modality: str) -> Slides:

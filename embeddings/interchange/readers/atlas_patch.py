@@ -13,7 +13,7 @@ import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import files_in, within
-from guidestore.embeddings.interchange.h5 import H5File, is_h5, opened
+from guidestore.embeddings.interchange.h5 import H5File, check_none, is_h5, opened
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, level0_coords, mpp_of, number_of, tile_edge
 
@@ -28,14 +28,15 @@ class AtlasPatch(Reader):
     def sets(self, folder: Path, ids: RowIds = NO_IDS) -> list[PeerSet]:
         by_encoder: defaultdict[tuple[str, str], list[PeerItem]] = defaultdict(list)
         place = folder / _PATCHES_FOLDER if (folder / _PATCHES_FOLDER).is_dir() else folder
-        without = []
+        without, broken = [], []
         for path in files_in(place, ".h5"):
             if not is_h5(path):
+                broken.append(path)
                 continue
             name = path.name.removesuffix(".h5")
             with opened(path) as file:
                 groups = [group for group in (_PATCHES, _SLIDES) if group in file and file.is_group(group)]
-                if not groups and "coords" in file and "passports" in file:
+                if "coords" in file and not any(file.names(group) for group in groups):
                     without.append(name)
                 for group in groups:
                     for encoder in file.names(group):
@@ -46,6 +47,8 @@ class AtlasPatch(Reader):
                             else H5Code(name, (path,), key, _tiles)
                         )
                         by_encoder[group, encoder].append(item)
+        if by_encoder:
+            check_none(broken)
         lacking = (
             f"{len(without)} files of {within(folder, place)} hold places and no features (such as {without[0]})"
             if without

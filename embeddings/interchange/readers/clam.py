@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.folders import files_in, listed, within
+from guidestore.embeddings.interchange.folders import files_in, listed, within, without_features
 from guidestore.embeddings.interchange.h5 import H5File, opened
 from guidestore.embeddings.interchange.layout import NO_IDS, Header, ItemOver, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.plain_bags import TensorBag, values_of
@@ -45,7 +45,8 @@ class Clam(Reader):
             else:
                 items.append(TensorBag(name, (pt[name],), cut, partial(_pt_tiles, cut)))
         uncut = sorted(h5.keys() - patches.keys()) if patches else []
-        notes = list(_without_file(root, h5.keys() | pt.keys()))
+        notes = [*without_features("CLAM's list", _listed_slides(root) - (h5.keys() | pt.keys()))]
+        notes += without_features("patches/", patches.keys() - (h5.keys() | pt.keys()) - _listed_slides(root))
         if not patches:
             notes.append(f"{within(folder, root)} has no patches/, so the size of the tiles is not known")
         if uncut:
@@ -97,14 +98,13 @@ def _places(
     return level0_coords(path, coords, len(coords), tiles), tiles
 
 
-def _without_file(root: Path, names: set[str]) -> list[str]:
-    """Slides of CLAM's own list that have no features: it writes no file for a blank one."""
+def _listed_slides(root: Path) -> set[str]:
+    """Slides of CLAM's own list: it writes no features of a blank one."""
     table = root / "process_list_autogen.csv"
     if not table.is_file():
-        return []
+        return set()
     ids = [Path(text).stem if "." in text[-6:] else text for text in read_table(table, ("slide_id",)).texts("slide_id")]
-    lacking = sorted({name for name in ids if name} - names)
-    return [f"CLAM's list has slides without features, blank or failed: {listed(lacking)}"] if lacking else []
+    return {name for name in ids if name}
 
 
 def _pt_tiles(cut: Path | None) -> Tiles:
@@ -134,8 +134,12 @@ def _cut(path: Path) -> Tiles:
         abs((number_of(one) or 0) - (scale or 0)) > 0.01 * (scale or 0) for one in scales
     ):
         raise InvalidInputError(f"{path} says downsample {scales}, and tiles that are not square are not read")
-    if level == 0 and scale is not None and scale != 1:
-        raise InvalidInputError(f"{path} says patch_level 0 and downsample {scale:g}, and level 0 has 1; copy it again")
+    if level is not None and (level < 0 or level != int(level)):
+        raise InvalidInputError(f"{path} says patch_level {level:g}, and levels are numbered from 0; copy it again")
+    if level is not None and scale is not None and (level == 0) != (scale == 1):
+        raise InvalidInputError(
+            f"{path} says patch_level {level:g} and downsample {scale:g}, and level 0 alone has 1; copy it again"
+        )
     if not px or level is None or scale is None or scale < 1:
         raise InvalidInputError(
             f"{path} lacks patch_size, patch_level or downsample, which say how large CLAM's tiles are; copy it again"

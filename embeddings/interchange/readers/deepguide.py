@@ -69,9 +69,10 @@ class Deepguide(Reader):
             part = _PART.search(stem)
             if part is None:
                 return []
-            found["_".join(filter(None, [*stem[: part.start()].split("_"), *stem[part.end() :].split("_")]))][
-                part[1]
-            ] = path
+            label = "_".join(filter(None, [*stem[: part.start()].split("_"), *stem[part.end() :].split("_")]))
+            other = found[label].setdefault(part[1], path)
+            if other != path:
+                raise InvalidInputError(f"{other} and {path} are both {part[1]} of {label}; leave one of them out")
         return [_set(folder, label, parts, ids) for label, parts in found.items()]
 
 

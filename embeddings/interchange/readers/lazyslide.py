@@ -73,6 +73,10 @@ class Lazyslide(Reader):
                 f"{listed(others)}: no SpatialData of zarr 3 (zarr.json and shapes/), left out; save it again with a "
                 "newer tool",
             )
+        deeper = [zarr for place in places if not place.name.endswith(_SUFFIX) for zarr in folders_in(place)]
+        nested = [within(folder, zarr) for zarr in deeper if zarr.name.endswith(_SUFFIX)]
+        if nested:
+            notes += (f"{listed(nested)}: in a folder within, and not read; import that folder too",)
         at = within(folder, folder)
         return [
             *[PeerSet("lazyslide", at, name, "bag", "slide", items, notes=notes) for name, items in bags.items()],
@@ -177,10 +181,16 @@ def _tiles_of(place: Path, region: str) -> Tiles:
     stride = number_of(spec.get("stride_width"))
     if stride is not None:
         facts["overlap_px"] = px - stride
+        down = number_of(spec.get("stride_height"))
+        if down is not None and down != stride:
+            facts["overlap_down_px"] = px - down
     shape = slide.get("shape")
     size = (float(shape[1]), float(shape[0])) if isinstance(shape, list) and len(shape) == 2 else None
     name = place.name.removesuffix(_SUFFIX)
     notes = () if spec.get("tissue_name") else (f"{name}: no tissue was found, and the slide was tiled whole",)
+    if "overlap_down_px" in facts:
+        across, down = facts["overlap_px"], facts["overlap_down_px"]
+        notes += (f"{name}: tiles overlap by {across:g} px across and {down:g} px down",)
     mpp, um = mpp_of(slide.get("mpp")), px * facts.get("tile_mpp", 0.0)
     return Tiles(facts, px, int(px * scale), number_of(slide.get("magnification")), size, mpp, um, notes)
 

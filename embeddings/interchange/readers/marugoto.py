@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.folders import files_in, folders_in, within
+from guidestore.embeddings.interchange.folders import files_in, folders_in, listed, within
 from guidestore.embeddings.interchange.grids import usual_gap
-from guidestore.embeddings.interchange.h5 import H5File, is_h5, opened
+from guidestore.embeddings.interchange.h5 import H5File, check_none, is_h5, opened
 from guidestore.embeddings.interchange.layout import NO_IDS, Header, ItemOver, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.tiles import H5Bag, Tiles, level0_coords
 from guidestore.embeddings.types import BagStream
@@ -34,15 +34,24 @@ class Marugoto(Reader):
 
 def _sets(folder: Path, place: Path) -> list[PeerSet]:
     by_encoder: defaultdict[str, list[PeerItem]] = defaultdict(list)
+    others, broken = [], []
     for path in files_in(place, ".h5"):
-        if is_h5(path):
-            with opened(path) as file:
-                if "feats" in file and AUGMENTED in file:
-                    by_encoder[_encoder(file)].append(MarugotoBag(_bag(path)))
+        if not is_h5(path):
+            broken.append(path)
+            continue
+        with opened(path) as file:
+            if "feats" in file and AUGMENTED in file:
+                by_encoder[_encoder(file)].append(MarugotoBag(_bag(path)))
+            elif "feats" not in file:
+                others.append(path.name)
+    if by_encoder:
+        check_none(broken)
     if len(by_encoder) > 1:
         named = " and of ".join(sorted(name or "an unnamed encoder" for name in by_encoder))
         raise InvalidInputError(f"{place} holds features of {named}; put each encoder's into a folder of its own")
-    return [PeerSet("marugoto", within(folder, place), name, "bag", "slide", of) for name, of in by_encoder.items()]
+    at = within(folder, place)
+    notes = (f"{len(others)} files of {at} hold no feats, left out: {listed(others)}",) if others else ()
+    return [PeerSet("marugoto", at, name, "bag", "slide", of, notes=notes) for name, of in by_encoder.items()]
 
 
 def _encoder(file: H5File) -> str:

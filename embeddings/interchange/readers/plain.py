@@ -7,19 +7,21 @@ HDF5 holds ``features`` (or feats, embeddings) and ``coords``; beside ``<slide>.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.interchange.arrays import read_npz
 from guidestore.embeddings.interchange.folders import files_in, folders_in, listed, within
 from guidestore.embeddings.interchange.h5 import H5File, first_of, opened
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
-from guidestore.embeddings.interchange.plain_bags import TensorBag, TensorCode, values_of
+from guidestore.embeddings.interchange.plain_bags import NPZ_FEATURES, TensorBag, TensorCode, values_of
 from guidestore.embeddings.interchange.tiles import H5Bag, H5Code, Tiles, mpp_of, number_of, tile_edge
 
 _SUFFIXES = (".h5", ".hdf5", ".pt", ".pth", ".npy", ".npz")
 _FEATURES, _COORDS = ("features", "feats", "embeddings", "embedding"), ("coords", "coordinates")
+_PIXELS = ("px", "pixel", "pixels")
 _PLACES = "_coords.npy"
 _TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".yaml")
 
@@ -78,38 +80,48 @@ def _h5(path: Path) -> PeerItem:
                 "save the "
                 "features under one of these names"
             )
+        notes = [*_second(name, file.names(), _FEATURES), *_second(name, file.names(), _COORDS)]
         shape = file.matrix(features).shape
     if (len(shape) == 1 and (shape[0] or coords is None)) or (len(shape) == 2 and shape[0] == 1 and coords is None):
-        return H5Code(name, (path,), features, partial(_tiles, features))
-    return H5Bag(name, (path,), features, coords or "", partial(_tiles, features))
+        return H5Code(name, (path,), features, partial(_tiles, features, notes))
+    return H5Bag(name, (path,), features, coords or "", partial(_tiles, features, notes))
 
 
-def _tiles(features: str, file: H5File) -> Tiles:
-    """With the attributes that TRIDENT's and AtlasPatch's files have, where these are there."""
+def _second(name: str, held: Collection[str], meant: Sequence[str]) -> list[str]:
+    """A note where a file holds two arrays of one meaning, of which the first is read."""
+    found = [one for one in meant if one in held]
+    return [f"{name}: {found[0]} is read, and {listed(found[1:])} not"] if found[1:] else []
+
+
+def _tiles(features: str, notes: Sequence[str], file: H5File) -> Tiles:
+    """With the attributes that TRIDENT's and AtlasPatch's files have, where these are there.
+
+    Raises InvalidInputError where the file says that its places are of another unit than pixels.
+    """
     says = file.attributes() | file.attributes(features)
-    says |= file.attributes("coords") if "coords" in file else {}
+    coords = first_of(_COORDS, file)
+    says |= file.attributes(coords) if coords else {}
+    unit = str(says.get("unit") or says.get("units") or "px")
+    if coords and unit.lower() not in _PIXELS:
+        raise InvalidInputError(
+            f"{file.path} says unit {unit!r}, and coords of plain files are level-0 pixels; divide them by the um per "
+            "pixel, or import with the --layout of the tool"
+        )
     px = tile_edge(says.get("patch_size"))
     facts = {"tool": "plain"} | ({"tile_px": px} if px else {})
     magnification = number_of(says.get("level0_magnification")) or None
-    return Tiles(facts, px, tile_edge(says.get("patch_size_level0")), magnification, mpp=mpp_of(says.get("mpp")))
+    level0_px = tile_edge(says.get("patch_size_level0"))
+    return Tiles(facts, px, level0_px, magnification, mpp=mpp_of(says.get("mpp")), notes=tuple(notes))
 
 
 def _tensor(path: Path) -> PeerItem:
     name = path.name.removesuffix(path.suffix)
     if values_of(path).ndim == 1:
         return TensorCode(name, (path,), _said)
-    coords = path.with_name(f"{name}{_PLACES}")
-    is_npz = path.suffix == ".npz"
-    return TensorBag(
-        name, (path,), path if is_npz and _has_coords(path) else coords if coords.is_file() else None, _said
-    )
+    coords, held = path.with_name(f"{name}{_PLACES}"), read_npz(path).keys() if path.suffix == ".npz" else ()
+    places = path if "coords" in held else coords if coords.is_file() else None
+    return TensorBag(name, (path,), places, partial(_said, tuple(_second(name, held, NPZ_FEATURES))))
 
 
-def _has_coords(path: Path) -> bool:
-    from guidestore.embeddings.interchange.arrays import read_npz
-
-    return "coords" in read_npz(path)
-
-
-def _said() -> Tiles:
-    return Tiles({"tool": "plain"})
+def _said(notes: tuple[str, ...] = ()) -> Tiles:
+    return Tiles({"tool": "plain"}, notes=notes)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.folders import files_in, listed, within
+from guidestore.embeddings.interchange.folders import files_in, listed, within, without_features
 from guidestore.embeddings.interchange.layout import NO_IDS, Header, ItemOver, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.limits import reason_of
 from guidestore.embeddings.interchange.plain_bags import TensorBag, TensorCode
@@ -57,6 +57,10 @@ def _set(folder: Path, place: Path) -> PeerSet:
         path.name for path in files_in(place, ".pt", ".npz") if path.name.removesuffix(path.suffix) not in named
     )
     notes = (f"{len(unsaid)} files of {place.name} have no {_META}, left out: {listed(unsaid)}",) if unsaid else ()
+    if kind == "tile":
+        suffix = f"{_PLACES}.npz"
+        tiled = {path.name.removesuffix(suffix) for path in files_in(place.parent / "tiles", suffix)}
+        notes += without_features("tiles/", tiled - named)
     of: Literal["slide", "case"] = "case" if kind == "patient" else "slide"
     of_what = "bag" if kind == "tile" else "codes"
     return PeerSet("slide2vec", within(folder, place), encoders.pop(), of_what, of, items, notes=notes)
@@ -73,17 +77,20 @@ def _item(place: Path, name: str, meta: Path, said: dict[str, Any], kind: str) -
     coords, geometry = tiling / f"{name}{_PLACES}.npz", tiling / f"{name}{_PLACES}{_META}"
     facts = {"tool": "slide2vec", "tile_px": tile_edge(said.get("requested_tile_size_px")) or None}
     facts |= {"spacing_um": number_of(said.get("requested_spacing_um"))}
-    slide = _json(geometry).get("slide") if geometry.is_file() else None
-    mpp = mpp_of(slide.get("base_spacing_um")) if isinstance(slide, dict) else None
+    slide, tiles_said = _geometry(geometry)
+    level0_px = tile_edge(said.get("tile_size_lv0"))
+    _check_same(meta, geometry, said, tiles_said)
     notes = () if coords.is_file() else (f"{name}: there is no {coords.name}, so its tiles have no places",)
     if said.get("sample_id") not in (None, name):
         notes += (f"{meta.name} says that it is of {said['sample_id']}; it is taken as {name}, by its name",)
+    if not level0_px:
+        notes += (f"{name}: the file does not say the size of its tiles at level 0",)
     px = tile_edge(said.get("requested_tile_size_px"))
     tiles = Tiles(
         {key: value for key, value in facts.items() if value is not None},
         px,
-        tile_edge(said.get("tile_size_lv0")),
-        mpp=mpp,
+        level0_px,
+        mpp=mpp_of(slide.get("base_spacing_um")),
         um=px * (facts["spacing_um"] or 0),
         notes=notes,
     )
@@ -93,6 +100,23 @@ def _item(place: Path, name: str, meta: Path, said: dict[str, Any], kind: str) -
     _need(file, meta)
     bag = TensorBag(name, (file,), coords if coords.is_file() else None, lambda: tiles)
     return Stated(bag, meta, stated)
+
+
+def _geometry(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What hs2p says of a slide and of its tiling; {} where it does not."""
+    said = _json(file) if file.is_file() else {}
+    slide, tiling = (said.get(key) for key in ("slide", "tiling"))
+    return slide if isinstance(slide, dict) else {}, tiling if isinstance(tiling, dict) else {}
+
+
+def _check_same(meta: Path, geometry: Path, said: dict[str, Any], tiling: dict[str, Any]) -> None:
+    """Raises InvalidInputError where the features' metadata and those of the tiling say two sizes of a tile."""
+    one, two = (number_of(of.get("tile_size_lv0")) for of in (said, tiling))
+    if one is not None and two is not None and one != two:
+        raise InvalidInputError(
+            f"{meta} says tile_size_lv0 {one:g}, and {geometry.name} {two:g}: they are of two tilings; copy the folder "
+            "of one run"
+        )
 
 
 def _need(file: Path, meta: Path) -> None:

@@ -15,12 +15,12 @@ import numpy as np
 
 from guidestore.embeddings.canonical import sha256_of
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.folders import files_in, folders_in, within
+from guidestore.embeddings.interchange.folders import files_in, folders_in, within, without_features
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.plain_bags import TensorBag
 from guidestore.embeddings.interchange.tiles import Tiles, level0_coords, number_of, tile_edge
 
-_CONFIG = "bags_config.json"
+_CONFIG, _INDEX = "bags_config.json", ".index.npz"
 
 
 class Slideflow(Reader):
@@ -52,12 +52,14 @@ def _set(folder: Path, place: Path) -> PeerSet:
     notes = (
         () if um else (f"{place.name}: tile_um is {config.get('tile_um')!r}, no um, so the tiles' places are left out",)
     )
+    indexed = {path.name.removesuffix(_INDEX) for path in files_in(place, _INDEX)}
+    notes += without_features(f"*{_INDEX}", indexed - {item.name for item in items})
     return PeerSet("slideflow", within(folder, place), extractor, "bag", "slide", items, notes=notes)
 
 
 def _bag(path: Path, tiles: Tiles, places: Any) -> TensorBag:
     name = path.name.removesuffix(".pt")
-    index = path.with_name(f"{name}.index.npz")
+    index = path.with_name(f"{name}{_INDEX}")
     if index.is_file():
         return TensorBag(name, (path,), index, lambda: tiles, places)
     note = f"{name}: there is no {index.name}, so its tiles have no places"

@@ -17,7 +17,7 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.folders import files_in, folders_in, listed, within
 from guidestore.embeddings.interchange.grids import usual_gap
-from guidestore.embeddings.interchange.h5 import H5File, is_h5, opened
+from guidestore.embeddings.interchange.h5 import H5File, check_none, is_h5, opened
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.readers.marugoto import AUGMENTED
 from guidestore.embeddings.interchange.tiles import (
@@ -46,16 +46,18 @@ class Stamp(Reader):
         for place in [folder, *folders_in(folder)]:
             by_kind: defaultdict[tuple[str, str], list[Path]] = defaultdict(list)
             others: list[str] = []
+            broken: list[Path] = []
             for path in files_in(place, ".h5"):
                 if not is_h5(path):
-                    if by_kind:
-                        raise InvalidInputError(f"{path} is no HDF5 file, or an unfinished one; make it again")
+                    broken.append(path)
                     continue
                 with opened(path) as file:
                     if "feats" in file and AUGMENTED not in file:
                         by_kind[_kind_of(file)].append(path)
                     else:
                         others.append(path.name)
+            if by_kind:
+                check_none(broken)
             kinds = sorted({kind for kind, _ in by_kind})
             if len(kinds) > 1:
                 raise InvalidInputError(
@@ -142,7 +144,7 @@ def _tiles(file: H5File) -> Tiles:
     name = file.path.name.removesuffix(".h5")
     notes = () if px else (f"{name}: the file does not say tile_size_px",)
     kind = file.matrix("coords").dtype
-    if kind.kind != "f" or kind.itemsize < 4:
+    if kind.kind != "f":
         notes += (f"{name}: coords are {kind}, where STAMP writes float32, so they may have been rounded",)
     return Tiles(_facts(says, tile_um=tile_um, tile_px=px or None), px, notes=notes)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.folders import files_in, folders_in, listed, within
+from guidestore.embeddings.interchange.folders import files_in, folders_in, listed, within, without_features
 from guidestore.embeddings.interchange.h5 import H5File
 from guidestore.embeddings.interchange.layout import NO_IDS, PeerItem, PeerSet, Reader, RowIds
 from guidestore.embeddings.interchange.tiles import (
@@ -30,7 +30,7 @@ from guidestore.embeddings.interchange.tiles import (
     tile_edge,
 )
 
-_PATCHES, _SLIDES = "features_", "slide_features_"
+_PATCHES, _SLIDES, _CUT = "features_", "slide_features_", "_patches.h5"
 _SETTING = re.compile(r"(?P<magnification>[\d.]+)x_(?P<px>\d+)px_(?P<overlap>\d+)px_overlap\Z")
 _NUMBERS = ("patch_size", "patch_size_level0", "level0_magnification", "target_magnification")
 _STATE_BYTES = 4 * 2**20
@@ -68,13 +68,18 @@ class Trident(Reader):
             name = path.name.removesuffix(".h5")
             tiles = partial(_tiles, place, name, encoder if prefix == _PATCHES else "", mpps.get(name))
             if prefix == _PATCHES:
-                own = place.parent / "patches" / f"{name}_patches.h5"
+                own = place.parent / "patches" / f"{name}{_CUT}"
                 places = partial(_places, own) if own.is_file() else None
                 items.append(H5Bag(name, (path,), "features", "coords", tiles, places=places))
             else:
                 items.append(H5Code(name, (path,), "features", tiles))
         kind = "bag" if prefix == _PATCHES else "codes"
-        return PeerSet("trident", within(folder, place), encoder, kind, "slide", items)
+        names = {item.name for item in items}
+        cut = {path.name.removesuffix(_CUT) for path in files_in(place.parent / "patches", _CUT)}
+        notes = without_features("patches/", cut - names) if kind == "bag" else ()
+        others = [path.name for path in files_in(place, ".hdf5", ".pt", ".npy", ".npz")]
+        notes += (f"{listed(others)}: not read, for TRIDENT's features end with .h5",) if others else ()
+        return PeerSet("trident", within(folder, place), encoder, kind, "slide", items, notes=notes)
 
 
 def _tiles(place: Path, name: str, encoder: str, mpp: float | None, file: H5File) -> Tiles:

@@ -196,3 +196,18 @@ def test_ids_and_rows_must_agree(tmp_path: Path):
     (tmp_path / "ids.txt").write_text("A\n\nnan\n")
     with pytest.raises(InvalidInputError, match="the id of row 2 is 'nan'"):
         read_codes(file, ids=tmp_path / "ids.txt")
+    for text, said in (
+        ("A,1\nB,2\n", "'A,1' has several fields, and none of the first line is 'case_id'"),
+        ("7.0\n8.0\n", "the id of row 1 is 7.0, a number that a program has rewritten"),
+        ("1E+05\n", "the id of row 1 is 1E.05, a number"),
+    ):
+        (tmp_path / "ids.txt").write_text(text)
+        with pytest.raises(InvalidInputError, match=said):
+            read_codes(file, ids=tmp_path / "ids.txt")
+
+
+def test_lists_without_a_number_are_refused(tmp_path: Path):
+    lists = pa.array([[]] * 3, pa.list_(pa.float32()))
+    pq.write_table(pa.table({"case_id": ["A", "B", "C"], "code": lists}), tmp_path / "z.parquet")
+    with pytest.raises(InvalidInputError, match="column code: every list is empty"):
+        read_codes(tmp_path / "z.parquet")

@@ -103,7 +103,7 @@ def test_stamp_places_are_within_half_a_pixel(store: EmbeddingStore, tmp_path: P
     check_bags(store, report, half, places(edge=514))
     for slide, case in SLIDES.items():
         with h5py.File(next(folder.rglob(f"{slide}.h5"))) as handle:
-            um = handle["coords"][:]
+            um = np.asarray(handle["coords"])
         bag = store.snapshot().bags(report.code_set, case)[0]
         assert bag.coords_n2 is not None
         assert np.abs(bag.coords_n2 * MPP - um).max() <= MPP / 2
@@ -255,6 +255,35 @@ def test_deepguide_without_ids_or_with_other_counts_is_refused(store: EmbeddingS
         bring(store, folder, table=False, encoder="clam", **options)
 
 
+def test_two_files_of_one_part_of_deepguide_are_refused(store: EmbeddingStore, tmp_path: Path) -> None:
+    folder = peers.deepguide(tmp_path / "deep")
+    (folder / "1_val.npy").write_bytes((folder / "val_1.npy").read_bytes())
+    options = {"ids": tmp_path / "split_1_{part}.csv", "id_column": "CPM_RadPath_2019_ID", "order": "ids"}
+    with pytest.raises(InvalidInputError, match=r"1_val.npy and .*val_1.npy are both val of 1; leave one"):
+        bring(store, folder, table=False, encoder="clam", **options)
+
+
+@pytest.mark.parametrize("head", ["Slide_ID,Case_ID,MPP", "slide id,Patient ID,Mpp", "SLIDE,CASE,mpp"])
+def test_columns_of_a_table_of_slides_may_be_in_other_capitals(store: EmbeddingStore, tmp_path: Path, head: str):
+    rows = [head, *(f"{slide},{case},0.25" for slide, case in SLIDES.items())]
+    (tmp_path / "slides.csv").write_text("\n".join(rows))
+    (report,) = bring(store, peers.trident(tmp_path / "job"), slides=tmp_path / "slides.csv", mpp=0.5)
+    assert [bag.mpp for bag in store.snapshot().bags(report.code_set, "P3")] == [0.25, 0.25]
+
+
+def test_samples_of_patho_bench_that_are_slides_have_the_cases_of_its_table(store: EmbeddingStore, tmp_path: Path):
+    folder = peers.patho_bench(tmp_path / "task")
+    for case in ("P1", "P2", "P3"):
+        (folder / f"{case}.h5").rename(folder / f"S{case[1]}.h5")
+    (folder / "config.yaml").write_text("sample_col: slide_id\n")
+    (folder / "k=all.tsv").write_text("case_id\tslide_id\nA\tS1\nB\tS2\nB\tS3\n")
+    (report,) = bring(store, folder, table=False, encoder="e")
+    codes = store.snapshot().codes(report.code_set)
+    assert codes.case_ids == ("A", "B")
+    np.testing.assert_array_equal(codes.codes_nd[0], features("P1", 1)[0])
+    np.testing.assert_allclose(codes.codes_nd[1], (features("P2", 1)[0] + features("P3", 1)[0]) / 2, rtol=1e-6)
+
+
 # Peers' own files -------------------------------------------------------------------------------------------------
 
 
@@ -379,7 +408,8 @@ def test_an_import_resumes_and_other_files_are_refused_unless_asked(store: Embed
     (third,) = bring(store, folder)
     assert (third.new, store.snapshot().version) == (0, head)
     with h5py.File(later, "r+") as handle:
-        handle["features"][0, 0] = 9
+        stored: Any = handle["features"]
+        stored[0, 0] = 9
     with pytest.raises(InvalidInputError, match=r"other features, or another mpp, for S3-2: --replace"):
         bring(store, folder)
     (fourth,) = bring(store, folder, supersede=True)
@@ -397,7 +427,9 @@ def test_a_dry_run_reads_headers_and_writes_nothing(store: EmbeddingStore, tmp_p
 def test_a_slide_that_cannot_be_read_is_named_and_the_others_go_on(store: EmbeddingStore, tmp_path: Path) -> None:
     folder = peers.trident(tmp_path / "job")
     broken = folder / "20x_256px_0px_overlap" / "features_uni_v1" / "S2-1.h5"
-    peers.changed(broken, lambda file: file["features"].write_direct(np.full((20, 12), np.nan, np.float16)))
+    with h5py.File(broken, "r+") as file:
+        stored: Any = file["features"]
+        stored[:] = np.nan
     (report,) = bring(store, folder)
     assert list(report.failed) == ["S2-1"]
     assert "not finite in 20 rows" in report.failed["S2-1"]

@@ -27,18 +27,18 @@ from tests.peer_folders import D, changed, features, places, slides_table, tride
 TRIDENT = "20x_256px_0px_overlap/features_uni_v1"
 
 
-def h5(place: str, change: Callable[[h5py.File], None]) -> Callable[[Path], None]:
+def h5(place: str, change: Callable[[h5py.File], Any]) -> Callable[[Path], Any]:
     return lambda folder: changed(next(folder.glob(f"**/{place}")), change)
 
 
-def attribute(place: str, where: str, name: str, value: Any) -> Callable[[Path], None]:
+def attribute(place: str, where: str, name: str, value: Any) -> Callable[[Path], Any]:
     def change(file: h5py.File) -> None:
         (file[where] if where else file).attrs[name] = value
 
     return h5(place, change)
 
 
-def remade(place: str, name: str, values: np.ndarray) -> Callable[[Path], None]:
+def remade(place: str, name: str, values: np.ndarray) -> Callable[[Path], Any]:
     """Another array of that name, with the attributes of the old one."""
 
     def change(file: h5py.File) -> None:
@@ -50,11 +50,11 @@ def remade(place: str, name: str, values: np.ndarray) -> Callable[[Path], None]:
     return h5(place, change)
 
 
-def renamed(place: str, old: str, new: str) -> Callable[[Path], None]:
+def renamed(place: str, old: str, new: str) -> Callable[[Path], Any]:
     return h5(place, lambda file: file.move(old, new))
 
 
-def remade_bare(place: str, name: str, values: np.ndarray) -> Callable[[Path], None]:
+def remade_bare(place: str, name: str, values: np.ndarray) -> Callable[[Path], Any]:
     def change(file: h5py.File) -> None:
         del file[name]
         file[name] = values
@@ -62,7 +62,7 @@ def remade_bare(place: str, name: str, values: np.ndarray) -> Callable[[Path], N
     return lambda folder: changed(folder / place, change)
 
 
-def meta(slide: str, **values: Any) -> Callable[[Path], None]:
+def meta(slide: str, **values: Any) -> Callable[[Path], Any]:
     def change(folder: Path) -> None:
         file = folder / "tile_embeddings" / f"{slide}.meta.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | values))
@@ -70,7 +70,7 @@ def meta(slide: str, **values: Any) -> Callable[[Path], None]:
     return change
 
 
-def another_trident(**told: Any) -> Callable[[Path], None]:
+def another_trident(**told: Any) -> Callable[[Path], Any]:
     def change(folder: Path) -> None:
         trident_slide(folder / TRIDENT / "S2-1.h5", features("S2-1", dtype=np.float16), places(), "uni_v1", **told)
 
@@ -166,7 +166,7 @@ def two_tools(folder: Path) -> None:
     peers.clam(folder)
 
 
-def manifest(change: Callable[[pd.DataFrame], Any]) -> Callable[[Path], None]:
+def manifest(change: Callable[[pd.DataFrame], Any]) -> Callable[[Path], Any]:
     def apply(folder: Path) -> None:
         frame = pd.read_csv(folder / "manifest.csv")
         frame = change(frame)
@@ -175,11 +175,11 @@ def manifest(change: Callable[[pd.DataFrame], Any]) -> Callable[[Path], None]:
     return apply
 
 
-def saved(place: str, value: Any) -> Callable[[Path], None]:
+def saved(place: str, value: Any) -> Callable[[Path], Any]:
     return lambda folder: torch.save(value, next(folder.glob(f"**/{place}")))
 
 
-def attributes(key: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+def attributes(key: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], Any]:
     """Of LazySlide's zarr.json."""
 
     def apply(folder: Path) -> None:
@@ -191,11 +191,11 @@ def attributes(key: str, change: Callable[[dict[str, Any]], None]) -> Callable[[
     return apply
 
 
-def tiling(**values: Any) -> Callable[[Path], None]:
+def tiling(**values: Any) -> Callable[[Path], Any]:
     return attributes("tile_spec", lambda said: said["tiles"].update(values))
 
 
-def polygons(edge: float, scale: float = 1) -> Callable[[Path], None]:
+def polygons(edge: float, scale: float = 1) -> Callable[[Path], Any]:
     """Squares of another size, at other places."""
 
     def change(folder: Path) -> None:
@@ -211,7 +211,7 @@ def polygons(edge: float, scale: float = 1) -> Callable[[Path], None]:
     return change
 
 
-def ids_of_shapes(values: list[Any]) -> Callable[[Path], None]:
+def ids_of_shapes(values: list[Any]) -> Callable[[Path], Any]:
     def change(folder: Path) -> None:
         file = folder / "S2-1.zarr" / "shapes" / "tiles" / "shapes.parquet"
         pq.write_table(pq.read_table(file).set_column(0, "tile_id", pa.array(values)), file)
@@ -227,7 +227,7 @@ def older_zarr(folder: Path) -> None:
     (folder / "S2-1.zarr" / "zarr.json").rename(folder / "S2-1.zarr" / ".zgroup")
 
 
-def every(pattern: str, change: Callable[[h5py.File], None]) -> Callable[[Path], None]:
+def every(pattern: str, change: Callable[[h5py.File], None]) -> Callable[[Path], Any]:
     return lambda folder: [changed(file, change) for file in folder.glob(pattern)] and None
 
 
@@ -260,7 +260,7 @@ def pickle_codec(folder: Path) -> None:
     file.write_text(json.dumps(said))
 
 
-def config(**values: Any) -> Callable[[Path], None]:
+def config(**values: Any) -> Callable[[Path], Any]:
     def change(folder: Path) -> None:
         said = json.loads((folder / "bags_config.json").read_text())
         (folder / "bags_config.json").write_text(json.dumps(said | values))
@@ -268,7 +268,29 @@ def config(**values: Any) -> Callable[[Path], None]:
     return change
 
 
-def table(text: str) -> Callable[[Path], None]:
+def both(*changes: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    return lambda folder: [change(folder) for change in changes] and None
+
+
+def deeper(old: str, new: str) -> Callable[[Path], Any]:
+    def change(folder: Path) -> None:
+        (folder / new).parent.mkdir(parents=True)
+        (folder / old).rename(folder / new)
+
+    return change
+
+
+def geometry(slide: str, **tiling: Any) -> Callable[[Path], Any]:
+    """Of slide2vec's slide: what hs2p says of its tiling."""
+
+    def change(folder: Path) -> None:
+        said = {"slide": {"base_spacing_um": peers.MPP}, "tiling": tiling}
+        (folder / "tiles" / f"{slide}.coordinates.meta.json").write_text(json.dumps(said))
+
+    return change
+
+
+def table(text: str) -> Callable[[Path], Any]:
     def change(folder: Path) -> None:
         (folder.parent / "slides.csv").write_text(text)
 
@@ -281,7 +303,7 @@ tall = places()[:, ::-1] * 4
 stopped = np.where(np.arange(20)[:, None] < 12, half, 0).astype(np.float16)
 wide = np.hstack([places(), np.full((20, 2), 512), np.zeros((20, 1), int)]).astype(np.int32)
 
-MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
+MUTANTS: dict[str, tuple[Any, Callable[[Path], Any], dict[str, Any], str]] = {
     # TRIDENT
     "features under another key": (peers.trident, renamed(S2, "features", "feats"), {}, "holds no 'features'"),
     "no coords": (peers.trident, h5(S2, lambda file: file.pop("coords")), {}, "holds no 'coords'"),
@@ -357,7 +379,47 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "mpp of a scan at 40x": (
         peers.trident, lambda f: peers.trident_states(f, mpp=0.25), {}, "0.25 um per pixel and 20x do not go together",
     ),
+    "coords in half precision": (
+        peers.trident, remade(S2, "coords", places().astype(np.float16)), {}, "float16, which rounds places beyond 2,0",
+    ),
+    "coords in 16 bits": (
+        peers.trident, remade(S2, "coords", places().astype(np.uint16)), {}, "uint16, which holds no place beyond 65,",
+    ),
+    "coords are flags": (peers.trident, remade(S2, "coords", places() > 0), {}, "coords are bool, and places are"),
+    "a size of two lengths": (
+        peers.trident, attribute(S2, "coords", "patch_size_level0", np.array([256, 128])), {}, "is .256, 128., which",
+    ),
+    "files deeper in the folder": (
+        peers.trident, deeper(f"{TRIDENT}/S2-1.h5", f"{TRIDENT}/P2/S2-1.h5"), {}, "P2/S2-1.h5: in a folder within, and",
+    ),
+    "one slide's features are a .pt": (
+        peers.trident, lambda f: (f / TRIDENT / S2).rename(f / TRIDENT / "S2-1.pt"), {}, "S2-1.pt: not read, for TRID",
+    ),
+    "patches of a slide without features": (
+        peers.trident, both(other_patches, lambda f: (f / TRIDENT / S2).unlink()), {},
+        "patches/ has slides without features, blank or not done: S2-1",
+    ),
+    "one slide of two scans": (
+        peers.trident, both(
+            lambda f: (f / TRIDENT / "S2-1.ndpi.h5").write_bytes((f / TRIDENT / S2).read_bytes()),
+            lambda f: (f / TRIDENT / S2).rename(f / TRIDENT / "S2-1.svs.h5"),
+        ), {}, "S2-1.ndpi.h5 and .*S2-1.svs.h5 are both of slide S2-1 of slides.csv",
+    ),
     # CLAM
+    "a level below 0": (
+        peers.clam, every("patches/*.h5", lambda f: f["coords"].attrs.update(patch_level=-1)), {}, "numbered from 0",
+    ),
+    "half a level": (
+        peers.clam, every("patches/*.h5", lambda f: f["coords"].attrs.update(patch_level=1.5)), {}, "patch_level 1.5",
+    ),
+    "a level that is not smaller": (
+        peers.clam, every("patches/*.h5", lambda f: f["coords"].attrs.update(downsample=np.array([1.0, 1.0]))), {},
+        "patch_level 1 and downsample 1, and level 0 alone has 1",
+    ),
+    "patches of a slide without tensors": (
+        lambda place: peers.clam(place, h5=False), lambda f: (f / "pt_files/S2-1.pt").unlink(), {},
+        "patches/ has slides without features, blank or not done: S2-1",
+    ),
     "patches of another slide": (
         peers.clam, attribute("patches/S2-1.h5", "coords", "name", "S1-1"), {}, "says that it is of slide S1-1",
     ),
@@ -434,6 +496,16 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
         lambda f: (f / "ctranspath-1234abcd/P2.h5").rename(f / "ctranspath-1234abcd/p1.h5"),
         {"encoder": ""}, "in capitals alone",
     ),
+    "the first .h5 is none": (
+        peers.stamp, lambda f: (f / "ctranspath-1234abcd/S1-1.h5").write_bytes(b""), {}, "S1-1.h5 is no HDF5 file",
+    ),
+    "coords in half precision, in um": (
+        peers.stamp, remade(S2, "coords", (places(edge=514) * 0.499).astype(np.float16)), {}, "float16, which rounds",
+    ),
+    "a code beyond float32": (
+        lambda place: peers.stamp(place, "patient"), remade("P2.h5", "feats", np.full(D, 1e300)),
+        {"encoder": ""}, "P2.h5: codes overflow float32",
+    ),
     # eva
     "a file that the manifest lacks": (peers.eva, unlisted, {}, "does not name 1 .pt files, left out: S9.pt"),
     "a slide in two parts": (
@@ -474,6 +546,16 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "mpp of another slide": (
         peers.lazyslide, attributes("slide_properties", lambda said: said.update(mpp=0.12)), {}, "do not go together",
     ),
+    "an mpp of each axis": (
+        peers.lazyslide, attributes("slide_properties", lambda said: said.update(mpp=[0.5, 0.25])), {},
+        "nothing says its um per pixel",
+    ),
+    "another step down than across": (
+        peers.lazyslide, tiling(stride_height=128), {}, "S2-1: tiles overlap by 0 px across and 128 px down",
+    ),
+    "a slide deeper in the folder": (
+        peers.lazyslide, deeper("S2-1.zarr", "P2/S2-1.zarr"), {}, "P2/S2-1.zarr: in a folder within, and not read",
+    ),
     # AtlasPatch, slide2vec, marugoto
     "no size at level 0": (
         peers.atlas_patch, h5(S2, lambda f: f.attrs.pop("patch_size_level0")), {}, "does not say the size of its tiles",
@@ -488,7 +570,41 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     "metadata of another slide": (peers.slide2vec, meta("S2-1", sample_id="S1-1"), {}, "says that it is of S1-1"),
     "tiles in another order": (peers.slide2vec, shuffled, {}, "tile_index does not ascend"),
     "features without their metadata": (peers.slide2vec, lost_meta, {}, "1 files of tile_embeddings have no"),
-    "tiles of another spacing": (peers.slide2vec, meta("S2-1", tile_size_lv0=1024), {}, "to be 112 um wide"),
+    "tiles of another spacing": (
+        peers.slide2vec, both(meta("S2-1", tile_size_lv0=1024), geometry("S2-1", tile_size_lv0=1024)), {},
+        "to be 112 um wide",
+    ),
+    "a tiling of another size": (
+        peers.slide2vec, geometry("S2-1", tile_size_lv0=512), {}, "256, and S2-1.coordinates.meta.json 512",
+    ),
+    "no size of a tile": (
+        peers.slide2vec, both(meta("S2-1", tile_size_lv0=None), geometry("S2-1")), {}, "does not say the size of its",
+    ),
+    "places without features": (
+        peers.slide2vec, lambda f: [path.unlink() for path in (f / "tile_embeddings").glob("S2-1*")], {},
+        "tiles/ has slides without features, blank or not done: S2-1",
+    ),
+    "tiles numbered by text": (
+        peers.slide2vec, lambda f: np.savez(
+            f / "tiles/S2-1.coordinates.npz", tile_index=np.full(20, "a"), x=places()[:, 0], y=places()[:, 1]),
+        {}, "tile_index does not ascend",
+    ),
+    "an .h5 that is none, of AtlasPatch": (
+        peers.atlas_patch, lambda f: (f / "patches" / S2).write_bytes(b""), {}, "S2-1.h5 is no HDF5 file",
+    ),
+    "an .h5 that is none, of marugoto": (
+        peers.marugoto, lambda f: (f / "S2-1.h5").write_bytes(b""), {}, "S2-1.h5 is no HDF5 file",
+    ),
+    "an .h5 without feats, of marugoto": (
+        peers.marugoto, renamed("S2-1.h5", "feats", "x"), {}, "1 files of . hold no feats, left out: S2-1.h5",
+    ),
+    "places without features in AtlasPatch": (
+        peers.atlas_patch, h5(S2, lambda f: f.pop("features")), {}, "1 files of patches hold places and no features",
+    ),
+    "an empty group of features": (
+        peers.atlas_patch, h5(S2, lambda f: [f.pop("features"), f.create_group("features")]), {},
+        "1 files of patches hold places and no features",
+    ),
     "a distance that nobody knows": (
         peers.marugoto, remade("S2-1.h5", "coords", np.vstack([places(edge=448)] * 2)), {}, "tiles lie 448 apart",
     ),
@@ -516,6 +632,35 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     ),
     # slideflow, plain files, Patho-Bench
     "no places of a slide": (peers.slideflow, lambda f: (f / "S2-1.index.npz").unlink(), {}, "there is no S2-1.index"),
+    "places of a slide without features": (
+        peers.slideflow, lambda f: (f / "S2-1.pt").unlink(), {}, "index.npz has slides without features, .*: S2-1",
+    ),
+    "places are complex": (
+        lambda place: peers.plain(place, "npy"),
+        lambda f: np.save(f / "S2-1_coords.npy", places().astype(complex)), {}, "coords are complex128, and places",
+    ),
+    "places are one number": (
+        lambda place: peers.plain(place, "npy"), lambda f: np.save(f / "S2-1_coords.npy", np.float32(1)), {},
+        "S2-1_coords.npy has 0 places, and S2-1.npy 20 tiles",
+    ),
+    "places of a plain slide in um": (
+        lambda place: peers.plain(place, "h5"), attribute(S2, "coords", "unit", "um"), {}, "says unit 'um', and coords",
+    ),
+    "features of two names": (
+        lambda place: peers.plain(place, "h5"), h5(S2, lambda f: f.create_dataset("embedding", data=np.ones((2, 2)))),
+        {}, "S2-1: features is read, and embedding not",
+    ),
+    "places of two names": (
+        lambda place: peers.plain(place, "h5"), h5(S2, lambda f: f.create_dataset("coordinates", data=places())),
+        {}, "S2-1: coords is read, and coordinates not",
+    ),
+    "not finite in float32": (
+        lambda place: peers.plain(place, "h5"), remade(S2, "features", np.full((20, D), np.nan, np.float32)),
+        {}, "not finite in 20 rows .first: 0.; encode the slide again",
+    ),
+    "a plain slide two folders deep": (
+        lambda place: peers.plain(place, "h5"), deeper("S2-1.h5", "a/b/S2-1.h5"), {}, "a/b/S2-1.h5: in a folder within",
+    ),
     "no places of a plain slide": (
         lambda place: peers.plain(place, "npy"), lambda f: (f / "S2-1_coords.npy").unlink(), {}, "S2-1: no coordinates",
     ),
@@ -548,6 +693,10 @@ MUTANTS: dict[str, tuple[Any, Callable[[Path], None], dict[str, Any], str]] = {
     ),
     "ids that a program rewrote": (
         peers.trident, table("slide_id,case_id\nS1-1,12.0\n"), {}, "a number that a program",
+    ),
+    "a patient of several cases": (
+        peers.trident, table("slide_id,case_id,patient_id\nS1-1,P1,Q1\nS2-1,P2,Q1\nS3-1,P3,Q2\nS3-2,P3,Q2\n"), {},
+        "case_id is taken as the case, and patient_id Q1 has several .P1, P2., .* --id-column patient_id",
     ),
     "none of the slides": (peers.trident, table("slide_id,case_id\nX,P1\n"), {}, "none of the files' slides"),
     "no column of slides": (peers.trident, table("case_id,label\nP1,1\n"), {}, "must have one of slides"),
