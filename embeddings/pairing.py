@@ -19,6 +19,9 @@ from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, Outcome, Target, Tar
 from guidestore.embeddings.snapshot import Snapshot, fold_allows
 from guidestore.embeddings.types import PARTS, CaseCodes, CodeSetKey, CodeSetName, PairedCodes, PairingIssue
 
+ALIKE_BY_CHANCE = 8
+"""Columns of both codes together, below which two patients may have the same."""
+
 
 def pair(
     snapshot: Snapshot,
@@ -225,6 +228,15 @@ def join(
     issues += _named("without code", "are in the split but have no usable code", set(parts) - coded)
     issues += _named("not in split", f"have codes but no part in {split}/{fold}", coded - set(parts))
     issues += _named("label without code", f"have a label of {target.name} but no usable code", set(outcomes) - coded)
+    both = (_matrix(inferior, sides["inferior"], case_ids), _matrix(superior, sides["superior"], case_ids))
+    part_of = np.array([parts[case] for case in case_ids], dtype=f"<U{max(map(len, PARTS))}")
+    issues += _issue(
+        "copies across parts",
+        f"of val and test of {split}/{fold} have the very codes of a train case, so every row looks better than it is; "
+        "take the copies out, or draw a split that keeps them together (`guidestore cohort split --group`)",
+        case_ids,
+        _copies_of_train(*both, part_of),
+    )
     return PairedCodes(
         cohort=cohort,
         split=split,
@@ -232,15 +244,15 @@ def join(
         target=target.name,
         classes=target.names,
         case_ids=case_ids,
-        inferior_nd=_matrix(inferior, sides["inferior"], case_ids),
-        superior_nd=_matrix(superior, sides["superior"], case_ids),
+        inferior_nd=both[0],
+        superior_nd=both[1],
         has_inferior=has_inferior,
         has_superior=has_superior,
         labels=y if target.has_classes else np.full(len(case_ids), -1, dtype=np.int64),
         outcomes=None if target.has_classes else y,
         kind=target.kind,
         unit=target.unit,
-        parts=np.array([parts[case] for case in case_ids], dtype=f"<U{max(map(len, PARTS))}"),
+        parts=part_of,
         inferior_key=inferior.key,
         superior_key=superior.key,
         snapshot=snapshot,
@@ -273,6 +285,16 @@ def _matrix(codes: CaseCodes, rows: dict[str, int], case_ids: tuple[str, ...]) -
     present = [i for i, case_id in enumerate(case_ids) if case_id in rows]
     matrix_nd[present] = codes.codes_nd[[rows[case_ids[i]] for i in present]]
     return matrix_nd
+
+
+def _copies_of_train(inferior_nd: np.ndarray, superior_nd: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """(n,) bool: which cases of val and test have both codes of a train case, bit for bit. Codes of a few columns, such
+    as age and sex, may well be alike, and are not looked at."""
+    if inferior_nd.shape[1] + superior_nd.shape[1] < ALIKE_BY_CHANCE:
+        return np.zeros(len(parts), dtype=bool)
+    codes = [hash((i.tobytes(), s.tobytes())) for i, s in zip(inferior_nd, superior_nd, strict=True)]
+    train = {code for code, part in zip(codes, parts, strict=True) if part == "train"}
+    return np.array([code in train for code in codes], dtype=bool) & (parts != "train")
 
 
 def _issue(kind: str, what: str, case_ids: tuple[str, ...], mask: np.ndarray) -> list[PairingIssue]:

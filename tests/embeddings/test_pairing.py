@@ -49,6 +49,26 @@ def test_a_complete_pairing_has_no_issues():
     assert paired.issues == ()
 
 
+def test_copies_of_a_train_case_in_other_parts_are_named():
+    parts = {"a": "train", "b": "train", "b-again": "train", "a-again": "test", "b-too": "val", "half": "test"}
+    labels = dict.fromkeys(parts, "G")
+    inferior = {"a": 1, "b": 2, "b-again": 2, "a-again": 1, "b-too": 2, "half": 1}
+    superior = {"a": 3, "b": 4, "b-again": 4, "a-again": 3, "b-too": 4, "half": 5}  # alike in one modality alone
+    (issue,) = joined(codes(inferior, 5), codes(superior, 3), parts, labels).issues
+    assert issue.kind == "copies across parts"
+    assert issue.case_ids == ("a-again", "b-too")
+    assert "2 cases of val and test of published/0 have the very codes of a train case" in issue.sentence
+    few = joined(codes(inferior, 4), codes(superior, 3), parts, labels)  # age and sex of two patients may be alike
+    assert few.issues == ()
+
+
+def test_copies_are_named_where_one_modality_lacks():
+    parts = {"a": "train", "a-again": "test", "b": "test"}
+    inferior = codes({"a": 1, "a-again": 1, "b": 2}, 8)
+    issues = joined(inferior, codes({}, 1), parts, dict.fromkeys(parts, "G")).issues
+    assert {issue.kind: issue.case_ids for issue in issues}["copies across parts"] == ("a-again",)
+
+
 def test_each_kind_of_issue_is_counted_and_named():
     parts = dict.fromkeys(["ok", "only-i", "only-s", "no-label", "no-code", "dup-i", "nan-s"], "train")
     labels = dict.fromkeys(["ok", "only-i", "only-s", "dup-i", "nan-s", "unsplit", "just-label"], "G")
