@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from tests.embeddings.making import bag_key, commit_bag, commit_codes, commit_co
 CLASSES = ("G", "O")
 
 
-def codes(cases: dict[str, float] | list[tuple[str, float]], dim: int) -> CaseCodes:
-    items = list(cases.items()) if isinstance(cases, dict) else cases
+def codes(cases: Mapping[str, float] | list[tuple[str, float]], dim: int) -> CaseCodes:
+    items = list(cases.items()) if isinstance(cases, Mapping) else cases
     codes_nd = np.array([[value] * dim for _, value in items], np.float32).reshape(len(items), dim)
     return CaseCodes(tuple(case for case, _ in items), codes_nd, tuple(f"I{i}" for i in range(len(items))))
 
