@@ -115,10 +115,20 @@ def defaults_of(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
 
 
 _DEFAULT = {"guidance": "ridge", "decoder": "logistic"}
+_DECODER = {"value": "ridge", "survival": "ridge"}
+"""Of a kind of target that the form's own default does not learn."""
 
 
 def _heads(snapshot: Snapshot, cohort: str) -> dict[str, Any]:
-    """Target, split and code sets of the newest run, else the first that there are; {} where two are not there."""
+    """Target, split and code sets of the newest run, else the first that there are, and the decoder where the form's
+    own does not learn that target; {} where two code sets are not there."""
+    found = _newest(snapshot, cohort)
+    kinds = snapshot.rows("targets", cohort=found["cohort"]).to_pylist() if found else []
+    kind = next((row["kind"] for row in kinds if row["target"] == found["target"]), None)
+    return found | ({"decoder": _DECODER[kind]} if kind in _DECODER else {})
+
+
+def _newest(snapshot: Snapshot, cohort: str) -> dict[str, Any]:
     runs = all_runs(snapshot)
     if runs:
         head = max(runs, key=lambda run: run.created_at).head

@@ -43,7 +43,11 @@ class RetrainForm(form_of(GuideSettings, without=("targets", "modes"))):
     target: str = Field(default="", description="What to foretell; empty: the cohort's only target.")
     snapshot: str = Field(default="", description="Snapshot number, tag or alias to train on; empty: the newest.")
     guidance: str = one_of(every_guidance(), "G: a guidance model or preset; or margins, a plug.", default="ridge")
-    decoder: str = one_of(every_decoder_name(), "D_c: a decoder or preset, of the target's kind.", default="logistic")
+    decoder: str = one_of(
+        every_decoder_name(),
+        "D_c: a decoder or preset, of the target's kind: ridge learns values and survival, mlp every kind.",
+        default="logistic",
+    )
     alias: str = Field(
         default="champion",
         description="Moves to the new head where that is better on val than the head it names; empty: moves nothing.",
