@@ -71,7 +71,7 @@ class SweepForm(SweepFile, form_of(Runner, without=("ray_address",))):
 @flow(name="sweep", timeout_seconds=7 * 24 * HOUR, persist_result=False)
 @one_sentence
 def sweep(settings: SweepForm) -> None:
-    """Trains what the store lacks of a grid and ranks it on val. What the best say on test, `guidestore sweep show --test` scores."""
+    """Trains what the store lacks of a grid and ranks it on val; `guidestore sweep show --test` scores the best."""
     check_name(settings.name, "sweep")
     wanted = asked(settings, SweepFile)
     report = train_grid(wanted, settings.device, asked(settings, Runner, ray_address=ray_address()))
