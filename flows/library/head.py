@@ -17,7 +17,7 @@ import numpy as np
 from guidestore.embeddings.errors import CorruptArtifactError, InvalidInputError
 from guidestore.embeddings.interchange.limits import MOST_COLUMNS
 from guidestore.embeddings.outcomes import KINDS, ONE_CLASS_KINDS, TargetKind
-from guidestore.embeddings.runs import REFERENCE_FACTS
+from guidestore.embeddings.runs import REFERENCE_FACTS, median_grade
 from guidestore.flows.guiding.recipes import (
     MARGINS_GUIDANCE,
     PLUGS,
@@ -122,15 +122,16 @@ class Head:
     def predict(self, z_inferior: Codes, z_superior: Codes | None = None) -> np.ndarray:
         """What the head foretells of n cases from z_inferior (n, d_I), and z_superior (n, d_S) where its row reads it.
 
-        Classes and grades: (n,) int64, the index in `classes` of the likeliest, of equals the first. Several labels:
-        (n, L) float64 probabilities. A value: (n,) float64 in `unit`. Survival: (n,) float64, a risk, higher is worse.
+        Classes: (n,) int64, the index in `classes` of the likeliest, of equals the first; grades: that of the one in
+        the middle. Several labels: (n, L) float64 probabilities. A value: (n,) float64 in `unit`. Survival: (n,)
+        float64, a risk, higher is worse.
 
         >>> head.classes[head.predict(X)[0]] in head.classes
         True
         """
         told = self._said(z_inferior, z_superior)
         if self.kind in ONE_CLASS_KINDS:
-            return told.argmax(axis=1)
+            return median_grade(told) if self.kind == "ordinal" else told.argmax(axis=1)
         return told if self.kind == "multilabel" else told[:, 0]
 
     def score(self, part: Literal["train", "val", "test"] = "test", data: Data | None = None) -> dict[str, float]:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.outcomes import TargetKind
 from guidestore.embeddings.runs import Head, Run, RunPredictions
-from guidestore.flows.results.few_cases import few_note
+from guidestore.flows.results.few_cases import few_note, one_grade_note
 from guidestore.flows.results.gates import CLOSED, gate_note, is_closed
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.heads.controls import CONTROLS, DECIDING, SHUFFLED
@@ -281,6 +281,7 @@ class ComparisonGroup:
         asked, metric = metric, metric or main_metric(self.common)
         n_cases = len({case for run in self.common for case in run.case_ids})
         few, enough = few_note(self.common)
+        few = few or one_grade_note(run for run in self.common if run.run in {*self.row.guided, *self.row.inferior})
         if not enough and self.kind == "survival":
             return RowEffect(self.head, metric, n_cases, self.n_units, None, few)
         try:

@@ -10,10 +10,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import numpy as np
+
 from guidestore.embeddings.runs import RunPredictions
 
 LEAST, ENOUGH = 5, 20
 """Cases of a class, or events: below the first no verdict is given, below the second intervals come with a note."""
+
+
+def one_grade_note(predictions: Iterable[RunPredictions]) -> str:
+    """'' unless the target has grades and each of these runs says one grade of all its cases: then kappa is 0 in every
+    draw of the cases, whatever others would show."""
+    every = list(predictions)
+    if not every or every[0].kind != "ordinal" or any(np.ptp(run.predicted) for run in every):
+        return ""
+    return "both rows say one grade of all cases, of which kappa tells nothing"
 
 
 def few_note(predictions: Iterable[RunPredictions]) -> tuple[str, bool]:

@@ -23,6 +23,7 @@ from guidestore.heads.label_budget import hide_labels
 from guidestore.heads.metrics import main_metric_of
 from guidestore.heads.metrics.metric import Metric
 from guidestore.heads.networks import softmax
+from guidestore.heads.outcomes import reference_of
 from guidestore.heads.redundancy import redundancy
 from guidestore.heads.significance.intervals import Interval
 from guidestore.heads.transfer.inner_cv import draw_folds, shows_all_classes
@@ -50,6 +51,10 @@ STAND_IN_ERROR: Mapping[TargetKind, float] = {
 are linear stand-ins for rows, controls and references (tests/evidence/test_advice.py)."""
 FEWEST_PAIRS = 10
 """With an outcome, of a target that has no classes."""
+FEWEST_EVENTS = 5
+"""Before the horizon: of fewer no verdict is given either."""
+ROUNDING = 1e-12
+"""Far above what float64 sums of metrics lose."""
 MANY_DOUBTED = 0.1
 """Share of labels."""
 CANDIDATES = (MARGINS, PLUG, TAUGHT, GUIDED_PLUS_I)
@@ -87,7 +92,8 @@ class Advice:
     nearest: str
     """Which control or reference it is over."""
     smallest_shown: float | None
-    """The smallest such gain that the test cases could show in 80 % of such cohorts."""
+    """The smallest such gain that the test cases could show in 80 % of such cohorts; None where there are none, or that
+    row says what its rival says (a gate is closed)."""
 
     @property
     def mediates(self) -> bool:
@@ -112,12 +118,19 @@ class Advice:
             f"{count_of(self.n_pairs, 'pair')} of which {self.n_unlabelled_pairs:,} without a label, and "
             f"{count_of(self.n_archive, 'labelled case')} with the superior modality alone."
         )
+        if self.gain is None and self.areas:
+            return counted, (
+                f"Nothing can be foretold: in inner cross-validation I, S and S+I tell no two cases apart, which is "
+                f"{self.metric.title} {abs(self.areas[I]):.3f} without any spread; give more cases an outcome, or "
+                "bring other codes, and ask again."
+            )
         if self.gain is None:
             label = (
                 "label at least two pairs of every class, and ask again"
                 if self.kind == "classes"
                 else f"give {FEWEST_PAIRS} pairs or more an outcome, so that what is left without a fifth of them has "
-                "something to learn (an event, every grade, each label with and without it), and ask again"
+                f"something to learn ({FEWEST_EVENTS} events before the horizon, every grade, each label with and "
+                "without it), and ask again"
             )
             why = (
                 label
@@ -202,8 +215,9 @@ def advise(folds: Sequence[PairedCodes], *, labelled: int | None = None, seed: i
         "n_test": tested,
         "redundant": told,
     }
-    if foretold is None:
-        return Advice(**counts, areas={}, s_over_i=None, s_plus_i_over_s=None, doubted=None, row="", gain=None,
+    areas = {name: foretold.value((name, "")) for name in (I, S, S_PLUS_I)} if foretold else {}
+    if foretold is None or foretold.is_constant:
+        return Advice(**counts, areas=areas, s_over_i=None, s_plus_i_over_s=None, doubted=None, row="", gain=None,
                       candidate="", nearest="", smallest_shown=None)  # fmt: skip
     row, nearest, gain = foretold.best
     over_i = [foretold.gain((of_row, ""), (I, "")) for of_row in (S, S_PLUS_I)]
@@ -212,7 +226,7 @@ def advise(folds: Sequence[PairedCodes], *, labelled: int | None = None, seed: i
     smallest = Interval(0, -WIDTH * gain.error / OVERLAP, WIDTH * gain.error / OVERLAP).smallest_shown
     return Advice(
         **counts,
-        areas={name: foretold.value((name, "")) for name in (I, S, S_PLUS_I)},
+        areas=areas,
         s_over_i=_interval(over_i[0]),
         s_plus_i_over_s=_interval(foretold.gain((S_PLUS_I, ""), (S, ""))),
         doubted=foretold.doubted,
@@ -220,7 +234,7 @@ def advise(folds: Sequence[PairedCodes], *, labelled: int | None = None, seed: i
         gain=_interval(Gain(gain.value, float(np.hypot(gain.error, STAND_IN_ERROR[first.kind])))),
         candidate=row,
         nearest=nearest,
-        smallest_shown=smallest * (n_held / tested) ** 0.5 if tested else None,
+        smallest_shown=smallest * (n_held / tested) ** 0.5 if tested and gain.error > ROUNDING else None,
     )
 
 
@@ -234,6 +248,10 @@ def _is_enough(paired: PairedCodes) -> bool:
     shown = np.flatnonzero(paired.has_label & paired.is_pair)
     if paired.kind == "classes":
         return bool((np.bincount(paired.labels[shown], minlength=len(paired.classes)) >= 2).all())
+    if paired.kind == "survival":
+        time_n, event_n = paired.y[shown].T
+        if ((time_n < reference_of(paired)) & (event_n == 1)).sum() < FEWEST_EVENTS:
+            return False
     folds = draw_folds(paired, shown, seed=0)
     return len(shown) >= FEWEST_PAIRS and all(shows_all_classes(paired, of.fit_n, paired.is_pair) for of in folds)
 
@@ -277,6 +295,13 @@ class _Foretold:
                 best = max((S_PLUS_I, S, I), key=lambda row: found[row, ""].value)
                 doubted.append(_doubted(paired.labels[held_n], said[best, ""].mean(axis=0)))
         return cls(areas, float(np.mean(doubted)) if doubted else None, len(held_n))
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether neither I nor S nor S+I tells any two cases apart, in the metric."""
+        return not any(
+            (np.abs(of.influence_n) > ROUNDING).any() for row in (I, S, S_PLUS_I) for of in self.areas[row, ""]
+        )
 
     def value(self, arm: Arm) -> float:
         return float(np.mean([of.value for of in self.areas[arm]]))

@@ -14,6 +14,7 @@ from guidestore.embeddings.types import PairedCodes
 from guidestore.heads.advice.areas import Area, area, won
 from guidestore.heads.links.ordinal import OrdinalLink
 from guidestore.heads.metrics.survival import uncensored_before
+from guidestore.heads.metrics.survival import won as concordant
 from guidestore.heads.outcomes import reference_of
 
 type Figure = tuple[float, np.ndarray]
@@ -59,8 +60,10 @@ def _uno_c(y_n2: np.ndarray, risk_n: np.ndarray, horizon: float) -> Figure:
     for start in range(0, len(first_n), ROWS):
         rows = first_n[start : start + ROWS]
         later = (time_n > time_n[rows, None]) | ((time_n == time_n[rows, None]) & (event_n == 0))
-        higher = (risk_n[rows, None] > risk_n) + 0.5 * (risk_n[rows, None] == risk_n)
-        for into_n, compared in ((pairs_n, later.astype(np.float64)), (wins_n, later * higher)):
+        for into_n, compared in (
+            (pairs_n, later.astype(np.float64)),
+            (wins_n, concordant(later, risk_n[rows], risk_n)),
+        ):
             into_n[rows] += weight_n[rows] * compared.sum(axis=1)
             into_n += weight_n[rows] @ compared
     total = pairs_n.sum() / 2

@@ -143,18 +143,24 @@ class Decomposition:
     def _shrunk(self, alpha: float) -> np.ndarray:
         return 1.0 / (len(self.features_nr) * (self.eigenvalues_r + alpha))
 
+    def _shrunk_at(self, alphas: Sequence[float]) -> np.ndarray:
+        """(r, a)."""
+        return np.stack([self._shrunk(alpha) for alpha in alphas], axis=1)
+
     def predictions(self, targets_nc: np.ndarray, features_mr: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
         """(a, m, c) of rows with these features, for each alpha."""
         return self.shrunk_predictions(self.features_nr.T @ targets_nc, features_mr, alphas)
 
     def shrunk_predictions(self, onto_rc: np.ndarray, features_mr: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
         """`predictions`, of targets that are given as their (r, c) sums with the features."""
-        return np.stack([(features_mr * self._shrunk(alpha)) @ onto_rc for alpha in alphas])
+        shrunk_ra, c = self._shrunk_at(alphas), onto_rc.shape[1]
+        said = features_mr @ (shrunk_ra[:, :, None] * onto_rc[:, None]).reshape(-1, len(alphas) * c)
+        return np.ascontiguousarray(said.reshape(-1, len(alphas), c).swapaxes(0, 1))
 
     def left_out(self, targets_nc: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
         """(a, n, c): what each row is said to be by the smoother of all others, exactly."""
         fitted = self.predictions(targets_nc, self.features_nr, alphas)
-        hat_an = np.stack([(self.features_nr**2) @ self._shrunk(alpha) for alpha in alphas])
+        hat_an = ((self.features_nr**2) @ self._shrunk_at(alphas)).T
         # A row that alone decides what is said of it (h = 1) is then said to be what the others say of nothing: 0.
         return targets_nc - (targets_nc - fitted) / np.maximum(1.0 - hat_an, 1e-9)[:, :, None]
 

@@ -48,7 +48,11 @@ class Scored:
     @property
     def recalls(self) -> np.ndarray:
         """float64, one per class that occurs."""
-        return np.array([np.mean(self.predicted[self.labels == c] == c) for c in self.present])
+        return self.recalls_of(self.predicted)
+
+    def recalls_of(self, said_n: np.ndarray) -> np.ndarray:
+        """float64, one per class that occurs. said_n: (n,) the class that each case is said to have."""
+        return np.array([np.mean(said_n[self.labels == c] == c) for c in self.present])
 
 
 type Drawn = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]

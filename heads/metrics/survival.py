@@ -60,10 +60,18 @@ def _concordance(
     pairs = np.einsum("bn,bn->b", weighed_be @ later_en.astype(np.float64), counts_bn)
     told = np.empty((len(counts_bn), len(outputs_rnk)))
     for r, outputs_nk in enumerate(outputs_rnk):
-        risk_n = outputs_nk[:, 0]
-        wins_en = later_en * (0.5 * (np.sign(risk_n[rows, None] - risk_n) + 1.0))
+        wins_en = won(later_en, outputs_nk[rows, 0], outputs_nk[:, 0])
         told[:, r] = ratio(np.einsum("bn,bn->b", weighed_be @ wins_en, counts_bn), pairs)
     return told
+
+
+def won(compared_en: np.ndarray, risk_e: np.ndarray, risk_n: np.ndarray) -> np.ndarray:
+    """(e, n) float64: 1 where a pair is compared (bool) and its first has the larger risk, half where both have one."""
+    wins_en = (compared_en & (risk_e[:, None] > risk_n)).astype(np.float64)
+    equal_en = compared_en & (risk_e[:, None] == risk_n)
+    if equal_en.any():
+        wins_en += 0.5 * equal_en
+    return wins_en
 
 
 def drawn_uno_c(counts_bn: np.ndarray, truth_n3: np.ndarray, outputs_rnk: np.ndarray) -> np.ndarray:

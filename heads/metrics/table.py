@@ -12,6 +12,7 @@ import numpy as np
 from guidestore.embeddings.errors import InvalidInputError, unknown_name
 from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind, known_of
 from guidestore.embeddings.plugins import Registry, names_object
+from guidestore.embeddings.runs import median_grade
 from guidestore.heads.checks import check_labels
 from guidestore.heads.metrics import classes as of_classes
 from guidestore.heads.metrics import multilabel, ordinal, survival, value
@@ -126,8 +127,8 @@ def evaluate(
     """Every metric of the y of n >= 1 cases (embeddings.outcomes), all known, and of what a head says of them
     (heads.metrics.metric), where it is defined. Raises InvalidInputError.
 
-    Classes and grades: beside them recall:<class> for each class that occurs; several labels: auroc:<label> and
-    ap:<label>.
+    Classes and grades: beside them recall:<class> for each class that occurs, of grades by the one in the middle, as
+    predictions have it; several labels: auroc:<label> and ap:<label>.
     reference: of a value the mean of the train cases, of survival the horizon.
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
@@ -149,8 +150,9 @@ def evaluate(
         return kept | multilabel.of_each_label(scored.labels, scored.probabilities, classes)
     if kind not in ONE_CLASS_KINDS:
         return kept
-    recalls = zip(scored.present, scored.recalls, strict=True)
-    return kept | {f"recall:{classes[c]}": float(recall) for c, recall in recalls}
+    said_n = median_grade(scored.probabilities) if kind == "ordinal" else scored.predicted
+    recalls = scored.recalls_of(said_n)
+    return kept | {f"recall:{classes[c]}": float(r) for c, r in zip(scored.present, recalls, strict=True)}
 
 
 def _scored_classes(labels: np.ndarray, probabilities: np.ndarray, k: int) -> Scored:

@@ -94,6 +94,26 @@ def test_too_few_outcomes_foretell_nothing_and_bad_ones_are_a_sentence() -> None
         advise([paired], labelled=500)
 
 
+def test_where_nothing_tells_cases_apart_no_gain_and_no_smallest_one_is_said() -> None:
+    paired = mediated_pairs("os", 200)
+    y = paired.y.copy()
+    y[:, 0] = np.where(np.isnan(y[:, 0]), np.nan, 12.0)
+    at_once = advise([paired.with_y(y)])
+    assert at_once.gain is None
+    assert "5 events before the horizon" in at_once.sentences[-1]
+    y = paired.y.copy()
+    events = np.flatnonzero((y[:, 1] == 1) & (paired.parts == "train"))
+    y[events[4:], 1] = 0.0
+    assert advise([paired.with_y(y)]).gain is None
+    noise = np.random.default_rng(0).normal(size=(2, 200, 3)).astype(np.float32)
+    one_grade = replace(mediated_pairs("grade", 200), inferior_nd=noise[0], superior_nd=noise[1])
+    rare = np.where(np.arange(200) % 20 < 2, np.arange(200) % 20 * 2, 1)
+    told = advise([one_grade.with_y(rare)])
+    assert told.gain is None
+    assert told.smallest_shown is None
+    assert "quadratic kappa 0.000 without any spread" in told.sentences[-1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["os", "grade"])
 def test_two_thousand_cases_of_1024_columns_cost_less_than_five_seconds(target: str) -> None:

@@ -108,16 +108,19 @@ class TestValue:
 
 class TestOrdinal:
     def test_is_what_scikit_learn_says_of_the_grade_in_the_middle(self):
-        from sklearn.metrics import cohen_kappa_score, mean_absolute_error
+        from sklearn.metrics import cohen_kappa_score, mean_absolute_error, recall_score
 
         rng = np.random.default_rng(1)
         labels, probabilities = rng.integers(0, 4, 90), rng.dirichlet(np.full(4, 0.4), 90)
         probabilities[np.arange(90), labels] += 0.7
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         grades = [int(np.flatnonzero(np.cumsum(row) >= 0.5)[0]) for row in probabilities]
+        assert grades != list(probabilities.argmax(axis=1))
         told = evaluate(labels, probabilities, ("0", "1", "2", "3"), kind="ordinal")
         assert told["quadratic_kappa"] == pytest.approx(cohen_kappa_score(labels, grades, weights="quadratic"))
         assert told["mae_grades"] == pytest.approx(mean_absolute_error(labels, grades))
+        recalls = [told[f"recall:{grade}"] for grade in range(4)]
+        assert recalls == pytest.approx(recall_score(labels, grades, average=None))
 
     def test_between_two_likely_ends_lies_the_middle(self):
         probabilities = np.array([[0.45, 0.1, 0.45], [0.1, 0.1, 0.8]])

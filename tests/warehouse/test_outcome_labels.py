@@ -129,6 +129,7 @@ def test_a_date_is_no_time(cohort, tmp_path, suffix, times):
         ([24, 12, 130.5], "Year", "times of os reach 130.5 Year"),
         ([2019, 2021, 1987], "", "all times of os look like years of a calendar"),
         ([2019.5, 2021, 1987], "", ""),
+        ([12, 12, 12], "months", "all 3 times of os are 12, so that nobody can be told to be sooner than others"),
     ],
 )
 def test_times_that_hardly_can_be_are_noted(cohort, tmp_path, times, unit, sentence):
@@ -238,6 +239,8 @@ def test_an_event_that_may_mean_missing_is_asked_about(cohort, tmp_path):
 def test_the_order_of_words_is_asked_for(cohort, tmp_path):
     with pytest.raises(InvalidInputError, match="nobody said the order of these grades; --order 'g=high,low,mid'"):
         add(cohort, tmp_path, {"g": ["low", "mid", "high"]}, kind=("g=ordinal",))
+    with pytest.raises(InvalidInputError, match="--order 'h=G1,G2,G10', in the right order, says it"):
+        add(cohort, tmp_path, {"h": ["G10", "G2", "G1"]}, kind=("h=ordinal",))
     add(cohort, tmp_path, {"g": ["low", "mid", "high"]}, order=("g=low,mid,high",))
     assert stored(cohort, "g")[1][:3].tolist() == [0, 1, 2]
     with pytest.raises(InvalidInputError, match=r"row 2, column g: 'top' is none of the classes low, mid, high"):

@@ -22,6 +22,8 @@ MOST_CLASSES = 50
 """More are measurements, or ids, unless somebody says that they are classes."""
 FEWEST_CLASSES = 10
 """From which on there must be two cases to a class: fewer cases are a trial."""
+MOST_GRADES_SHOWN = 20
+"""Of a sentence that asks for their order."""
 _SMALLEST, _LARGEST = 1e-100, 1e100
 """Sizes of values whose squares are numbers too."""
 _FAR = 100
@@ -205,6 +207,12 @@ def _read_classes(source: LabelsSource, name: str, kind: str, pairs: Mapping[str
     return read
 
 
+def _by_numbers(word: str) -> list[tuple[int, int, str]]:
+    """Sorts G2 before G10: digits by their number, the rest as text."""
+    parts = re.split(r"(\d+)", word)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
 def _grades(source: LabelsSource, name: str, labels: Mapping[str, str], read: LabelsRead) -> Sequence[str]:
     """In their order: as told, as in the store, or of numbers. Raises InvalidInputError where none of these says it."""
     found, known = set(labels.values()), source.known(name)
@@ -216,7 +224,8 @@ def _grades(source: LabelsSource, name: str, labels: Mapping[str, str], read: La
     elif numbered:
         grades = sorted_classes(found.union(known))
     else:
-        shown = ",".join(sorted_classes(found.union(known))[:6])
+        words = sorted(found.union(known), key=_by_numbers)
+        shown = ",".join(words[:MOST_GRADES_SHOWN]) + (",…" if len(words) > MOST_GRADES_SHOWN else "")
         raise InvalidInputError(
             f"{source.table.file.name}, column {name}: nobody said the order of these grades; --order "
             f"'{name}={shown}', in the right order, says it"

@@ -115,6 +115,10 @@ def _odd_times(target: str, times: Sequence[float], unit: str) -> str:
             f"times of {target} reach {max(times):g} {unit}, which no life has; where some are in another unit, write "
             "all in one"
         )
+    if len(times) > 1 and len(set(times)) == 1:
+        return (
+            f"all {len(times)} times of {target} are {times[0]:g}, so that nobody can be told to be sooner than others"
+        )
     if len(times) > 1 and all(time.is_integer() and _YEARS[0] <= time <= _YEARS[1] for time in times):
         return f"all times of {target} look like years of a calendar; give the time from the start, such as diagnosis"
     return ""

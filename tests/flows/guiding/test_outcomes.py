@@ -217,6 +217,21 @@ def test_of_few_events_nothing_is_told(store: EmbeddingStore) -> None:
             assert ("events are" in effect.note or "have an event" in effect.note) is bool(note)
 
 
+def test_rows_that_say_one_grade_of_all_cases_tell_nothing(store: EmbeddingStore) -> None:
+    runs = load_runs(store.snapshot(), _of(store, "grade"))
+    said = load_predictions(store.snapshot(), runs)
+    middle = {
+        run.id: replace(said[run.id], probabilities=np.tile([0.0, 1.0, 0.0], (len(said[run.id]), 1)))
+        if run.row in ("I", "G(I)+I") and not run.control
+        else said[run.id]
+        for run in runs
+    }
+    told = next(effect for effect in row_effects(runs, middle) if effect.head.row == "G(I)+I")
+    assert told.verdict == "cannot tell"
+    assert told.note.startswith("both rows say one grade of all cases, of which kappa tells nothing")
+    assert all("one grade" not in effect.note for effect in row_effects(runs, said))
+
+
 def _of(store: EmbeddingStore, target: str) -> list[str]:
     settings = GuideSettings(**CODES, targets=(target,), guidance="ridge", decoder=DECODERS[target])
     return guide(store, settings, looks=False).runs

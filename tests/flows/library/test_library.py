@@ -274,7 +274,9 @@ def test_a_damaged_head_is_refused(data: gs.Data, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["value", "survival", "multilabel", "ordinal"])
-def test_heads_of_other_kinds_of_targets(store: gs.Store, tmp_path: Path, kind: str) -> None:
+def test_heads_of_other_kinds_of_targets(
+    store: gs.Store, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     z_s = store.pair("made", "mri/mine", "slide/mine", target="grade").paired
     noise = np.random.default_rng(3).normal(size=CASES) * 0.1
     hidden = z_s.superior_nd[:, :2].sum(axis=1) + noise  # the store refuses codes that are the target itself
@@ -310,6 +312,9 @@ def test_heads_of_other_kinds_of_targets(store: gs.Store, tmp_path: Path, kind: 
         assert told[y[:, 0] == 1, 0].mean() > told[y[:, 0] == 0, 0].mean() + 0.3
     else:
         assert (told == y).mean() > 0.7
+        monkeypatch.setattr(gs.Head, "_said", lambda *_: np.array([[0.45, 0.1, 0.45]]))
+        assert head.predict(np.zeros((1, 4)), x_nd[:1]).tolist() == [1]  # the middle, not the likeliest
+        monkeypatch.undo()
     assert head.score("test")
     if kind in ("value", "survival"):
         with pytest.raises(gs.InvalidInputError, match="has no probabilities"):
