@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from guidestore.flows.encoding.publish import ARTIFACT_SCHEMA, ARTIFACTS, CROISS
 from guidestore.flows.encoding.stored_encoders import StoredEncoder
 from guidestore.flows.work.reporting import Progress, no_progress
 
+_TILE_COLUMNS = {"case_id": pa.string(), "image_id": pa.string(), "x": pa.int32(), "y": pa.int32()}
+"""Of a file of bags, beside the features."""
 _MOST_JSON = 1 << 26
 _SLACK = 1 << 24
 _BYTES_PER_BYTE = 8
@@ -72,15 +75,7 @@ def import_published(store: EmbeddingStore, folder: Path, progress: Progress = n
         if key.kind == "codes" and missing:
             _commit_codes(store, published, key, missing)
         for row in missing if key.kind == "bag" else ():
-            with store.begin(f"import of {key}, {row['image_id']}") as transaction:
-                transaction.write_bag(
-                    key,
-                    row["case_id"],
-                    row["image_id"],
-                    published.bag(row),
-                    input_digests=row["inputs"],
-                    pixels=json.loads(row["pixels"] or "{}"),
-                )
+            _commit_bag(store, published, key, row)
         done += len(rows)
         progress(f"{key.modality}/{key.encoder}", done, told.num_rows)
     new = sum(artifact not in before for artifact in told["artifact"].to_pylist())
@@ -128,6 +123,16 @@ def _commit_codes(store: EmbeddingStore, published: _Folder, key: CodeSetKey, ro
             input_digests=[row["inputs"] for row in rows],
             pixels=[json.loads(row["pixels"] or "{}") for row in rows],
         )
+
+
+def _commit_bag(store: EmbeddingStore, published: _Folder, key: CodeSetKey, row: Mapping[str, Any]) -> None:
+    bag, pixels = published.bag(row), json.loads(row["pixels"] or "{}")
+    with store.begin(f"import of {key}, {row['image_id']}") as transaction:
+        try:
+            transaction.write_bag(key, row["case_id"], row["image_id"], bag, input_digests=row["inputs"], pixels=pixels)
+        except InvalidInputError as error:
+            file, said = str(published.folder), str(error)
+            raise InvalidInputError(said if said.startswith(file) else f"{file}/{row['file']}: {said}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,13 +205,20 @@ class _Folder:
     def key_of(self, row: Mapping[str, Any]) -> CodeSetKey:
         """The code set of a row of `ARTIFACTS`."""
         texts = [row[name] for name in ("cohort", "case_id", "image_id", "modality", "encoder", "encoder_digest")]
-        if row["kind"] not in ("bag", "codes") or None in texts or None in (row["trained_on"], row["inputs"]):
+        inputs = [None] if row["inputs"] is None else row["inputs"]
+        if row["kind"] not in ("bag", "codes") or None in [*texts, row["trained_on"], *inputs]:
             raise self._odd(row, "is neither a bag nor a code")
         if (row["d"] or 0) < 1 or (row["n"] if row["n"] is not None else -1) < 0:
             raise self._odd(row, "has no shape")
         layout = ("has_places", "tile_size_px", "tile_size_level0_px", "row_group", "row_groups")
         if row["kind"] == "bag" and None in [row[name] for name in layout]:
             raise self._odd(row, "lacks its places, tile sizes or row groups")
+        sizes = [row[name] for name in ("mpp", "magnification") if row[name] is not None]
+        if row["kind"] == "bag" and (
+            not all(math.isfinite(size) and size > 0 for size in sizes)
+            or min(row["tile_size_px"], row["tile_size_level0_px"]) < 0
+        ):
+            raise self._odd(row, "has an mpp, a magnification or a size of its tiles that cannot be")
         cohort, _, _, modality, encoder, digest = texts
         return CodeSetKey(cohort, modality, encoder, digest, FoldScope.parse(row["trained_on"]), row["kind"], row["d"])
 
@@ -242,7 +254,20 @@ class _Folder:
             raise InvalidInputError(
                 f"{self.folder}/{path} lacks {count_of(lacking, 'code')} of {len(rows)}; take the folder again"
             )
-        return code_matrix(table)[[place[one] for one in own]]
+        codes_nd = code_matrix(table)[[place[one] for one in own]]
+        if np.isinf(codes_nd).any() or (np.isnan(codes_nd).any() and not self._may_lack_values(key)):
+            raise InvalidInputError(
+                f"{self.folder}/{path} holds codes that are not finite, which {key} was not published with; take it "
+                "again"
+            )
+        return codes_nd
+
+    def _may_lack_values(self, key: CodeSetKey) -> bool:
+        """Whether missing values of its codes were kept, to be filled at training."""
+        encoders = "encoders.parquet"
+        rows = self.table(encoders, SCHEMAS["encoders"]).to_pylist() if encoders in self.files else []
+        own = [self.encoder(row).spec for row in rows if row["encoder_digest"] == key.encoder_digest]
+        return any(spec.preprocessing.get("nan") == "median" for spec in own)
 
     def bag(self, row: Mapping[str, Any]) -> BagStream:
         """The bag of a slide, whose features are read a row group at a time."""
@@ -250,11 +275,17 @@ class _Folder:
         if dtype not in ("float16", "float32"):
             raise self._odd(row, f"is of {dtype}")
         opened = self._opened(row["file"], streamed=True)
-        schema = opened.schema_arrow
-        features = schema.field("features").type if "features" in schema.names else None
+        kinds = {column.name: column.type for column in opened.schema_arrow}
+        features = kinds.pop("features", pa.null())
+        if kinds != _TILE_COLUMNS or getattr(features, "value_type", None) not in (pa.float16(), pa.float32()):
+            raise InvalidInputError(
+                f"{self.folder}/{row['file']} has other columns than it was published with; take it again"
+            )
         groups = range(row["row_group"], row["row_group"] + row["row_groups"])
-        held = sum(opened.metadata.row_group(group).num_rows for group in groups if 0 <= group < opened.num_row_groups)
-        if held != n or groups.stop > opened.num_row_groups or getattr(features, "list_size", 0) != d:
+        if not 0 <= groups.start <= groups.stop <= opened.num_row_groups:
+            raise self._odd(row, f"lies in row groups that {row['file']} does not have")
+        held = sum(opened.metadata.row_group(group).num_rows for group in groups)
+        if held != n or getattr(features, "list_size", 0) != d:
             raise self._odd(row, f"has {held} of {n} tiles, or not of {d} dimensions")
         coords_n2 = None
         if row["has_places"]:
@@ -263,6 +294,8 @@ class _Folder:
             for group in groups:
                 places = self._group(row, group, ["x", "y"])
                 for axis, name in enumerate(("x", "y")):
+                    if places[name].null_count:
+                        raise self._odd(row, f"has tiles without a place in row group {group}")
                     coords_n2[start : start + places.num_rows, axis] = places[name].to_numpy()
                 start += places.num_rows
 

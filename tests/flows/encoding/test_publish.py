@@ -8,8 +8,10 @@ import shutil
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import fsspec
@@ -126,7 +128,7 @@ def test_duckdb_reads_it_over_http_without_httpfs(folder: Path) -> None:
     while not server.started:
         time.sleep(0.02)
     try:
-        off = dict.fromkeys(("autoinstall_known_extensions", "autoload_known_extensions"), "false")
+        off: dict[str, Any] = dict.fromkeys(("autoinstall_known_extensions", "autoload_known_extensions"), "false")
         http = fsspec.filesystem("http", skip_instance_cache=True)
         http.modified = lambda path: datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
         (bags,) = files_of(folder, "bags")
@@ -226,7 +228,7 @@ def test_a_folder_that_was_changed_is_refused(copy: Path, tmp_path: Path) -> Non
     refused("cannot be read")
     say(said["distribution"])
 
-    def artifacts(change: dict[str, object]) -> None:
+    def artifacts(change: Mapping[str, object]) -> None:
 
         table = pq.read_table(folder_file)
         rows = table.to_pylist()
@@ -246,6 +248,21 @@ def test_a_folder_that_was_changed_is_refused(copy: Path, tmp_path: Path) -> Non
     refused("is neither a bag nor a code")
     artifacts({"d": None})
     refused("has no shape")
+    artifacts({"inputs": [None]})
+    refused("is neither a bag nor a code")
+    for wrong in ({"mpp": -1.0}, {"mpp": float("nan")}, {"magnification": float("inf")}, {"tile_size_px": -5}):
+        artifacts(wrong)
+        refused("has an mpp, a magnification or a size of its tiles that cannot be")
+
+
+def test_row_groups_that_are_not_there_are_refused_at_once(copy: Path, tmp_path: Path) -> None:
+    for change in ({"row_groups": 2**31 - 1}, {"row_group": -1}):
+        table = pq.read_table(copy / "artifacts.parquet")
+        rows = [row | (change if row["kind"] == "bag" else {}) for row in table.to_pylist()]
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), copy / "artifacts.parquet")
+        seal(copy, copy / "artifacts.parquet")
+        with pytest.raises(InvalidInputError, match=r"lies in row groups that bags/.* does not have"):
+            import_published(EmbeddingStore.create(tmp_path / f"back-{next(iter(change))}"), copy)
 
 
 def test_a_row_group_of_another_slide_is_refused(copy: Path, tmp_path: Path) -> None:
@@ -289,6 +306,7 @@ def test_the_command_takes_a_folder_back(folder: Path, tmp_path: Path) -> None:
         ("codes", "code", "has other columns"),
         ("bags", "features", "has tiles without features"),
         ("bags", "image_id", "which is of another slide"),
+        ("bags", "x", "has tiles without a place"),
     ],
 )
 def test_a_value_that_was_changed_and_sealed_again_is_refused(
@@ -306,6 +324,52 @@ def test_a_value_that_was_changed_and_sealed_again_is_refused(
     store = EmbeddingStore.create(tmp_path / "back")
     with pytest.raises(InvalidInputError, match=match):
         import_published(store, copy)
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "kind", "match"),
+    [
+        ("bags", "x", pa.float64(), "has other columns"),
+        ("bags", "y", pa.int64(), "has other columns"),
+        ("bags", "image_id", None, "has other columns"),
+        ("bags", "features", pa.list_(pa.int32(), 48), "has other columns"),
+        ("codes", "code", pa.list_(pa.float64(), 512), "has other columns"),
+    ],
+)
+def test_columns_of_another_kind_are_refused(
+    file: str, column: str, kind: pa.DataType | None, match: str, copy: Path, tmp_path: Path
+) -> None:
+    path = files_of(copy, file)[0]
+    table = pq.read_table(path)
+    place = table.schema.get_field_index(column)
+    values = table[column].to_pylist()
+    if kind is None:
+        table = table.drop_columns(column)
+    else:
+        made = [[int(number) for number in row] for row in values] if pa.types.is_integer(vector_of(kind)) else values
+        table = table.set_column(place, column, pa.array(made, kind))
+    pq.write_table(table, path)
+    seal(copy, path)
+    with pytest.raises(InvalidInputError, match=match):
+        import_published(EmbeddingStore.create(tmp_path / "back"), copy)
+
+
+def vector_of(kind: pa.DataType) -> pa.DataType:
+    """The type of the numbers of a column of vectors; null of others."""
+    return kind.value_type if pa.types.is_fixed_size_list(kind) else pa.null()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_codes_that_are_not_finite_are_refused(value: float, copy: Path, tmp_path: Path) -> None:
+    path = files_of(copy, "codes")[0]
+    table = pq.read_table(path)
+    codes = np.stack(table["code"].to_numpy())
+    codes[2, 7] = value
+    made = pa.FixedSizeListArray.from_arrays(pa.array(codes.ravel()), codes.shape[1])
+    pq.write_table(table.set_column(table.schema.get_field_index("code"), "code", made), path)
+    seal(copy, path)
+    with pytest.raises(InvalidInputError, match="holds codes that are not finite"):
+        import_published(EmbeddingStore.create(tmp_path / "back"), copy)
 
 
 def nullable(vectors: pa.Field) -> pa.Field:
