@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 REVISION = 1
 """Of the format. It rises with what an older reader would misread; what it may pass over leaves it as it is."""
+FORMAT_FILE = "format.json"
 FORMAT_BYTES = b'{"format": 1, "revision": 1}\n'
 
 
@@ -38,13 +40,30 @@ def new_storage(root: Path | str) -> Storage:
     storage = storage_at(root)
     _check_folder(root)
     # Created again, it must be refused; a server that overwrites would lose commits.
-    if storage.create("format.json", FORMAT_BYTES) and storage.create("format.json", FORMAT_BYTES):
+    if storage.create(FORMAT_FILE, FORMAT_BYTES) and storage.create(FORMAT_FILE, FORMAT_BYTES):
         raise StorageError(
             f"{shown(root)} cannot hold a store: its server ignores If-None-Match, so two writers would overwrite each "
             "other's commits; choose another server"
         )
     check_format(storage, root)
     return storage
+
+
+def take_back(storage: Storage, *, keep_folder: bool) -> None:
+    """Removes a store that was begun and has nothing yet; one that somebody writes to stays.
+
+    keep_folder: its folder was there before. Who is about to commit meanwhile brings ``format.json`` back, since the
+    first commit sees that it is there.
+    """
+    if any(file.path != FORMAT_FILE for file in storage.list("")):
+        return
+    storage.delete(FORMAT_FILE)
+    if any(True for _ in storage.list("")):
+        storage.create(FORMAT_FILE, FORMAT_BYTES)
+        return
+    for folder in (storage.local_folder / "staging", *([] if keep_folder else [storage.local_folder])):
+        with suppress(OSError):  # not there, or not empty
+            folder.rmdir()
 
 
 def opened_storage(root: Path | str) -> Storage:
@@ -54,7 +73,7 @@ def opened_storage(root: Path | str) -> Storage:
     InvalidInputError or StorageError if it cannot be read.
     """
     storage = storage_at(root)
-    if storage.size("format.json") is None:
+    if storage.size(FORMAT_FILE) is None:
         _check_folder(root)
         raise NotFoundInStoreError(
             f"there is no guidestore at {shown(root)}: name one with --store, or make one with "
@@ -83,7 +102,7 @@ class UnknownRevisionError(InvalidInputError):
 
 def check_format(storage: Storage, root: Path | str) -> None:
     """Raises UnknownRevisionError, or InvalidInputError where ``format.json`` says nothing."""
-    data = storage.read("format.json")
+    data = storage.read(FORMAT_FILE)
     if data == FORMAT_BYTES:
         return
     try:

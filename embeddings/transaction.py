@@ -23,6 +23,7 @@ from guidestore.embeddings.commit_log import CommitLog
 from guidestore.embeddings.errors import InvalidInputError, WithdrawnCaseError
 from guidestore.embeddings.leases import Lease
 from guidestore.embeddings.log_table import entries_of
+from guidestore.embeddings.opening import FORMAT_BYTES, FORMAT_FILE
 from guidestore.embeddings.premises import Read
 from guidestore.embeddings.recipe import code_artifact, index_artifact, rows_artifact, weights_artifact
 from guidestore.embeddings.records import AliasMove, Entry, FileRef, Removal
@@ -371,6 +372,8 @@ class Transaction:
         except WithdrawnCaseError:
             self._take_back(published)
             raise
+        if version == 1:
+            self._storage.create(FORMAT_FILE, FORMAT_BYTES)  # whoever began the store may have taken it back meanwhile
         self._confirm(version, entries, many)
         return Snapshot(self._storage, version, self._log.head, self._log.table)
 

@@ -59,6 +59,13 @@ def _root(
     _debug = debug
 
 
+def _unforeseen(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:  # the disk's or the system's word
+        what = f"{printable(str(error.filename))}: {error.strerror}"
+        return f"{what}; check the path, its permissions and the space on its disk (--debug shows where)"
+    return f"{type(error).__name__}: {error} (a bug of guidestore; --debug shows where)"
+
+
 def main() -> None:
     """Runs the command line; errors become one sentence and an exit code."""
     with answered() as say_interrupted:
@@ -89,7 +96,7 @@ def main() -> None:
 
                 print(printable(f"error: {sentence_of(error)}"), file=sys.stderr)
             else:
-                sentence = f"error: {type(error).__name__}: {error} (a bug of guidestore; --debug shows where)"
+                sentence = f"error: {_unforeseen(error)}"
                 print(printable(sentence), file=sys.stderr)
             code = getattr(error, "exit_code", 70)
     sys.exit(code if isinstance(code, int) else 0)

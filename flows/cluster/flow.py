@@ -108,7 +108,12 @@ class Batches:
 
     def _wait(self, futures: Sequence[Any]) -> list[Any]:
         by_ref = {future.wrapped_future: future for future in futures}
-        done, _ = self._ray.wait(list(by_ref), num_returns=1, timeout=LOOK_SECONDS)
+        try:
+            done, _ = self._ray.wait(list(by_ref), num_returns=1, timeout=LOOK_SECONDS)
+        except SystemError as error:  # what a signal raised in Ray's own code
+            if error.__cause__ is None or isinstance(error.__cause__, Exception):
+                raise
+            raise error.__cause__ from None
         return [by_ref[ref] for ref in done]
 
     def _outcome(self, future: Any) -> Measured[Any] | None:

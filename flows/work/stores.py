@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from guidestore.embeddings.errors import CorruptArtifactError, NotFoundInStoreError
+from guidestore.embeddings.opening import FORMAT_FILE, storage_at, take_back
 from guidestore.embeddings.store import EmbeddingStore
 
 
@@ -15,11 +17,19 @@ from guidestore.embeddings.store import EmbeddingStore
 def opened(
     place: Path | str, *, create: bool = False, resumes: bool = False, adds: bool = True
 ) -> Iterator[EmbeddingStore]:
-    """The store at a place, used as `indexing` says. create: where there is no store, an empty one is made. Raises
-    GuidestoreError."""
+    """The store at a place, used as `indexing` says. create: where there is no store, an empty one is made, and
+    after an error goes again if nothing was committed. Raises GuidestoreError."""
+    begins = create and storage_at(place).size(FORMAT_FILE) is None
+    keep_folder = os.path.lexists(place)
     store = (EmbeddingStore.create if create else EmbeddingStore.open)(place)
-    with indexing(store, resumes=resumes, adds=adds):
-        yield store
+    try:
+        with indexing(store, resumes=resumes, adds=adds):
+            yield store
+    except BaseException:
+        if begins:
+            with suppress(Exception):  # the first error is the one to tell
+                take_back(store.storage, keep_folder=keep_folder)
+        raise
 
 
 @contextmanager

@@ -28,7 +28,7 @@ import os
 os.environ["MPLBACKEND"] = "module://of_a_notebook"
 atexit.register(lambda: print(os.environ["MPLBACKEND"]))
 """
-THREAD = "threading.Thread(target=lambda: (time.sleep(0.3), print('thread'))).start()"
+THREAD = "threading.Thread(target=lambda: (time.sleep(2), print('thread'))).start()"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,42 @@ def test_after_an_error_too(tmp_path: Path, error: type[BaseException]) -> None:
     with pytest.raises(error, match="the cause"):
         fail_after_a_commit(tmp_path, error("the cause"))
     assert query(tmp_path, COHORTS).table["cohort"].to_pylist() == ["a"]
+
+
+def fail(place: Path, *, meanwhile: Callable[[], object] = lambda: None) -> None:
+    with opened(place, create=True):
+        meanwhile()
+        raise RuntimeError("the cause")
+
+
+def test_a_store_that_was_begun_is_taken_back_after_an_error_and_the_folder_of_somebody_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "new"):
+        with pytest.raises(RuntimeError, match="the cause"):
+            fail(tmp_path / name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+def test_an_empty_store_that_was_there_stays_after_an_error(tmp_path: Path) -> None:
+    EmbeddingStore.create(tmp_path)
+    with pytest.raises(RuntimeError, match="the cause"):
+        fail(tmp_path)
+    assert EmbeddingStore.open(tmp_path).log.head == 0
+
+
+def test_a_store_that_another_process_fills_stays_whoever_began_it(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="the cause"):
+        fail(tmp_path, meanwhile=lambda: add(EmbeddingStore.open(tmp_path), "b"))
+    assert query(tmp_path, COHORTS).table["cohort"].to_pylist() == ["b"]
+
+
+def test_one_who_opened_a_store_that_was_taken_back_commits_to_it_all_the_same(tmp_path: Path) -> None:
+    others: list[EmbeddingStore] = []
+    with pytest.raises(RuntimeError, match="the cause"):
+        fail(tmp_path / "store", meanwhile=lambda: others.append(EmbeddingStore.create(tmp_path / "store")))
+    assert not (tmp_path / "store").exists()
+    add(others[0], "b")
+    assert EmbeddingStore.open(tmp_path / "store").log.head == 1
 
 
 def test_what_another_process_committed_meanwhile_counts(tmp_path: Path) -> None:
