@@ -61,8 +61,10 @@ def calibrations_of(section: Section) -> list[Calibrated]:
 
 
 def calibrated_runs(row: str, runs: Sequence[RunPredictions]) -> Calibrated:
-    """Of the predictions of these runs together."""
-    confidence_n = np.concatenate([run.probabilities.max(axis=1) for run in runs])
+    """Of the predictions of these runs together; confidence is the probability of what is predicted, of grades the one
+    in the middle."""
+    said = [np.take_along_axis(run.probabilities, run.predicted[:, None], axis=1)[:, 0] for run in runs]
+    confidence_n = np.concatenate(said)
     cases = [case_id for run in runs for case_id in run.case_ids]
     return calibrated(row, confidence_n, np.concatenate([run.correct for run in runs]), cases)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from guidestore.embeddings.runs import RunPredictions
+from guidestore.flows.report.calibration import calibrated_runs
 from guidestore.flows.report.code_map import Places, code_map
 from guidestore.flows.report.figures import drawing
 from guidestore.flows.report.guided_codes import GuidedPairs
@@ -117,3 +118,10 @@ def test_cases_of_which_nothing_is_known_are_told_from_those_without_a_label():
         shown.picture.fill(figure)
         (legend,) = figure.legends
     assert [text.get_text().strip("\u200b") for text in legend.get_texts()] == names
+
+
+def test_a_grade_is_said_as_surely_as_the_one_in_the_middle_is_likely() -> None:
+    said = np.tile([0.45, 0.15, 0.4], (40, 1))
+    run = RunPredictions("r", ("s", 0, 0), CASES, np.ones(40, dtype=np.int64), said, "ordinal")
+    told = calibrated_runs("I", [run])
+    assert (told.confidence_b.tolist(), told.accuracy_b.tolist()) == ([pytest.approx(0.15)], [1.0])
