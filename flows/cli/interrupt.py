@@ -33,6 +33,14 @@ def answered() -> Iterator[Callable[[], None]]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    hook = sys.unraisablehook
+
+    def unraisable(what: sys.UnraisableHookArgs) -> None:
+        """A compiler that calls us back swallows the interrupt, and would have a traceback printed of it."""
+        if not issubclass(what.exc_type, KeyboardInterrupt):
+            hook(what)
+
+    sys.unraisablehook = unraisable
 
     def listen() -> None:
         while number := os.read(reader, 1):
@@ -46,6 +54,7 @@ def answered() -> Iterator[Callable[[], None]]:
     try:
         yield say
     finally:
+        sys.unraisablehook = hook
         # An event loop that the command ran has taken our place, and left it empty.
         signal.set_wakeup_fd(before if before != writer else -1)
         os.close(writer)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from prefect import flow, get_run_logger
 from pydantic import Field
 
+from guidestore.embeddings.errors import GuidestoreError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import check_name
 from guidestore.flows.encoding.seen import seen_in
@@ -82,7 +83,11 @@ def retrain(settings: RetrainForm) -> None:
         check_name(settings.alias, "alias")
     trained = train_heads(settings)
     evaluation = read_table(trained.runs)
-    decision = contest_alias(settings.alias, trained.runs, settings.row) if settings.alias else None
+    try:
+        decision = contest_alias(settings.alias, trained.runs, settings.row) if settings.alias else None
+    except GuidestoreError:  # where val is too small to choose by, what was trained is shown all the same
+        show_result(settings, trained, evaluation, None)
+        raise
     show_result(settings, trained, evaluation, decision)
 
 

@@ -209,6 +209,30 @@ def test_ctrl_c_is_answered_at_once_though_threads_go_on() -> None:
     assert code == 130
 
 
+SWALLOWED = """
+import ctypes, sys, time
+from guidestore.flows.cli import main as command
+
+called_back = ctypes.CFUNCTYPE(None)(lambda: (print("begun", flush=True), time.sleep(30)))
+
+@command.app.command()
+def compile_something():
+    while True:
+        called_back()
+
+sys.argv = ["guidestore", "compile-something"]
+command.main()
+"""
+
+
+def test_ctrl_c_in_what_calls_us_back_is_one_sentence() -> None:
+    """As in numba's compiler: ctypes ignores the interrupt, and would print a traceback of it."""
+    text, seconds, code = on_a_terminal(["-c", SWALLOWED], lambda text: b"begun" in text)
+    assert text.count(SENTENCE.encode()) == 1
+    assert b"Traceback" not in text
+    assert (seconds < 4, code) == (True, 130)
+
+
 def test_ctrl_c_stops_a_query(report_store: Path, tmp_path: Path) -> None:
     endless = "WITH RECURSIVE x(a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM x) SELECT count(*) FROM x"
     process = subprocess.Popen(
