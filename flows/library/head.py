@@ -240,7 +240,8 @@ def fit(
     check_seed(seed)
     g = guidance_choice(guidance)
     row = row or _OWN_ROWS.get(g.name, GUIDED_PLUS_I)
-    recipe = _recipe(row, seed, g, decoder or _usual(row, data.paired.kind), data)
+    asked = decoder if decoder != "" else _usual(row, data.paired.kind)  # an ensemble has no truth before it is fitted
+    recipe = _recipe(row, seed, g, asked, data)
     arm = Arm(row)
     job = HeadJob(data.paired, recipe, {arm: ""})
     with one_thread():

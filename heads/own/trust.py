@@ -113,14 +113,19 @@ def built(value: Any, where: str, *, of: Any = None) -> Any:
     if isinstance(value, Mapping):
         return {key: built(item, where, of=of) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return (
-            [built(item, where, of=of) for item in value]
-            if isinstance(value, list)
-            else tuple(built(item, where, of=of) for item in value)
-        )
+        items = [built(item, where, of=of) for item in value]
+        return items if isinstance(value, list) or _are_named_parts(value) else tuple(items)
     if isinstance(value, str) and of is not None and is_installed(of.__module__):
         _check_word(value, where)
     return value
+
+
+def _are_named_parts(value: tuple[Any, ...]) -> bool:
+    """(name, estimator), … which scikit-learn's ensembles take as a list alone."""
+    return bool(value) and all(
+        isinstance(part, list | tuple) and len(part) == 2 and isinstance(part[0], str) and objects_in(part[1])
+        for part in value
+    )
 
 
 def _check_word(value: str, where: str) -> None:

@@ -124,3 +124,30 @@ def test_what_is_no_object_of_its_kind_is_refused_in_a_sentence(tmp_path: Path) 
         store.sweep(3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(gs.InvalidInputError, match="give the sweep a name"):
         store.sweep({"cohort": "made"})
+
+
+@pytest.mark.parametrize("of", ["a forest", "voters", "a stack"])
+def test_ensembles_of_scikit_learn_are_decoders_and_g(tmp_path: Path, of: str) -> None:
+    """One that was not fitted has no length, so not even a truth; names and parts are a list to it."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier, VotingClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    parts = [("line", LogisticRegression()), ("forest", RandomForestClassifier(3, random_state=0))]
+    decoder = {
+        "a forest": RandomForestClassifier(3, random_state=0),
+        "voters": VotingClassifier(parts, voting="soft"),
+        "a stack": StackingClassifier(parts, LogisticRegression(), cv=2),
+    }[of]
+    store = gs.open(tmp_path / "store", create=True)
+    rng = np.random.default_rng(0)
+    ids, hidden = [f"case-{n}" for n in range(60)], rng.normal(size=(60, 3))
+    store.add_codes("trial", "mri", "weak", hidden[:, :2], ids)
+    store.add_codes("trial", "slide", "strong", hidden, ids)
+    store.add_labels("trial", {"case_id": ids, "grade": np.where(hidden.sum(axis=1) > 0, "high", "low")})
+    store.add_split("trial", folds=3)
+    data = store.pair("trial", "mri/weak", "slide/strong", fold=0)
+    head = gs.fit(data, guidance=RandomForestRegressor(3, random_state=0), decoder=decoder)
+    assert head.score("test")["auroc"] > 0.6
+    head.save(tmp_path / "head")
+    x_nd = data.xy("test")[0]
+    assert np.array_equal(gs.load(tmp_path / "head").predict_proba(x_nd), head.predict_proba(x_nd))
