@@ -99,7 +99,8 @@ class RowEffect:
         flat["nearest_reference"] = reference.rival.name if reference else None
         flat |= ends_of("superior_gain", effect.superior_gain.gain if effect and effect.superior_gain else None)
         flat |= ends_of("gap_closed", effect.gap_closed if effect else None)
-        flat["smallest_gain_shown"] = effect.gain_over_i.gain.smallest_shown if effect else None
+        over_i = effect.gain_over_i.gain if effect else None
+        flat["smallest_gain_shown"] = over_i.smallest_shown if over_i and over_i.low < over_i.high else None
         flat["interval_by"] = effect.gain_over_i.method if effect else None
         head = self.head
         return {

@@ -275,7 +275,8 @@ def _notes(runs: Sequence[Run], effects: Sequence[RowEffect]) -> list[str]:
             "cases and luck in training",
             "gap closed = gain over I / (S+I − I); – where the interval of S+I − I includes 0",
         ]
-        shown = [of_head.effect.gain_over_i.gain.smallest_shown for of_head in effects if of_head.effect]
+        gains = [of_head.effect.gain_over_i.gain for of_head in effects if of_head.effect]
+        shown = [gain.smallest_shown for gain in gains if gain.low < gain.high]  # a gain alike in all draws shows none
         if shown:
             notes.append(f"smallest gain over I that these cases show (power 80 %): {min(shown):.3f}")
         of_effects = dict.fromkeys(effect.note for effect in effects if effect.note)

@@ -229,6 +229,7 @@ def test_rows_that_say_one_grade_of_all_cases_tell_nothing(store: EmbeddingStore
     told = next(effect for effect in row_effects(runs, middle) if effect.head.row == "G(I)+I")
     assert told.verdict == "cannot tell"
     assert told.note.startswith("both rows say one grade of all cases, of which kappa tells nothing")
+    assert told.as_row()["smallest_gain_shown"] is None
     assert all("one grade" not in effect.note for effect in row_effects(runs, said))
 
 
