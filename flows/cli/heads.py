@@ -329,6 +329,8 @@ def predict(
         else:
             prediction = _predict_exported(model, case, given)
     show_predictions(prediction, format_)
+    for note in prediction.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _predict_exported(folder: Path, cases: list[str] | None, given: dict[str, Any]) -> Prediction:

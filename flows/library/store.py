@@ -727,7 +727,7 @@ class Store:
                 device=device,
                 weights=weights if weights is None else Path(weights),
             )
-        return Table.of_rows(prediction.as_rows(), asked=["case_id"])
+        return Table.of_rows(prediction.as_rows(), asked=["case_id"], notes=prediction.notes)
 
     def advise(
         self,

@@ -50,6 +50,7 @@ class Prediction:
     """Of a value, or of a survival time."""
     facts: Mapping[str, float] = field(default_factory=dict)
     """Of the run: how wide the interval of a value is, and the horizon of survival."""
+    notes: tuple[str, ...] = ()
 
     def as_rows(self) -> list[dict[str, Any]]:
         """A row per case. A value has the interval that holds 90 % of new ones; survival the risk, larger is worse, and
@@ -117,8 +118,10 @@ def predict(
             "G(I)+I, G(I) or I"
         )
     key = inferior_key(snapshot, trained)
+    notes: tuple[str, ...] = ()
     if cases:
         case_ids, z_inferior_nd = _stored_codes(snapshot, key, cases)
+        notes = _known_to(snapshot, trained, cases)
     elif codes is not None:
         case_ids, z_inferior_nd = given_codes(codes, key, encoder, StoredEncoders(snapshot))
     else:
@@ -142,7 +145,7 @@ def predict(
         components[role] = (kept.meta["config"], tensors)
     outputs_nk = predict_row(trained.row, components, z_inferior_nd, horizon=trained.reference)
     kind = (trained.kind, trained.target_unit, trained.training)
-    return Prediction(trained.id, trained.classes, tuple(case_ids), outputs_nk, *kind)
+    return Prediction(trained.id, trained.classes, tuple(case_ids), outputs_nk, *kind, notes)
 
 
 def medians_of(store: EmbeddingStore, run: Run, key: CodeSetKey) -> np.ndarray:
@@ -156,6 +159,21 @@ def inferior_key(snapshot: Snapshot, run: Run) -> CodeSetKey:
     if run.inferior is None:
         raise NotFoundInStoreError(f"run {run.id[:12]} names no inferior code set; choose another run")
     return snapshot.code_set(run.inferior)
+
+
+def _known_to(snapshot: Snapshot, run: Run, cases: Sequence[str]) -> tuple[str, ...]:
+    """Which of the cases the run was trained on, or stopped by, in a sentence."""
+    try:
+        parts = parts_of(snapshot, run.cohort, run.split, run.fold)
+    except NotFoundInStoreError:  # the split is gone
+        return ()
+    known = [case for case in cases if parts.get(case) in ("train", "val")]
+    if not known:
+        return ()
+    return (
+        f"{len(known)} of {len(cases)} cases stood in train or val of {run.split}/{run.fold}, by which this run was made, so "
+        f"what it says of them is too sure: {', '.join(known[:3])}{', …' * (len(known) > 3)}",
+    )
 
 
 def _stored_codes(snapshot: Snapshot, key: CodeSetKey, cases: Sequence[str]) -> tuple[Sequence[str], np.ndarray]:

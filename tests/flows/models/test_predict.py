@@ -43,7 +43,14 @@ def test_codes_give_the_stored_test_probabilities(encoded: Phantom) -> None:
     known = stored(encoded, run)
     from_ids = predict(encoded.opened, run, cases=sorted(known))
     np.testing.assert_allclose(from_ids.probabilities_nk, [known[case] for case in sorted(known)], atol=1e-12)
+    assert from_ids.notes == ()
     snapshot = encoded.opened.snapshot()
+    parts = snapshot.rows("splits", cohort="phantom").to_pylist()
+    of_fold = {row["part"]: row["case_id"] for row in parts if row["fold"] == 0 and row["part"]}
+    asked = [of_fold["train"], of_fold["val"], of_fold["test"]]
+    (note,) = predict(encoded.opened, run, cases=asked).notes
+    assert note.startswith("2 of 3 cases stood in train or val of ")
+    assert note.endswith(f"too sure: {of_fold['train']}, {of_fold['val']}")
     codes = snapshot.codes(snapshot.code_set("phantom/mri_all/densenet3d"))
     from_codes = predict(encoded.opened, run, codes=codes)
     assert from_codes.case_ids == codes.case_ids
