@@ -171,8 +171,8 @@ def _known_to(snapshot: Snapshot, run: Run, cases: Sequence[str]) -> tuple[str, 
     if not known:
         return ()
     return (
-        f"{len(known)} of {len(cases)} cases stood in train or val of {run.split}/{run.fold}, by which this run was made; "
-        f"what it says of them is too sure: {', '.join(known[:3])}{', …' * (len(known) > 3)}",
+        f"{len(known)} of {len(cases)} cases stood in train or val of {run.split}/{run.fold}, by which this run was "
+        f"made; what it says of them is too sure: {', '.join(known[:3])}{', …' * (len(known) > 3)}",
     )
 
 
