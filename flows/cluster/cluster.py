@@ -25,10 +25,11 @@ QUIET = {
 
 
 def prepare_ray(runner: Runner, device: str) -> None:
-    """Call this before Ray and prefect-ray are imported: Ray reads its environment only then. Loads nothing heavy.
+    """Call this before anything of Ray is touched: Ray reads its environment only when it loads.
 
     Raises InvalidInputError where Ray is not installed, nothing answers at the address, or no task would get a GPU.
     """
+    _set_environment(runner)  # looking for Ray may load it: prefect-ray has it as a module that loads when touched
     if not all(importlib.util.find_spec(name) for name in ("ray", "prefect_ray")):
         raise InvalidInputError(
             "task runner ray needs Ray and prefect-ray: pip install 'guidestore[ray]', or use threads"
@@ -49,6 +50,9 @@ def prepare_ray(runner: Runner, device: str) -> None:
         )
     if runner.ray_address not in ("", "auto"):
         _check_answers(runner.ray_address)
+
+
+def _set_environment(runner: Runner) -> None:
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     if not runner.ray_address and "RAY_AUTH_MODE" not in os.environ:
         # Ray listens on all addresses. Left to itself it would keep a token in the home folder, by which clusters that

@@ -186,6 +186,23 @@ def test_a_worker_killed_while_it_trains_heads_loses_nothing(place: Place, tmp_p
     assert fsck(LocalStorage(tmp_path / "store")).clean
 
 
+OWN = """
+import guidestore.flows.cluster.sweep
+from guidestore.flows.cluster.cluster import prepare_ray, ray_cluster
+from guidestore.flows.work.runners import Runner
+
+runner = Runner(task_runner="ray")
+prepare_ray(runner, "cpu")
+with ray_cluster(runner) as ray:
+    print("nodes:", len(ray.nodes()))
+"""
+
+
+def test_a_ray_of_this_machines_own_starts() -> None:
+    done = subprocess.run([sys.executable, "-c", OWN], capture_output=True, text=True, timeout=120)
+    assert "nodes: 1" in done.stdout, done.stderr
+
+
 def test_what_cannot_work_is_one_sentence(report_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ("encode", "skin", "--modality", "clinical", "--store", report_store, "--task-runner", "ray")
     on_ray = (*asked, "--encoder", "colour_texture")
