@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from guidestore.heads.controls import CONTROLS, DECIDING
 from guidestore.heads.input_rows import GUIDED_PLUS_I, INPUT_ROWS, REFERENCE
 from guidestore.warehouse.predictions import load_predictions
 from guidestore.warehouse.runs import all_runs
-from tests.commandline import guidestore
+from tests.commandline import Done, guidestore
 from tests.report_store import CASES, write
 
 N = 200
@@ -216,62 +217,42 @@ def test_frozen_heads_on_another_cohort(store: Path) -> None:
     assert "has no target 'DIAG'" in wrong.stderr
 
 
-def test_frozen_heads_on_a_cohort_without_the_superior_modality(store: Path) -> None:
+def on_other_names(store: Path, cohort: str, named: Callable[[str], str], moved: float = 0.0) -> Done:
+    """Another cohort of skin's cases under names of its own, inferior codes alone, and the heads of PIG on it. Cases
+    whose name is another have their codes moved by so much."""
     snapshot = EmbeddingStore.open(store).snapshot()
-    (inferior,) = [
-        snapshot.codes(key) for key in snapshot.code_sets if (key.cohort, key.modality) == ("skin", "clinical")
-    ]
+    (inferior,) = [snapshot.codes(key) for key in snapshot.code_sets if str(key).startswith("skin/clinical")]
     skin = snapshot.rows("labels", cohort="skin").to_pylist()
-    labels = {row["case_id"]: row["class"] for row in skin if row["target"] == "PIG"}
+    labels = [(named(row["case_id"]), row["class"]) for row in skin if row["target"] == "PIG"]
+    coded = zip(inferior.case_ids, inferior.codes_nd, strict=True)
+    rows = [[named(case), *(code + moved * (named(case) != case)).tolist()] for case, code in coded]
     header = ["case_id", *(f"c{d}" for d in range(inferior.codes_nd.shape[1]))]
-    coded = zip(inferior.case_ids, inferior.codes_nd.tolist(), strict=True)
-    codes = write(store.parent / "cheap.csv", header, [[f"cheap-{case}", *code] for case, code in coded])
-    table = write(
-        store.parent / "cheap-labels.csv",
-        ["case_id", "PIG"],
-        [(f"cheap-{case}", name) for case, name in labels.items()],
-    )
-    at = ("--store", store)
+    codes = write(store.parent / f"{cohort}.csv", header, rows)
+    table = write(store.parent / f"{cohort}-labels.csv", ["case_id", "PIG"], labels)
     for words in (
-        ("import", codes, "--cohort", "cheap", "--modality", "clinical", "--encoder", "made"),
-        ("cohort", "add", "manifest", "cheap", "--labels", table),
+        ("import", codes, "--cohort", cohort, "--modality", "clinical", "--encoder", "made"),
+        ("cohort", "add", "manifest", cohort, "--labels", table),
+        ("evaluate", "skin", "--target", "PIG", "--on", cohort, "--format", "json"),
     ):
-        done = guidestore(*words, *at)
+        done = guidestore(*words, "--store", store)
         assert done.returncode == 0, done.stderr
-    done = guidestore("evaluate", "skin", "--target", "PIG", "--on", "cheap", "--format", "json", *at)
-    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_frozen_heads_on_a_cohort_without_the_superior_modality(store: Path) -> None:
+    done = on_other_names(store, "cheap", lambda case: f"cheap-{case}")
     assert "row S+I has fewer than 2 labelled cases of cheap with its codes, and is left out" in done.stderr
     rows = {row["label"]: row for row in json.loads(done.stdout)}
     assert not {"S", "S+I"} & {*rows}
     assert {"I", "G(I)", "G(I)+I"} <= {*rows}
-    assert rows["G(I)+I"]["n_cases"] == len(labels)
+    assert rows["G(I)+I"]["n_cases"] == CASES
     assert rows["G(I)+I"]["verdict"] != "guidance helps"  # that S exceeds I was not shown there
 
 
 def test_cases_that_the_heads_were_trained_on_are_left_out_of_another_cohort(store: Path) -> None:
-    at = ("--store", store)
-    snapshot = EmbeddingStore.open(store).snapshot()
-    cases = snapshot.rows("cases", cohort="skin")["case_id"].to_pylist()
-    skin = snapshot.rows("labels", cohort="skin").to_pylist()
-    labels = {row["case_id"]: row["class"] for row in skin if row["target"] == "PIG"}
-    (inferior,) = [snapshot.codes(key) for key in snapshot.code_sets if str(key).startswith("skin/clinical")]
-    header = ["case_id", *(f"c{d}" for d in range(inferior.codes_nd.shape[1]))]
-    new = cases[: len(cases) // 2]  # the others are under their own names
-    ids = {case: f"new-{case}" if case in new else case for case in cases}
-    moved = {case: 0.01 * (case in new) for case in cases}
-    coded = zip(inferior.case_ids, inferior.codes_nd, strict=True)
-    codes = write(
-        store.parent / "half.csv", header, [[ids[case], *(code + moved[case]).tolist()] for case, code in coded]
-    )
-    table = write(store.parent / "half-labels.csv", ["case_id", "PIG"], [(ids[case], labels[case]) for case in labels])
-    for words in (
-        ("import", codes, "--cohort", "half", "--modality", "clinical", "--encoder", "made"),
-        ("cohort", "add", "manifest", "half", "--labels", table),
-    ):
-        done = guidestore(*words, *at)
-        assert done.returncode == 0, done.stderr
-    done = guidestore("evaluate", "skin", "--target", "PIG", "--on", "half", "--format", "json", *at)
-    assert done.returncode == 0, done.stderr
+    cases = EmbeddingStore.open(store).snapshot().rows("cases", cohort="skin")["case_id"].to_pylist()
+    new = {*cases[: len(cases) // 2]}  # the others are under their own names
+    done = on_other_names(store, "half", lambda case: f"new-{case}" if case in new else case, moved=0.01)
     assert f"{len(cases) - len(new)} of the cases of half are cases of skin" in done.stderr
     rows = {row["label"]: row for row in json.loads(done.stdout)}
-    assert rows["G(I)+I"]["n_cases"] == len(set(new) & {*labels})
+    assert rows["G(I)+I"]["n_cases"] == len(new)
