@@ -19,13 +19,13 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"GIF8", "GIF"),
     (0, b"BM", "BMP"),
+    (128, b"DICM", "DICOM"),  # first: some begin as a TIFF does
     (0, b"II*\0", "TIFF"),
     (0, b"MM\0*", "TIFF"),
     (0, b"II+\0", "TIFF"),  # BigTIFF
     (0, b"MM\0+", "TIFF"),
     (0, b"\0\0\0\x0cjP  \r\n", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (128, b"DICM", "DICOM"),
     (344, b"n+1\0", "NIfTI"),
     (344, b"ni1\0", "NIfTI"),
     (4, b"n+2\0", "NIfTI"),
@@ -41,10 +41,21 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (257, b"ustar", "tar archive"),
 )
 _BRANDS = {
-    "HEIC": re.compile(rb"hei[cmsx]|hev[cmsx]|mif1|msf1"),
     "AVIF": re.compile(rb"avi[fs]"),
+    "HEIC": re.compile(rb"hei[cmsx]|hev[cmsx]|mif1|msf1"),
 }
-"""Of ISO media files, which say what they are after ``ftyp``."""
+"""Of ISO media files, which say what they are after ``ftyp``; an AVIF has the brand mif1 too."""
+
+_MISTAKES = (
+    (
+        re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE),
+        "a web page, as one that asks to sign in; download it again",
+    ),
+    (re.compile(rb"version https://git-lfs"), "a pointer of git-lfs and not the file itself; run `git lfs pull`"),
+    (re.compile(rb"\0\x05\x16\x07"), "what macOS keeps beside a file (AppleDouble); take the file without ._"),
+    (re.compile(GZIP), "compressed by gzip; unpack it"),
+)
+"""What lies where a picture should, and what to do."""
 
 _SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -89,6 +100,11 @@ def format_of(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return next((name for name, brand in _BRANDS.items() if brand.search(head[8:64])), "video")
     return ""
+
+
+def mistake(head: bytes) -> str:
+    """What a file that begins so is in place of a picture, and what to do; `""` where nothing says it."""
+    return next((said for pattern, said in _MISTAKES if pattern.match(head)), "")
 
 
 def check_regular(path: Path, what: str = "image file") -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.encoders.depth import declared_png_depth, declared_tiff_depth, to_8_bits, true_depth
+from guidestore.encoders.depth import declared_png_depth, declared_tiff_depth, png_depth, to_8_bits, true_depth
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it cannot read is said once, in the error
 
@@ -19,6 +19,9 @@ _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT = 258, 281, 339
 
 _SIGNED = 2
 """Of SampleFormat."""
+
+_SIZ = b"\xff\x4f\xff\x51"
+"""Markers with which the codestream of a JPEG 2000 begins."""
 
 _PNG_BITS = 24
 """Byte of a PNG that says how many bits a sample has."""
@@ -32,34 +35,58 @@ def deep_picture(image: Image.Image, path: Path) -> tuple[Image.Image, int] | No
 
     None of others. Raises InvalidInputError where the depth cannot be known.
     """
-    what = f"photograph {path}"
+    what, most = f"photograph {path}", 2**16 - 1
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits, formats = (np.atleast_1d(image.tag_v2.get(tag, 1)) for tag in (_BITS_PER_SAMPLE, _SAMPLE_FORMAT))
         if 8 < bits.max() <= 16 and (formats == 1).all():
             return _of_tiff(path, image.size)
-        if bits.max() <= 8 and (formats == _SIGNED).any():  # Pillow takes -1 for 255
-            raise InvalidInputError(f"{what} has signed values, whose white is unknown; convert it to unsigned ones")
-    elif isinstance(image, PngImagePlugin.PngImageFile) and image.mode != "I;16":
+        if bits.max() <= 16 and (formats == _SIGNED).any():
+            if bits.max() <= 8:  # Pillow takes -1 for 255
+                raise InvalidInputError(
+                    f"{what} has signed values, whose white is unknown; convert it to unsigned ones"
+                )
+            most = 2**14 - 1  # 15 bits are all that a sign leaves, and tell no white
+    elif isinstance(image, PngImagePlugin.PngImageFile):
         with path.open("rb") as file:
             head = file.read(_PNG_HEAD_BYTES)
         if head[_PNG_BITS] == 16:
-            import imagecodecs  # only for what Pillow cannot read
+            # Only for what Pillow cannot read: colours, and grey of which a value is transparent.
+            if image.mode != "I;16" or "transparency" in image.info:
+                import imagecodecs
 
-            values = np.atleast_3d(imagecodecs.png_decode(path.read_bytes()))
-            return _of_values(values, what, declared_png_depth(head), alpha=values.shape[2] in (2, 4))
+                values = np.atleast_3d(imagecodecs.png_decode(path.read_bytes()))
+            else:
+                values = np.asarray(image)[..., None]
+            alpha = values.shape[2] in (2, 4)
+            declared = png_depth(values[..., : values.shape[2] - alpha], declared_png_depth(head))
+            return _of_values(values, what, declared, alpha=alpha)
+    elif image.format == "JPEG2000":
+        content = path.read_bytes()
+        bits, signed = _of_codestream(content)
+        if signed:
+            raise InvalidInputError(f"{what} has signed values, whose white is unknown; convert it to unsigned ones")
+        if 8 < bits <= 16:  # Pillow takes the upper 8 of colours
+            import imagecodecs
+
+            values = np.atleast_3d(imagecodecs.jpeg2k_decode(content))
+            return _of_values(values, what, declared_tiff_depth(bits, None), alpha=values.shape[2] in (2, 4))
     if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
         return None
     values_hw = np.asarray(image)
-    if image.mode == "F" or values_hw.min() < 0 or values_hw.max() > 65535:
+    if image.mode == "F" or values_hw.min() < 0 or values_hw.max() > most:
         raise InvalidInputError(
             f"{what} has values of mode {image.mode} from {values_hw.min()} to {values_hw.max()}, whose white is "
-            "unknown; convert it to 8 or 16 bits"
+            "unknown; convert it to 8 or 16 bits without a sign"
         )
-    declared = None
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            declared = declared_png_depth(file.read(_PNG_HEAD_BYTES))
-    return _of_values(values_hw.astype(np.uint16)[..., None], what, declared)
+    return _of_values(values_hw.astype(np.uint16)[..., None], what, None)
+
+
+def _of_codestream(content: bytes) -> tuple[int, bool]:
+    """The largest number of bits of a channel of a JPEG 2000, and whether one is signed."""
+    size = content.index(_SIZ) + len(_SIZ)  # of its marker, which stands first in the codestream
+    channels = int.from_bytes(content[size + 36 : size + 38])
+    each = content[size + 38 : size + 38 + 3 * channels : 3]
+    return max(byte & 127 for byte in each) + 1, any(byte & 128 for byte in each)
 
 
 def _of_tiff(path: Path, size: tuple[int, int]) -> tuple[Image.Image, int]:
@@ -68,7 +95,7 @@ def _of_tiff(path: Path, size: tuple[int, int]) -> tuple[Image.Image, int]:
     with TiffFile(path) as tiff:
         page: Any = tiff.pages[0]
         grey, rgb = page.photometric in (0, 1), page.photometric == 2
-        if not (grey or rgb) or page.imagedepth > 1 or (page.imagewidth, page.imagelength) != size:
+        if not (grey or rgb) or page.imagedepth > 1 or {page.imagewidth, page.imagelength} != set(size):
             raise InvalidInputError(
                 f"photograph {path} has {page.bitspersample} bits of {page.photometric.name}; save it as grey or RGB"
             )

@@ -84,6 +84,24 @@ def declared_tiff_depth(
     return white.bit_length() if 255 <= white < 65535 and not white & (white + 1) else None
 
 
+def png_depth(values: np.ndarray, significant: int | None) -> int | None:
+    """Bits of the samples of a 16-bit PNG in which `significant` ones are said to count, see `declared_png_depth`.
+
+    The format has writers scale such samples up to 16 bits, and some leave them as they are: those have no
+    larger value.
+    What could be either is what the format says, unless it would be nearly black.
+    """
+    if significant is None or significant == 16:
+        return significant
+    if int(values.max(initial=0)) >> significant:
+        return 16
+    if 2**significant <= 2**16 // NEARLY_BLACK:
+        return significant
+    upper = values >> (16 - significant)
+    scaled_up = np.round(upper * (65535 / (2**significant - 1)))
+    return 16 if (values == upper << (16 - significant)).all() or (values == scaled_up).all() else significant
+
+
 def declared_png_depth(head: bytes) -> int | None:
     """The largest number of significant bits in a PNG's chunk sBIT; None without one. head: up to its first IDAT."""
     start = 8

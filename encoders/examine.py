@@ -14,6 +14,12 @@ KINDS = ("tiles", "photographs", "volumes")
 """What is taken for a slide where nobody knows it: OpenSlide says best what it is not."""
 
 
+def _without_path(sentence: str, path: Path) -> str:
+    for named in (f"slide {path}", f"photograph {path}", str(path)):
+        sentence = sentence.replace(named, "it")
+    return sentence
+
+
 def examine(path: Path, modality: str, given: PixelRecipe) -> Examined:
     """What an image is, by its header: `embeddings.pixels.Examine`.
 
@@ -25,5 +31,5 @@ def examine(path: Path, modality: str, given: PixelRecipe) -> Examined:
         kind = kind_of([CaseImage("", "", (ImageFile(modality, path, (), given),))], KINDS)
         pixels, notes = kind.examine(path, given)
     except InvalidInputError as error:
-        return Examined(files, given, ((REFUSED, str(error).replace(f"slide {path}", "it").replace(str(path), "it")),))
+        return Examined(files, given, ((REFUSED, _without_path(str(error), path)),))
     return Examined(files, pixels, tuple(notes))

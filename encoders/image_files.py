@@ -7,7 +7,8 @@ from pathlib import Path
 
 DICOM_MAGIC, DICOM_MAGIC_AT = b"DICM", 128
 TO_NIFTI = (
-    "convert a series of scans to NIfTI, e.g. with dcm2niix -z y -o OUT FOLDER, and name the .nii.gz in the manifest"
+    "convert a series of scans to NIfTI, e.g. with dcm2niix -z y -o OUT FOLDER, and name the .nii.gz in the manifest; "
+    "a radiograph to PNG"
 )
 _SERIES = struct.pack("<HH", 0x20, 0x0E)
 """Tag of SeriesInstanceUID, little endian."""

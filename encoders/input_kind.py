@@ -138,6 +138,22 @@ class InputKind(ABC):
         return pixels
 
 
+def by_case(files: Sequence[Path], case_of: Callable[[Path], str]) -> dict[str, Path]:
+    """case id -> its file. Raises InvalidInputError where two files are of one case: one would hide the other."""
+    cases: dict[str, Path] = {}
+    for file in files:
+        case_id = case_of(file)
+        check_one(file, cases.get(case_id), f"case {case_id}")
+        cases[case_id] = file
+    return cases
+
+
+def check_one(file: Path, before: Path | None, what: str) -> None:
+    """Raises InvalidInputError where `before` is `what` already."""
+    if before is not None:
+        raise InvalidInputError(f"{before} and {file} would both be {what}; rename one of them, or give each alone")
+
+
 INPUT_KINDS: Registry[type[InputKind]] = Registry("input kind", "", one_per_file("guidestore.encoders.kinds"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PpmImagePlugin, TiffImagePlugin
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.checks import reason, said_of
-from guidestore.encoders.content import check_regular, content_of
+from guidestore.encoders.content import HEAD_BYTES, check_regular, content_of, mistake
 from guidestore.encoders.deep_pictures import deep_picture
+from guidestore.encoders.picture_rows import check_rows
+
+# What it grumbles about (broken metadata, 100 megapixels) is judged here.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 MIN_EDGE_PX = 32
 """A photograph with a shorter edge shows nothing that could be encoded: it is a thumbnail or a mistake."""
@@ -30,6 +35,15 @@ DARK = 8
 """Of 255: what a picture holds that is all black, and by how much another falls short of white."""
 SAME = 1
 """Of 255: what the pixels of a picture of one colour differ by, by rounding."""
+
+_PILLOW = frozenset({"JPEG", "PNG", "TIFF", "GIF", "BMP", "WebP", "AVIF", "JPEG 2000"})
+"""Content that Pillow reads, as `content_of` names it."""
+
+_FORMATS = frozenset({"JPEG", "MPO", "PNG", "TIFF", "GIF", "BMP", "WEBP", "AVIF", "HEIF", "JPEG2000", "PPM"})
+"""As Pillow names them. Of others it takes the upper 8 bits, calls Ghostscript, or tells them by next to nothing."""
+
+_SUBFILE, _REDUCED = 254, 1
+"""Tag of TIFF, and its bit of a picture that is another one reduced."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -86,14 +100,12 @@ def load_photograph(path: str | Path, settings: PhotographSettings = DEFAULT_SET
     with said_of(f"photograph {path} cannot be read", "it may be truncated: copy it again"):
         try:
             with Image.open(path) as image:
+                _check_form(image, path)
                 check_size(image, path, size)
                 rgb, width, height = _decoded(image, path, DRAFT_GAP * settings.size_px)
                 orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         except Image.UnidentifiedImageError as error:
-            what = f"is a {content} file, and " if content else ""
-            raise InvalidInputError(
-                f"photograph {path} {what}is no image that Pillow knows; convert it to JPEG, PNG or TIFF"
-            ) from error
+            raise InvalidInputError(f"photograph {path} {_what_else(path, content)}") from error
         except Image.DecompressionBombError as error:
             raise InvalidInputError(f"photograph {path} is too large: {reason(error)}; scale it down") from error
         square = _centre_square(rgb, width, height, settings.size_px)
@@ -101,6 +113,44 @@ def load_photograph(path: str | Path, settings: PhotographSettings = DEFAULT_SET
         pixels_hwc = np.array(square.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else square)
     _check_shows(pixels_hwc, path)
     return pixels_hwc
+
+
+def _what_else(path: Path, content: str) -> str:
+    """What a file is that Pillow does not know, and what to do."""
+    with path.open("rb") as file:
+        said = mistake(file.read(HEAD_BYTES))
+    if said:
+        return f"is {said}"
+    if content == "DICOM":
+        return "is DICOM, which is not read as a picture; convert it to PNG, as a viewer shows it"
+    if content in _PILLOW:
+        return (
+            f"is {content} of a kind that Pillow does not know, or its header is damaged; copy it again, or convert it "
+            "to PNG of 8 bits"
+        )
+    what = f"is a {content} file, and " if content else ""
+    return f"{what}is no image that Pillow knows; convert it to JPEG, PNG or TIFF"
+
+
+def _check_form(image: Image.Image, path: Path) -> None:
+    """Raises InvalidInputError for pictures that Pillow would guess, cut short, or ask another program for."""
+    if image.format not in _FORMATS:
+        raise InvalidInputError(
+            f"photograph {path} is {image.format}, which is not read here; convert it to JPEG, PNG or TIFF"
+        )
+    if image.format in ("JPEG", "MPO") and image.mode == "CMYK" and "adobe" not in image.info:
+        raise InvalidInputError(
+            f"photograph {path} is a JPEG of CMYK without Adobe's mark, so nothing says whether its values are "
+            "inverted; convert it to RGB"
+        )
+    if isinstance(image, PpmImagePlugin.PpmImageFile) and image.mode == "RGB" and image.tile[0].codec_name == "ppm":
+        raise InvalidInputError(
+            f"photograph {path} is PPM of more than 8 bits, of which 8 would be taken; convert it to PNG or TIFF"
+        )
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_SUBFILE, 0) & _REDUCED:
+        raise InvalidInputError(
+            f"photograph {path} begins with a thumbnail, as raw files of cameras do; convert it to JPEG, PNG or TIFF"
+        )
 
 
 def _read_heic(path: Path) -> None:
@@ -131,9 +181,11 @@ def _decoded(image: Image.Image, path: Path, gap_px: int) -> tuple[Image.Image, 
     """RGB; and the width and height that the picture has of it, from the upper left."""
     deep = deep_picture(image, path)
     if deep is not None:
-        return _as_rgb(deep[0], path), *image.size
+        check_rows(image, path)
+        return _as_rgb(deep[0], path), *deep[0].size
     drafted = image.draft("RGB", (gap_px, gap_px))  # None of formats without draft.
     image.load()
+    check_rows(image, path)
     # Where 8 does not divide an edge, the last drafted pixels lie partly outside the picture.
     width, height = drafted[1][2:] if drafted else image.size
     return _as_rgb(image, path), width, height

@@ -1,6 +1,6 @@
 """Networks for radiographs and other medical pictures whose weights others trained: one row for each, none shipped.
 
-They take photographs: PNG, JPEG or DICOM of one picture. Sources: the model cards and configurations that their authors
+They take photographs: PNG or JPEG of one picture. Sources: the model cards and configurations that their authors
 published. Left out, since nothing here could check them: CT-FM, Merlin and VISTA3D (they want Hounsfield units, and
 volumes here are z-scored), ARK+, EVA-X, CheXzero and RadImageNet (files of layouts that no document states).
 """

@@ -14,7 +14,7 @@ from guidestore.embeddings.records import Entry
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.types import Bag, CodeSetName
 from guidestore.encoders.checks import shown
-from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest
+from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest, by_case
 from guidestore.encoders.kinds.tiles import tiling_in
 from guidestore.encoders.sources import Item
 
@@ -60,7 +60,8 @@ class Bags(InputKind):
 
         patch_encoder = new.encoder(new.preprocessing["patch_encoder_digest"])
         tiling = tiling_in(patch_encoder.spec.preprocessing)
-        return {_slide_case(file): encode_slide(file, patch_encoder, tiling, new.mpp) for file in new.files}
+        files = by_case(new.files, _slide_case)
+        return {case_id: encode_slide(file, patch_encoder, tiling, new.mpp) for case_id, file in files.items()}
 
     def in_words(self, preprocessing: Mapping[str, Any]) -> str:
         return (

@@ -13,7 +13,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pixels import Note, PixelRecipe
 from guidestore.encoders.checks import shown
 from guidestore.encoders.content import content_or_name_of
-from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest
+from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest, by_case
 from guidestore.encoders.kinds.tiles import Tiles
 from guidestore.encoders.photograph_headers import photograph_pixels
 from guidestore.encoders.photographs import PhotographSettings, load_photograph
@@ -58,7 +58,8 @@ class Photographs(InputKind):
     def new_inputs(self, new: NewImages) -> dict[str, np.ndarray]:
         # What a frozen network does to a photograph besides stands in the preprocessing too.
         settings = PhotographSettings(**{name: new.preprocessing[name] for name in PhotographSettings().as_dict()})
-        return {file.stem: load_photograph(file, settings) for file in new.files}
+        files = by_case(new.files, lambda file: file.stem)
+        return {case_id: load_photograph(file, settings) for case_id, file in files.items()}
 
     def in_words(self, preprocessing: Mapping[str, Any]) -> str:
         edge = preprocessing["size_px"]

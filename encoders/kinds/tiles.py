@@ -35,7 +35,7 @@ class Tiles(InputKind):
             return True
         content = content_or_name_of(path)
         known = content == "TIFF" and (file.pixels.mpp is not None or _is_scan(path))
-        return known or content in ("DICOM", "Zeiss CZI")
+        return known or content == "Zeiss CZI" or (content == "DICOM" and not is_dicom_picture(path))
 
     def may_be(self, file: ImageFile) -> bool:
         """What OpenSlide opens: a tiled TIFF that does not say its um per pixel, for one."""
@@ -75,6 +75,13 @@ class Tiles(InputKind):
     def example(self, preprocessing: Mapping[str, Any], config: Mapping[str, Any], rng: np.random.Generator) -> Any:
         edge = preprocessing["tile_size_px"]
         return rng.integers(0, 256, (2, edge, edge, 3), np.uint8)
+
+
+def is_dicom_picture(path: Path) -> bool:
+    """Whether a DICOM file is a radiograph or a scan, and no whole slide."""
+    import openslide
+
+    return path.is_file() and openslide.OpenSlide.detect_format(path) is None
 
 
 def _is_scan(path: Path) -> bool:

@@ -16,7 +16,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pixels import Note, PixelRecipe
 from guidestore.encoders.checks import shown
 from guidestore.encoders.content import content_or_name_of
-from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest
+from guidestore.encoders.input_kind import InputKind, NewImages, SourceRequest, check_one
 from guidestore.encoders.sources import CaseImage, ImageFile, Item
 
 if TYPE_CHECKING:  # MONAI loads with it
@@ -129,6 +129,7 @@ def _new_cases(new: NewImages) -> dict[str, dict[str, Path]]:
         for sequence, path in sequence_files(file if file.is_dir() else [file]).items():
             case_id = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(f"_{sequence}")
             if sequence in sequences:
+                check_one(path, cases.get(case_id, {}).get(sequence), f"{sequence} of case {case_id}")
                 cases.setdefault(case_id, {})[sequence] = path
             elif not file.is_dir():
                 raise InvalidInputError(f"{file} is a {sequence} volume, and the run predicts from {new.modality}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,60 @@ def test_the_row_of_a_picture_says_its_depth_and_its_white(tmp_path: Path, depth
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(ramp(16, 1).squeeze() // 40))
     with pytest.raises(InvalidInputError, match="tell no white"):
         photograph_pixels(tmp_path / "a.png")
+
+
+def with_chunk(png: bytes, name: bytes, data: bytes) -> bytes:
+    """The PNG with another chunk after its header."""
+    return png[:33] + struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) + png[33:]
+
+
+@pytest.mark.parametrize(("bits", "share"), [(10, 1), (12, 1), (14, 1), (14, 5), (12, 3)])
+def test_the_sbit_of_a_png_is_of_values_scaled_up_or_left_as_they_are(tmp_path: Path, bits: int, share: int):
+    values = (ramp(bits) // share).astype(np.uint16)
+    scaled = (values.astype(np.int64) * 65535 // (2**bits - 1)).astype(np.uint16)
+    shifted = values << np.uint16(16 - bits)
+    for name, written in {"scaled": scaled, "shifted": shifted, "left": values}.items():
+        for channels in (1, 3):
+            png = imagecodecs.png_encode(np.ascontiguousarray(written[..., :channels]).squeeze())
+            (tmp_path / name).write_bytes(with_chunk(png, b"sBIT", bytes([bits] * channels)))
+            assert close(tmp_path / name, values[..., :channels], bits), (name, channels)
+
+
+def test_a_turned_deep_tiff_and_the_transparent_value_of_a_deep_png(tmp_path: Path):
+    values = ramp(16)
+    for orientation, turned in {6: np.rot90(values), 3: np.rot90(values, 2)}.items():
+        wide = np.pad(turned, ((0, 0), (16, 16), (0, 0)), mode="edge") if orientation == 3 else turned[:, 8:-8]
+        tag = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(tmp_path / "a.tif", wide, photometric="rgb", extratags=tag)
+        tifffile.imwrite(tmp_path / "b.tif", np.round(wide / 257).astype(np.uint8), photometric="rgb", extratags=tag)
+        deep, plain = (load_photograph(tmp_path / name, SMALL).astype(int) for name in ("a.tif", "b.tif"))
+        assert np.abs(deep - plain).max() <= 2
+    grey = np.ascontiguousarray(values[..., 0])
+    grey[:20] = 5140
+    key = struct.pack(">H", 5140)
+    (tmp_path / "a.png").write_bytes(with_chunk(imagecodecs.png_encode(grey), b"tRNS", key))
+    pixels = load_photograph(tmp_path / "a.png", SMALL)
+    assert (pixels[:20] == 255).all()
+    assert np.abs(pixels[20:].astype(int) - expected(values, 16)[20:, :, :1]).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_2000_of_12_bits_in_16_is_as_bright_as_8_bits(tmp_path: Path, channels: int):
+    values = ramp(12, channels)
+    for bits in (12, 16):
+        content = imagecodecs.jpeg2k_encode(
+            np.ascontiguousarray(values.squeeze()), codecformat="jp2", bitspersample=bits, reversible=True, level=0
+        )
+        (tmp_path / "a.jp2").write_bytes(content)
+        assert close(tmp_path / "a.jp2", values, 12)
+
+
+def test_signed_values_that_tell_no_white_are_refused(tmp_path: Path):
+    tifffile.imwrite(tmp_path / "a.tif", ramp(15, 1).squeeze().astype(np.int16))
+    signed = (ramp(12, 1).squeeze().astype(np.int16) - 2048).astype(np.int16)
+    (tmp_path / "b.jp2").write_bytes(imagecodecs.jpeg2k_encode(signed, codecformat="jp2", reversible=True, level=0))
+    for name in ("a.tif", "b.jp2"):
+        with pytest.raises(InvalidInputError, match=rf"{name} has .*whose white is unknown"):
+            load_photograph(tmp_path / name, SMALL)
+    tifffile.imwrite(tmp_path / "c.tif", ramp(12, 1).squeeze().astype(np.int16))
+    assert close(tmp_path / "c.tif", ramp(12, 1), 12)

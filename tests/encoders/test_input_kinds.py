@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.encoders.input_kind import INPUT_KINDS, input_kind, kind_of
+from guidestore.encoders.input_kind import INPUT_KINDS, NewImages, input_kind, kind_of
 from guidestore.encoders.photographs import PhotographSettings
 from guidestore.encoders.slides.tiling import TilingSettings
 from guidestore.encoders.sources import CaseImage, ImageFile
@@ -101,3 +101,14 @@ def test_the_content_decides_and_not_the_name(tmp_path: Path):
 def test_an_unknown_kind_is_named():
     with pytest.raises(InvalidInputError, match="input kind 'tile' is unknown: did you mean 'tiles'"):
         input_kind("tile")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("photographs", "x.png"), ("volumes", "x_t1.nii.gz")])
+def test_two_new_files_of_one_case_are_named_and_none_hides_the_other(tmp_path: Path, kind: str, name: str):
+    files = [tmp_path / folder / name for folder in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(b"1")
+    new = NewImages(files, "mri_t1", PREPROCESSING[kind], None, encoder=lambda digest: pytest.fail(digest))
+    with pytest.raises(InvalidInputError, match=rf"a/{name} and .*b/{name} would both be .*case x; rename one of them"):
+        input_kind(kind).new_inputs(new)

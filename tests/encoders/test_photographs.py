@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import random
+import struct
+import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -187,3 +190,76 @@ def test_settings_are_checked_and_round_trip():
     for size_px in (31, 5000):
         with pytest.raises(InvalidInputError, match="must be from 32 to 4096"):
             PhotographSettings(size_px)
+
+
+def taller(png: bytes) -> bytes:
+    """The PNG, whose header now says 20 rows more, with the checksum made right."""
+    header = png[12:20] + struct.pack(">I", int.from_bytes(png[20:24]) + 20) + png[24:29]
+    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+
+
+def test_a_picture_that_lacks_rows_is_refused_and_one_that_ends_black_is_read(tmp_path: Path):
+    colours = np.asarray(two_halves(size=(64, 64)))
+    dark_end = colours.copy()
+    dark_end[40:] = 0
+    for name, values in {"grey": colours[..., 0], "rgb": colours, "deep": colours[..., 0] * np.uint16(257)}.items():
+        (tmp_path / f"{name}.png").write_bytes(taller(imagecodecs.png_encode(np.ascontiguousarray(values))))
+    for name, kind in {"rgb": np.uint8, "deep": np.uint16}.items():
+        for rows in (16, 64):
+            path = tmp_path / f"{name}{rows}.tif"
+            tifffile.imwrite(path, (colours * kind(1 if name == "rgb" else 257)), photometric="rgb", rowsperstrip=rows)
+            with tifffile.TiffFile(path, mode="r+b") as tiff:
+                tiff.pages.first.tags["ImageLength"].overwrite(84)
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(
+            InvalidInputError, match=rf"{path.name} (holds fewer rows than the 84|cannot be read .*failed to)"
+        ):
+            load_photograph(path, SMALL)
+    (tmp_path / "whole.png").write_bytes(imagecodecs.png_encode(dark_end))
+    tifffile.imwrite(tmp_path / "whole.tif", dark_end, photometric="rgb", tile=(32, 48))
+    header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 1)
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    rows = b"".join(b"\0" + row.tobytes() for x, y, dx, dy in passes for row in dark_end[y::dy, x::dx])
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    packed = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    ]
+    (tmp_path / "interlaced.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    for name in ("whole.png", "whole.tif", "interlaced.png"):
+        assert np.array_equal(load_photograph(tmp_path / name, SMALL), dark_end)
+
+
+def test_an_avif_is_no_heic(tmp_path: Path):
+    two_halves().save(tmp_path / "a.jpg", "AVIF", quality=95)  # its brands are avif and mif1
+    pixels_hwc = load_photograph(tmp_path / "a.jpg", SMALL)
+    assert close(pixels_hwc[32, 4], RED, by=8)
+    assert close(pixels_hwc[32, -4], GREEN, by=8)
+
+
+def test_what_lies_in_place_of_a_picture_is_named_with_a_way_on(tmp_path: Path):
+    whole = io.BytesIO()
+    two_halves("CMYK").save(whole, "JPEG")
+    mark = whole.getvalue().index(b"\xff\xee")
+    files = {
+        "cmyk": (whole.getvalue()[:mark] + whole.getvalue()[mark + 16 :], "without Adobe's mark, .* convert it to RGB"),
+        "login": (b"\n<!DOCTYPE HTML>\n<html>", "is a web page, as one that asks to sign in; download it again"),
+        "lfs": (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a",
+            "is a pointer of git-lfs .*git lfs pull",
+        ),
+        "._a": (b"\0\x05\x16\x07\0\x02\0\0Mac OS X" + bytes(100), "what macOS keeps beside a file"),
+        "gz": (b"\x1f\x8b" + bytes(100), "is compressed by gzip; unpack it"),
+        "dicom": (b"II*\0" + bytes(124) + b"DICM" + bytes(100), "is DICOM, which is not read as a picture; .*PNG"),
+        "cut": (b"\x89PNG\r\n\x1a\n" + bytes(30), "is PNG of a kind that Pillow does not know, or its header is dam"),
+    }
+    for name, (content, _) in files.items():
+        (tmp_path / name).write_bytes(content)
+    two_halves().save(tmp_path / "tga", "TGA")
+    with tifffile.TiffWriter(tmp_path / "raw") as tiff:
+        for subfile, edge in ((1, 64), (0, 128)):
+            tiff.write(np.asarray(two_halves(size=(edge, edge))), photometric="rgb", subfiletype=subfile)
+    says = {name: said for name, (_, said) in files.items()}
+    says |= {"tga": "is TGA, which is not read here", "raw": "begins with a thumbnail, as raw files of cameras do"}
+    for name, said in says.items():
+        with pytest.raises(InvalidInputError, match=rf"photograph .*{name} .*{said}"):
+            load_photograph(tmp_path / name, SMALL)

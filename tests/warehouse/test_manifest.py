@@ -112,6 +112,24 @@ def test_missing_images_are_named_and_the_rest_goes_on(store: EmbeddingStore, da
     assert add_layout(store, "glioma", Manifest(images=data / "manifest.csv")).added["images"] == 1
 
 
+def test_paths_of_home_and_of_windows_are_those_of_here(data: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(data))
+    table(data, "m.csv", "case_id,modality,path\nA,t,~/a.nii\nB,t,.\\slides\\a.tiff\nC,t,~nobody\\b.nii\n")
+    (data / "~nobody\\b.nii").write_text("a name as Linux takes it")
+    rows = Manifest(images=data / "m.csv").read(Reading("c")).images
+    names = ("a.nii", "slides/a.tiff", "~nobody\\b.nii")
+    assert [row["sha256"] for row in rows] == [hashlib.sha256((data / name).read_bytes()).hexdigest() for name in names]
+
+
+def test_a_manifest_none_of_whose_images_is_there_adds_nothing(store: EmbeddingStore, data: Path):
+    file = table(data, "m.csv", "case_id,modality,path\nA,t,C:\\scans\\a.nii\nB,t,gone.nii\n")
+    with pytest.raises(
+        InvalidInputError, match=r"m.csv does not find any of its 2 image files, such as .*correct the p"
+    ):
+        add_layout(store, "glioma", Manifest(images=file))
+    assert store.snapshot().version == 0
+
+
 @pytest.mark.parametrize(
     ("manifest", "sentence"),
     [

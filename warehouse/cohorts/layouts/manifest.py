@@ -8,6 +8,7 @@ splits: ``case_id, split, fold, part``.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,12 @@ class Manifest(HidingLayout):
         labels = self._labels(self.labels, rules, reading, known) if self.labels else LabelsRead()
         splits = _splits(self._table(self.splits, "split"), known) if self.splits else []
         described, issues = describe_images(images, reading, self.slide_mpp)
+        if images and not described:
+            named = "its image file" if len(images) == 1 else f"any of its {len(images)} image files"
+            raise InvalidInputError(
+                f"{self.images} does not find {named}, such as {images[0]['path']}; correct the paths, which start "
+                "from the table's folder, or put the files in place"
+            )
         return CohortTables(
             reading.cohort,
             cohorts=[
@@ -184,7 +191,7 @@ def _images(table: Table) -> list[dict[str, Any]]:
         image_id = _name(row, "image_id", "image id") if row.values.get("image_id") else case_id
         if not row["path"] or "\0" in row["path"]:
             raise InvalidInputError(f"{row.where}, column path: case {case_id} has no usable path; give the image file")
-        path = folder / on_this_machine(row["path"], f"{row.where}, column path: an image")
+        path = _place(folder, str(on_this_machine(row["path"], f"{row.where}, column path: an image")))
         before = seen.setdefault((case_id, modality, image_id), row)
         if before is not row:
             raise InvalidInputError(
@@ -202,6 +209,17 @@ def _images(table: Table) -> list[dict[str, Any]]:
             }
         )
     return images
+
+
+def _place(folder: Path, text: str) -> Path:
+    """The file that a table in `folder` names. ``~`` and Windows' separators count where no file has that name."""
+    path = folder / text
+    if os.path.lexists(path):
+        return path
+    if text.startswith("~"):
+        return folder / os.path.expanduser(text)  # noqa: PTH111 - Path's raises for a user that is not there
+    as_here = folder / text.replace("\\", "/")
+    return as_here if os.path.lexists(as_here) else path
 
 
 def _mpp(row: TableRow) -> float | None:
