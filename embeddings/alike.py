@@ -1,13 +1,16 @@
-"""Ids that a reader would take for one, and that are two: A1 and a1, é in one character and in two, 7 and 007."""
+"""Ids and words that a reader would take for one, and that are two: A1 and a1, é in one character and in two, 7 and
+007."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
 from guidestore.embeddings.words import count_of
 
+NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?\Z")
 _SHOWN = 5
 
 
@@ -33,3 +36,14 @@ def alike_ids(new: Iterable[str], known: Iterable[str]) -> str:
 def _plain(case_id: str) -> str:
     plain = unicodedata.normalize("NFKC", case_id).casefold()
     return plain.lstrip("0") or "0" if plain.isdecimal() else plain
+
+
+def plain_word(text: str) -> str:
+    """Equal for words, of classes or groups, that a reader would take for one: as ids, and in blanks, hyphens and the
+    form of numbers besides."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = "".join(" " if unicodedata.category(c) in ("Pd", "Pc") else c for c in plain)
+    plain = " ".join("".join(c for c in plain if unicodedata.category(c) != "Cf").split())
+    if text.isdecimal():
+        return f"{text.lstrip('0') or '0'}.0"  # as a float would be, of more digits than it holds
+    return repr(float(text.replace(",", "."))) if NUMBER.match(text) else plain

@@ -86,9 +86,17 @@ def check_target(paired: PairedCodes, rows_n: np.ndarray, row: str, needs: str) 
         have = set(y.tolist())
         missing = [name for c, name in enumerate(paired.classes) if c not in have]
         if missing:
+            anywhere = {paired.classes[c] for c in paired.labels[paired.has_label].tolist()}
+            nowhere = [name for name in missing if name not in anywhere]
+            what_to_do = "draw another split, or merge classes"
+            if nowhere:
+                what_to_do = (
+                    f"no case is {' or '.join(nowhere)} at all, so take the target out (`guidestore cohort remove "
+                    f"{paired.cohort} --target {paired.target}`) and add its labels again without that class"
+                )
             raise InvalidInputError(
                 f"{where}: no train case with {needs} is labelled {' or '.join(missing)} for {paired.target}, "
-                f"which row {row} needs; leave the class out or draw another split"
+                f"which row {row} needs; {what_to_do}"
             )
         return
     if not len(y):

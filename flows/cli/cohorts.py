@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.app import FILE_OR_URL, App, Group
-from guidestore.flows.cli.options import STORE, Format, Store, Target
+from guidestore.flows.cli.options import STORE, Format, Key, Store, Target
 from guidestore.flows.cli.output import Kind, show_done
 
 if TYPE_CHECKING:
@@ -98,25 +98,28 @@ def _layout_command(layout: type[Layout], called: str) -> Any:
 
 
 def _show(report: CohortReport, format_: str, *, dry_run: bool = False, more: Sequence[str] = ()) -> None:
+    classes = count_of(report.classes, "class")
+    in_brackets = f" ({classes})" if report.classes else ""
     named = {
         "splits": count_of(report.splits, "split"),
-        "targets": count_of(report.targets, "target")
-        + (f" ({count_of(report.classes, 'class')})" if report.classes else ""),
+        "targets": count_of(report.targets, "target") + in_brackets if report.targets else classes,
     }
     counts = {
         kind: named.get(kind, count_of(count, kind.removesuffix("s"))) for kind, count in report.added.items() if count
     }
-    changed = [f"{count_of(len(rows), kind.removesuffix('s'))} changed" for kind, rows in report.changed.items()]
-    changed += [f"{what} of {count_of(count, 'image')} changed" for what, count in report.images_changed.items()]
-    added = ", ".join([*counts.values(), *changed]) or "nothing new"
-    would = "would add " if dry_run else ""
+    changed = [count_of(len(rows), kind.removesuffix("s")) for kind, rows in report.changed.items()]
+    changed += [f"{what} of {count_of(count, 'image')}" for what, count in report.images_changed.items()]
+    said = [f"would add {', '.join(counts.values())}" if dry_run else ", ".join(counts.values())] * bool(counts)
+    said += [f"would change {', '.join(changed)}"] * bool(changed and dry_run)
+    said += [f"{what} changed" for what in changed if not dry_run]
+    added = ", ".join(said) or "nothing new"
     end = "nothing written" if dry_run else f"snapshot {report.snapshot}"
     row: dict[str, Any] = {"cohort": report.cohort, "snapshot": report.snapshot, "dry_run": dry_run}
     row |= {"splits": report.splits, "targets": report.targets, "classes": report.classes}
     row |= {f"{kind}_added": count for kind, count in report.added.items()}
     row |= {f"{kind}_changed": len(rows) for kind, rows in report.changed.items()}
     row |= {f"images_changed_{what}": count for what, count in report.images_changed.items()}
-    show_done([f"cohort {report.cohort}: {would}{added}; {end}", *more], [row], format_)
+    show_done([f"cohort {report.cohort}: {added}; {end}", *more], [row], format_)
     for kind, rows in report.changed.items():
         more = f"; and {len(rows) - _SHOWN_CHANGES} more" if len(rows) > _SHOWN_CHANGES else ""
         print(f"note: {kind} changed: {'; '.join(rows[:_SHOWN_CHANGES])}{more}", file=sys.stderr)
@@ -141,6 +144,10 @@ def split_command(
         Path | None,
         typer.Option("--groups", metavar=FILE_OR_URL, help="Table of case_id and the column of --group."),
     ] = None,
+    id_column: Annotated[
+        str, typer.Option("--id-column", help="Column of the case ids in --groups; default: case_id.")
+    ] = "case_id",
+    key: Key = None,
     store: Store = STORE,
     format_: Format = "table",
 ) -> None:
@@ -167,6 +174,8 @@ def split_command(
             val_fraction=val,
             group=group,
             groups=groups,
+            id_column=id_column,
+            key=key,
         )
     drawn = f"split {name}: {folds} folds, stratified by {target}{f', grouped by {group}' * bool(group)}, seed {seed}"
     _show(report, format_, more=[drawn])
@@ -221,6 +230,7 @@ def rename_command(
     with opened(store) as to_change:
         first = rename_cohort(to_change, old, new)
     sentence = f"cohort {first} is shown as {new}" + "; both names find it" * (new != first)
+    sentence += f", {old} does no more" * (old not in (first, new))
     show_done([sentence], [{"first_name": first, "cohort": new}], format_)
 
 

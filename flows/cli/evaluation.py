@@ -12,6 +12,7 @@ from guidestore.embeddings.runs import Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.flows.cli.output import FOR_EYES, show_rows
 from guidestore.flows.cli.verdict_tables import show_verdicts
+from guidestore.flows.encoding.corrected import corrected_in
 from guidestore.flows.encoding.seen import seen_notes
 from guidestore.flows.results.effects import GAINS, RowEffect
 from guidestore.flows.results.evaluation import Evaluation, evaluation_of, judging_metric
@@ -69,6 +70,7 @@ def evaluated(
     if not asked.on:
         keep_scores(store, runs, scores, predictions, asked.metric, asked.part)
     notes += seen_notes(newest, cohort, [name for run in runs for name in (run.inferior, run.superior)])
+    notes += corrected_in(snapshot, runs)
     if asked.part == "test" or asked.on:
         notes += filter(None, [count_look(store, runs, "evaluate", on=asked.on and cohort)])
     if asked.pool_targets:

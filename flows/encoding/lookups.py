@@ -133,7 +133,7 @@ def _unusable(snapshot: Snapshot, key: CodeSetKey, case_ids: list[str]) -> str:
     if key.kind != "codes":
         return ""
     twice = sorted(case for case, count in Counter(case_ids).items() if count > 1)
-    told = f"; {len(twice)} cases with several codes (such as {twice[0]}), which are not used" if twice else ""
+    told = f"; {count_of(len(twice), 'case')} with several codes (such as {twice[0]}), not used" if twice else ""
     encoders = {row["encoder_digest"]: row["input_kind"] for row in snapshot.rows("encoders").to_pylist()}
     if encoders.get(key.encoder_digest, "codes") == "codes":
         codes = snapshot.codes(key)

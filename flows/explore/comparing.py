@@ -8,7 +8,7 @@ from typing import Any
 from guidestore.embeddings.errors import NotFoundInStoreError
 from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.runs import Head, Part, Run
-from guidestore.flows.encoding.seen import seen_in
+from guidestore.flows.encoding.corrected import notes_on
 from guidestore.flows.explore.explored import View
 from guidestore.flows.explore.verdicts import cohort_runs, key_of, models_of
 from guidestore.flows.results.two_runs import compared
@@ -45,7 +45,7 @@ def _compared(view: View, cohort: str, a: str, b: str, part: Part) -> dict[str, 
         "mcnemar": asdict(told.mcnemar) if told.mcnemar else None,
         "decides": first.kind in ONE_CLASS_KINDS,
         "changed": {"n": len(told.changed), "rows": told.changed_rows()[:LISTED]},
-        "notes": [*seen_in(view.snapshot, [*told.a, *told.b]), *told.notes],
+        "notes": [*notes_on(view.snapshot, [*told.a, *told.b]), *told.notes],
     }
 
 

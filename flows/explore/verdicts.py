@@ -9,6 +9,7 @@ from typing import Any
 
 from guidestore.embeddings.outcomes import ONE_CLASS_KINDS, TargetKind
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
+from guidestore.flows.encoding.corrected import corrected_in
 from guidestore.flows.explore.cohorts import check_cohort
 from guidestore.flows.explore.explored import View, literal
 from guidestore.flows.results.effects import ComparisonGroup, RowEffect, comparison_groups, spread
@@ -99,7 +100,7 @@ def _verdicts(view: View, cohort: str) -> dict[str, Any]:
         "verdicts": _told(evaluation),
         "blocks": blocks,
         "metrics": titles,
-        "notes": list(dict.fromkeys(evaluation.notes)),
+        "notes": list(dict.fromkeys((*corrected_in(view.snapshot, runs), *evaluation.notes))),
         **looks,
     }
 

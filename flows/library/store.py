@@ -298,13 +298,15 @@ class Store:
         name: str = "",
         target: str = "",
         group: str = "",
+        groups: Frame | str | Path | None = None,
         val: float = 0.15,
         seed: int = 0,
     ) -> Table:
         """Draws stratified folds with a seed and commits them: each case is tested once; the same draw is no-op.
 
-        name: of the split; '': ``cvFOLDS``. target: what is stratified by; '': the cohort's only one. group: a target
-        whose cases of one value stay in one part. val: its share of what is not test. Returns what was added.
+        name: of the split; '': ``cvFOLDS``. target: what is stratified by; '': the cohort's only one. group: a column
+        of `groups`, a table or file with ``case_id``, or a target: cases of one value stay in one part. val: its share
+        of what is not test. Returns what was added.
 
         >>> store.add_split("trial", folds=2, val=0.34)["added"]
         [24]
@@ -315,7 +317,11 @@ class Store:
         snapshot = self.embeddings.snapshot()
         first = snapshot.first_name(cohort)
         target = target or only_target(snapshot, first)
-        drawn = {"name": name or f"cv{folds}", "folds": folds, "seed": seed, "val_fraction": val, "group": group}
+        of_cases = (
+            Path(groups) if isinstance(groups, str | Path) else groups if groups is None else arrow_of(groups, "groups")
+        )
+        drawn = {"name": name or f"cv{folds}", "folds": folds, "seed": seed, "val_fraction": val}
+        drawn |= {"group": group, "groups": of_cases}
         with self.writing():
             return _added(add_split(self.embeddings, first, target, **drawn))
 

@@ -10,7 +10,7 @@ from typing import Any
 from guidestore.embeddings.errors import NotFoundInStoreError
 from guidestore.embeddings.runs import Part, Run
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.seen import seen_in
+from guidestore.flows.encoding.corrected import notes_on
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.library.arguments import public
@@ -60,7 +60,7 @@ class Study:
         self._runs: list[Run] = load_runs(snapshot, ids)
         self._scores = load_scores(snapshot, self._runs, part)
         self._predictions = load_predictions(snapshot, self._runs, part)
-        self._notes = tuple(dict.fromkeys((*notes, *seen_in(snapshot, self._runs))))
+        self._notes = tuple(dict.fromkeys((*notes, *notes_on(snapshot, self._runs))))
         keep_scores(store, self._runs, self._scores, self._predictions, metric, part)
 
     @classmethod

@@ -24,6 +24,7 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.tables import read_verified
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.input_kind import input_kind
+from guidestore.flows.encoding.corrected import corrected_in
 from guidestore.flows.encoding.stored_encoders import StoredEncoder, StoredEncoders
 from guidestore.flows.models import card as cards
 from guidestore.flows.models.card import FORMAT
@@ -125,6 +126,7 @@ def _content(
             "leave the store with the model; export another head, or say --allow-train-codes where those may travel"
         )
     notes = [TRAIN_CODES.format(names=" and ".join(with_train_codes))] if with_train_codes else []
+    notes += corrected_in(snapshot, [run])
     key = inferior_key(snapshot, run)
     files[HEAD] = head_onnx(run.row, components, key.code_dim)
     medians_d = medians_of(store, run, key) if fills_medians(snapshot, key) else None

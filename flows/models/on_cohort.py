@@ -16,6 +16,7 @@ from guidestore.embeddings.runs import Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName, PairedCodes
+from guidestore.flows.encoding.lookups import check_cohort
 from guidestore.flows.models.predict import medians_of
 from guidestore.flows.work.reporting import Progress, counted, no_progress
 from guidestore.flows.work.threads import one_thread
@@ -96,8 +97,9 @@ class _Cases:
         self._known: dict[Any, PairedCodes] = {}
         self._twins: dict[Any, _Twins] = {}
         self._parts = dict.fromkeys(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist(), "test")
+        check_cohort(snapshot, cohort)
         if not self._parts:
-            raise NotFoundInStoreError(f"there is no cohort {cohort!r} with cases; add it with `guidestore cohort add`")
+            raise NotFoundInStoreError(f"cohort {cohort} has no cases; add them with `guidestore cohort add`")
 
     def read_by(self, run: Run) -> PairedCodes:
         """Codes of the encoders of a run, and labels of its target, whose classes must be those that the run knows."""

@@ -20,6 +20,7 @@ from guidestore.embeddings.runs import REFERENCE_FACTS, Run, median_grade
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CaseCodes, CodeSetKey, CodeSetName
+from guidestore.flows.encoding.corrected import corrected_in
 from guidestore.flows.encoding.new_images import encode_images
 from guidestore.flows.encoding.stored_encoders import Encoders, StoredEncoders
 from guidestore.flows.work.devices import AUTO, one_device
@@ -118,10 +119,10 @@ def predict(
             "G(I)+I, G(I) or I"
         )
     key = inferior_key(snapshot, trained)
-    notes: tuple[str, ...] = ()
+    notes = corrected_in(snapshot, [trained])
     if cases:
         case_ids, z_inferior_nd = _stored_codes(snapshot, key, cases)
-        notes = _known_to(snapshot, trained, cases)
+        notes += _known_to(snapshot, trained, cases)
     elif codes is not None:
         case_ids, z_inferior_nd = given_codes(codes, key, encoder, StoredEncoders(snapshot))
     else:
@@ -145,7 +146,7 @@ def predict(
         components[role] = (kept.meta["config"], tensors)
     outputs_nk = predict_row(trained.row, components, z_inferior_nd, horizon=trained.reference)
     kind = (trained.kind, trained.target_unit, trained.training)
-    return Prediction(trained.id, trained.classes, tuple(case_ids), outputs_nk, *kind, notes)
+    return Prediction(trained.id, trained.classes, tuple(case_ids), outputs_nk, *kind, tuple(notes))
 
 
 def medians_of(store: EmbeddingStore, run: Run, key: CodeSetKey) -> np.ndarray:

@@ -13,7 +13,7 @@ from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.encoders.registry import encoder_info
 from guidestore.flows.encoding.cohorts import add_files
-from guidestore.flows.encoding.seen import seen_in
+from guidestore.flows.encoding.corrected import notes_on
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.paper.course import Course
@@ -131,4 +131,4 @@ def _table(cohort: str, snapshot: Snapshot, runs: list[str]) -> PaperTable:
         cohort=cohort,
         layout=layouts[0],
     )
-    return replace(table, notes=(*table.notes, *seen_in(snapshot, trained)))
+    return replace(table, notes=(*table.notes, *notes_on(snapshot, trained)))

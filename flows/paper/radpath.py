@@ -14,8 +14,8 @@ from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import CodeSetKey
 from guidestore.encoders.kinds.volumes import GROUPS
 from guidestore.flows.encoding.cohorts import add_files
+from guidestore.flows.encoding.corrected import notes_on
 from guidestore.flows.encoding.lookups import split_folds
-from guidestore.flows.encoding.seen import seen_in
 from guidestore.flows.encoding.settings import EncodeSettings
 from guidestore.flows.guiding.settings import GuideSettings
 from guidestore.flows.paper.course import Course
@@ -146,4 +146,4 @@ def _table(cohort: str, snapshot: Snapshot, runs: list[str]) -> PaperTable:
     effects = row_effects(trained, load_predictions(snapshot, trained), metrics=(BALANCED_ACCURACY.name,))
     layouts = snapshot.rows("cohorts", cohort=cohort)["layout"].to_pylist()  # one row per folder that was added
     table = build_table1(trained, load_scores(snapshot, trained), effects, cohort=cohort, layout=layouts[0])
-    return replace(table, notes=(*table.notes, *seen_in(snapshot, trained)))
+    return replace(table, notes=(*table.notes, *notes_on(snapshot, trained)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,20 +37,20 @@ class GuidedPairs:
 
 
 class Pairs:
-    """Paired codes of the runs of a section, each read once."""
+    """Paired codes of the runs of a section as they were when it was trained, each read once."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+        self._at = functools.cache(lambda version: replace(snapshot, version=version or snapshot.version))
         self._known: dict[tuple[Any, ...], PairedCodes] = {}
 
     def of(self, run: Run) -> PairedCodes:
-        """Of a run with both code sets. Raises GuidestoreError where they are not in the snapshot (any more)."""
+        """Of a run with both code sets. Raises GuidestoreError where they are not there (a purge took them)."""
         if run.inferior is None or run.superior is None:
             raise NotFoundInStoreError(f"run {run.id} reads one modality alone")
-        names = (run.target, run.inferior, run.superior, run.split, run.fold)
+        names = (run.target, run.inferior, run.superior, run.split, run.fold, run.snapshot)
         if names not in self._known:
             self._known[names] = pair(
-                self._snapshot,
+                self._at(run.snapshot),
                 cohort=run.cohort,
                 target=run.target,
                 inferior=run.inferior,
@@ -64,7 +65,7 @@ class Pairs:
 def guided_pairs_of(pairs: Pairs, section: Section) -> list[GuidedPairs]:
     """One for each fold and seed that has a trained G and at least two test pairs, in the order of fold and seed.
 
-    Raises GuidestoreError where the codes are not in the snapshot (any more).
+    Raises GuidestoreError where the codes are not there (a purge took them).
     """
     by_unit: dict[tuple[str, int, int], dict[int, Run]] = {}
     for run in section.runs:

@@ -16,7 +16,8 @@ from guidestore.embeddings.errors import FoldLeakageError, InvalidInputError, No
 from guidestore.embeddings.runs import Head
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.seen import seen_in
+from guidestore.flows.encoding.corrected import notes_on
+from guidestore.flows.encoding.lookups import check_cohort
 from guidestore.flows.report.accounting import Accounting, accounting_of
 from guidestore.flows.report.bars import Bars, bars_of
 from guidestore.flows.report.calibration import Calibrated, calibration_picture, calibrations_of
@@ -247,7 +248,9 @@ def _part(
 
 
 def _nothing_found(snapshot: Snapshot, selection: RunSelection) -> str:
-    unmet = selection.unmet(all_runs(snapshot))
+    """Raises NotFoundInStoreError where there is no such cohort."""
+    if unmet := selection.unmet(all_runs(snapshot)):
+        check_cohort(snapshot, selection.cohort)
     unscored = f"no run at snapshot {snapshot.version} of {' '.join(selection.options())} was scored on test"
     return f"{unmet or unscored}; {HOW_TO_GET_RUNS}"
 
@@ -267,7 +270,7 @@ def _render(**shown: Any) -> str:
 
 
 def _seen(snapshot: Snapshot, section: Section) -> tuple[str, ...]:
-    return tuple(seen_in(snapshot, section.runs))
+    return tuple(notes_on(snapshot, section.runs))
 
 
 def _check_writable(out: Path) -> None:

@@ -11,7 +11,7 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.outcomes import ONE_CLASS_KINDS
 from guidestore.embeddings.runs import Part, Run
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.seen import seen_in
+from guidestore.flows.encoding.corrected import notes_on
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups, split_and_fold
 from guidestore.flows.results.looks import count_look
 from guidestore.heads.metrics import drawn_metrics
@@ -63,7 +63,7 @@ def compare_runs(
     told = compared(snapshot, first, second, part=part, pooled=pooled, names=(a, b))
     runs = [*told.a, *told.b]
     refused = count_look(store, runs, "compare") if part == "test" else ""
-    return replace(told, notes=(*filter(None, [refused]), *seen_in(snapshot, runs), *told.notes))
+    return replace(told, notes=(*filter(None, [refused]), *notes_on(snapshot, runs), *told.notes))
 
 
 def compared(

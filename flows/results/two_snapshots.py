@@ -11,7 +11,7 @@ from guidestore.embeddings.outcomes import KINDS, ONE_CLASS_KINDS
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.words import count_of
-from guidestore.flows.encoding.seen import seen_in
+from guidestore.flows.encoding.corrected import notes_on
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups
 from guidestore.flows.results.effects import main_metric
 from guidestore.flows.results.evaluation import over_draws, row_label
@@ -116,7 +116,7 @@ def compare_snapshots(
     compared = [run for members in groups.values() for pair in members for run in pair]
     if part == "test" and (refused := count_look(store, compared, "compare")):
         notes.append(refused)
-    notes += seen_in(at_b, compared)
+    notes += notes_on(at_b, compared)
     kinds = {kind: [said for said in predictions.values() if said.kind == kind] for kind in KINDS}
     metrics = {kind: metric or main_metric(said) for kind, said in kinds.items() if said}
     heads = tuple(

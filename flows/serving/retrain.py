@@ -11,7 +11,7 @@ from pydantic import Field
 from guidestore.embeddings.errors import GuidestoreError
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import check_name
-from guidestore.flows.encoding.seen import seen_in
+from guidestore.flows.encoding.corrected import notes_on
 from guidestore.flows.engine.running import HOUR, one_sentence, shown, step
 from guidestore.flows.guiding.guide import guide
 from guidestore.flows.guiding.recipes import every_guidance
@@ -128,7 +128,7 @@ def read_table(runs: tuple[str, ...]) -> Evaluation:
     with opened_store() as store:
         snapshot = store.snapshot()
         evaluation = evaluate(snapshot, runs)
-        return replace(evaluation, notes=(*evaluation.notes, *seen_in(snapshot, load_runs(snapshot, runs))))
+        return replace(evaluation, notes=(*evaluation.notes, *notes_on(snapshot, load_runs(snapshot, runs))))
 
 
 @step("contest alias")

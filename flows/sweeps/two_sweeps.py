@@ -12,7 +12,7 @@ from guidestore.embeddings.errors import InvalidInputError, NotFoundInStoreError
 from guidestore.embeddings.runs import Head, Part, Run, RunPredictions
 from guidestore.embeddings.snapshot import Snapshot
 from guidestore.embeddings.store import EmbeddingStore
-from guidestore.flows.encoding.seen import seen_in
+from guidestore.flows.encoding.corrected import notes_on
 from guidestore.flows.results.comparison import ChangedCase, MetricGain, compare_groups, split_and_fold
 from guidestore.flows.results.effects import main_metric
 from guidestore.flows.results.looks import count_look
@@ -162,7 +162,7 @@ def compare_sweeps(
         _compared(snapshot, question, of_a[question], of_b[question], names, part, metric) for question in shared
     ]
     chosen_runs = [run for question in shared for chosen in (of_a[question], of_b[question]) for run in chosen.runs]
-    notes += seen_in(snapshot, chosen_runs)
+    notes += notes_on(snapshot, chosen_runs)
     if part == "test":
         notes += filter(None, [count_look(store, chosen_runs, "compare")])
     shown = sorted({of_question.gain.metric for of_question in compared})

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from guidestore.embeddings.alike import plain_word
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import Table
 from guidestore.warehouse.cohorts.cohort import CohortIssue
 from guidestore.warehouse.cohorts.label_rules import LabelRules, quoted
-
-NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?\Z")
 
 
 def merged(
@@ -26,7 +24,7 @@ def merged(
     told = set(rules.classes.get(name, ()))
     near: dict[str, list[str]] = {}
     for text in sorted({becomes.get(text, text) for text in counts} | set(standing)):
-        near.setdefault(_alike(text), []).append(text)
+        near.setdefault(plain_word(text), []).append(text)
     for group in near.values():
         if len(group) < 2 or told.issuperset(group):
             continue
@@ -63,16 +61,6 @@ def sorted_classes(names: set[str]) -> list[str]:
         return sorted(names, key=lambda name: (float(name), name))
     except ValueError:
         return sorted(names)
-
-
-def _alike(text: str) -> str:
-    """Equal for classes that a reader would take for one."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    plain = "".join(" " if unicodedata.category(c) in ("Pd", "Pc") else c for c in plain)
-    plain = " ".join("".join(c for c in plain if unicodedata.category(c) != "Cf").split())
-    if NUMBER.match(text):
-        return repr(float(text.replace(",", ".")))
-    return plain
 
 
 def _visible(text: str) -> str:

@@ -86,9 +86,9 @@ class CohortReport:
     """Commit that has them; the old head where nothing was new."""
     issues: tuple[CohortIssue, ...] = field(default=())
     targets: int = 0
-    """Targets among the new rows, each of which has a row per class."""
+    """New targets."""
     classes: int = 0
-    """Classes of these targets; measurements have none."""
+    """New classes, of new targets and of those that were there; measurements have none."""
     splits: int = 0
     """Splits among the new rows, each of which has a row per case and fold."""
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -118,7 +118,8 @@ def add_cohort(
     given["cases"] = _all_cases(given)
     _check_names(given)
     standing = {kind: snapshot.rows(kind, cohort=cohort).to_pylist() for kind in COHORT_KINDS}
-    _check_pseudonyms(cohort, given["cohorts"], standing["cohorts"])
+    for row in given["cohorts"]:
+        check_pseudonyms(cohort, standing["cohorts"], hidden=bool(row["pseudonymized"]))
     given["targets"] = _ordered_targets(cohort, given, standing["targets"])
     new: dict[str, list[dict[str, Any]]] = {}
     whole: dict[str, list[dict[str, Any]]] = {}
@@ -144,16 +145,26 @@ def add_cohort(
     _check_known(cohort, given, standing)
     if new["labels"] or "labels" in whole:
         _check_codes(snapshot, cohort, [*labels, *new["labels"]])
-    if "labels" in whole and not _has_runs(snapshot, cohort):
+    if "labels" in whole:
         stand = {**standing, "targets": whole.get("targets") or standing["targets"]}
-        whole |= _without_unused_classes([*labels, *new["labels"]], stand, given, new)
+        unused = _without_unused_classes([*labels, *new["labels"]], stand, given, new)
+        if not _has_runs(snapshot, cohort):
+            new["targets"] = [] if unused else new["targets"]
+            whole |= unused
+        elif unused:
+            issues = (*issues, _emptied(cohort, [*stand["targets"], *new["targets"]], unused["targets"]))
     added = {kind: len(rows) for kind, rows in new.items()}
     if alike := alike_ids((row["case_id"] for row in new["cases"]), (row["case_id"] for row in standing["cases"])):
         issues = (*issues, CohortIssue("alike ids", alike, ()))
     if standing["cohorts"]:
         added["cohorts"] = 0  # another source of it
     classes = sum(row["class"] not in (None, "") for row in new["targets"])
-    counts = len({row["target"] for row in new["targets"]}), classes, len({row["split"] for row in new["splits"]})
+    known = {row["target"] for row in standing["targets"]}
+    counts = (
+        len({row["target"] for row in new["targets"]} - known),
+        classes,
+        len({row["split"] for row in new["splits"]}),
+    )
     if dry_run or not (any(new.values()) or whole):
         return CohortReport(cohort, added, snapshot.version, issues, *counts, changed, images_changed)
     with store.begin(message or f"cohort {cohort}", read_at=snapshot.read_at) as transaction:
@@ -213,7 +224,8 @@ def _without_unused_classes(
     given: Mapping[str, list[dict[str, Any]]],
     new: dict[str, list[dict[str, Any]]],
 ) -> dict[str, list[dict[str, Any]]]:
-    """The table of targets without classes that lost their last label and are not given; their new order."""
+    """The table of targets without classes that lost their last label and are not given, in their new order and with
+    the new ones; nothing where none did."""
     used = {(row["target"], row["class"]) for row in labels}
     had = {(row["target"], row["class"]) for row in standing["labels"]}
     named = {(row["target"], row["class"]) for row in given["targets"]} - {
@@ -228,7 +240,6 @@ def _without_unused_classes(
         left.setdefault(row["target"], []).append(row)
     if sum(map(len, left.values())) == len(rows):
         return {}
-    new["targets"] = []
     return {
         "targets": [
             {**row, "class_index": index if row["class"] else None}
@@ -236,6 +247,23 @@ def _without_unused_classes(
             for index, row in enumerate(of_target)
         ]
     }
+
+
+def _emptied(cohort: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> CohortIssue:
+    """Classes that have no label any more, and stay because of the runs."""
+    left = {(row["target"], row["class"]) for row in after}
+    gone = [row for row in before if (row["target"], row["class"]) not in left]
+    targets = list(dict.fromkeys(row["target"] for row in gone))
+    named = "; ".join(
+        f"{target} {', '.join(row['class'] for row in gone if row['target'] == target)}" for target in targets
+    )
+    return CohortIssue(
+        "classes without labels",
+        f"no case has these classes any more: {named}; they stay, since the probabilities of stored runs are in their "
+        f"order: to train without them, `guidestore cohort remove {cohort} --target {targets[0]}` and add its labels "
+        "again",
+        tuple(row["class"] for row in gone),
+    )
 
 
 def _check_codes(snapshot: Snapshot, cohort: str, labels: list[dict[str, Any]]) -> None:
@@ -302,15 +330,16 @@ def _check_names(given: Mapping[str, list[dict[str, Any]]]) -> None:
             raise InvalidInputError(f"split {row['split']} has the fold {row['fold']!r}; folds count from 0")
 
 
-def _check_pseudonyms(cohort: str, given: list[dict[str, Any]], standing: list[dict[str, Any]]) -> None:
+def check_pseudonyms(cohort: str, standing: Sequence[Mapping[str, Any]], *, hidden: bool) -> None:
+    """Raises InvalidInputError where the rows of kind cohorts that stand were added otherwise than with (`hidden`) or
+    without pseudonyms."""
     for old in standing:
-        for row in given:
-            if bool(row["pseudonymized"]) != bool(old["pseudonymized"]):
-                with_or_without = "with" if old["pseudonymized"] else "without"
-                raise InvalidInputError(
-                    f"cohort {cohort} was added {with_or_without} --pseudonymize: add to it in the same way, or choose "
-                    "another cohort name"
-                )
+        if bool(old["pseudonymized"]) != hidden:
+            with_or_without = "with" if old["pseudonymized"] else "without"
+            raise InvalidInputError(
+                f"cohort {cohort} was added {with_or_without} --pseudonymize: add to it in the same way, or choose "
+                "another cohort name"
+            )
 
 
 def _ordered_targets(
@@ -407,7 +436,13 @@ def _news(
             elif is_said != was_said:
                 place = _of(row) if kind == "labels" else f"{row['split']}/{row['fold']}"
                 where = "in the store" if identity in old else "as well"
-                hint = ", or correct the store with --replace" if kind == "labels" and identity in old else ""
+                hint = ""
+                if identity in old:
+                    hint = (
+                        ", or correct the store with --replace"
+                        if kind == "labels"
+                        else ": a split that stands is never changed, so name another"
+                    )
                 raise InvalidInputError(
                     f"case {row['case_id']} of cohort {cohort} is {is_said!r} in {place} and {was_said!r} {where};"
                     f" give it one {said}{hint}"

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from guidestore.embeddings.alike import NUMBER
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import ID_COLUMN, Table, TableRow, listed
 from guidestore.embeddings.types import check_name
 from guidestore.embeddings.words import count_of
-from guidestore.warehouse.cohorts.class_words import NUMBER, check_classes, merged, sorted_classes
+from guidestore.warehouse.cohorts.class_words import check_classes, merged, sorted_classes
 from guidestore.warehouse.cohorts.label_cells import LabelsRead, LabelsSource, without_missing
 from guidestore.warehouse.cohorts.label_rules import LabelRules
 from guidestore.warehouse.cohorts.reading import Reading

@@ -15,7 +15,7 @@ from guidestore.embeddings.pixels import Examine
 from guidestore.embeddings.plugins import Registry, load_object, one_per_file
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import check_name
-from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort, as_rows
+from guidestore.warehouse.cohorts.cohort import CohortReport, CohortTables, add_cohort, as_rows, check_pseudonyms
 from guidestore.warehouse.cohorts.images import same_images
 from guidestore.warehouse.cohorts.pseudonyms import Pseudonyms
 from guidestore.warehouse.cohorts.reading import Progress, Reading, itself
@@ -89,10 +89,12 @@ def add_layout(
     key_file = layout.pseudonymize if isinstance(layout, HidingLayout) else None
     if key_file and dry_run:
         raise InvalidInputError("--dry-run writes nothing, and --pseudonymize writes the key; try it without the key")
-    pseudonyms = Pseudonyms.load_or_create(key_file, store) if key_file else None
-    name_of = pseudonyms.case if pseudonyms else itself
     snapshot = store.snapshot()
     cohort = snapshot.first_name(check_name(cohort, "cohort"))
+    if isinstance(layout, HidingLayout):  # before ids are looked for, which are others then
+        check_pseudonyms(cohort, snapshot.rows("cohorts", cohort=cohort).to_pylist(), hidden=bool(key_file))
+    pseudonyms = Pseudonyms.load_or_create(key_file, store) if key_file else None
+    name_of = pseudonyms.case if pseudonyms else itself
     cases = frozenset(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist())
     known = Reading(
         cohort, name_of, lambda case_id: name_of(case_id) in cases, progress, examine, targets_of(snapshot, cohort)
@@ -103,5 +105,6 @@ def add_layout(
     standing = snapshot.rows("splits", cohort=cohort).to_pylist()
     tables = replace(tables, splits=keep_standing(as_rows(tables.splits), standing))
     report = add_cohort(store, tables, supersede=supersede, dry_run=dry_run)
-    images = store.snapshot().rows("images", cohort=cohort).to_pylist()
+    rows = [*snapshot.rows("images", cohort=cohort).to_pylist(), *as_rows(tables.images)]
+    images = list({(row["case_id"], row["modality"], row["image_id"]): row for row in rows}.values())
     return replace(report, issues=(*report.issues, *same_images(images)))

@@ -111,9 +111,10 @@ def _draw_grouped(
         for fold, (rest, test) in enumerate(
             StratifiedGroupKFold(split.folds, shuffle=True, random_state=split.seed).split(ids, classes, of_case)
         ):
-            inner = StratifiedGroupKFold(
-                max(2, round(1 / split.val_fraction)), shuffle=True, random_state=split.seed + fold
-            )
+            # Of few groups, or few cases of each class, val is a larger share.
+            most = min(len({of_case[i] for i in rest}), max(Counter(classes[i] for i in rest).values()))
+            parts_of_rest = max(2, min(round(1 / split.val_fraction), most))
+            inner = StratifiedGroupKFold(parts_of_rest, shuffle=True, random_state=split.seed + fold)
             with warnings.catch_warnings():  # a class with fewer cases than inner folds is in some of them
                 warnings.simplefilter("ignore", UserWarning)
                 train, val = next(inner.split(rest, [classes[i] for i in rest], [of_case[i] for i in rest]))

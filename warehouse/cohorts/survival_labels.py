@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from guidestore.embeddings.alike import NUMBER
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import Table, means_missing
 from guidestore.embeddings.words import count_of
-from guidestore.warehouse.cohorts.class_words import NUMBER
 from guidestore.warehouse.cohorts.label_cells import LabelsRead, LabelsSource
 from guidestore.warehouse.cohorts.missing_codes import may_mean_missing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -49,7 +50,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(store: Path) -> None:
     refused = add(store, "other.csv", "--dry-run")
     assert (refused.returncode, "or correct the store with --replace" in refused.stderr) == (2, True)
     changed = add(store, "other.csv", "--dry-run", "--replace")
-    assert "24 labels changed" in changed.stdout
+    assert changed.stdout == "cohort c: would change 24 labels; nothing written\n"
     assert "c00 y: n is now q" in changed.stderr
     assert head(store) == before + 1
     nowhere = add(store.parent / "no", "labels.csv", "--dry-run")
@@ -70,6 +71,55 @@ def test_cases_of_a_group_stay_in_one_part(store: Path) -> None:
     assert all("patient" in row["origin"] for row in rows)
     wrong = cohort(store, "split", "c", "--group", "clinic", "--groups", store.parent / "g.csv", "--target", "y")
     assert (wrong.returncode, "has no column 'clinic'" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("patients", "said"),
+    [
+        (lambda i: "NA" if i < 3 else f"p{i}", "error: split cv3: 3 cases without patient (such as c00)"),
+        (
+            lambda i: ["p0", "P0", "p-1", "p 1"][i] if i < 4 else f"p{i // 2}",
+            "count as one group: 'P0' and 'p0'; 'p 1' and",
+        ),
+        (lambda i: ["7", "007"][i] if i < 2 else f"{i}", "count as one group: '007' and '7'"),
+        (lambda i: "all" if i < 12 else f"p{i}", "patient all has 12 of 24 cases, more than one of 3 folds should"),
+        (lambda i: f"p{i}", "each case has a patient of its own"),
+        (lambda i: f"p{i // 3}", ""),
+    ],
+)
+def test_groups_as_people_write_them(store: Path, patients: Callable[[int], str], said: str) -> None:
+    add(store, "labels.csv")
+    values = [patients(i) for i in range(24)]
+    pd.DataFrame({"patient": values, "record": CASES}).to_csv(store.parent / "odd.csv", index=False)
+    told = ("--groups", store.parent / "odd.csv", "--id-column", "record", "--folds", 3, "--target", "y")
+    done = cohort(store, "split", "c", *told, "--group", "patient")
+    assert said in done.stderr
+    assert done.returncode == (2 if "error" in said else 0)
+    assert bool(said) == bool(done.stderr)
+    if done.returncode == 0:  # no patient, however it is written, is in two parts
+        one = {"P0": "p0", "p-1": "p1", "p 1": "p1", "007": "7"}
+        parts: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
+        for row in EmbeddingStore.open(store).snapshot().rows("splits").to_pylist():
+            value = values[CASES.index(row["case_id"])]
+            parts[row["fold"], one.get(value, value)].add(row["part"])
+        assert all(len(of_patient) == 1 for of_patient in parts.values())
+    else:
+        assert "with --group" in cohort(store, "split", "c", *told).stderr, "a table without its column groups nothing"
+
+
+def test_groups_of_a_pseudonymized_cohort_are_found_by_its_key(store: Path) -> None:
+    images, key = store.parent / "images.csv", store.parent / "key"
+    images.write_text("case_id,modality,path\n" + "".join(f"{case},clinical,{case}.png\n" for case in CASES))
+    for number, case in enumerate(CASES):
+        (store.parent / f"{case}.png").write_bytes(b"%d" % number)
+    told = ("--labels", store.parent / "labels.csv", "--pseudonymize", key)
+    refused = cohort(store, "add", "manifest", "c", *told)
+    assert "cohort c was added without --pseudonymize" in refused.stderr
+    assert not key.exists()
+    assert cohort(store, "add", "manifest", "p", "--images", images, *told).returncode == 0
+    split = ("split", "p", "--folds", 3, "--target", "y", "--group", "patient", "--groups", store.parent / "g.csv")
+    assert "name the key that hid them with --key" in cohort(store, *split).stderr
+    assert cohort(store, *split, "--key", key).returncode == 0
 
 
 def test_a_target_and_a_cohort_are_taken_out_and_earlier_snapshots_keep_them(store: Path) -> None:
