@@ -16,7 +16,7 @@ from guidestore.encoders.checks import reason
 from guidestore.encoders.deep_pictures import eight_bits
 from guidestore.encoders.depth import check_depth, depth_of_counts
 from guidestore.encoders.slides.direct import DecodedTiles, Rgb, laid_out
-from guidestore.encoders.slides.tiff_header import TiffHeader
+from guidestore.encoders.slides.tiff_header import TiffHeader, is_reduced_from, pages_of
 
 MOST_SAMPLES = 2**24
 """Of a tile or strip, which is decoded whole: a false header must not fill the memory."""
@@ -30,8 +30,6 @@ _JPEG = 7
 _SEPARATE = 2
 _ALPHA = (1, 2)
 """Values of ExtraSamples: multiplied into the colours, and not."""
-_MOST_OFF_PX = 2
-"""By which a level's shape may differ from that of level 0: each halving rounds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +173,7 @@ def _levels(path: Path, file: int) -> Iterator[_Level]:
     try:
         with tifffile.TiffFile(path) as tiff:
             first: Any = tiff.pages.first
-            reduced = [page for page in (page.aspage() for page in list(tiff.pages)[1:]) if page.is_reduced]
+            reduced = [page for page in pages_of(tiff)[1:] if page.is_reduced]
             pages = [first, *reduced, *(page.aspage() for page in first.pages or ())]
             whole = _Level.of(first, path, file)
             yield whole
@@ -195,8 +193,7 @@ def _is_level_of(whole: Any, page: Any) -> bool:
     same = ("bitspersample", "sampleformat", "samplesperpixel", "photometric")
     if any(getattr(page, name) != getattr(whole, name) for name in same) or page.imagewidth >= whole.imagewidth:
         return False
-    expected = page.imagewidth * whole.imagelength / whole.imagewidth
-    return abs(page.imagelength - expected) <= _MOST_OFF_PX
+    return is_reduced_from((whole.imagewidth, whole.imagelength), (page.imagewidth, page.imagelength))
 
 
 def _told_depth(levels: list[_Level], what: str) -> int:

@@ -18,6 +18,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import openslide
+import tifffile
+
+from guidestore.encoders.slides.tiff_header import pages_of
 
 VENDORS = ("aperio", "generic-tiff")
 """Whose levels are the tiled pages of the TIFF, each tile where its number says."""
@@ -205,12 +208,10 @@ def _levels_of(path: Path, slide: openslide.OpenSlide, file: int) -> dict[int, _
     decode = _decode_jpeg()
     if slide.properties.get(openslide.PROPERTY_NAME_VENDOR) not in VENDORS or decode is None:
         return {}
-    import tifffile
-
     levels: dict[int, _Level] = {}
     try:
         with tifffile.TiffFile(path) as tiff:
-            pages: list[Any] = [page for page in tiff.pages if page.is_tiled]  # pyright: ignore
+            pages = [page for page in pages_of(tiff) if page.is_tiled]
             for level, (size, scale) in enumerate(zip(slide.level_dimensions, slide.level_downsamples, strict=True)):
                 same = [page for page in pages if (page.imagewidth, page.imagelength) == size]
                 # Where a level's downsample is no whole number OpenSlide interpolates.

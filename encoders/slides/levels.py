@@ -11,11 +11,17 @@ import openslide
 from PIL import Image
 
 from guidestore.embeddings.errors import InvalidInputError
+from guidestore.embeddings.words import count_of
 from guidestore.encoders.checks import reason
 from guidestore.encoders.image_files import TO_NIFTI, is_dicom
 from guidestore.encoders.slides.deep_tiff import DeepTiff
-from guidestore.encoders.slides.direct import DecodedTiles, DirectReader, Rgb
-from guidestore.encoders.slides.tiff_header import TiffHeader
+from guidestore.encoders.slides.direct import VENDORS, DecodedTiles, DirectReader, Rgb
+from guidestore.encoders.slides.tiff_header import TiffHeader, is_reduced_from
+
+MOST_OFF_SHAPE = 0.02
+"""By which share a level's ratio of width and height may differ from level 0's: some writers fill up the last tiles."""
+
+_EDGES = ("width", "height")
 
 
 class Levels(Protocol):
@@ -105,8 +111,9 @@ def properties_of(path: Path, header: TiffHeader | None) -> Mapping[str, str]:
 def check_stored(path: Path, header: TiffHeader | None, properties: Mapping[str, str]) -> None:
     """Raises InvalidInputError for a slide that would be read wrongly.
 
-    A TIFF that is stored turned, of which OpenSlide turns every tile about itself; one of several pictures, of which it
-    takes one; one of values that have no white; and one of which nobody knows that.
+    A TIFF that is stored turned, of which OpenSlide turns every tile about itself; one of several pictures or channels,
+    of which it takes one; one of values that have no white; one whose tags contradict each other; and one of which
+    nobody knows that.
     """
     if header is None:
         if properties.get(openslide.PROPERTY_NAME_VENDOR) == "generic-tiff":
@@ -125,11 +132,41 @@ def check_stored(path: Path, header: TiffHeader | None, properties: Mapping[str,
             f"slide {path} is stored turned (TIFF orientation {header.orientation}), which OpenSlide reads wrongly; "
             "write it upright, e.g. with vips autorot IN OUT.tif[tile,pyramid,compression=jpeg]"
         )
-    if header.ome and header.ome.planes > 1:
+    # Other makers' formats have pages of their own, which OpenSlide knows.
+    is_plain = properties.get(openslide.PROPERTY_NAME_VENDOR, "generic-tiff") in VENDORS
+    pictures = max(header.ome.planes if header.ome else 1, header.pictures if is_plain else 1)
+    if pictures > 1:
         raise InvalidInputError(
-            f"slide {path} holds {header.ome.planes} pictures (channels, focal planes or times), of which one would be "
+            f"slide {path} holds {pictures} pictures (channels, focal planes or times), of which one would be "
             "taken; write the one that is meant as grey or RGB"
         )
+    if not is_plain:
+        return
+    if header.wrong_tiles:
+        raise InvalidInputError(f"slide {path} {header.wrong_tiles}; its tags are damaged, so copy it again")
+    if not header.is_first_whole:
+        raise InvalidInputError(
+            f"slide {path} begins with a picture that is not its largest, as a label or thumbnail; write the slide "
+            "first, as a tiled pyramidal TIFF"
+        )
+    if header.extra_channels > 0:
+        raise InvalidInputError(
+            f"slide {path} has {count_of(header.extra_channels, 'channel')} besides its colours that nobody says the "
+            "meaning of; write it as grey or RGB"
+        )
+    sizes = _level_sizes(properties) if header.stored_bits == 8 else []  # `DeepTiff` takes no others
+    other = next((size for size in sizes[1:] if not is_reduced_from(sizes[0], size, off=MOST_OFF_SHAPE)), None)
+    if other:
+        raise InvalidInputError(
+            f"slide {path} has a level of {other[0]} x {other[1]} pixels, which is no reduced {sizes[0][0]} x "
+            f"{sizes[0][1]}: a thumbnail or label marked as a level; write the slide anew, as a tiled pyramidal TIFF"
+        )
+
+
+def _level_sizes(properties: Mapping[str, str]) -> list[tuple[int, int]]:
+    count = int(properties.get("openslide.level-count", 0))
+    width, height = ([int(properties[f"openslide.level[{i}].{edge}"]) for i in range(count)] for edge in _EDGES)
+    return list(zip(width, height, strict=True))
 
 
 def _opened(path: Path) -> openslide.OpenSlide:

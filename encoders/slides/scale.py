@@ -76,7 +76,7 @@ class Scale:
         said["tags"] = own if generic else header.tags_mpp if header else None
         power = number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER)) or (ome.power if ome else None)
         return cls(
-            {source: mpp for source, mpp in said.items() if mpp},
+            {source: mpp for source, mpp in said.items() if mpp and (source == given_by or min(mpp) > 0)},
             power if power and power > 0 else None,
             given_mpp is not None,
         )
@@ -114,7 +114,7 @@ class Scale:
                 )
             return x
         says = f"{slide} says {x:g} x {y:g} um per pixel by {_WORDS[self.source]}"
-        if not (x > 0 and abs(x - y) <= SAME * x):
+        if abs(x - y) > SAME * x:
             raise InvalidInputError(f"{says}, which are no square pixels; {REMEDY}")
         if self.power:
             expected = UM_AT_POWER_1 / self.power

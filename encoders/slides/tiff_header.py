@@ -1,11 +1,10 @@
-"""What the tags of a TIFF slide say that OpenSlide does not pass on: orientation, true depth, OME-XML."""
+"""What the tags of a TIFF slide say that OpenSlide does not pass on: orientation, true depth, channels, OME-XML."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
+from guidestore.embeddings.words import count_of
 from guidestore.encoders.depth import declared_tiff_depth
 
 # What it grumbles about is judged here, or by OpenSlide.
@@ -23,6 +23,17 @@ MOST_XML_CHARS = 2**24
 
 _UNSIGNED = (1, 4)
 """Values of SampleFormat; 4 says that nobody knows."""
+_UPRIGHT = (0, 1)
+"""Values of Orientation; 0 is none, and is written where nobody knows."""
+_ALPHA = (1, 2)
+"""Values of ExtraSamples: multiplied into the colours, and not."""
+_CMYK, _SEPARATE = 5, 2
+"""Values of PhotometricInterpretation and PlanarConfiguration."""
+_HEADER_BYTES = 8
+"""Of a TIFF, where no tile can lie."""
+_GREY_OR_PALETTE = (0, 1, 3)
+_MOST_OFF_PX = 2
+"""By which a level's shape may differ from that of level 0: each halving rounds."""
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _UM = {
     "µm": 1.0,
@@ -68,6 +79,14 @@ class TiffHeader:
     ome: OmeXml | None
     levels: int = 1
     """The first page, and those that say that they are it reduced."""
+    pictures: int = 1
+    """Pages as large as the first, masks aside; of an ImageJ stack its pictures."""
+    extra_channels: int = 0
+    """Of the first page, besides its colours and the transparency that it declares."""
+    is_first_whole: bool = True
+    """Whether no page is larger than the first."""
+    wrong_tiles: str = ""
+    """What is wrong with where the tiles of a page lie in the file."""
 
 
 def read_tiff_header(path: Path) -> TiffHeader | None:
@@ -78,27 +97,81 @@ def read_tiff_header(path: Path) -> TiffHeader | None:
     try:
         with tifffile.TiffFile(path) as tiff:
             first: Any = tiff.pages.first
-            pages = list(_pages(tiff))
+            pages = pages_of(tiff)
             tiled: list[Any] = [page for page in pages if page.is_tiled] or [first]
             turned = (page.tags.valueof("Orientation", 1) for page in tiled)
+            alike = [page for page in pages if page.is_tiled == first.is_tiled and not page.is_mask]
             stored = int(first.bitspersample)
             return TiffHeader(
-                next((int(value) for value in turned if value != 1), 1),
+                next((int(value) for value in turned if value not in _UPRIGHT), 1),
                 stored,
                 int(first.sampleformat) in _UNSIGNED,
                 declared_tiff_depth(stored, _largest(first), first.description),
                 _tags_mpp(first),
                 _ome(first.description, (first.imagewidth, first.imagelength), int(first.samplesperpixel)),
                 1 + sum(page.is_tiled and page.is_reduced for page in pages[1:]) + len(first.subifds or ()),
+                max(sum(_size(page) == _size(first) for page in alike), _imagej_pictures(first.description)),
+                _extra_channels(first),
+                not any(min(_size(page)) > 0 and _is_larger(page, first) for page in alike),
+                next((wrong for page in tiled if (wrong := _wrong_tiles(page))), ""),
             )
     # tifffile raises what its parts do on a broken file, each in its own way: OpenSlide judges that file.
     except Exception:
         return None
 
 
-def _pages(tiff: Any) -> Iterator[Any]:
+def pages_of(tiff: tifffile.TiffFile) -> list[Any]:
+    """The pages of an open TIFF, whole. Raises ValueError where a page leads back to an earlier one, without end."""
+    pages: list[Any] = []
+    seen: set[int] = set()
     for page in tiff.pages:
-        yield page.aspage()
+        if page.offset in seen:
+            raise ValueError(f"page {len(pages)} leads back to an earlier one")
+        seen.add(page.offset)
+        pages.append(page.aspage())
+    return pages
+
+
+def is_reduced_from(whole: tuple[int, int], reduced: tuple[int, int], off: float = 0.0) -> bool:
+    """Whether one size (width, height) is the other in fewer pixels: a level, no thumbnail or label of another cut.
+
+    off: by which share their ratios may differ, besides rounding.
+    """
+    (width, height), (small_width, small_height) = whole, reduced
+    expected = small_width * height
+    return abs(expected - small_height * width) <= _MOST_OFF_PX * (width + height) + off * expected
+
+
+def _size(page: Any) -> tuple[int, int]:
+    return int(page.imagewidth), int(page.imagelength)
+
+
+def _is_larger(page: Any, than: Any) -> bool:
+    (width, height), (other_width, other_height) = _size(page), _size(than)
+    return width * height > other_width * other_height
+
+
+def _imagej_pictures(text: str) -> int:
+    said = re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE) if text.startswith("ImageJ=") else None
+    return int(said[1]) if said else 1
+
+
+def _extra_channels(page: Any) -> int:
+    photometric, extra = int(page.photometric), [int(value) for value in page.extrasamples]
+    colours = 1 if photometric in _GREY_OR_PALETTE else 4 if photometric == _CMYK else 3
+    return int(page.samplesperpixel) - colours - (bool(extra) and extra[0] in _ALPHA)
+
+
+def _wrong_tiles(page: Any) -> str:
+    offsets, lengths = page.dataoffsets, page.databytecounts
+    if not page.is_tiled or not (page.tilewidth and page.tilelength):
+        return ""
+    planes = page.samplesperpixel if page.planarconfig == _SEPARATE else 1
+    expected = planes * -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+    if not len(offsets) == len(lengths) == expected:
+        return f"says where {len(offsets)} tiles lie, and needs {expected}"
+    lost = sum(length > 0 and offset < _HEADER_BYTES for offset, length in zip(offsets, lengths, strict=True))
+    return f"has {count_of(lost, 'tile')} that would lie in the file's header" if lost else ""
 
 
 def _largest(page: Any) -> int | None:

@@ -137,3 +137,9 @@ def test_levels_are_judged_by_tags_of_tiled_pages_alone(tmp_path: Path):
         PixelRecipe(mpp=0.5, mpp_source="tags", orientation="1", bit_depth=8),
         [],
     )
+
+
+def test_a_negative_scale_says_nothing(tmp_path: Path):
+    pixels, notes = slide_pixels(write(tmp_path / "s.svs", aperio(-0.5, 20)), PixelRecipe())
+    assert (pixels.mpp, [kind for kind, _ in notes]) == (None, [REFUSED])
+    assert slide_pixels(write(tmp_path / "t.svs", aperio(-0.5, 20), mpp=0.5), PixelRecipe())[0].mpp_source == "tags"
