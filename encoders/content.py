@@ -39,6 +39,14 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"ZISRAWFILE", "Zeiss CZI"),
     (0, b"NRRD", "NRRD"),
     (257, b"ustar", "tar archive"),
+    (0, b"ObjectType", "MetaImage"),
+    (0, b"mrtrix image", "MRtrix"),
+    (0, b"CDF", "MINC or NetCDF"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\xfd7zXZ\0", "XZ"),
+    (0, b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7-Zip archive"),
+    (0, b"\x93NUMPY", "NumPy"),
 )
 _BRANDS = {
     "AVIF": re.compile(rb"avi[fs]"),
@@ -52,10 +60,14 @@ _MISTAKES = (
         "a web page, as one that asks to sign in; download it again",
     ),
     (re.compile(rb"version https://git-lfs"), "a pointer of git-lfs and not the file itself; run `git lfs pull`"),
+    (
+        re.compile(rb"/annex/objects/"),
+        "a pointer of git-annex and not the file itself; run `datalad get` or `git annex get`",
+    ),
     (re.compile(rb"\0\x05\x16\x07"), "what macOS keeps beside a file (AppleDouble); take the file without ._"),
     (re.compile(GZIP), "compressed by gzip; unpack it"),
 )
-"""What lies where a picture should, and what to do."""
+"""What lies where an image should, and what to do."""
 
 _SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -103,7 +115,7 @@ def format_of(head: bytes) -> str:
 
 
 def mistake(head: bytes) -> str:
-    """What a file that begins so is in place of a picture, and what to do; `""` where nothing says it."""
+    """What a file that begins so is in place of an image, and what to do; `""` where nothing says it."""
     return next((said for pattern, said in _MISTAKES if pattern.match(head)), "")
 
 

@@ -27,6 +27,7 @@ def _without_torchvision() -> Iterator[None]:
 
 with _without_torchvision():
     from monai.data.meta_tensor import MetaTensor
+    from monai.data.utils import zoom_affine
     from monai.networks.nets.densenet import DenseNet
     from monai.networks.nets.resnet import ResNet
     from monai.networks.nets.segresnet import SegResNet
@@ -42,7 +43,6 @@ with _without_torchvision():
         RandZoom,
         ResampleToMatch,
         Resize,
-        Spacing,
     )
 
 __all__ = [
@@ -62,6 +62,6 @@ __all__ = [
     "ResizeWithPadOrCrop",
     "SegResEncoder",
     "SegResNet",
-    "Spacing",
     "SwinTransformer",
+    "zoom_affine",
 ]

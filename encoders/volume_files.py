@@ -25,7 +25,8 @@ from nibabel.spm2analyze import Spm2AnalyzeHeader
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.pixels import Note, PixelRecipe
 from guidestore.encoders.checks import said_of
-from guidestore.encoders.content import GZIP, HEAD_BYTES, check_regular, content_of, format_of
+from guidestore.encoders.content import GZIP, HEAD_BYTES, check_regular, content_of, format_of, mistake
+from guidestore.encoders.image_files import TO_NIFTI
 
 AXES = "RAS"
 """What every volume is brought to."""
@@ -46,6 +47,12 @@ MAX_BYTES = 2**31
 DEFLATE_RATIO = 1032
 """Bytes that one byte of gzip can stand for, at most."""
 
+VALUES = (1e-30, 1e30)
+"""Of the largest magnitude in a volume, scaled: statistics beyond would leave float32."""
+
+MAX_PLACE_MM = 1e5
+"""Of a volume from the origin of its coordinates: beyond, float32 keeps no hundredth of a mm."""
+
 MAX_TAIL_BYTES = 2**24
 """What may follow the voxels in a file: padding, and MGH's footer."""
 
@@ -61,6 +68,16 @@ _NIFTI = {
 _SINGLE = (nib.Nifti1Header, nib.Nifti2Header, MGHHeader)
 """Header and voxels in one file."""
 _NO_SIZE = "{} says no voxel size (it is {}), and nothing is taken for it; write it again with the true one"
+_UNPACK = "unpack it, and zip it with gzip or not at all"
+_SIMPLE_ITK = "convert it to NIfTI, e.g. with SimpleITK's WriteImage(ReadImage('IN'), 'OUT.nii.gz')"
+_REMEDIES = {
+    "DICOM": TO_NIFTI,
+    "NRRD": _SIMPLE_ITK,
+    "MetaImage": _SIMPLE_ITK,
+    "MRtrix": "convert it to NIfTI, e.g. with mrconvert IN.mif OUT.nii.gz",
+    **dict.fromkeys(("bzip2", "XZ", "Zstandard", "ZIP archive", "7-Zip archive", "tar archive"), _UNPACK),
+}
+"""By what a file is that is no volume."""
 _UNIT_NAMES = {1: "metres", 2: "mm", 3: "microns"}
 _SILENT = logging.getLogger("guidestore.nibabel")
 _SILENT.addHandler(logging.NullHandler())
@@ -69,6 +86,8 @@ _SILENT.propagate = False
 
 UNSAID = "none"
 """Geometry of a volume that says no place."""
+SCANNER, TEMPLATE = "the scanner", "a template"
+"""NIfTI's codes 1 (scanner) and 2 (another image of the patient); 3 to 5 (Talairach, MNI, another template)."""
 UNSURE = "place of a volume is not sure"
 """Kind of the note on such a volume. Alone it is encoded; beside others it is refused."""
 
@@ -95,6 +114,8 @@ class VolumeHeader:
     qform: np.ndarray
     sform: np.ndarray
     """NaN where the file does not have it."""
+    space: str = ""
+    """Whose coordinates they are, where the file's codes agree on it: SCANNER, TEMPLATE."""
 
     @property
     def spacing_mm(self) -> np.ndarray:
@@ -154,7 +175,7 @@ def read_voxels(header: VolumeHeader) -> np.ndarray:
     The file is read to its end, so that gzip's checksum and length count. Raises InvalidInputError naming the file:
     truncated, damaged, longer than its header says, not finite.
     """
-    with _reading(header.path), _opened(header.data) as stream:
+    with _reading(header.path), _opened(header.data) as stream, np.errstate(over="ignore", invalid="ignore"):
         spec = (header.shape, header.stored, header.offset, header.slope, header.inter)
         voxels = np.asarray(ArrayProxy(stream, spec, mmap=False), dtype=np.float32)
         tail = _fill(stream, MAX_TAIL_BYTES + 1)
@@ -163,11 +184,17 @@ def read_voxels(header: VolumeHeader) -> np.ndarray:
             f"{header.path} goes on for more than {MAX_TAIL_BYTES} bytes after the voxels that its header says "
             f"({_times(header.shape)} of {header.stored}); its header is wrong: write it again"
         )
-    if not np.isfinite(voxels).all():
-        share = 1 - float(np.isfinite(voxels).mean())
+    largest = float(np.abs(voxels).max())
+    if not largest < VALUES[1]:
+        share = 1 - float((np.abs(voxels) < VALUES[1]).mean())
         raise InvalidInputError(
-            f"{header.path} holds NaN or infinite values ({share:.1%} of the voxels); write it again with 0 as "
-            "background"
+            f"{header.path} holds NaN, infinite values or numbers beyond {VALUES[1]:g} ({share:.1%} of the voxels); "
+            "write it again with 0 as background, and a scl_slope that scales to what was measured"
+        )
+    if 0 < largest < VALUES[0]:
+        raise InvalidInputError(
+            f"{header.path} holds no number above {VALUES[0]:g}, which is lost in float32; write it again in units "
+            "that make it larger, or correct its scl_slope"
         )
     return voxels
 
@@ -175,11 +202,11 @@ def read_voxels(header: VolumeHeader) -> np.ndarray:
 def check_places(headers: Sequence[VolumeHeader]) -> None:
     """Raises UnsurePlaceError where the files of one case do not surely say where they lie against each other.
 
-    One file alone has nothing to lie beside. Of several that is where one has neither qform nor sform, and where both
-    of one differ by more than a voxel.
+    One file alone has nothing to lie beside. Of several that is where one has neither qform nor sform, where both of
+    one differ by more than a voxel, and where one lies in a template's coordinates and another in its scanner's.
     """
+    remedy = "register it to the others, correct its header, or take the place that it has with --trust-geometry"
     for header in headers if len(headers) > 1 else ():
-        remedy = "register it to the others, correct its header, or take the place that it has with --trust-geometry"
         if not header.geometry:
             other = next((it for it in headers if it is not header and it.geometry), None)
             other = other or next(it for it in headers if it is not header)
@@ -195,6 +222,13 @@ def check_places(headers: Sequence[VolumeHeader]) -> None:
                     f"{header.path} says two places, whose corners lie up to {apart_mm:.1f} mm ({apart_vox:.1f} "
                     f"voxels) apart by its qform and its sform; {remedy}"
                 )
+
+    of_space = {header.space: header for header in reversed(headers)}
+    if SCANNER in of_space and TEMPLATE in of_space:
+        raise UnsurePlaceError(
+            f"{of_space[TEMPLATE].path} lies in the coordinates of {TEMPLATE} (qform or sform code 3 to 5), and "
+            f"{of_space[SCANNER].path} in those of {SCANNER}; {remedy}"
+        )
 
 
 def _has(affine: np.ndarray) -> bool:
@@ -237,10 +271,12 @@ def _fill(stream: IO[bytes], most: int) -> bytes:
 
 
 def _header_file(path: Path) -> Path:
-    """The file itself; of an .img, whose first bytes are voxels, the .hdr beside it."""
-    if not path.name.lower().removesuffix(".gz").endswith(".img") or content_of(path) in ("NIfTI", "MGH"):
+    """The file itself; of an .img, whose first bytes are voxels and may look like anything, the .hdr beside it."""
+    if not path.name.lower().removesuffix(".gz").endswith(".img"):
         return path
     found = _beside(path, ".hdr")
+    if found is None and content_of(path) in ("NIfTI", "MGH"):
+        return path
     if found is None:
         raise InvalidInputError(f"{path} has no .hdr of its name beside it, which says what it is; put it there")
     return found
@@ -271,19 +307,21 @@ def _header_class(block: bytes, path: Path) -> Any:
         return next(kind for (start, magic), kind in _NIFTI.items() if block[start:].startswith(magic))
     if content in ("Analyze", "MGH"):
         return Spm2AnalyzeHeader if content == "Analyze" else MGHHeader
-    what = f"a {content} file" if content else "none of them"
-    raise InvalidInputError(
-        f"{path} cannot be read as NIfTI, MGH or Analyze, which volumes are, for it is {what}; convert it to NIfTI"
-    )
+    remedy = _REMEDIES.get(content, "convert it to NIfTI")
+    what = mistake(block) or f"{f'a {content} file' if content else 'none of them'}; {remedy}"
+    raise InvalidInputError(f"{path} cannot be read as NIfTI, MGH or Analyze, which volumes are, for it is {what}")
 
 
 def _judged(block: bytes, path: Path, header_file: Path) -> VolumeHeader:
     kind = _header_class(block, path)
     raw = kind(block[: DATA_OFFSET if kind is MGHHeader else kind.template_dtype.itemsize], check=False)
     header = raw.copy()
+    _check_type(header, path)
     header.check_fix(logger=_SILENT, error_level=40)
     if kind is Spm2AnalyzeHeader and _beside(header_file, ".mat"):
         raise InvalidInputError(f"{path} is Analyze with a .mat beside it, which is not read; convert both to NIfTI")
+    if isinstance(header, nib.Nifti1Header):
+        _norm_quaternion(header)
     shape = _shape(header, path)
     stored = _stored(header, path)
     slope, inter = header.get_slope_inter()
@@ -296,9 +334,35 @@ def _judged(block: bytes, path: Path, header_file: Path) -> VolumeHeader:
     _check_bytes(path, data, shape, stored, offset)
     mm = _UNIT_MM.get(_unit(header), 1.0)
     affine, qform, sform = (_in_mm(one, mm) for one in _affines(raw, header, block, path))
-    judged = VolumeHeader(path, data, shape, stored, offset, slope or 1.0, inter or 0.0, affine, qform, sform)
+    space = _space(header)
+    judged = VolumeHeader(path, data, shape, stored, offset, slope or 1.0, inter or 0.0, affine, qform, sform, space)
     _check_affine(judged, _unit(header))
     return judged
+
+
+def _check_type(header: Any, path: Path) -> None:
+    """Whether nibabel reads voxels of this type here: no bits, no 128-bit floats."""
+    if isinstance(header, MGHHeader):  # says so itself
+        return
+    code = int(header["datatype"])
+    types = header._data_type_codes
+    if code not in types.value_set() or types.dtype[code] == np.void:
+        raise InvalidInputError(
+            f"{path} holds voxels of data type {code}, which are not read here; write it again as float32, or copy it "
+            "again if its header is damaged"
+        )
+
+
+def _norm_quaternion(header: Any) -> None:
+    """Makes a quaternion that rounding made longer than 1 one of length 1, as NIfTI's own library does.
+
+    nibabel refuses it. One that is longer by more than a hundredth is damaged.
+    """
+    names = ("quatern_b", "quatern_c", "quatern_d")
+    length = math.hypot(*(float(header[name]) for name in names))
+    if 1 < length < 1.01:
+        for name in names:
+            header[name] = float(header[name]) / length
 
 
 def _in_mm(affine: np.ndarray, mm: float) -> np.ndarray:
@@ -362,6 +426,14 @@ def _unit(header: Any) -> int:
     return int(header["xyzt_units"]) & 7 if isinstance(header, nib.Nifti1Header) else 0
 
 
+def _space(header: Any) -> str:
+    if not isinstance(header, nib.Nifti1Header):
+        return ""
+    codes = {int(header[name]) for name in ("qform_code", "sform_code")} - {0}
+    spaces = {SCANNER if code in (1, 2) else TEMPLATE if code in (3, 4, 5) else "" for code in codes}
+    return spaces.pop() if len(spaces) == 1 else ""
+
+
 def _affines(raw: Any, header: Any, block: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """nibabel's choice, qform and sform, in the file's unit. Raises InvalidInputError where nothing says a size."""
     none = np.full((4, 4), np.nan)
@@ -377,7 +449,10 @@ def _affines(raw: Any, header: Any, block: bytes, path: Path) -> tuple[np.ndarra
     if not has_codes:
         return np.asarray(header.get_best_affine(), float), none, none
     # Where a size is 0 a qform turns nothing: nibabel would take 1.
-    qform = header.get_qform() if header["qform_code"] and all(sizes) else none
+    try:
+        qform = header.get_qform() if header["qform_code"] and all(sizes) else none
+    except ValueError:  # a quaternion that is none; the best affine raises it again where there is no sform
+        qform = none
     sform = header.get_sform() if header["sform_code"] else none
     return np.asarray(header.get_best_affine(), float), np.asarray(qform, float), np.asarray(sform, float)
 
@@ -386,6 +461,12 @@ def _check_affine(header: VolumeHeader, unit: int) -> None:
     path, affine = header.path, header.affine
     if not np.isfinite(affine).all():
         raise InvalidInputError(f"{path} has an affine of NaN or infinite numbers, so no place; repair its header")
+    if np.abs(affine[:3, 3]).max() > MAX_PLACE_MM:
+        place = ", ".join(f"{value:g}" for value in affine[:3, 3])
+        raise InvalidInputError(
+            f"{path} begins at ({place}) mm, more than {MAX_PLACE_MM:g} mm from the origin; correct the last column of "
+            "its affine"
+        )
     spacing_mm = header.spacing_mm
     extent_mm = spacing_mm * header.shape
     numbers = f"voxels of {_times(np.round(spacing_mm, 4))} mm, {_times(np.round(extent_mm).astype(int))} mm in all"

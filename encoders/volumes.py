@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+import nibabel as nib
 import numpy as np
 import torch
 
@@ -21,7 +24,7 @@ from guidestore.encoders.monai_parts import (
     ResampleToMatch,
     Resize,
     ResizeWithPadOrCrop,
-    Spacing,
+    zoom_affine,
 )
 from guidestore.encoders.volume_files import AXES, VolumeHeader, check_places, read_header, read_voxels
 
@@ -31,7 +34,15 @@ SEQUENCES = ("t1", "t1ce", "t2", "flair")
 MAX_GRID_VOXELS = 2**26
 """Of the common grid: 406 mm cubed at 1 mm. Resampling takes 40 bytes for each."""
 
-_FILE_NAME = re.compile(r".+_([A-Za-z0-9]+)\.nii(\.gz)?\Z")
+LEAST_SHARE = 1e-3
+"""Of a voxel of the common grid, in what it is interpolated from: with less that is not background, it is background.
+Rounding alone gives shares of 1e-8 or so to voxels of a grid that lies on those of the file."""
+
+ROUNDING = 2**-21
+"""Of the value of a background that was resampled, relative: four bits of float32."""
+
+_FILE_NAME = re.compile(r"(?!\._)(.+)_([a-z0-9]+)(\.(nii|img|hdr|mgh)(\.gz)?|\.mgz)\Z", re.IGNORECASE)
+"""Not what macOS puts beside a file, ``._CASE_t1.nii.gz``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +84,54 @@ DEMO_VOLUMES = VolumeSettings(shape_vox=(16, 24, 24), spacing_mm=4.0, fit="scale
 """For the phantom (4 mm voxels) and two CPU cores: loading a case takes 40 ms, a training step of 8 some 45 ms."""
 
 
-def sequence_files(case_dir_or_files: str | Path | Iterable[str | Path]) -> dict[str, Path]:
-    """Which file holds which sequence: the part after the last ``_`` of ``<ID>_<sequence>.nii[.gz]``, in lower case.
+def case_and_sequence(path: Path) -> tuple[str, str] | None:
+    """What ``<ID>_<sequence>.nii.gz`` names, the sequence in lower case; None where a file is named otherwise.
 
-    Takes a case's folder or its files. Other files in a folder are passed over. Raises InvalidInputError for a folder
-    that is missing or holds no sequence, for a listed file named otherwise, and for a sequence that occurs twice.
+    The suffix is that of any format which is read.
+    """
+    match = _FILE_NAME.match(path.name)
+    return (match[1], match[2].lower()) if match else None
+
+
+def sequence_files(case_dir_or_files: str | Path | Iterable[str | Path]) -> dict[str, Path]:
+    """Which file holds which sequence: the part after the last ``_`` of ``<ID>_<sequence>.nii.gz``, in lower case.
+
+    Takes a case's folder or its files. Other files in a folder are passed over, and an .hdr beside its .img. Raises
+    InvalidInputError for a folder that is missing or holds no sequence, for a listed file named otherwise, and for a
+    sequence that occurs twice.
     """
     if isinstance(case_dir_or_files, str | Path):
         folder = Path(case_dir_or_files)
         if not folder.is_dir():
             raise InvalidInputError(f"there is no folder {folder} of sequences; correct the path in the manifest")
-        paths = [path for path in sorted(folder.iterdir()) if _FILE_NAME.match(path.name)]
+        paths = [path for path in sorted(folder.iterdir()) if case_and_sequence(path)]
         if not paths:
             raise InvalidInputError(f"folder {folder} holds no <ID>_<sequence>.nii.gz; put the case's sequences there")
     else:
         paths = [Path(path) for path in case_dir_or_files]
+    images = {path.with_name(stem_of(path)) for path in paths if suffix_of(path) == ".img"}
     files: dict[str, Path] = {}
     for path in paths:
-        match = _FILE_NAME.match(path.name)
-        if match is None:
+        found = case_and_sequence(path)
+        if found is None:
             raise InvalidInputError(f"file {path} does not say its sequence; rename it to <ID>_<sequence>.nii.gz")
-        sequence = match[1].lower()
+        if suffix_of(path) == ".hdr" and path.with_name(stem_of(path)) in images:
+            continue
+        sequence = found[1]
         if sequence in files:
             raise InvalidInputError(f"{files[sequence]} and {path} are both sequence {sequence}; keep one of them")
         files[sequence] = path
     return files
+
+
+def suffix_of(path: Path) -> str:
+    """In lower case, without that of gzip: ``.nii`` of a.NII.gz."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def stem_of(path: Path) -> str:
+    """The name without its suffixes."""
+    return path.name[: len(path.name.lower().removesuffix(".gz")) - len(suffix_of(path))]
 
 
 def load_volume(
@@ -110,14 +144,15 @@ def load_volume(
 
     paths: sequence -> file, or what `sequence_files` takes. Steps: subtract the value of the background, where most of
     the border has one; orient to RAS; resample by the physical affines onto the first sequence's field of view at
-    spacing_mm (linear, zero outside); crop to the voxels above zero in any sequence (other than zero where the
-    background had another value); per sequence subtract the mean and divide by the standard deviation of its non-zero
-    voxels; resize by one factor for all axes so that the brain fits shape_vox, and pad with zeros. Nothing is
-    co-registered: sequences taken in different positions of the head must be registered beforehand.
+    spacing_mm (linear, zero outside, and zero where less than LEAST_SHARE is no background); crop to the voxels other
+    than zero in any sequence (above zero in one whose background is not known); per sequence subtract the mean and
+    divide by the standard deviation of its non-zero voxels; resize by one factor for all axes so that the brain fits
+    shape_vox, and pad with zeros. Nothing is co-registered: sequences taken in different positions of the head must be
+    registered beforehand.
 
     All headers are judged before a voxel is read. trust_geometry: takes sequences whose files do not surely say where
     they lie, see `check_places`. Raises InvalidInputError naming the file: missing, unreadable, truncated, not 3-D,
-    implausible, not finite, without foreground, without a sure place.
+    implausible, not finite, of one value besides background, without foreground, without a sure place.
     """
     settings = settings or VolumeSettings()
     if isinstance(paths, Mapping):
@@ -143,24 +178,23 @@ def load_volume(
 def _one_volume(headers: Sequence[VolumeHeader], settings: VolumeSettings) -> np.ndarray:
     orient = Orientation(axcodes=AXES, labels=None)
     resample = ResampleToMatch(mode="bilinear", padding_mode="zeros")
-    grid: MetaTensor | None = None
+    shape, affine = _grid(headers[0], settings.spacing_mm)
+    grid = MetaTensor(torch.zeros(1).expand(1, *shape), affine=torch.as_tensor(affine))
     channels: list[torch.Tensor] = []
     foreground: list[torch.Tensor] = []
     for header in headers:
-        image, was_moved = _read(header)
-        image = orient(image)
-        if grid is None:
-            spacing = Spacing(pixdim=(settings.spacing_mm,) * 3, mode="bilinear", padding_mode="zeros")
-            grid = spacing(image)  # pyright: ignore[reportAssignmentType]
-            channels.append(torch.Tensor(torch.as_tensor(grid)))
-        else:
-            channels.append(torch.Tensor(torch.as_tensor(resample(image, img_dst=grid))))
-        # About a background that was moved to 0 the brain may lie on both sides.
-        foreground.append(channels[-1] != 0 if was_moved else channels[-1] > 0)
+        image, has_background = _read(header)
+        placed = resample(orient(image), img_dst=grid)
+        values, share = torch.Tensor(torch.as_tensor(placed)).split(1)
+        channels.append(values.where(share > LEAST_SHARE, 0.0))
+        # About a background that is known to be 0 the brain may lie on both sides.
+        foreground.append(channels[-1] != 0 if has_background else channels[-1] > 0)
         if not foreground[-1].any():
             raise InvalidInputError(
-                f"{header.path} has no voxel {'other than its background' if was_moved else 'above zero'} within the "
-                f"field of view of {headers[0].path}; check that both are of the same patient and in the same space"
+                f"{header.path} has no voxel {'other than its background' if has_background else 'above zero'} within "
+                f"the field of view of {headers[0].path}; check that both are of the same patient and in the same space"
+                if len(headers) > 1
+                else f"{header.path} has no voxel above zero, and no background that is known; add to its values"
             )
     inside_dhw = torch.cat(foreground).any(dim=0)
     crop = CropForeground(select_fn=lambda _: inside_dhw[None], allow_smaller=False)
@@ -177,29 +211,82 @@ def _one_volume(headers: Sequence[VolumeHeader], settings: VolumeSettings) -> np
 
 
 def _read(header: VolumeHeader) -> tuple[MetaTensor, bool]:
-    """(1, x, y, z) float32 with the affine of the file, background at 0; and whether it had to be brought there."""
+    """(2, x, y, z) float32 with the affine of the file: the voxels, background at 0, and 1 where they are not 0.
+
+    And whether a background was found. Raises InvalidInputError where one value alone is beside the background.
+    """
     voxels = read_voxels(header)
     background = _background(voxels)
-    if background:
-        voxels = voxels - background
-    return MetaTensor(torch.from_numpy(voxels)[None], affine=torch.as_tensor(header.affine)), bool(background)
+    if background and background != [0.0]:
+        outside = np.logical_or.reduce([_is(voxels, value) for value in background])
+        voxels = np.where(outside, np.float32(0), voxels - np.float32(background[-1]))
+    inside = voxels != 0
+    values = voxels[inside]
+    if not values.size:
+        raise InvalidInputError(
+            f"{header.path} has no voxel other than its background, so "
+            "there is nothing to encode; copy its file again, or leave it out"
+        )
+    if values.min() == values.max():
+        raise InvalidInputError(
+            f"{header.path} has one value alone besides its background, as a mask has, so there is nothing to encode; "
+            "name the image itself"
+        )
+    image = torch.from_numpy(np.stack([voxels, inside.astype(np.float32)]))
+    return MetaTensor(image, affine=torch.as_tensor(header.affine)), bool(background)
 
 
-def _background(voxels: np.ndarray) -> float:
-    """The value that more than half of the volume's border has; 0 where none has. Z-scored volumes have another than 0.
+def _background(voxels: np.ndarray) -> list[float]:
+    """Values that are background, the one next to the brain last; none where most of the border has no one value.
 
-    A value that so many have is their median.
+    Z-scored volumes have another than 0. Where they were padded with 0 thereafter, both are background.
     """
+    found = _border_value(voxels)
+    if found is None:
+        return []
+    inside = ~_is(voxels, found)
+    if not inside.any():
+        return [found]
+    ends = [np.flatnonzero(inside.any(axis=axes))[[0, -1]] for axes in ((1, 2), (0, 2), (0, 1))]
+    inner = _border_value(voxels[tuple(slice(first, last + 1) for first, last in ends)])
+    if inner is None or inner == found or not (inside & ~_is(voxels, inner)).any():  # a mask, its values no background
+        return [found]
+    return [found, inner]
+
+
+def _border_value(voxels: np.ndarray) -> float | None:
+    """The value that more than half of the border has, which is then its median."""
     faces = (voxels.take((0, -1), axis) for axis in range(3))
     border = np.concatenate([face.ravel() for face in faces])
     middle = float(np.partition(border, len(border) // 2)[len(border) // 2])
-    return middle if (border == middle).mean() > 0.5 else 0.0
+    return middle if _is(border, middle).mean() > 0.5 else None
+
+
+def _is(voxels: np.ndarray, value: float) -> np.ndarray:
+    """Where voxels have the value, but for what resampling a constant rounds."""
+    return np.abs(voxels - np.float32(value)) <= ROUNDING * abs(value)
+
+
+def _grid(header: VolumeHeader, spacing_mm: float) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine of the common grid, axes R, A, S: it begins where the volume does, and holds its last voxel.
+
+    Its axes are the volume's, made orthogonal. MONAI's Spacing places and sizes it by the last bits of the affine.
+    """
+    to_ras = nib.io_orientation(header.affine)
+    affine = header.affine @ nib.orientations.inv_ornt_aff(to_ras, header.shape)
+    last = np.array(header.shape)[np.argsort(to_ras[:, 0])] - 1
+    corners = np.array(list(product(*((0, end) for end in last))))
+    grid = zoom_affine(affine, (spacing_mm,) * 3, diagonal=False)
+    steps = corners @ np.linalg.solve(grid[:3, :3], affine[:3, :3]).T
+    grid[:3, 3] = affine[:3, 3] + grid[:3, :3] @ steps.min(axis=0)
+    # A half is rounded up, and what rounding made a little less than one too.
+    return tuple(int(size) for size in np.floor(np.ptp(steps, axis=0) + 1.5 + 1e-4)), grid
 
 
 def _check_grid(header: VolumeHeader, spacing_mm: float) -> None:
     """Raises InvalidInputError where the common grid would not fit into memory."""
-    shape = np.ceil(header.spacing_mm * header.shape / spacing_mm).astype(int)
-    if shape.prod() > MAX_GRID_VOXELS:
+    shape, _ = _grid(header, spacing_mm)
+    if math.prod(shape) > MAX_GRID_VOXELS:
         raise InvalidInputError(
             f"{header.path} would be resampled from {' x '.join(map(str, header.shape))} voxels of "
             f"{' x '.join(f'{size:.4g}' for size in header.spacing_mm)} mm to {' x '.join(map(str, shape))} of "

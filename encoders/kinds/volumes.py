@@ -28,6 +28,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {"mri_all": ("mri_t1", "mri_t1ce", "mri_
 TRUSTED = "trusted"
 """Geometry of volumes whose files do not surely say where they lie, and were taken at their word."""
 
+SUFFIXES = frozenset({".nii", ".img", ".hdr", ".mgh", ".mgz"})
+"""Of files of them, before that of gzip."""
+
 FORMATS = frozenset({"NIfTI", "MGH", "Analyze"})
 """Of files that are read, see `encoders.volume_files`."""
 
@@ -80,10 +83,11 @@ class Volumes(InputKind):
         return (
             f"sequences {', '.join(preprocessing['sequences'])}, one channel each in this order: subtract the value "
             "that more than half of its border has, if one has; orient to RAS; resample linearly by the affines onto "
-            f"the first one's field of view at {preprocessing['spacing_mm']} mm; crop to the voxels above zero in any "
-            "sequence (other than zero where a value was subtracted); per sequence subtract the mean of its non-zero "
-            f"voxels and divide by their standard deviation; {fit} to d, h, w = {tuple(preprocessing['shape_vox'])} "
-            "voxels (inferior to superior, posterior to anterior, left to right)"
+            f"the first one's field of view at {preprocessing['spacing_mm']} mm, and set to zero what is interpolated "
+            "from less than a thousandth of non-zero voxels; crop to the voxels other than zero in any sequence (above "
+            "zero in those whose border has no such value); per sequence subtract the mean of its non-zero voxels and "
+            f"divide by their standard deviation; {fit} to d, h, w = {tuple(preprocessing['shape_vox'])} voxels "
+            "(inferior to superior, posterior to anterior, left to right)"
         )
 
     def graph_input(self, preprocessing: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -114,22 +118,24 @@ def _shape(preprocessing: Mapping[str, Any]) -> tuple[int, ...]:
 
 def _new_cases(new: NewImages) -> dict[str, dict[str, Path]]:
     """case id -> sequence -> file. Files of a case share what stands before ``_<sequence>.nii.gz``."""
-    from guidestore.encoders.volumes import sequence_files
+    from guidestore.encoders.volumes import case_and_sequence, sequence_files, suffix_of
 
     sequences = [sequence_of(part) for part in GROUPS.get(new.modality, (new.modality,))]
     cases: dict[str, dict[str, Path]] = {}
     for file in new.files:
         if not file.exists():
             raise InvalidInputError(f"there is no file {file}")
-        if not file.is_dir() and not file.name.endswith((".nii", ".nii.gz")):
+        if not file.is_dir() and suffix_of(file) not in SUFFIXES:
             raise InvalidInputError(
                 f"{file} is no NIfTI volume, and the run predicts from {new.modality}: give its files "
                 f"({', '.join(f'ID_{name}.nii.gz' for name in sequences)}) or a folder with them"
             )
         for sequence, path in sequence_files(file if file.is_dir() else [file]).items():
-            case_id = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(f"_{sequence}")
+            case_id = (case_and_sequence(path) or ("", ""))[0]
             if sequence in sequences:
-                check_one(path, cases.get(case_id, {}).get(sequence), f"{sequence} of case {case_id}")
+                other = cases.get(case_id, {}).get(sequence)
+                if other is None or {suffix_of(other), suffix_of(path)} != {".hdr", ".img"}:
+                    check_one(path, other, f"{sequence} of case {case_id}")
                 cases.setdefault(case_id, {})[sequence] = path
             elif not file.is_dir():
                 raise InvalidInputError(f"{file} is a {sequence} volume, and the run predicts from {new.modality}")

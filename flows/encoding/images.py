@@ -54,17 +54,19 @@ def _file(row: Mapping[str, Any], paths: Paths) -> ImageFile:
 
 def _grouped(files: Sequence[tuple[str, str, ImageFile]], modality: str) -> tuple[list[CaseImage], list[str]]:
     """One image for each case that has a file of every part of `modality`, and a sentence about each other case."""
-    by_case: dict[str, dict[str, ImageFile]] = {}
+    by_case: dict[str, dict[str, list[ImageFile]]] = {}
     for case_id, _, file in files:
-        if by_case.setdefault(case_id, {}).setdefault(file.modality, file) is not file:
-            raise InvalidInputError(
-                f"case {case_id} has several {file.modality} images, so {modality} is ambiguous; keep one"
-            )
+        by_case.setdefault(case_id, {}).setdefault(file.modality, []).append(file)
     images, incomplete = [], []
     for case_id, by_part in sorted(by_case.items()):
         missing = [part for part in GROUPS[modality] if part not in by_part]
+        doubled = [part for part, of_part in by_part.items() if len(of_part) > 1]
         if missing:
             incomplete.append(f"case {case_id} lacks {', '.join(missing)}, so it has no {modality}")
+        elif doubled:
+            incomplete.append(
+                f"case {case_id} has several {', '.join(doubled)} images, so it has no {modality}; keep one of each"
+            )
         else:
-            images.append(CaseImage(case_id, case_id, tuple(by_part[part] for part in GROUPS[modality])))
+            images.append(CaseImage(case_id, case_id, tuple(by_part[part][0] for part in GROUPS[modality])))
     return images, incomplete

@@ -154,8 +154,11 @@ def _spoil(case: Path, fault: str) -> None:
         ("text", "CASE_t2.nii.gz cannot be read as NIfTI"),
         ("nan", "CASE_t2.nii.gz holds NaN"),
         ("4-D", "CASE_t2.nii.gz has shape"),
-        ("black", "CASE_t2.nii.gz has no voxel above zero"),
-        ("elsewhere", "CASE_t2.nii.gz has no voxel above zero within the field of view of .*CASE_t1.nii.gz"),
+        ("black", "CASE_t2.nii.gz has no voxel other than its background, so"),
+        (
+            "elsewhere",
+            "CASE_t2.nii.gz has no voxel other than its background within the field of view of .*CASE_t1.nii.gz",
+        ),
     ],
 )
 def test_faults_name_the_file_in_one_sentence(case, fault, sentence):

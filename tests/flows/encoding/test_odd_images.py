@@ -49,7 +49,7 @@ def codes(place: Path) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("manifest", "modality", "reasons"),
     [
-        ("01-bad-header-aborts-encode/dtype.csv", "mri_all", {"b_bad": "data code 9999 not recognized"}),
+        ("01-bad-header-aborts-encode/dtype.csv", "mri_all", {"b_bad": "data type 9999, which are not read"}),
         ("01-bad-header-aborts-encode/gap.csv", "mri_all", {"b_bad": "4.0 x 4.0 x 200.0 mm"}),
         ("01-bad-header-aborts-encode/huge.csv", "mri_all", {"b_bad": "30000 x 30000 x 30000 voxels"}),
         ("01-bad-header-aborts-encode/neg.csv", "mri_all", {"b_bad": "the shape -24 x 28 x 20"}),
@@ -107,6 +107,24 @@ def write_manifest(folder: Path, files: dict[str, Path], modality: str) -> Path:
     lines = [f"{case},{modality},{file}" for case, file in files.items()]
     manifest.write_text("\n".join(["case_id,modality,path", *lines]) + "\n")
     return manifest
+
+
+def test_a_case_with_a_sequence_twice_does_not_end_the_encode(tmp_path: Path) -> None:
+    """Which of the two is meant nobody says, so it has no code; the others have theirs."""
+    rows = ["case_id,image_id,modality,path"]
+    for case in ("a", "b"):
+        inside = np.zeros((12, 12, 12), np.int16)
+        inside[2:-2, 2:-2, 2:-2] = np.random.default_rng(ord(case)).integers(9, 99, (8, 8, 8))
+        for sequence in ("t1", "t1ce", "t2", "flair"):
+            file = tmp_path / f"{case}_{sequence}.nii"
+            nib.Nifti1Image(inside, np.diag([3.0, 3, 3, 1])).to_filename(file)
+            rows.append(f"{case},{case},mri_{sequence},{file}")
+    rows.append(f"b,again,mri_t2,{tmp_path / 'b_t2.nii'}")
+    (tmp_path / "images.csv").write_text("\n".join(rows))
+    done = encode(tmp_path / "store", tmp_path / "images.csv", "mri_all", "first_order")
+    assert "note: case b has several mri_t2 images, so it has no mri_all; keep one of each" in done.stderr
+    assert done.returncode == 0
+    assert codes(tmp_path / "store").keys() == {"a"}
 
 
 def picture(path: Path, form: str = "PNG") -> Path:
