@@ -116,7 +116,8 @@ def _show(report: CohortReport, format_: str, *, dry_run: bool = False, more: Se
     end = "nothing written" if dry_run else f"snapshot {report.snapshot}"
     row: dict[str, Any] = {"cohort": report.cohort, "snapshot": report.snapshot, "dry_run": dry_run}
     row |= {"splits": report.splits, "targets": report.targets, "classes": report.classes}
-    row |= {f"{kind}_added": count for kind, count in report.added.items()}
+    added_to = {**report.added, "targets": report.targets, "splits": report.splits}
+    row |= {f"{kind}_added": count for kind, count in added_to.items()}
     row |= {f"{kind}_changed": len(rows) for kind, rows in report.changed.items()}
     row |= {f"images_changed_{what}": count for what, count in report.images_changed.items()}
     show_done([f"cohort {report.cohort}: {added}; {end}", *more], [row], format_)

@@ -113,18 +113,26 @@ def add_split(
 
 
 def add_labels(
-    store: EmbeddingStore, cohort: str, labels: pa.Table, rules: LabelRules, *, supersede: bool = False
+    store: EmbeddingStore,
+    cohort: str,
+    labels: pa.Table,
+    rules: LabelRules,
+    *,
+    drop: Sequence[str] = (),
+    id_column: str = ID_COLUMN,
+    supersede: bool = False,
 ) -> CohortReport:
-    """Commits labels of cases that the cohort has: a column ``case_id`` and those of the targets.
+    """Commits labels of cases that the cohort has: the column `id_column` and those of the targets, but for `drop`.
 
     Raises InvalidInputError naming row and column.
     """
     table = Table(Path("labels"), labels, np.arange(1, labels.num_rows + 1))
-    if ID_COLUMN not in table.columns:
+    if id_column not in table.columns:
         raise InvalidInputError(
-            f"the labels have no column {ID_COLUMN!r}, but {listed(table.columns) or 'none'}; name that of the case "
-            "ids so"
+            f"the labels have no column {id_column!r}, but {listed(table.columns) or 'none'}; --id-column says which "
+            "one holds the case ids"
         )
+    table = table if id_column == ID_COLUMN else table.renamed(id_column, ID_COLUMN)
     table.check_rows()
     snapshot = store.snapshot()
     cohort = snapshot.first_name(cohort)
@@ -140,7 +148,7 @@ def add_labels(
 
     table.ids()
     reading = Reading(cohort, targets=targets_of(snapshot, cohort))
-    read = read_labels(table, table.chosen((), (), (ID_COLUMN,)), known, rules, reading)
+    read = read_labels(table, table.chosen((), drop, (ID_COLUMN,)), known, rules, reading)
     tables = CohortTables(
         cohort, targets=read.targets, labels=read.labels, unlabelled=read.unlabelled, issues=tuple(read.issues)
     )

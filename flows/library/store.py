@@ -259,21 +259,28 @@ class Store:
         events: Mapping[str, Sequence[str | int]] | None = None,
         multilabel: Mapping[str, Sequence[str]] | None = None,
         units: Mapping[str, str] | None = None,
+        merge: Mapping[str, Sequence[str | int]] | None = None,
+        missing: Sequence[str | int] | None = None,
+        drop: Sequence[str] = (),
+        id_column: str = "case_id",
         replace: bool = False,
     ) -> Table:
-        """Commits labels of cases that the cohort has: a table with the column ``case_id`` and one for each target.
+        """Commits labels of cases that the cohort has: a table with the column `id_column` and one for each target.
 
         An empty cell is an unlabelled case. classes: target -> its classes (grades, labels) in their order; those of an
         ordered category stand in its order, others are sorted. kinds: target -> classes, ordinal, multilabel or value.
         survival: target -> the columns of its time and of its event; events: target -> the words of that which mean it.
         multilabel: target -> columns that say, each of a label, whether a case has it. units: target -> the unit of its
-        value or time. replace: other labels supersede those of the store. Returns a row per kind of what was added.
-        Raises InvalidInputError naming row and column.
+        value or time. merge: target -> words that are one class, named by the first; none: all that are alike. missing:
+        words that are no label. drop: columns that are no targets. replace: other labels supersede those of the store.
+        Returns a row per kind of what was added; `notes` say what was changed. Raises InvalidInputError naming row and
+        column.
 
         >>> grades = {"case_id": ids, "grade": ["low", "high"] * 6}
         >>> store.add_labels("trial", grades, classes={"grade": ["low", "high"]}).rows()
-        [{'what': 'targets', 'added': 2}, {'what': 'labels', 'added': 12}]
+        [{'what': 'targets', 'added': 1}, {'what': 'classes', 'added': 2}, {'what': 'labels', 'added': 12}]
         """
+        from guidestore.embeddings.interchange.table import MISSING
         from guidestore.flows.encoding.cohorts import add_labels
         from guidestore.warehouse.cohorts.label_rules import LabelRules
 
@@ -286,9 +293,12 @@ class Store:
             events={target: tuple(map(str, words)) for target, words in (events or {}).items()},
             label_columns={target: tuple(columns) for target, columns in (multilabel or {}).items()},
             units=dict(units or {}),
+            merged={target: (tuple(map(str, words)),) * bool(words) for target, words in (merge or {}).items()},
+            missing=MISSING if missing is None else tuple(map(str, missing)),
         )
+        how = {"drop": tuple(drop), "id_column": id_column, "supersede": replace}
         with self.writing():
-            return _added(add_labels(self.embeddings, cohort, table, rules, supersede=replace))
+            return _added(add_labels(self.embeddings, cohort, table, rules, **how))
 
     def add_split(
         self,
@@ -309,7 +319,7 @@ class Store:
         of what is not test. Returns what was added.
 
         >>> store.add_split("trial", folds=2, val=0.34)["added"]
-        [24]
+        [1]
         """
         from guidestore.flows.encoding.cohorts import add_split
         from guidestore.flows.encoding.lookups import only_target
@@ -344,7 +354,7 @@ class Store:
         >>> labels = scratch / "labels.csv"
         >>> _ = labels.write_text("case_id,grade\\nA,low\\nB,high\\n")
         >>> store.add_cohort("listed", labels=labels)["added"]
-        [2, 2]
+        [1, 2, 2]
         """
         from guidestore.flows.encoding.cohorts import add_files, layout_of
 
@@ -859,6 +869,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _added(report: CohortReport) -> Table:
-    rows = [{"what": kind, "added": count} for kind, count in report.added.items() if count]
-    notes = [issue.sentence for issue in report.issues]
+    counts = {**report.added, "targets": report.targets, "classes": report.classes, "splits": report.splits}
+    order = dict.fromkeys(("cohorts", "targets", "classes", *counts))
+    rows = [{"what": kind, "added": counts[kind]} for kind in order if counts.get(kind)]
+    notes = [f"{kind} changed: {'; '.join(changes)}" for kind, changes in report.changed.items()]
+    notes += [f"{what} of {count_of(count, 'image')} changed" for what, count in report.images_changed.items()]
+    notes += [issue.sentence for issue in report.issues]
     return Table.of_rows(rows, ("what", "added"), notes=notes, notes_name_cases=True)

@@ -12,7 +12,7 @@ _WORDS = {"mpp_source": "source of the mpp", "bit_depth": "bit depth"}
 
 def digests_of(row: Mapping[str, Any]) -> tuple[str, ...]:
     """sha256 of all files of an image, its own first."""
-    return tuple(file["sha256"] for file in row["files"] or ()) or (row["sha256"],)
+    return tuple(file["sha256"] for file in row.get("files") or ()) or (row.get("sha256") or "",)
 
 
 def changes(row: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:

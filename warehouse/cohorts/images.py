@@ -68,7 +68,7 @@ def same_images(rows: Iterable[Mapping[str, Any]]) -> list[CohortIssue]:
     cases: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for row in rows:
         cases[digests_of(row)].add(row["case_id"])
-    several = sorted(" = ".join(sorted(same)) for same in cases.values() if len(same) > 1)
+    several = sorted(" = ".join(sorted(same)) for digests, same in cases.items() if len(same) > 1 and any(digests))
     if not several:
         return []
     count = "1 image stands" if len(several) == 1 else f"{len(several)} images stand"

@@ -93,7 +93,7 @@ def test_of_types_of_others_means_the_same(store: gs.Store, study: gs.Study) -> 
         ),
         (
             lambda s: s.add_labels("made", {"id": ["case-1"]}),
-            r"^the labels have no column 'case_id', but id; name that",
+            r"^the labels have no column 'case_id', but id; `id_column` says",
         ),
         (lambda s: gs.datasets.digits("x"), r"^store is 'x'; it must be a Store$"),  # pyright: ignore[reportArgumentType]
         (lambda s: gs.open("", create=True), r"^the place of the store is empty: name a folder"),

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -433,3 +434,26 @@ def test_importing_it_loads_nothing() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
         _ = gs.fitt  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_labels_and_groups_are_told_and_corrected_in_python(tmp_path: Path) -> None:
+    """What a sentence advises is there as an argument, and what was changed is said."""
+    store, ids = gs.open(tmp_path / "store", create=True), [f"p{i}" for i in range(12)]
+    store.add_codes("c", "mri", "e", np.random.default_rng(0).normal(size=(12, 3)), ids)
+    grades = pd.DataFrame({"record": ids, "grade": ["low", "high"] * 6, "ward": range(12)})
+    grades.loc[1, "grade"] = "HIGH"
+    told: dict[str, Any] = {"id_column": "record", "drop": ["ward"]}
+    with pytest.raises(gs.InvalidInputError, match="may be one class; `merge`"):
+        store.add_labels("c", grades, **told)
+    added = store.add_labels("c", grades, **told, merge={"grade": ["high", "HIGH"]})
+    counts = {"targets": 1, "classes": 2, "labels": 12}
+    assert {row["what"]: row["added"] for row in added.rows()} == counts
+    grades["grade"] = ["low", "unclear", *["low", "high"] * 4, "high", "high"]
+    changed = store.add_labels("c", grades, **told, missing=["unclear"], replace=True)
+    assert changed.notes[0] == "labels changed: p1 grade: high is now no label; p10 grade: low is now high"
+    patients = pd.DataFrame({"case_id": ids, "patient": [f"h{i // 2}" for i in range(12)]})
+    with pytest.raises(gs.InvalidInputError, match="name it with `group`"):
+        store.add_split("c", folds=2, groups=patients)
+    store.add_split("c", folds=2, group="patient", groups=patients)
+    rows = store.sql("SELECT fold, case_id, part FROM splits").df().merge(patients, on="case_id")
+    assert set(rows.groupby(["fold", "patient"])["part"].nunique()) == {1}
