@@ -20,6 +20,7 @@ from guidestore.embeddings.interchange.limits import check_columns, check_fits, 
 _DAMAGED = (
     *(ValueError, OSError, EOFError, KeyError, SyntaxError, TypeError, MemoryError, OverflowError, RuntimeError),
     *(tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error),
+    SystemError,  # of Python's tokenizer, by which numpy reads some headers
 )
 
 
@@ -84,6 +85,7 @@ def _told(file: Path) -> Iterator[Any]:
     except InvalidInputError:
         raise
     except _DAMAGED as error:
+        said = "its header is damaged" if isinstance(error, SystemError) else reason_of(error)
         raise InvalidInputError(
-            f"{file} cannot be read as a numeric array: {reason_of(error)}; save it again, without pickle"
+            f"{file} cannot be read as a numeric array: {said}; save it again, without pickle"
         ) from error

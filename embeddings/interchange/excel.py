@@ -15,6 +15,10 @@ from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.limits import check_columns, check_fits
 
 _ZEROS = re.compile(r"0+\Z")
+_PLACE = re.compile(rb"<(?:\w+:)?(?:row|c)\s(?:[^>]*?\s)?r=[\"']([A-Z]*)(\d+)[\"']")
+"""Of a row or a cell within a sheet's XML."""
+_MOST_ROWS = 1_048_576
+"""Of a sheet, as Excel has it."""
 _BATCH_ROWS = 10_000
 
 
@@ -35,6 +39,7 @@ def read_sheet(file: Path) -> tuple[list[str], list[Any], list[int], tuple[str, 
         check_fits(file, 8 * sum(member.file_size for member in archive.infolist()))
     content = file.read_bytes()
     try:
+        _check_order(content)
         # By their bytes: openpyxl goes by the suffix of a name.
         values_book = load_workbook(BytesIO(content), read_only=True, data_only=True)
         formulas_book = load_workbook(BytesIO(content), read_only=True, data_only=False)
@@ -45,10 +50,27 @@ def read_sheet(file: Path) -> tuple[list[str], list[Any], list[int], tuple[str, 
         raise ValueError(f"no readable workbook: {error}") from error
 
 
+def _check_order(content: bytes) -> None:
+    """Raises ValueError where rows or cells are not in order: openpyxl would leave those out, in silence."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        for name in archive.namelist():
+            if not name.startswith("xl/worksheets/") or not name.endswith(".xml"):
+                continue
+            before = (0, 0, b"")
+            for found in _PLACE.finditer(archive.read(name)):
+                column, row = found[1], int(found[2])
+                place = (row, len(column), column)
+                if place <= before or row > _MOST_ROWS:
+                    raise ValueError(f"in {name} row {row:,} stands out of its place")
+                before = place
+
+
 def _first_sheet(
     file: Path, values_book: Any, formulas_book: Any
 ) -> tuple[list[str], list[Any], list[int], tuple[str, ...]]:
     values, formulas = values_book.worksheets[0], formulas_book.worksheets[0]
+    for sheet in (values, formulas):
+        sheet.reset_dimensions()  # what a file says of its size is often wrong, and would cut off rows and columns
     others = [sheet.title for sheet in values_book.worksheets[1:]]
     notes = (f"of {file.name} the first sheet, {values.title}, is read, not {', '.join(others)}",) if others else ()
     header: list[str] = []

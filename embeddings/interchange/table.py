@@ -456,7 +456,22 @@ def _read_columns(file: Path, schema: pa.Schema) -> pa.Table:
         else _unread(field.type, rows)
         for field in schema
     ]
+    for field, column in zip(schema, columns, strict=True):
+        _check_utf8(file, field.name, column)
     return pa.table(columns, names=schema.names)
+
+
+def _check_utf8(file: Path, name: str, column: pa.ChunkedArray) -> None:
+    """Raises InvalidInputError where what a Parquet file says is text is none: some writers copy bytes of cp1252."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        return
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise InvalidInputError(
+            f"{file}, column {name} holds text that is not UTF-8; decode it (as cp1252, say) before it is written"
+        ) from error
 
 
 def _is_readable(kind: pa.DataType) -> bool:

@@ -162,6 +162,7 @@ def header(shape: str, dtype: str = "<f4") -> bytes:
         (header("__import__('os')"), "cannot be read as a numeric array"),
         (header("(2, 3)")[:20], "cannot be read as a numeric array"),
         (b"\x93NUMPY\x09\x00", "cannot be read as a numeric array"),
+        (b"\x93NUMPY\x01\x00\x05\x00 ''\n\x00" + bytes(24), "cannot be read as a numeric array: its header is damaged"),
     ],
 )
 def test_absurd_arrays_are_refused_by_their_header(tmp_path: Path, content: bytes, sentence: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,53 @@ def test_ids_and_labels_of_any_whole_or_text_type(tmp_path: Path, kind: pa.DataT
     values = pa.array(["7", "8"]).cast(kind)
     pq.write_table(pa.table({"case_id": values}), tmp_path / "t.parquet")
     assert read_table(tmp_path / "t.parquet").ids() == ("7", "8")
+
+
+SIZE = b'<dimension ref="A1:C4" />'
+
+
+def edited_sheet(file: Path, old: bytes, new: bytes) -> None:
+    """A sheet of three cases, A to C, and two numbers each, whose XML was changed."""
+    frame = pd.DataFrame({"case_id": ["A", "B", "C"], "f": [0.5, 1.5, 2.5], "g": [4.0, 5.0, 6.0]})
+    frame.to_excel(file, index=False)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    assert old in members[sheet]
+    members[sheet] = members[sheet].replace(old, new)
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("size", [b"", b'<dimension ref="A1"/>', b'<dimension ref="A1:B3"/>', b'<dimension ref="B2"/>'])
+def test_a_sheet_is_read_whole_whatever_it_says_of_its_size(tmp_path: Path, size: bytes):
+    pytest.importorskip("openpyxl")
+    edited_sheet(tmp_path / "t.xlsx", SIZE, size)
+    table = read_table(tmp_path / "t.xlsx")
+    assert (table.ids(), table.columns) == (("A", "B", "C"), ("case_id", "f", "g"))
+    assert table.numbers(["f", "g"]).tolist() == [[0.5, 4.0], [1.5, 5.0], [2.5, 6.0]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'<row r="4"', b'<row r="2"'), (b'r="B4"', b'r="D4"'), (b'<row r="4"', b'<row r="9999999999"')],
+)
+def test_a_sheet_whose_rows_or_cells_are_out_of_order_is_refused(tmp_path: Path, old: bytes, new: bytes):
+    pytest.importorskip("openpyxl")
+    edited_sheet(tmp_path / "t.xlsx", old, new)
+    with pytest.raises(InvalidInputError, match="stands out of its place"):
+        read_table(tmp_path / "t.xlsx")
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_parquet_text_that_is_not_utf8_names_its_column(tmp_path: Path, kind: pa.DataType):
+    raw = pa.array(
+        [b"a", "Universit\u00e4t".encode("cp1252")], pa.binary() if kind == pa.string() else pa.large_binary()
+    )
+    pq.write_table(pa.table({"case_id": ["A", "B"], "site": raw.view(kind)}), tmp_path / "t.parquet")
+    with pytest.raises(InvalidInputError, match="column site holds text that is not UTF-8"):
+        read_table(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import resource
 import warnings
 from collections.abc import Callable
@@ -134,10 +135,12 @@ def checked(*arguments: object) -> int:
     return done.returncode
 
 
+MORE = int(os.environ.get("MUTATIONS", "1"))
+"""How many times as many examples, of fresh seeds, than the gate has: ``MUTATIONS=100 pytest …``."""
 FEW = settings(
-    max_examples=20,
+    max_examples=20 * MORE,
     deadline=20_000,
-    derandomize=True,
+    derandomize=MORE == 1,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
