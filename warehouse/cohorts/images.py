@@ -20,6 +20,9 @@ from guidestore.warehouse.cohorts.reading import Reading
 MISSING = "missing images"
 """Kind of the issue that names image files that are not there."""
 _SHOWN = 5
+_SLIDE = b"1.2.840.10008.5.1.4.1.1.77.1.6"
+"""Class of DICOM files that are whole slides."""
+_HEAD_BYTES = 2**12
 
 
 def describe_images(
@@ -67,7 +70,8 @@ def same_images(rows: Iterable[Mapping[str, Any]]) -> list[CohortIssue]:
     """The issue that names cases which have the same image, file for file; none for none."""
     cases: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for row in rows:
-        cases[digests_of(row)].add(row["case_id"])
+        # Sorted: a row begins with the file that it names, which is any instance of a DICOM slide, or .hdr and .img.
+        cases[tuple(sorted(digests_of(row)))].add(row["case_id"])
     several = sorted(" = ".join(sorted(same)) for digests, same in cases.items() if len(same) > 1 and any(digests))
     if not several:
         return []
@@ -126,12 +130,21 @@ def _check_regular(row: dict[str, Any]) -> None:
         return
     if not stat.S_ISREG(mode):
         what, remedy = "it is a folder, pipe or device, not an image file", "correct the path"
-        if stat.S_ISDIR(mode) and any(_is_dicom(child) for child in file.iterdir() if child.is_file()):
+        dicom = next((head for head in map(_dicom_head, _files_in(file)) if head), b"") if stat.S_ISDIR(mode) else b""
+        if _SLIDE in dicom:
+            what, remedy = "it is a folder of a DICOM slide", "name one of its files, which stands for them all"
+        elif dicom:
             what = "it is a folder of DICOM files"
             remedy = "convert the series to NIfTI, e.g. with dcm2niix -z y -o OUT FOLDER, and name the .nii.gz"
         raise InvalidInputError(f"{file} (case {row['case_id']}, {row['modality']}) cannot be read: {what}; {remedy}")
 
 
-def _is_dicom(path: Path) -> bool:
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_file())
+
+
+def _dicom_head(path: Path) -> bytes:
+    """The start of a DICOM file, where it says of which class it is; nothing of others."""
     with path.open("rb") as file:
-        return file.read(132).endswith(b"DICM")
+        head = file.read(_HEAD_BYTES)
+    return head if head[:132].endswith(b"DICM") else b""

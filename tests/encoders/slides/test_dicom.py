@@ -67,3 +67,14 @@ def test_a_level_that_was_replaced_is_another_slide(folder: Path):
     done = encoded(folder)
     assert "encoded 2, there already 0, in quarantine 2" in done.stdout
     assert f"{folder / 'b'} changed since cohort add" in done.stderr
+
+
+def test_two_instances_of_one_slide_are_one_image_and_its_folder_says_what_to_name(folder: Path):
+    add = ("cohort", "add", "manifest", "d", "--store", folder / "s", "--images", folder / "d.csv")
+    (folder / "d.csv").write_text("case_id,modality,path\nx,histology,b\ny,histology,b4.dcm\n")
+    assert "1 image stands under several cases (identical sha256): x = y;" in guidestore(*add).stderr
+    (folder / "slide").mkdir()
+    (folder / "b").rename(folder / "slide" / "b")
+    (folder / "d.csv").write_text("case_id,modality,path\nz,histology,slide\n")
+    refused = guidestore(*add)
+    assert (refused.returncode, "is a folder of a DICOM slide; name one of its files" in refused.stderr) == (2, True)
