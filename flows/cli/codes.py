@@ -13,6 +13,7 @@ from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.app import FILE_OR_URL, App
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, At, Format, Key, Split, Store
+from guidestore.flows.work.printable import one_line
 
 if TYPE_CHECKING:
     from guidestore.embeddings.types import CodeSetKey
@@ -225,7 +226,7 @@ def encode(settings: EncodeSettings, runner: Runner, place: Store = STORE, forma
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
     for case_id, reason in report.failed.items():
-        print(f"quarantined: {case_id}: {reason}", file=sys.stderr)
+        print(one_line(f"quarantined: {case_id}: {reason}"), file=sys.stderr)
     if report.failed:
         raise typer.Exit(8)
 

@@ -15,6 +15,7 @@ from guidestore.embeddings.words import count_of
 from guidestore.flows.cli.app import FILE_OR_URL, App, Group
 from guidestore.flows.cli.options import STORE, Format, Key, Store, Target
 from guidestore.flows.cli.output import Kind, show_done
+from guidestore.flows.work.printable import one_line
 
 if TYPE_CHECKING:
     from guidestore.warehouse.cohorts.cohort import CohortReport
@@ -127,7 +128,7 @@ def _show(report: CohortReport, format_: str, *, dry_run: bool = False, more: Se
     if set(report.images_changed) - {"path", "list of files"}:
         print("note: `guidestore encode` makes the codes of changed images again", file=sys.stderr)
     for issue in report.issues:
-        print(f"note: {issue.sentence}", file=sys.stderr)
+        print(one_line(f"note: {issue.sentence}"), file=sys.stderr)
 
 
 @app.command("split")

@@ -11,6 +11,7 @@ import typer
 from guidestore.flows.cli.app import App
 from guidestore.flows.cli.from_settings import command
 from guidestore.flows.cli.options import STORE, Format, Store
+from guidestore.flows.work.printable import one_line
 
 if TYPE_CHECKING:
     from guidestore.flows.paper.report import ExperimentReport
@@ -93,6 +94,6 @@ def _finish(report: ExperimentReport, out: Path, format_: str) -> None:
         file=sys.stderr,
     )
     for case_id, reason in report.failed.items():
-        print(f"quarantined: {case_id}: {reason}", file=sys.stderr)
+        print(one_line(f"quarantined: {case_id}: {reason}"), file=sys.stderr)
     if report.failed:
         raise typer.Exit(8)

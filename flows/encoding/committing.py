@@ -145,9 +145,9 @@ class Quarantine:
     ) -> bool:
         if not isinstance(error, InvalidInputError):
             return False
-        reason = str(error)
+        reason = str(error).replace("\n", "\\n")  # of a file's name
         for path, image_id in self.hidden.items():
-            reason = reason.replace(path, f"image {image_id}")
+            reason = reason.replace(path.replace("\n", "\\n"), f"image {image_id}")
         self.report.failed[self.item.case_id] = reason
         what = {
             "cohort": self.key.cohort,

@@ -14,3 +14,8 @@ of characters."""
 def printable(text: str) -> str:
     """The text with what a terminal would obey, or could not print, as its escape: ``\\\\x1b``."""
     return _OBEYED.sub(lambda match: match[0].encode("unicode_escape", "backslashreplace").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """`printable`, on one line: a file may have a line break in its name."""
+    return printable(text).replace("\n", "\\n")

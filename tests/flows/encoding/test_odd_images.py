@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import struct
@@ -214,3 +215,24 @@ def test_pipes_and_devices_give_a_sentence_at_once(tmp_path: Path) -> None:
     done = encode_again(tmp_path / "store", "clinical", "colour_texture")
     assert (done.returncode, "encoded 1," in done.stdout) == (8, True), done.stderr
     assert time.monotonic() - start < 20
+
+
+def test_names_that_people_and_programs_give_files(tmp_path: Path) -> None:
+    """What a name holds changes no code, and breaks no line of a terminal."""
+    names = ("a, b;c.png", "naïve Ж.PNG", 'quote"d.png', "100%_#1?.png", "n" * 240 + ".png", "two\nlines.png")
+    for name in names:
+        picture(tmp_path / name)
+    (tmp_path / "bad\n\x1b[31m.png").write_text("no picture")
+    with (tmp_path / "m.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = [(f"k{row}", "clinical", name) for row, name in enumerate((*names, "bad\n\x1b[31m.png", "gone\n.png"))]
+        csv.writer(file).writerows([("case_id", "modality", "path"), *rows])
+    added = guidestore("cohort", "add", "manifest", "odd", "--images", tmp_path / "m.csv", "--store", tmp_path / "s")
+    assert added.returncode == 0, added.stderr
+    assert "gone\\n.png" in added.stderr
+    done = encode_again(tmp_path / "s", "clinical", "colour_texture")
+    assert (done.returncode, "encoded 6, there already 0, in quarantine 1" in done.stdout) == (8, True), done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("quarantined: k6: ")]
+    assert "bad\\n\\x1b[31m.png is no image that Pillow knows; convert it to JPEG, PNG or TIFF" in line
+    assert "\n" not in quarantine(tmp_path / "s")["k6"]
+    made = list(codes(tmp_path / "s").values())
+    assert all(np.array_equal(code, made[0]) for code in made)
