@@ -117,19 +117,20 @@ def load_photograph(path: str | Path, settings: PhotographSettings = DEFAULT_SET
 
 def _what_else(path: Path, content: str) -> str:
     """What a file is that Pillow does not know, and what to do."""
+    if content == "DICOM":
+        return "is DICOM, which is not read as a picture; convert it to PNG, as a viewer shows it"
+    if content not in _PILLOW | {"", "gzip"}:
+        return f"is a {content} file, and is no image that Pillow knows; convert it to JPEG, PNG or TIFF"
     with path.open("rb") as file:
         said = mistake(file.read(HEAD_BYTES))
     if said:
         return f"is {said}"
-    if content == "DICOM":
-        return "is DICOM, which is not read as a picture; convert it to PNG, as a viewer shows it"
-    if content in _PILLOW:
+    if content:
         return (
             f"is {content} of a kind that Pillow does not know, or its header is damaged; copy it again, or convert it "
             "to PNG of 8 bits"
         )
-    what = f"is a {content} file, and " if content else ""
-    return f"{what}is no image that Pillow knows; convert it to JPEG, PNG or TIFF"
+    return "is no image that Pillow knows; convert it to JPEG, PNG or TIFF"
 
 
 def _check_form(image: Image.Image, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import random
 import struct
@@ -248,7 +249,8 @@ def test_what_lies_in_place_of_a_picture_is_named_with_a_way_on(tmp_path: Path):
             "is a pointer of git-lfs .*git lfs pull",
         ),
         "._a": (b"\0\x05\x16\x07\0\x02\0\0Mac OS X" + bytes(100), "what macOS keeps beside a file"),
-        "gz": (b"\x1f\x8b" + bytes(100), "is compressed by gzip; unpack it"),
+        "gz": (gzip.compress(b"\x89PNG\r\n\x1a\n"), "is compressed by gzip; unpack it"),
+        "volume": (gzip.compress(bytes(344) + b"n+1\0"), "is a NIfTI file, and is no image that Pillow knows"),
         "dicom": (b"II*\0" + bytes(124) + b"DICM" + bytes(100), "is DICOM, which is not read as a picture; .*PNG"),
         "cut": (b"\x89PNG\r\n\x1a\n" + bytes(30), "is PNG of a kind that Pillow does not know, or its header is dam"),
     }
