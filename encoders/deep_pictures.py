@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ _SIGNED = 2
 
 _SIZ = b"\xff\x4f\xff\x51"
 """Markers with which the codestream of a JPEG 2000 begins."""
+
+_MOST_SAMPLES = 2**24
+"""Of a tile, which is decoded whole, in a picture that is smaller: a false header must not fill the memory."""
 
 _PNG_BITS = 24
 """Byte of a PNG that says how many bits a sample has."""
@@ -62,7 +66,7 @@ def deep_picture(image: Image.Image, path: Path) -> tuple[Image.Image, int] | No
             return _of_values(values, what, declared, alpha=alpha)
     elif image.format == "JPEG2000":
         content = path.read_bytes()
-        bits, signed = _of_codestream(content)
+        bits, signed = _of_codestream(content, image.size, what)
         if signed:
             raise InvalidInputError(f"{what} has signed values, whose white is unknown; convert it to unsigned ones")
         if 8 < bits <= 16:  # Pillow takes the upper 8 of colours
@@ -81,11 +85,16 @@ def deep_picture(image: Image.Image, path: Path) -> tuple[Image.Image, int] | No
     return _of_values(values_hw.astype(np.uint16)[..., None], what, None)
 
 
-def _of_codestream(content: bytes) -> tuple[int, bool]:
-    """The largest number of bits of a channel of a JPEG 2000, and whether one is signed."""
-    size = content.index(_SIZ) + len(_SIZ)  # of its marker, which stands first in the codestream
-    channels = int.from_bytes(content[size + 36 : size + 38])
-    each = content[size + 38 : size + 38 + 3 * channels : 3]
+def _of_codestream(content: bytes, size: tuple[int, int], what: str) -> tuple[int, bool]:
+    """The largest number of bits of a channel of a JPEG 2000, and whether one is signed. size: as its file says."""
+    start = content.index(_SIZ) + len(_SIZ)  # of its marker, which stands first in the codestream
+    right, lower, left, upper = (int.from_bytes(content[at : at + 4]) for at in range(start + 4, start + 20, 4))
+    if (right - left, lower - upper) != size:
+        raise InvalidInputError(
+            f"{what} says {size[0]} x {size[1]} pixels, and {right - left} x {lower - upper} within; copy it again"
+        )
+    channels = int.from_bytes(content[start + 36 : start + 38])
+    each = content[start + 38 : start + 38 + 3 * channels : 3]
     return max(byte & 127 for byte in each) + 1, any(byte & 128 for byte in each)
 
 
@@ -98,6 +107,11 @@ def _of_tiff(path: Path, size: tuple[int, int]) -> tuple[Image.Image, int]:
         if not (grey or rgb) or page.imagedepth > 1 or {page.imagewidth, page.imagelength} != set(size):
             raise InvalidInputError(
                 f"photograph {path} has {page.bitspersample} bits of {page.photometric.name}; save it as grey or RGB"
+            )
+        if math.prod(page.chunks) > max(_MOST_SAMPLES, 2 * math.prod(page.shape)):
+            raise InvalidInputError(
+                f"photograph {path} of {size[0]} x {size[1]} pixels says that its tiles have {page.tilewidth} x "
+                f"{page.tilelength}; its header is damaged: copy it again"
             )
         values = page.asarray()
         if page.axes[0] == "S":  # plane by plane

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from guidestore.embeddings.errors import InvalidInputError
@@ -20,9 +19,9 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 _BLOCK = 2**20
 """Bytes that are unpacked at once."""
 
-_WIDTH, _LENGTH, _BITS, _COMPRESSION, _SAMPLES_PER_PIXEL = 256, 257, 258, 259, 277
-_ROWS_PER_STRIP, _STRIP_BYTES, _PLANES, _TILE_WIDTH, _TILE_LENGTH, _TILE_BYTES = 278, 279, 284, 322, 323, 325
-"""Tags of TIFF."""
+_WIDTH, _LENGTH, _SAMPLES_PER_PIXEL, _PLANES = 256, 257, 277, 284
+_STRIPS, _ROWS_PER_STRIP, _TILES, _TILE_WIDTH, _TILE_LENGTH = 273, 278, 324, 322, 323
+"""Tags of TIFF: sizes, and places in the file, of which 0 is none."""
 
 
 def check_rows(image: Image.Image, path: Path) -> None:
@@ -79,18 +78,12 @@ def _data(png: bytes) -> Iterator[bytes]:
 
 
 def _has_all_strips(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """By the tags: as many strips or tiles as the size needs, none empty, and enough bytes if they are not packed."""
+    """Whether the tags name as many strips or tiles as the size needs. One that is cut short stops its decoder."""
     tags = image.tag_v2
     width, length, samples = (int(tags.get(tag, 1)) for tag in (_WIDTH, _LENGTH, _SAMPLES_PER_PIXEL))
-    bits, planes = int(np.max(tags.get(_BITS, 1))), samples if tags.get(_PLANES, 1) == 2 else 1
-    if _TILE_BYTES in tags:
-        sizes, needed = tags[_TILE_BYTES], -(-length // tags[_TILE_LENGTH]) * -(-width // tags[_TILE_WIDTH])
-    elif _STRIP_BYTES in tags:
-        sizes, needed = tags[_STRIP_BYTES], -(-length // min(tags.get(_ROWS_PER_STRIP, length), length))
-    else:  # some writers leave it out, and the strip ends with the file
-        return True
-    sizes = np.atleast_1d(sizes)
-    whole = len(sizes) >= needed * planes and bool(sizes[: needed * planes].all())
-    if tags.get(_COMPRESSION, 1) != 1:
-        return whole
-    return whole and int(sizes.sum()) >= length * planes * (-(-width * bits * (samples // planes) // 8))
+    if _TILES in tags:
+        places, needed = tags[_TILES], -(-length // tags[_TILE_LENGTH]) * -(-width // tags[_TILE_WIDTH])
+    else:
+        places, needed = tags[_STRIPS], -(-length // min(tags.get(_ROWS_PER_STRIP, length), length))
+    needed *= samples if tags.get(_PLANES, 1) == 2 else 1
+    return len(places) >= needed and all(places[:needed])

@@ -172,3 +172,18 @@ def test_signed_values_that_tell_no_white_are_refused(tmp_path: Path):
             load_photograph(tmp_path / name, SMALL)
     tifffile.imwrite(tmp_path / "c.tif", ramp(12, 1).squeeze().astype(np.int16))
     assert close(tmp_path / "c.tif", ramp(12, 1), 12)
+
+
+def test_headers_that_claim_more_than_the_picture_are_refused_before_it_is_decoded(tmp_path: Path):
+    tifffile.imwrite(tmp_path / "a.tif", ramp(16), photometric="rgb", tile=(32, 32), compression="deflate")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        for name in ("TileWidth", "TileLength"):
+            tiff.pages.first.tags[name].overwrite(65504)
+    content = bytearray(imagecodecs.jpeg2k_encode(ramp(16), codecformat="jp2", reversible=True, level=0))
+    size = content.index(b"\xff\x4f\xff\x51") + 8
+    content[size : size + 8] = struct.pack(">2I", 60000, 60000)
+    (tmp_path / "b.jp2").write_bytes(content)
+    says = {"a.tif": "its tiles have 65504 x 65504", "b.jp2": "says 64 x 64 pixels, and 60000 x 60000 within"}
+    for name, said in says.items():
+        with pytest.raises(InvalidInputError, match=rf"{name} .*{said}"):
+            load_photograph(tmp_path / name, SMALL)
