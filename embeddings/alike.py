@@ -12,6 +12,9 @@ from guidestore.embeddings.words import count_of
 
 NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?\Z")
 _SHOWN = 5
+_MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mrz|Mai|Okt|Dez"
+_DATE = re.compile(rf"(?:\d{{1,2}}-(?:{_MONTH})(?:-\d{{2,4}})?|(?:{_MONTH})-\d{{2}})\Z")
+"""As Excel writes 1-3, MARCH1 or 3-1 of a CSV file that it opened."""
 
 
 def alike_ids(new: Iterable[str], known: Iterable[str]) -> str:
@@ -30,6 +33,17 @@ def alike_ids(new: Iterable[str], known: Iterable[str]) -> str:
     return (
         f"{count_of(len(several), 'group')} of cases whose ids differ in upper and lower case, leading zeros or the "
         f"form of characters alone: {shown}; they are cases apart, so write an id alike in all tables if they are one"
+    )
+
+
+def date_ids(new: Iterable[str]) -> str:
+    """A sentence that names ids such as 1-Mar, which a spreadsheet program makes of other text; '' where none is."""
+    found = sorted(case_id for case_id in new if _DATE.match(case_id))
+    if not found:
+        return ""
+    return (
+        f"{count_of(len(found), 'id')} such as {found[0]} may be what a spreadsheet program made of other text, and "
+        "would then match no other table; save the column as text, as it was"
     )
 
 

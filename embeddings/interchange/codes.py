@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -21,12 +22,14 @@ from guidestore.embeddings.interchange.table import (
     LARGEST_WHOLE,
     MISSING,
     MISSING_NUMBERS,
+    NO_CASE,
     REWRITTEN,
     Table,
     is_rewritten,
     listed,
     pc,
     read_table,
+    summary_among,
 )
 from guidestore.embeddings.remote import fetched
 from guidestore.embeddings.types import CaseCodes
@@ -37,6 +40,8 @@ NAN_POLICIES: tuple[str, ...] = get_args(NaNPolicy.__value__)
 FEWEST_ROWS = 5
 """Below it a column counts up by chance."""
 _BLOCK_ROWS = 4096
+_WHOLE_FLOAT32 = 2**24
+"""Beyond it float32 does not hold every whole number."""
 _GAPS = 4
 """A row number that lacks more than three of four rows is none."""
 
@@ -121,7 +126,15 @@ def _checked(file: Path, read: _Raw, how: CodeColumns) -> CodesRead:
         raise InvalidInputError(f"{file} holds no codes; give a row per case")
     read = _without_missing(file, read, how.nan)
     _check_row_numbers(file, read)
-    return CodesRead(CaseCodes(read.ids, _as_float32(file, read)), read.columns, read.is_named, read.notes)
+    codes_nd, notes = _as_float32(file, read), read.notes
+    rounded = _rounded(read, codes_nd)
+    if rounded.any():
+        what = "has" if rounded.sum() == 1 else "have"
+        notes += (
+            f"{_these(read, rounded)} of {file.name} {what} whole numbers beyond 2^24, which codes (float32) round; "
+            "leave such columns out with --drop where they are dates or ids",
+        )
+    return CodesRead(CaseCodes(read.ids, codes_nd), read.columns, read.is_named, notes)
 
 
 def _as_float32(file: Path, read: _Raw) -> np.ndarray:
@@ -143,6 +156,20 @@ def _as_float32(file: Path, read: _Raw) -> np.ndarray:
                 f"{read.ids[place.start + row]}) is more than float32 holds; scale the column"
             )
     return codes_nd
+
+
+def _rounded(read: _Raw, codes_nd: np.ndarray) -> np.ndarray:
+    """(d,) bool: columns with whole numbers that float32 does not hold."""
+    found = np.zeros(codes_nd.shape[1], dtype=bool)
+    if read.values_nd is codes_nd:
+        return found
+    for (_, block), (_, given) in zip(
+        scratch.blocks(codes_nd, _BLOCK_ROWS), scratch.blocks(read.values_nd, _BLOCK_ROWS), strict=True
+    ):
+        rows, columns = np.nonzero(np.abs(block) >= _WHOLE_FLOAT32)
+        large = given[rows, columns]
+        found[columns[(large == np.floor(large)) & (large != block[rows, columns])]] = True
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +196,7 @@ def _from_npz(file: Path, how: CodeColumns) -> _Raw:
             f"{file}: {how.id_column} is {given.dtype} of shape {given.shape}; it must be text or whole numbers (n,)"
         )
     values = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in given.tolist()]
-    return _Raw(_checked_ids(file, values), *_matrix(file, arrays[matrices[0]]))
+    return _Raw(_checked_ids(file, [value.strip() for value in values]), *_matrix(file, arrays[matrices[0]]))
 
 
 def _from_table(table: Table, how: CodeColumns) -> _Raw:
@@ -196,7 +223,7 @@ def _from_table(table: Table, how: CodeColumns) -> _Raw:
     if sentinels:
         notes.append(
             f"{_columns(sentinels)} of {file.name} {'has' if len(sentinels) == 1 else 'have'} -999 or -9999, taken as "
-            "numbers; where that means no value, give --missing -999"
+            "numbers; where that means no value, give --missing default,-999,-9999"
         )
     return _Raw(ids, values_nd, names, tuple(notes), is_named=True)
 
@@ -260,9 +287,9 @@ def _read_ids(file: Path, id_column: str) -> tuple[str, ...]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{file} cannot be read as text: {reason_of(error)}; save the ids as UTF-8") from error
-    if lines and id_column in {name.strip().strip('"') for name in lines[0].replace(";", ",").split(",")}:
+    if lines and id_column in {name.strip().strip('"') for name in re.split(r"[,;\t|]", lines[0])}:
         return read_table(file, (id_column,), id_column=id_column).ids(id_column)
-    given = [line.strip() for line in lines if line.strip()]
+    given = [line.strip().strip('"') for line in lines if line.strip()]
     several = next((line for line in given if "," in line.rstrip(",")), None)
     if several is not None:
         raise InvalidInputError(
@@ -273,6 +300,9 @@ def _read_ids(file: Path, id_column: str) -> tuple[str, ...]:
 
 
 def _checked_ids(file: Path, ids: Sequence[str]) -> tuple[str, ...]:
+    summary = summary_among(ids)
+    if summary is not None:
+        raise InvalidInputError(f"{file}: the id of row {summary + 1} is {ids[summary]!r}, {NO_CASE}")
     for row, text in enumerate(ids, start=1):
         if not text or text in MISSING:
             raise InvalidInputError(f"{file}: the id of row {row} is {text!r}; give each row the id of its case")
@@ -345,8 +375,8 @@ def _of_columns(read: _Raw, kept: np.ndarray) -> _Raw:
 
 
 def _check_row_numbers(file: Path, read: _Raw) -> None:
-    """Raises InvalidInputError where a column only numbers the rows: each number once in whatever order, or ascending
-    with gaps, as where rows were taken out."""
+    """Raises InvalidInputError where a column only numbers the rows: each number once in whatever order, ascending with
+    gaps, as where rows were taken out, or in steps of one size, as where it was scaled."""
     values_nd, n = read.values_nd, len(read.ids)
     if n < FEWEST_ROWS:
         return
@@ -354,17 +384,40 @@ def _check_row_numbers(file: Path, read: _Raw) -> None:
         bounds = [(block.min(axis=0), block.max(axis=0)) for _, block in scratch.blocks(values_nd)]
         lowest, highest = (np.stack(ends) for ends in zip(*bounds, strict=True))
         spans = highest.max(axis=0).astype(np.float64) - lowest.min(axis=0)
-    for d in np.flatnonzero((spans >= n - 1) & (spans < _GAPS * n)).tolist():
+    few = values_nd[:FEWEST_ROWS].astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        evenly = _are_even(np.diff(few, axis=0))
+    candidates = ((spans >= n - 1) & (spans < _GAPS * n)) | evenly | np.isnan(spans)
+    for d in np.flatnonzero(candidates).tolist():
         column = values_nd[:, d].astype(np.float64)
+        there = np.isfinite(column)
+        n = int(there.sum())
+        if n < FEWEST_ROWS:
+            continue
+        if _are_even(np.diff(column[there]) / np.diff(np.flatnonzero(there))):
+            raise InvalidInputError(
+                f"{file}, {_column(read, d)} numbers the rows ({column[there][0]:g} to {column[there][-1]:g}, in equal "
+                f"steps): in a sorted table that tells the label; leave it out with --drop '{read.columns[d]}'"
+            )
+        column = column[there]
+        span = np.ptp(column)
+        if not n - 1 <= span < _GAPS * n:
+            continue
         steps = np.diff(column)
         if not (steps > 0).all():
             column = np.sort(column)
-            steps = np.diff(column) if spans[d] == n - 1 else np.zeros(1)
+            steps = np.diff(column) if span == n - 1 else np.zeros(1)
         if (column == np.floor(column)).all() and (steps > 0).all():
             raise InvalidInputError(
                 f"{file}, {_column(read, d)} numbers the rows ({column[0]:g} to {column[-1]:g}, each once): in a "
                 f"sorted table that tells the label; leave it out with --drop '{read.columns[d]}'"
             )
+
+
+def _are_even(steps: np.ndarray) -> np.ndarray:
+    """Whether steps along the first axis are of one size, to float32's precision, and not 0."""
+    size = np.abs(steps[0])
+    return (size > 0) & np.isfinite(size) & (np.abs(steps - steps[0]) <= 1e-5 * size).all(axis=0)
 
 
 def _column(read: _Raw, d: int) -> str:

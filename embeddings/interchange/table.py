@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import re
+import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.dialect import kind_of, sniff
+from guidestore.embeddings.interchange.dialect import bare, kind_of, sniff
 from guidestore.embeddings.interchange.limits import check_columns, check_fits, check_list, reason_of
 from guidestore.embeddings.interchange.parquet_size import parquet_size
 from guidestore.embeddings.remote import fetched, shown
@@ -32,9 +33,17 @@ ID_COLUMN = "case_id"
 MISSING = (
     *("NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "nan", "NaN", "-nan", "-NaN", "NAN", "NaT"),
     *("None", "NULL", "null", "Null", "-", "--", ".", "?", "-999", "-999.0", "-9999", "-9999.0"),
-    *("Na", "N.A.", "n.a.", "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!"),
+    *("Na", "N.A.", "n.a.", "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"),
+    *("#NV", "#WERT!", "#BEZUG!", "#ZAHL!", "#VALEUR!", "#NOM?", "#NOMBRE!", "#NUL!", "#N/D", "#N/A N/A"),
+    *("#VALORE!", "#RIF!", "#NOME?", "#¡VALOR!", "#¡REF!", "#¿NOMBRE?", "#¡NUM!", "#¡DIV/0!", "#¡NULO!"),
+    *("\\N", "(null)", "–", "—", "'--", "[Not Available]", "[Not Evaluated]", "[Unknown]", "[Not Reported]"),
+    *(f".{letter}" for letter in string.ascii_letters),
+    "._",
 )
-"""Words that mean "no value", as pandas, R, SQL, Excel and SPSS write them. A blank always does."""
+"""Words that mean "no value", as pandas, R, SQL, Excel of five languages, SPSS, SAS, Stata, TCGA and GDC write them. A
+blank always does."""
+DEFAULT = "default"
+"""Among words that a user gives: those that are missing where nobody gives any."""
 _SENTINELS = frozenset({"-999", "-999.0", "-9999", "-9999.0"})
 MISSING_NUMBERS = tuple(word for word in MISSING if word not in _SENTINELS)
 """Of columns of numbers, where -999 may be a number."""
@@ -43,16 +52,32 @@ LARGEST_WHOLE = 2**53
 
 _SAVED_INDEX = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?|__index_level_\d+__|__index__)?\Z")
 _FLOAT_ID = re.compile(r"\d+\.0+\Z|\d(?:\.\d+)?[eE]\+\d+\Z")
+_SUMMARIES = frozenset(
+    (
+        *("total", "totals", "subtotal", "sum", "mean", "average", "median", "std", "stdev", "sd"),
+        *("summe", "gesamt", "gesamtergebnis", "mittelwert", "durchschnitt", "standardabweichung", "somme", "moyenne"),
+        *("médiane", "ecart-type", "suma", "promedio", "media", "totale", "somma"),
+    )
+)
+_LAST_ROWS = 5
+"""In which a spreadsheet has its totals and means."""
 REWRITTEN = "a number that a program has rewritten, and leading zeros are lost"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z|[+-]?(?:inf|infinity)\Z", re.IGNORECASE)
 _POINT = r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"
 _COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
 _THOUSANDS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 _BATCH_CELLS = 1_000_000
+_HEADER_ROWS = 50
+"""Among which a header is looked for, where the first row has no ids' column."""
 _LIST_ROWS = 2048
 _BUFFER_BYTES = 1 << 20
 _MOST_LOOKED_AT = 2000
 """Columns of row groups whose headers are read one by one: 0.1 ms each."""
+
+
+def missing_words(given: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
+    """Those that a user gave, with `default` in place of the word "default"."""
+    return tuple(word for text in given for word in (default if text == DEFAULT else (text,)))
 
 
 def means_missing(texts: Iterable[str], missing: Sequence[str]) -> set[str]:
@@ -111,11 +136,27 @@ class Table:
         """Raises InvalidInputError where one of the `required` is not there."""
         for name in required:
             if name not in self.columns:
+                self._check_header(name)
                 hint = "; --id-column NAME says which column holds the case ids" if name == ID_COLUMN else ""
+                if len(self.columns) == 1 and name in re.split(r"[\s\W]+", self.columns[0]):
+                    hint = "; separate fields by a comma, semicolon, tab or bar"
+                if self.notes:
+                    hint += f" ({'; '.join(self.notes)})"
                 raise InvalidInputError(
                     f"{self.file} has no column {name!r}; it has {listed(self.columns) or 'none'} and needs "
                     f"{', '.join(required)}{hint}"
                 )
+
+    def _check_header(self, name: str) -> None:
+        """Raises InvalidInputError where the first row is no header, since `name` stands in one below it."""
+        for row, number in enumerate(self.row_numbers[:_HEADER_ROWS].tolist()):
+            cells = [str(self.data[column][row].as_py()) for column in self.columns if self._is_text(column)]
+            if any(name in map(_bare_cell, (cell, *re.split(r"[,;\t|]", cell))) for cell in cells):
+                raise _header_below(self.file, name, number)
+
+    def _is_text(self, column: str) -> bool:
+        kind = self.data.schema.field(column).type
+        return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
     def check_rows(self) -> None:
         """Raises InvalidInputError where there is none."""
@@ -188,7 +229,16 @@ class Table:
                 f"{self.file.name}, column {column} holds {kind} (such as {shown}), and ids are text: 7.0 is no "
                 "id, and leading zeros are lost; save the column as text"
             )
+        if pa.types.is_temporal(kind):
+            shown = next((str(value) for value in self.data[column].to_pylist() if value is not None), "empty")
+            raise InvalidInputError(
+                f"{self.file.name}, column {column} holds {kind} (such as {shown}), and ids are text; save the column "
+                "as text, as it was before a program took it for dates"
+            )
         ids = self.texts(column)
+        summary = summary_among(ids)
+        if summary is not None:
+            raise InvalidInputError(f"{self.where(summary, column)} is {ids[summary]!r}, {NO_CASE}")
         for row, text in enumerate(ids):
             if not text or text in MISSING:
                 said = f"has the id {text!r}" if text else "has no id"
@@ -228,6 +278,8 @@ class Table:
         values_nd = np.empty((len(self), len(columns)))
         commas, points = _Seen(), _Seen()
         for d, name in enumerate(columns):
+            if pa.types.is_decimal(self.data[name].type):
+                self._check_decimals(name)
             values = _plain(self.data[name])
             if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
                 values_nd[:, d] = self._parsed(name, values, missing, commas, points)
@@ -252,6 +304,14 @@ class Table:
         if codes := _numbers_among(missing):
             values_nd[np.isin(values_nd, codes)] = np.nan
         return values_nd
+
+    def _check_decimals(self, name: str) -> None:
+        """Raises InvalidInputError at a whole number beyond 2**53."""
+        values = self.data[name]
+        for row in np.flatnonzero(np.abs(values.cast(pa.float64()).to_numpy()) >= LARGEST_WHOLE).tolist():
+            value = values[row].as_py()
+            if abs(value) > LARGEST_WHOLE and value == int(value):
+                raise _too_large(self.where(row, name), str(value))
 
     def _floats(self, name: str, values: pa.ChunkedArray) -> np.ndarray:
         if pa.types.is_integer(values.type):
@@ -282,9 +342,9 @@ class Table:
             floats = values.cast(pa.float64()).to_numpy()
         except pa.ArrowInvalid:
             floats = np.array([self._number(name, row, text) for row, text in enumerate(values.to_pylist())])
-        for row in np.flatnonzero(np.abs(floats) > LARGEST_WHOLE):
+        for row in np.flatnonzero(np.abs(floats) >= LARGEST_WHOLE):
             text = values[int(row)].as_py()
-            if text.lstrip("+-").isdigit():
+            if text.lstrip("+-").isdigit() and abs(int(text)) > LARGEST_WHOLE:
                 raise _too_large(self.where(int(row), name), text)
         return floats
 
@@ -338,7 +398,7 @@ def _read(file: Path, id_column: str) -> Table:
         if kind == "excel":
             from guidestore.embeddings.interchange.excel import read_sheet
 
-            return _of_text(file, *read_sheet(file))
+            return _of_text(file, *read_sheet(file, id_column))
         if kind == "text":
             return _read_csv(file, id_column)
         raise InvalidInputError(f"{file} is a {kind} file and no table; give CSV, Excel or Parquet")
@@ -351,6 +411,26 @@ def _read(file: Path, id_column: str) -> Table:
 def is_rewritten(text: str) -> bool:
     """Whether an id is a number as programs write it that take ids for numbers: ``12.0``, ``1E+05``."""
     return _FLOAT_ID.match(text) is not None
+
+
+NO_CASE = "which sums up the rows above and is no case; take the row out"
+
+
+def summary_among(ids: Sequence[str]) -> int | None:
+    """The place of an id such as ``Total`` or ``Mean`` in the last rows, as below tables of a spreadsheet."""
+    first = max(len(ids) - _LAST_ROWS, 1)
+    return next((place for place in range(first, len(ids)) if ids[place].casefold() in _SUMMARIES), None)
+
+
+def _bare_cell(text: str) -> str:
+    return bare(text).strip('"')
+
+
+def _header_below(file: Path, name: str, number: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"{file.name} has its header, with the column {name!r}, in row {number}; take out the rows above it, for the "
+        "header is the first row"
+    )
 
 
 def words(texts: Sequence[str] | None) -> tuple[str, ...]:
@@ -366,7 +446,7 @@ def listed(names: Sequence[str], most: int = 10) -> str:
 def _read_csv(file: Path, id_column: str) -> Table:
     dialect = sniff(file, id_column)
     with file.open(encoding=dialect.encoding, newline="") as handle:
-        reader = csv.reader(handle, delimiter=dialect.delimiter, strict=True)
+        reader = _Rows(file, csv.reader(handle, delimiter=dialect.delimiter, strict=True, skipinitialspace=True))
         for _ in range(dialect.skip):
             next(reader, None)
         header = next((fields for fields in reader if any(map(str.strip, fields))), [])
@@ -378,6 +458,9 @@ def _read_csv(file: Path, id_column: str) -> Table:
             if len(fields) != len(header):
                 if not any(map(str.strip, fields)):
                     continue
+                is_above = len(numbers) < _HEADER_ROWS and id_column not in map(_bare_cell, header)
+                if is_above and id_column in map(_bare_cell, fields):
+                    raise _header_below(file, id_column, reader.line_num)
                 raise InvalidInputError(
                     f"{file.name}, row {reader.line_num} has {len(fields)} fields, the header has {len(header)}; put "
                     "text that holds the delimiter in quotes, and give each column a name"
@@ -394,6 +477,29 @@ def _read_csv(file: Path, id_column: str) -> Table:
     return _of_text(file, header, columns, numbers, dialect.notes)
 
 
+class _Rows:
+    """The rows of a text file, whose damage is told with its row."""
+
+    def __init__(self, file: Path, reader: Any) -> None:
+        self._file, self._reader = file, reader
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        try:
+            return next(self._reader)
+        except csv.Error as error:
+            raise InvalidInputError(
+                f"{self._file.name}, row {self.line_num} cannot be read as a table ({reason_of(error)}); "
+                "separate fields by a comma, semicolon, tab or bar, and double the quotes within quoted text"
+            ) from error
+
+    @property
+    def line_num(self) -> int:
+        return self._reader.line_num
+
+
 def _text_columns(rows: list[list[str]]) -> list[pa.Array]:
     return [pc.utf8_trim_whitespace(pa.array(values, pa.string())) for values in zip(*rows, strict=True)]
 
@@ -401,7 +507,7 @@ def _text_columns(rows: list[list[str]]) -> list[pa.Array]:
 def _of_text(
     file: Path, header: Sequence[str], columns: Sequence[Any], numbers: Sequence[int], notes: tuple[str, ...]
 ) -> Table:
-    names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(header)]
+    names = [bare(name) or f"Unnamed: {i}" for i, name in enumerate(header)]
     _check_once(file, names)
     data = pa.table(list(columns), names=names) if names else pa.table({})
     indexes = tuple(name for name in names if _SAVED_INDEX.match(name))

@@ -70,7 +70,10 @@ def import_command(
     drop: Annotated[list[str] | None, typer.Option("--drop", help="Columns that are not: A,B or 'diag*'.")] = None,
     missing: Annotated[
         list[str] | None,
-        typer.Option("--missing", help="Words that mean no value: A,B; default: NA, nan, NULL, ? and the like."),
+        typer.Option(
+            "--missing",
+            help="Words that mean no value: A,B; default: NA, nan, NULL, ? and the like, which `default,A` keeps.",
+        ),
     ] = None,
     nan: Annotated[
         Literal["refuse", "drop-column", "median"],

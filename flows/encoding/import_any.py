@@ -9,7 +9,7 @@ from typing import Any
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.codes import CodeColumns, NaNPolicy
-from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING_NUMBERS
+from guidestore.embeddings.interchange.table import ID_COLUMN, MISSING_NUMBERS, missing_words
 from guidestore.embeddings.remote import on_this_machine, shown
 from guidestore.embeddings.store import EmbeddingStore
 from guidestore.embeddings.types import UNKNOWN_TRAINING, CodeSetKey, FoldScope
@@ -104,6 +104,6 @@ def import_any(
         reports = import_folder(store, asked.file, folder, progress=progress, id_column=asked.id_column, **given)
         pooled = pool_tiles(store, reports, progress) if folder.pool and not folder.dry_run else []
         return FolderImport(tuple(reports), tuple(pooled))
-    absent = MISSING_NUMBERS if asked.missing is None else asked.missing
+    absent = MISSING_NUMBERS if asked.missing is None else missing_words(asked.missing, MISSING_NUMBERS)
     how = CodeColumns(asked.id_column or ID_COLUMN, tuple(asked.columns), tuple(asked.drop), tuple(absent), asked.nan)
     return import_codes(store, asked.file, how=how, **given)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from guidestore.embeddings.alike import alike_ids
+from guidestore.embeddings.alike import alike_ids, date_ids
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.codes import CodeColumns, CodesRead, NaNPolicy, read_codes
 from guidestore.embeddings.leaks import labels_by_target, target_among
@@ -119,7 +119,7 @@ def add_codes(
             transaction.write_rows("cohorts", [row], cohort=cohort)
         known = set(snapshot.rows("cases", cohort=cohort)["case_id"].to_pylist())
         new_cases = sorted(set(keyed.case_ids) - known)
-        alike = alike_ids(new_cases, known)
+        alike = "; ".join(filter(None, (alike_ids(new_cases, known), date_ids(new_cases))))
         if new_cases:
             transaction.write_rows(
                 "cases", [{"cohort": cohort, "case_id": case_id} for case_id in new_cases], cohort=cohort

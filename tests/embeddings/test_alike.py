@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from guidestore.embeddings.alike import alike_ids
+from guidestore.embeddings.alike import alike_ids, date_ids
 from guidestore.embeddings.words import count_of
 
 
@@ -20,6 +20,11 @@ def test_ids_alike_are_named_where_one_of_them_is_new():
 
 def test_ids_apart_are_not_named():
     assert alike_ids(["P1", "P01", "0", "1", "10", "100"], ["P10", "Q1"]) == ""
+
+
+def test_ids_that_a_spreadsheet_made_dates_are_named():
+    assert date_ids(["P1", "1-Mar", "Sep-02", "2-Okt"]).startswith("3 ids such as 1-Mar may be")
+    assert date_ids(["MAR-01", "2020-01-02", "A-1", "Mars-01"]) == ""
 
 
 def test_numbers_of_things():

@@ -69,6 +69,18 @@ def test_a_word_that_is_listed_is_a_class(cohort: EmbeddingStore, tmp_path: Path
         ("LGG\u00a02", "LGG 2"),
         ("wild-type", "wild_type"),
         ("GBM\u200b", "GBM"),
+        ("ABC", "\u0410\u0412\u0421"),  # Cyrillic
+        ("Type A", "Type \u0391"),  # Greek
+        ("Grade III", "Grade 3"),
+        ("Grade l", "Grade I"),
+        ("Stage IIA", "Stage 2a"),
+        ("True", "1"),
+        ("no", "FALSCH"),
+        ("O", "0"),
+        ("Meniere", "M\u00e9ni\u00e8re"),
+        ("Glioma NOS", "Glioma\u00a0NOS."),
+        ("10%", "10 %"),
+        ("+1", "1"),
     ],
 )
 def test_near_equal_classes_are_told_apart_by_a_user(cohort: EmbeddingStore, tmp_path: Path, words: tuple[str, str]):
@@ -81,6 +93,41 @@ def test_near_equal_classes_are_told_apart_by_a_user(cohort: EmbeddingStore, tmp
     assert report.issues[0].kind == "merged classes"
     with pytest.raises(InvalidInputError, match=r"\(in the store\)"):
         add(cohort, tmp_path, [words[0], "other"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("HER2+", "HER2-"),
+        ("3", "3-"),
+        ("T1", "T11"),
+        ("IV", "V"),
+        ("<1", ">1"),
+        ("1-2", "12"),
+        ("I", "L"),
+        ("N", "O"),
+        ("5 mm", "5 \u03bcm"),
+    ],
+)
+def test_classes_that_differ_stand_apart(cohort: EmbeddingStore, tmp_path: Path, words: tuple[str, str]):
+    add(cohort, tmp_path, [words[0], words[1], words[0]])
+    assert set(stored(cohort)[0]) == set(words)
+
+
+@pytest.mark.parametrize("word", ["#WERT!", "#¡DIV/0!", "\\N", ".a", "[Not Available]", "'--", "—"])
+def test_missing_words_of_other_programs_are_no_classes(cohort: EmbeddingStore, tmp_path: Path, word: str):
+    add(cohort, tmp_path, ["LGG", "GBM", word])
+    assert stored(cohort)[0] == ("GBM", "LGG")
+
+
+@pytest.mark.parametrize("word", ["unknown", "Not Reported", "k.A.", "inconnu", "-9", "99", "??", "*"])
+def test_words_that_may_mean_missing_are_classes_with_a_line(cohort: EmbeddingStore, tmp_path: Path, word: str):
+    report = add(cohort, tmp_path, ["LGG", "GBM", word, word, "NA"])
+    assert word in stored(cohort)[0]
+    assert f"{word!r} (2) is a class" in report.issues[1].sentence
+    assert f"--missing='default,{word}'" in report.issues[1].sentence
+    add(cohort, tmp_path, ["LGG", "GBM", word, word, "NA"], missing=("default", word), replace=True)
+    assert stored(cohort)[0] == ("GBM", "LGG")
 
 
 def test_classes_are_merged_by_name(cohort: EmbeddingStore, tmp_path: Path):

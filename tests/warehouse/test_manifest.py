@@ -151,7 +151,7 @@ def test_a_manifest_none_of_whose_images_is_there_adds_nothing(store: EmbeddingS
         ("case_id,modality,path\nA,x,\n", r"row 2, column path: case A has no usable path"),
         ("case_id,modality,path\nA,x\n", r"manifest\.csv, row 2 has 2 fields, the header has 3"),
         ("case_id,modality,path,path\nA,x,y,z\n", r"has the column 'path' twice"),
-        ('case_id,modality,path\n"A,x,y\n', r"manifest\.csv cannot be read as a table"),
+        ('case_id,modality,path\n"A,x,y\n', r"manifest\.csv, row 2 cannot be read as a table"),
         ("case_id,modality,path\nA,x,.\n", r"\(case A, x\) cannot be read: it is a folder, pipe or device"),
         ("case_id,modality,path\nA,x,/dev/zero\n", r"/dev/zero \(case A, x\) cannot be read: it is a folder, pipe"),
     ],
@@ -288,6 +288,14 @@ def test_moved_images_get_their_new_place(store: EmbeddingStore, data: Path, tmp
     paths = sorted(row["path"] for row in committed(store, "images"))
     assert paths == sorted(str(tmp_path / "elsewhere" / name) for name in ("a.nii", "b.nii", "slides/a.tiff"))
     assert store.snapshot(1).rows("images", cohort="glioma").num_rows == 3
+
+
+@pytest.mark.parametrize(("written", "there"), [("7", "007"), ("8.0", "8"), ("p9", "P9")])
+def test_an_id_that_is_written_otherwise_is_named(store: EmbeddingStore, data: Path, written: str, there: str):
+    images = table(data, "m.csv", f"case_id,modality,path\n{there},mri_t1,a.nii\n")
+    add_layout(store, "c", Manifest(images=images))
+    with pytest.raises(InvalidInputError, match=rf"{written} is no case of cohort c, and {there} is one"):
+        add_layout(store, "c", Manifest(labels=table(data, "l.csv", f"case_id,grade\n{written},x\n")))
 
 
 def test_classes_sort_as_numbers_where_all_are():

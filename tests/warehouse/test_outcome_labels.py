@@ -213,8 +213,8 @@ def test_codes_that_may_mean_missing_are_noted_and_kept_until_told(cohort, tmp_p
         assert "missing?" not in notes(report)
         return
     assert notes(report)["missing?"].startswith(f"2 cases have {code} of v, apart from the others")
-    assert f"--missing={code} leaves" in notes(report)["missing?"]
-    add(cohort, tmp_path, columns, **said, missing=(code,), replace=True)
+    assert f"--missing=default,{code} leaves" in notes(report)["missing?"]
+    add(cohort, tmp_path, columns, **said, missing=("default", code), replace=True)
     known = [case for case, cell in zip(CASES, cells, strict=False) if str(cell) != code]
     assert sorted(outcomes_of(cohort.snapshot(), "c", "v", KINDS)[1]) == known
 
@@ -230,7 +230,7 @@ def test_a_number_that_means_missing_does_so_however_it_is_written(cohort, tmp_p
 
 def test_an_event_that_may_mean_missing_is_asked_about(cohort, tmp_path):
     columns = {"t": [3.5, 12, 7, 8], "e": [1, 0, 9, 0]}
-    with pytest.raises(InvalidInputError, match="where 9 means that nobody knows, --missing=9 leaves those cases with"):
+    with pytest.raises(InvalidInputError, match="nobody knows, --missing=default,9 leaves those cases with"):
         add(cohort, tmp_path, columns, **OS)
     add(cohort, tmp_path, columns, **OS, missing=("9",))
     assert np.isnan(stored(cohort, "os")[1][2]).all()

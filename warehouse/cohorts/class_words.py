@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from guidestore.embeddings.alike import plain_word
+from guidestore.embeddings.alike import NUMBER
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.interchange.table import Table
 from guidestore.warehouse.cohorts.cohort import CohortIssue
 from guidestore.warehouse.cohorts.label_rules import LabelRules, quoted
+
+_WORDS = re.compile(r"\d+(?!\w)|\w+|\|+|[^\w\s]")
+_STOPS = frozenset(".,;:'\"`´‘’‚“”„")
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
+_TRUTH: dict[str, str] = {
+    **dict.fromkeys(("true", "yes", "wahr", "ja", "vrai", "oui"), "1"),
+    **dict.fromkeys(("false", "no", "falsch", "nein", "faux", "non"), "0"),
+}
+_SHAPES = str.maketrans(
+    "АВЕКМНОРСТУХІЈЅавекмнорстухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο",
+    "ABEKMHOPCTYXIJSabekmhopctyxijsABEZHIKMNOPTYXo",
+)
+"""Cyrillic and Greek letters to the Latin ones of their shape."""
 
 
 def merged(
@@ -24,7 +38,7 @@ def merged(
     told = set(rules.classes.get(name, ()))
     near: dict[str, list[str]] = {}
     for text in sorted({becomes.get(text, text) for text in counts} | set(standing)):
-        near.setdefault(plain_word(text), []).append(text)
+        near.setdefault(_alike(text), []).append(text)
     for group in near.values():
         if len(group) < 2 or told.issuperset(group):
             continue
@@ -61,6 +75,37 @@ def sorted_classes(names: set[str]) -> list[str]:
         return sorted(names, key=lambda name: (float(name), name))
     except ValueError:
         return sorted(names)
+
+
+def _alike(text: str) -> str:
+    """Equal for classes that a reader would take for one: other letters of one shape, accents, blanks, hyphens, commas,
+    numbers written otherwise, Roman numbers, yes and True and 1."""
+    if NUMBER.match(text):
+        return _number(text)
+    plain = unicodedata.normalize("NFKC", text).translate(_SHAPES).casefold()
+    plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if unicodedata.category(c) not in ("Mn", "Cf"))
+    plain = "".join("-" if unicodedata.category(c) in ("Pd", "Pc") else c for c in plain)
+    plain = re.sub(r"(?<=\w)\s*-\s*(?=\w)", " ", plain)
+    words = [word for word in _WORDS.findall(plain) if word not in _STOPS]
+    plain = words[0] if words == ["l"] else " ".join(map(_word, words))
+    plain = re.sub(r"(?<!\d) | (?!\d)", "", plain)
+    plain = _TRUTH.get(plain, plain)
+    return _number(plain) if NUMBER.match(plain) else plain or text
+
+
+def _number(text: str) -> str:
+    return repr(float(text.replace(",", ".")) + 0.0)
+
+
+def _word(word: str) -> str:
+    """Roman numbers as digits, also where an l or a bar stands for an I; an O alone as 0; 01 as 1."""
+    if word.isdecimal():
+        return str(int(word))
+    digit = word.replace("l", "i").replace("|", "i")
+    for number, end in ((digit, ""), (digit[:-1], digit[-1])):
+        if number in _ROMAN and end in ("", "a", "b", "c"):
+            return f"{_ROMAN.index(number) + 1}{end}"
+    return "0" if word == "o" else word
 
 
 def _visible(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from guidestore.embeddings.alike import alike_ids
+from guidestore.embeddings.alike import alike_ids, date_ids
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.embeddings.leaks import labels_by_target, target_among
 from guidestore.embeddings.outcomes import KINDS, NAMED_KINDS
@@ -156,6 +156,8 @@ def add_cohort(
     added = {kind: len(rows) for kind, rows in new.items()}
     if alike := alike_ids((row["case_id"] for row in new["cases"]), (row["case_id"] for row in standing["cases"])):
         issues = (*issues, CohortIssue("alike ids", alike, ()))
+    if dates := date_ids(row["case_id"] for row in new["cases"]):
+        issues = (*issues, CohortIssue("ids like dates", dates, ()))
     if standing["cohorts"]:
         added["cohorts"] = 0  # another source of it
     classes = sum(row["class"] not in (None, "") for row in new["targets"])

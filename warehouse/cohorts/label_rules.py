@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guidestore.embeddings.errors import InvalidInputError
-from guidestore.embeddings.interchange.table import MISSING
+from guidestore.embeddings.interchange.table import MISSING, missing_words
 from guidestore.embeddings.outcomes import KINDS
 from guidestore.embeddings.words import count_of
 
@@ -99,7 +99,7 @@ class LabelRules:
             _orders("classes", classes) | orders,
             {target: tuple(of) for target, of in groups.items()},
             of_target,
-            MISSING if missing is None else tuple(missing),
+            MISSING if missing is None else missing_words(missing, MISSING),
             times,
             _named("event", event),
             columns,

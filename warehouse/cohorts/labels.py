@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from guidestore.embeddings.words import count_of
 from guidestore.warehouse.cohorts.class_words import check_classes, merged, sorted_classes
 from guidestore.warehouse.cohorts.label_cells import LabelsRead, LabelsSource, without_missing
 from guidestore.warehouse.cohorts.label_rules import LabelRules
+from guidestore.warehouse.cohorts.missing_codes import note_of_missing_words
 from guidestore.warehouse.cohorts.reading import Reading
 from guidestore.warehouse.cohorts.several_labels import read_label_cells, read_label_columns
 from guidestore.warehouse.cohorts.survival_labels import read_survival
@@ -197,6 +199,9 @@ def _read_classes(source: LabelsSource, name: str, kind: str, pairs: Mapping[str
         if name not in rules.classes and kind != "classes":
             _check_few(source, name, labels, pairs)
         classes = rules.classes.get(name) or sorted_classes(set(labels.values()))
+    unsure = Counter(text for text in labels.values() if text not in rules.classes.get(name, ()))
+    if sentence := note_of_missing_words(name, unsure):
+        read.note("missing?", sentence, name)
     if all(NUMBER.match(text) for text in labels.values()):
         read.note_missing_codes(name, (float(text.replace(",", ".")) for text in labels.values()))
     read.labels = [{"case_id": case, "target": name, "class": text} for case, text in labels.items()]

@@ -193,8 +193,9 @@ def _unread(source: LabelsSource, target: str, column: str, counts: Counter[str]
     unknown = next((word for word in counts if may_mean_missing(float(_number(word) or 0))), "")
     if unknown and {_number(word) for word in counts if word != unknown} == {"0", "1"}:
         return (
-            f"{where}: the events are {_counted(counts)}; where {unknown} means that nobody knows, --missing={unknown} "
-            f"leaves those cases without, and where it is another cause, --event {target}=1 takes them for censored"
+            f"{where}: the events are {_counted(counts)}; where {unknown} means that nobody knows, "
+            f"--missing=default,{unknown} leaves those cases without, and where it is another cause, --event "
+            f"{target}=1 takes them for censored"
         )
     if not all(number.isdecimal() for number in numbers) or len(numbers) == 1:
         example = next(iter(counts))

@@ -86,6 +86,8 @@ def test_columns_that_are_no_codes(tmp_path: Path, column: list[Any], sentence: 
         np.random.default_rng(1).permutation(20) + 5,
         [*range(10), *range(15, 25)],
         np.arange(20.0, 0, -1),
+        np.arange(20) / 19,
+        np.arange(10, 210, 10),
     ],
 )
 def test_a_column_that_numbers_the_rows_is_refused(tmp_path: Path, numbers: Any):
@@ -212,3 +214,33 @@ def test_lists_without_a_number_are_refused(tmp_path: Path):
     pq.write_table(pa.table({"case_id": ["A", "B", "C"], "code": lists}), tmp_path / "z.parquet")
     with pytest.raises(InvalidInputError, match="column code: every list is empty"):
         read_codes(tmp_path / "z.parquet")
+
+
+@pytest.mark.parametrize("gap", [0, 7, 19])
+def test_a_row_number_is_one_with_gaps_too(tmp_path: Path, gap: int):
+    numbers = np.arange(20.0)
+    numbers[gap] = np.nan
+    FRAME.assign(b=numbers).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InvalidInputError, match="column b numbers the rows"):
+        read_codes(tmp_path / "t.csv", how=CodeColumns(nan="median"))
+
+
+def test_whole_numbers_that_codes_round_are_noted(tmp_path: Path):
+    dates = [20200100 + i**2 for i in range(20)]
+    FRAME.assign(b=dates).to_csv(tmp_path / "t.csv", index=False)
+    read = read_codes(tmp_path / "t.csv")
+    assert read.codes.codes_nd[:, 1].tolist() == np.array(dates, np.float32).tolist()
+    assert read.notes[0].startswith("column b of t.csv has whole numbers beyond 2^24, which codes (float32) round")
+
+
+def test_ids_of_arrays_are_read_as_those_of_tables(tmp_path: Path):
+    codes_nd = CODES[:2]
+    np.savez(tmp_path / "t.npz", case_id=np.array(["A ", "B"]), codes=codes_nd)
+    assert read_codes(tmp_path / "t.npz").codes.case_ids == ("A", "B")
+    np.save(tmp_path / "t.npy", codes_nd)
+    for text in ("case_id\tage\nA\t3\nB\t4\n", '"A"\n"B"\n'):
+        (tmp_path / "ids.txt").write_text(text)
+        assert read_codes(tmp_path / "t.npy", ids=tmp_path / "ids.txt").codes.case_ids == ("A", "B")
+    np.savez(tmp_path / "t.npz", case_id=np.array(["A", "Mean"]), codes=codes_nd)
+    with pytest.raises(InvalidInputError, match="the id of row 2 is 'Mean', which sums up the rows"):
+        read_codes(tmp_path / "t.npz")

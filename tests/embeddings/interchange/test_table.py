@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import datetime
+import decimal
+import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,6 +55,7 @@ def test_excels_first_line_and_blank_lines_are_passed_over(tmp_path: Path):
         ("case_id;a\nA;1,234\nB;12,345\n", "may mean thousands or a fraction"),
         ("case_id;a\nA;1.234,5\n", "'1.234,5' is no number"),
         ("case_id,a\nA,1_000\n", "'1_000' is no number"),
+        ("case_id,a\nA,9007199254740993\n", r"t\.csv, row 2, column a: 9007199254740993 is beyond 2\^53"),
         ("case_id,a\nA,9223372036854775808\n", r"t\.csv, row 2, column a: 9223372036854775808 is beyond 2\^53"),
         ('case_id,a\nA,"[1.0, 2.0]"\n', r"'\[1\.0, 2\.0\]' is no number"),
     ],
@@ -113,6 +119,8 @@ def test_a_nameless_index_can_be_the_id(tmp_path: Path):
     [
         (pa.array([7.0, 8.0]), "holds double .such as 7.0., and ids are text"),
         (pa.array(["A", None]), "row 2, column case_id has no id"),
+        (pa.array([datetime.date(2020, 3, 1)] * 2), r"holds date32\[day\] .such as 2020-03-01.*as text"),
+        (pa.array(["A", "Total"]), "row 2, column case_id is 'Total', which sums up the rows"),
         (pa.array(["A", "nan"]), "row 2, column case_id has the id 'nan'"),
         (pa.array(["7.0", "8.0"]), "has the id 7.0: a number that a program has rewritten"),
         (pa.array(["1.2E+05", "8"]), r"has the id 1.2E\+05"),
@@ -186,7 +194,16 @@ def test_parquet_text_that_is_not_utf8_names_its_column(tmp_path: Path, kind: pa
         ("t.csv", b"case_id,a,a\nA,1,2\n", "has the column 'a' twice"),
         ("t.csv", b"case_id,a\n", "has a header and no rows"),
         ("t.csv", b"case_id,a\nA,1,2\n", "row 2 has 3 fields, the header has 2"),
-        ("t.csv", b'case_id,a\n"A,1\n', "cannot be read as a table"),
+        ("t.csv", b'case_id,a\n"A,1\n', "row 2 cannot be read as a table"),
+        ("t.csv", b'case_id,a\nA,1\nB,"x \\"y\\" z"\n', "row 3 cannot be read as a table .* double the quotes"),
+        ("t.xls", b"<html><table><tr><td>case_id", "is HTML or XML"),
+        ("t.json", b'[{"case_id": "A"}]', "is JSON"),
+        ("t.csv", b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
+        ("t.xlsx", b"\xd0\xcf\x11\xe0" + b"\0" * 99 + "EncryptedPackage".encode("utf-16-le"), "has a password"),
+        ("t.dta", b"\x72\x02\x01\0" * 20, "is a Stata file"),
+        ("t.sav", b"$FL2@(#) SPSS DATA FILE" + b"\0" * 50, "is an SPSS file"),
+        ("t.parquet", b"PARE" + b"\0" * 50, "is an encrypted Parquet file"),
+        ("t.pkl", b"\x80\x02}q\0.", "is a pickle"),
         ("t.csv", b"case_id,a\n\xc3\xa4,1\n\xe4,2\n", "is UTF-8 in one place and something else in another"),
         ("t.csv", b"\x81\x8d,a\n", "cannot be read as a table"),
         ("t.csv", b"\x00\x01\x02\x03" * 40, "is a binary file"),
@@ -228,3 +245,94 @@ def test_columns_are_named_or_meant_by_patterns(tmp_path: Path):
     with pytest.raises(InvalidInputError, match="has no column 'orig'; it has case_id, diag_a"):
         table.chosen(("orig",), (), besides)
     assert words(["a,b", '"c, d"']) == ("a", "b", "c, d")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff\ufeffcase_id,f\nA,0.5\nB,1.5\n",
+        "\ufeffsep=\t\r\ncase_id\tf\r\nA\t0.5\r\nB\t1.5\r\n",
+        'case_id, "f"\n"A", "0.5"\nB, 1.5\n',
+    ],
+)
+def test_marks_tabs_and_blanks_of_exports(tmp_path: Path, text: str):
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
+    table = read_table(tmp_path / "t.csv", ["case_id"])
+    assert (table.ids(), table.numbers(["f"])[:, 0].tolist()) == (("A", "B"), [0.5, 1.5])
+
+
+@pytest.mark.parametrize(
+    "above", ["Radiomics, 2020\n", "# made by X\n# in 2020\n", "Radiomics,,\n,,\n", "One,two,three,four\n"]
+)
+def test_rows_above_the_header_are_said(tmp_path: Path, above: str):
+    (tmp_path / "t.csv").write_text(f"{above}case_id,f,g\nA,0.5,1\n")
+    row = above.count("\n") + 1
+    with pytest.raises(InvalidInputError, match=rf"its header, with the column 'case_id', in row {row}; take out"):
+        read_table(tmp_path / "t.csv", ["case_id"])
+
+
+def _book(file: Path, rows: Sequence[Sequence[object]], merged: str = "") -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    if merged:
+        book.active.merge_cells(merged)
+    book.active.row_dimensions[3].hidden = True
+    book.save(file)
+
+
+SHEET = (["case_id", "f"], ["A", 0.5], ["B", 1.5])
+
+
+def test_a_sheet_is_read_whole_whatever_size_it_claims(tmp_path: Path):
+    """As pandas reads it, which does not believe the size either."""
+    _book(tmp_path / "whole.xlsx", SHEET)
+    with zipfile.ZipFile(tmp_path / "whole.xlsx") as whole, zipfile.ZipFile(tmp_path / "t.xlsx", "w") as claimed:
+        for name in whole.namelist():
+            claimed.writestr(name, re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:B2"', whole.read(name)))
+    table = read_table(tmp_path / "t.xlsx")
+    frame = pd.read_excel(tmp_path / "t.xlsx")
+    assert table.ids() == tuple(frame.case_id) == ("A", "B")
+    assert table.numbers(["f"])[:, 0].tolist() == frame.f.tolist() == [0.5, 1.5]
+    assert table.notes == ("t.xlsx has hidden rows, which are read like the others",)
+
+
+@pytest.mark.parametrize(
+    ("rows", "merged", "sentence"),
+    [
+        ((["case_id", "f"], ["A", 0.5], ["B", None]), "B2:B3", "cells B2:B3 are merged"),
+        (
+            (["case_id", "f"], ["A", 0.5], [datetime.date(2020, 3, 1), 1]),
+            "",
+            "row 3, column case_id is a date",
+        ),
+        ((["Radiomics", None], *SHEET), "A1:B1", "its header, with the column 'case_id', in row 2"),
+    ],
+)
+def test_cells_that_say_something_else(tmp_path: Path, rows: Any, merged: str, sentence: str):
+    _book(tmp_path / "t.xlsx", rows, merged)
+    with pytest.raises(InvalidInputError, match=sentence):
+        read_table(tmp_path / "t.xlsx", ["case_id"])
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("xl/workbook.bin", "is a binary Excel"),
+        ("content.xml", "is an OpenDocument"),
+        ("x/data.pkl", "is a PyTorch"),
+    ],
+)
+def test_archives_are_called_what_they_are(tmp_path: Path, name: str, sentence: str):
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
+        archive.writestr(name, "x")
+    with pytest.raises(InvalidInputError, match=sentence):
+        read_table(tmp_path / "t.xlsx")
+
+
+def test_a_decimal_beyond_what_a_float_holds_is_refused(tmp_path: Path):
+    values = pa.array([decimal.Decimal("9007199254740993"), decimal.Decimal("0.5")], pa.decimal128(20, 2))
+    pq.write_table(pa.table({"case_id": ["A", "B"], "f": values}), tmp_path / "t.parquet")
+    with pytest.raises(InvalidInputError, match=r"row 1, column f: 9007199254740993.00 is beyond 2\^53"):
+        read_table(tmp_path / "t.parquet").numbers(["f"])

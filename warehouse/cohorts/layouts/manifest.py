@@ -28,6 +28,7 @@ from guidestore.warehouse.cohorts.labels import read_labels
 from guidestore.warehouse.cohorts.layout import HidingLayout, Reading, slide_mpp_field
 
 _IMAGE_COLUMNS = (ID_COLUMN, "modality", "path", "image_id", "mpp")
+_MOST_ZEROS = 10
 ONLY_SPLIT = "given"
 """Name of the split of a table that says of each case its part alone."""
 
@@ -72,7 +73,9 @@ class Manifest(HidingLayout):
     )
     unit: tuple[str, ...] = Field(default=(), description="TARGET=UNIT of a value, or of a survival time.")
     missing: tuple[str, ...] = Field(
-        default=MISSING, description="Words that are no label: A,B; default: NA, nan, NULL, -, ?, -999 and the like."
+        default=MISSING,
+        description="Words that are no label: A,B; default: NA, nan, NULL, -, ?, -999 and the like, "
+        "which `default,A` keeps.",
     )
     id_column: str = Field(default=ID_COLUMN, description="Column of the case ids, where a table has it.")
     columns: tuple[str, ...] = Field(default=(), description="Columns of the labels that are targets: A,B or 'x_*'.")
@@ -108,6 +111,11 @@ class Manifest(HidingLayout):
         def known(row: TableRow) -> str:
             case_id = _name(row, "case_id", "case id")
             if case_id not in cases and not reading.is_known(case_id):
+                if near := _near(case_id, reading.is_known):
+                    raise InvalidInputError(
+                        f"{row.where}, column case_id: {case_id} is no case of cohort {reading.cohort}, and {near} is "
+                        "one; write an id alike in all tables, as text"
+                    )
                 raise InvalidInputError(
                     f"{row.where}, column case_id: {case_id} is no case of cohort {reading.cohort}; add its images to "
                     "the manifest, bring its codes by `guidestore import`, or take the row out"
@@ -167,6 +175,14 @@ class Manifest(HidingLayout):
         table.check_columns((ID_COLUMN, *required))
         table.check_rows()
         return table
+
+
+def _near(case_id: str, is_known: Callable[[str], bool]) -> str:
+    """The id of a case that this one may be, written otherwise or rewritten by a program; '' where there is none."""
+    whole = case_id.removesuffix(".0")
+    padded = (whole.zfill(len(whole) + more) for more in range(1, _MOST_ZEROS)) if whole.isdecimal() else ()
+    forms = (whole, whole.upper(), whole.lower(), whole.lstrip("0"), *padded)
+    return next((form for form in forms if form not in ("", case_id) and is_known(form)), "")
 
 
 def _name(row: TableRow, column: str, what: str) -> str:
