@@ -375,8 +375,8 @@ def _of_columns(read: _Raw, kept: np.ndarray) -> _Raw:
 
 
 def _check_row_numbers(file: Path, read: _Raw) -> None:
-    """Raises InvalidInputError where a column only numbers the rows: each number once in whatever order, ascending with
-    gaps, as where rows were taken out, or in steps of one size, as where it was scaled."""
+    """Raises InvalidInputError where a column only numbers the rows: each number once in whatever order, or ascending
+    with gaps, as where rows were taken out; also where some numbers are missing."""
     values_nd, n = read.values_nd, len(read.ids)
     if n < FEWEST_ROWS:
         return
@@ -384,21 +384,13 @@ def _check_row_numbers(file: Path, read: _Raw) -> None:
         bounds = [(block.min(axis=0), block.max(axis=0)) for _, block in scratch.blocks(values_nd)]
         lowest, highest = (np.stack(ends) for ends in zip(*bounds, strict=True))
         spans = highest.max(axis=0).astype(np.float64) - lowest.min(axis=0)
-    few = values_nd[:FEWEST_ROWS].astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        evenly = _are_even(np.diff(few, axis=0))
-    candidates = ((spans >= n - 1) & (spans < _GAPS * n)) | evenly | np.isnan(spans)
+    candidates = ((spans >= n - 1) & (spans < _GAPS * n)) | np.isnan(spans)
     for d in np.flatnonzero(candidates).tolist():
         column = values_nd[:, d].astype(np.float64)
         there = np.isfinite(column)
         n = int(there.sum())
         if n < FEWEST_ROWS:
             continue
-        if _are_even(np.diff(column[there]) / np.diff(np.flatnonzero(there))):
-            raise InvalidInputError(
-                f"{file}, {_column(read, d)} numbers the rows ({column[there][0]:g} to {column[there][-1]:g}, in equal "
-                f"steps): in a sorted table that tells the label; leave it out with --drop '{read.columns[d]}'"
-            )
         column = column[there]
         span = np.ptp(column)
         if not n - 1 <= span < _GAPS * n:
@@ -412,12 +404,6 @@ def _check_row_numbers(file: Path, read: _Raw) -> None:
                 f"{file}, {_column(read, d)} numbers the rows ({column[0]:g} to {column[-1]:g}, each once): in a "
                 f"sorted table that tells the label; leave it out with --drop '{read.columns[d]}'"
             )
-
-
-def _are_even(steps: np.ndarray) -> np.ndarray:
-    """Whether steps along the first axis are of one size, to float32's precision, and not 0."""
-    size = np.abs(steps[0])
-    return (size > 0) & np.isfinite(size) & (np.abs(steps - steps[0]) <= 1e-5 * size).all(axis=0)
 
 
 def _column(read: _Raw, d: int) -> str:
