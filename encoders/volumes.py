@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 import torch
+from scipy.ndimage import map_coordinates
 
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.checks import said_of
@@ -33,6 +34,9 @@ SEQUENCES = ("t1", "t1ce", "t2", "flair")
 
 MAX_GRID_VOXELS = 2**26
 """Of the common grid: 406 mm cubed at 1 mm. Resampling takes 40 bytes for each."""
+
+STEPS = 2
+"""Version of what `load_volume` does with given settings: 1 up to 2026-11, which placed the grid by MONAI's Spacing."""
 
 LEAST_SHARE = 1e-3
 """Of a voxel of the common grid, in what it is interpolated from: with less that is not background, it is background.
@@ -58,6 +62,14 @@ class VolumeSettings:
     fit: Literal["crop", "scale"] = "crop"
     """How the brain comes into shape_vox: cropped and padded about its centre, at spacing_mm; or scaled by one factor
     until it fits, which keeps all of it in a small shape."""
+    steps: int = STEPS
+    """Of `load_volume`. Codes of other steps are another code set, and nothing new is predicted from those."""
+
+    @classmethod
+    def of(cls, preprocessing: Mapping[str, Any]) -> VolumeSettings:
+        """Those in an encoder's preprocessing. Raises InvalidInputError where they are of other steps than STEPS."""
+        of_steps_1 = {"steps": 1}  # they did not say it
+        return cls(**{field.name: {**of_steps_1, **preprocessing}[field.name] for field in fields(cls)})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sequences", tuple(self.sequences))
@@ -71,6 +83,11 @@ class VolumeSettings:
             )
         if self.fit not in ("crop", "scale"):
             raise InvalidInputError(f"fit {self.fit!r} must be crop or scale")
+        if self.steps != STEPS:
+            raise InvalidInputError(
+                f"the volumes were prepared by steps {self.steps} of another guidestore, and this one has steps {STEPS}, "
+                "which give other codes; encode the cohort again and train on those codes"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; `VolumeSettings(**settings.as_dict()) == settings`."""
@@ -183,10 +200,10 @@ def _one_volume(headers: Sequence[VolumeHeader], settings: VolumeSettings) -> np
     channels: list[torch.Tensor] = []
     foreground: list[torch.Tensor] = []
     for header in headers:
-        image, has_background = _read(header)
-        placed = resample(orient(image), img_dst=grid)
-        values, share = torch.Tensor(torch.as_tensor(placed)).split(1)
-        channels.append(values.where(share > LEAST_SHARE, 0.0))
+        voxels, has_background = _read(header)
+        image = MetaTensor(torch.from_numpy(voxels)[None], affine=torch.as_tensor(header.affine))
+        placed = torch.Tensor(torch.as_tensor(resample(orient(image), img_dst=grid)))
+        channels.append(_without_traces(placed, voxels, np.linalg.solve(header.affine, affine)))
         # About a background that is known to be 0 the brain may lie on both sides.
         foreground.append(channels[-1] != 0 if has_background else channels[-1] > 0)
         if not foreground[-1].any():
@@ -210,18 +227,31 @@ def _one_volume(headers: Sequence[VolumeHeader], settings: VolumeSettings) -> np
     return np.ascontiguousarray(torch.as_tensor(volume).numpy(), dtype=np.float32)
 
 
-def _read(header: VolumeHeader) -> tuple[MetaTensor, bool]:
-    """(2, x, y, z) float32 with the affine of the file: the voxels, background at 0, and 1 where they are not 0.
+def _without_traces(placed: torch.Tensor, voxels: np.ndarray, to_voxels: np.ndarray) -> torch.Tensor:
+    """`placed` (1, d, h, w), and 0 where LEAST_SHARE or less of what it is interpolated from is not background.
 
-    And whether a background was found. Raises InvalidInputError where one value alone is beside the background.
+    voxels: (x, y, z), background 0. to_voxels: 4 x 4, from indices of placed to those of voxels.
+    """
+    # So small a share of the largest value is no more than that.
+    faint = (placed[0] != 0) & (placed[0].abs() <= 2 * LEAST_SHARE * float(np.abs(voxels).max()))
+    places = np.argwhere(faint.numpy())
+    at = to_voxels[:3, :3] @ places.T + to_voxels[:3, 3:]
+    share = map_coordinates(voxels != 0, at, output=np.float32, order=1, mode="grid-constant")
+    placed[0][tuple(places[share <= LEAST_SHARE].T)] = 0.0
+    return placed
+
+
+def _read(header: VolumeHeader) -> tuple[np.ndarray, bool]:
+    """voxels: (x, y, z) float32, background at 0. And whether a background was found.
+
+    Raises InvalidInputError where one value alone is beside the background.
     """
     voxels = read_voxels(header)
     background = _background(voxels)
     if background and background != [0.0]:
         outside = np.logical_or.reduce([_is(voxels, value) for value in background])
         voxels = np.where(outside, np.float32(0), voxels - np.float32(background[-1]))
-    inside = voxels != 0
-    values = voxels[inside]
+    values = voxels[voxels != 0]
     if not values.size:
         raise InvalidInputError(
             f"{header.path} has no voxel other than its background, so "
@@ -232,8 +262,7 @@ def _read(header: VolumeHeader) -> tuple[MetaTensor, bool]:
             f"{header.path} has one value alone besides its background, as a mask has, so there is nothing to encode; "
             "name the image itself"
         )
-    image = torch.from_numpy(np.stack([voxels, inside.astype(np.float32)]))
-    return MetaTensor(image, affine=torch.as_tensor(header.affine)), bool(background)
+    return voxels, bool(background)
 
 
 def _background(voxels: np.ndarray) -> list[float]:

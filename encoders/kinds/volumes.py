@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ class Volumes(InputKind):
         from guidestore.encoders.volumes import VolumeSettings, load_volume
 
         # How a network computes stands in the preprocessing too.
-        settings = VolumeSettings(**{field.name: new.preprocessing[field.name] for field in fields(VolumeSettings)})
+        settings = VolumeSettings.of(new.preprocessing)
         return {
             case_id: load_volume(files, settings, trust_geometry=new.trust_geometry)
             for case_id, files in _new_cases(new).items()

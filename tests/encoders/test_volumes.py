@@ -187,3 +187,11 @@ def test_settings_are_json_and_checked():
     ):
         with pytest.raises(InvalidInputError):
             VolumeSettings(**wrong)
+
+
+def test_settings_of_other_steps_are_refused():
+    stored = DEMO_VOLUMES.as_dict()
+    assert VolumeSettings.of({**stored, "network": "beside"}) == DEMO_VOLUMES
+    del stored["steps"]  # as before steps were counted
+    with pytest.raises(InvalidInputError, match="steps 1 of another guidestore.* encode the cohort again"):
+        VolumeSettings.of(stored)
