@@ -85,8 +85,8 @@ class VolumeSettings:
             raise InvalidInputError(f"fit {self.fit!r} must be crop or scale")
         if self.steps != STEPS:
             raise InvalidInputError(
-                f"the volumes were prepared by steps {self.steps} of another guidestore, and this one has steps {STEPS}, "
-                "which give other codes; encode the cohort again and train on those codes"
+                f"the volumes were prepared by steps {self.steps} of another guidestore, and this one has steps "
+                f"{STEPS}, which give other codes; encode the cohort again and train on those codes"
             )
 
     def as_dict(self) -> dict[str, Any]:

@@ -42,6 +42,8 @@ FEWEST_ROWS = 5
 _BLOCK_ROWS = 4096
 _WHOLE_FLOAT32 = 2**24
 """Beyond it float32 does not hold every whole number."""
+_ROUNDED = 1e-6
+"""Of its span: what even steps may differ by."""
 _GAPS = 4
 """A row number that lacks more than three of four rows is none."""
 
@@ -376,7 +378,7 @@ def _of_columns(read: _Raw, kept: np.ndarray) -> _Raw:
 
 def _check_row_numbers(file: Path, read: _Raw) -> None:
     """Raises InvalidInputError where a column only numbers the rows: each number once in whatever order, or ascending
-    with gaps, as where rows were taken out; also where some numbers are missing."""
+    with gaps, as where rows were taken out; also where some numbers are missing, or in even steps (10, 20, 30)."""
     values_nd, n = read.values_nd, len(read.ids)
     if n < FEWEST_ROWS:
         return
@@ -384,9 +386,11 @@ def _check_row_numbers(file: Path, read: _Raw) -> None:
         bounds = [(block.min(axis=0), block.max(axis=0)) for _, block in scratch.blocks(values_nd)]
         lowest, highest = (np.stack(ends) for ends in zip(*bounds, strict=True))
         spans = highest.max(axis=0).astype(np.float64) - lowest.min(axis=0)
-    candidates = ((spans >= n - 1) & (spans < _GAPS * n)) | np.isnan(spans)
+    candidates = ((spans >= n - 1) & (spans < _GAPS * n)) | np.isnan(spans) | _even(values_nd[[0, 1, 2, -1]], n)
     for d in np.flatnonzero(candidates).tolist():
         column = values_nd[:, d].astype(np.float64)
+        if _even(column[:, None], len(column))[0]:
+            raise _numbering(file, read, d, column, "in even steps")
         there = np.isfinite(column)
         n = int(there.sum())
         if n < FEWEST_ROWS:
@@ -400,10 +404,24 @@ def _check_row_numbers(file: Path, read: _Raw) -> None:
             column = np.sort(column)
             steps = np.diff(column) if span == n - 1 else np.zeros(1)
         if (column == np.floor(column)).all() and (steps > 0).all():
-            raise InvalidInputError(
-                f"{file}, {_column(read, d)} numbers the rows ({column[0]:g} to {column[-1]:g}, each once): in a "
-                f"sorted table that tells the label; leave it out with --drop '{read.columns[d]}'"
-            )
+            raise _numbering(file, read, d, column, "each once")
+
+
+def _even(some_kd: np.ndarray, n: int) -> np.ndarray:
+    """Which columns go in even steps from the first of n rows to the last, by some rows: first ones and the last."""
+    first_d, last_d = some_kd[0].astype(np.float64), some_kd[-1].astype(np.float64)
+    span_d = last_d - first_d
+    steps_kd = np.arange(len(some_kd) - 1)[:, None] * span_d / (n - 1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        near_d = (np.abs(some_kd[:-1] - first_d - steps_kd) <= _ROUNDED * np.abs(span_d)).all(axis=0)
+    return near_d & (span_d != 0)
+
+
+def _numbering(file: Path, read: _Raw, d: int, column: np.ndarray, how: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{file}, {_column(read, d)} numbers the rows ({column[0]:g} to {column[-1]:g}, {how}): in a sorted table that "
+        f"tells the label; leave it out with --drop '{read.columns[d]}'"
+    )
 
 
 def _column(read: _Raw, d: int) -> str:

@@ -193,5 +193,5 @@ def test_settings_of_other_steps_are_refused():
     stored = DEMO_VOLUMES.as_dict()
     assert VolumeSettings.of({**stored, "network": "beside"}) == DEMO_VOLUMES
     del stored["steps"]  # as before steps were counted
-    with pytest.raises(InvalidInputError, match="steps 1 of another guidestore.* encode the cohort again"):
+    with pytest.raises(InvalidInputError, match=r"steps 1 of another guidestore.* encode the cohort again"):
         VolumeSettings.of(stored)

@@ -86,6 +86,9 @@ def test_columns_that_are_no_codes(tmp_path: Path, column: list[Any], sentence: 
         np.random.default_rng(1).permutation(20) + 5,
         [*range(10), *range(15, 25)],
         np.arange(20.0, 0, -1),
+        np.arange(20) * 0.1 + 3,
+        range(1000, 0, -50),
+        np.linspace(0, 1, 20, dtype=np.float32),
     ],
 )
 def test_a_column_that_numbers_the_rows_is_refused(tmp_path: Path, numbers: Any):

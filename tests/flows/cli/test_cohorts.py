@@ -18,7 +18,7 @@ CASES = [f"c{i:02}" for i in range(24)]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    frame = pd.DataFrame({"a": range(24), "b": [i % 5 for i in range(24)]}, CASES) / 7
+    frame = pd.DataFrame({"a": [i**2 for i in range(24)], "b": [i % 5 for i in range(24)]}, CASES) / 7
     frame.to_csv(tmp_path / "codes.csv", index_label="case_id")
     labels = pd.DataFrame({"y": ["np"[i % 2] for i in range(24)], "z": ["uv"[i // 12] for i in range(24)]}, CASES)
     labels.to_csv(tmp_path / "labels.csv", index_label="case_id")
