@@ -39,10 +39,10 @@ def read_sheet(file: Path, id_column: str = "") -> tuple[list[str], list[Any], l
             f"{file} is an Excel file, and reading it needs the package openpyxl; install guidestore[excel], or save "
             "the sheet as CSV"
         ) from error
-    with zipfile.ZipFile(file) as archive:
-        check_fits(file, 8 * sum(member.file_size for member in archive.infolist()))
-    content = file.read_bytes()
     try:
+        with zipfile.ZipFile(file) as archive:
+            check_fits(file, 8 * sum(member.file_size for member in archive.infolist()))
+        content = file.read_bytes()
         _check_order(content)
         # By their bytes: openpyxl goes by the suffix of a name.
         values_book = load_workbook(BytesIO(content), read_only=True, data_only=True)

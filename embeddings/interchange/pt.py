@@ -21,30 +21,35 @@ def read_tensors(path: Path) -> np.ndarray | list[np.ndarray]:
     """
     import torch
 
-    is_zip = zipfile.is_zipfile(path)
-    if is_zip:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                raise InvalidInputError(f"{path} is a compressed archive, which torch does not write; save it again")
-            check_fits(path, sum(member.file_size for member in members))
     try:
+        is_zip = zipfile.is_zipfile(path)
+        if is_zip:
+            _check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             held = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
-    except Exception as error:  # torch's unpickler raises what the pickle makes of it
+    except InvalidInputError:
+        raise
+    except Exception as error:  # zipfile and torch's unpickler raise what the bytes make of them
         said = str(error)
         if "numpy" in said:
             raise InvalidInputError(
-                f"{path} is a pickle of a numpy array, as TRIDENT's .pt files are, and pickles can run code; let "
-                "the tool "
-                "write .h5 (TRIDENT: its default), which has the coordinates too"
+                f"{path} is a pickle of a numpy array, as TRIDENT's .pt files are, and pickles can run code; let the "
+                "tool write .h5 (TRIDENT: its default), which has the coordinates too"
             ) from error
         reason = "it holds more than tensors" if "weights_only" in said or "Weights only" in said else reason_of(error)
         raise InvalidInputError(f"{path} cannot be read as a tensor ({reason}); save one plain tensor") from error
     if isinstance(held, list | tuple) and held:
         return [_values(path, tensor) for tensor in held]
     return _values(path, held)
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise InvalidInputError(f"{path} is a compressed archive, which torch does not write; save it again")
+    check_fits(path, sum(member.file_size for member in members))
 
 
 def _values(path: Path, tensor: Any) -> np.ndarray:

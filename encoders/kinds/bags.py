@@ -60,8 +60,12 @@ class Bags(InputKind):
 
         patch_encoder = new.encoder(new.preprocessing["patch_encoder_digest"])
         tiling = tiling_in(patch_encoder.spec.preprocessing)
-        files = by_case(new.files, _slide_case)
-        return {case_id: encode_slide(file, patch_encoder, tiling, new.mpp) for case_id, file in files.items()}
+        bags: dict[str, Bag] = {}
+        for case_id, file in by_case(new.files, _slide_case).items():
+            bags[case_id] = encode_slide(file, patch_encoder, tiling, new.mpp)
+            if len(bags[case_id]) == 0:
+                raise InvalidInputError(f"slide {file} shows no tissue; check the file, or leave it out")
+        return bags
 
     def in_words(self, preprocessing: Mapping[str, Any]) -> str:
         return (

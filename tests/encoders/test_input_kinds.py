@@ -14,6 +14,7 @@ from PIL import Image
 from guidestore.embeddings.errors import InvalidInputError
 from guidestore.encoders.input_kind import INPUT_KINDS, NewImages, input_kind, kind_of
 from guidestore.encoders.photographs import PhotographSettings
+from guidestore.encoders.registry import build_encoder
 from guidestore.encoders.slides.tiling import TilingSettings
 from guidestore.encoders.sources import CaseImage, ImageFile
 from guidestore.encoders.volumes import VolumeSettings
@@ -112,3 +113,11 @@ def test_two_new_files_of_one_case_are_named_and_none_hides_the_other(tmp_path: 
     new = NewImages(files, "mri_t1", PREPROCESSING[kind], None, encoder=lambda digest: pytest.fail(digest))
     with pytest.raises(InvalidInputError, match=rf"a/{name} and .*b/{name} would both be .*case x; rename one of them"):
         input_kind(kind).new_inputs(new)
+
+
+def test_a_new_slide_without_tissue_is_named(tmp_path: Path):
+    path = write_tiff(tmp_path / "white.tiff", np.full((512, 512, 3), 255, np.uint8))
+    texture = build_encoder("texture", preprocessing=PREPROCESSING["tiles"])
+    new = NewImages([path], "histology", PREPROCESSING["bags"], None, encoder=lambda digest: texture)
+    with pytest.raises(InvalidInputError, match=r"slide .*white\.tiff shows no tissue; .*leave it out"):
+        input_kind("bags").new_inputs(new)
