@@ -115,7 +115,7 @@ def prepared(page_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     out = tmp_path_factory.mktemp("out")
     shutil.copytree(page_store, out / "store")
 
-    write(out / "codes.csv", ["case_id", "iron"], [[f"lesion-{case:03d}", case / 7] for case in range(90)])
+    write(out / "codes.csv", ["case_id", "iron"], [[f"lesion-{case:03d}", case**0.5] for case in range(90)])
     (out / "grid.yaml").write_text(SWEEP)
     rows = json.loads(guidestore("sql", RUNS, "--store", out / "store", "--format", "json").stdout)
     return {
