@@ -33,7 +33,7 @@ SEQUENCES = ("t1", "t1ce", "t2", "flair")
 """The sequences of RadPath and BraTS, in channel order. The paper's T1w is t1ce here."""
 
 MAX_GRID_VOXELS = 2**26
-"""Of the common grid: 406 mm cubed at 1 mm. Resampling takes 40 bytes for each."""
+"""Of the common grid: 406 mm cubed at 1 mm."""
 
 STEPS = 2
 """Version of what `load_volume` does with given settings: 1 up to 2026-11, which placed the grid by MONAI's Spacing."""
